@@ -1,0 +1,107 @@
+//! The sealed form of a secret or of a wrapped key.
+
+use std::fmt;
+
+use crate::Error;
+
+/// The longest plaintext that is sealed: 128 KiB.
+pub const MAX_PLAINTEXT_BYTES: usize = 128 * 1024;
+
+/// The longest envelope that is read: the longest plaintext, the header, the nonce and the tag.
+pub const MAX_ENVELOPE_BYTES: usize = HEADER_BYTES + NONCE_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES;
+
+pub(crate) const HEADER_BYTES: usize = 1 + KEY_VERSION_BYTES;
+pub(crate) const NONCE_BYTES: usize = 24;
+pub(crate) const TAG_BYTES: usize = 16;
+
+const KEY_VERSION_BYTES: usize = 4;
+
+/// XChaCha20-Poly1305 with a random nonce. Another construction gets another byte.
+const FORMAT: u8 = 1;
+
+/// A sealed plaintext that names the version of its key.
+///
+/// ```text
+/// envelope = 0x01 ‖ u32(key version) ‖ nonce (24 bytes) ‖ ciphertext ‖ tag (16 bytes)
+/// ```
+///
+/// Parsing proves only the form. What an envelope says of itself, its key version included, is
+/// true once it has been opened.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub(crate) key_version: u32,
+    pub(crate) nonce: [u8; NONCE_BYTES],
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) tag: [u8; TAG_BYTES],
+}
+
+impl Envelope {
+    /// The version of the key that sealed it; never 0.
+    pub fn key_version(&self) -> u32 {
+        self.key_version
+    }
+
+    /// Reads an envelope.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EnvelopeTooLong`], [`Error::EnvelopeTooShort`], [`Error::EnvelopeFormat`] or
+    /// [`Error::KeyVersionZero`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_ENVELOPE_BYTES {
+            return Err(Error::EnvelopeTooLong {
+                limit_bytes: MAX_ENVELOPE_BYTES,
+            });
+        }
+        let (format, rest) = bytes.split_first().ok_or(Error::EnvelopeTooShort)?;
+        if *format != FORMAT {
+            return Err(Error::EnvelopeFormat);
+        }
+        let (key_version, rest) = rest
+            .split_first_chunk::<KEY_VERSION_BYTES>()
+            .ok_or(Error::EnvelopeTooShort)?;
+        let key_version = u32::from_be_bytes(*key_version);
+        if key_version == 0 {
+            return Err(Error::KeyVersionZero);
+        }
+        let (nonce, rest) = rest
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(Error::EnvelopeTooShort)?;
+        let (ciphertext, tag) = rest
+            .split_last_chunk::<TAG_BYTES>()
+            .ok_or(Error::EnvelopeTooShort)?;
+        Ok(Self {
+            key_version,
+            nonce: *nonce,
+            ciphertext: ciphertext.to_vec(),
+            tag: *tag,
+        })
+    }
+
+    /// Writes the envelope as it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [
+            header(self.key_version).as_slice(),
+            self.nonce.as_slice(),
+            self.ciphertext.as_slice(),
+            self.tag.as_slice(),
+        ]
+        .concat()
+    }
+}
+
+/// A ciphertext is no secret, but it has no place in a log either.
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("key_version", &self.key_version)
+            .field("ciphertext_bytes", &self.ciphertext.len())
+            .finish()
+    }
+}
+
+/// The authenticated start of an envelope.
+pub(crate) fn header(key_version: u32) -> [u8; HEADER_BYTES] {
+    let [a, b, c, d] = key_version.to_be_bytes();
+    [FORMAT, a, b, c, d]
+}

@@ -1,0 +1,131 @@
+//! The file of a keyring: read only if it is its owner's alone, never overwritten.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::{Error, Keyring, KeyringFileDefect, keyring_text};
+
+/// The largest keyring file that is read: 64 KiB.
+pub const MAX_KEYRING_FILE_BYTES: usize = 64 * 1024;
+
+impl Keyring {
+    /// Reads a keyring file. A link to a good file is a good file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyringFile`] with the path and the defect: not a regular file, open to its group
+    /// or to others (on Unix), too large, unreadable, or a text that [`Keyring::parse`] refuses.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        load(path).map_err(|defect| Error::KeyringFile {
+            path: path.to_owned(),
+            defect,
+        })
+    }
+
+    /// Writes the ring to a new file of mode 0600, and returns once file and name are on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyringFile`] with the path and the defect: something is there already, or the
+    /// file cannot be created or written.
+    pub fn create_file(&self, path: &Path) -> Result<(), Error> {
+        create(self, path).map_err(|defect| Error::KeyringFile {
+            path: path.to_owned(),
+            defect,
+        })
+    }
+}
+
+fn load(path: &Path) -> Result<Keyring, KeyringFileDefect> {
+    let cannot_open = |error: io::Error| KeyringFileDefect::CannotOpen(error.kind());
+    // Opening a pipe would wait for a writer, so ask first. What counts is the handle's answer.
+    check_regular(&fs::metadata(path).map_err(cannot_open)?)?;
+    let file = File::open(path).map_err(cannot_open)?;
+    let metadata = file.metadata().map_err(cannot_open)?;
+    check_regular(&metadata)?;
+    check_mode(&metadata)?;
+    let bytes = read(file)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyringFileDefect::NotUtf8)?;
+    keyring_text::parse(text).map_err(KeyringFileDefect::Text)
+}
+
+fn check_regular(metadata: &Metadata) -> Result<(), KeyringFileDefect> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(KeyringFileDefect::NotRegular),
+    }
+}
+
+#[cfg(unix)]
+fn check_mode(metadata: &Metadata) -> Result<(), KeyringFileDefect> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = metadata.permissions().mode() & 0o7777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(KeyringFileDefect::OpenToOthers { mode }),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Metadata) -> Result<(), KeyringFileDefect> {
+    Ok(())
+}
+
+fn read(file: File) -> Result<Zeroizing<Vec<u8>>, KeyringFileDefect> {
+    // Room to spare, because a buffer that grew would leave keys behind in the one it outgrew.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEYRING_FILE_BYTES + 64));
+    file.take(MAX_KEYRING_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| KeyringFileDefect::CannotRead(error.kind()))?;
+    if bytes.len() > MAX_KEYRING_FILE_BYTES {
+        return Err(KeyringFileDefect::TooLarge {
+            limit_bytes: MAX_KEYRING_FILE_BYTES,
+        });
+    }
+    Ok(bytes)
+}
+
+fn create(ring: &Keyring, path: &Path) -> Result<(), KeyringFileDefect> {
+    let file = create_new(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyringFileDefect::AlreadyExists,
+        kind => KeyringFileDefect::CannotCreate(kind),
+    })?;
+    write(ring, file, path).map_err(|error| {
+        // Half a keyring helps nobody and would stand in the way of the next try.
+        let _ = fs::remove_file(path);
+        KeyringFileDefect::CannotWrite(error.kind())
+    })
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn write(ring: &Keyring, mut file: File, path: &Path) -> io::Result<()> {
+    file.write_all(ring.to_text().as_bytes())?;
+    file.sync_all()?;
+    sync_directory_of(path)
+}
+
+/// A new file survives a crash only once its name is on disk too.
+#[cfg(unix)]
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory_of(_: &Path) -> io::Result<()> {
+    Ok(())
+}
