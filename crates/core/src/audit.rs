@@ -1,0 +1,93 @@
+//! The audit trail: every change and every release of a secret, and never a secret.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::clock::Timestamp;
+use crate::error::Noun;
+use crate::id::{AuditEventId, OrganizationId, WorkspaceId};
+use crate::principal::{Actor, Caller};
+
+/// One change, or one release of a secret. It is stored in the transaction that makes the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// Names the event.
+    pub id: AuditEventId,
+    /// When.
+    pub occurred_at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What, such as `api_key.create`.
+    pub action: &'static str,
+    /// The organization that it concerns, where known.
+    pub organization: Option<OrganizationId>,
+    /// The workspace that it concerns, if any.
+    pub workspace: Option<WorkspaceId>,
+    /// What kind of thing it was done to.
+    pub resource_kind: &'static str,
+    /// Which one.
+    pub resource_id: String,
+    /// The call's `x-request-id`.
+    pub request_id: String,
+    /// Where the call came from.
+    pub source: Option<IpAddr>,
+    /// What else is worth knowing, such as the names of the fields that changed.
+    pub details: BTreeMap<&'static str, String>,
+}
+
+impl AuditEvent {
+    /// An event without organization, workspace or details.
+    #[must_use]
+    pub fn new(
+        caller: &Caller,
+        now: Timestamp,
+        action: &'static str,
+        noun: Noun,
+        resource_id: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: AuditEventId::generate(now),
+            occurred_at: now,
+            actor: caller.principal.actor(),
+            action,
+            organization: None,
+            workspace: None,
+            resource_kind: resource_kind(noun),
+            resource_id: resource_id.into(),
+            request_id: caller.request_id.clone(),
+            source: caller.source,
+            details: BTreeMap::new(),
+        }
+    }
+
+    /// Names the organization.
+    #[must_use]
+    pub fn in_organization(mut self, organization: &OrganizationId) -> Self {
+        self.organization = Some(organization.clone());
+        self
+    }
+
+    /// Names the workspace.
+    #[must_use]
+    pub fn in_workspace(mut self, workspace: &WorkspaceId) -> Self {
+        self.workspace = Some(workspace.clone());
+        self
+    }
+
+    /// Adds a detail, which must not be a secret.
+    #[must_use]
+    pub fn with_detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.insert(name, value.into());
+        self
+    }
+}
+
+const fn resource_kind(noun: Noun) -> &'static str {
+    match noun {
+        Noun::Organization => "organization",
+        Noun::Workspace => "workspace",
+        Noun::Member => "member",
+        Noun::Repo => "repo",
+        Noun::ProviderKey => "api_key",
+    }
+}

@@ -1,0 +1,20 @@
+//! What Keyward is about: its nouns, who may do what, and the use cases.
+//!
+//! The crate knows neither protobuf nor HTTP nor SQL nor the environment. Storage and time come in
+//! through the traits in [`store`] and [`clock`].
+
+pub mod audit;
+pub mod clock;
+pub mod directory;
+pub mod error;
+pub mod id;
+pub mod page;
+pub mod policy;
+pub mod principal;
+pub mod provider;
+pub mod provider_key;
+pub mod store;
+mod text;
+pub mod vault;
+
+pub use error::Error;

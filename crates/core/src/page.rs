@@ -1,0 +1,85 @@
+//! Lists that come in bounded pages.
+
+use crate::error::Error;
+
+/// How many items a page has when the caller does not say.
+pub const DEFAULT_PAGE_ITEMS: u32 = 100;
+/// How many items a page has at most.
+pub const MAX_PAGE_ITEMS: u32 = 1000;
+/// The longest page token, in bytes.
+const MAX_TOKEN_BYTES: usize = 2048;
+
+/// Which page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// How many items at most, from 1 to [`MAX_PAGE_ITEMS`].
+    pub limit: u32,
+    /// The sort key of the last item of the page before.
+    pub after: Option<String>,
+}
+
+impl PageRequest {
+    /// Reads the size and the token that a caller sent: 0 means [`DEFAULT_PAGE_ITEMS`], a size
+    /// above [`MAX_PAGE_ITEMS`] means that, an empty token means the first page.
+    ///
+    /// # Errors
+    /// The token is not one that a page carried.
+    pub fn parse(page_size: u32, page_token: &str) -> Result<Self, Error> {
+        let limit = match page_size {
+            0 => DEFAULT_PAGE_ITEMS,
+            n => n.min(MAX_PAGE_ITEMS),
+        };
+        let after = if page_token.is_empty() {
+            None
+        } else {
+            Some(decode(page_token)?)
+        };
+        Ok(Self { limit, after })
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// The sort key of the last item, if there are more after it.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Cuts a page out of `items`, of which the store was asked for one more than the limit.
+    #[must_use]
+    pub fn cut(mut items: Vec<T>, request: &PageRequest, key: impl Fn(&T) -> String) -> Self {
+        let limit = request.limit as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(key) } else { None };
+        Self { items, next }
+    }
+
+    /// The token with which a caller asks for the page after this one; empty on the last.
+    #[must_use]
+    pub fn next_token(&self) -> String {
+        self.next.as_deref().map(encode).unwrap_or_default()
+    }
+}
+
+/// The token is the sort key in hex: opaque enough that callers do not make their own.
+fn encode(key: &str) -> String {
+    hex::encode(key)
+}
+
+fn decode(token: &str) -> Result<String, Error> {
+    let invalid = || Error::invalid("pageToken", "Page token is not valid");
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(invalid());
+    }
+    let key =
+        String::from_utf8(hex::decode(token).map_err(|_| invalid())?).map_err(|_| invalid())?;
+    if key.chars().any(|c| c == '\0') {
+        Err(invalid())
+    } else {
+        Ok(key)
+    }
+}

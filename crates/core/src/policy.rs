@@ -1,0 +1,247 @@
+//! Who may do what. This module alone makes a [`Grant`], and every store call that touches a
+//! workspace takes one, so that a forgotten check does not compile.
+//!
+//! The whole policy, evaluated, is the table in `docs/policy.md`; a test holds the two together.
+
+use std::marker::PhantomData;
+
+use crate::directory::{Access, OrganizationRole, Workspace};
+use crate::error::{Error, Noun};
+use crate::id::{OrganizationId, WorkspaceId};
+use crate::principal::Principal;
+
+/// Seeing what a workspace holds: a member with READ there.
+#[derive(Debug, Clone, Copy)]
+pub struct Read;
+/// Changing what a workspace holds: a member with WRITE there.
+#[derive(Debug, Clone, Copy)]
+pub struct Write;
+/// Using what a workspace holds on the platform's behalf: an internal service.
+#[derive(Debug, Clone, Copy)]
+pub struct Serve;
+
+/// What an action needs of a principal.
+pub trait Permission: sealed::Sealed + Copy + Send + Sync + 'static {
+    /// Whether this kind of principal can have it anywhere, which needs no look-up.
+    fn conceivable(principal: &Principal) -> bool;
+    /// Whether the principal has it in this workspace.
+    fn allows(principal: &Principal, workspace: &Workspace) -> bool;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Read {}
+    impl Sealed for super::Write {}
+    impl Sealed for super::Serve {}
+}
+
+impl Permission for Read {
+    fn conceivable(principal: &Principal) -> bool {
+        matches!(principal, Principal::User(_))
+    }
+
+    fn allows(principal: &Principal, workspace: &Workspace) -> bool {
+        access(principal, workspace) >= Some(Access::Read)
+    }
+}
+
+impl Permission for Write {
+    fn conceivable(principal: &Principal) -> bool {
+        matches!(principal, Principal::User(_))
+    }
+
+    fn allows(principal: &Principal, workspace: &Workspace) -> bool {
+        access(principal, workspace) >= Some(Access::Write)
+    }
+}
+
+impl Permission for Serve {
+    fn conceivable(principal: &Principal) -> bool {
+        matches!(principal, Principal::Service(_))
+    }
+
+    fn allows(principal: &Principal, _workspace: &Workspace) -> bool {
+        Self::conceivable(principal)
+    }
+}
+
+/// What a principal may do in a workspace as a member of its organization.
+fn access(principal: &Principal, workspace: &Workspace) -> Option<Access> {
+    let Principal::User(member) = principal else {
+        return None;
+    };
+    if !member.validated || member.organization != workspace.organization {
+        return None;
+    }
+    match member.role {
+        OrganizationRole::Administrators | OrganizationRole::Owner => Some(Access::Admin),
+        OrganizationRole::User | OrganizationRole::Billing | OrganizationRole::Workspaces => {
+            member.access.get(&workspace.id).copied()
+        }
+    }
+}
+
+/// Something that can be done to a resource of a workspace, and what it needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Action<P> {
+    name: &'static str,
+    permission: PhantomData<P>,
+}
+
+/// An action with its permission erased, for the table of the policy.
+#[derive(Clone, Copy)]
+pub struct ActionRule {
+    /// The action's name, such as `api_key.create`: the resource and the verb.
+    pub name: &'static str,
+    /// Whether a principal may do it in a workspace.
+    pub allows: fn(&Principal, &Workspace) -> bool,
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $constant:ident: $permission:ident = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: Action<$permission> =
+            Action { name: $name, permission: PhantomData };)*
+
+        /// Every action.
+        pub const ACTIONS: &[ActionRule] =
+            &[$(ActionRule { name: $name, allows: <$permission as Permission>::allows }),*];
+    };
+}
+
+actions! {
+    /// List the provider API keys of a workspace.
+    LIST_API_KEYS: Read = "api_key.list";
+    /// Create a provider API key.
+    CREATE_API_KEY: Write = "api_key.create";
+    /// Change or rotate a provider API key.
+    UPDATE_API_KEY: Write = "api_key.update";
+    /// Delete a provider API key.
+    DELETE_API_KEY: Write = "api_key.delete";
+    /// Release the secret of a provider API key.
+    RESOLVE_API_KEY: Serve = "api_key.resolve";
+    /// Record that a resource uses a provider API key.
+    LINK_API_KEY: Serve = "api_key.link";
+    /// Record that a resource no longer uses a provider API key.
+    UNLINK_API_KEY: Serve = "api_key.unlink";
+    /// List what uses a provider API key.
+    LIST_API_KEY_LINKS: Serve = "api_key.list_links";
+}
+
+/// Proof that the policy allowed an action of kind `P` in one workspace.
+///
+/// Only this module can make one:
+///
+/// ```compile_fail
+/// use keyward_core::policy::{Grant, Write};
+/// let forged: Grant<Write> = Grant { workspace: todo!(), organization: todo!(), action: "", permission: Default::default() };
+/// ```
+#[derive(Debug)]
+pub struct Grant<P> {
+    workspace: WorkspaceId,
+    organization: OrganizationId,
+    action: &'static str,
+    permission: PhantomData<P>,
+}
+
+impl<P> Grant<P> {
+    /// The workspace that the grant is for.
+    #[must_use]
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    /// The organization of that workspace.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationId {
+        &self.organization
+    }
+
+    /// The name of the action that was allowed.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+}
+
+/// Any grant, where only its workspace matters.
+pub trait WorkspaceScope: sealed_scope::Sealed + Send + Sync {
+    /// The workspace that the grant is for.
+    fn workspace(&self) -> &WorkspaceId;
+}
+
+mod sealed_scope {
+    pub trait Sealed {}
+    impl<P> Sealed for super::Grant<P> {}
+}
+
+impl<P: Permission> WorkspaceScope for Grant<P> {
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+}
+
+/// Proof that the policy allowed a principal to manage the directory.
+#[derive(Debug)]
+pub struct DirectoryGrant(());
+
+/// Decides on an action in a workspace. One that does not exist is refused exactly as one that the
+/// principal may not see.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+    workspace: Option<&Workspace>,
+) -> Result<Grant<P>, Error> {
+    match workspace {
+        Some(workspace) if P::allows(principal, workspace) => Ok(Grant {
+            workspace: workspace.id.clone(),
+            organization: workspace.organization.clone(),
+            action: action.name,
+            permission: PhantomData,
+        }),
+        _ => Err(Error::Denied),
+    }
+}
+
+/// Refuses a principal that could not do the action anywhere, before anything is looked up.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck<P: Permission>(principal: &Principal, _action: Action<P>) -> Result<(), Error> {
+    if P::conceivable(principal) {
+        Ok(())
+    } else {
+        Err(Error::Denied)
+    }
+}
+
+/// Decides on an action on a thing that was looked up by its own identifier, whose workspace is
+/// `None` when there is no such thing.
+///
+/// # Errors
+/// [`Error::Denied`], or [`Error::NotFound`] for a principal who could do the action somewhere.
+pub fn authorize_found<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+    workspace: Option<&Workspace>,
+    noun: Noun,
+) -> Result<Grant<P>, Error> {
+    precheck(principal, action)?;
+    if workspace.is_none() {
+        return Err(Error::NotFound(noun));
+    }
+    authorize(principal, action, workspace)
+}
+
+/// Decides on managing the directory, which internal services alone may do.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
+    match principal {
+        Principal::Service(_) => Ok(DirectoryGrant(())),
+        Principal::User(_) => Err(Error::Denied),
+    }
+}

@@ -1,0 +1,55 @@
+//! Who calls.
+
+use std::net::IpAddr;
+
+use crate::directory::Member;
+
+/// An authenticated caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// A validated member of an organization, by a session token.
+    User(Member),
+    /// An internal service, by a service token.
+    Service(ServiceName),
+}
+
+/// The name that the configuration gives to an internal service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName(pub String);
+
+/// A principal and what the audit trail wants to know about the call.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who calls.
+    pub principal: Principal,
+    /// The call's `x-request-id`.
+    pub request_id: String,
+    /// Where the call came from, if it came over a network.
+    pub source: Option<IpAddr>,
+}
+
+/// Who did something, for the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The kind of principal: `user` or `service`.
+    pub kind: &'static str,
+    /// Which one.
+    pub id: String,
+}
+
+impl Principal {
+    /// This principal in the audit trail.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::User(member) => Actor {
+                kind: "user",
+                id: member.user.to_string(),
+            },
+            Self::Service(name) => Actor {
+                kind: "service",
+                id: name.0.clone(),
+            },
+        }
+    }
+}

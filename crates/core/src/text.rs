@@ -1,0 +1,81 @@
+//! Texts that callers send, checked once at the edge.
+
+use crate::error::Error;
+
+/// Checks a text of one line: at most `max_chars` characters, no control characters.
+///
+/// # Errors
+/// What is wrong with the text, without the text.
+pub(crate) fn check_text(
+    field: &'static str,
+    label: &str,
+    text: &str,
+    max_chars: usize,
+) -> Result<(), Error> {
+    check_length(field, label, text, max_chars)?;
+    if text.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            field,
+            format!("{label} must not have control characters"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_length(
+    field: &'static str,
+    label: &str,
+    text: &str,
+    max_chars: usize,
+) -> Result<(), Error> {
+    if text.chars().count() > max_chars {
+        let message = format!("{label} must have at most {max_chars} characters");
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// A text that may be unset, which an empty text makes it.
+#[derive(Clone, Copy)]
+pub(crate) struct OptionalText {
+    field: &'static str,
+    label: &'static str,
+    max_chars: usize,
+    lines: bool,
+}
+
+impl OptionalText {
+    pub(crate) const fn new(field: &'static str, label: &'static str, max_chars: usize) -> Self {
+        Self {
+            field,
+            label,
+            max_chars,
+            lines: false,
+        }
+    }
+
+    /// Lets the text have several lines and tabs.
+    pub(crate) const fn with_lines(self) -> Self {
+        Self {
+            lines: true,
+            ..self
+        }
+    }
+
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// What is wrong with the text, without the text.
+    pub(crate) fn parse(self, text: Option<String>) -> Result<Option<String>, Error> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        check_length(self.field, self.label, &text, self.max_chars)?;
+        let fits = |c: char| !c.is_control() || (self.lines && matches!(c, '\n' | '\r' | '\t'));
+        if !text.chars().all(fits) {
+            let message = format!("{} must not have control characters", self.label);
+            return Err(Error::invalid(self.field, message));
+        }
+        Ok(Some(text))
+    }
+}

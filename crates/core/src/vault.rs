@@ -1,0 +1,234 @@
+//! Envelope encryption of what workspaces keep.
+//!
+//! Every workspace has data keys of its own, which the key-encryption key (KEK) wraps:
+//!
+//! ```text
+//! wrapped = wrap(KEK, data key, "keyward.data-key.v1" ‖ workspace ‖ purpose ‖ version)
+//! sealed  = seal(seal key, secret, "keyward.secret.v1" ‖ workspace ‖ record ‖ field ‖ version)
+//! ```
+//!
+//! so that a row that is copied to another workspace, record, field or version does not open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Secret};
+
+use crate::clock::Clock;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::id::WorkspaceId;
+use crate::policy::WorkspaceScope;
+use crate::store::DataKeyStore;
+
+/// What a data key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DataKeyPurpose {
+    /// Seals secrets.
+    Seal,
+    /// Makes fingerprints. It outlives every seal key, or equal secrets would not be found.
+    Fingerprint,
+}
+
+impl DataKeyPurpose {
+    /// The name that is stored and authenticated.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Fingerprint => "fingerprint",
+        }
+    }
+
+    /// The purpose of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Seal, Self::Fingerprint]
+            .into_iter()
+            .find(|purpose| purpose.name() == name)
+    }
+}
+
+/// A data key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrappedDataKey {
+    /// What it is for.
+    pub purpose: DataKeyPurpose,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The key, wrapped; it names the KEK's version.
+    pub wrapped: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Where a sealed text belongs. Opening it anywhere else fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The record's identifier.
+    pub record: &'a [u8],
+    /// The name of the record's field.
+    pub field: &'static str,
+    /// The version of the field's value.
+    pub version: u64,
+}
+
+/// Gives workspaces their data keys.
+#[derive(Clone)]
+pub struct Vault {
+    kek: Arc<dyn Kek>,
+    store: Arc<dyn DataKeyStore>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A workspace's data keys, unwrapped for the length of one call.
+pub struct WorkspaceKeys {
+    workspace: WorkspaceId,
+    seal: BTreeMap<u32, Key256>,
+    fingerprint: Key256,
+}
+
+impl Vault {
+    /// A vault whose data keys the KEK wraps and the store keeps.
+    #[must_use]
+    pub fn new(kek: Arc<dyn Kek>, store: Arc<dyn DataKeyStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { kek, store, clock }
+    }
+
+    /// The data keys of the granted workspace, made at the first call.
+    ///
+    /// # Errors
+    /// The store or the KEK cannot be reached, or a key does not unwrap.
+    #[tracing::instrument(name = "vault.keys", skip_all, err(level = "debug"))]
+    pub async fn keys(&self, scope: &dyn WorkspaceScope) -> Result<WorkspaceKeys, Error> {
+        let mut stored = self.store.data_keys(scope).await?;
+        let lacks = |purpose| {
+            !stored
+                .iter()
+                .any(|key: &WrappedDataKey| key.purpose == purpose)
+        };
+        let missing: Vec<_> = [DataKeyPurpose::Seal, DataKeyPurpose::Fingerprint]
+            .into_iter()
+            .filter(|&purpose| lacks(purpose))
+            .collect();
+        if !missing.is_empty() {
+            let mut fresh = Vec::with_capacity(missing.len());
+            for purpose in missing {
+                fresh.push(self.generate(scope.workspace(), purpose).await?);
+            }
+            // Of two calls that do this at once, one inserts; both use what was inserted.
+            self.store.insert_missing_data_keys(scope, &fresh).await?;
+            stored = self.store.data_keys(scope).await?;
+        }
+        self.unwrap(scope.workspace(), &stored).await
+    }
+
+    async fn generate(
+        &self,
+        workspace: &WorkspaceId,
+        purpose: DataKeyPurpose,
+    ) -> Result<WrappedDataKey, Error> {
+        let version = 1;
+        let key = Key256::generate()?;
+        let wrapped = self
+            .kek
+            .wrap(&key, &data_key_place(workspace, purpose, version))
+            .await?;
+        Ok(WrappedDataKey {
+            purpose,
+            version,
+            wrapped,
+            created_at: self.clock.now(),
+        })
+    }
+
+    async fn unwrap(
+        &self,
+        workspace: &WorkspaceId,
+        stored: &[WrappedDataKey],
+    ) -> Result<WorkspaceKeys, Error> {
+        let mut seal = BTreeMap::new();
+        let mut fingerprint = None;
+        for key in stored {
+            let place = data_key_place(workspace, key.purpose, key.version);
+            let unwrapped = self.kek.unwrap(&key.wrapped, &place).await?;
+            match key.purpose {
+                DataKeyPurpose::Seal => {
+                    seal.insert(key.version, unwrapped);
+                }
+                DataKeyPurpose::Fingerprint => fingerprint = Some(unwrapped),
+            }
+        }
+        match fingerprint {
+            Some(fingerprint) if !seal.is_empty() => Ok(WorkspaceKeys {
+                workspace: workspace.clone(),
+                seal,
+                fingerprint,
+            }),
+            _ => Err(Error::internal(
+                "a workspace lacks a data key that was just stored",
+            )),
+        }
+    }
+}
+
+impl WorkspaceKeys {
+    /// Seals a text with the newest key.
+    ///
+    /// # Errors
+    /// The text is too long to seal, or the system has no randomness.
+    pub fn seal(&self, place: Place<'_>, text: &Secret<String>) -> Result<Vec<u8>, Error> {
+        let (version, key) = self
+            .seal
+            .last_key_value()
+            .ok_or_else(|| Error::internal("no seal key"))?;
+        let envelope = keyward_crypto::seal(
+            key,
+            *version,
+            text.expose().as_bytes(),
+            &self.associated_data(place),
+        )?;
+        Ok(envelope.to_bytes())
+    }
+
+    /// Opens a sealed text with the key that its envelope names.
+    ///
+    /// # Errors
+    /// The envelope is not one of this place, or its key is not there.
+    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
+        let envelope = Envelope::parse(sealed)?;
+        let key = self
+            .seal
+            .get(&envelope.key_version())
+            .ok_or_else(|| Error::internal("the envelope's data key is not there"))?;
+        let opened = keyward_crypto::open(key, &envelope, &self.associated_data(place))?;
+        let text = std::str::from_utf8(opened.expose())
+            .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
+        Ok(Secret::new(text.to_owned()))
+    }
+
+    /// A keyed fingerprint by which equal values are found without being known.
+    #[must_use]
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
+        keyward_crypto::fingerprint(&self.fingerprint, "keyward.credentials.v1", parts)
+    }
+
+    fn associated_data(&self, place: Place<'_>) -> AssociatedData {
+        AssociatedData::new("keyward.secret.v1")
+            .with(self.workspace.as_str())
+            .with(place.record)
+            .with(place.field)
+            .with_u64(place.version)
+    }
+}
+
+fn data_key_place(
+    workspace: &WorkspaceId,
+    purpose: DataKeyPurpose,
+    version: u32,
+) -> AssociatedData {
+    AssociatedData::new("keyward.data-key.v1")
+        .with(workspace.as_str())
+        .with(purpose.name())
+        .with_u64(u64::from(version))
+}
