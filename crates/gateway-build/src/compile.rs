@@ -1,0 +1,170 @@
+//! From proto files to Rust files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+use prost_types::FileDescriptorSet;
+use protox::Compiler;
+
+use crate::error::Error;
+use crate::json::JsonTypes;
+use crate::{Builder, check, emit, options, routes};
+
+pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
+    let out_dir = match &builder.out_dir {
+        Some(directory) => directory.clone(),
+        None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(Error::NoOutDir)?,
+    };
+    for include in &builder.includes {
+        println!("cargo:rerun-if-changed={}", include.display());
+    }
+    options::check_template("error_body", &builder.error_body).map_err(|reason| {
+        Error::Declaration { file: "build.rs".into(), item: "Builder".into(), reason }
+    })?;
+
+    let compiler = open(builder)?;
+    let pool = compiler.descriptor_pool();
+    let files = own_files(&compiler);
+    let packages = plan(builder, &pool, &files)?;
+
+    write(&out_dir.join(&builder.descriptor_name), &compiler.encode_file_descriptor_set())?;
+    let set = needed(compiler.file_descriptor_set(), &pool, &files);
+    let redacted: Vec<String> = emit::redacted(&pool, &files)?;
+    tonic_prost_build::configure()
+        .out_dir(&out_dir)
+        .generate_default_stubs(true)
+        .skip_debug(redacted.iter().map(|name| format!(".{name}")))
+        .compile_fds(set)
+        .map_err(|source| Error::Write { path: out_dir.clone(), source })?;
+    for (package, text) in packages {
+        append(&out_dir.join(format!("{package}.rs")), &text)?;
+    }
+    Ok(())
+}
+
+fn open(builder: &Builder) -> Result<Compiler, Error> {
+    let named = |file: &Path, error: protox::Error| Error::Protos {
+        file: error.file().map_or_else(|| file.display().to_string(), str::to_owned),
+        message: error.to_string(),
+    };
+    let mut compiler =
+        Compiler::new(&builder.includes).map_err(|error| named(Path::new("include"), error))?;
+    compiler.include_imports(true).include_source_info(true);
+    for file in &builder.files {
+        compiler.open_file(file).map_err(|error| named(file, error))?;
+    }
+    Ok(compiler)
+}
+
+/// The names of the files that were asked for, without their imports.
+fn own_files(compiler: &Compiler) -> Vec<String> {
+    compiler
+        .files()
+        .filter(|file| !file.is_import())
+        .map(|file| file.name().to_owned())
+        .collect()
+}
+
+/// The text to add to each package's file. Everything is judged here, before
+/// anything is written.
+fn plan(
+    builder: &Builder,
+    pool: &DescriptorPool,
+    files: &[String],
+) -> Result<BTreeMap<String, String>, Error> {
+    for field in pool.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>()) {
+        if files.iter().any(|file| file == field.parent_file().name()) {
+            options::field(&field)?;
+        }
+    }
+    let services = routes::collect(pool, files)?;
+    let mut json = JsonTypes::default();
+    for method in services.iter().flat_map(|service| &service.methods) {
+        if !method.routes.is_empty() {
+            json.add(&method.method.input(), true)?;
+            json.add(&method.method.output(), false)?;
+        }
+    }
+    let checked = check::collect(pool, files)?;
+
+    let mut packages: BTreeMap<String, String> = BTreeMap::new();
+    let mut add = |package: &str, text: String| {
+        packages.entry(package.to_owned()).or_default().push_str(&text);
+    };
+    for message in emit::with_own_debug(pool, files)? {
+        add(message.package_name(), emit::debug(&message));
+    }
+    for (message, rules) in checked.values() {
+        add(message.package_name(), emit::check(message, rules));
+    }
+    for json_type in json.messages.values() {
+        add(json_type.message.package_name(), emit::message(json_type));
+    }
+    for descriptor in json.enums.values() {
+        add(descriptor.package_name(), emit::enumeration(descriptor));
+    }
+    let mut methods: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for service in &services {
+        let package = service.service.package_name();
+        add(package, emit::service(service, builder)?);
+        let names = service.methods.iter().map(|method| method.static_name(service));
+        methods.entry(package).or_default().extend(names);
+    }
+    for (package, names) in methods {
+        add(package, emit::methods(&names));
+    }
+    Ok(packages)
+}
+
+/// The files that define what the own files' messages and services use. Imports
+/// that only define options are left out, so that no code is made for them.
+fn needed(set: FileDescriptorSet, pool: &DescriptorPool, own: &[String]) -> FileDescriptorSet {
+    let mut names: BTreeSet<String> = own.iter().cloned().collect();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<MessageDescriptor> = pool
+        .all_messages()
+        .filter(|message| own.iter().any(|name| name == message.parent_file().name()))
+        .collect();
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        if own.iter().any(|name| name == method.parent_file().name()) {
+            open.extend([method.input(), method.output()]);
+        }
+    }
+    while let Some(message) = open.pop() {
+        if !seen.insert(message.full_name().to_owned()) {
+            continue;
+        }
+        names.insert(message.parent_file().name().to_owned());
+        for field in message.fields() {
+            match field.kind() {
+                Kind::Message(inner) => open.push(inner),
+                Kind::Enum(inner) => {
+                    names.insert(inner.parent_file().name().to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    let file = set.file.into_iter().filter(|file| names.contains(file.name()));
+    FileDescriptorSet { file: file.collect() }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).map_err(|source| failed(path, source))
+}
+
+fn append(path: &Path, text: &str) -> Result<(), Error> {
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|source| failed(path, source))?;
+    file.write_all(text.as_bytes()).map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.to_owned(), source }
+}

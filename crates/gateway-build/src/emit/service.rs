@@ -1,0 +1,261 @@
+//! Method specs, the declared service around a service, and its routes.
+
+use super::quoted;
+use crate::Builder;
+use crate::error::{Error, declaration};
+use crate::names;
+use crate::options::ErrorRule;
+use crate::routes::{Method, Route, Service};
+use crate::template::Plain;
+
+/// Everything of one service.
+pub(crate) fn service(service: &Service, builder: &Builder) -> Result<String, Error> {
+    let mut text = String::new();
+    text.push_str(&family(service, builder));
+    for method in &service.methods {
+        text.push_str(&spec(service, method, builder));
+        if !method.routes.is_empty() {
+            text.push_str(&route_specs(service, method));
+        }
+    }
+    text.push_str(&declared(service)?);
+    if service.has_routes() {
+        text.push_str(&routes(service));
+    }
+    Ok(text)
+}
+
+/// The list of a package's methods.
+pub(crate) fn methods(names: &[String]) -> String {
+    let list: String = names.iter().map(|name| format!("    &{name},\n")).collect();
+    format!(
+        "/// Every method of the package, in the order of the proto files.
+pub static METHODS: &[&::keyward_gateway::MethodSpec] = &[
+{list}];
+"
+    )
+}
+
+fn family(service: &Service, builder: &Builder) -> String {
+    let name = service.service.full_name();
+    let doc = format!("What `{name}` declares for errors of its paths that no method makes.");
+    let rules = &service.rest.errors;
+    method_spec(service, builder, &doc, &service.static_name(), None, rules)
+}
+
+fn spec(service: &Service, method: &Method, builder: &Builder) -> String {
+    let doc = format!("What is declared of `{}`.", method.method.full_name());
+    let rules: Vec<ErrorRule> =
+        method.rest.errors.iter().chain(&service.rest.errors).cloned().collect();
+    let name = method.static_name(service);
+    method_spec(service, builder, &doc, &name, Some(method), &rules)
+}
+
+fn method_spec(
+    service: &Service,
+    builder: &Builder,
+    doc: &str,
+    static_name: &str,
+    method: Option<&Method>,
+    rules: &[ErrorRule],
+) -> String {
+    let full_name = service.service.full_name();
+    let method_name = method.map_or("", |method| method.method.name());
+    let domain = Some(builder.error_domain.as_str()).filter(|domain| !domain.is_empty());
+    let rules: String = rules.iter().map(error_rule).collect();
+    format!(
+        "/// {doc}
+pub static {static_name}: ::keyward_gateway::MethodSpec = ::keyward_gateway::MethodSpec {{
+    service: {full_name:?},
+    method: {method_name:?},
+    grpc_path: {path:?},
+    success_status: {success_status},
+    error_body: {error_body:?},
+    error_domain: {domain:?},
+    errors: &[{rules}],
+    server_streaming: {streaming},
+}};
+",
+        path = format!("/{full_name}/{method_name}"),
+        success_status = method.map_or(200, |method| method.rest.success_status),
+        error_body = service.rest.error_body.as_ref().unwrap_or(&builder.error_body),
+        domain = domain.unwrap_or(service.service.package_name()),
+        streaming = method.is_some_and(|method| method.method.is_server_streaming()),
+    )
+}
+
+fn error_rule(rule: &ErrorRule) -> String {
+    let option = |value: Option<String>| match value {
+        Some(value) => format!("::core::option::Option::Some({value})"),
+        None => "::core::option::Option::None".to_owned(),
+    };
+    format!(
+        "
+        ::keyward_gateway::ErrorRule {{
+            code: ::tonic::Code::{code},
+            status: {status},
+            message: {message},
+            body: {body},
+        }},",
+        code = rule.code,
+        status = option(rule.status.map(|status| status.to_string())),
+        message = option(rule.message.as_deref().map(quoted)),
+        body = option(rule.body.as_deref().map(quoted)),
+    )
+}
+
+fn route_specs(service: &Service, method: &Method) -> String {
+    let name = method.static_name(service);
+    let specs: String =
+        method.routes.iter().map(|route| route_spec(route, &name, &service.static_name())).collect();
+    format!(
+        "/// The HTTP bindings of `{full_name}`.
+pub static {name}_ROUTES: [::keyward_gateway::RouteSpec; {count}] = [{specs}
+];
+",
+        full_name = method.method.full_name(),
+        count = method.routes.len(),
+    )
+}
+
+fn route_spec(route: &Route, method: &str, family: &str) -> String {
+    let segments: Vec<String> = route
+        .rule
+        .segments
+        .iter()
+        .map(|segment| match segment {
+            Plain::Literal(text) => format!("::keyward_gateway::Segment::Literal({text:?})"),
+            Plain::Variable(_) => "::keyward_gateway::Segment::Variable".to_owned(),
+        })
+        .collect();
+    format!(
+        "
+    ::keyward_gateway::RouteSpec {{
+        http_method: {http_method:?},
+        template: {path:?},
+        segments: &[{segments}],
+        variables: &{variables:?},
+        binding: ::keyward_gateway::Binding::{binding},
+        method: &{method},
+        family: &{family},
+    }},",
+        http_method = route.rule.http_method,
+        path = route.rule.path,
+        segments = segments.join(", "),
+        variables = route.variables,
+        binding = if route.rule.has_body { "Body" } else { "Query" },
+    )
+}
+
+/// The struct that wraps a service in what is declared of it.
+fn declared(service: &Service) -> Result<String, Error> {
+    let name = service.service.name();
+    let server = format!("{}_server::{name}", names::service_module(name));
+    let mut methods = String::new();
+    for method in &service.methods {
+        methods.push_str(&declared_method(service, method)?);
+    }
+    Ok(format!(
+        "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
+/// are checked before the inner service sees them, and errors leave it refined.
+/// gRPC and REST both go through it.
+pub struct Declared{name}<S>(pub ::std::sync::Arc<S>);
+
+impl<S> ::core::clone::Clone for Declared{name}<S> {{
+    fn clone(&self) -> Self {{
+        Self(::std::sync::Arc::clone(&self.0))
+    }}
+}}
+
+impl<S> ::core::fmt::Debug for Declared{name}<S> {{
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{
+        f.write_str({debug:?})
+    }}
+}}
+
+#[::tonic::async_trait]
+impl<S: {server}> {server} for Declared{name}<S> {{
+{methods}}}
+",
+        debug = format!("Declared{name}"),
+    ))
+}
+
+fn declared_method(service: &Service, method: &Method) -> Result<String, Error> {
+    let descriptor = &method.method;
+    let package = service.service.package_name();
+    let fault = |reason: String| declaration(&descriptor.parent_file(), descriptor.full_name(), reason);
+    let rust = |message: &prost_reflect::MessageDescriptor| {
+        if message.full_name() == "google.protobuf.Empty" {
+            Ok("()".to_owned())
+        } else if message.package_name() == "google.protobuf" {
+            Err(fault(format!("{} is not supported yet", message.full_name())))
+        } else {
+            Ok(names::message(message, package))
+        }
+    };
+    let (input, output) = (rust(&descriptor.input())?, rust(&descriptor.output())?);
+    let spec = method.static_name(service);
+    let (request, check) = if descriptor.is_client_streaming() {
+        (format!("::tonic::Streaming<{input}>"), String::new())
+    } else {
+        let check = format!(
+            "        ::keyward_gateway::check_request(&{spec}, request.get_ref())
+            .map_err(|status| ::keyward_gateway::refine(&{spec}, status))?;\n"
+        );
+        (input, check)
+    };
+    let response = if descriptor.is_server_streaming() {
+        format!("::tonic::codegen::BoxStream<{output}>")
+    } else {
+        output
+    };
+    Ok(format!(
+        "    async fn {name}(
+        &self,
+        request: ::tonic::Request<{request}>,
+    ) -> ::core::result::Result<::tonic::Response<{response}>, ::tonic::Status> {{
+{check}        S::{name}(&self.0, request)
+            .await
+            .map_err(|status| ::keyward_gateway::refine(&{spec}, status))
+    }}
+",
+        name = names::snake(descriptor.name()),
+    ))
+}
+
+/// The function that makes a service's routes.
+fn routes(service: &Service) -> String {
+    let name = service.service.name();
+    let server = format!("{}_server::{name}", names::service_module(name));
+    let mut list = String::new();
+    for method in &service.methods {
+        for place in 0..method.routes.len() {
+            list.push_str(&format!(
+                "        ::keyward_gateway::Route::unary(
+            &{spec}_ROUTES[{place}],
+            ::std::sync::Arc::clone(&service),
+            |service, request| async move {{
+                {server}::{call}(&*service, request).await
+            }},
+        ),
+",
+                spec = method.static_name(service),
+                call = names::snake(method.method.name()),
+            ));
+        }
+    }
+    format!(
+        "/// The REST routes of `{full_name}`, which call `service` inside the process.
+pub fn {function}<S: {server}>(
+    service: ::std::sync::Arc<S>,
+) -> ::std::vec::Vec<::keyward_gateway::Route> {{
+    let service = ::std::sync::Arc::new(Declared{name}(service));
+    ::std::vec![
+{list}    ]
+}}
+",
+        full_name = service.service.full_name(),
+        function = service.routes_function(),
+    )
+}

@@ -1,0 +1,114 @@
+//! Turns annotated protobuf services into REST routes and JSON bindings at build time.
+//!
+//! [`Builder`] compiles proto files without protoc, lets `tonic-prost-build` write
+//! messages, clients and servers, and adds what the annotations of
+//! `google.api.http` and `keyward.gateway.v1` declare: JSON forms, checks, method
+//! specs, routes. The result stands on the crate `keyward-gateway`.
+//!
+//! An annotation that cannot be honoured fails the build; none is ever ignored.
+
+mod check;
+mod compile;
+mod emit;
+mod error;
+mod http_rule;
+mod json;
+mod names;
+mod options;
+mod routes;
+mod template;
+
+use std::path::{Path, PathBuf};
+
+pub use error::Error;
+
+/// Compiles proto files into one Rust file for each package, to be included with
+/// `tonic::include_proto!`, and the descriptor set `keyward_descriptor.bin`.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    includes: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+    out_dir: Option<PathBuf>,
+    descriptor_name: String,
+    error_domain: String,
+    error_body: String,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            includes: Vec::new(),
+            files: Vec::new(),
+            out_dir: None,
+            descriptor_name: "keyward_descriptor.bin".to_owned(),
+            error_domain: String::new(),
+            error_body: r#"{"error":{"code":$status,"message":$message}}"#.to_owned(),
+        }
+    }
+}
+
+impl Builder {
+    /// A builder without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a directory in which imports are looked up.
+    #[must_use]
+    pub fn include(mut self, directory: impl AsRef<Path>) -> Self {
+        self.includes.push(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Adds a file to compile, by its name under an included directory.
+    #[must_use]
+    pub fn file(mut self, file: impl AsRef<Path>) -> Self {
+        self.files.push(file.as_ref().to_owned());
+        self
+    }
+
+    /// Adds files to compile.
+    #[must_use]
+    pub fn files<P: AsRef<Path>>(mut self, files: impl IntoIterator<Item = P>) -> Self {
+        self.files.extend(files.into_iter().map(|file| file.as_ref().to_owned()));
+        self
+    }
+
+    /// Where to write; cargo's `OUT_DIR` when not given.
+    #[must_use]
+    pub fn out_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.out_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// The name of the written descriptor set; `keyward_descriptor.bin` when not given.
+    #[must_use]
+    pub fn descriptor_name(mut self, name: impl Into<String>) -> Self {
+        self.descriptor_name = name.into();
+        self
+    }
+
+    /// The domain of each error's `ErrorInfo`; the service's package when not given.
+    #[must_use]
+    pub fn error_domain(mut self, domain: impl Into<String>) -> Self {
+        self.error_domain = domain.into();
+        self
+    }
+
+    /// The JSON text of an error of a service that declares none.
+    #[must_use]
+    pub fn error_body(mut self, body: impl Into<String>) -> Self {
+        self.error_body = body.into();
+        self
+    }
+
+    /// Compiles and writes everything.
+    ///
+    /// # Errors
+    ///
+    /// Names the proto file and what is wrong in it, or the file that cannot be
+    /// written.
+    pub fn compile(self) -> Result<(), Error> {
+        compile::compile(&self)
+    }
+}

@@ -1,0 +1,195 @@
+//! The options of `keyward.gateway.v1`, read and judged.
+
+use prost_reflect::{
+    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, MethodDescriptor,
+    ReflectMessage, ServiceDescriptor,
+};
+
+use crate::error::{Error, declaration};
+
+/// The most decimal places that 64 bits have.
+const MAX_DECIMAL_PLACES: u32 = 18;
+
+/// How a field looks in JSON, and what it demands.
+#[derive(Debug, Default)]
+pub(crate) struct FieldJson {
+    pub(crate) null_when_unset: bool,
+    pub(crate) not_empty: Option<String>,
+    pub(crate) decimal_places: Option<u32>,
+}
+
+/// How a service's errors look.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceRest {
+    pub(crate) error_body: Option<String>,
+    pub(crate) errors: Vec<ErrorRule>,
+}
+
+/// How a method answers.
+#[derive(Debug)]
+pub(crate) struct MethodRest {
+    pub(crate) success_status: u32,
+    pub(crate) errors: Vec<ErrorRule>,
+}
+
+/// What becomes of one code.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorRule {
+    /// The variant of `tonic::Code`.
+    pub(crate) code: &'static str,
+    pub(crate) status: Option<u32>,
+    pub(crate) message: Option<String>,
+    pub(crate) body: Option<String>,
+}
+
+/// The declared number of fractional digits; 0 when none is.
+pub(crate) fn timestamp_digits(file: &FileDescriptor) -> Result<u32, Error> {
+    let digits =
+        extension(&file.options(), "file").map_or(0, |json| number(&json, "timestamp_digits"));
+    match digits {
+        0 | 3 | 6 | 9 => Ok(digits),
+        other => {
+            Err(declaration(file, "file option", format!("timestamp_digits must not be {other}")))
+        }
+    }
+}
+
+/// Whether the field's value must not be printed.
+pub(crate) fn is_redacted(field: &FieldDescriptor) -> bool {
+    flag(&field.options(), "debug_redact")
+}
+
+pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
+    let Some(json) = extension(&field.options(), "field") else { return Ok(FieldJson::default()) };
+    let declared = FieldJson {
+        null_when_unset: flag(&json, "null_when_unset"),
+        not_empty: text(&json, "not_empty"),
+        decimal_places: some_number(&json, "decimal_places"),
+    };
+    let fault = |reason: &str| Err(declaration(&field.parent_file(), field.full_name(), reason));
+    if declared.null_when_unset && (field.is_list() || !field.supports_presence()) {
+        return fault("null_when_unset needs a field that can be unset");
+    }
+    if declared.decimal_places.is_some_and(|places| places > MAX_DECIMAL_PLACES) {
+        return fault("decimal_places must be at most 18");
+    }
+    Ok(declared)
+}
+
+/// The name of an enum value in JSON.
+pub(crate) fn enum_value_name(value: &EnumValueDescriptor) -> String {
+    extension(&value.options(), "enum_value")
+        .and_then(|json| text(&json, "name"))
+        .unwrap_or_else(|| value.name().to_owned())
+}
+
+pub(crate) fn service(service: &ServiceDescriptor) -> Result<ServiceRest, Error> {
+    let Some(rest) = extension(&service.options(), "service") else {
+        return Ok(ServiceRest::default());
+    };
+    let fault = |reason| declaration(&service.parent_file(), service.full_name(), reason);
+    let error_body = text(&rest, "error_body");
+    if let Some(body) = &error_body {
+        check_template("error_body", body).map_err(fault)?;
+    }
+    Ok(ServiceRest { error_body, errors: rules(&rest).map_err(fault)? })
+}
+
+pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
+    let fault = |reason| declaration(&method.parent_file(), method.full_name(), reason);
+    let Some(rest) = extension(&method.options(), "method") else {
+        return Ok(MethodRest { success_status: 200, errors: Vec::new() });
+    };
+    let success_status = some_number(&rest, "success_status").unwrap_or(200);
+    if !(200..300).contains(&success_status) {
+        return Err(fault(format!("success_status must not be {success_status}")));
+    }
+    Ok(MethodRest { success_status, errors: rules(&rest).map_err(fault)? })
+}
+
+fn rules(rest: &DynamicMessage) -> Result<Vec<ErrorRule>, String> {
+    let Some(list) = rest.get_field_by_name("errors") else { return Ok(Vec::new()) };
+    let messages = list.as_list().unwrap_or_default().iter().filter_map(|value| value.as_message());
+    let rules: Vec<ErrorRule> = messages.map(rule).collect::<Result<_, _>>()?;
+    for (place, rule) in rules.iter().enumerate() {
+        if rules.iter().take(place).any(|earlier| earlier.code == rule.code) {
+            return Err(format!("two error rules for the same code ({})", rule.code));
+        }
+    }
+    Ok(rules)
+}
+
+fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
+    let number = rule.get_field_by_name("code").and_then(|code| code.as_enum_number());
+    let code = number
+        .and_then(|number| usize::try_from(number).ok())
+        .and_then(|number| CODES.get(number).copied())
+        .filter(|code| *code != "Ok")
+        .ok_or("an error rule needs the code of an error")?;
+    let status = some_number(rule, "status");
+    if let Some(status) = status.filter(|status| !(400..600).contains(status)) {
+        return Err(format!("the status of an error rule must not be {status}"));
+    }
+    let body = text(rule, "body");
+    if let Some(body) = &body {
+        check_template("body", body)?;
+    }
+    Ok(ErrorRule { code, status, message: text(rule, "message"), body })
+}
+
+/// The variants of `tonic::Code` by number.
+const CODES: [&str; 17] = [
+    "Ok",
+    "Cancelled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// An error body must be JSON once its placeholders are filled in.
+pub(crate) fn check_template(option: &str, body: &str) -> Result<(), String> {
+    let filled = body.replace("$message", "\"\"").replace("$status", "400");
+    match serde_json::from_str::<serde_json::Value>(&filled) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{option} is not JSON: {error}")),
+    }
+}
+
+fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
+    let pool = options.descriptor().parent_pool().clone();
+    let extension = pool.get_extension_by_name(&format!("keyward.gateway.v1.{name}"))?;
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    options.get_extension(&extension).as_message().cloned()
+}
+
+fn flag(message: &DynamicMessage, field: &str) -> bool {
+    message.get_field_by_name(field).and_then(|value| value.as_bool()).unwrap_or_default()
+}
+
+fn number(message: &DynamicMessage, field: &str) -> u32 {
+    message.get_field_by_name(field).and_then(|value| value.as_u32()).unwrap_or_default()
+}
+
+fn some_number(message: &DynamicMessage, field: &str) -> Option<u32> {
+    Some(number(message, field)).filter(|number| *number != 0)
+}
+
+/// A text that is not empty.
+pub(crate) fn text(message: &DynamicMessage, field: &str) -> Option<String> {
+    let value = message.get_field_by_name(field)?;
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}

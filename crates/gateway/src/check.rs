@@ -1,0 +1,97 @@
+//! The declared rules on requests, checked before a method runs.
+
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+use crate::details;
+use crate::spec::MethodSpec;
+
+/// One field that breaks its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field in JSON, such as `organization.id`.
+    pub field: String,
+    /// What it should be. Never holds the field's value.
+    pub description: String,
+}
+
+impl Violation {
+    /// Says that `field` breaks the rule that `description` words.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into() }
+    }
+}
+
+/// A message whose fields have declared rules.
+pub trait Check {
+    /// Adds every rule that the message breaks, in the order of its fields.
+    fn check(&self, violations: &mut Vec<Violation>);
+}
+
+impl Check for () {
+    fn check(&self, _: &mut Vec<Violation>) {}
+}
+
+impl<M: Check> Check for Box<M> {
+    fn check(&self, violations: &mut Vec<Violation>) {
+        M::check(self, violations);
+    }
+}
+
+/// Checks the message in `field`, if it is there, and adds its violations under
+/// the field's name.
+pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut Vec<Violation>) {
+    if let Some(message) = message {
+        let first = violations.len();
+        message.check(violations);
+        for violation in violations.iter_mut().skip(first) {
+            violation.field = format!("{field}.{}", violation.field);
+        }
+    }
+}
+
+/// Checks each message in `field` and adds its violations under the field's name
+/// and the message's place.
+pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Violation>) {
+    for (place, message) in messages.iter().enumerate() {
+        check_nested(&format!("{field}[{place}]"), Some(message), violations);
+    }
+}
+
+/// Checks a request before its method runs.
+///
+/// # Errors
+///
+/// [`invalid`], when the request breaks a rule.
+pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Status> {
+    let mut violations = Vec::new();
+    request.check(&mut violations);
+    if violations.is_empty() { Ok(()) } else { Err(invalid(&violations, spec.error_domain)) }
+}
+
+/// The INVALID_ARGUMENT that says which fields are empty: the message is the
+/// first violation's, the details name them all.
+pub fn invalid(violations: &[Violation], domain: &str) -> Status {
+    refused_fields(violations, "FIELD_REQUIRED", domain)
+}
+
+/// INVALID_ARGUMENT with one `ErrorInfo`, and one `BadRequest` for the violations
+/// that have a field.
+pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &str) -> Status {
+    let message = violations.first().map_or("Invalid request", |first| first.description.as_str());
+    let field_violations: Vec<_> = violations
+        .iter()
+        .filter(|violation| !violation.field.is_empty())
+        .map(|violation| pb::bad_request::FieldViolation {
+            field: violation.field.clone(),
+            description: violation.description.clone(),
+            ..Default::default()
+        })
+        .collect();
+    let mut list = vec![details::error_info(reason, domain)];
+    if !field_violations.is_empty() {
+        list.push(details::any(details::BAD_REQUEST, &pb::BadRequest { field_violations }));
+    }
+    let bytes = details::encode(Code::InvalidArgument, message, list);
+    Status::with_details(Code::InvalidArgument, message, bytes)
+}

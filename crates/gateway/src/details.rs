@@ -1,0 +1,86 @@
+//! The `google.rpc` details of an error.
+
+use bytes::Bytes;
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+pub(crate) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// Packs one detail.
+pub(crate) fn any(type_url: &str, detail: &impl Message) -> Any {
+    Any { type_url: type_url.to_owned(), value: detail.encode_to_vec() }
+}
+
+/// The detail that names the reason of an error.
+pub(crate) fn error_info(reason: &str, domain: &str) -> Any {
+    let info = pb::ErrorInfo {
+        reason: reason.to_owned(),
+        domain: domain.to_owned(),
+        ..Default::default()
+    };
+    any(ERROR_INFO, &info)
+}
+
+/// The text of `grpc-status-details-bin`, which repeats code and message.
+pub(crate) fn encode(code: Code, message: &str, details: Vec<Any>) -> Bytes {
+    let status = pb::Status { code: code as i32, message: message.to_owned(), details };
+    status.encode_to_vec().into()
+}
+
+/// What a status carries; nothing when it cannot be read.
+pub(crate) fn decode(status: &Status) -> pb::Status {
+    pb::Status::decode(status.details()).unwrap_or_default()
+}
+
+/// How many seconds the caller should wait, rounded up, if a `RetryInfo` says so.
+pub(crate) fn retry_after_s(details: &[Any]) -> Option<u64> {
+    let packed = details.iter().find(|detail| detail.type_url == RETRY_INFO)?;
+    let delay = pb::RetryInfo::decode(packed.value.as_slice()).ok()?.retry_delay?;
+    let seconds = u64::try_from(delay.seconds).ok()?;
+    Some(seconds.saturating_add(u64::from(delay.nanos > 0)))
+}
+
+/// The name that a code has in the protocol.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The HTTP status that a code usually has.
+pub(crate) fn http_status(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::Cancelled => 499,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::ResourceExhausted => 429,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+    }
+}

@@ -1,0 +1,124 @@
+//! Integers that count small units and are shown in whole ones.
+
+use std::marker::PhantomData;
+
+use serde::ser::Serializer;
+
+use super::Codec;
+
+/// The largest integer up to which every integer is a floating number too.
+const EXACT: u128 = 1 << 53;
+
+/// An integer of units of ten to the minus `PLACES` (at most 18); in JSON
+/// a number of whole units. What is read is rounded to the nearest unit.
+pub struct Decimal<T, const PLACES: u32>(PhantomData<T>);
+
+impl<T: Copy + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec for Decimal<T, PLACES> {
+    type Value = T;
+    const EXPECTED: &'static str = "a number within range";
+
+    fn write<S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        let units: i128 = (*value).into();
+        let scale = 10_i128.pow(PLACES);
+        if units % scale == 0 {
+            serializer.serialize_i128(units / scale)
+        } else {
+            serializer.serialize_f64(shown(units, PLACES))
+        }
+    }
+
+    fn i64(value: i64) -> Option<T> {
+        i128::from(value).checked_mul(10_i128.pow(PLACES))?.try_into().ok()
+    }
+
+    fn u64(value: u64) -> Option<T> {
+        i128::from(value).checked_mul(10_i128.pow(PLACES))?.try_into().ok()
+    }
+
+    fn f64(value: f64) -> Option<T> {
+        // The shortest text of the number is what the caller wrote; scaling the
+        // text is exact where scaling the number is not.
+        scaled(&format!("{value}"), PLACES)?.try_into().ok()
+    }
+
+    fn text(text: &str) -> Option<T> {
+        let number: serde_json::Number = serde_json::from_str(text).ok()?;
+        match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), _, _) => Self::i64(value),
+            (_, Some(value), _) => Self::u64(value),
+            (_, _, Some(value)) => Self::f64(value),
+            _ => None,
+        }
+    }
+}
+
+/// The floating number nearest to `units` divided by ten to the `places`.
+#[allow(clippy::cast_precision_loss, reason = "both are exact, or the text is taken")]
+fn shown(units: i128, places: u32) -> f64 {
+    let scale = 10_i128.pow(places);
+    if units.unsigned_abs() <= EXACT {
+        return units as f64 / scale as f64;
+    }
+    let sign = if units < 0 { "-" } else { "" };
+    let (whole, rest) = ((units / scale).unsigned_abs(), (units % scale).unsigned_abs());
+    let width = places as usize;
+    format!("{sign}{whole}.{rest:0width$}").parse().unwrap_or(units as f64 / scale as f64)
+}
+
+/// The decimal number `text` (without exponent) times ten to the `places`,
+/// rounded half away from zero.
+fn scaled(text: &str, places: u32) -> Option<i128> {
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut units: i128 = whole.parse().ok()?;
+    let mut digits = fraction.bytes();
+    for _ in 0..places {
+        let digit = digits.next().map_or(0, |byte| byte.wrapping_sub(b'0'));
+        units = units.checked_mul(10)?.checked_add(i128::from(digit))?;
+    }
+    if digits.next().is_some_and(|byte| byte >= b'5') {
+        units = units.checked_add(1)?;
+    }
+    Some(if negative { -units } else { units })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Codec, Out};
+    use super::Decimal;
+
+    type Nanos = Decimal<i64, 9>;
+
+    fn written(value: i64) -> String {
+        serde_json::to_string(&Out::<Nanos>(&value)).unwrap()
+    }
+
+    #[test]
+    fn nanos_are_written_as_the_shortest_number_of_whole_units() {
+        assert_eq!(written(0), "0");
+        assert_eq!(written(75_000_000_000), "75");
+        assert_eq!(written(1_500_000_000), "1.5");
+        assert_eq!(written(-100_000_000), "-0.1");
+        assert_eq!(written(1), "1e-9");
+        assert_eq!(written(9_007_199_123_456_789), "9007199.123456789");
+        assert_eq!(written(i64::MIN), "-9223372036.854776");
+    }
+
+    #[test]
+    fn numbers_are_read_to_the_nearest_unit() {
+        assert_eq!(Nanos::u64(75), Some(75_000_000_000));
+        assert_eq!(Nanos::i64(-1), Some(-1_000_000_000));
+        assert_eq!(Nanos::f64(1.1), Some(1_100_000_000));
+        assert_eq!(Nanos::f64(0.1 + 0.2), Some(300_000_000));
+        assert_eq!(Nanos::f64(1e-9), Some(1));
+        assert_eq!(Nanos::f64(4e-10), Some(0));
+        assert_eq!(Nanos::f64(5e-10), Some(1));
+        assert_eq!(Nanos::f64(-5e-10), Some(-1));
+        assert_eq!(Nanos::f64(9_007_199.123_456_789), Some(9_007_199_123_456_789));
+        assert_eq!(Nanos::u64(9_223_372_037), None);
+        assert_eq!(Nanos::f64(1e300), None);
+        assert_eq!(Nanos::f64(f64::NAN), None);
+        assert_eq!(Nanos::f64(f64::INFINITY), None);
+        assert_eq!(Nanos::str("1"), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! The last touch on every error before a caller sees it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tonic::{Code, Status};
+
+use crate::details;
+use crate::spec::MethodSpec;
+
+/// What callers learn of an error whose cause is none of their business.
+const INTERNAL_MESSAGE: &str = "Internal server error";
+
+/// Gives an error the form that the method's declaration promises: its fixed
+/// message if it has one, the same text for everything internal, and exactly one
+/// `ErrorInfo`. Other details and the metadata stay, except that an internal
+/// error keeps no detail but its `ErrorInfo`. What the status said before becomes
+/// the source of the new one, for the log. Refining twice changes nothing more.
+pub fn refine(spec: &MethodSpec, status: Status) -> Status {
+    refine_with(Some(spec), spec.error_domain, status)
+}
+
+fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Status {
+    let code = status.code();
+    if code == Code::Ok {
+        return status;
+    }
+    let internal = matches!(code, Code::Unknown | Code::Internal | Code::DataLoss);
+    let message = match spec.and_then(|spec| spec.message_of(code)) {
+        Some(fixed) => fixed.to_owned(),
+        None if internal => INTERNAL_MESSAGE.to_owned(),
+        None => status.message().to_owned(),
+    };
+
+    let before = details::decode(&status);
+    let mut infos = 0;
+    let mut list = before.details.clone();
+    list.retain(|detail| {
+        let is_info = detail.type_url == details::ERROR_INFO;
+        infos += usize::from(is_info);
+        if is_info { infos == 1 } else { !internal }
+    });
+    if infos == 0 {
+        list.insert(0, details::error_info(details::code_name(code), domain));
+    }
+    let unchanged = message == status.message()
+        && message == before.message
+        && before.code == code as i32
+        && list == before.details;
+    if unchanged {
+        return status;
+    }
+    let bytes = details::encode(code, &message, list);
+    let metadata = status.metadata().clone();
+    let mut refined = Status::with_details_and_metadata(code, message, bytes, metadata);
+    refined.set_source(Arc::new(status));
+    refined
+}
+
+/// Refines the error in the headers of a gRPC response that has no body, such as
+/// the ones that tonic makes itself for a method that it does not know or a
+/// message that it cannot decode. Any other response is left alone.
+pub fn complete_grpc_error(headers: &mut HeaderMap, spec: Option<&MethodSpec>, domain: &str) {
+    let Some(status) = Status::from_header_map(headers) else { return };
+    if status.code() == Code::Ok {
+        return;
+    }
+    let refined = refine_with(spec, spec.map_or(domain, |spec| spec.error_domain), status);
+    let mut rewritten = HeaderMap::new();
+    if refined.add_header(&mut rewritten).is_ok() {
+        for name in [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS] {
+            headers.remove(&name);
+            if let Some(value) = rewritten.remove(&name) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One failure, in whatever form the caller's face needs.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use tonic::{Code, Status};
+
+use crate::details;
+use crate::face::Face;
+use crate::refine::refine;
+use crate::route::copy_custom_headers;
+use crate::spec::MethodSpec;
+
+/// A failed request: what gRPC callers are told, and where HTTP says more than
+/// the gRPC code does, what REST callers are told.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    status: Status,
+    http: Option<StatusCode>,
+    headers: HeaderMap,
+}
+
+impl Refusal {
+    /// Refuses with `status`; REST callers get the HTTP status of its code.
+    pub fn new(status: Status) -> Self {
+        Self { status, http: None, headers: HeaderMap::new() }
+    }
+
+    /// Gives REST callers this HTTP status, whatever the code's is.
+    #[must_use]
+    pub fn with_http_status(mut self, status: StatusCode) -> Self {
+        self.http = Some(status);
+        self
+    }
+
+    /// Gives REST callers one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The body is larger than `limit_bytes`.
+    pub fn body_too_large(limit_bytes: u64) -> Self {
+        Self::new(BodyTooLarge { limit_bytes }.into())
+            .with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    /// The body is not JSON.
+    pub fn unsupported_media_type() -> Self {
+        let status = Status::invalid_argument("The content type must be application/json");
+        Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    }
+
+    /// The path is known, but not with this HTTP method; `allow` lists those that are.
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let refusal = Self::new(Status::unimplemented("Method not allowed"))
+            .with_http_status(StatusCode::METHOD_NOT_ALLOWED);
+        match HeaderValue::from_str(allow) {
+            Ok(value) => refusal.with_header(ALLOW, value),
+            Err(_) => refusal,
+        }
+    }
+
+    /// The path is not known.
+    pub fn not_found() -> Self {
+        Self::new(Status::not_found("Not found")).with_http_status(StatusCode::NOT_FOUND)
+    }
+
+    /// The status that gRPC callers get, before the method's declaration refines it.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Makes the response. The refined status rides in its extensions, for the log.
+    pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Full<Bytes>> {
+        let status = refine(spec, self.status);
+        match face {
+            Face::Grpc => grpc(status, "application/grpc"),
+            Face::GrpcWeb => grpc(status, "application/grpc-web+proto"),
+            Face::GrpcWebText => grpc(status, "application/grpc-web-text+proto"),
+            Face::Rest => rest(status, self.http, self.headers, spec),
+        }
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::new(status)
+    }
+}
+
+/// A response without a body, whose headers are the trailers.
+fn grpc(status: Status, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = status.into_http::<Full<Bytes>>();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn rest(
+    status: Status,
+    http: Option<StatusCode>,
+    headers: HeaderMap,
+    spec: &MethodSpec,
+) -> Response<Full<Bytes>> {
+    let code = status.code();
+    let declared = spec.status_of(code).unwrap_or_else(|| details::http_status(code));
+    let http = http
+        .or_else(|| StatusCode::from_u16(declared).ok())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+
+    let body = envelope(spec.body_of(code), status.message(), http);
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = http;
+    copy_custom_headers(status.metadata().clone(), response.headers_mut());
+    if let Some(seconds) = details::retry_after_s(&details::decode(&status).details) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if http == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response.headers_mut().extend(headers);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(status);
+    response
+}
+
+/// Fills in a declared error body. The message is put in last, so that a
+/// placeholder inside it stays what the message says.
+fn envelope(template: &str, message: &str, http: StatusCode) -> String {
+    let quoted = serde_json::to_string(message).unwrap_or_else(|_| "\"\"".to_owned());
+    let parts: Vec<String> = template
+        .split("$message")
+        .map(|part| part.replace("$status", http.as_str()))
+        .collect();
+    parts.join(&quoted)
+}
+
+/// The body of a request is larger than allowed.
+///
+/// A layer that limits bodies puts this, or the [`Status`] made from it, into the
+/// stream as its error; REST callers then get 413 and gRPC callers
+/// RESOURCE_EXHAUSTED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyTooLarge {
+    /// The largest body that is allowed.
+    pub limit_bytes: u64,
+}
+
+impl fmt::Display for BodyTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "The request body is larger than {} bytes", self.limit_bytes)
+    }
+}
+
+impl Error for BodyTooLarge {}
+
+impl From<BodyTooLarge> for Status {
+    fn from(error: BodyTooLarge) -> Self {
+        let mut status = Status::resource_exhausted(error.to_string());
+        status.set_source(Arc::new(error));
+        status
+    }
+}
+
+/// Tells why a body could not be read, by what its error or a source of it is.
+pub(crate) fn body_refusal(error: &(dyn Error + 'static)) -> Refusal {
+    if let Some(found) = find::<BodyTooLarge>(error) {
+        return Refusal::body_too_large(found.limit_bytes);
+    }
+    match find::<Status>(error) {
+        Some(status) if status.code() == Code::ResourceExhausted => {
+            Refusal::new(status.clone()).with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        Some(status) => Refusal::new(status.clone()),
+        None => Refusal::new(Status::invalid_argument("The request body could not be read")),
+    }
+}
+
+/// The first error of a type among an error and its sources.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

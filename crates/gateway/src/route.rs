@@ -1,0 +1,144 @@
+//! A route: one HTTP binding and the code that answers it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::bind::{Bind, bind_path, bind_query};
+use crate::json::{self, JsonMessage};
+use crate::refusal::Refusal;
+use crate::spec::{Binding, RouteSpec};
+
+type Answer = Result<Response<Full<Bytes>>, Refusal>;
+type Handler = dyn Fn(RestCall) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+
+/// One HTTP binding of a method and the code that answers it.
+#[derive(Clone)]
+pub struct Route {
+    spec: &'static RouteSpec,
+    handler: Arc<Handler>,
+}
+
+impl Route {
+    /// A route of a method with one request and one response. `call` is the
+    /// method, called inside the process.
+    pub fn unary<S, Req, Res, F, Fut>(spec: &'static RouteSpec, service: Arc<S>, call: F) -> Self
+    where
+        S: Send + Sync + 'static,
+        Req: Bind + Send,
+        Res: JsonMessage,
+        F: Fn(Arc<S>, tonic::Request<Req>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<tonic::Response<Res>, Status>> + Send + 'static,
+    {
+        let handler = move |rest: RestCall| {
+            let called = rest.into_request::<Req>().map(|request| call(service.clone(), request));
+            let answer = async move {
+                let response = called?.await?;
+                reply(spec, response)
+            };
+            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+        };
+        Self { spec, handler: Arc::new(handler) }
+    }
+
+    /// What the declaration says of the route.
+    pub fn spec(&self) -> &'static RouteSpec {
+        self.spec
+    }
+
+    pub(crate) fn answer(&self, call: RestCall) -> impl Future<Output = Answer> + Send + use<> {
+        (self.handler)(call)
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("spec", self.spec).finish_non_exhaustive()
+    }
+}
+
+/// A REST request whose route is known and whose body has been read.
+pub struct RestCall {
+    pub(crate) spec: &'static RouteSpec,
+    pub(crate) parts: http::request::Parts,
+    pub(crate) variables: Vec<String>,
+    pub(crate) body: Bytes,
+}
+
+impl RestCall {
+    /// Makes the request that the method takes. Headers become metadata; the
+    /// extensions come along. The path wins over body and query.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the member or parameter at fault.
+    fn into_request<M: Bind>(self) -> Result<tonic::Request<M>, Refusal> {
+        let domain = self.spec.method.error_domain;
+        let mut message = M::default();
+        match self.spec.binding {
+            Binding::Query => {
+                let query = self.parts.uri.query().unwrap_or_default();
+                bind_query(&mut message, query, self.spec)?;
+            }
+            Binding::Body if self.body.is_empty() => {}
+            Binding::Body if !is_json(&self.parts.headers) => {
+                return Err(Refusal::unsupported_media_type());
+            }
+            Binding::Body => message = json::decode(&self.body, domain)?,
+        }
+        bind_path(&mut message, &self.variables, self.spec)?;
+        let metadata = MetadataMap::from_headers(self.parts.headers);
+        Ok(tonic::Request::from_parts(metadata, self.parts.extensions, message))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else { return false };
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+fn reply<M: JsonMessage>(spec: &RouteSpec, response: tonic::Response<M>) -> Answer {
+    let (metadata, message, extensions) = response.into_parts();
+    let text = json::encode(&message).map_err(|error| {
+        let mut status = Status::internal("The response cannot be written as JSON");
+        status.set_source(Arc::new(error));
+        status
+    })?;
+    let mut reply = Response::new(Full::new(Bytes::from(text)));
+    *reply.status_mut() =
+        StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK);
+    *reply.extensions_mut() = extensions;
+    copy_custom_headers(metadata, reply.headers_mut());
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(reply)
+}
+
+/// Copies metadata that is the service's own, and none of the protocol's.
+pub(crate) fn copy_custom_headers(metadata: MetadataMap, headers: &mut HeaderMap) {
+    const RESERVED: [&str; 8] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "user-agent",
+    ];
+    let custom = metadata.into_headers();
+    for (name, value) in &custom {
+        if !name.as_str().starts_with("grpc-") && !RESERVED.contains(&name.as_str()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
