@@ -1,0 +1,213 @@
+//! Keeps the directory: who belongs where.
+//!
+//! Locks are taken from the top down, organization before workspace, so that two changes of one
+//! customer wait for each other instead of running into a deadlock.
+
+mod member;
+mod organization;
+mod repo;
+mod workspace;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::audit::AuditEvent;
+use keyward_core::directory::{Member, Organization, Repo, Workspace};
+use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use keyward_core::policy::DirectoryGrant;
+use keyward_core::store::DirectoryStore;
+
+use crate::error::Failure;
+use crate::{Store, audit};
+
+pub(crate) use workspace::with_organization as workspace_from_rows;
+
+#[async_trait]
+impl DirectoryStore for Store {
+    async fn member(
+        &self,
+        organization: &OrganizationId,
+        user: &UserId,
+    ) -> Result<Option<Member>, Error> {
+        self.read("member", |db| member::find(db, organization, user))
+            .await
+    }
+
+    async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Error> {
+        self.read("workspace", |db| workspace::find(db, id)).await
+    }
+
+    async fn workspaces(&self, organization: &OrganizationId) -> Result<Vec<Workspace>, Error> {
+        self.read("workspaces", |db| workspace::all(db, organization))
+            .await
+    }
+
+    async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error> {
+        self.read("repo", |db| repo::find(db, id)).await
+    }
+
+    async fn upsert_organization(
+        &self,
+        _grant: &DirectoryGrant,
+        organization: &Organization,
+        event: &AuditEvent,
+    ) -> Result<Organization, Error> {
+        self.write("upsert_organization", |txn| async move {
+            let stored = organization::upsert(&txn, organization).await?;
+            audit::insert(&txn, event).await?;
+            Ok(stored)
+        })
+        .await
+    }
+
+    async fn organization(
+        &self,
+        _grant: &DirectoryGrant,
+        id: &OrganizationId,
+    ) -> Result<Option<Organization>, Error> {
+        self.read("organization", |db| organization::find(db, id))
+            .await
+    }
+
+    async fn organizations(
+        &self,
+        _grant: &DirectoryGrant,
+        page: &PageRequest,
+    ) -> Result<Page<Organization>, Error> {
+        self.read("organizations", |db| organization::page(db, page))
+            .await
+    }
+
+    async fn delete_organization(
+        &self,
+        _grant: &DirectoryGrant,
+        id: &OrganizationId,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete_organization", |txn| async move {
+            organization::delete(&txn, id).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn upsert_workspace(
+        &self,
+        _grant: &DirectoryGrant,
+        workspace: &Workspace,
+        event: &AuditEvent,
+    ) -> Result<Workspace, Error> {
+        self.write("upsert_workspace", |txn| async move {
+            let stored = workspace::upsert(&txn, workspace).await?;
+            audit::insert(&txn, event).await?;
+            Ok(stored)
+        })
+        .await
+    }
+
+    async fn workspaces_page(
+        &self,
+        _grant: &DirectoryGrant,
+        organization: &OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<Workspace>, Error> {
+        self.read("workspaces_page", |db| {
+            workspace::page(db, organization, page)
+        })
+        .await
+    }
+
+    async fn delete_workspace(
+        &self,
+        _grant: &DirectoryGrant,
+        id: &WorkspaceId,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete_workspace", |txn| async move {
+            let organization = workspace::delete(&txn, id).await?;
+            // The caller knows the workspace alone; the trail of its organization needs the event.
+            let mut event = event.clone();
+            event.organization.get_or_insert(organization);
+            audit::insert(&txn, &event).await
+        })
+        .await
+    }
+
+    async fn upsert_member(
+        &self,
+        _grant: &DirectoryGrant,
+        member: &Member,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("upsert_member", |txn| async move {
+            member::upsert(&txn, member).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn members(
+        &self,
+        _grant: &DirectoryGrant,
+        organization: &OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<Member>, Error> {
+        self.read("members", |db| member::page(db, organization, page))
+            .await
+    }
+
+    async fn delete_member(
+        &self,
+        _grant: &DirectoryGrant,
+        organization: &OrganizationId,
+        user: &UserId,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete_member", |txn| async move {
+            member::delete(&txn, organization, user).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn upsert_repo(
+        &self,
+        _grant: &DirectoryGrant,
+        repo: &Repo,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("upsert_repo", |txn| async move {
+            repo::upsert(&txn, repo).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn repos(
+        &self,
+        _grant: &DirectoryGrant,
+        workspace: &WorkspaceId,
+        page: &PageRequest,
+    ) -> Result<Page<Repo>, Error> {
+        self.read("repos", |db| repo::page(db, workspace, page))
+            .await
+    }
+
+    async fn delete_repo(
+        &self,
+        _grant: &DirectoryGrant,
+        id: &RepoId,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete_repo", |txn| async move {
+            repo::delete(&txn, id).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+}
+
+/// A stored identifier, which was checked before it was stored.
+fn stored_id<T>(id: Result<T, keyward_core::id::IdError>) -> Result<T, Failure> {
+    id.map_err(|error| Failure::Refused(Error::internal(error)))
+}

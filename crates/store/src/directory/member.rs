@@ -1,0 +1,173 @@
+//! Members and their access.
+
+use std::collections::BTreeMap;
+
+use keyward_core::Error;
+use keyward_core::directory::{Access, Member, OrganizationRole};
+use keyward_core::error::Noun;
+use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::stored_id;
+use crate::entity::member::{Column, Entity, Model};
+use crate::entity::{organization, workspace, workspace_access};
+use crate::error::{Failure, Meaning, meaning};
+
+/// How many values a list in a statement has at most; every engine bears far more.
+const MAX_LIST_VALUES: usize = 500;
+
+pub(super) async fn find(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Option<Member>, Failure> {
+    // One statement, so that role and access are of one moment.
+    let found = Entity::find_by_id((organization.to_string(), user.to_string()))
+        .find_with_related(workspace_access::Entity)
+        .all(db)
+        .await?;
+    found.into_iter().next().map(from_rows).transpose()
+}
+
+pub(super) async fn page(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+    page: &PageRequest,
+) -> Result<Page<Member>, Failure> {
+    let mut query = Entity::find()
+        .select_only()
+        .column(Column::UserId)
+        .filter(Column::OrganizationId.eq(organization.as_str()))
+        .order_by_asc(Column::UserId)
+        .limit(u64::from(page.limit) + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(Column::UserId.gt(after));
+    }
+    let users: Vec<String> = query.into_tuple().all(db).await?;
+    // Cut before the members are read, of whom some may be gone by then.
+    let users = Page::cut(users, page, String::clone);
+    let mut items = Vec::with_capacity(users.items.len());
+    for users in users.items.chunks(MAX_LIST_VALUES) {
+        let rows = Entity::find()
+            .find_with_related(workspace_access::Entity)
+            .filter(Column::OrganizationId.eq(organization.as_str()))
+            .filter(Column::UserId.is_in(users))
+            .order_by_asc(Column::UserId)
+            .all(db)
+            .await?;
+        for rows in rows {
+            items.push(from_rows(rows)?);
+        }
+    }
+    Ok(Page {
+        items,
+        next: users.next,
+    })
+}
+
+pub(super) async fn upsert(txn: &DatabaseTransaction, member: &Member) -> Result<(), Failure> {
+    check_parents(txn, member).await?;
+    let row = Model {
+        organization_id: member.organization.to_string(),
+        user_id: member.user.to_string(),
+        role: member.role.name().to_owned(),
+        validated: member.validated,
+    };
+    // This locks the member too, so that two replacements at once do not mix.
+    let replace = OnConflict::columns([Column::OrganizationId, Column::UserId])
+        .update_columns([Column::Role, Column::Validated])
+        .to_owned();
+    Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(replace)
+        .exec_without_returning(txn)
+        .await
+        .map_err(|error| gone(error, Noun::Organization))?;
+
+    workspace_access::Entity::delete_many()
+        .filter(workspace_access::Column::OrganizationId.eq(member.organization.as_str()))
+        .filter(workspace_access::Column::UserId.eq(member.user.as_str()))
+        .exec(txn)
+        .await?;
+    let rows: Vec<_> = member
+        .access
+        .iter()
+        .map(|(workspace, access)| workspace_access::Model {
+            organization_id: member.organization.to_string(),
+            user_id: member.user.to_string(),
+            workspace_id: workspace.to_string(),
+            access: access.name().to_owned(),
+        })
+        .map(|row| row.into_active_model().reset_all())
+        .collect();
+    for rows in rows.chunks(MAX_LIST_VALUES) {
+        workspace_access::Entity::insert_many(rows.iter().cloned())
+            .exec_without_returning(txn)
+            .await
+            .map_err(|error| gone(error, Noun::Workspace))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn delete(
+    txn: &DatabaseTransaction,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<(), Failure> {
+    let id = (organization.to_string(), user.to_string());
+    match Entity::delete_by_id(id).exec(txn).await?.rows_affected {
+        0 => Err(Error::NotFound(Noun::Member).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the organization exists and that every workspace is its own.
+async fn check_parents(txn: &DatabaseTransaction, member: &Member) -> Result<(), Failure> {
+    let organizations = organization::Entity::find_by_id(member.organization.as_str())
+        .count(txn)
+        .await?;
+    if organizations == 0 {
+        return Err(Error::NotFound(Noun::Organization).into());
+    }
+    let wanted: Vec<&str> = member.access.keys().map(WorkspaceId::as_str).collect();
+    for wanted in wanted.chunks(MAX_LIST_VALUES) {
+        let found = workspace::Entity::find()
+            .filter(workspace::Column::OrganizationId.eq(member.organization.as_str()))
+            .filter(workspace::Column::Id.is_in(wanted.iter().copied()))
+            .count(txn)
+            .await?;
+        if usize::try_from(found) != Ok(wanted.len()) {
+            return Err(Error::NotFound(Noun::Workspace).into());
+        }
+    }
+    Ok(())
+}
+
+/// A parent that was deleted after it was looked for is not found.
+fn gone(error: sea_orm::DbErr, noun: Noun) -> Failure {
+    match meaning(&error) {
+        Meaning::ForeignKey => Error::NotFound(noun).into(),
+        _ => error.into(),
+    }
+}
+
+fn from_rows((member, rows): (Model, Vec<workspace_access::Model>)) -> Result<Member, Failure> {
+    let mut access = BTreeMap::new();
+    for row in rows {
+        let level = Access::from_name(&row.access)
+            .ok_or_else(|| Error::internal("a stored access has an unknown name"))?;
+        access.insert(stored_id(WorkspaceId::parse(row.workspace_id))?, level);
+    }
+    Ok(Member {
+        organization: stored_id(OrganizationId::parse(member.organization_id))?,
+        user: stored_id(UserId::parse(member.user_id))?,
+        role: OrganizationRole::from_name(&member.role)
+            .ok_or_else(|| Error::internal("a stored member has an unknown role"))?,
+        validated: member.validated,
+        access,
+    })
+}

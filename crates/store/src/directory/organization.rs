@@ -1,0 +1,117 @@
+//! Organizations.
+
+use keyward_core::Error;
+use keyward_core::directory::Organization;
+use keyward_core::error::Noun;
+use keyward_core::id::{OrganizationId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::stored_id;
+use crate::entity::organization::{ActiveModel, Column, Entity, Model};
+use crate::entity::{member, workspace};
+use crate::error::{Failure, Meaning, meaning};
+
+pub(super) async fn find(
+    db: &impl ConnectionTrait,
+    id: &OrganizationId,
+) -> Result<Option<Organization>, Failure> {
+    Entity::find_by_id(id.as_str())
+        .one(db)
+        .await?
+        .map(from_row)
+        .transpose()
+}
+
+pub(super) async fn page(
+    db: &impl ConnectionTrait,
+    page: &PageRequest,
+) -> Result<Page<Organization>, Failure> {
+    let mut query = Entity::find()
+        .order_by_asc(Column::Id)
+        .limit(u64::from(page.limit) + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(Column::Id.gt(after));
+    }
+    let items = query
+        .all(db)
+        .await?
+        .into_iter()
+        .map(from_row)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page, |organization: &Organization| {
+        organization.id.to_string()
+    }))
+}
+
+pub(super) async fn upsert(
+    txn: &DatabaseTransaction,
+    organization: &Organization,
+) -> Result<Organization, Failure> {
+    let row = ActiveModel {
+        id: Set(organization.id.to_string()),
+        name: Set(organization.name.clone()),
+        default_workspace_id: Set(None),
+    };
+    let rename = OnConflict::column(Column::Id)
+        .update_column(Column::Name)
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(rename)
+        .exec_without_returning(txn)
+        .await?;
+    from_row(lock(txn, &organization.id).await?)
+}
+
+pub(super) async fn delete(txn: &DatabaseTransaction, id: &OrganizationId) -> Result<(), Failure> {
+    let not_empty = |held| Error::NotEmpty {
+        noun: Noun::Organization,
+        held,
+    };
+    lock(txn, id).await?;
+    let workspaces = workspace::Entity::find()
+        .filter(workspace::Column::OrganizationId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if workspaces > 0 {
+        return Err(not_empty("workspaces").into());
+    }
+    let members = member::Entity::find()
+        .filter(member::Column::OrganizationId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if members > 0 {
+        return Err(not_empty("members").into());
+    }
+    match Entity::delete_by_id(id.as_str()).exec(txn).await {
+        Ok(_) => Ok(()),
+        Err(error) if meaning(&error) == Meaning::ForeignKey => {
+            Err(not_empty("workspaces or members").into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An organization's row, which no one else can change before the transaction ends.
+pub(super) async fn lock(txn: &DatabaseTransaction, id: &OrganizationId) -> Result<Model, Failure> {
+    let found = Entity::find_by_id(id.as_str())
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    found.ok_or_else(|| Error::NotFound(Noun::Organization).into())
+}
+
+fn from_row(row: Model) -> Result<Organization, Failure> {
+    Ok(Organization {
+        id: stored_id(OrganizationId::parse(row.id))?,
+        name: row.name,
+        default_workspace: row
+            .default_workspace_id
+            .map(|id| stored_id(WorkspaceId::parse(id)))
+            .transpose()?,
+    })
+}

@@ -1,0 +1,120 @@
+//! Repos.
+
+use keyward_core::Error;
+use keyward_core::directory::Repo;
+use keyward_core::error::Noun;
+use keyward_core::id::{RepoId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::stored_id;
+use crate::entity::repo::{ActiveModel, Column, Entity, Model};
+use crate::entity::workspace;
+use crate::error::{Failure, Meaning, meaning};
+
+pub(super) async fn find(db: &impl ConnectionTrait, id: &RepoId) -> Result<Option<Repo>, Failure> {
+    Entity::find_by_id(id.as_str())
+        .one(db)
+        .await?
+        .map(from_row)
+        .transpose()
+}
+
+pub(super) async fn page(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+    page: &PageRequest,
+) -> Result<Page<Repo>, Failure> {
+    let mut query = Entity::find()
+        .filter(Column::WorkspaceId.eq(workspace.as_str()))
+        .order_by_asc(Column::Id)
+        .limit(u64::from(page.limit) + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(Column::Id.gt(after));
+    }
+    let items = query
+        .all(db)
+        .await?
+        .into_iter()
+        .map(from_row)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page, |repo: &Repo| repo.id.to_string()))
+}
+
+pub(super) async fn upsert(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
+    let not_found = || Failure::from(Error::NotFound(Noun::Workspace));
+    if workspace::Entity::find_by_id(repo.workspace.as_str())
+        .count(txn)
+        .await?
+        == 0
+    {
+        return Err(not_found());
+    }
+    let row = ActiveModel {
+        id: Set(repo.id.to_string()),
+        workspace_id: Set(repo.workspace.to_string()),
+        name: Set(repo.name.clone()),
+    };
+    // Another workspace may be creating it at this moment: then this waits, and inserts nothing.
+    let keep = OnConflict::column(Column::Id)
+        .do_nothing_on([Column::Id])
+        .to_owned();
+    match Entity::insert(row)
+        .on_conflict(keep)
+        .exec_without_returning(txn)
+        .await
+    {
+        Ok(0) => rename(txn, repo).await,
+        Ok(_) => Ok(()),
+        Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn rename(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
+    let earlier = Entity::find_by_id(repo.id.as_str())
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    // It was there a moment ago.
+    let Some(earlier) = earlier else {
+        return Err(Failure::Overtaken);
+    };
+    if earlier.workspace_id != repo.workspace.as_str() {
+        return Err(Error::Immovable {
+            noun: Noun::Repo,
+            parent: Noun::Workspace,
+        }
+        .into());
+    }
+    let renamed = ActiveModel {
+        id: Set(earlier.id),
+        name: Set(repo.name.clone()),
+        ..Default::default()
+    };
+    Entity::update(renamed).exec_without_returning(txn).await?;
+    Ok(())
+}
+
+pub(super) async fn delete(txn: &DatabaseTransaction, id: &RepoId) -> Result<(), Failure> {
+    match Entity::delete_by_id(id.as_str())
+        .exec(txn)
+        .await?
+        .rows_affected
+    {
+        0 => Err(Error::NotFound(Noun::Repo).into()),
+        _ => Ok(()),
+    }
+}
+
+fn from_row(row: Model) -> Result<Repo, Failure> {
+    Ok(Repo {
+        id: stored_id(RepoId::parse(row.id))?,
+        workspace: stored_id(WorkspaceId::parse(row.workspace_id))?,
+        name: row.name,
+    })
+}

@@ -1,0 +1,189 @@
+//! Workspaces.
+
+use keyward_core::Error;
+use keyward_core::directory::Workspace;
+use keyward_core::error::Noun;
+use keyward_core::id::{OrganizationId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::{organization, stored_id};
+use crate::entity::workspace::{ActiveModel, Column, Entity, Model};
+use crate::entity::{self, provider_key, repo};
+use crate::error::{Failure, Meaning, meaning};
+
+pub(super) async fn find(
+    db: &impl ConnectionTrait,
+    id: &WorkspaceId,
+) -> Result<Option<Workspace>, Failure> {
+    let found = Entity::find_by_id(id.as_str())
+        .find_also_related(entity::organization::Entity)
+        .one(db)
+        .await?;
+    found.map(with_organization).transpose()
+}
+
+pub(super) async fn all(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+) -> Result<Vec<Workspace>, Failure> {
+    let rows = Entity::find()
+        .find_also_related(entity::organization::Entity)
+        .filter(Column::OrganizationId.eq(organization.as_str()))
+        .order_by_asc(Column::Id)
+        .all(db)
+        .await?;
+    rows.into_iter().map(with_organization).collect()
+}
+
+pub(super) async fn page(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+    page: &PageRequest,
+) -> Result<Page<Workspace>, Failure> {
+    let mut query = Entity::find()
+        .find_also_related(entity::organization::Entity)
+        .filter(Column::OrganizationId.eq(organization.as_str()))
+        .order_by_asc(Column::Id)
+        .limit(u64::from(page.limit) + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(Column::Id.gt(after));
+    }
+    let rows = query.all(db).await?;
+    let items = rows
+        .into_iter()
+        .map(with_organization)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page, |workspace: &Workspace| {
+        workspace.id.to_string()
+    }))
+}
+
+pub(super) async fn upsert(
+    txn: &DatabaseTransaction,
+    workspace: &Workspace,
+) -> Result<Workspace, Failure> {
+    let organization = organization::lock(txn, &workspace.organization).await?;
+    let row = ActiveModel {
+        id: Set(workspace.id.to_string()),
+        organization_id: Set(workspace.organization.to_string()),
+        name: Set(workspace.name.clone()),
+    };
+    // Another organization may be creating it at this moment: then this waits, and inserts nothing.
+    let keep = OnConflict::column(Column::Id)
+        .do_nothing_on([Column::Id])
+        .to_owned();
+    let inserted = Entity::insert(row)
+        .on_conflict(keep)
+        .exec_without_returning(txn)
+        .await?;
+    if inserted == 0 {
+        // It was there a moment ago.
+        let earlier = lock(txn, &workspace.id).await?.ok_or(Failure::Overtaken)?;
+        if earlier.organization_id != workspace.organization.as_str() {
+            let (noun, parent) = (Noun::Workspace, Noun::Organization);
+            return Err(Error::Immovable { noun, parent }.into());
+        }
+        let renamed = ActiveModel {
+            id: Set(earlier.id),
+            name: Set(workspace.name.clone()),
+            ..Default::default()
+        };
+        Entity::update(renamed).exec_without_returning(txn).await?;
+    }
+
+    let default = organization.default_workspace_id.as_deref();
+    let was_default = default == Some(workspace.id.as_str());
+    let becomes_default = !was_default && (workspace.is_default || default.is_none());
+    if becomes_default {
+        set_default(txn, organization.id, Some(&workspace.id)).await?;
+    }
+    Ok(Workspace {
+        is_default: was_default || becomes_default,
+        ..workspace.clone()
+    })
+}
+
+/// Deletes a workspace and tells which organization it belonged to.
+pub(super) async fn delete(
+    txn: &DatabaseTransaction,
+    id: &WorkspaceId,
+) -> Result<OrganizationId, Failure> {
+    let not_empty = |held| Error::NotEmpty {
+        noun: Noun::Workspace,
+        held,
+    };
+    let found = Entity::find_by_id(id.as_str()).one(txn).await?;
+    let found = found.ok_or(Error::NotFound(Noun::Workspace))?;
+    let organization_id = stored_id(OrganizationId::parse(found.organization_id))?;
+    let organization = organization::lock(txn, &organization_id).await?;
+    lock(txn, id)
+        .await?
+        .ok_or(Error::NotFound(Noun::Workspace))?;
+    let repos = repo::Entity::find()
+        .filter(repo::Column::WorkspaceId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if repos > 0 {
+        return Err(not_empty("repos").into());
+    }
+    let keys = provider_key::Entity::find()
+        .filter(provider_key::Column::WorkspaceId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if keys > 0 {
+        return Err(not_empty("API keys").into());
+    }
+    match Entity::delete_by_id(id.as_str()).exec(txn).await {
+        Ok(_) => {}
+        Err(error) if meaning(&error) == Meaning::ForeignKey => {
+            return Err(not_empty("repos or API keys").into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if organization.default_workspace_id.as_deref() == Some(id.as_str()) {
+        set_default(txn, organization.id, None).await?;
+    }
+    Ok(organization_id)
+}
+
+/// A workspace's row, which no one else can change before the transaction ends.
+async fn lock(txn: &DatabaseTransaction, id: &WorkspaceId) -> Result<Option<Model>, Failure> {
+    Ok(Entity::find_by_id(id.as_str())
+        .lock_exclusive()
+        .one(txn)
+        .await?)
+}
+
+async fn set_default(
+    txn: &DatabaseTransaction,
+    organization: String,
+    workspace: Option<&WorkspaceId>,
+) -> Result<(), Failure> {
+    let change = entity::organization::ActiveModel {
+        id: Set(organization),
+        default_workspace_id: Set(workspace.map(ToString::to_string)),
+        ..Default::default()
+    };
+    entity::organization::Entity::update(change)
+        .exec_without_returning(txn)
+        .await?;
+    Ok(())
+}
+
+/// A workspace of which its organization knows whether it is the default.
+pub(crate) fn with_organization(
+    (workspace, organization): (Model, Option<entity::organization::Model>),
+) -> Result<Workspace, Failure> {
+    let default = organization.and_then(|organization| organization.default_workspace_id);
+    Ok(Workspace {
+        is_default: default.as_deref() == Some(workspace.id.as_str()),
+        id: stored_id(WorkspaceId::parse(workspace.id))?,
+        organization: stored_id(OrganizationId::parse(workspace.organization_id))?,
+        name: workspace.name,
+    })
+}

@@ -1,0 +1,31 @@
+//! A change, or the release of a secret. It refers to nothing by a foreign key, since it outlives
+//! what it tells of.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "audit_events")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub occurred_at: i64,
+    /// `user` or `service`.
+    pub actor_kind: String,
+    pub actor_id: String,
+    pub action: String,
+    pub organization_id: Option<String>,
+    pub workspace_id: Option<String>,
+    pub resource_kind: String,
+    pub resource_id: String,
+    pub request_id: String,
+    /// The address that the call came from.
+    pub source: Option<String>,
+    /// A JSON object of texts.
+    #[sea_orm(column_type = "Text")]
+    pub details: String,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,15 @@
+//! The rows. No column has a type that only one engine has.
+//!
+//! Moments are BIGINT milliseconds since 1970-01-01T00:00:00Z: exact on every engine, where the
+//! engines' own timestamps differ in precision and in their idea of time zones. Identifiers of the
+//! platform are compared byte by byte.
+
+pub(crate) mod audit_event;
+pub(crate) mod data_key;
+pub(crate) mod member;
+pub(crate) mod organization;
+pub(crate) mod provider_key;
+pub(crate) mod provider_key_link;
+pub(crate) mod repo;
+pub(crate) mod workspace;
+pub(crate) mod workspace_access;

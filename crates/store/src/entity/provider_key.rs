@@ -1,0 +1,49 @@
+//! A provider key with its sealed secret.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "provider_keys")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub workspace_id: String,
+    /// The name of a registered provider.
+    pub provider: String,
+    /// The public key, identifier or email.
+    #[sea_orm(column_type = "Text")]
+    pub key: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub tenant_id: Option<String>,
+    pub subscription_id: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub description: Option<String>,
+    /// The secret's envelope.
+    pub sealed_secret: Vec<u8>,
+    /// The row's version when the secret was sealed, which the envelope is bound to.
+    pub secret_version: i64,
+    /// 32 bytes, unique in the workspace.
+    pub fingerprint: Vec<u8>,
+    pub created_at: i64,
+    pub version: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    #[sea_orm(
+        belongs_to = "super::workspace::Entity",
+        from = "Column::WorkspaceId",
+        to = "super::workspace::Column::Id"
+    )]
+    Workspace,
+}
+
+impl Related<super::workspace::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Workspace.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

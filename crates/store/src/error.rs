@@ -1,0 +1,242 @@
+//! From the databases' errors to the core's: the one place that knows their codes.
+//!
+//! What is kept for the log never holds a bound value. PostgreSQL puts values into an error's
+//! detail and context, and quotes them in the message of a data exception (class 22), so these are
+//! dropped; decoding errors are dropped for the same reason.
+
+use keyward_core::Error;
+use keyward_core::error::Cause;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::postgres::PgDatabaseError;
+use sea_orm::sqlx::sqlite::SqliteError;
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError};
+
+/// Why a transaction stops.
+pub(crate) enum Failure {
+    /// The database failed; the transaction may be worth another try.
+    Database(DbErr),
+    /// A row that was there a moment ago is gone; the same again will see that.
+    Overtaken,
+    /// The answer is no.
+    Refused(Error),
+}
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What a database error means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The transaction lost against another; the same again may succeed.
+    Conflict,
+    /// A unique constraint was violated.
+    Unique,
+    /// A foreign key was violated, from either side.
+    ForeignKey,
+    /// The server stopped at the deadline.
+    Deadline,
+    /// The database cannot be reached or cannot work now.
+    Unavailable,
+    /// Something that should not happen.
+    Other,
+}
+
+/// A database error without the values that it may have quoted.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct DatabaseFailure {
+    text: String,
+}
+
+/// The deadline passed before the database answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline passed before the database answered")]
+pub(crate) struct DeadlinePassed;
+
+/// Others changed the same rows again and again.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction was overtaken by others too often")]
+pub(crate) struct OvertakenTooOften;
+
+/// Reads the meaning of a database error.
+pub(crate) fn meaning(error: &DbErr) -> Meaning {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
+            Meaning::Unavailable
+        }
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_meaning(error),
+        _ => Meaning::Other,
+    }
+}
+
+pub(crate) fn driver_meaning(error: &SqlxError) -> Meaning {
+    match error {
+        SqlxError::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+                postgres_meaning(&code)
+            } else if error.try_downcast_ref::<SqliteError>().is_some() {
+                sqlite_meaning(&code)
+            } else {
+                Meaning::Other
+            }
+        }
+        SqlxError::Io(_)
+        | SqlxError::Tls(_)
+        | SqlxError::Protocol(_)
+        | SqlxError::PoolTimedOut
+        | SqlxError::PoolClosed
+        | SqlxError::WorkerCrashed
+        | SqlxError::BeginFailed => Meaning::Unavailable,
+        _ => Meaning::Other,
+    }
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn postgres_meaning(code: &str) -> Meaning {
+    match code {
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Meaning::Conflict,
+        "23505" => Meaning::Unique,
+        // foreign_key_violation; restrict_violation, which PostgreSQL 18 has for RESTRICT
+        "23503" | "23001" => Meaning::ForeignKey,
+        // query_canceled: by the statement timeout
+        "57014" => Meaning::Deadline,
+        // read_only_sql_transaction: the server has become a standby; lock_not_available;
+        // invalid_catalog_name: the database is not there; io_error
+        "25006" | "55P03" | "3D000" | "58030" => Meaning::Unavailable,
+        // connection exceptions, refused log-ins, exhausted resources, shut-downs and start-ups
+        _ if ["08", "28", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Meaning::Unavailable
+        }
+        _ => Meaning::Other,
+    }
+}
+
+/// <https://www.sqlite.org/rescode.html>
+fn sqlite_meaning(code: &str) -> Meaning {
+    let Ok(code) = code.parse::<u32>() else {
+        return Meaning::Other;
+    };
+    match code {
+        // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE
+        1555 | 2067 => Meaning::Unique,
+        // SQLITE_CONSTRAINT_FOREIGNKEY, and SQLITE_CONSTRAINT_TRIGGER, which RESTRICT answers with
+        787 | 1811 => Meaning::ForeignKey,
+        _ => match code & 0xff {
+            // SQLITE_BUSY, SQLITE_LOCKED
+            5 | 6 => Meaning::Conflict,
+            // SQLITE_READONLY, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
+            8 | 9 | 10 | 13 | 14 => Meaning::Unavailable,
+            _ => Meaning::Other,
+        },
+    }
+}
+
+/// Whether the error is a violation of this unique constraint: engines name either the index or
+/// its columns.
+pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool {
+    if meaning(error) != Meaning::Unique {
+        return false;
+    }
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    let SqlxError::Database(error) = &**error else {
+        return false;
+    };
+    match error.constraint() {
+        Some(constraint) => constraint == index,
+        None => error.message().contains(column),
+    }
+}
+
+/// The core's error for a database error that means nothing more special to the caller.
+pub(crate) fn translate(error: &DbErr) -> Error {
+    let cause = cause(error);
+    match meaning(error) {
+        Meaning::Conflict | Meaning::Unavailable => Error::Unavailable(cause),
+        Meaning::Deadline => Error::unavailable(DeadlinePassed),
+        Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::Internal(cause),
+    }
+}
+
+/// The core's error for a driver's error.
+pub(crate) fn translate_driver(error: &SqlxError) -> Error {
+    let cause = DatabaseFailure {
+        text: driver_text(error),
+    };
+    match driver_meaning(error) {
+        Meaning::Conflict | Meaning::Unavailable | Meaning::Deadline => Error::unavailable(cause),
+        Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::internal(cause),
+    }
+}
+
+/// What the log may know of a database error.
+pub(crate) fn cause(error: &DbErr) -> Cause {
+    let text = match error {
+        DbErr::ConnectionAcquire(error) => error.to_string(),
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_text(error),
+        // These are about the schema, never about a row.
+        DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
+        DbErr::Conn(_) => "the connection failed".to_owned(),
+        DbErr::RecordNotFound(_) | DbErr::RecordNotInserted | DbErr::RecordNotUpdated => {
+            "a row that was expected is not there".to_owned()
+        }
+        _ => "a row or a statement does not fit its entity".to_owned(),
+    };
+    DatabaseFailure { text }.into()
+}
+
+fn driver_text(error: &SqlxError) -> String {
+    match error {
+        SqlxError::Database(error) => database_text(&**error),
+        SqlxError::Io(error) => format!("input or output failed: {}", error.kind()),
+        SqlxError::Tls(_) => "TLS could not be established".to_owned(),
+        SqlxError::Protocol(_) => "the server broke the protocol".to_owned(),
+        SqlxError::PoolTimedOut => "no connection became free in time".to_owned(),
+        SqlxError::PoolClosed => "the store is closed".to_owned(),
+        SqlxError::WorkerCrashed => "the database's thread is gone".to_owned(),
+        SqlxError::BeginFailed => "the transaction did not begin".to_owned(),
+        SqlxError::Configuration(_) => "the database URL does not fit".to_owned(),
+        SqlxError::RowNotFound => "a row that was expected is not there".to_owned(),
+        SqlxError::ColumnNotFound(name) => format!("column {name} is not there"),
+        SqlxError::ColumnDecode { index, .. } => format!("column {index} does not decode"),
+        _ => "the driver failed".to_owned(),
+    }
+}
+
+fn database_text(error: &dyn DatabaseError) -> String {
+    let code = error.code().unwrap_or_default();
+    let is_postgres = error.as_error().is::<PgDatabaseError>();
+    let message = if is_postgres && code.starts_with("22") {
+        "a value does not fit its column"
+    } else {
+        error.message()
+    };
+    let mut text = format!("database error {code}: {message}");
+    for (label, name) in [("table", error.table()), ("constraint", error.constraint())] {
+        if let Some(name) = name {
+            text.push_str(&format!("; {label} {name}"));
+        }
+    }
+    text
+}

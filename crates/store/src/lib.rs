@@ -1,0 +1,162 @@
+//! Keeps what Keyward knows in SQLite or PostgreSQL, chosen by URL at run time.
+//!
+//! [`Store`] implements the traits of [`keyward_core::store`]. Every change is one transaction with
+//! its audit event in it; no transaction escapes, and no driver's text reaches a caller.
+
+mod audit;
+mod connect;
+mod data_key;
+pub mod deadline;
+mod directory;
+#[allow(
+    unreachable_pub,
+    reason = "the derives make public items, and the module is private"
+)]
+mod entity;
+mod error;
+mod migration;
+mod provider_key;
+mod session;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::store::StoreHealth;
+use keyward_crypto::Secret;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm_migration::MigratorTrait;
+use tokio::sync::Mutex;
+
+use crate::migration::Migrator;
+
+/// How many connections a store has at most, unless told otherwise.
+const DEFAULT_MAX_CONNECTIONS: u32 = 16;
+/// How long a call waits for a connection, unless told otherwise.
+const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's lock, unless told otherwise.
+const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names the lock under which PostgreSQL lets one process migrate at a time.
+const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
+
+/// Where the store is and how to reach it.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// `sqlite:PATH`, `postgres://…` or `postgresql://…`; it may hold a password.
+    pub url: Secret<String>,
+    /// How many connections the store opens at most.
+    pub max_connections: u32,
+    /// How long a call waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long SQLite waits for another process's lock.
+    pub busy_timeout: Duration,
+}
+
+impl StoreOptions {
+    /// The default options for a URL.
+    #[must_use]
+    pub fn new(url: Secret<String>) -> Self {
+        Self {
+            url,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
+            busy_timeout: DEFAULT_BUSY_TIMEOUT,
+        }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("busy_timeout", &self.busy_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The database behind a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite, embedded.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A database that holds everything; clones share their connections.
+#[derive(Clone)]
+pub struct Store {
+    db: DatabaseConnection,
+    engine: Engine,
+    /// Lets one writer of this process at a time into SQLite, which has one write lock: writers
+    /// wait here in order, where SQLite would let them poll for it.
+    gate: Option<Arc<Mutex<()>>>,
+}
+
+impl Store {
+    /// Connects to the database that the URL names. A SQLite file that is missing is created with
+    /// mode 0600, in a directory that must exist.
+    ///
+    /// # Errors
+    /// The URL is none of a supported database; the database cannot be reached.
+    pub async fn connect(options: &StoreOptions) -> Result<Self, Error> {
+        let (db, engine) = connect::connect(options).await?;
+        let gate = (engine == Engine::Sqlite).then(Arc::default);
+        Ok(Self { db, engine, gate })
+    }
+
+    /// Brings the schema up to date, all or nothing. Processes that do so at once take turns.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or is newer than this program.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        self.write("migrate", |txn| async move {
+            if txn.get_database_backend() == DbBackend::Postgres {
+                // Waiting for another process's migration may take longer than a statement should.
+                txn.execute_unprepared("SET LOCAL statement_timeout = 0")
+                    .await?;
+                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+                txn.execute_unprepared(&lock).await?;
+            }
+            let txn: &DatabaseTransaction = &txn;
+            Migrator::up(txn, None).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many migrations the database lacks. It changes nothing.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or is newer than this program.
+    pub async fn pending_migrations(&self) -> Result<usize, Error> {
+        self.read("pending_migrations", |db| async move {
+            Ok(Migrator::get_pending_migrations_read_only(db).await?.len())
+        })
+        .await
+    }
+
+    /// Closes every connection; later calls fail as unavailable.
+    pub async fn close(&self) {
+        if let Err(error) = self.db.close_by_ref().await {
+            tracing::debug!(error = %error::cause(&error), "closing the store failed");
+        }
+    }
+
+    /// The database behind the store.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+}
+
+#[async_trait]
+impl StoreHealth for Store {
+    async fn ping(&self) -> Result<(), Error> {
+        self.read("ping", |db| async move { Ok(db.ping().await?) })
+            .await
+    }
+}

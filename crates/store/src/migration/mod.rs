@@ -1,0 +1,24 @@
+//! The embedded migrations. Each is written once and never changed after a release; a mistake is
+//! mended by a later one. There is no way down: going back is restoring a backup.
+
+mod m0001_directory;
+mod m0002_vault;
+mod m0003_provider_keys;
+mod m0004_audit;
+mod schema;
+
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+/// Every migration, in order.
+pub(crate) struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_directory::Migration),
+            Box::new(m0002_vault::Migration),
+            Box::new(m0003_provider_keys::Migration),
+            Box::new(m0004_audit::Migration),
+        ]
+    }
+}

@@ -1,0 +1,68 @@
+//! What the migrations' tables are made of.
+
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{ColumnDef, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement};
+
+/// The longest short text, in characters; as long as the platform's identifiers.
+const SHORT_TEXT_CHARS: u32 = 255;
+/// The longest name of a provider, in characters.
+const PROVIDER_CHARS: u32 = 64;
+
+/// A column that holds an identifier, compared and ordered by its bytes. SQLite does so by itself;
+/// PostgreSQL would use the database's locale, in which two orders of one page could differ.
+pub(super) fn id(backend: DbBackend, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    column.string_len(SHORT_TEXT_CHARS);
+    match backend {
+        DbBackend::Postgres => {
+            column.extra(r#"COLLATE "C""#);
+        }
+        DbBackend::MySql => {
+            column.extra("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        }
+        _ => {}
+    }
+    column
+}
+
+/// A column that holds a short text.
+pub(super) fn short_text(name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    column.string_len(SHORT_TEXT_CHARS);
+    column
+}
+
+/// A column that holds the name of a provider.
+pub(super) fn provider(name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    column.string_len(PROVIDER_CHARS);
+    column
+}
+
+/// A column that holds a moment in milliseconds, a version or another whole number.
+pub(super) fn integer(name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    column.big_integer().not_null();
+    column
+}
+
+/// A foreign key onto another table's key.
+pub(super) fn reference<const N: usize>(
+    name: &'static str,
+    from: (&'static str, [&'static str; N]),
+    to: (&'static str, [&'static str; N]),
+    on_delete: ForeignKeyAction,
+) -> ForeignKeyCreateStatement {
+    let mut key = ForeignKey::create();
+    key.name(name)
+        .from_tbl(from.0)
+        .to_tbl(to.0)
+        .on_delete(on_delete);
+    for column in from.1 {
+        key.from_col(column);
+    }
+    for column in to.1 {
+        key.to_col(column);
+    }
+    key
+}

@@ -1,0 +1,243 @@
+//! Keeps provider keys and their links.
+//!
+//! Whoever changes a key or its links holds the key's row until the commit, so that of linking and
+//! deleting at once the later finds what the earlier did. The links' restricting foreign key would
+//! refuse a deletion all the same.
+
+mod link;
+mod list;
+mod row;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::audit::AuditEvent;
+use keyward_core::directory::Workspace;
+use keyward_core::error::Noun;
+use keyward_core::id::{ProviderKeyId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest};
+use keyward_core::policy::{Grant, Read, Serve, Write};
+use keyward_core::provider::Provider;
+use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
+use keyward_core::store::{Change, ProviderKeyStore};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, JoinType, QueryFilter,
+    QuerySelect, RelationTrait, Select,
+};
+
+use crate::directory::workspace_from_rows;
+use crate::entity::provider_key::{Column, Entity, Model};
+use crate::entity::{organization, workspace};
+use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::{Store, audit};
+
+/// The unique index that finds duplicate credentials.
+pub(crate) const FINGERPRINT_INDEX: &str = "uq_provider_keys_fingerprint";
+/// A column of that index, for engines that name the columns.
+const FINGERPRINT_COLUMN: &str = "provider_keys.fingerprint";
+
+#[async_trait]
+impl ProviderKeyStore for Store {
+    async fn locate(&self, id: ProviderKeyId) -> Result<Option<Workspace>, Error> {
+        self.read("locate", |db| async move {
+            let found = workspace::Entity::find()
+                .find_also_related(organization::Entity)
+                .join(JoinType::InnerJoin, workspace::Relation::ProviderKeys.def())
+                .filter(Column::Id.eq(id.as_uuid()))
+                .one(db)
+                .await?;
+            found.map(workspace_from_rows).transpose()
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        grants: &[Grant<Read>],
+        providers: Option<&[Provider]>,
+    ) -> Result<Vec<ListedProviderKey>, Error> {
+        self.read("list", |db| list::newest_first(db, grants, providers))
+            .await
+    }
+
+    async fn insert(
+        &self,
+        grant: &Grant<Write>,
+        key: &StoredProviderKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        check_workspace(grant.workspace(), key)?;
+        self.write("insert", |txn| async move {
+            let row = row::insertion(key)?;
+            Entity::insert(row)
+                .exec_without_returning(&*txn)
+                .await
+                .map_err(refuse_duplicate)?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn modify(
+        &self,
+        grant: &Grant<Write>,
+        id: ProviderKeyId,
+        change: &Change<'_>,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("modify", |txn| async move {
+            let stored = row::stored(lock(&txn, grant.workspace(), id).await?)?;
+            let next = change(&stored)?;
+            check_workspace(grant.workspace(), &next)?;
+            if next.key.id != id {
+                return Err(Error::internal("a change gave a provider key another id").into());
+            }
+            Entity::update(row::replacement(&next)?)
+                .exec_without_returning(&*txn)
+                .await
+                .map_err(refuse_duplicate)?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        grant: &Grant<Write>,
+        id: ProviderKeyId,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete", |txn| async move {
+            lock(&txn, grant.workspace(), id).await?;
+            let (buckets, ai_models) = link::count(&*txn, id).await?;
+            if buckets > 0 || ai_models > 0 {
+                return Err(Error::ProviderKeyInUse { buckets, ai_models }.into());
+            }
+            match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
+                Ok(_) => audit::insert(&txn, event).await,
+                // A link that came from elsewhere: the next run counts it.
+                Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Overtaken),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    async fn release(
+        &self,
+        grant: &Grant<Serve>,
+        id: ProviderKeyId,
+        event: &AuditEvent,
+    ) -> Result<StoredProviderKey, Error> {
+        self.write("release", |txn| async move {
+            let found = in_workspace(grant.workspace(), id).one(&*txn).await?;
+            let stored = row::stored(found.ok_or_else(not_found)?)?;
+            audit::insert(&txn, event).await?;
+            Ok(stored)
+        })
+        .await
+    }
+
+    async fn link(
+        &self,
+        grant: &Grant<Serve>,
+        link: &Link,
+        event: &AuditEvent,
+    ) -> Result<Link, Error> {
+        self.write("link", |txn| async move {
+            lock(&txn, grant.workspace(), link.key).await?;
+            if let Some(earlier) = link::find(&*txn, link.key, &link.resource).await? {
+                return Ok(earlier);
+            }
+            link::insert(&txn, link).await?;
+            audit::insert(&txn, event).await?;
+            Ok(link.clone())
+        })
+        .await
+    }
+
+    async fn unlink(
+        &self,
+        grant: &Grant<Serve>,
+        id: ProviderKeyId,
+        resource: &Resource,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("unlink", |txn| async move {
+            lock(&txn, grant.workspace(), id).await?;
+            if link::delete(&txn, id, resource).await? {
+                audit::insert(&txn, event).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn links(
+        &self,
+        grant: &Grant<Serve>,
+        id: ProviderKeyId,
+        page: &PageRequest,
+    ) -> Result<Page<Link>, Error> {
+        self.read("links", |db| async move {
+            check_exists(db, grant.workspace(), id).await?;
+            link::page(db, id, page).await
+        })
+        .await
+    }
+}
+
+/// The key of that id if the workspace has it: a grant reaches no other workspace.
+fn in_workspace(workspace: &WorkspaceId, id: ProviderKeyId) -> Select<Entity> {
+    Entity::find_by_id(id.as_uuid()).filter(Column::WorkspaceId.eq(workspace.as_str()))
+}
+
+async fn check_exists(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+    id: ProviderKeyId,
+) -> Result<(), Failure> {
+    let query = in_workspace(workspace, id)
+        .select_only()
+        .column(Column::Version);
+    let found: Option<i64> = query.into_tuple().one(db).await?;
+    found.map(|_| ()).ok_or_else(not_found)
+}
+
+/// The key's row, which no one else can change or link before the transaction ends.
+async fn lock(
+    txn: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+    id: ProviderKeyId,
+) -> Result<Model, Failure> {
+    let found = in_workspace(workspace, id)
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    found.ok_or_else(not_found)
+}
+
+fn not_found() -> Failure {
+    Error::NotFound(Noun::ProviderKey).into()
+}
+
+/// A key is stored only where the grant is for.
+fn check_workspace(workspace: &WorkspaceId, key: &StoredProviderKey) -> Result<(), Error> {
+    if key.key.workspace == *workspace {
+        Ok(())
+    } else {
+        Err(Error::internal(
+            "a provider key was to be stored outside its grant",
+        ))
+    }
+}
+
+fn refuse_duplicate(error: DbErr) -> Failure {
+    if violates_unique(&error, FINGERPRINT_INDEX, FINGERPRINT_COLUMN) {
+        return Error::DuplicateCredentials.into();
+    }
+    match meaning(&error) {
+        // The workspace went away after the grant was made: refused like any that does not exist.
+        Meaning::ForeignKey => Error::Denied.into(),
+        _ => error.into(),
+    }
+}

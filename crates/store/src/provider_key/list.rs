@@ -1,0 +1,119 @@
+//! Lists provider keys with their links counted, and without their sealed secrets.
+
+use std::cmp::Reverse;
+
+use keyward_core::clock::Timestamp;
+use keyward_core::id::{ProviderKeyId, WorkspaceId};
+use keyward_core::policy::{Grant, Read};
+use keyward_core::provider::Provider;
+use keyward_core::provider_key::{ListedProviderKey, ProviderKey, ResourceKind};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use uuid::Uuid;
+
+use super::row::from_column;
+use crate::entity::provider_key::{Column, Entity};
+use crate::entity::provider_key_link as link;
+use crate::error::Failure;
+
+/// How many workspaces one statement asks for; every engine bears far more values.
+const MAX_WORKSPACES: usize = 500;
+
+/// A row of the list.
+#[derive(FromQueryResult)]
+struct Listed {
+    id: Uuid,
+    workspace_id: String,
+    provider: String,
+    key: String,
+    endpoint: Option<String>,
+    region: Option<String>,
+    tenant_id: Option<String>,
+    subscription_id: Option<String>,
+    description: Option<String>,
+    created_at: i64,
+    version: i64,
+    buckets: i64,
+    ai_models: i64,
+}
+
+pub(super) async fn newest_first(
+    db: &impl ConnectionTrait,
+    grants: &[Grant<Read>],
+    providers: Option<&[Provider]>,
+) -> Result<Vec<ListedProviderKey>, Failure> {
+    if providers.is_some_and(<[Provider]>::is_empty) {
+        return Ok(Vec::new());
+    }
+    let mut keys = Vec::new();
+    for grants in grants.chunks(MAX_WORKSPACES) {
+        let workspaces = grants.iter().map(|grant| grant.workspace().as_str());
+        let mut query = Entity::find()
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::WorkspaceId,
+                Column::Provider,
+                Column::Key,
+                Column::Endpoint,
+                Column::Region,
+                Column::TenantId,
+                Column::SubscriptionId,
+                Column::Description,
+                Column::CreatedAt,
+                Column::Version,
+            ])
+            .expr_as(links_of(ResourceKind::Bucket), "buckets")
+            .expr_as(links_of(ResourceKind::AiModel), "ai_models")
+            .filter(Column::WorkspaceId.is_in(workspaces))
+            .order_by_desc(Column::CreatedAt)
+            .order_by_desc(Column::Id);
+        if let Some(providers) = providers {
+            query = query.filter(Column::Provider.is_in(providers.iter().map(Provider::as_str)));
+        }
+        for row in query.into_model::<Listed>().all(db).await? {
+            keys.push(listed(row)?);
+        }
+    }
+    if grants.len() > MAX_WORKSPACES {
+        keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
+    }
+    Ok(keys)
+}
+
+/// Counts a key's links in the same statement, so that key and count are of one moment.
+fn links_of(kind: ResourceKind) -> SimpleExpr {
+    let count: SelectStatement = Query::select()
+        .expr(link::Column::ResourceId.count())
+        .from(link::Entity)
+        .and_where(
+            Expr::col((link::Entity, link::Column::ProviderKeyId)).equals((Entity, Column::Id)),
+        )
+        .and_where(link::Column::ResourceKind.eq(kind.name()))
+        .to_owned();
+    SimpleExpr::SubQuery(None, Box::new(count.into()))
+}
+
+fn listed(row: Listed) -> Result<ListedProviderKey, Failure> {
+    Ok(ListedProviderKey {
+        key: ProviderKey {
+            id: ProviderKeyId::from_uuid(row.id),
+            workspace: WorkspaceId::parse(row.workspace_id)
+                .map_err(keyward_core::Error::internal)?,
+            provider: Provider::from_stored(row.provider),
+            key: row.key,
+            endpoint: row.endpoint,
+            region: row.region,
+            tenant_id: row.tenant_id,
+            subscription_id: row.subscription_id,
+            description: row.description,
+            created_at: Timestamp::from_unix_millis(row.created_at),
+            version: from_column(row.version)?,
+        },
+        buckets: from_column(row.buckets)?,
+        ai_models: from_column(row.ai_models)?,
+    })
+}

@@ -1,0 +1,108 @@
+//! What the tests of both engines share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_core::Error;
+use keyward_core::error::Noun;
+use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_store::{Store, StoreOptions};
+use keyward_testkit::TestDatabase;
+use keyward_testkit::conformance::Fixture;
+use keyward_testkit::fixtures::{
+    World, directory_grant, event, organization, serve_grant, stored_key, workspace_id, write_grant,
+};
+
+/// A store on this database, with its schema up to date.
+pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
+    let mut options = StoreOptions::new(database.secret_url());
+    options.max_connections = 8;
+    // The machine of a test run may be busy with others.
+    (options.acquire_timeout, options.busy_timeout) =
+        (Duration::from_secs(60), Duration::from_secs(60));
+    let store = Store::connect(&options).await.unwrap();
+    assert!(store.pending_migrations().await.unwrap() > 0);
+    store.migrate().await.unwrap();
+    Fixture {
+        store: Arc::new(store),
+        database,
+    }
+}
+
+/// Migrating again does nothing, also when several processes do it at once.
+pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
+    World::create(&*fixture.store).await;
+    assert_eq!(fixture.store.pending_migrations().await.unwrap(), 0);
+    let migrating: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&fixture.store);
+            tokio::spawn(async move { store.migrate().await })
+        })
+        .collect();
+    for migrating in migrating {
+        migrating.await.unwrap().unwrap();
+    }
+    assert!(
+        fixture
+            .store
+            .workspace(&workspace_id("a"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+/// A database that a newer program has migrated is refused.
+pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
+    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
+    fixture.database.execute(newer).await;
+    assert!(matches!(
+        fixture.store.migrate().await,
+        Err(Error::Internal(_))
+    ));
+    assert!(matches!(
+        fixture.store.pending_migrations().await,
+        Err(Error::Internal(_))
+    ));
+}
+
+/// A store that is closed is unavailable for reads, writes and pings.
+pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
+    let world = World::create(&*fixture.store).await;
+    let store = &fixture.store;
+    store.close().await;
+    let key = stored_key(&world.a);
+    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let answers = [
+        store.ping().await,
+        store.workspace(&world.a.id).await.map(|_| ()),
+        store.insert(&write_grant(&world.a), &key, &told()).await,
+        store
+            .release(&serve_grant(&world.a), key.key.id, &told())
+            .await
+            .map(|_| ()),
+        store
+            .upsert_organization(&directory_grant(), &organization("org"), &told())
+            .await
+            .map(|_| ()),
+        store.migrate().await,
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    }
+}
+
+/// Makes a test of each of these.
+#[macro_export]
+macro_rules! common_tests {
+    ($fixture:path: $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if let Some(fixture) = $fixture().await {
+                    common::$test(&fixture).await;
+                }
+            }
+        )*
+    };
+}

@@ -1,0 +1,317 @@
+//! The store on PostgreSQL. `tests/with-postgres` starts a server for these tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may"
+)]
+
+mod common;
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_core::Error;
+use keyward_core::error::Noun;
+use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_crypto::Secret;
+use keyward_store::{Engine, Store, StoreOptions, deadline};
+use keyward_testkit::TestDatabase;
+use keyward_testkit::conformance::Fixture;
+use keyward_testkit::fixtures::{
+    World, directory_grant, event, organization, stored_key, workspace, write_grant,
+};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::time::Instant;
+
+async fn fixture() -> Option<Fixture<Store>> {
+    Some(common::open(TestDatabase::postgres().await?).await)
+}
+
+mod conformance {
+    keyward_testkit::conformance_tests!(super::super::fixture);
+}
+
+common_tests! { fixture:
+    migrations_are_idempotent
+    newer_database_is_refused
+    closed_store_is_unavailable
+}
+
+/// Makes the first transactions that touch an organization lose, with this SQLSTATE. Sequences do
+/// not roll back, so one counts the attempts.
+async fn lose_first(fixture: &Fixture<Store>, losses: i64, code: &str) {
+    let sql = format!(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('attempts') <= {losses} THEN
+                 RAISE EXCEPTION 'lost' USING ERRCODE = '{code}';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER lose BEFORE INSERT ON organizations
+             FOR EACH ROW EXECUTE FUNCTION lose();"
+    );
+    fixture.database.execute(&sql).await;
+}
+
+async fn attempts(fixture: &Fixture<Store>) -> i64 {
+    let rows = fixture
+        .database
+        .query("SELECT last_value FROM attempts")
+        .await;
+    rows[0].try_get("", "last_value").unwrap()
+}
+
+async fn put_organization(fixture: &Fixture<Store>) -> Result<(), Error> {
+    let told = event("organization.upsert", Noun::Organization, "org");
+    let (grant, organization) = (directory_grant(), organization("org"));
+    fixture
+        .store
+        .upsert_organization(&grant, &organization, &told)
+        .await
+        .map(|_| ())
+}
+
+/// Waits until as many of the store's connections as this wait for a lock.
+async fn until_waiting(fixture: &Fixture<Store>, connections: i64) {
+    let waiting = "pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'keyward' AND wait_event_type = 'Lock'";
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while fixture.database.count(waiting).await != connections {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited
+        .await
+        .expect("the store's connections do not come to wait, or to an end");
+}
+
+#[tokio::test]
+async fn engine_is_chosen_by_url() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    assert_eq!(fixture.store.engine(), Engine::Postgres);
+    fixture.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn lost_transaction_is_run_again() {
+    for code in ["40001", "40P01"] {
+        let Some(fixture) = fixture().await else {
+            return;
+        };
+        lose_first(&fixture, 2, code).await;
+        put_organization(&fixture).await.unwrap();
+        assert_eq!(attempts(&fixture).await, 3);
+        assert_eq!(fixture.database.count("organizations").await, 1);
+        assert_eq!(fixture.database.count("audit_events").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_bounded() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    lose_first(&fixture, i64::MAX, "40001").await;
+    let refused = put_organization(&fixture).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(attempts(&fixture).await, 5);
+    assert_eq!(fixture.database.count("audit_events").await, 0);
+}
+
+#[tokio::test]
+async fn other_failures_are_not_tried_again() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    lose_first(&fixture, i64::MAX, "P0001").await;
+    let refused = put_organization(&fixture).await;
+    assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    assert_eq!(attempts(&fixture).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadlock_is_survived() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    // The other side never looks for deadlocks, so that it is the store that finds one.
+    other
+        .execute_unprepared("SET LOCAL deadlock_timeout = '1h'")
+        .await
+        .unwrap();
+    let lock = "SELECT * FROM workspaces WHERE id = 'b' FOR UPDATE";
+    other.execute_unprepared(lock).await.unwrap();
+
+    let store = Arc::clone(&fixture.store);
+    let upsert = tokio::spawn(async move {
+        let told = event("workspace.upsert", Noun::Workspace, "b");
+        store
+            .upsert_workspace(&directory_grant(), &world.b, &told)
+            .await
+    });
+    until_waiting(&fixture, 1).await;
+    // The store holds the organization and wants the workspace; now the other side wants the
+    // organization, and can only get it when the store's transaction is aborted.
+    let want = "UPDATE organizations SET name = 'Renamed' WHERE id = 'org'";
+    other.execute_unprepared(want).await.unwrap();
+    assert!(!upsert.is_finished());
+    other.commit().await.unwrap();
+    upsert.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadline_reaches_the_server() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    World::create(&*fixture.store).await;
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    other
+        .execute_unprepared("SELECT * FROM organizations FOR UPDATE")
+        .await
+        .unwrap();
+
+    let told = event("workspace.upsert", Noun::Workspace, "new");
+    let (grant, new) = (directory_grant(), workspace("org", "new"));
+    let at = Instant::now() + Duration::from_millis(200);
+    let refused = deadline::scope(at, fixture.store.upsert_workspace(&grant, &new, &told)).await;
+    let Err(Error::Unavailable(cause)) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(cause.to_string().contains("deadline"), "{cause}");
+    // The lock is still held, so a server that had not heard of the deadline would wait on.
+    until_waiting(&fixture, 0).await;
+    other.rollback().await.unwrap();
+    assert_eq!(fixture.store.workspace(&new.id).await.unwrap(), None);
+    fixture
+        .store
+        .upsert_workspace(&grant, &new, &told)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn statement_timeout_is_a_deadline() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    lose_first(&fixture, i64::MAX, "57014").await;
+    let refused = put_organization(&fixture).await;
+    let Err(Error::Unavailable(cause)) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(cause.to_string().contains("deadline"), "{cause}");
+    assert_eq!(attempts(&fixture).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_connections_are_replaced() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    World::create(&*fixture.store).await;
+    for _ in 0..3 {
+        // What a restart of the server does to the connections.
+        let terminated = fixture
+            .database
+            .query(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name = 'keyward'",
+            )
+            .await;
+        assert!(!terminated.is_empty());
+        put_organization(&fixture).await.unwrap();
+        fixture.store.ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn errors_do_not_hold_values() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let grant = write_grant(&world.a);
+    let mut key = stored_key(&world.a);
+    key.key.key = "canary-key".to_owned();
+    key.key.description = Some("canary-description".to_owned());
+    let told = || event("api_key.create", Noun::ProviderKey, "canary-event");
+    fixture.store.insert(&grant, &key, &told()).await.unwrap();
+
+    // The detail of a unique violation holds the values: "Key (id)=(…) already exists."
+    let mut same_id = key.clone();
+    same_id.fingerprint = stored_key(&world.a).fingerprint;
+    let id = key.key.id.to_string();
+    // The detail of a missing value holds the row: "Failing row contains (…)."
+    fixture
+        .database
+        .execute("ALTER TABLE provider_keys ALTER COLUMN description SET NOT NULL")
+        .await;
+    let incomplete = stored_key(&world.a);
+    // The message of a data exception may hold the value.
+    fixture
+        .database
+        .execute(
+            "CREATE FUNCTION quote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.description = 'quote' THEN
+                 RAISE EXCEPTION 'bad value %', NEW.key USING ERRCODE = '22P02', DETAIL = NEW.key;
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER quote BEFORE INSERT ON provider_keys
+             FOR EACH ROW EXECUTE FUNCTION quote();",
+        )
+        .await;
+    let mut quoted = stored_key(&world.a);
+    quoted.key.description = Some("quote".to_owned());
+    same_id.key.description = Some("same id".to_owned());
+
+    for (mut key, code) in [(same_id, "23505"), (incomplete, "23502"), (quoted, "22P02")] {
+        key.key.key = "canary-key".to_owned();
+        let error = fixture
+            .store
+            .insert(&grant, &key, &told())
+            .await
+            .unwrap_err();
+        let cause = error.source().unwrap();
+        assert!(cause.to_string().contains(code), "{cause}");
+        let everything = format!("{error} {error:?} {cause} {cause:?} {:?}", cause.source());
+        for value in ["canary", id.as_str(), &key.key.id.to_string()] {
+            assert!(!everything.contains(value), "{everything}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unreachable_server_is_unavailable() {
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let url = format!("postgresql://user:canary@127.0.0.1:{port}/canary");
+    let mut options = StoreOptions::new(Secret::new(url));
+    options.acquire_timeout = Duration::from_millis(200);
+    let error = Store::connect(&options).await.err().unwrap();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+}
+
+#[tokio::test]
+async fn missing_database_is_unavailable() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let missing = format!("{}_missing", database.url());
+    let error = Store::connect(&StoreOptions::new(Secret::new(missing)))
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}

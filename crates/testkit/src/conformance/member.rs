@@ -1,0 +1,124 @@
+//! Members and their access.
+
+use keyward_core::Error;
+use keyward_core::directory::{Access, Member, OrganizationRole};
+use keyward_core::error::Noun;
+use keyward_core::page::PageRequest;
+
+use super::directory::{ODD_IDS, odd_ids_by_bytes};
+use super::{Fixture, Stores, assert_refused};
+use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id};
+
+async fn put<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Result<(), Error> {
+    let event = event("member.upsert", Noun::Member, member.user.as_str());
+    fixture
+        .store
+        .upsert_member(&directory_grant(), member, &event)
+        .await
+}
+
+async fn get<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Option<Member> {
+    fixture
+        .store
+        .member(&member.organization, &member.user)
+        .await
+        .unwrap()
+}
+
+/// A member is what the last upsert said, access and all.
+pub async fn member_is_created_and_replaced<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let first = member("org", "user", &[("a", Access::Read), ("b", Access::Admin)]);
+    assert_eq!(get(fixture, &first).await, None);
+    put(fixture, &first).await.unwrap();
+    assert_eq!(get(fixture, &first).await, Some(first.clone()));
+    // The same user elsewhere is another member.
+    let elsewhere = member("other", "user", &[("x", Access::Write)]);
+    put(fixture, &elsewhere).await.unwrap();
+
+    for role in OrganizationRole::ALL {
+        let mut next = member("org", "user", &[("a", Access::Write)]);
+        (next.role, next.validated) = (role, role == OrganizationRole::Owner);
+        put(fixture, &next).await.unwrap();
+        assert_eq!(get(fixture, &next).await, Some(next));
+    }
+    let bare = member("org", "user", &[]);
+    put(fixture, &bare).await.unwrap();
+    assert_eq!(get(fixture, &bare).await, Some(bare));
+    assert_eq!(get(fixture, &elsewhere).await, Some(elsewhere));
+}
+
+/// A member's organization must be there, and every workspace must be in it; else nothing changes.
+pub async fn member_needs_organization_and_workspaces<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    assert_refused!(
+        put(fixture, &member("unknown", "user", &[])).await,
+        Error::NotFound(Noun::Organization)
+    );
+    let stored = member("org", "user", &[("a", Access::Read)]);
+    put(fixture, &stored).await.unwrap();
+    for workspace in ["x", "unknown"] {
+        let mut wrong = member(
+            "org",
+            "user",
+            &[("b", Access::Admin), (workspace, Access::Read)],
+        );
+        wrong.role = OrganizationRole::Owner;
+        assert_refused!(put(fixture, &wrong).await, Error::NotFound(Noun::Workspace));
+        assert_eq!(get(fixture, &stored).await, Some(stored.clone()));
+    }
+}
+
+/// Pages hold every member of one organization once, in the order of the users' bytes.
+pub async fn members_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    put(fixture, &member("other", "elsewhere", &[]))
+        .await
+        .unwrap();
+    for id in ODD_IDS {
+        let access = [("b", Access::Write), ("a", Access::Read)];
+        put(fixture, &member("org", id, &access)).await.unwrap();
+    }
+    let organization = organization_id("org");
+    let mut found = Vec::new();
+    let mut request = PageRequest {
+        limit: 2,
+        after: None,
+    };
+    loop {
+        let page = fixture
+            .store
+            .members(&directory_grant(), &organization, &request)
+            .await
+            .unwrap();
+        assert!(page.items.len() <= 2);
+        found.extend(page.items);
+        let Some(next) = page.next else { break };
+        request.after = Some(next);
+    }
+    let users: Vec<_> = found.iter().map(|member| member.user.to_string()).collect();
+    assert_eq!(users, odd_ids_by_bytes());
+    assert!(found.iter().all(|member| member.access.len() == 2));
+}
+
+/// A deleted member is gone, with all access.
+pub async fn member_is_deleted<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let stored = member("org", "user", &[("a", Access::Read)]);
+    put(fixture, &stored).await.unwrap();
+    for expected in [true, false] {
+        let event = event("member.delete", Noun::Member, "user");
+        let (organization, user) = (organization_id("org"), user_id("user"));
+        let grant = directory_grant();
+        let deleted = fixture
+            .store
+            .delete_member(&grant, &organization, &user, &event)
+            .await;
+        match expected {
+            true => deleted.unwrap(),
+            false => assert_refused!(deleted, Error::NotFound(Noun::Member)),
+        }
+        assert_eq!(get(fixture, &stored).await, None);
+    }
+    assert_eq!(fixture.database.count("workspace_access").await, 0);
+}

@@ -1,0 +1,186 @@
+//! What every store guarantees. Each function is one guarantee and gets an empty database.
+//!
+//! [`crate::conformance_tests`] makes a test of each.
+
+pub mod audit;
+pub mod directory;
+pub mod member;
+pub mod provider_key;
+pub mod race;
+pub mod vault;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use keyward_core::Error;
+use keyward_core::store::{DataKeyStore, DirectoryStore, ProviderKeyStore, StoreHealth};
+use tokio::sync::Barrier;
+
+use crate::TestDatabase;
+
+/// Everything that is stored.
+pub trait Stores:
+    DirectoryStore + DataKeyStore + ProviderKeyStore + StoreHealth + Send + Sync + 'static
+{
+}
+
+impl<S> Stores for S where
+    S: DirectoryStore + DataKeyStore + ProviderKeyStore + StoreHealth + Send + Sync + 'static
+{
+}
+
+/// A store on a database of its own.
+pub struct Fixture<S> {
+    /// The store, with its schema up to date.
+    pub store: Arc<S>,
+    /// Its database, for a look past the store.
+    pub database: TestDatabase,
+}
+
+/// Runs the calls at the same moment, as far as the machine can.
+async fn at_once<T, R>(calls: impl IntoIterator<Item = R>) -> Vec<T>
+where
+    T: Send + 'static,
+    R: Future<Output = T> + Send + 'static,
+{
+    let calls: Vec<R> = calls.into_iter().collect();
+    let barrier = Arc::new(Barrier::new(calls.len()));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|call| {
+            let barrier = Arc::clone(&barrier);
+            tokio::spawn(async move {
+                barrier.wait().await;
+                call.await
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+/// Checks an error against a pattern.
+macro_rules! assert_refused {
+    ($result:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $result {
+            Err($pattern) $(if $guard)? => {}
+            Err(error) => panic!("{} failed otherwise: {error:?}", stringify!($result)),
+            Ok(_) => panic!("{} succeeded", stringify!($result)),
+        }
+    };
+}
+use assert_refused;
+
+/// Whether something was not found.
+fn is_not_found<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::NotFound(_)))
+}
+
+/// Makes a test of every guarantee. The argument is called for each and gives a future of
+/// `Option<Fixture<_>>`; a test without a fixture is skipped.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($fixture:path) => {
+        $crate::conformance_tests! { @module $fixture, audit:
+            event_is_stored_whole
+            refused_change_leaves_no_event
+            repeated_link_leaves_no_event
+            deletion_of_a_workspace_names_its_organization
+        }
+        $crate::conformance_tests! { @module $fixture, directory:
+            organization_is_created_and_renamed
+            organizations_page_in_byte_order
+            organization_with_content_is_not_deleted
+            first_workspace_is_the_default
+            default_moves_to_the_workspace_that_asks
+            default_passes_to_no_one
+            workspace_does_not_change_its_organization
+            workspaces_page_in_byte_order
+            workspace_with_content_is_not_deleted
+            deleted_workspace_takes_data_keys_and_access
+            repo_is_created_renamed_and_deleted
+            repo_does_not_change_its_workspace
+            repos_page_in_byte_order
+            odd_text_survives
+        }
+        $crate::conformance_tests! { @module $fixture, member:
+            member_is_created_and_replaced
+            member_needs_organization_and_workspaces
+            members_page_in_byte_order
+            member_is_deleted
+        }
+        $crate::conformance_tests! { @module $fixture, provider_key:
+            key_is_stored_whole
+            keys_are_listed_newest_first
+            keys_are_listed_by_workspace_and_provider
+            links_are_counted
+            grant_reaches_no_other_workspace
+            duplicate_is_refused_within_a_workspace
+            change_is_stored
+            refused_change_changes_nothing
+            key_is_deleted_unless_linked
+            first_link_stays
+            unlinking_is_idempotent
+            links_page_by_kind_and_id
+            key_is_located
+            key_is_not_stored_in_a_workspace_that_is_gone
+            odd_text_survives
+        }
+        $crate::conformance_tests! { @module $fixture, race:
+            identical_inserts_make_one_key
+            link_and_delete_exclude_each_other
+            changes_are_not_lost
+            upserts_agree
+            one_organization_gets_a_contested_workspace
+        }
+        $crate::conformance_tests! { @module $fixture, vault:
+            data_keys_are_stored_per_workspace
+            one_data_key_wins
+            store_answers
+        }
+    };
+    (@module $fixture:path, $module:ident: $($guarantee:ident)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $guarantee() {
+                    if let Some(fixture) = $fixture().await {
+                        $crate::conformance::$module::$guarantee(&fixture).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A guarantee that is not in the list would hold nowhere.
+    #[test]
+    fn every_guarantee_is_listed() {
+        let list = include_str!("mod.rs");
+        for (module, source) in [
+            ("audit", include_str!("audit.rs")),
+            ("directory", include_str!("directory.rs")),
+            ("member", include_str!("member.rs")),
+            ("provider_key", include_str!("provider_key.rs")),
+            ("race", include_str!("race.rs")),
+            ("vault", include_str!("vault.rs")),
+        ] {
+            let (_, listed) = list
+                .split_once(&format!("@module $fixture, {module}:"))
+                .unwrap();
+            let (listed, _) = listed.split_once('}').unwrap();
+            let listed: Vec<&str> = listed.split_whitespace().collect();
+            let declared: Vec<&str> = source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "))
+                .map(|line| line.split_once('<').unwrap().0)
+                .collect();
+            assert_eq!(declared, listed, "the guarantees of {module}");
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Provider keys and their links.
+
+use keyward_core::Error;
+use keyward_core::clock::Timestamp;
+use keyward_core::directory::Workspace;
+use keyward_core::error::Noun;
+use keyward_core::id::ProviderKeyId;
+use keyward_core::page::PageRequest;
+use keyward_core::provider::Provider;
+use keyward_core::provider_key::{Link, ListedProviderKey, ResourceKind, StoredProviderKey};
+
+use super::{Fixture, Stores, assert_refused, is_not_found};
+use crate::fixtures::{
+    NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
+};
+
+pub(super) async fn insert<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    key: &StoredProviderKey,
+) -> Result<(), Error> {
+    let event = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
+    fixture
+        .store
+        .insert(&write_grant(workspace), key, &event)
+        .await
+}
+
+async fn get<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    id: ProviderKeyId,
+) -> Result<StoredProviderKey, Error> {
+    let event = event("api_key.resolve", Noun::ProviderKey, id.to_string());
+    fixture
+        .store
+        .release(&serve_grant(workspace), id, &event)
+        .await
+}
+
+async fn modify<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    id: ProviderKeyId,
+    change: impl Fn(&mut StoredProviderKey) -> Result<(), Error> + Send + Sync,
+) -> Result<(), Error> {
+    let event = event("api_key.update", Noun::ProviderKey, id.to_string());
+    let change = |stored: &StoredProviderKey| {
+        let mut next = stored.clone();
+        change(&mut next).map(|()| next)
+    };
+    fixture
+        .store
+        .modify(&write_grant(workspace), id, &change, &event)
+        .await
+}
+
+async fn delete<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    id: ProviderKeyId,
+) -> Result<(), Error> {
+    let event = event("api_key.delete", Noun::ProviderKey, id.to_string());
+    fixture
+        .store
+        .delete(&write_grant(workspace), id, &event)
+        .await
+}
+
+pub(super) async fn put_link<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    link: &Link,
+) -> Result<Link, Error> {
+    let event = event("api_key.link", Noun::ProviderKey, link.key.to_string());
+    fixture
+        .store
+        .link(&serve_grant(workspace), link, &event)
+        .await
+}
+
+pub(super) async fn unlink<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    link: &Link,
+) -> Result<(), Error> {
+    let event = event("api_key.unlink", Noun::ProviderKey, link.key.to_string());
+    fixture
+        .store
+        .unlink(&serve_grant(workspace), link.key, &link.resource, &event)
+        .await
+}
+
+async fn list<S: Stores>(
+    fixture: &Fixture<S>,
+    workspaces: &[&Workspace],
+    providers: Option<&[&str]>,
+) -> Vec<ListedProviderKey> {
+    let grants: Vec<_> = workspaces
+        .iter()
+        .map(|workspace| read_grant(workspace))
+        .collect();
+    let providers: Option<Vec<_>> = providers.map(|names| {
+        names
+            .iter()
+            .map(|&name| Provider::from_stored(name.to_owned()))
+            .collect()
+    });
+    fixture
+        .store
+        .list(&grants, providers.as_deref())
+        .await
+        .unwrap()
+}
+
+fn same(found: &StoredProviderKey, wanted: &StoredProviderKey) {
+    assert_eq!(found.key, wanted.key);
+    assert!(found == wanted, "the sealed part differs");
+}
+
+/// A key comes back as it went in.
+pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let mut full = stored_key(&world.a);
+    full.key.endpoint = Some("https://storage.example".to_owned());
+    full.key.region = Some("eu-west-1".to_owned());
+    full.key.tenant_id = Some("tenant".to_owned());
+    full.key.subscription_id = Some("subscription".to_owned());
+    full.key.description = Some("one\nline\ttab".to_owned());
+    full.key.created_at = Timestamp::from_unix_millis(NOON.unix_millis() + 789);
+    (full.key.version, full.secret_version) = (u64::from(u32::MAX) + 1, 17);
+    full.sealed_secret = (0..=255).cycle().take(100_000).collect();
+    for key in [full, stored_key(&world.a)] {
+        insert(fixture, &world.a, &key).await.unwrap();
+        same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
+    }
+}
+
+/// The newest key is first; of one millisecond, the last made.
+pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let mut keys: Vec<_> = (0..9).map(|_| stored_key(&world.a)).collect();
+    for (number, key) in keys.iter_mut().enumerate() {
+        key.key.created_at = Timestamp::from_unix_millis(NOON.unix_millis() + number as i64 / 3);
+        if number % 2 == 0 {
+            key.key.workspace = world.b.id.clone();
+        }
+    }
+    for number in [4, 0, 8, 3, 7, 1, 5, 2, 6] {
+        let key: &StoredProviderKey = &keys[number];
+        let workspace = if number % 2 == 0 { &world.b } else { &world.a };
+        insert(fixture, workspace, key).await.unwrap();
+    }
+    let listed = list(fixture, &[&world.a, &world.b], None).await;
+    let listed: Vec<_> = listed.into_iter().map(|listed| listed.key).collect();
+    let wanted: Vec<_> = keys.into_iter().rev().map(|stored| stored.key).collect();
+    assert_eq!(listed, wanted);
+}
+
+/// Only the granted workspaces and the wanted providers are listed.
+pub async fn keys_are_listed_by_workspace_and_provider<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for (workspace, provider) in [
+        (&world.a, "AWS"),
+        (&world.a, "OPENAI"),
+        (&world.b, "AWS"),
+        (&world.x, "GCP"),
+    ] {
+        let mut key = stored_key(workspace);
+        key.key.provider = Provider::from_stored(provider.to_owned());
+        insert(fixture, workspace, &key).await.unwrap();
+    }
+    for (workspaces, providers, wanted) in [
+        (&[&world.a, &world.b][..], None, 3),
+        (&[&world.a], None, 2),
+        (&[&world.x], None, 1),
+        (&[], None, 0),
+        (&[&world.a, &world.b], Some(&["AWS"][..]), 2),
+        (&[&world.a, &world.b], Some(&["AWS", "OPENAI"]), 3),
+        (&[&world.a, &world.b], Some(&["GCP"]), 0),
+        (&[&world.a, &world.b], Some(&[]), 0),
+    ] {
+        assert_eq!(
+            list(fixture, workspaces, providers).await.len(),
+            wanted,
+            "{providers:?}"
+        );
+    }
+    // More workspaces than one statement may ask for.
+    let many: Vec<_> = (0..1200)
+        .map(|n| workspace("org", &format!("many-{n}")))
+        .collect();
+    let many: Vec<_> = many.iter().chain([&world.b, &world.a]).collect();
+    let listed = list(fixture, &many, None).await;
+    assert_eq!(listed.len(), 3);
+    assert!(listed.is_sorted_by_key(|listed| std::cmp::Reverse(listed.key.id)));
+}
+
+/// A listed key says how many buckets and how many AI models use it.
+pub async fn links_are_counted<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let keys = [stored_key(&world.a), stored_key(&world.a)];
+    for key in &keys {
+        insert(fixture, &world.a, key).await.unwrap();
+    }
+    let [first, second] = [keys[0].key.id, keys[1].key.id];
+    for link in [
+        link(first, ResourceKind::Bucket, "one"),
+        link(first, ResourceKind::Bucket, "two"),
+        link(first, ResourceKind::AiModel, "one"),
+        link(second, ResourceKind::AiModel, "one"),
+    ] {
+        put_link(fixture, &world.a, &link).await.unwrap();
+    }
+    let listed = list(fixture, &[&world.a], None).await;
+    let counts: Vec<_> = listed
+        .iter()
+        .map(|key| (key.key.id, key.buckets, key.ai_models))
+        .collect();
+    assert_eq!(counts, [(second, 0, 1), (first, 2, 1)]);
+}
+
+/// Through a grant for one workspace, another workspace's key is not there: not for reading, not
+/// for changing, not for linking.
+pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let id = key.key.id;
+    let existing = link(id, ResourceKind::Bucket, "bucket");
+    put_link(fixture, &world.a, &existing).await.unwrap();
+
+    for wrong in [&world.b, &world.x] {
+        assert_eq!(list(fixture, &[wrong], None).await, []);
+        assert!(is_not_found(&get(fixture, wrong, id).await));
+        assert!(is_not_found(&modify(fixture, wrong, id, |_| Ok(())).await));
+        assert!(is_not_found(&delete(fixture, wrong, id).await));
+        assert!(is_not_found(&put_link(fixture, wrong, &existing).await));
+        let new = link(id, ResourceKind::AiModel, "model");
+        assert!(is_not_found(&put_link(fixture, wrong, &new).await));
+        assert!(is_not_found(&unlink(fixture, wrong, &existing).await));
+        let page = PageRequest {
+            limit: 10,
+            after: None,
+        };
+        assert!(is_not_found(
+            &fixture.store.links(&serve_grant(wrong), id, &page).await
+        ));
+        // Nor can a key be put, or moved, outside the grant.
+        assert_refused!(
+            insert(fixture, wrong, &stored_key(&world.a)).await,
+            Error::Internal(_)
+        );
+        let moved = wrong.id.clone();
+        let moving = modify(fixture, &world.a, id, |next| {
+            next.key.workspace = moved.clone();
+            Ok(())
+        });
+        assert_refused!(moving.await, Error::Internal(_));
+    }
+    same(&get(fixture, &world.a, id).await.unwrap(), &key);
+    let listed = list(fixture, &[&world.a], None).await;
+    assert_eq!(
+        (listed.len(), listed[0].buckets, listed[0].ai_models),
+        (1, 1, 0)
+    );
+}
+
+/// Credentials are once in a workspace, but may be in two workspaces.
+pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let twin = StoredProviderKey {
+        fingerprint: key.fingerprint,
+        ..stored_key(&world.a)
+    };
+    assert_refused!(
+        insert(fixture, &world.a, &twin).await,
+        Error::DuplicateCredentials
+    );
+    let cousin = StoredProviderKey {
+        fingerprint: key.fingerprint,
+        ..stored_key(&world.b)
+    };
+    insert(fixture, &world.b, &cousin).await.unwrap();
+    // The same id again is no duplicate of credentials, but a fault.
+    let mut same_id = stored_key(&world.a);
+    same_id.key.id = key.key.id;
+    assert_refused!(
+        insert(fixture, &world.a, &same_id).await,
+        Error::Internal(_)
+    );
+    // What is deleted is not in the way.
+    delete(fixture, &world.a, key.key.id).await.unwrap();
+    insert(fixture, &world.a, &twin).await.unwrap();
+}
+
+/// A change replaces every field but id, workspace and creation.
+pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let mut wanted = stored_key(&world.a);
+    wanted.key.region = Some("cleared later".to_owned());
+    let bystander = stored_key(&world.a);
+    insert(fixture, &world.a, &wanted).await.unwrap();
+    insert(fixture, &world.a, &bystander).await.unwrap();
+
+    let fresh = stored_key(&world.a);
+    wanted.key.provider = Provider::from_stored("GCP".to_owned());
+    wanted.key.key = "another key".to_owned();
+    wanted.key.endpoint = Some("https://endpoint.example".to_owned());
+    wanted.key.region = None;
+    wanted.key.tenant_id = Some("tenant".to_owned());
+    wanted.key.subscription_id = Some("subscription".to_owned());
+    wanted.key.description = Some("description".to_owned());
+    (wanted.key.version, wanted.secret_version) = (2, 2);
+    (wanted.sealed_secret, wanted.fingerprint) = (vec![5; 90], fresh.fingerprint);
+    let next = wanted.clone();
+    let change = |stored: &mut StoredProviderKey| {
+        *stored = next.clone();
+        Ok(())
+    };
+    modify(fixture, &world.a, wanted.key.id, change)
+        .await
+        .unwrap();
+    same(
+        &get(fixture, &world.a, wanted.key.id).await.unwrap(),
+        &wanted,
+    );
+    same(
+        &get(fixture, &world.a, bystander.key.id).await.unwrap(),
+        &bystander,
+    );
+}
+
+/// A change that is refused, by itself or as a duplicate, changes nothing.
+pub async fn refused_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let (key, other) = (stored_key(&world.a), stored_key(&world.a));
+    insert(fixture, &world.a, &key).await.unwrap();
+    insert(fixture, &world.a, &other).await.unwrap();
+    let into_duplicate = modify(fixture, &world.a, key.key.id, |next| {
+        next.key.description = Some("changed".to_owned());
+        next.fingerprint = other.fingerprint;
+        Ok(())
+    });
+    assert_refused!(into_duplicate.await, Error::DuplicateCredentials);
+    let refusing = modify(fixture, &world.a, key.key.id, |_| Err(Error::Denied));
+    assert_refused!(refusing.await, Error::Denied);
+    let missing = modify(fixture, &world.a, ProviderKeyId::generate(NOON), |_| Ok(()));
+    assert!(is_not_found(&missing.await));
+    same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
+    // To keep one's own credentials is no duplicate.
+    modify(fixture, &world.a, key.key.id, |_| Ok(()))
+        .await
+        .unwrap();
+}
+
+/// A key goes for good, but not while something uses it.
+pub async fn key_is_deleted_unless_linked<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let links = [
+        link(key.key.id, ResourceKind::Bucket, "one"),
+        link(key.key.id, ResourceKind::Bucket, "two"),
+        link(key.key.id, ResourceKind::AiModel, "one"),
+    ];
+    for link in &links {
+        put_link(fixture, &world.a, link).await.unwrap();
+    }
+    assert_refused!(
+        delete(fixture, &world.a, key.key.id).await,
+        Error::ProviderKeyInUse {
+            buckets: 2,
+            ai_models: 1
+        }
+    );
+    unlink(fixture, &world.a, &links[0]).await.unwrap();
+    unlink(fixture, &world.a, &links[2]).await.unwrap();
+    assert_refused!(
+        delete(fixture, &world.a, key.key.id).await,
+        Error::ProviderKeyInUse {
+            buckets: 1,
+            ai_models: 0
+        }
+    );
+    same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
+    unlink(fixture, &world.a, &links[1]).await.unwrap();
+    delete(fixture, &world.a, key.key.id).await.unwrap();
+    assert!(is_not_found(&get(fixture, &world.a, key.key.id).await));
+    assert!(is_not_found(&delete(fixture, &world.a, key.key.id).await));
+}
+
+/// Linking again answers with the first link.
+pub async fn first_link_stays<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let first = link(key.key.id, ResourceKind::Bucket, "bucket");
+    assert_eq!(put_link(fixture, &world.a, &first).await.unwrap(), first);
+    let created_at = Timestamp::from_unix_millis(NOON.unix_millis() + 1);
+    let again = Link {
+        created_at,
+        ..first.clone()
+    };
+    assert_eq!(put_link(fixture, &world.a, &again).await.unwrap(), first);
+    // A resource of another kind with the same id is another resource.
+    let other = link(key.key.id, ResourceKind::AiModel, "bucket");
+    assert_eq!(put_link(fixture, &world.a, &other).await.unwrap(), other);
+    let missing = link(
+        ProviderKeyId::generate(NOON),
+        ResourceKind::Bucket,
+        "bucket",
+    );
+    assert!(is_not_found(&put_link(fixture, &world.a, &missing).await));
+}
+
+/// Unlinking what is not linked is no error; a key that is not there is one.
+pub async fn unlinking_is_idempotent<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let link = link(key.key.id, ResourceKind::Bucket, "bucket");
+    unlink(fixture, &world.a, &link).await.unwrap();
+    put_link(fixture, &world.a, &link).await.unwrap();
+    for _ in 0..2 {
+        unlink(fixture, &world.a, &link).await.unwrap();
+    }
+    assert_eq!(fixture.database.count("provider_key_links").await, 0);
+    let missing = Link {
+        key: ProviderKeyId::generate(NOON),
+        ..link
+    };
+    assert!(is_not_found(&unlink(fixture, &world.a, &missing).await));
+}
+
+/// Pages hold every link of one key once, by kind and then by the resource id's bytes.
+pub async fn links_page_by_kind_and_id<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let keys = [stored_key(&world.a), stored_key(&world.a)];
+    for key in &keys {
+        insert(fixture, &world.a, key).await.unwrap();
+    }
+    let id = keys[0].key.id;
+    let mut wanted = Vec::new();
+    for resource in ["b:2", "B", "a", "é", "z", ":"] {
+        for kind in [ResourceKind::Bucket, ResourceKind::AiModel] {
+            let link = link(id, kind, resource);
+            put_link(fixture, &world.a, &link).await.unwrap();
+            wanted.push(link);
+        }
+    }
+    put_link(
+        fixture,
+        &world.a,
+        &link(keys[1].key.id, ResourceKind::Bucket, "b"),
+    )
+    .await
+    .unwrap();
+    wanted.sort_by_key(|link| link.resource.sort_key());
+
+    let grant = serve_grant(&world.a);
+    let mut found = Vec::new();
+    let mut request = PageRequest {
+        limit: 5,
+        after: None,
+    };
+    loop {
+        let page = fixture.store.links(&grant, id, &request).await.unwrap();
+        assert!(page.items.len() <= 5);
+        found.extend(page.items);
+        let Some(next) = page.next else { break };
+        request.after = Some(next);
+    }
+    assert_eq!(found, wanted);
+    let forged = PageRequest {
+        limit: 5,
+        after: Some("no colon".to_owned()),
+    };
+    assert_refused!(
+        fixture.store.links(&grant, id, &forged).await,
+        Error::Invalid { .. }
+    );
+}
+
+/// A key's workspace is found without a grant, and says whether it is the default.
+pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for workspace in [&world.a, &world.b, &world.x] {
+        let key = stored_key(workspace);
+        insert(fixture, workspace, &key).await.unwrap();
+        let located = fixture.store.locate(key.key.id).await.unwrap();
+        assert_eq!(located.as_ref(), Some(workspace));
+    }
+    assert_eq!(
+        fixture
+            .store
+            .locate(ProviderKeyId::generate(NOON))
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+/// A workspace that went away after the grant is refused like one that never was.
+pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let gone = workspace("org", "gone");
+    assert_refused!(
+        insert(fixture, &gone, &stored_key(&gone)).await,
+        Error::Denied
+    );
+    assert_eq!(fixture.database.count("provider_keys").await, 0);
+}
+
+/// Texts come back as they went in. One with a NUL, which the core never lets through, comes back
+/// whole or is refused, but is not cut.
+pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for text in [
+        "",
+        "e\u{301}\u{e9}",
+        "\u{10ffff}\u{feff}\u{202e}",
+        "'\";--%_\\",
+        "a\r\nb\tc ",
+    ] {
+        let mut key = stored_key(&world.a);
+        key.key.key = text.to_owned();
+        key.key.description = Some(text.to_owned());
+        insert(fixture, &world.a, &key).await.unwrap();
+        same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
+    }
+    let mut key = stored_key(&world.a);
+    key.key.description = Some("before\0after".to_owned());
+    match insert(fixture, &world.a, &key).await {
+        Ok(()) => same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key),
+        Err(error) => assert!(matches!(error, Error::Internal(_)), "{error:?}"),
+    }
+}

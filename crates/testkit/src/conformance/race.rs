@@ -1,0 +1,233 @@
+//! What holds when many call at once.
+
+use std::sync::Arc;
+
+use keyward_core::Error;
+use keyward_core::directory::{Access, Workspace};
+use keyward_core::error::Noun;
+use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
+
+use super::provider_key::{insert, unlink};
+use super::{Fixture, Stores, at_once};
+use crate::fixtures::{
+    World, directory_grant, event, link, member, organization, organization_id, repo, serve_grant,
+    stored_key, workspace, workspace_id, write_grant,
+};
+
+/// Of 64 simultaneous inserts of the same credentials one succeeds, and 63 are duplicates.
+pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let fingerprint = stored_key(&world.a).fingerprint;
+    let calls = (0..64).map(|_| {
+        let store = Arc::clone(&fixture.store);
+        let key = StoredProviderKey {
+            fingerprint,
+            ..stored_key(&world.a)
+        };
+        let grant = write_grant(&world.a);
+        async move {
+            let event = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
+            store.insert(&grant, &key, &event).await
+        }
+    });
+    let answers = at_once(calls).await;
+    let inserted = answers.iter().filter(|answer| answer.is_ok()).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(Error::DuplicateCredentials)))
+        .count();
+    assert_eq!((inserted, refused), (1, 63), "{answers:?}");
+    assert_eq!(fixture.database.count("provider_keys").await, 1);
+    assert_eq!(
+        fixture
+            .database
+            .count("audit_events WHERE action = 'api_key.create'")
+            .await,
+        1
+    );
+}
+
+/// Linking and deleting at once: one of them succeeds, the other is refused, and no link is left
+/// to a missing key.
+pub async fn link_and_delete_exclude_each_other<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let mut linked_rounds = 0;
+    for round in 0..200 {
+        let key = stored_key(&world.a);
+        insert(fixture, &world.a, &key).await.unwrap();
+        let id = key.key.id;
+        let bucket = link(id, ResourceKind::Bucket, "bucket");
+
+        let linking = {
+            let (store, bucket) = (Arc::clone(&fixture.store), bucket.clone());
+            let grant = serve_grant(&world.a);
+            async move {
+                let event = event("api_key.link", Noun::ProviderKey, id.to_string());
+                store.link(&grant, &bucket, &event).await.map(|_| ())
+            }
+        };
+        let deleting = {
+            let (store, grant) = (Arc::clone(&fixture.store), write_grant(&world.a));
+            async move {
+                let event = event("api_key.delete", Noun::ProviderKey, id.to_string());
+                store.delete(&grant, id, &event).await
+            }
+        };
+        // Whoever is started first has a better chance: take turns.
+        let (linking, deleting) = if round % 2 == 0 {
+            let (linking, deleting) = (tokio::spawn(linking), tokio::spawn(deleting));
+            (linking.await.unwrap(), deleting.await.unwrap())
+        } else {
+            let (deleting, linking) = (tokio::spawn(deleting), tokio::spawn(linking));
+            (linking.await.unwrap(), deleting.await.unwrap())
+        };
+        match (&linking, &deleting) {
+            (
+                Ok(()),
+                Err(Error::ProviderKeyInUse {
+                    buckets: 1,
+                    ai_models: 0,
+                }),
+            ) => {
+                linked_rounds += 1;
+                unlink(fixture, &world.a, &bucket).await.unwrap();
+            }
+            (Err(Error::NotFound(Noun::ProviderKey)), Ok(())) => {}
+            _ => panic!("round {round}: link {linking:?}, delete {deleting:?}"),
+        }
+        let orphans =
+            "provider_key_links WHERE provider_key_id NOT IN (SELECT id FROM provider_keys)";
+        assert_eq!(fixture.database.count(orphans).await, 0);
+    }
+    assert_eq!(fixture.database.count("provider_keys").await, linked_rounds);
+}
+
+/// Fifty changes at once are fifty changes.
+pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = stored_key(&world.a);
+    insert(fixture, &world.a, &key).await.unwrap();
+    let id = key.key.id;
+    let calls = (0..50).map(|_| {
+        let (store, grant) = (Arc::clone(&fixture.store), write_grant(&world.a));
+        async move {
+            let event = event("api_key.update", Noun::ProviderKey, id.to_string());
+            let change = |stored: &StoredProviderKey| {
+                let mut next = stored.clone();
+                next.key.version += 1;
+                Ok(next)
+            };
+            store.modify(&grant, id, &change, &event).await
+        }
+    });
+    for answer in at_once(calls).await {
+        answer.unwrap();
+    }
+    let released = event("api_key.resolve", Noun::ProviderKey, id.to_string());
+    let stored = fixture
+        .store
+        .release(&serve_grant(&world.a), id, &released)
+        .await
+        .unwrap();
+    assert_eq!(stored.key.version, 51);
+    assert_eq!(
+        fixture
+            .database
+            .count("audit_events WHERE action = 'api_key.update'")
+            .await,
+        50
+    );
+}
+
+/// Upserts of the same things at once all succeed, and leave one of each and one default.
+pub async fn upserts_agree<S: Stores>(fixture: &Fixture<S>) {
+    let calls = (0..32).map(|number| {
+        let store = Arc::clone(&fixture.store);
+        async move {
+            let grant = directory_grant();
+            let event = || event("directory.upsert", Noun::Organization, "org");
+            store
+                .upsert_organization(&grant, &organization("org"), &event())
+                .await?;
+            for id in ["a", "b", "c"] {
+                let asks = Workspace {
+                    is_default: number % 3 == 0,
+                    ..workspace("org", id)
+                };
+                store.upsert_workspace(&grant, &asks, &event()).await?;
+            }
+            let access = [
+                [("a", Access::Read), ("b", Access::Read)],
+                [("b", Access::Admin), ("c", Access::Admin)],
+            ];
+            let user = member("org", "user", &access[number % 2]);
+            store.upsert_member(&grant, &user, &event()).await?;
+            store.upsert_repo(&grant, &repo("a", "r"), &event()).await
+        }
+    });
+    for answer in at_once(calls).await {
+        answer.unwrap();
+    }
+    let workspaces = fixture
+        .store
+        .workspaces(&organization_id("org"))
+        .await
+        .unwrap();
+    assert_eq!(workspaces.len(), 3);
+    assert_eq!(
+        workspaces
+            .iter()
+            .filter(|workspace| workspace.is_default)
+            .count(),
+        1
+    );
+    let user = member("org", "user", &[]);
+    let user = fixture
+        .store
+        .member(&user.organization, &user.user)
+        .await
+        .unwrap()
+        .unwrap();
+    let levels: Vec<_> = user.access.into_values().collect();
+    assert!(
+        levels == [Access::Read; 2] || levels == [Access::Admin; 2],
+        "two replacements mixed: {levels:?}"
+    );
+}
+
+/// When many organizations claim a workspace at once, one gets it, and the others are told.
+pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fixture<S>) {
+    let names: Vec<String> = (0..16).map(|number| format!("org-{number}")).collect();
+    for name in &names {
+        let event = event("organization.upsert", Noun::Organization, name);
+        let organization = organization(name);
+        let grant = directory_grant();
+        fixture
+            .store
+            .upsert_organization(&grant, &organization, &event)
+            .await
+            .unwrap();
+    }
+    let calls = names.into_iter().map(|name| {
+        let store = Arc::clone(&fixture.store);
+        async move {
+            let event = event("workspace.upsert", Noun::Workspace, "contested");
+            let workspace = workspace(&name, "contested");
+            store
+                .upsert_workspace(&directory_grant(), &workspace, &event)
+                .await
+        }
+    });
+    let answers = at_once(calls).await;
+    let winners: Vec<_> = answers.iter().flatten().collect();
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(Error::Immovable { .. })));
+    assert_eq!((winners.len(), refused.count()), (1, 15), "{answers:?}");
+    let stored = fixture
+        .store
+        .workspace(&workspace_id("contested"))
+        .await
+        .unwrap();
+    assert_eq!(stored.as_ref(), Some(winners[0]));
+}

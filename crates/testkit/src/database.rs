@@ -1,0 +1,219 @@
+//! Databases that tests have to themselves.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keyward_crypto::Secret;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult,
+    Statement,
+};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// Names the PostgreSQL server that tests may make databases on, as a superuser.
+pub const POSTGRES_URL_VARIABLE: &str = "KEYWARD_TEST_POSTGRES_URL";
+
+/// An empty database that goes away when it is dropped.
+pub struct TestDatabase {
+    url: String,
+    raw: OnceCell<DatabaseConnection>,
+    keeper: Keeper,
+}
+
+enum Keeper {
+    Directory(TempDir),
+    Server { url: String, database: String },
+}
+
+/// An audit event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// When.
+    pub occurred_at: i64,
+    /// The kind of principal.
+    pub actor_kind: String,
+    /// Which principal.
+    pub actor_id: String,
+    /// What.
+    pub action: String,
+    /// In which organization.
+    pub organization_id: Option<String>,
+    /// In which workspace.
+    pub workspace_id: Option<String>,
+    /// To what kind of thing.
+    pub resource_kind: String,
+    /// To which thing.
+    pub resource_id: String,
+    /// By which call.
+    pub request_id: String,
+    /// From where.
+    pub source: Option<String>,
+    /// JSON.
+    pub details: String,
+}
+
+impl TestDatabase {
+    /// A SQLite file, not there yet, in a directory of its own.
+    #[must_use]
+    pub fn sqlite() -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("keyward.db");
+        let url = format!("sqlite:{}", file.display());
+        Self {
+            url,
+            raw: OnceCell::new(),
+            keeper: Keeper::Directory(directory),
+        }
+    }
+
+    /// A database on the PostgreSQL server that [`POSTGRES_URL_VARIABLE`] names.
+    ///
+    /// Without the variable there is none, and a notice says so; but where `CI` is set this panics,
+    /// so that no test is skipped there in silence.
+    pub async fn postgres() -> Option<Self> {
+        let Ok(server) = std::env::var(POSTGRES_URL_VARIABLE) else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{POSTGRES_URL_VARIABLE} is not set"
+            );
+            println!("skipped: {POSTGRES_URL_VARIABLE} is not set (see tests/with-postgres)");
+            return None;
+        };
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 6];
+        getrandom::fill(&mut random).unwrap();
+        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let database = format!("keyward_test_{random}_{number}");
+
+        let admin = connect(&server).await;
+        let create = format!("CREATE DATABASE {database} TEMPLATE template0");
+        admin.execute_unprepared(&create).await.unwrap();
+        admin.close().await.unwrap();
+
+        let (base, _) = server.rsplit_once('/').expect("a URL with a database");
+        let url = format!("{base}/{database}");
+        let keeper = Keeper::Server {
+            url: server,
+            database,
+        };
+        Some(Self {
+            url,
+            raw: OnceCell::new(),
+            keeper,
+        })
+    }
+
+    /// Where the database is, for a store or for a server process.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL as a store takes it.
+    #[must_use]
+    pub fn secret_url(&self) -> Secret<String> {
+        Secret::new(self.url.clone())
+    }
+
+    /// The SQLite file.
+    ///
+    /// # Panics
+    /// The database is PostgreSQL.
+    #[must_use]
+    pub fn file(&self) -> std::path::PathBuf {
+        match &self.keeper {
+            Keeper::Directory(directory) => directory.path().join("keyward.db"),
+            Keeper::Server { .. } => panic!("a PostgreSQL database is not a file"),
+        }
+    }
+
+    /// A connection to the database past the store.
+    pub async fn raw(&self) -> &DatabaseConnection {
+        self.raw.get_or_init(|| connect(&self.url)).await
+    }
+
+    /// Runs SQL past the store.
+    pub async fn execute(&self, sql: &str) {
+        self.raw().await.execute_unprepared(sql).await.unwrap();
+    }
+
+    /// Reads rows past the store.
+    pub async fn query(&self, sql: &str) -> Vec<QueryResult> {
+        let raw = self.raw().await;
+        let statement = Statement::from_string(raw.get_database_backend(), sql);
+        raw.query_all_raw(statement).await.unwrap()
+    }
+
+    /// Counts the rows of `SELECT … FROM` this, which may have a condition.
+    pub async fn count(&self, from: &str) -> i64 {
+        let rows = self
+            .query(&format!("SELECT COUNT(*) AS n FROM {from}"))
+            .await;
+        rows[0].try_get("", "n").unwrap()
+    }
+
+    /// Every audit event, in the order of their moments.
+    pub async fn events(&self) -> Vec<StoredEvent> {
+        let rows = self
+            .query("SELECT * FROM audit_events ORDER BY occurred_at, action")
+            .await;
+        rows.iter().map(stored_event).collect()
+    }
+}
+
+fn stored_event(row: &QueryResult) -> StoredEvent {
+    let text = |column: &str| row.try_get::<String>("", column).unwrap();
+    let optional = |column: &str| row.try_get::<Option<String>>("", column).unwrap();
+    StoredEvent {
+        occurred_at: row.try_get("", "occurred_at").unwrap(),
+        actor_kind: text("actor_kind"),
+        actor_id: text("actor_id"),
+        action: text("action"),
+        organization_id: optional("organization_id"),
+        workspace_id: optional("workspace_id"),
+        resource_kind: text("resource_kind"),
+        resource_id: text("resource_id"),
+        request_id: text("request_id"),
+        source: optional("source"),
+        details: text("details"),
+    }
+}
+
+async fn connect(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(4).sqlx_logging(false);
+    Database::connect(options).await.unwrap()
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Keeper::Server { url, database } = &self.keeper else {
+            return;
+        };
+        let (url, drop) = (
+            url.clone(),
+            format!("DROP DATABASE {database} WITH (FORCE)"),
+        );
+        // Dropping cannot wait, but a thread with a runtime of its own can.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let admin = Database::connect(&url)
+                    .await
+                    .map_err(std::io::Error::other)?;
+                debug_assert_eq!(admin.get_database_backend(), DbBackend::Postgres);
+                admin
+                    .execute_unprepared(&drop)
+                    .await
+                    .map_err(std::io::Error::other)?;
+                admin.close().await.map_err(std::io::Error::other)
+            })
+        });
+        if !matches!(dropping.join(), Ok(Ok(()))) {
+            println!("a test database could not be dropped");
+        }
+    }
+}

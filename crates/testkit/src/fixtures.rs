@@ -1,0 +1,228 @@
+//! Nouns to test with. Grants come from the policy, as everywhere.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use keyward_core::audit::AuditEvent;
+use keyward_core::clock::Timestamp;
+use keyward_core::directory::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
+use keyward_core::error::Noun;
+use keyward_core::id::{OrganizationId, ProviderKeyId, RepoId, ResourceId, UserId, WorkspaceId};
+use keyward_core::policy::{self, DirectoryGrant, Grant, Read, Serve, Write};
+use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_core::provider::Provider;
+use keyward_core::provider_key::{Link, ProviderKey, Resource, ResourceKind, StoredProviderKey};
+use keyward_core::store::DirectoryStore;
+
+/// 2026-08-01T12:00:00.000Z.
+pub const NOON: Timestamp = Timestamp::from_unix_millis(1_785_585_600_000);
+
+/// An organization's id.
+#[must_use]
+pub fn organization_id(id: &str) -> OrganizationId {
+    OrganizationId::parse(id).unwrap()
+}
+
+/// A workspace's id.
+#[must_use]
+pub fn workspace_id(id: &str) -> WorkspaceId {
+    WorkspaceId::parse(id).unwrap()
+}
+
+/// A user's id.
+#[must_use]
+pub fn user_id(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+/// A repo's id.
+#[must_use]
+pub fn repo_id(id: &str) -> RepoId {
+    RepoId::parse(id).unwrap()
+}
+
+/// An organization without a default workspace.
+#[must_use]
+pub fn organization(id: &str) -> Organization {
+    Organization {
+        id: organization_id(id),
+        name: format!("Organization {id}"),
+        default_workspace: None,
+    }
+}
+
+/// A workspace that does not ask to be the default.
+#[must_use]
+pub fn workspace(organization: &str, id: &str) -> Workspace {
+    Workspace {
+        id: workspace_id(id),
+        organization: organization_id(organization),
+        name: format!("Workspace {id}"),
+        is_default: false,
+    }
+}
+
+/// A validated member with the role `USER`.
+#[must_use]
+pub fn member(organization: &str, user: &str, access: &[(&str, Access)]) -> Member {
+    Member {
+        organization: organization_id(organization),
+        user: user_id(user),
+        role: OrganizationRole::User,
+        validated: true,
+        access: access
+            .iter()
+            .map(|(id, access)| (workspace_id(id), *access))
+            .collect(),
+    }
+}
+
+/// A repo.
+#[must_use]
+pub fn repo(workspace: &str, id: &str) -> Repo {
+    Repo {
+        id: repo_id(id),
+        workspace: workspace_id(workspace),
+        name: format!("Repo {id}"),
+    }
+}
+
+/// A caller with that principal.
+#[must_use]
+pub fn caller(principal: Principal) -> Caller {
+    Caller {
+        principal,
+        request_id: "request-1".to_owned(),
+        source: Some("192.0.2.7".parse().unwrap()),
+    }
+}
+
+/// An internal service.
+#[must_use]
+pub fn service() -> Principal {
+    Principal::Service(ServiceName("platform".to_owned()))
+}
+
+/// A member who may do everything in an organization.
+#[must_use]
+pub fn administrator(organization: &OrganizationId) -> Principal {
+    Principal::User(Member {
+        organization: organization.clone(),
+        user: user_id("administrator"),
+        role: OrganizationRole::Administrators,
+        validated: true,
+        access: BTreeMap::new(),
+    })
+}
+
+/// What a service is granted for the directory.
+#[must_use]
+pub fn directory_grant() -> DirectoryGrant {
+    policy::authorize_directory(&service()).unwrap()
+}
+
+/// What an administrator is granted to see in a workspace.
+#[must_use]
+pub fn read_grant(workspace: &Workspace) -> Grant<Read> {
+    let principal = administrator(&workspace.organization);
+    policy::authorize(&principal, policy::LIST_API_KEYS, Some(workspace)).unwrap()
+}
+
+/// What an administrator is granted to change in a workspace.
+#[must_use]
+pub fn write_grant(workspace: &Workspace) -> Grant<Write> {
+    let principal = administrator(&workspace.organization);
+    policy::authorize(&principal, policy::CREATE_API_KEY, Some(workspace)).unwrap()
+}
+
+/// What a service is granted in a workspace.
+#[must_use]
+pub fn serve_grant(workspace: &Workspace) -> Grant<Serve> {
+    policy::authorize(&service(), policy::LINK_API_KEY, Some(workspace)).unwrap()
+}
+
+/// A service's event, a millisecond later than the one before it in this process.
+#[must_use]
+pub fn event(action: &'static str, noun: Noun, id: impl Into<String>) -> AuditEvent {
+    static MILLIS: AtomicI64 = AtomicI64::new(NOON.unix_millis());
+    let now = Timestamp::from_unix_millis(MILLIS.fetch_add(1, Ordering::Relaxed));
+    AuditEvent::new(&caller(service()), now, action, noun, id)
+}
+
+/// A provider key with a random fingerprint.
+#[must_use]
+pub fn stored_key(workspace: &Workspace) -> StoredProviderKey {
+    let mut fingerprint = [0; 32];
+    getrandom::fill(&mut fingerprint).unwrap();
+    StoredProviderKey {
+        key: ProviderKey {
+            id: ProviderKeyId::generate(NOON),
+            workspace: workspace.id.clone(),
+            provider: Provider::from_stored("AWS".to_owned()),
+            key: "AKIAEXAMPLE".to_owned(),
+            endpoint: None,
+            region: None,
+            tenant_id: None,
+            subscription_id: None,
+            description: None,
+            created_at: NOON,
+            version: 1,
+        },
+        sealed_secret: vec![0, 1, 254, 255],
+        secret_version: 1,
+        fingerprint,
+    }
+}
+
+/// A bucket or an AI model.
+#[must_use]
+pub fn resource(kind: ResourceKind, id: &str) -> Resource {
+    Resource {
+        kind,
+        id: ResourceId::parse(id).unwrap(),
+    }
+}
+
+/// A link to a key.
+#[must_use]
+pub fn link(key: ProviderKeyId, kind: ResourceKind, id: &str) -> Link {
+    Link {
+        key,
+        resource: resource(kind, id),
+        created_at: NOON,
+    }
+}
+
+/// Two organizations: `org` with the workspaces `a` (its default) and `b`, and `other` with `x`.
+pub struct World {
+    /// `org`'s default workspace.
+    pub a: Workspace,
+    /// `org`'s other workspace.
+    pub b: Workspace,
+    /// `other`'s workspace.
+    pub x: Workspace,
+}
+
+impl World {
+    /// Tells a store about the two organizations.
+    pub async fn create(store: &impl DirectoryStore) -> Self {
+        for id in ["org", "other"] {
+            let event = event("organization.upsert", Noun::Organization, id);
+            store
+                .upsert_organization(&directory_grant(), &organization(id), &event)
+                .await
+                .unwrap();
+        }
+        let mut workspaces = Vec::new();
+        for (organization, id) in [("org", "a"), ("org", "b"), ("other", "x")] {
+            let event = event("workspace.upsert", Noun::Workspace, id);
+            let workspace = workspace(organization, id);
+            let stored = store
+                .upsert_workspace(&directory_grant(), &workspace, &event)
+                .await;
+            workspaces.push(stored.unwrap());
+        }
+        let [a, b, x] = workspaces.try_into().unwrap();
+        Self { a, b, x }
+    }
+}
