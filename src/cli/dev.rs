@@ -1,0 +1,316 @@
+//! `keyward dev`: the same house as `serve`, on files of its own and with a demo organization.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use keyward_core::Error;
+use keyward_core::directory::{
+    Access, Directory, Member, Organization, OrganizationRole, Repo, Workspace,
+};
+use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
+use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_crypto::Keyring;
+
+use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
+use super::{Failure, serve};
+use crate::config::Config;
+
+const SERVICE_AUDIENCE: &str = "keyward-internal";
+const SERVICE: &str = "demo-service";
+const ORGANIZATION: &str = "demo";
+const WORKSPACES: [&str; 2] = ["demo-a", "demo-b"];
+const REPO: &str = "demo-repo";
+const ADMIN: &str = "demo-admin";
+const READER: &str = "demo-reader";
+const OTHER_ORGANIZATION: &str = "other";
+const OTHER_WORKSPACE: &str = "other-a";
+const OUTSIDER: &str = "other-admin";
+/// How long the tokens in `dev.env` are good; every start mints new ones.
+const TOKEN_TTL_SECONDS: u32 = 30 * 24 * 3600;
+
+#[derive(clap::Args)]
+pub(super) struct DevArgs {
+    /// Where to listen: a loopback address. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = ".keyward")]
+    data_dir: PathBuf,
+}
+
+pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
+    if !args.listen.ip().is_loopback() {
+        let message = "`keyward dev` listens on loopback addresses alone; use `keyward serve`";
+        return Err(Failure::new(Failure::USAGE, message));
+    }
+    let directory = prepare(&args.data_dir)?;
+    let signing_key = signing_key(&directory)?;
+    let config = config(&directory, args.listen)?;
+    let telemetry = serve::telemetry(&config)?;
+    let store = serve::open_store(&config).await?;
+    store
+        .migrate()
+        .await
+        .map_err(|error| serve::unavailable(&error))?;
+    let app = serve::build(&config, store.clone())?;
+    seed(&app.use_cases.directory).await.map_err(|error| {
+        Failure::caused(
+            Failure::SOFTWARE,
+            "the demo organization cannot be made",
+            &error,
+        )
+    })?;
+    let (listener, address) = serve::listen(args.listen).await?;
+    let env_file = directory.join("dev.env");
+    write_private(&env_file, &dev_env(&signing_key, address)?)?;
+    print_tour(address, &env_file);
+    serve::serve(&config, listener, app, store, telemetry).await
+}
+
+/// Makes the data directory, and gives its absolute path.
+fn prepare(data_dir: &Path) -> Result<PathBuf, Failure> {
+    let what = format!("the data directory {} cannot be made", data_dir.display());
+    let failure = |error: std::io::Error| Failure::caused(Failure::CANNOT_CREATE, &what, &error);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(failure)?;
+    data_dir.canonicalize().map_err(failure)
+}
+
+fn signing_key(directory: &Path) -> Result<SigningKey, Failure> {
+    let path = directory.join(SIGNING_KEY_FILE);
+    if !path.exists() {
+        SigningKey::create(&path)?;
+    }
+    let key = SigningKey::load(&path)?;
+    write_private(&directory.join("jwks.json"), &key.jwks()?)?;
+    Ok(key)
+}
+
+fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
+    let keyring = directory.join("keyring.json");
+    if !keyring.exists() {
+        Keyring::generate()
+            .and_then(|ring| ring.create_file(&keyring))
+            .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, "no keyring", &error))?;
+    }
+    let path = |name: &str| directory.join(name).to_str().map(ToOwned::to_owned);
+    let (Some(database), Some(keyring), Some(jwks)) =
+        (path("keyward.db"), keyring.to_str(), path("jwks.json"))
+    else {
+        let message = "the data directory's path is not UTF-8";
+        return Err(Failure::new(Failure::USAGE, message));
+    };
+    let url = format!("sqlite://{}", percent_encoded(&database));
+    let text = format!(
+        "[server]\nlisten = \"{listen}\"\n\
+         [database]\nurl = {}\n\
+         [vault]\nkeyring_file = {}\n\
+         [auth.session]\nissuer = \"{DEV_ISSUER}\"\naudience = \"{DEV_AUDIENCE}\"\njwks = {jwks}\n\
+         [auth.service]\nissuer = \"{DEV_ISSUER}\"\naudience = \"{SERVICE_AUDIENCE}\"\njwks = {jwks}\n\
+         [auth.service.subjects]\n\"{SERVICE}\" = \"{SERVICE}\"\n\
+         [log]\nfilter = \"warn\"\n",
+        quoted(&url),
+        quoted(keyring),
+        jwks = quoted(&jwks),
+    );
+    Config::for_dev(&text).map_err(serve::misconfigured)
+}
+
+/// A TOML basic string, whose escapes are those of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The path of a URL.
+fn percent_encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Creates what is missing of the demo, and leaves alone what is there.
+async fn seed(directory: &Directory) -> Result<(), Error> {
+    let caller = Caller {
+        principal: Principal::Service(ServiceName("keyward-dev".to_owned())),
+        request_id: "keyward-dev".to_owned(),
+        source: None,
+    };
+    let organizations = [
+        (ORGANIZATION, "Demo organization", &WORKSPACES[..]),
+        (
+            OTHER_ORGANIZATION,
+            "Another organization",
+            &[OTHER_WORKSPACE][..],
+        ),
+    ];
+    for (id, name, workspaces) in organizations {
+        let organization = Organization {
+            id: organization_id(id)?,
+            name: name.to_owned(),
+            default_workspace: None,
+        };
+        if is_missing(directory.organization(&caller, &organization.id).await)? {
+            directory.upsert_organization(&caller, organization).await?;
+        }
+        for &workspace in workspaces {
+            let workspace = Workspace {
+                id: workspace_id(workspace)?,
+                organization: organization_id(id)?,
+                name: workspace.to_owned(),
+                is_default: false,
+            };
+            if is_missing(directory.workspace(&caller, &workspace.id).await)? {
+                directory.upsert_workspace(&caller, workspace).await?;
+            }
+        }
+    }
+    let repo = Repo {
+        id: RepoId::parse(REPO).map_err(Error::internal)?,
+        workspace: workspace_id(WORKSPACES[0])?,
+        name: "Demo repo".to_owned(),
+    };
+    if is_missing(directory.repo(&caller, &repo.id).await)? {
+        directory.upsert_repo(&caller, repo).await?;
+    }
+    let members = [
+        member(ORGANIZATION, ADMIN, &WORKSPACES, Access::Admin)?,
+        member(ORGANIZATION, READER, &WORKSPACES[..1], Access::Read)?,
+        member(
+            OTHER_ORGANIZATION,
+            OUTSIDER,
+            &[OTHER_WORKSPACE],
+            Access::Admin,
+        )?,
+    ];
+    for member in members {
+        if is_missing(
+            directory
+                .member(&caller, &member.organization, &member.user)
+                .await,
+        )? {
+            directory.upsert_member(&caller, member).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_missing<T>(found: Result<T, Error>) -> Result<bool, Error> {
+    match found {
+        Ok(_) => Ok(false),
+        Err(Error::NotFound(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn organization_id(id: &str) -> Result<OrganizationId, Error> {
+    OrganizationId::parse(id).map_err(Error::internal)
+}
+
+fn workspace_id(id: &str) -> Result<WorkspaceId, Error> {
+    WorkspaceId::parse(id).map_err(Error::internal)
+}
+
+fn member(
+    organization: &str,
+    user: &str,
+    workspaces: &[&str],
+    access: Access,
+) -> Result<Member, Error> {
+    let with_access = |id: &&str| Ok((workspace_id(id)?, access));
+    Ok(Member {
+        organization: organization_id(organization)?,
+        user: UserId::parse(user).map_err(Error::internal)?,
+        role: OrganizationRole::User,
+        validated: true,
+        access: workspaces
+            .iter()
+            .map(with_access)
+            .collect::<Result<_, Error>>()?,
+    })
+}
+
+/// What a shell reads with `source`. No value needs quoting.
+fn dev_env(key: &SigningKey, address: SocketAddr) -> Result<String, Failure> {
+    let session = |user: &str, organization: &str| {
+        key.mint(&Mint {
+            issuer: DEV_ISSUER,
+            audience: DEV_AUDIENCE,
+            subject: user,
+            organization: Some(organization),
+            ttl_seconds: TOKEN_TTL_SECONDS,
+        })
+    };
+    let service = key.mint(&Mint {
+        issuer: DEV_ISSUER,
+        audience: SERVICE_AUDIENCE,
+        subject: SERVICE,
+        organization: None,
+        ttl_seconds: TOKEN_TTL_SECONDS,
+    })?;
+    let variables = [
+        ("KEYWARD_URL", format!("http://{address}")),
+        ("ADMIN_TOKEN", session(ADMIN, ORGANIZATION)?),
+        ("READ_TOKEN", session(READER, ORGANIZATION)?),
+        ("OUTSIDER_TOKEN", session(OUTSIDER, OTHER_ORGANIZATION)?),
+        ("SERVICE_TOKEN", service),
+        ("MANAGEMENT_KEY", String::new()),
+        ("ORGANIZATION_ID", ORGANIZATION.to_owned()),
+        ("WORKSPACE_A", WORKSPACES[0].to_owned()),
+        ("WORKSPACE_B", WORKSPACES[1].to_owned()),
+        ("REPO_A", REPO.to_owned()),
+    ];
+    Ok(variables
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect())
+}
+
+/// Writes a file that its owner alone can read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let draft = path.with_extension("new");
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|error| {
+        let what = format!("{} cannot be written", path.display());
+        Failure::caused(Failure::CANNOT_CREATE, &what, &error)
+    })
+}
+
+fn print_tour(address: SocketAddr, env_file: &Path) {
+    println!(
+        r#"Keyward listens on http://{address}
+
+In another terminal:
+
+  source '{env_file}'
+
+  # keep a credential
+  curl -sS -X POST "$KEYWARD_URL/apikeys" -H "Authorization: Bearer $ADMIN_TOKEN" \
+    -H 'Content-Type: application/json' \
+    -d '{{"workspaceId":"'"$WORKSPACE_A"'","provider":"AWS","key":"AKIAIOSFODNN7EXAMPLE","secret":"a-secret"}}'
+
+  # list what is kept
+  curl -sS "$KEYWARD_URL/apikeys?workspaceId=$WORKSPACE_A" -H "Authorization: Bearer $ADMIN_TOKEN"
+
+Ctrl-C stops it; everything stays for the next start."#,
+        env_file = env_file.display(),
+    );
+}

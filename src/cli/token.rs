@@ -1,0 +1,149 @@
+//! `keyward token`, and the signing key for development.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use keyward_core::clock::{Clock, SystemClock};
+use keyward_crypto::Secret;
+use serde::Serialize;
+
+use super::Failure;
+
+/// The issuer of development tokens.
+pub(super) const DEV_ISSUER: &str = "keyward-dev";
+/// The audience of development session tokens.
+pub(super) const DEV_AUDIENCE: &str = "keyward";
+/// The signing key's file in the data directory: PKCS #8, DER.
+pub(super) const SIGNING_KEY_FILE: &str = "signing-key.pk8";
+/// The name of the one key.
+const KEY_ID: &str = "dev";
+
+#[derive(clap::Args)]
+pub(super) struct TokenArgs {
+    /// The signing key, as `keyward dev` makes it.
+    #[arg(long, value_name = "FILE", default_value = ".keyward/signing-key.pk8")]
+    signing_key: PathBuf,
+    /// The user, as `sub`.
+    #[arg(long, value_name = "ID")]
+    user: String,
+    /// The organization, as `org`.
+    #[arg(long, value_name = "ID")]
+    organization: String,
+    /// The issuer, as `iss`.
+    #[arg(long, value_name = "TEXT", default_value = DEV_ISSUER)]
+    issuer: String,
+    /// The audience, as `aud`.
+    #[arg(long, value_name = "TEXT", default_value = DEV_AUDIENCE)]
+    audience: String,
+    /// How long the token is good, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    ttl_seconds: u32,
+}
+
+#[derive(Serialize)]
+struct DevClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<&'a str>,
+    iat: i64,
+    exp: i64,
+}
+
+/// For whom to mint a token.
+pub(super) struct Mint<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) audience: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) organization: Option<&'a str>,
+    pub(super) ttl_seconds: u32,
+}
+
+/// A key that signs development tokens.
+pub(super) struct SigningKey(EncodingKey);
+
+pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
+    let key = SigningKey::load(&args.signing_key)?;
+    let token = key.mint(&Mint {
+        issuer: &args.issuer,
+        audience: &args.audience,
+        subject: &args.user,
+        organization: Some(&args.organization),
+        ttl_seconds: args.ttl_seconds,
+    })?;
+    println!("{token}");
+    Ok(())
+}
+
+impl SigningKey {
+    /// Reads the key.
+    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+        let der = std::fs::read(path).map_err(|error| {
+            let what = format!("the signing key {} cannot be read", path.display());
+            Failure::caused(Failure::CONFIG, &what, &error)
+        })?;
+        let der = Secret::new(der);
+        Ed25519KeyPair::from_pkcs8(der.expose()).map_err(|_| {
+            let what = format!("{} is no Ed25519 key in PKCS #8 DER", path.display());
+            Failure::new(Failure::CONFIG, what)
+        })?;
+        Ok(Self(EncodingKey::from_ed_der(der.expose())))
+    }
+
+    /// Makes a key in a new file that its owner alone can read.
+    pub(super) fn create(path: &Path) -> Result<(), Failure> {
+        let what = format!("the signing key {} cannot be made", path.display());
+        // Version 1, without the public key, is the one form that can be published from below.
+        let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
+            .map_err(|_| Failure::new(Failure::SOFTWARE, &what))?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .and_then(|mut file| {
+                file.write_all(document.as_ref())?;
+                file.sync_all()
+            })
+            .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, &what, &error))
+    }
+
+    /// The public half, as an issuer publishes it.
+    pub(super) fn jwks(&self) -> Result<String, Failure> {
+        let software = |error: &dyn std::error::Error| {
+            Failure::caused(
+                Failure::SOFTWARE,
+                "the signing key cannot be published",
+                error,
+            )
+        };
+        let mut jwk =
+            Jwk::from_encoding_key(&self.0, Algorithm::EdDSA).map_err(|error| software(&error))?;
+        jwk.common.key_id = Some(KEY_ID.to_owned());
+        serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] }).map_err(|error| software(&error))
+    }
+
+    /// Signs a token.
+    pub(super) fn mint(&self, mint: &Mint<'_>) -> Result<String, Failure> {
+        let now = SystemClock.now().unix_millis() / 1000;
+        let claims = DevClaims {
+            iss: mint.issuer,
+            aud: mint.audience,
+            sub: mint.subject,
+            org: mint.organization,
+            iat: now,
+            exp: now + i64::from(mint.ttl_seconds),
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(KEY_ID.to_owned());
+        jsonwebtoken::encode(&header, &claims, &self.0)
+            .map_err(|error| Failure::caused(Failure::SOFTWARE, "no token", &error))
+    }
+}

@@ -1,0 +1,385 @@
+//! The configuration: embedded defaults, then the file, then the environment; all of it parsed
+//! before a port opens.
+//!
+//! An error names the field and says what is wanted, and never repeats a value, since any value may
+//! be a secret in the wrong place.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format, Toml};
+use keyward_core::provider::{Capabilities, ProviderRegistry};
+use keyward_crypto::Secret;
+use keyward_store::StoreOptions;
+use serde::{Deserialize, Deserializer};
+
+use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
+use crate::layers::Limits;
+use crate::telemetry::LogFormat;
+
+/// The defaults, which are also the example that operators start from.
+pub const DEFAULTS: &str = include_str!("../deploy/keyward.example.toml");
+/// The prefix of environment variables; sections and fields are parted by two underscores.
+const ENV_PREFIX: &str = "KEYWARD_";
+
+/// What is wrong with the configuration; never with a value in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {}", .0.join("; "))]
+pub struct ConfigError(Vec<String>);
+
+impl ConfigError {
+    fn field(field: &str, problem: impl std::fmt::Display) -> Self {
+        Self(vec![format!("`{field}` {problem}")])
+    }
+}
+
+/// The whole configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The listener and what calls are held to.
+    pub server: ServerConfig,
+    /// Where everything is kept.
+    pub database: DatabaseConfig,
+    /// The key-encryption keys.
+    pub vault: VaultConfig,
+    /// Whose tokens are taken.
+    pub auth: AuthConfig,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Further providers and their capabilities.
+    pub providers: BTreeMap<String, u32>,
+}
+
+/// The listener and what calls are held to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    default_deadline_ms: u64,
+    max_deadline_ms: u64,
+    max_body_bytes: u64,
+    drain_ms: u64,
+}
+
+/// Where everything is kept.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    #[serde(default, deserialize_with = "secret")]
+    url: Option<Secret<String>>,
+    url_file: Option<PathBuf>,
+    max_connections: u32,
+    acquire_timeout_ms: u64,
+    busy_timeout_ms: u64,
+}
+
+/// The key-encryption keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultConfig {
+    keyring_file: Option<PathBuf>,
+}
+
+/// Whose tokens are taken.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthConfig {
+    clock_skew_seconds: u64,
+    token_cache_entries: u64,
+    jwks_min_refresh_ms: u64,
+    jwks_max_age_ms: u64,
+    session: IssuerConfig,
+    service: Option<ServiceIssuerConfig>,
+}
+
+/// One issuer of tokens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    issuer: Option<String>,
+    audience: Option<String>,
+    jwks: Option<String>,
+}
+
+/// The issuer of service tokens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceIssuerConfig {
+    issuer: Option<String>,
+    audience: Option<String>,
+    jwks: Option<String>,
+    #[serde(default)]
+    subjects: BTreeMap<String, String>,
+}
+
+/// Log lines.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// For people or machines.
+    pub format: LogFormat,
+    /// A level, or targets with levels.
+    pub filter: String,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
+    Ok(Some(Secret::new(String::deserialize(deserializer)?)))
+}
+
+impl Config {
+    /// Reads defaults, file and environment, and checks everything that can be checked without
+    /// opening anything else.
+    ///
+    /// # Errors
+    /// Every field that is wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = file.map(read_file).transpose()?;
+        Self::from_layers(text.as_deref(), environment())
+    }
+
+    /// Reads defaults and this text, and nothing of the environment.
+    ///
+    /// # Errors
+    /// Every field that is wrong.
+    pub fn from_text(text: &str) -> Result<Self, ConfigError> {
+        Self::from_layers(Some(text), Env::raw().only(&[]))
+    }
+
+    /// Reads defaults and this text, and of the environment what it says of logging.
+    ///
+    /// # Errors
+    /// Every field that is wrong.
+    pub fn for_dev(text: &str) -> Result<Self, ConfigError> {
+        let logging = environment().filter(|key| key.starts_with("log."));
+        Self::from_layers(Some(text), logging)
+    }
+
+    fn from_layers(text: Option<&str>, environment: Env) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new().merge(Toml::string(DEFAULTS));
+        if let Some(text) = text {
+            figment = figment.merge(Toml::string(text));
+        }
+        let config: Self = figment.merge(environment).extract().map_err(describe)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let server = &self.server;
+        let positive = [
+            ("server.default_deadline_ms", server.default_deadline_ms),
+            ("server.max_deadline_ms", server.max_deadline_ms),
+            ("server.max_body_bytes", server.max_body_bytes),
+            (
+                "database.max_connections",
+                u64::from(self.database.max_connections),
+            ),
+            (
+                "database.acquire_timeout_ms",
+                self.database.acquire_timeout_ms,
+            ),
+            ("auth.token_cache_entries", self.auth.token_cache_entries),
+        ];
+        if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::field(field, "must be greater than 0"));
+        }
+        if server.default_deadline_ms > server.max_deadline_ms {
+            let problem = "must not be greater than `server.max_deadline_ms`";
+            return Err(ConfigError::field("server.default_deadline_ms", problem));
+        }
+        self.authn()?;
+        self.providers()?;
+        if self.vault.keyring_file.is_none() {
+            return Err(ConfigError::field("vault.keyring_file", "is required"));
+        }
+        if self.database.url.is_some() == self.database.url_file.is_some() {
+            return Err(ConfigError::field(
+                "database.url",
+                "or `database.url_file` is required, and not both",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What every call is held to.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            default_deadline: Duration::from_millis(self.server.default_deadline_ms),
+            max_deadline: Duration::from_millis(self.server.max_deadline_ms),
+            max_body_bytes: self.server.max_body_bytes,
+        }
+    }
+
+    /// How long calls under way may take to finish at the end.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.server.drain_ms)
+    }
+
+    /// How to reach the store.
+    ///
+    /// # Errors
+    /// The file with the URL cannot be read.
+    pub fn store(&self) -> Result<StoreOptions, ConfigError> {
+        let database = &self.database;
+        let url = match (&database.url, &database.url_file) {
+            (Some(url), _) => url.clone(),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    ConfigError::field("database.url_file", format!("cannot be read: {error}"))
+                })?;
+                Secret::new(text.trim().to_owned())
+            }
+            (None, None) => return Err(ConfigError::field("database.url", "is required")),
+        };
+        let mut options = StoreOptions::new(url);
+        options.max_connections = database.max_connections;
+        options.acquire_timeout = Duration::from_millis(database.acquire_timeout_ms);
+        options.busy_timeout = Duration::from_millis(database.busy_timeout_ms);
+        Ok(options)
+    }
+
+    /// The file with the key-encryption keys.
+    #[must_use]
+    pub fn keyring_file(&self) -> &Path {
+        self.vault.keyring_file.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Whose tokens are taken.
+    ///
+    /// # Errors
+    /// A required field is missing.
+    pub fn authn(&self) -> Result<AuthnSettings, ConfigError> {
+        let auth = &self.auth;
+        let session = &auth.session;
+        let session = issuer(
+            "auth.session",
+            &session.issuer,
+            &session.audience,
+            &session.jwks,
+        )?;
+        let service = match &auth.service {
+            None => None,
+            Some(service) => {
+                let named = issuer(
+                    "auth.service",
+                    &service.issuer,
+                    &service.audience,
+                    &service.jwks,
+                )?;
+                if named.issuer == session.issuer && named.audience == session.audience {
+                    let problem = "must differ from `auth.session.audience` for the same issuer";
+                    return Err(ConfigError::field("auth.service.audience", problem));
+                }
+                Some((named, service.subjects.clone()))
+            }
+        };
+        Ok(AuthnSettings {
+            session,
+            service,
+            clock_skew_seconds: auth.clock_skew_seconds,
+            token_cache_entries: auth.token_cache_entries,
+            jwks: JwksSettings {
+                min_refresh: Duration::from_millis(auth.jwks_min_refresh_ms),
+                max_age: Duration::from_millis(auth.jwks_max_age_ms),
+            },
+        })
+    }
+
+    /// The providers that keys can be for. Their names are in upper case whatever the case here,
+    /// since the environment cannot tell.
+    ///
+    /// # Errors
+    /// A name is unfit or taken, or a provider can do nothing.
+    pub fn providers(&self) -> Result<ProviderRegistry, ConfigError> {
+        let mut registry = ProviderRegistry::built_in();
+        for (name, capabilities) in &self.providers {
+            registry
+                .register(&name.to_ascii_uppercase(), Capabilities(*capabilities))
+                .map_err(|problem| ConfigError::field("providers", format!("has a {problem}")))?;
+        }
+        Ok(registry)
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(vec![format!("{} cannot be read: {error}", path.display())]))
+}
+
+/// Only variables with a section: Kubernetes itself sets `KEYWARD_PORT` and the like in every pod
+/// beside a service that is named so.
+fn environment() -> Env {
+    Env::prefixed(ENV_PREFIX)
+        .filter(|key| key.as_str().contains("__"))
+        .split("__")
+}
+
+fn issuer(
+    section: &str,
+    issuer: &Option<String>,
+    audience: &Option<String>,
+    jwks: &Option<String>,
+) -> Result<Issuer, ConfigError> {
+    let required = |name: &str, value: &Option<String>| {
+        let given = value.clone().filter(|value| !value.is_empty());
+        given.ok_or_else(|| ConfigError::field(&format!("{section}.{name}"), "is required"))
+    };
+    let jwks = required("jwks", jwks)?;
+    let jwks = if jwks.starts_with("http://") || jwks.starts_with("https://") {
+        JwksSource::Url(jwks)
+    } else {
+        JwksSource::File(PathBuf::from(jwks))
+    };
+    Ok(Issuer {
+        issuer: required("issuer", issuer)?,
+        audience: required("audience", audience)?,
+        jwks,
+    })
+}
+
+/// Says what is wrong in figment's error without its values.
+fn describe(error: figment::Error) -> ConfigError {
+    ConfigError(
+        error
+            .into_iter()
+            .map(|error| describe_one(&error))
+            .collect(),
+    )
+}
+
+fn describe_one(error: &figment::Error) -> String {
+    let field = error.path.join(".");
+    match &error.kind {
+        Kind::InvalidType(_, wanted)
+        | Kind::InvalidValue(_, wanted)
+        | Kind::InvalidLength(_, wanted) => format!("`{field}` must be {wanted}"),
+        Kind::UnknownVariant(_, known) => format!("`{field}` must be one of {}", known.join(", ")),
+        Kind::UnknownField(name, known) => {
+            let name = if field.is_empty() {
+                name.clone()
+            } else {
+                format!("{field}.{name}")
+            };
+            format!("`{name}` is not a setting; there are {}", known.join(", "))
+        }
+        Kind::MissingField(name) => format!("`{field}.{name}` is required"),
+        Kind::DuplicateField(name) => format!("`{field}.{name}` is given twice"),
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => format!("`{field}` is out of range"),
+        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => {
+            format!("`{field}` has a kind of value that no setting has")
+        }
+        // The parser quotes the text below the first line, which says where the error is.
+        Kind::Message(message) if field.is_empty() => {
+            message.lines().next().unwrap_or_default().to_owned()
+        }
+        Kind::Message(_) => format!("`{field}` is malformed"),
+    }
+}

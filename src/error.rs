@@ -1,0 +1,104 @@
+//! The one place where a failure becomes a gRPC status. The gateway derives the REST answer from
+//! it, so that both faces say the same.
+//!
+//! Callers get a stable reason and a fixed text; the log gets the cause, once, here.
+
+use keyward_core::error::{Error, Noun};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every ErrorInfo.
+pub const ERROR_DOMAIN: &str = "keyward";
+
+/// Turns a failure of a use case into a status with `google.rpc` details.
+pub(crate) fn status(error: Error) -> Status {
+    let message = error.to_string();
+    let (code, reason) = code_and_reason(&error);
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    match &error {
+        Error::Invalid { field, message } => {
+            details.add_bad_request_violation(*field, message.clone());
+        }
+        Error::ProviderKeyInUse { buckets, ai_models } => {
+            for (subject, count) in [("buckets", buckets), ("aiModels", ai_models)] {
+                if *count > 0 {
+                    let description = format!("{count} linked");
+                    details.add_precondition_failure_violation("LINKED", subject, description);
+                }
+            }
+        }
+        Error::NotEmpty { held, .. } => {
+            details.add_precondition_failure_violation("NOT_EMPTY", *held, message.clone());
+        }
+        Error::Unavailable(_) => tracing::warn!(cause = chain(&error), "dependency unavailable"),
+        Error::Internal(_) => tracing::error!(cause = chain(&error), "internal error"),
+        _ => {}
+    }
+    Status::with_error_details(code, message, details)
+}
+
+fn code_and_reason(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::Invalid { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
+        Error::Denied => (Code::PermissionDenied, "PERMISSION_DENIED"),
+        Error::NotFound(noun) => (Code::NotFound, not_found_reason(*noun)),
+        Error::DuplicateCredentials => (Code::AlreadyExists, "API_KEY_ALREADY_EXISTS"),
+        Error::ProviderKeyInUse { .. } => (Code::FailedPrecondition, "API_KEY_IN_USE"),
+        Error::NotEmpty { .. } => (Code::FailedPrecondition, "NOT_EMPTY"),
+        Error::Immovable { .. } => (Code::FailedPrecondition, "BELONGS_ELSEWHERE"),
+        Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
+        _ => (Code::Internal, "INTERNAL"),
+    }
+}
+
+fn not_found_reason(noun: Noun) -> &'static str {
+    match noun {
+        Noun::Organization => "ORGANIZATION_NOT_FOUND",
+        Noun::Workspace => "WORKSPACE_NOT_FOUND",
+        Noun::Member => "MEMBER_NOT_FOUND",
+        Noun::Repo => "REPO_NOT_FOUND",
+        Noun::ProviderKey => "API_KEY_NOT_FOUND",
+        _ => "NOT_FOUND",
+    }
+}
+
+/// A status with exactly one detail, the ErrorInfo.
+pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    Status::with_error_details(code, message, details)
+}
+
+/// The causes of a failure, outermost first, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_an_internal_error_stays_inside() {
+        let status = status(Error::internal("table api_keys is on fire"));
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.message(), "Internal server error");
+        assert!(!format!("{status:?}").contains("on fire"));
+    }
+
+    #[test]
+    fn an_unavailable_store_is_not_an_authentication_failure() {
+        assert_eq!(
+            status(Error::unavailable("no route")).code(),
+            Code::Unavailable
+        );
+    }
+}

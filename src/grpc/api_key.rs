@@ -1,0 +1,149 @@
+//! ApiKeyService.
+
+use keyward_core::id::ProviderKeyId;
+use keyward_core::page::PageRequest;
+use keyward_core::provider_key::ProviderKeys;
+use tonic::{Request, Response, Status};
+
+use crate::convert::api_key as convert;
+use crate::error::status;
+use crate::grpc::enter;
+use crate::proto::v1::api_key_service_server::ApiKeyService;
+use crate::proto::v1::{
+    CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
+    LinkApiKeyRequest, LinkApiKeyResponse, ListApiKeyLinksRequest, ListApiKeyLinksResponse,
+    ListApiKeysRequest, ListApiKeysResponse, ResolveApiKeyRequest, ResolveApiKeyResponse,
+    UnlinkApiKeyRequest, UnlinkApiKeyResponse, UpdateApiKeyRequest, UpdateApiKeyResponse,
+};
+
+/// Serves provider keys.
+pub(crate) struct ApiKeys {
+    keys: ProviderKeys,
+}
+
+impl ApiKeys {
+    /// Serves these.
+    pub(crate) fn new(keys: ProviderKeys) -> Self {
+        Self { keys }
+    }
+}
+
+#[tonic::async_trait]
+impl ApiKeyService for ApiKeys {
+    async fn list_api_keys(
+        &self,
+        request: Request<ListApiKeysRequest>,
+    ) -> Result<Response<ListApiKeysResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let filter = convert::filter(message).map_err(status)?;
+        let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
+        let api_keys = keys.into_iter().map(convert::api_key).collect();
+        Ok(Response::new(ListApiKeysResponse {
+            success: true,
+            api_keys,
+        }))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<CreateApiKeyRequest>,
+    ) -> Result<Response<CreateApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let new = convert::new_key(message).map_err(status)?;
+        let id = self.keys.create(&caller, new).await.map_err(status)?;
+        Ok(Response::new(CreateApiKeyResponse {
+            success: true,
+            api_key_id: id.to_string(),
+        }))
+    }
+
+    async fn update_api_key(
+        &self,
+        request: Request<UpdateApiKeyRequest>,
+    ) -> Result<Response<UpdateApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        self.keys
+            .update(&caller, id, convert::patch(message))
+            .await
+            .map_err(status)?;
+        let message = "API key updated successfully".to_owned();
+        Ok(Response::new(UpdateApiKeyResponse {
+            success: true,
+            message,
+        }))
+    }
+
+    async fn delete_api_key(
+        &self,
+        request: Request<DeleteApiKeyRequest>,
+    ) -> Result<Response<DeleteApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        self.keys.delete(&caller, id).await.map_err(status)?;
+        let message = "API key deleted successfully".to_owned();
+        Ok(Response::new(DeleteApiKeyResponse {
+            success: true,
+            message,
+        }))
+    }
+
+    async fn resolve_api_key(
+        &self,
+        request: Request<ResolveApiKeyRequest>,
+    ) -> Result<Response<ResolveApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        let opened = self.keys.resolve(&caller, id).await.map_err(status)?;
+        Ok(Response::new(convert::resolved(opened)))
+    }
+
+    async fn link_api_key(
+        &self,
+        request: Request<LinkApiKeyRequest>,
+    ) -> Result<Response<LinkApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        let kind = message.resource_kind();
+        let resource = convert::resource(kind, message.resource_id).map_err(status)?;
+        let link = self
+            .keys
+            .link(&caller, id, resource)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(LinkApiKeyResponse {
+            link: Some(convert::link(link)),
+        }))
+    }
+
+    async fn unlink_api_key(
+        &self,
+        request: Request<UnlinkApiKeyRequest>,
+    ) -> Result<Response<UnlinkApiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        let kind = message.resource_kind();
+        let resource = convert::resource(kind, message.resource_id).map_err(status)?;
+        self.keys
+            .unlink(&caller, id, &resource)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(UnlinkApiKeyResponse {}))
+    }
+
+    async fn list_api_key_links(
+        &self,
+        request: Request<ListApiKeyLinksRequest>,
+    ) -> Result<Response<ListApiKeyLinksResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ProviderKeyId::parse(&message.uuid);
+        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.keys.links(&caller, id, &page).await.map_err(status)?;
+        let next_page_token = page.next_token();
+        let links = page.items.into_iter().map(convert::link).collect();
+        Ok(Response::new(ListApiKeyLinksResponse {
+            links,
+            next_page_token,
+        }))
+    }
+}

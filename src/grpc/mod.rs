@@ -1,0 +1,29 @@
+//! The tonic services: each method turns its message into a use case's words, calls it, and turns
+//! the answer back.
+
+mod api_key;
+mod directory;
+mod later;
+
+pub(crate) use api_key::ApiKeys;
+pub(crate) use directory::DirectoryEntries;
+pub(crate) use later::Later;
+
+use keyward_core::principal::Caller;
+use tonic::{Code, Request, Status};
+
+use crate::error;
+
+/// Splits a request into its caller, whom the authentication layer put there, and its message.
+fn enter<T>(request: Request<T>) -> Result<(Caller, T), Status> {
+    let (_, mut extensions, message) = request.into_parts();
+    match extensions.remove::<Caller>() {
+        Some(caller) => Ok((caller, message)),
+        // No layer let this call through; refuse rather than guess.
+        None => Err(error::plain(
+            Code::Unauthenticated,
+            "TOKEN_MISSING",
+            "Not authenticated",
+        )),
+    }
+}

@@ -1,0 +1,100 @@
+//! No call takes longer than its caller will wait (`grpc-timeout`), nor longer than the operator
+//! allows; the store's transactions learn of the deadline too.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::HeaderMap;
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::Limits;
+use crate::error;
+
+pub(super) async fn layer(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let target = super::target(&request);
+    let asked = match grpc_timeout(request.headers()) {
+        Ok(asked) => asked,
+        Err(Malformed) => {
+            let message = "The grpc-timeout header is malformed";
+            let status = error::plain(Code::InvalidArgument, "TIMEOUT_INVALID", message);
+            return super::refuse(&target, status.into());
+        }
+    };
+    let allowed = asked
+        .unwrap_or(limits.default_deadline)
+        .min(limits.max_deadline);
+    let deadline = Instant::now() + allowed;
+    let call = keyward_store::deadline::scope(deadline, next.run(request));
+    match tokio::time::timeout_at(deadline, call).await {
+        Ok(response) => response,
+        Err(_elapsed) => {
+            let message = "The deadline expired before the call could complete";
+            let status = error::plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
+            super::refuse(&target, status.into())
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Malformed;
+
+/// At most eight digits and a unit, as gRPC over HTTP/2 has it.
+fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
+    let value = value.to_str().map_err(|_| Malformed)?;
+    let unit_at = value.len().checked_sub(1).ok_or(Malformed)?;
+    let (digits, unit) = value.split_at_checked(unit_at).ok_or(Malformed)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Malformed);
+    }
+    let amount: u64 = digits.parse().map_err(|_| Malformed)?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return Err(Malformed),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &'static str) -> Result<Option<Duration>, Malformed> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", http::HeaderValue::from_static(value));
+        grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn every_unit_counts() {
+        assert_eq!(parse("2H"), Ok(Some(Duration::from_secs(7200))));
+        assert_eq!(parse("2M"), Ok(Some(Duration::from_secs(120))));
+        assert_eq!(parse("2S"), Ok(Some(Duration::from_secs(2))));
+        assert_eq!(parse("250m"), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(parse("7u"), Ok(Some(Duration::from_micros(7))));
+        assert_eq!(
+            parse("99999999n"),
+            Ok(Some(Duration::from_nanos(99_999_999)))
+        );
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        for value in ["", "S", "123456789S", "1", "1 S", "-1S", "1X", "1.5S", "١S"] {
+            let mut headers = HeaderMap::new();
+            let value = http::HeaderValue::from_bytes(value.as_bytes())
+                .unwrap_or_else(|_| http::HeaderValue::from_static(""));
+            headers.insert("grpc-timeout", value);
+            assert_eq!(grpc_timeout(&headers), Err(Malformed));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A panic ends one call, with the same answer as any other failure, and not the process. Its
+//! message goes nowhere, since it may hold anything; the place where it happened goes to the log.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::FutureExt;
+use tonic::Code;
+
+use crate::error;
+
+pub(super) async fn layer(request: Request, next: Next) -> Response {
+    let target = super::target(&request);
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_message) => {
+            let status = error::plain(Code::Internal, "INTERNAL", "Internal server error");
+            super::refuse(&target, status.into())
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Every call has an `x-request-id`: its caller's, if it is one we can repeat, else a new one.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The header, in requests and responses.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest identifier that is taken from a caller, in bytes.
+const MAX_BYTES: usize = 128;
+
+/// The call's identifier, in the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+pub(super) async fn layer(mut request: Request, next: Next) -> Response {
+    let id = request.headers().get(HEADER).and_then(accepted);
+    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let value = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).await;
+    if let Ok(value) = value {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+/// Letters, digits and a little punctuation: nothing that could forge a log line.
+fn accepted(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=".contains(c);
+    let fits = (1..=MAX_BYTES).contains(&text.len()) && text.chars().all(fits);
+    // A caller that puts a key or a token here by mistake must not find it in the audit trail.
+    let secret = text.starts_with("sk-") || text.starts_with("eyJ") || text.starts_with("FB_AI_");
+    (fits && !secret).then(|| text.to_owned())
+}

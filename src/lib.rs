@@ -1,0 +1,16 @@
+//! Keyward keeps provider API keys, repo AI keys and spend-limited issued keys.
+//!
+//! This crate is the outermost one: configuration, the API's faces, authentication, telemetry and the
+//! process. What Keyward is about lives in `keyward_core`; see `docs/ARCHITECTURE.md`.
+
+pub mod app;
+pub mod authn;
+pub mod cli;
+pub mod config;
+mod convert;
+pub mod error;
+mod grpc;
+pub mod layers;
+pub mod proto;
+pub mod server;
+pub mod telemetry;

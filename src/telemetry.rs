@@ -1,0 +1,113 @@
+//! Logs for people or machines, and spans over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
+
+use std::backtrace::Backtrace;
+use std::panic;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// The environment variable that OpenTelemetry names the collector in.
+const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The crates whose spans are exported.
+const OWN_TARGETS: [&str; 4] = [
+    "keyward",
+    "keyward_core",
+    "keyward_store",
+    "keyward_gateway",
+];
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// For machines.
+    Json,
+}
+
+/// Flushes what is not exported yet when it is shut down.
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Starts logging to standard error, and exporting if there is a collector.
+    ///
+    /// # Errors
+    /// The filter is malformed, or the exporter cannot be made.
+    pub fn start(
+        filter: &str,
+        format: LogFormat,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let filter = EnvFilter::builder()
+            .with_default_directive(LevelFilter::WARN.into())
+            .parse(filter)
+            .map_err(|_| "the log filter is malformed")?;
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_span_events(FmtSpan::NONE)
+            .with_target(true);
+        let lines = match format {
+            LogFormat::Human => lines.with_ansi(false).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let provider = provider()?;
+        let spans = provider.as_ref().map(|provider| {
+            let own = OWN_TARGETS.map(|target| (target, LevelFilter::INFO));
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer("keyward"))
+                .with_location(false)
+                .with_threads(false)
+                .with_filter(Targets::new().with_targets(own))
+        });
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .with(spans)
+            .try_init()?;
+        report_panics_without_their_message();
+        Ok(Self { provider })
+    }
+
+    /// Exports what is left.
+    pub fn shut_down(self) {
+        if let Some(provider) = self.provider
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(cause = %error, "some spans were not exported");
+        }
+    }
+}
+
+fn provider() -> Result<Option<SdkTracerProvider>, Box<dyn std::error::Error + Send + Sync>> {
+    if std::env::var_os(ENDPOINT_VARIABLE).is_none_or(|value| value.is_empty()) {
+        return Ok(None);
+    }
+    let exporter = SpanExporter::builder().with_tonic().build()?;
+    let resource = Resource::builder().with_service_name("keyward").build();
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build();
+    Ok(Some(provider))
+}
+
+/// A panic's message may hold anything; its place cannot.
+fn report_panics_without_their_message() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        tracing::error!(place, %backtrace, "panic");
+    }));
+}
