@@ -36,7 +36,8 @@ impl Noun {
     }
 }
 
-/// Why a use case refused or failed. Whatever it says, nothing has changed.
+/// Why a use case refused or failed. Nothing has changed, but for one case: when the store became
+/// unavailable during a commit, no one can tell.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

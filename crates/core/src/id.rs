@@ -9,8 +9,9 @@ use uuid::{ContextV7, Uuid};
 
 use crate::clock::Timestamp;
 
-/// The longest identifier that the platform may use, in characters.
-pub const MAX_ID_CHARS: usize = 255;
+/// The longest identifier that the platform may use, in bytes of UTF-8: three of them together fit an
+/// index row on every engine.
+pub const MAX_ID_BYTES: usize = 255;
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +20,8 @@ pub enum IdError {
     /// It has no characters.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`MAX_ID_CHARS`] characters.
-    #[error("must have at most {MAX_ID_CHARS} characters")]
+    /// It has more than [`MAX_ID_BYTES`] bytes.
+    #[error("must have at most {MAX_ID_BYTES} bytes")]
     TooLong,
     /// It has a control character, which no database keeps faithfully.
     #[error("must not have control characters")]
@@ -31,7 +32,7 @@ fn check(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
-    if text.chars().count() > MAX_ID_CHARS {
+    if text.len() > MAX_ID_BYTES {
         return Err(IdError::TooLong);
     }
     if text.chars().any(char::is_control) {
@@ -47,7 +48,7 @@ macro_rules! opaque_id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes a text of 1 to [`MAX_ID_CHARS`] characters, none of them a control character.
+            /// Takes a text of 1 to [`MAX_ID_BYTES`] bytes without control characters.
             ///
             /// # Errors
             /// What is wrong with the text.

@@ -74,11 +74,12 @@ async fn put_organization(fixture: &Fixture<Store>) -> Result<(), Error> {
         .map(|_| ())
 }
 
-/// Waits until as many of the store's connections as this wait for a lock.
+/// Waits until as many of the store's connections as this wait for a lock: for less than the 60
+/// seconds after which PostgreSQL ends every statement of the store.
 async fn until_waiting(fixture: &Fixture<Store>, connections: i64) {
     let waiting = "pg_stat_activity WHERE datname = current_database() \
                    AND application_name = 'keyward' AND wait_event_type = 'Lock'";
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while fixture.database.count(waiting).await != connections {
             tokio::task::yield_now().await;
         }

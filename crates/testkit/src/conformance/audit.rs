@@ -7,7 +7,8 @@ use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
 
-use super::provider_key::{insert, put_link, unlink};
+use super::link::{put_link, unlink};
+use super::provider_key::insert;
 use super::{Fixture, Stores};
 use crate::database::StoredEvent;
 use crate::fixtures::{

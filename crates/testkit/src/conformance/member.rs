@@ -5,7 +5,7 @@ use keyward_core::directory::{Access, Member, OrganizationRole};
 use keyward_core::error::Noun;
 use keyward_core::page::PageRequest;
 
-use super::directory::{ODD_IDS, odd_ids_by_bytes};
+use super::organization::{ODD_IDS, odd_ids_by_bytes};
 use super::{Fixture, Stores, assert_refused};
 use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id};
 

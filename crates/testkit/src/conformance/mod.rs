@@ -3,11 +3,14 @@
 //! [`crate::conformance_tests`] makes a test of each.
 
 pub mod audit;
-pub mod directory;
+pub mod link;
 pub mod member;
+pub mod organization;
 pub mod provider_key;
 pub mod race;
+pub mod repo;
 pub mod vault;
+pub mod workspace;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -90,21 +93,12 @@ macro_rules! conformance_tests {
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
         }
-        $crate::conformance_tests! { @module $fixture, directory:
-            organization_is_created_and_renamed
-            organizations_page_in_byte_order
-            organization_with_content_is_not_deleted
-            first_workspace_is_the_default
-            default_moves_to_the_workspace_that_asks
-            default_passes_to_no_one
-            workspace_does_not_change_its_organization
-            workspaces_page_in_byte_order
-            workspace_with_content_is_not_deleted
-            deleted_workspace_takes_data_keys_and_access
-            repo_is_created_renamed_and_deleted
-            repo_does_not_change_its_workspace
-            repos_page_in_byte_order
-            odd_text_survives
+        $crate::conformance_tests! { @module $fixture, link:
+            links_are_counted
+            key_is_deleted_unless_linked
+            first_link_stays
+            unlinking_is_idempotent
+            links_page_by_kind_and_id
         }
         $crate::conformance_tests! { @module $fixture, member:
             member_is_created_and_replaced
@@ -112,19 +106,20 @@ macro_rules! conformance_tests {
             members_page_in_byte_order
             member_is_deleted
         }
+        $crate::conformance_tests! { @module $fixture, organization:
+            organization_is_created_and_renamed
+            organizations_page_in_byte_order
+            organization_with_content_is_not_deleted
+            odd_text_survives
+        }
         $crate::conformance_tests! { @module $fixture, provider_key:
             key_is_stored_whole
             keys_are_listed_newest_first
             keys_are_listed_by_workspace_and_provider
-            links_are_counted
             grant_reaches_no_other_workspace
             duplicate_is_refused_within_a_workspace
             change_is_stored
             refused_change_changes_nothing
-            key_is_deleted_unless_linked
-            first_link_stays
-            unlinking_is_idempotent
-            links_page_by_kind_and_id
             key_is_located
             key_is_not_stored_in_a_workspace_that_is_gone
             odd_text_survives
@@ -136,10 +131,24 @@ macro_rules! conformance_tests {
             upserts_agree
             one_organization_gets_a_contested_workspace
         }
+        $crate::conformance_tests! { @module $fixture, repo:
+            repo_is_created_renamed_and_deleted
+            repo_does_not_change_its_workspace
+            repos_page_in_byte_order
+        }
         $crate::conformance_tests! { @module $fixture, vault:
             data_keys_are_stored_per_workspace
             one_data_key_wins
             store_answers
+        }
+        $crate::conformance_tests! { @module $fixture, workspace:
+            first_workspace_is_the_default
+            default_moves_to_the_workspace_that_asks
+            default_passes_to_no_one
+            workspace_does_not_change_its_organization
+            workspaces_page_in_byte_order
+            workspace_with_content_is_not_deleted
+            deleted_workspace_takes_data_keys_and_access
         }
     };
     (@module $fixture:path, $module:ident: $($guarantee:ident)*) => {
@@ -164,11 +173,14 @@ mod tests {
         let list = include_str!("mod.rs");
         for (module, source) in [
             ("audit", include_str!("audit.rs")),
-            ("directory", include_str!("directory.rs")),
+            ("link", include_str!("link.rs")),
             ("member", include_str!("member.rs")),
+            ("organization", include_str!("organization.rs")),
             ("provider_key", include_str!("provider_key.rs")),
             ("race", include_str!("race.rs")),
+            ("repo", include_str!("repo.rs")),
             ("vault", include_str!("vault.rs")),
+            ("workspace", include_str!("workspace.rs")),
         ] {
             let (_, listed) = list
                 .split_once(&format!("@module $fixture, {module}:"))

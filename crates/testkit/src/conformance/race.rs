@@ -7,7 +7,8 @@ use keyward_core::directory::{Access, Workspace};
 use keyward_core::error::Noun;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
 
-use super::provider_key::{insert, unlink};
+use super::link::unlink;
+use super::provider_key::insert;
 use super::{Fixture, Stores, at_once};
 use crate::fixtures::{
     World, directory_grant, event, link, member, organization, organization_id, repo, serve_grant,

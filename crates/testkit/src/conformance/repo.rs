@@ -1,0 +1,104 @@
+//! Repos.
+
+use keyward_core::Error;
+use keyward_core::directory::Repo;
+use keyward_core::error::Noun;
+use keyward_core::page::PageRequest;
+
+use super::organization::{ODD_IDS, odd_ids_by_bytes};
+use super::{Fixture, Stores, assert_refused};
+use crate::fixtures::{World, directory_grant, event, repo, repo_id, workspace_id};
+
+pub(super) async fn put_repo<S: Stores>(fixture: &Fixture<S>, repo: &Repo) -> Result<(), Error> {
+    let event = event("repo.upsert", Noun::Repo, repo.id.as_str());
+    fixture
+        .store
+        .upsert_repo(&directory_grant(), repo, &event)
+        .await
+}
+
+pub(super) async fn delete_repo<S: Stores>(fixture: &Fixture<S>, id: &str) -> Result<(), Error> {
+    let event = event("repo.delete", Noun::Repo, id);
+    fixture
+        .store
+        .delete_repo(&directory_grant(), &repo_id(id), &event)
+        .await
+}
+
+/// A repo is what the last upsert said, until it is deleted.
+pub async fn repo_is_created_renamed_and_deleted<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let mut wanted = repo("a", "r");
+    assert_eq!(fixture.store.repo(&wanted.id).await.unwrap(), None);
+    put_repo(fixture, &wanted).await.unwrap();
+    assert_eq!(
+        fixture.store.repo(&wanted.id).await.unwrap(),
+        Some(wanted.clone())
+    );
+    wanted.name = "Another name".to_owned();
+    put_repo(fixture, &wanted).await.unwrap();
+    assert_eq!(
+        fixture.store.repo(&wanted.id).await.unwrap(),
+        Some(wanted.clone())
+    );
+    delete_repo(fixture, "r").await.unwrap();
+    assert_eq!(fixture.store.repo(&wanted.id).await.unwrap(), None);
+    assert_refused!(delete_repo(fixture, "r").await, Error::NotFound(Noun::Repo));
+}
+
+/// A repo stays in its workspace, which must be there.
+pub async fn repo_does_not_change_its_workspace<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    put_repo(fixture, &repo("a", "r")).await.unwrap();
+    assert_refused!(
+        put_repo(
+            fixture,
+            &Repo {
+                workspace: workspace_id("b"),
+                ..repo("a", "r")
+            }
+        )
+        .await,
+        Error::Immovable {
+            noun: Noun::Repo,
+            parent: Noun::Workspace
+        }
+    );
+    for id in ["r", "new"] {
+        assert_refused!(
+            put_repo(fixture, &repo("unknown", id)).await,
+            Error::NotFound(Noun::Workspace)
+        );
+    }
+    assert_eq!(
+        fixture.store.repo(&repo_id("r")).await.unwrap(),
+        Some(repo("a", "r"))
+    );
+    assert_eq!(fixture.store.repo(&repo_id("new")).await.unwrap(), None);
+}
+
+/// Pages hold every repo of one workspace once, in the order of the ids' bytes.
+pub async fn repos_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    put_repo(fixture, &repo("b", "elsewhere")).await.unwrap();
+    for id in ODD_IDS {
+        put_repo(fixture, &repo("a", id)).await.unwrap();
+    }
+    let id = workspace_id("a");
+    let mut found = Vec::new();
+    let mut request = PageRequest {
+        limit: 5,
+        after: None,
+    };
+    loop {
+        let page = fixture
+            .store
+            .repos(&directory_grant(), &id, &request)
+            .await
+            .unwrap();
+        found.extend(page.items.into_iter().map(|repo| repo.id.to_string()));
+        let Some(next) = page.next else { break };
+        request.after = Some(next);
+    }
+    assert_eq!(found, odd_ids_by_bytes());
+}
