@@ -51,7 +51,10 @@ pub(crate) type Checked = BTreeMap<String, (MessageDescriptor, Vec<Rule>)>;
 pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Checked, Error> {
     let mut checked = Checked::new();
     let own = |name: &str| files.iter().any(|file| file == name);
-    for service in pool.services().filter(|service| own(service.parent_file().name())) {
+    for service in pool
+        .services()
+        .filter(|service| own(service.parent_file().name()))
+    {
         for method in service.methods() {
             visit(&method.input(), &mut checked)?;
         }
@@ -69,16 +72,17 @@ fn visit(message: &MessageDescriptor, checked: &mut Checked) -> Result<(), Error
     }
     checked.insert(message.full_name().to_owned(), (message.clone(), rules));
     for field in message.fields().filter(|field| !field.is_map()) {
-        if let Kind::Message(inner) = field.kind() {
-            if has_rules(&inner, &mut Vec::new())? {
-                visit(&inner, checked)?;
-            }
+        if let Kind::Message(inner) = field.kind()
+            && has_rules(&inner, &mut Vec::new())?
+        {
+            visit(&inner, checked)?;
         }
     }
     Ok(())
 }
 
-fn rule(field: &FieldDescriptor) -> Result<Option<Rule>, Error> {
+/// The rule of a field, if it has one or messages inside it have.
+pub(crate) fn rule(field: &FieldDescriptor) -> Result<Option<Rule>, Error> {
     let fault = |reason: &str| Err(declaration(&field.parent_file(), field.full_name(), reason));
     let json = options::field(field)?;
     let inner_rules = match field.kind() {
@@ -88,7 +92,11 @@ fn rule(field: &FieldDescriptor) -> Result<Option<Rule>, Error> {
     if json.not_empty.is_none() && !inner_rules {
         return Ok(None);
     }
-    if field.is_map() || field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
+    if field.is_map()
+        || field
+            .containing_oneof()
+            .is_some_and(|oneof| !oneof.is_synthetic())
+    {
         return fault("not_empty in maps and oneofs is not supported yet");
     }
     let not_empty = match json.not_empty {
@@ -133,10 +141,10 @@ fn has_rules(message: &MessageDescriptor, path: &mut Vec<String>) -> Result<bool
         if options::field(&field)?.not_empty.is_some() {
             return Ok(true);
         }
-        if let Kind::Message(inner) = field.kind() {
-            if has_rules(&inner, path)? {
-                return Ok(true);
-            }
+        if let Kind::Message(inner) = field.kind()
+            && has_rules(&inner, path)?
+        {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -5,24 +5,30 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, Kind, MessageDescriptor};
 use prost_types::FileDescriptorSet;
 use protox::Compiler;
 
 use crate::error::Error;
-use crate::json::JsonTypes;
+use crate::json::{self, JsonTypes};
 use crate::{Builder, check, emit, options, routes};
 
 pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     let out_dir = match &builder.out_dir {
         Some(directory) => directory.clone(),
-        None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(Error::NoOutDir)?,
+        None => std::env::var_os("OUT_DIR")
+            .map(PathBuf::from)
+            .ok_or(Error::NoOutDir)?,
     };
     for include in &builder.includes {
         println!("cargo:rerun-if-changed={}", include.display());
     }
     options::check_template("error_body", &builder.error_body).map_err(|reason| {
-        Error::Declaration { file: "build.rs".into(), item: "Builder".into(), reason }
+        Error::Declaration {
+            file: "build.rs".into(),
+            item: "Builder".into(),
+            reason,
+        }
     })?;
 
     let compiler = open(builder)?;
@@ -30,7 +36,10 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     let files = own_files(&compiler);
     let packages = plan(builder, &pool, &files)?;
 
-    write(&out_dir.join(&builder.descriptor_name), &compiler.encode_file_descriptor_set())?;
+    write(
+        &out_dir.join(&builder.descriptor_name),
+        &compiler.encode_file_descriptor_set(),
+    )?;
     let set = needed(compiler.file_descriptor_set(), &pool, &files);
     let redacted: Vec<String> = emit::redacted(&pool, &files)?;
     tonic_prost_build::configure()
@@ -38,7 +47,10 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
         .generate_default_stubs(true)
         .skip_debug(redacted.iter().map(|name| format!(".{name}")))
         .compile_fds(set)
-        .map_err(|source| Error::Write { path: out_dir.clone(), source })?;
+        .map_err(|source| Error::Write {
+            path: out_dir.clone(),
+            source,
+        })?;
     for (package, text) in packages {
         append(&out_dir.join(format!("{package}.rs")), &text)?;
     }
@@ -46,17 +58,25 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
 }
 
 fn open(builder: &Builder) -> Result<Compiler, Error> {
-    let named = |file: &Path, error: protox::Error| Error::Protos {
-        file: error.file().map_or_else(|| file.display().to_string(), str::to_owned),
-        message: error.to_string(),
-    };
     let mut compiler =
-        Compiler::new(&builder.includes).map_err(|error| named(Path::new("include"), error))?;
+        Compiler::new(&builder.includes).map_err(|error| not_compiled("include", &error))?;
     compiler.include_imports(true).include_source_info(true);
     for file in &builder.files {
-        compiler.open_file(file).map_err(|error| named(file, error))?;
+        let opened = compiler.open_file(file);
+        opened.map_err(|error| not_compiled(&file.display().to_string(), &error))?;
     }
     Ok(compiler)
+}
+
+/// The compiler's debug text has the place, but for some errors not the file.
+fn not_compiled(asked: &str, error: &protox::Error) -> Error {
+    let file = error.file().unwrap_or(asked);
+    let placed = format!("{error:?}");
+    if placed.starts_with(&format!("{file}:")) {
+        Error::Protos(placed)
+    } else {
+        Error::Protos(format!("{file}: {error}"))
+    }
 }
 
 /// The names of the files that were asked for, without their imports.
@@ -75,24 +95,23 @@ fn plan(
     pool: &DescriptorPool,
     files: &[String],
 ) -> Result<BTreeMap<String, String>, Error> {
-    for field in pool.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>()) {
-        if files.iter().any(|file| file == field.parent_file().name()) {
-            options::field(&field)?;
-        }
-    }
+    judge(pool, files)?;
     let services = routes::collect(pool, files)?;
-    let mut json = JsonTypes::default();
+    let mut types = JsonTypes::default();
     for method in services.iter().flat_map(|service| &service.methods) {
         if !method.routes.is_empty() {
-            json.add(&method.method.input(), true)?;
-            json.add(&method.method.output(), false)?;
+            types.add(&method.method.input(), true)?;
+            types.add(&method.method.output(), false)?;
         }
     }
     let checked = check::collect(pool, files)?;
 
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     let mut add = |package: &str, text: String| {
-        packages.entry(package.to_owned()).or_default().push_str(&text);
+        packages
+            .entry(package.to_owned())
+            .or_default()
+            .push_str(&text);
     };
     for message in emit::with_own_debug(pool, files)? {
         add(message.package_name(), emit::debug(&message));
@@ -100,23 +119,50 @@ fn plan(
     for (message, rules) in checked.values() {
         add(message.package_name(), emit::check(message, rules));
     }
-    for json_type in json.messages.values() {
+    for json_type in types.messages.values() {
         add(json_type.message.package_name(), emit::message(json_type));
     }
-    for descriptor in json.enums.values() {
+    for descriptor in types.enums.values() {
         add(descriptor.package_name(), emit::enumeration(descriptor));
     }
     let mut methods: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for service in &services {
         let package = service.service.package_name();
         add(package, emit::service(service, builder)?);
-        let names = service.methods.iter().map(|method| method.static_name(service));
+        let names = service
+            .methods
+            .iter()
+            .map(|method| method.static_name(service));
         methods.entry(package).or_default().extend(names);
     }
     for (package, names) in methods {
         add(package, emit::methods(&names));
     }
     Ok(packages)
+}
+
+/// Judges the options of everything in the own files, whether or not anything is
+/// made of it.
+fn judge(pool: &DescriptorPool, files: &[String]) -> Result<(), Error> {
+    let own = |file: &FileDescriptor| files.iter().any(|name| name == file.name());
+    for file in pool.files().filter(&own) {
+        options::timestamp_digits(&file)?;
+    }
+    for message in pool
+        .all_messages()
+        .filter(|message| own(&message.parent_file()))
+    {
+        for field in message.fields() {
+            check::rule(&field)?;
+        }
+    }
+    for descriptor in pool
+        .all_enums()
+        .filter(|descriptor| own(&descriptor.parent_file()))
+    {
+        json::check_enum(&descriptor)?;
+    }
+    Ok(())
 }
 
 /// The files that define what the own files' messages and services use. Imports
@@ -128,7 +174,10 @@ fn needed(set: FileDescriptorSet, pool: &DescriptorPool, own: &[String]) -> File
         .all_messages()
         .filter(|message| own.iter().any(|name| name == message.parent_file().name()))
         .collect();
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+    for method in pool
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
         if own.iter().any(|name| name == method.parent_file().name()) {
             open.extend([method.input(), method.output()]);
         }
@@ -148,8 +197,13 @@ fn needed(set: FileDescriptorSet, pool: &DescriptorPool, own: &[String]) -> File
             }
         }
     }
-    let file = set.file.into_iter().filter(|file| names.contains(file.name()));
-    FileDescriptorSet { file: file.collect() }
+    let file = set
+        .file
+        .into_iter()
+        .filter(|file| names.contains(file.name()));
+    FileDescriptorSet {
+        file: file.collect(),
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -162,9 +216,13 @@ fn append(path: &Path, text: &str) -> Result<(), Error> {
         .create(true)
         .open(path)
         .map_err(|source| failed(path, source))?;
-    file.write_all(text.as_bytes()).map_err(|source| failed(path, source))
+    file.write_all(text.as_bytes())
+        .map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: io::Error) -> Error {
-    Error::Write { path: path.to_owned(), source }
+    Error::Write {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -9,14 +9,10 @@ use prost_reflect::FileDescriptor;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The proto files do not compile.
-    #[error("{file}: {message}")]
-    Protos {
-        /// The file at fault, or the one that was asked for.
-        file: String,
-        /// What the compiler says of it.
-        message: String,
-    },
+    /// The proto files do not compile. Holds the file, the place in it where that
+    /// is known, and the reason.
+    #[error("{0}")]
+    Protos(String),
     /// An annotation is wrong, or not supported yet.
     #[error("{file}: {item}: {reason}")]
     Declaration {
@@ -59,5 +55,9 @@ pub(crate) fn declaration(
     item: impl Into<String>,
     reason: impl Into<String>,
 ) -> Error {
-    Error::Declaration { file: file.name().to_owned(), item: item.into(), reason: reason.into() }
+    Error::Declaration {
+        file: file.name().to_owned(),
+        item: item.into(),
+        reason: reason.into(),
+    }
 }

@@ -28,12 +28,16 @@ pub(crate) fn read(method: &MethodDescriptor) -> Result<Vec<HttpRule>, Error> {
     }
     let value = options.get_extension(&extension);
     let fault = |reason: String| declaration(&method.parent_file(), method.full_name(), reason);
-    let Some(main) = value.as_message() else { return Ok(Vec::new()) };
+    let Some(main) = value.as_message() else {
+        return Ok(Vec::new());
+    };
 
     let mut rules = vec![rule(main).map_err(fault)?];
     for additional in additional(main) {
         if !self::additional(&additional).is_empty() {
-            return Err(fault("additional_bindings inside additional_bindings".to_owned()));
+            return Err(fault(
+                "additional_bindings inside additional_bindings".to_owned(),
+            ));
         }
         rules.push(rule(&additional).map_err(fault)?);
     }
@@ -45,8 +49,14 @@ pub(crate) fn read(method: &MethodDescriptor) -> Result<Vec<HttpRule>, Error> {
 
 fn additional(rule: &DynamicMessage) -> Vec<DynamicMessage> {
     let list = rule.get_field_by_name("additional_bindings");
-    let values = list.as_deref().and_then(|value| value.as_list()).unwrap_or_default();
-    values.iter().filter_map(|value| value.as_message().cloned()).collect()
+    let values = list
+        .as_deref()
+        .and_then(|value| value.as_list())
+        .unwrap_or_default();
+    values
+        .iter()
+        .filter_map(|value| value.as_message().cloned())
+        .collect()
 }
 
 fn rule(rule: &DynamicMessage) -> Result<HttpRule, String> {
@@ -81,5 +91,10 @@ fn rule(rule: &DynamicMessage) -> Result<HttpRule, String> {
     let segments = Template::parse(&path)
         .and_then(Template::plain)
         .map_err(|reason| format!("{path}: {reason}"))?;
-    Ok(HttpRule { http_method, path, segments, has_body })
+    Ok(HttpRule {
+        http_method,
+        path,
+        segments,
+        has_body,
+    })
 }

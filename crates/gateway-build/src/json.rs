@@ -63,11 +63,7 @@ impl JsonTypes {
         Ok(())
     }
 
-    fn visit(
-        &mut self,
-        message: &MessageDescriptor,
-        path: &mut Vec<String>,
-    ) -> Result<(), Error> {
+    fn visit(&mut self, message: &MessageDescriptor, path: &mut Vec<String>) -> Result<(), Error> {
         let name = message.full_name().to_owned();
         let fault = |reason: &str| Err(declaration(&message.parent_file(), &name, reason));
         if path.contains(&name) {
@@ -98,7 +94,11 @@ impl JsonTypes {
         }
         path.pop();
         check_names(message, &members)?;
-        let found = JsonType { message: message.clone(), members, is_request: false };
+        let found = JsonType {
+            message: message.clone(),
+            members,
+            is_request: false,
+        };
         self.messages.insert(name, found);
         Ok(())
     }
@@ -113,11 +113,18 @@ fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
     if field.is_map() {
         return Err(fault("maps in JSON are not supported yet".to_owned()));
     }
-    if field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
+    if field
+        .containing_oneof()
+        .is_some_and(|oneof| !oneof.is_synthetic())
+    {
         return Err(fault("oneofs in JSON are not supported yet".to_owned()));
     }
     let json = options::field(field)?;
-    let presence = match (field.is_list(), field.supports_presence(), json.null_when_unset) {
+    let presence = match (
+        field.is_list(),
+        field.supports_presence(),
+        json.null_when_unset,
+    ) {
         (true, _, _) => Presence::List,
         (_, true, true) => Presence::Null,
         (_, true, false) => Presence::Omitted,
@@ -153,7 +160,10 @@ fn codec(field: &FieldDescriptor, digits: u32, json: &FieldJson) -> Result<Strin
         Kind::Uint64 | Kind::Fixed64 => "UInt64",
         Kind::Enum(inner) => {
             let package = field.parent_message().package_name().to_owned();
-            return Ok(format!("json::Enum<{}>", names::enumeration(&inner, &package)));
+            return Ok(format!(
+                "json::Enum<{}>",
+                names::enumeration(&inner, &package)
+            ));
         }
         Kind::Message(inner) => return message_codec(field, &inner, digits),
     };
@@ -171,7 +181,10 @@ fn message_codec(
         name if is_well_known(inner) => Err(format!("{name} in JSON is not supported yet")),
         _ => {
             let package = field.parent_message().package_name().to_owned();
-            Ok(format!("json::Message<{}>", names::message(inner, &package)))
+            Ok(format!(
+                "json::Message<{}>",
+                names::message(inner, &package)
+            ))
         }
     }
 }
@@ -194,7 +207,11 @@ fn check_names(message: &MessageDescriptor, members: &[Member]) -> Result<(), Er
         for name in std::iter::once(&member.json_name).chain(&member.proto_name) {
             if let Some(other) = names.insert(name, &member.field) {
                 let reason = format!("{name} is the JSON name of {other} and {}", member.field);
-                return Err(declaration(&message.parent_file(), message.full_name(), reason));
+                return Err(declaration(
+                    &message.parent_file(),
+                    message.full_name(),
+                    reason,
+                ));
             }
         }
     }
@@ -202,14 +219,18 @@ fn check_names(message: &MessageDescriptor, members: &[Member]) -> Result<(), Er
 }
 
 /// No two values with different numbers may have one name.
-fn check_enum(descriptor: &EnumDescriptor) -> Result<(), Error> {
+pub(crate) fn check_enum(descriptor: &EnumDescriptor) -> Result<(), Error> {
     let mut names = BTreeMap::new();
     for value in descriptor.values() {
         for name in [value.name().to_owned(), options::enum_value_name(&value)] {
             let known = names.insert(name.clone(), value.number());
             if known.is_some_and(|number| number != value.number()) {
                 let reason = format!("{name} is the JSON name of two values");
-                return Err(declaration(&descriptor.parent_file(), value.full_name(), reason));
+                return Err(declaration(
+                    &descriptor.parent_file(),
+                    value.full_name(),
+                    reason,
+                ));
             }
         }
     }

@@ -70,7 +70,8 @@ impl Builder {
     /// Adds files to compile.
     #[must_use]
     pub fn files<P: AsRef<Path>>(mut self, files: impl IntoIterator<Item = P>) -> Self {
-        self.files.extend(files.into_iter().map(|file| file.as_ref().to_owned()));
+        self.files
+            .extend(files.into_iter().map(|file| file.as_ref().to_owned()));
         self
     }
 

@@ -44,7 +44,12 @@ pub(crate) fn enumeration(enumeration: &EnumDescriptor, package: &str) -> String
         parents.push(outer.name().to_owned());
         parent = outer.parent_message();
     }
-    type_path(package, enumeration.package_name(), parents, enumeration.name())
+    type_path(
+        package,
+        enumeration.package_name(),
+        parents,
+        enumeration.name(),
+    )
 }
 
 /// `parents` go from the inside out.

@@ -1,7 +1,7 @@
 //! The options of `keyward.gateway.v1`, read and judged.
 
 use prost_reflect::{
-    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, MethodDescriptor,
+    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind, MethodDescriptor,
     ReflectMessage, ServiceDescriptor,
 };
 
@@ -48,9 +48,11 @@ pub(crate) fn timestamp_digits(file: &FileDescriptor) -> Result<u32, Error> {
         extension(&file.options(), "file").map_or(0, |json| number(&json, "timestamp_digits"));
     match digits {
         0 | 3 | 6 | 9 => Ok(digits),
-        other => {
-            Err(declaration(file, "file option", format!("timestamp_digits must not be {other}")))
-        }
+        other => Err(declaration(
+            file,
+            "file option",
+            format!("timestamp_digits must not be {other}"),
+        )),
     }
 }
 
@@ -60,7 +62,9 @@ pub(crate) fn is_redacted(field: &FieldDescriptor) -> bool {
 }
 
 pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
-    let Some(json) = extension(&field.options(), "field") else { return Ok(FieldJson::default()) };
+    let Some(json) = extension(&field.options(), "field") else {
+        return Ok(FieldJson::default());
+    };
     let declared = FieldJson {
         null_when_unset: flag(&json, "null_when_unset"),
         not_empty: text(&json, "not_empty"),
@@ -70,10 +74,24 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
     if declared.null_when_unset && (field.is_list() || !field.supports_presence()) {
         return fault("null_when_unset needs a field that can be unset");
     }
-    if declared.decimal_places.is_some_and(|places| places > MAX_DECIMAL_PLACES) {
+    if declared.decimal_places.is_some() && !is_integer(&field.kind()) {
+        return fault("decimal_places needs an integer");
+    }
+    if declared
+        .decimal_places
+        .is_some_and(|places| places > MAX_DECIMAL_PLACES)
+    {
         return fault("decimal_places must be at most 18");
     }
     Ok(declared)
+}
+
+fn is_integer(kind: &Kind) -> bool {
+    use Kind::*;
+    matches!(
+        kind,
+        Int32 | Sint32 | Sfixed32 | Uint32 | Fixed32 | Int64 | Sint64 | Sfixed64 | Uint64 | Fixed64
+    )
 }
 
 /// The name of an enum value in JSON.
@@ -92,27 +110,48 @@ pub(crate) fn service(service: &ServiceDescriptor) -> Result<ServiceRest, Error>
     if let Some(body) = &error_body {
         check_template("error_body", body).map_err(fault)?;
     }
-    Ok(ServiceRest { error_body, errors: rules(&rest).map_err(fault)? })
+    Ok(ServiceRest {
+        error_body,
+        errors: rules(&rest).map_err(fault)?,
+    })
 }
 
 pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
     let fault = |reason| declaration(&method.parent_file(), method.full_name(), reason);
     let Some(rest) = extension(&method.options(), "method") else {
-        return Ok(MethodRest { success_status: 200, errors: Vec::new() });
+        return Ok(MethodRest {
+            success_status: 200,
+            errors: Vec::new(),
+        });
     };
     let success_status = some_number(&rest, "success_status").unwrap_or(200);
     if !(200..300).contains(&success_status) {
-        return Err(fault(format!("success_status must not be {success_status}")));
+        return Err(fault(format!(
+            "success_status must not be {success_status}"
+        )));
     }
-    Ok(MethodRest { success_status, errors: rules(&rest).map_err(fault)? })
+    Ok(MethodRest {
+        success_status,
+        errors: rules(&rest).map_err(fault)?,
+    })
 }
 
 fn rules(rest: &DynamicMessage) -> Result<Vec<ErrorRule>, String> {
-    let Some(list) = rest.get_field_by_name("errors") else { return Ok(Vec::new()) };
-    let messages = list.as_list().unwrap_or_default().iter().filter_map(|value| value.as_message());
+    let Some(list) = rest.get_field_by_name("errors") else {
+        return Ok(Vec::new());
+    };
+    let messages = list
+        .as_list()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|value| value.as_message());
     let rules: Vec<ErrorRule> = messages.map(rule).collect::<Result<_, _>>()?;
     for (place, rule) in rules.iter().enumerate() {
-        if rules.iter().take(place).any(|earlier| earlier.code == rule.code) {
+        if rules
+            .iter()
+            .take(place)
+            .any(|earlier| earlier.code == rule.code)
+        {
             return Err(format!("two error rules for the same code ({})", rule.code));
         }
     }
@@ -120,7 +159,9 @@ fn rules(rest: &DynamicMessage) -> Result<Vec<ErrorRule>, String> {
 }
 
 fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
-    let number = rule.get_field_by_name("code").and_then(|code| code.as_enum_number());
+    let number = rule
+        .get_field_by_name("code")
+        .and_then(|code| code.as_enum_number());
     let code = number
         .and_then(|number| usize::try_from(number).ok())
         .and_then(|number| CODES.get(number).copied())
@@ -134,7 +175,12 @@ fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
     if let Some(body) = &body {
         check_template("body", body)?;
     }
-    Ok(ErrorRule { code, status, message: text(rule, "message"), body })
+    Ok(ErrorRule {
+        code,
+        status,
+        message: text(rule, "message"),
+        body,
+    })
 }
 
 /// The variants of `tonic::Code` by number.
@@ -177,11 +223,17 @@ fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
 }
 
 fn flag(message: &DynamicMessage, field: &str) -> bool {
-    message.get_field_by_name(field).and_then(|value| value.as_bool()).unwrap_or_default()
+    message
+        .get_field_by_name(field)
+        .and_then(|value| value.as_bool())
+        .unwrap_or_default()
 }
 
 fn number(message: &DynamicMessage, field: &str) -> u32 {
-    message.get_field_by_name(field).and_then(|value| value.as_u32()).unwrap_or_default()
+    message
+        .get_field_by_name(field)
+        .and_then(|value| value.as_u32())
+        .unwrap_or_default()
 }
 
 fn some_number(message: &DynamicMessage, field: &str) -> Option<u32> {
@@ -191,5 +243,8 @@ fn some_number(message: &DynamicMessage, field: &str) -> Option<u32> {
 /// A text that is not empty.
 pub(crate) fn text(message: &DynamicMessage, field: &str) -> Option<String> {
     let value = message.get_field_by_name(field)?;
-    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }

@@ -52,7 +52,11 @@ impl Service {
 
 impl Method {
     pub(crate) fn static_name(&self, service: &Service) -> String {
-        format!("{}_{}", service.static_name(), self.method.name().to_shouty_snake_case())
+        format!(
+            "{}_{}",
+            service.static_name(),
+            self.method.name().to_shouty_snake_case()
+        )
     }
 }
 
@@ -60,9 +64,16 @@ impl Method {
 pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Vec<Service>, Error> {
     let mut services = Vec::new();
     let own = |name: &str| files.iter().any(|file| file == name);
-    for service in pool.services().filter(|service| own(service.parent_file().name())) {
+    for service in pool
+        .services()
+        .filter(|service| own(service.parent_file().name()))
+    {
         let methods = service.methods().map(method).collect::<Result<_, _>>()?;
-        services.push(Service { rest: options::service(&service)?, service, methods });
+        services.push(Service {
+            rest: options::service(&service)?,
+            service,
+            methods,
+        });
     }
     check_distinct(&services)?;
     Ok(services)
@@ -75,25 +86,40 @@ fn method(method: MethodDescriptor) -> Result<Method, Error> {
         let variables = variables(&method, &rule)?;
         routes.push(Route { rule, variables });
     }
-    Ok(Method { method, rest, routes })
+    Ok(Method {
+        method,
+        rest,
+        routes,
+    })
 }
 
 fn variables(method: &MethodDescriptor, rule: &HttpRule) -> Result<Vec<usize>, Error> {
     let fault = |reason: String| declaration(&method.parent_file(), method.full_name(), reason);
     let mut found = Vec::new();
     for segment in &rule.segments {
-        let Plain::Variable(name) = segment else { continue };
+        let Plain::Variable(name) = segment else {
+            continue;
+        };
         let input = method.input();
         let place = input.fields().position(|field| field.name() == name);
         let field = place.and_then(|place| input.fields().nth(place));
         let (Some(place), Some(field)) = (place, field) else {
-            return Err(fault(format!("{}: the request has no field {name}", rule.path)));
+            return Err(fault(format!(
+                "{}: the request has no field {name}",
+                rule.path
+            )));
         };
         if !fits_a_segment(&field) {
-            return Err(fault(format!("{}: the field {name} does not fit a path", rule.path)));
+            return Err(fault(format!(
+                "{}: the field {name} does not fit a path",
+                rule.path
+            )));
         }
         if found.contains(&place) {
-            return Err(fault(format!("{}: the field {name} is there twice", rule.path)));
+            return Err(fault(format!(
+                "{}: the field {name} is there twice",
+                rule.path
+            )));
         }
         found.push(place);
     }
@@ -101,8 +127,10 @@ fn variables(method: &MethodDescriptor, rule: &HttpRule) -> Result<Vec<usize>, E
 }
 
 fn fits_a_segment(field: &FieldDescriptor) -> bool {
-    let is_scalar =
-        !matches!(field.kind(), Kind::Message(_) | Kind::Bytes | Kind::Float | Kind::Double);
+    let is_scalar = !matches!(
+        field.kind(),
+        Kind::Message(_) | Kind::Bytes | Kind::Float | Kind::Double
+    );
     is_scalar && !field.is_list()
 }
 

@@ -25,7 +25,10 @@ enum Segment {
     /// `**`, all that remains.
     Rest,
     /// A field and what it matches.
-    Variable { path: Vec<String>, pattern: Vec<Segment> },
+    Variable {
+        path: Vec<String>,
+        pattern: Vec<Segment>,
+    },
 }
 
 /// A segment that the rest can serve.
@@ -45,7 +48,10 @@ impl Template {
         if let Some(verb) = verb {
             literal(verb)?;
         }
-        Ok(Self { segments: segments(rest, true)?, verb: verb.map(str::to_owned) })
+        Ok(Self {
+            segments: segments(rest, true)?,
+            verb: verb.map(str::to_owned),
+        })
     }
 
     /// The segments, if all are literals and variables of one segment.
@@ -125,7 +131,9 @@ fn variable(text: &str) -> Result<Segment, String> {
     let path: Vec<String> = path.split('.').map(str::to_owned).collect();
     let is_name = |name: &String| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name.chars().all(|other| other.is_ascii_alphanumeric() || other == '_')
+            && name
+                .chars()
+                .all(|other| other.is_ascii_alphanumeric() || other == '_')
     };
     if path.iter().all(is_name) {
         Ok(Segment::Variable { path, pattern })
@@ -175,7 +183,10 @@ mod tests {
             ("/a:rotate", "verbs"),
         ] {
             let reason = plain(text).unwrap_err();
-            assert!(reason.contains(word) && reason.contains("not supported yet"), "{reason}");
+            assert!(
+                reason.contains(word) && reason.contains("not supported yet"),
+                "{reason}"
+            );
         }
     }
 
@@ -183,7 +194,8 @@ mod tests {
     fn malformed_templates_are_refused() {
         for text in [
             "", "a", "/", "/a/", "//a", "/a//b", "/{", "/{}", "/{a", "/a}", "/{a}b", "/b{a}",
-            "/{a={b}}", "/a?b", "/a b", "/ä", "/{1a}", "/{a..b}", "/**/a", "/a:", "/a:b:c", "/a%20",
+            "/{a={b}}", "/a?b", "/a b", "/ä", "/{1a}", "/{a..b}", "/**/a", "/a:", "/a:b:c",
+            "/a%20",
         ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }

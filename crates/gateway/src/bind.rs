@@ -40,8 +40,12 @@ pub(crate) fn bind_query<M: Bind>(
     let mut bound: Vec<usize> = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(name) = percent::decode(name, true) else { continue };
-        let Some(member) = M::member(&name) else { continue };
+        let Some(name) = percent::decode(name, true) else {
+            continue;
+        };
+        let Some(member) = M::member(&name) else {
+            continue;
+        };
         let parameter = M::parameter(member);
         if parameter == Parameter::None || route.variables.contains(&member) {
             continue;
@@ -53,11 +57,15 @@ pub(crate) fn bind_query<M: Bind>(
             bound.push(member);
         }
         let Some(value) = percent::decode(value, true) else {
-            return Err(refused::<M>(route.method, member, "must be percent-encoded UTF-8"));
+            return Err(refused::<M>(
+                route.method,
+                member,
+                "must be percent-encoded UTF-8",
+            ));
         };
-        message
-            .bind(member, &value)
-            .map_err(|expected| refused::<M>(route.method, member, &format!("must be {expected}")))?;
+        message.bind(member, &value).map_err(|expected| {
+            refused::<M>(route.method, member, &format!("must be {expected}"))
+        })?;
     }
     Ok(())
 }
@@ -69,9 +77,9 @@ pub(crate) fn bind_path<M: Bind>(
     route: &RouteSpec,
 ) -> Result<(), Status> {
     for (member, value) in route.variables.iter().copied().zip(values) {
-        message
-            .bind(member, value)
-            .map_err(|expected| refused::<M>(route.method, member, &format!("must be {expected}")))?;
+        message.bind(member, value).map_err(|expected| {
+            refused::<M>(route.method, member, &format!("must be {expected}"))
+        })?;
     }
     Ok(())
 }

@@ -18,7 +18,10 @@ pub struct Violation {
 impl Violation {
     /// Says that `field` breaks the rule that `description` words.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self {
+            field: field.into(),
+            description: description.into(),
+        }
     }
 }
 
@@ -66,7 +69,11 @@ pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Vi
 pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Status> {
     let mut violations = Vec::new();
     request.check(&mut violations);
-    if violations.is_empty() { Ok(()) } else { Err(invalid(&violations, spec.error_domain)) }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid(&violations, spec.error_domain))
+    }
 }
 
 /// The INVALID_ARGUMENT that says which fields are empty: the message is the
@@ -78,7 +85,9 @@ pub fn invalid(violations: &[Violation], domain: &str) -> Status {
 /// INVALID_ARGUMENT with one `ErrorInfo`, and one `BadRequest` for the violations
 /// that have a field.
 pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &str) -> Status {
-    let message = violations.first().map_or("Invalid request", |first| first.description.as_str());
+    let message = violations
+        .first()
+        .map_or("Invalid request", |first| first.description.as_str());
     let field_violations: Vec<_> = violations
         .iter()
         .filter(|violation| !violation.field.is_empty())
@@ -90,7 +99,10 @@ pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &st
         .collect();
     let mut list = vec![details::error_info(reason, domain)];
     if !field_violations.is_empty() {
-        list.push(details::any(details::BAD_REQUEST, &pb::BadRequest { field_violations }));
+        list.push(details::any(
+            details::BAD_REQUEST,
+            &pb::BadRequest { field_violations },
+        ));
     }
     let bytes = details::encode(Code::InvalidArgument, message, list);
     Status::with_details(Code::InvalidArgument, message, bytes)

@@ -12,7 +12,10 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// Packs one detail.
 pub(crate) fn any(type_url: &str, detail: &impl Message) -> Any {
-    Any { type_url: type_url.to_owned(), value: detail.encode_to_vec() }
+    Any {
+        type_url: type_url.to_owned(),
+        value: detail.encode_to_vec(),
+    }
 }
 
 /// The detail that names the reason of an error.
@@ -27,7 +30,11 @@ pub(crate) fn error_info(reason: &str, domain: &str) -> Any {
 
 /// The text of `grpc-status-details-bin`, which repeats code and message.
 pub(crate) fn encode(code: Code, message: &str, details: Vec<Any>) -> Bytes {
-    let status = pb::Status { code: code as i32, message: message.to_owned(), details };
+    let status = pb::Status {
+        code: code as i32,
+        message: message.to_owned(),
+        details,
+    };
     status.encode_to_vec().into()
 }
 
@@ -38,8 +45,12 @@ pub(crate) fn decode(status: &Status) -> pb::Status {
 
 /// How many seconds the caller should wait, rounded up, if a `RetryInfo` says so.
 pub(crate) fn retry_after_s(details: &[Any]) -> Option<u64> {
-    let packed = details.iter().find(|detail| detail.type_url == RETRY_INFO)?;
-    let delay = pb::RetryInfo::decode(packed.value.as_slice()).ok()?.retry_delay?;
+    let packed = details
+        .iter()
+        .find(|detail| detail.type_url == RETRY_INFO)?;
+    let delay = pb::RetryInfo::decode(packed.value.as_slice())
+        .ok()?
+        .retry_delay?;
     let seconds = u64::try_from(delay.seconds).ok()?;
     Some(seconds.saturating_add(u64::from(delay.nanos > 0)))
 }

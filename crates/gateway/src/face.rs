@@ -19,11 +19,19 @@ pub enum Face {
 impl Face {
     /// Tells the face by the request's `content-type`.
     pub fn of(headers: &HeaderMap) -> Self {
-        let Some(value) = headers.get(CONTENT_TYPE) else { return Self::Rest };
-        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Self::Rest;
+        };
+        let media_type = value
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default();
         let media_type = media_type.trim_ascii().to_ascii_lowercase();
         let is = |name: &[u8]| {
-            media_type.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+            media_type
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
         };
         if is(b"application/grpc") {
             Self::Grpc

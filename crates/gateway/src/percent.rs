@@ -5,7 +5,10 @@ use std::borrow::Cow;
 /// Decodes `%XX`, and `+` as a space where `plus` says so. None when an escape is
 /// malformed or the result is not UTF-8.
 pub(crate) fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
+    if !text
+        .bytes()
+        .any(|byte| byte == b'%' || (plus && byte == b'+'))
+    {
         return Some(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());

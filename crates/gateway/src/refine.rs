@@ -61,14 +61,20 @@ fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
 /// the ones that tonic makes itself for a method that it does not know or a
 /// message that it cannot decode. Any other response is left alone.
 pub fn complete_grpc_error(headers: &mut HeaderMap, spec: Option<&MethodSpec>, domain: &str) {
-    let Some(status) = Status::from_header_map(headers) else { return };
+    let Some(status) = Status::from_header_map(headers) else {
+        return;
+    };
     if status.code() == Code::Ok {
         return;
     }
     let refined = refine_with(spec, spec.map_or(domain, |spec| spec.error_domain), status);
     let mut rewritten = HeaderMap::new();
     if refined.add_header(&mut rewritten).is_ok() {
-        for name in [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS] {
+        for name in [
+            Status::GRPC_STATUS,
+            Status::GRPC_MESSAGE,
+            Status::GRPC_STATUS_DETAILS,
+        ] {
             headers.remove(&name);
             if let Some(value) = rewritten.remove(&name) {
                 headers.insert(name, value);

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,7 +29,11 @@ pub struct Refusal {
 impl Refusal {
     /// Refuses with `status`; REST callers get the HTTP status of its code.
     pub fn new(status: Status) -> Self {
-        Self { status, http: None, headers: HeaderMap::new() }
+        Self {
+            status,
+            http: None,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// Gives REST callers this HTTP status, whatever the code's is.
@@ -98,7 +103,9 @@ impl From<Status> for Refusal {
 /// A response without a body, whose headers are the trailers.
 fn grpc(status: Status, content_type: &'static str) -> Response<Full<Bytes>> {
     let mut response = status.into_http::<Full<Bytes>>();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -109,7 +116,9 @@ fn rest(
     spec: &MethodSpec,
 ) -> Response<Full<Bytes>> {
     let code = status.code();
-    let declared = spec.status_of(code).unwrap_or_else(|| details::http_status(code));
+    let declared = spec
+        .status_of(code)
+        .unwrap_or_else(|| details::http_status(code));
     let http = http
         .or_else(|| StatusCode::from_u16(declared).ok())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -119,13 +128,19 @@ fn rest(
     *response.status_mut() = http;
     copy_custom_headers(status.metadata().clone(), response.headers_mut());
     if let Some(seconds) = details::retry_after_s(&details::decode(&status).details) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if http == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response.headers_mut().extend(headers);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(status);
     response
 }
@@ -154,7 +169,11 @@ pub struct BodyTooLarge {
 
 impl fmt::Display for BodyTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "The request body is larger than {} bytes", self.limit_bytes)
+        write!(
+            f,
+            "The request body is larger than {} bytes",
+            self.limit_bytes
+        )
     }
 }
 
@@ -178,7 +197,9 @@ pub(crate) fn body_refusal(error: &(dyn Error + 'static)) -> Refusal {
             Refusal::new(status.clone()).with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
         }
         Some(status) => Refusal::new(status.clone()),
-        None => Refusal::new(Status::invalid_argument("The request body could not be read")),
+        None => Refusal::new(Status::invalid_argument(
+            "The request body could not be read",
+        )),
     }
 }
 
@@ -189,7 +210,14 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        };
     }
     None
 }

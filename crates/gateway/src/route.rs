@@ -39,14 +39,19 @@ impl Route {
         Fut: Future<Output = Result<tonic::Response<Res>, Status>> + Send + 'static,
     {
         let handler = move |rest: RestCall| {
-            let called = rest.into_request::<Req>().map(|request| call(service.clone(), request));
+            let called = rest
+                .into_request::<Req>()
+                .map(|request| call(service.clone(), request));
             let answer = async move {
                 let response = called?.await?;
                 reply(spec, response)
             };
             Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
         };
-        Self { spec, handler: Arc::new(handler) }
+        Self {
+            spec,
+            handler: Arc::new(handler),
+        }
     }
 
     /// What the declaration says of the route.
@@ -61,7 +66,9 @@ impl Route {
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route").field("spec", self.spec).finish_non_exhaustive()
+        f.debug_struct("Route")
+            .field("spec", self.spec)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,13 +103,24 @@ impl RestCall {
         }
         bind_path(&mut message, &self.variables, self.spec)?;
         let metadata = MetadataMap::from_headers(self.parts.headers);
-        Ok(tonic::Request::from_parts(metadata, self.parts.extensions, message))
+        Ok(tonic::Request::from_parts(
+            metadata,
+            self.parts.extensions,
+            message,
+        ))
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else { return false };
-    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let media_type = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     media_type == "application/json"
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
@@ -119,7 +137,9 @@ fn reply<M: JsonMessage>(spec: &RouteSpec, response: tonic::Response<M>) -> Answ
         StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK);
     *reply.extensions_mut() = extensions;
     copy_custom_headers(metadata, reply.headers_mut());
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(reply)
 }
 

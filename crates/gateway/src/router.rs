@@ -105,19 +105,35 @@ impl RestRouter {
             }
             node.routes.push((spec.http_method, index));
         }
-        Self { root: Arc::new(root), routes: routes.into(), unknown }
+        Self {
+            root: Arc::new(root),
+            routes: routes.into(),
+            unknown,
+        }
     }
 
     /// Finds what a method and a path (without its query) lead to.
     pub fn resolve(&self, method: &Method, path: &str) -> Resolution {
-        let mut walk = Walk { method: method.as_str(), ..Walk::default() };
+        let mut walk = Walk {
+            method: method.as_str(),
+            ..Walk::default()
+        };
         let segments: Option<Vec<_>> = path
             .strip_prefix('/')
-            .map(|rest| rest.split('/').map(|part| percent::decode(part, false)).collect())
+            .map(|rest| {
+                rest.split('/')
+                    .map(|part| percent::decode(part, false))
+                    .collect()
+            })
             .unwrap_or_default();
-        let found = segments.as_deref().and_then(|parts| walk.descend(&self.root, parts, 0));
+        let found = segments
+            .as_deref()
+            .and_then(|parts| walk.descend(&self.root, parts, 0));
         if let Some(route) = found.and_then(|index| self.routes.get(index)) {
-            return Resolution::Matched(Matched { route: route.clone(), variables: walk.variables });
+            return Resolution::Matched(Matched {
+                route: route.clone(),
+                variables: walk.variables,
+            });
         }
         let method = walk.nearest.unwrap_or(self.unknown);
         if walk.allowed.is_empty() {
@@ -125,7 +141,10 @@ impl RestRouter {
         }
         walk.allowed.sort_unstable();
         walk.allowed.dedup();
-        Resolution::MethodNotAllowed { allow: walk.allowed.join(", "), method }
+        Resolution::MethodNotAllowed {
+            allow: walk.allowed.join(", "),
+            method,
+        }
     }
 
     /// Answers a request that was resolved before; a [`Matched`] will do too.
@@ -163,7 +182,12 @@ where
             Err(error) => return Err(body_refusal(&*error.into())),
         },
     };
-    let call = RestCall { spec, parts, variables: matched.variables, body };
+    let call = RestCall {
+        spec,
+        parts,
+        variables: matched.variables,
+        body,
+    };
     matched.route.answer(call).await
 }
 
@@ -186,9 +210,13 @@ impl Walk<'_> {
             self.nearest_depth = depth;
         }
         let Some((segment, rest)) = rest.split_first() else {
-            let found = node.routes.iter().find(|(method, _)| *method == self.method);
+            let found = node
+                .routes
+                .iter()
+                .find(|(method, _)| *method == self.method);
             if found.is_none() {
-                self.allowed.extend(node.routes.iter().map(|(method, _)| *method));
+                self.allowed
+                    .extend(node.routes.iter().map(|(method, _)| *method));
             }
             return found.map(|(_, index)| *index);
         };

@@ -53,7 +53,9 @@ impl MethodSpec {
 
     /// The JSON text that answers `code`.
     pub(crate) fn body_of(&self, code: Code) -> &'static str {
-        self.rules(code).find_map(|rule| rule.body).unwrap_or(self.error_body)
+        self.rules(code)
+            .find_map(|rule| rule.body)
+            .unwrap_or(self.error_body)
     }
 
     fn rules(&self, code: Code) -> impl Iterator<Item = &'static ErrorRule> {

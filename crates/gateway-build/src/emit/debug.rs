@@ -9,7 +9,9 @@ use crate::options;
 /// The messages whose `Debug` prost must not derive, by full name.
 pub(crate) fn redacted(pool: &DescriptorPool, files: &[String]) -> Result<Vec<String>, Error> {
     let own = |message: &MessageDescriptor| {
-        files.iter().any(|file| file == message.parent_file().name())
+        files
+            .iter()
+            .any(|file| file == message.parent_file().name())
     };
     let mut found = Vec::new();
     for message in pool.all_messages().filter(own) {
@@ -18,7 +20,11 @@ pub(crate) fn redacted(pool: &DescriptorPool, files: &[String]) -> Result<Vec<St
         }
         if message.oneofs().any(|oneof| !oneof.is_synthetic()) {
             let reason = "debug_redact beside a oneof is not supported yet";
-            return Err(declaration(&message.parent_file(), message.full_name(), reason));
+            return Err(declaration(
+                &message.parent_file(),
+                message.full_name(),
+                reason,
+            ));
         }
         found.push(message.full_name().to_owned());
     }
@@ -44,7 +50,11 @@ pub(crate) fn with_own_debug(
     for message in &found {
         if message.oneofs().any(|oneof| !oneof.is_synthetic()) {
             let reason = "a oneof inside a message with debug_redact is not supported yet";
-            return Err(declaration(&message.parent_file(), message.full_name(), reason));
+            return Err(declaration(
+                &message.parent_file(),
+                message.full_name(),
+                reason,
+            ));
         }
     }
     Ok(found)

@@ -13,10 +13,17 @@ use crate::options;
 /// `JsonMessage`, `Serialize`, `Deserialize`, and `Bind` for requests.
 pub(crate) fn message(json: &JsonType) -> String {
     let rust = names::message(&json.message, json.message.package_name());
-    let member_names: Vec<String> =
-        json.members.iter().map(|member| quoted(&member.json_name)).collect();
+    let member_names: Vec<String> = json
+        .members
+        .iter()
+        .map(|member| quoted(&member.json_name))
+        .collect();
     let lines = |line: fn(usize, &Member) -> String| -> String {
-        json.members.iter().enumerate().map(|(place, member)| line(place, member)).collect()
+        json.members
+            .iter()
+            .enumerate()
+            .map(|(place, member)| line(place, member))
+            .collect()
     };
     let text = format!(
         "const _: () = {{
@@ -52,7 +59,26 @@ pub(crate) fn message(json: &JsonType) -> String {
         }}
     }}
 
-    impl serde::Serialize for {rust} {{
+{serde}{bind}}};
+",
+        name = json.message.name(),
+        members = member_names.join(", "),
+        lookup = lines(lookup),
+        read = lines(read),
+        write = lines(|_, member| write(member)),
+        serde = serde_impls(&rust),
+        bind = if json.is_request {
+            bind(json, &rust)
+        } else {
+            String::new()
+        },
+    );
+    text
+}
+
+fn serde_impls(rust: &str) -> String {
+    format!(
+        "    impl serde::Serialize for {rust} {{
         fn serialize<S: serde::Serializer>(
             &self,
             serializer: S,
@@ -68,16 +94,8 @@ pub(crate) fn message(json: &JsonType) -> String {
             json::deserialize(deserializer)
         }}
     }}
-{bind}}};
-",
-        name = json.message.name(),
-        members = member_names.join(", "),
-        lookup = lines(lookup),
-        read = lines(read),
-        write = lines(|_, member| write(member)),
-        bind = if json.is_request { bind(json, &rust) } else { String::new() },
-    );
-    text
+"
+    )
 }
 
 fn lookup(place: usize, member: &Member) -> String {
@@ -93,13 +111,20 @@ fn read(place: usize, member: &Member) -> String {
     let taken = match member.presence {
         Presence::Always => format!("json::take::<{codec}, A>(members)?.unwrap_or_default()"),
         Presence::Omitted | Presence::Null => format!("json::take::<{codec}, A>(members)?"),
-        Presence::List => format!("json::take::<json::List<{codec}>, A>(members)?.unwrap_or_default()"),
+        Presence::List => {
+            format!("json::take::<json::List<{codec}>, A>(members)?.unwrap_or_default()")
+        }
     };
     format!("                {place} => self.{field} = {taken},\n")
 }
 
 fn write(member: &Member) -> String {
-    let Member { field, codec, json_name, .. } = member;
+    let Member {
+        field,
+        codec,
+        json_name,
+        ..
+    } = member;
     let put = match member.presence {
         Presence::Always => format!("put::<{codec}, S>"),
         Presence::Omitted => format!("put_present::<{codec}, S>"),
@@ -112,13 +137,25 @@ fn write(member: &Member) -> String {
 fn bind(json: &JsonType, rust: &str) -> String {
     let mut kinds = String::new();
     let mut binds = String::new();
-    for (place, Member { field, codec, presence, is_parameter, .. }) in
-        json.members.iter().enumerate()
+    for (
+        place,
+        Member {
+            field,
+            codec,
+            presence,
+            is_parameter,
+            ..
+        },
+    ) in json.members.iter().enumerate()
     {
         if !is_parameter {
             continue;
         }
-        let kind = if *presence == Presence::List { "Repeated" } else { "Single" };
+        let kind = if *presence == Presence::List {
+            "Repeated"
+        } else {
+            "Single"
+        };
         kinds.push_str(&format!("                {place} => Parameter::{kind},\n"));
         let value = format!("json::text::<{codec}>(text)?");
         let bound = match presence {
@@ -217,7 +254,9 @@ pub(crate) fn check(message: &MessageDescriptor, rules: &[Rule]) -> String {
 }
 
 fn rule(rule: &Rule) -> String {
-    let Rule { field, json_name, .. } = rule;
+    let Rule {
+        field, json_name, ..
+    } = rule;
     let mut text = String::new();
     if let Some((description, emptiness)) = &rule.not_empty {
         let is_empty = match emptiness {

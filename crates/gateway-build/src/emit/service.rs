@@ -45,8 +45,13 @@ fn family(service: &Service, builder: &Builder) -> String {
 
 fn spec(service: &Service, method: &Method, builder: &Builder) -> String {
     let doc = format!("What is declared of `{}`.", method.method.full_name());
-    let rules: Vec<ErrorRule> =
-        method.rest.errors.iter().chain(&service.rest.errors).cloned().collect();
+    let rules: Vec<ErrorRule> = method
+        .rest
+        .errors
+        .iter()
+        .chain(&service.rest.errors)
+        .cloned()
+        .collect();
     let name = method.static_name(service);
     method_spec(service, builder, &doc, &name, Some(method), &rules)
 }
@@ -78,7 +83,11 @@ pub static {static_name}: ::keyward_gateway::MethodSpec = ::keyward_gateway::Met
 ",
         path = format!("/{full_name}/{method_name}"),
         success_status = method.map_or(200, |method| method.rest.success_status),
-        error_body = service.rest.error_body.as_ref().unwrap_or(&builder.error_body),
+        error_body = service
+            .rest
+            .error_body
+            .as_ref()
+            .unwrap_or(&builder.error_body),
         domain = domain.unwrap_or(service.service.package_name()),
         streaming = method.is_some_and(|method| method.method.is_server_streaming()),
     )
@@ -106,8 +115,11 @@ fn error_rule(rule: &ErrorRule) -> String {
 
 fn route_specs(service: &Service, method: &Method) -> String {
     let name = method.static_name(service);
-    let specs: String =
-        method.routes.iter().map(|route| route_spec(route, &name, &service.static_name())).collect();
+    let specs: String = method
+        .routes
+        .iter()
+        .map(|route| route_spec(route, &name, &service.static_name()))
+        .collect();
     format!(
         "/// The HTTP bindings of `{full_name}`.
 pub static {name}_ROUTES: [::keyward_gateway::RouteSpec; {count}] = [{specs}
@@ -184,12 +196,16 @@ impl<S: {server}> {server} for Declared{name}<S> {{
 fn declared_method(service: &Service, method: &Method) -> Result<String, Error> {
     let descriptor = &method.method;
     let package = service.service.package_name();
-    let fault = |reason: String| declaration(&descriptor.parent_file(), descriptor.full_name(), reason);
+    let fault =
+        |reason: String| declaration(&descriptor.parent_file(), descriptor.full_name(), reason);
     let rust = |message: &prost_reflect::MessageDescriptor| {
         if message.full_name() == "google.protobuf.Empty" {
             Ok("()".to_owned())
         } else if message.package_name() == "google.protobuf" {
-            Err(fault(format!("{} is not supported yet", message.full_name())))
+            Err(fault(format!(
+                "{} is not supported yet",
+                message.full_name()
+            )))
         } else {
             Ok(names::message(message, package))
         }

@@ -39,8 +39,14 @@ fn explain<M: JsonMessage>(body: &[u8], error: &serde_json::Error, domain: &str)
     let mut track = serde_path_to_error::Track::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let failed = std::marker::PhantomData::<In<Message<M>>>.deserialize(tracked).is_err();
-    let path = if failed { track.path().to_string() } else { String::new() };
+    let failed = std::marker::PhantomData::<In<Message<M>>>
+        .deserialize(tracked)
+        .is_err();
+    let path = if failed {
+        track.path().to_string()
+    } else {
+        String::new()
+    };
 
     let violation = if path.is_empty() || path == "." {
         Violation::new("", "The body must be a JSON object")

@@ -126,7 +126,10 @@ struct MemberName<M> {
 impl<'de, M: JsonMessage> Deserialize<'de> for MemberName<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let member = deserializer.deserialize_identifier(NameVisitor::<M>(PhantomData))?;
-        Ok(Self { member, of: PhantomData })
+        Ok(Self {
+            member,
+            of: PhantomData,
+        })
     }
 }
 

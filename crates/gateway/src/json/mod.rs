@@ -189,7 +189,9 @@ struct In<C: Codec>(C::Value);
 
 impl<'de, C: Codec> Deserialize<'de> for In<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::<C>(PhantomData)).map(In)
+        deserializer
+            .deserialize_any(AnyVisitor::<C>(PhantomData))
+            .map(In)
     }
 }
 

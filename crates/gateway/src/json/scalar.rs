@@ -137,7 +137,11 @@ impl Codec for Double {
         } else if value.is_nan() {
             serializer.serialize_str("NaN")
         } else {
-            serializer.serialize_str(if *value > 0.0 { "Infinity" } else { "-Infinity" })
+            serializer.serialize_str(if *value > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            })
         }
     }
 
@@ -218,7 +222,10 @@ impl Codec for Binary {
     }
 
     fn str(value: &str) -> Option<Vec<u8>> {
-        STANDARD.decode(value).or_else(|_| URL_SAFE.decode(value)).ok()
+        STANDARD
+            .decode(value)
+            .or_else(|_| URL_SAFE.decode(value))
+            .ok()
     }
 }
 
@@ -278,12 +285,18 @@ impl Codec for FieldMask {
         let paths: Option<Vec<String>> = mask.paths.iter().map(|path| camel(path)).collect();
         match paths {
             Some(paths) => serializer.serialize_str(&paths.join(",")),
-            None => Err(S::Error::custom("a field mask has a path without a form in JSON")),
+            None => Err(S::Error::custom(
+                "a field mask has a path without a form in JSON",
+            )),
         }
     }
 
     fn str(value: &str) -> Option<Self::Value> {
-        let paths = value.split(',').filter(|path| !path.is_empty()).map(snake).collect();
+        let paths = value
+            .split(',')
+            .filter(|path| !path.is_empty())
+            .map(snake)
+            .collect();
         Some(prost_types::FieldMask { paths })
     }
 }
@@ -295,7 +308,10 @@ fn camel(path: &str) -> Option<String> {
     while let Some(character) = characters.next() {
         match character {
             '_' => name.push(
-                characters.next().filter(char::is_ascii_lowercase)?.to_ascii_uppercase(),
+                characters
+                    .next()
+                    .filter(char::is_ascii_lowercase)?
+                    .to_ascii_uppercase(),
             ),
             upper if upper.is_ascii_uppercase() => return None,
             other => name.push(other),

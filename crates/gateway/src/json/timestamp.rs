@@ -22,7 +22,9 @@ impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
         let mut buffer = [0; 30];
         match format(value, DIGITS, &mut buffer) {
             Some(text) => serializer.serialize_str(text),
-            None => Err(S::Error::custom("a timestamp is outside the years 1 to 9999")),
+            None => Err(S::Error::custom(
+                "a timestamp is outside the years 1 to 9999",
+            )),
         }
     }
 
@@ -37,7 +39,9 @@ fn format<'b>(
     buffer: &'b mut [u8; 30],
 ) -> Option<&'b str> {
     let in_range = (MIN_SECONDS..=MAX_SECONDS).contains(&value.seconds);
-    let nanos = u64::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let nanos = u64::try_from(value.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)?;
     if !in_range {
         return None;
     }
@@ -85,7 +89,10 @@ fn put(buffer: &mut [u8; 30], start: usize, mut number: u64, width: usize) -> us
 fn parse(text: &[u8]) -> Option<prost_types::Timestamp> {
     let (date_time, rest) = text.split_at_checked(19)?;
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if separators.iter().any(|(place, byte)| date_time.get(*place) != Some(byte)) {
+    if separators
+        .iter()
+        .any(|(place, byte)| date_time.get(*place) != Some(byte))
+    {
         return None;
     }
     let part = |from: usize, to: usize| number(date_time.get(from..to)?);
@@ -109,8 +116,8 @@ fn parse(text: &[u8]) -> Option<prost_types::Timestamp> {
         }
         None => (0, rest),
     };
-    let seconds = days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second
-        - offset(zone)?;
+    let seconds =
+        days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset(zone)?;
     let nanos = i32::try_from(nanos).ok()?;
     (MIN_SECONDS..=MAX_SECONDS)
         .contains(&seconds)
@@ -137,7 +144,9 @@ fn number(digits: &[u8]) -> Option<i64> {
         return None;
     }
     digits.iter().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + i64::from(digit - b'0'))
     })
 }
 
@@ -167,9 +176,17 @@ fn civil(days: i64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year.unsigned_abs(), month.unsigned_abs(), day.unsigned_abs())
+    (
+        year.unsigned_abs(),
+        month.unsigned_abs(),
+        day.unsigned_abs(),
+    )
 }
 
 #[cfg(test)]
@@ -187,12 +204,24 @@ mod tests {
 
     #[test]
     fn the_declared_number_of_digits_is_written() {
-        assert_eq!(written(1_709_899_200, 0, 3).unwrap(), "2024-03-08T12:00:00.000Z");
-        assert_eq!(written(1_709_899_200, 987_654_321, 3).unwrap(), "2024-03-08T12:00:00.987Z");
+        assert_eq!(
+            written(1_709_899_200, 0, 3).unwrap(),
+            "2024-03-08T12:00:00.000Z"
+        );
+        assert_eq!(
+            written(1_709_899_200, 987_654_321, 3).unwrap(),
+            "2024-03-08T12:00:00.987Z"
+        );
         assert_eq!(written(0, 1_000, 0).unwrap(), "1970-01-01T00:00:00.000001Z");
         assert_eq!(written(0, 0, 0).unwrap(), "1970-01-01T00:00:00Z");
-        assert_eq!(written(MIN_SECONDS, 0, 9).unwrap(), "0001-01-01T00:00:00.000000000Z");
-        assert_eq!(written(MAX_SECONDS, 999_999_999, 9).unwrap(), "9999-12-31T23:59:59.999999999Z");
+        assert_eq!(
+            written(MIN_SECONDS, 0, 9).unwrap(),
+            "0001-01-01T00:00:00.000000000Z"
+        );
+        assert_eq!(
+            written(MAX_SECONDS, 999_999_999, 9).unwrap(),
+            "9999-12-31T23:59:59.999999999Z"
+        );
         assert_eq!(written(MIN_SECONDS - 1, 0, 3), None);
         assert_eq!(written(MAX_SECONDS + 1, 0, 3), None);
         assert_eq!(written(0, -1, 3), None);
@@ -203,7 +232,10 @@ mod tests {
         assert_eq!(read("2024-03-08T12:00:00.000Z"), Some((1_709_899_200, 0)));
         assert_eq!(read("2024-03-08T13:30:00+01:30"), Some((1_709_899_200, 0)));
         assert_eq!(read("1969-12-31T23:59:59.5-00:00"), Some((-1, 500_000_000)));
-        assert_eq!(read("2024-02-29T00:00:00.123456789Z"), Some((1_709_164_800, 123_456_789)));
+        assert_eq!(
+            read("2024-02-29T00:00:00.123456789Z"),
+            Some((1_709_164_800, 123_456_789))
+        );
     }
 
     #[test]
