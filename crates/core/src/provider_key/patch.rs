@@ -1,0 +1,152 @@
+//! The fields of provider keys: what fits, how they change, and where their secret is sealed.
+
+use keyward_crypto::Secret;
+
+use super::{
+    MAX_DESCRIPTION_CHARS, MAX_ENDPOINT_CHARS, MAX_KEY_CHARS, MAX_NAME_CHARS, MAX_SECRET_BYTES,
+    ProviderKey, ProviderKeyPatch, StoredProviderKey,
+};
+use crate::error::Error;
+use crate::id::ProviderKeyId;
+use crate::provider::{Provider, ProviderRegistry};
+use crate::text::{OptionalText, check_text};
+use crate::vault::{Place, WorkspaceKeys};
+
+pub(super) const ENDPOINT: OptionalText =
+    OptionalText::new("endpoint", "Endpoint", MAX_ENDPOINT_CHARS);
+pub(super) const REGION: OptionalText = OptionalText::new("region", "Region", MAX_NAME_CHARS);
+pub(super) const TENANT_ID: OptionalText =
+    OptionalText::new("tenantId", "Tenant ID", MAX_NAME_CHARS);
+pub(super) const SUBSCRIPTION_ID: OptionalText =
+    OptionalText::new("subscriptionId", "Subscription ID", MAX_NAME_CHARS);
+pub(super) const DESCRIPTION: OptionalText =
+    OptionalText::new("description", "Description", MAX_DESCRIPTION_CHARS).with_lines();
+
+/// A patch whose fields all fit: `Some(None)` clears an optional text.
+pub(super) struct CheckedPatch {
+    provider: Option<Provider>,
+    key: Option<String>,
+    secret: Option<Secret<String>>,
+    endpoint: Option<Option<String>>,
+    region: Option<Option<String>>,
+    tenant_id: Option<Option<String>>,
+    subscription_id: Option<Option<String>>,
+    description: Option<Option<String>>,
+}
+
+impl CheckedPatch {
+    pub(super) fn new(
+        providers: &ProviderRegistry,
+        patch: ProviderKeyPatch,
+    ) -> Result<Self, Error> {
+        if let Some(key) = &patch.key {
+            check_key(key)?;
+        }
+        if let Some(secret) = &patch.secret {
+            check_secret(secret)?;
+        }
+        let optional = |text: OptionalText, value: Option<String>| {
+            value.map(|value| text.parse(Some(value))).transpose()
+        };
+        Ok(Self {
+            provider: patch
+                .provider
+                .map(|name| providers.parse(&name))
+                .transpose()?,
+            key: patch.key,
+            secret: patch.secret,
+            endpoint: optional(ENDPOINT, patch.endpoint)?,
+            region: optional(REGION, patch.region)?,
+            tenant_id: optional(TENANT_ID, patch.tenant_id)?,
+            subscription_id: optional(SUBSCRIPTION_ID, patch.subscription_id)?,
+            description: optional(DESCRIPTION, patch.description)?,
+        })
+    }
+
+    /// The names of the fields that it changes.
+    pub(super) fn fields(&self) -> Vec<&'static str> {
+        [
+            ("provider", self.provider.is_some()),
+            ("key", self.key.is_some()),
+            ("secret", self.secret.is_some()),
+            ("endpoint", self.endpoint.is_some()),
+            ("region", self.region.is_some()),
+            ("tenantId", self.tenant_id.is_some()),
+            ("subscriptionId", self.subscription_id.is_some()),
+            ("description", self.description.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, changes)| changes.then_some(name))
+        .collect()
+    }
+
+    /// The key's successor.
+    pub(super) fn apply(
+        &self,
+        stored: &StoredProviderKey,
+        keys: &WorkspaceKeys,
+    ) -> Result<StoredProviderKey, Error> {
+        let mut next = stored.clone();
+        next.key.version += 1;
+        let set = |field: &mut Option<String>, change: &Option<Option<String>>| {
+            if let Some(value) = change {
+                field.clone_from(value);
+            }
+        };
+        set(&mut next.key.endpoint, &self.endpoint);
+        set(&mut next.key.region, &self.region);
+        set(&mut next.key.tenant_id, &self.tenant_id);
+        set(&mut next.key.subscription_id, &self.subscription_id);
+        set(&mut next.key.description, &self.description);
+        if let Some(provider) = &self.provider {
+            next.key.provider = provider.clone();
+        }
+        if let Some(key) = &self.key {
+            next.key.key.clone_from(key);
+        }
+        if let Some(secret) = &self.secret {
+            next.secret_version = next.key.version;
+            next.sealed_secret =
+                keys.seal(secret_place(&next.key.id, next.secret_version), secret)?;
+            next.fingerprint = fingerprint(keys, &next.key, secret);
+        } else if self.provider.is_some() || self.key.is_some() {
+            let place = secret_place(&stored.key.id, stored.secret_version);
+            let secret = keys.open(place, &stored.sealed_secret)?;
+            next.fingerprint = fingerprint(keys, &next.key, &secret);
+        }
+        Ok(next)
+    }
+}
+
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    check_text("key", "Key", key, MAX_KEY_CHARS)
+}
+
+pub(super) fn check_secret(secret: &Secret<String>) -> Result<(), Error> {
+    if secret.expose().len() > MAX_SECRET_BYTES {
+        let message = format!("Secret must have at most {MAX_SECRET_BYTES} bytes");
+        return Err(Error::invalid("secret", message));
+    }
+    Ok(())
+}
+
+pub(super) fn secret_place(id: &ProviderKeyId, version: u64) -> Place<'_> {
+    Place {
+        record: id.as_bytes(),
+        field: "provider_key.secret",
+        version,
+    }
+}
+
+/// HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
+pub(super) fn fingerprint(
+    keys: &WorkspaceKeys,
+    key: &ProviderKey,
+    secret: &Secret<String>,
+) -> [u8; 32] {
+    keys.fingerprint(&[
+        key.provider.as_str().as_bytes(),
+        key.key.as_bytes(),
+        secret.expose().as_bytes(),
+    ])
+}

@@ -1,0 +1,295 @@
+//! What can be done with provider keys.
+
+use std::sync::Arc;
+
+use super::patch::{
+    CheckedPatch, DESCRIPTION, ENDPOINT, REGION, SUBSCRIPTION_ID, TENANT_ID, check_key,
+    check_secret, fingerprint, secret_place,
+};
+use super::{
+    Link, ListedProviderKey, NewProviderKey, OpenedProviderKey, ProviderKey, ProviderKeyFilter,
+    ProviderKeyPatch, Resource, StoredProviderKey,
+};
+use crate::audit::AuditEvent;
+use crate::clock::Clock;
+use crate::error::{Error, Noun};
+use crate::id::ProviderKeyId;
+use crate::page::{Page, PageRequest};
+use crate::policy::{self, Action, Grant, Permission};
+use crate::principal::{Caller, Principal};
+use crate::provider::{Provider, ProviderRegistry};
+use crate::store::{DirectoryStore, ProviderKeyStore};
+use crate::vault::Vault;
+
+/// The provider keys' use cases.
+#[derive(Clone)]
+pub struct ProviderKeys {
+    store: Arc<dyn ProviderKeyStore>,
+    directory: Arc<dyn DirectoryStore>,
+    vault: Vault,
+    providers: Arc<ProviderRegistry>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ProviderKeys {
+    /// The provider keys that a store holds.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ProviderKeyStore>,
+        directory: Arc<dyn DirectoryStore>,
+        vault: Vault,
+        providers: Arc<ProviderRegistry>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            vault,
+            providers,
+            clock,
+        }
+    }
+
+    /// Lists provider keys, newest first.
+    ///
+    /// # Errors
+    /// Denied in the named workspace; an unregistered provider.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        filter: &ProviderKeyFilter,
+    ) -> Result<Vec<ListedProviderKey>, Error> {
+        policy::precheck(&caller.principal, policy::LIST_API_KEYS)?;
+        let providers = self.wanted_providers(filter)?;
+        let workspaces = match (&filter.workspace, &caller.principal) {
+            (Some(id), _) => {
+                let workspace = self.directory.workspace(id).await?;
+                vec![policy::authorize(
+                    &caller.principal,
+                    policy::LIST_API_KEYS,
+                    workspace.as_ref(),
+                )?]
+            }
+            (None, Principal::User(member)) => {
+                let all = self.directory.workspaces(&member.organization).await?;
+                let readable = |workspace| {
+                    policy::authorize(&caller.principal, policy::LIST_API_KEYS, Some(workspace))
+                };
+                all.iter()
+                    .filter_map(|workspace| readable(workspace).ok())
+                    .collect()
+            }
+            (None, Principal::Service(_)) => return Err(Error::Denied),
+        };
+        self.store.list(&workspaces, providers.as_deref()).await
+    }
+
+    fn wanted_providers(&self, filter: &ProviderKeyFilter) -> Result<Option<Vec<Provider>>, Error> {
+        let named = filter
+            .provider
+            .as_deref()
+            .map(|name| self.providers.parse(name))
+            .transpose()?;
+        let capable = filter
+            .capability
+            .map(|wanted| self.providers.with_capability(wanted));
+        Ok(match (named, capable) {
+            (None, None) => None,
+            (Some(named), None) => Some(vec![named]),
+            (None, Some(capable)) => Some(capable),
+            (Some(named), Some(mut capable)) => {
+                capable.retain(|provider| *provider == named);
+                Some(capable)
+            }
+        })
+    }
+
+    /// Keeps a credential.
+    ///
+    /// # Errors
+    /// An unfit field; denied in the workspace; the same credentials are in it already.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewProviderKey,
+    ) -> Result<ProviderKeyId, Error> {
+        let provider = self.providers.parse(&new.provider)?;
+        check_key(&new.key)?;
+        check_secret(&new.secret)?;
+        let now = self.clock.now();
+        let key = ProviderKey {
+            id: ProviderKeyId::generate(now),
+            workspace: new.workspace,
+            provider,
+            key: new.key,
+            endpoint: ENDPOINT.parse(new.endpoint)?,
+            region: REGION.parse(new.region)?,
+            tenant_id: TENANT_ID.parse(new.tenant_id)?,
+            subscription_id: SUBSCRIPTION_ID.parse(new.subscription_id)?,
+            description: DESCRIPTION.parse(new.description)?,
+            created_at: now,
+            version: 1,
+        };
+        let workspace = self.directory.workspace(&key.workspace).await?;
+        let grant = policy::authorize(
+            &caller.principal,
+            policy::CREATE_API_KEY,
+            workspace.as_ref(),
+        )?;
+        let keys = self.vault.keys(&grant).await?;
+        let stored = StoredProviderKey {
+            sealed_secret: keys.seal(secret_place(&key.id, key.version), &new.secret)?,
+            secret_version: key.version,
+            fingerprint: fingerprint(&keys, &key, &new.secret),
+            key,
+        };
+        let event = self.event(caller, &grant, stored.key.id);
+        self.store.insert(&grant, &stored, &event).await?;
+        Ok(stored.key.id)
+    }
+
+    /// Changes the fields that are given; a given secret rotates the credential.
+    ///
+    /// # Errors
+    /// An unfit field; not found; denied in the key's workspace; another key of the workspace has
+    /// the credentials that this would have.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+        patch: ProviderKeyPatch,
+    ) -> Result<(), Error> {
+        let patch = CheckedPatch::new(&self.providers, patch)?;
+        let (id, grant) = self.find(caller, id, policy::UPDATE_API_KEY).await?;
+        let fields = patch.fields();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let keys = self.vault.keys(&grant).await?;
+        let event = self
+            .event(caller, &grant, id)
+            .with_detail("fields", fields.join(","));
+        self.store
+            .modify(&grant, id, &|stored| patch.apply(stored, &keys), &event)
+            .await
+    }
+
+    /// Deletes a provider key for good.
+    ///
+    /// # Errors
+    /// Not found; denied in the key's workspace; in use while anything is linked.
+    pub async fn delete(&self, caller: &Caller, id: Option<ProviderKeyId>) -> Result<(), Error> {
+        let (id, grant) = self.find(caller, id, policy::DELETE_API_KEY).await?;
+        self.store
+            .delete(&grant, id, &self.event(caller, &grant, id))
+            .await
+    }
+
+    /// Releases an opened credential; the release is audited before it happens.
+    ///
+    /// # Errors
+    /// Denied to all but services; not found.
+    pub async fn resolve(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+    ) -> Result<OpenedProviderKey, Error> {
+        let (id, grant) = self.find(caller, id, policy::RESOLVE_API_KEY).await?;
+        let keys = self.vault.keys(&grant).await?;
+        let stored = self
+            .store
+            .release(&grant, id, &self.event(caller, &grant, id))
+            .await?;
+        let secret = keys.open(
+            secret_place(&id, stored.secret_version),
+            &stored.sealed_secret,
+        )?;
+        Ok(OpenedProviderKey {
+            key: stored.key,
+            secret,
+        })
+    }
+
+    /// Records that a resource uses a provider key; the earlier link stays if there is one.
+    ///
+    /// # Errors
+    /// Denied to all but services; not found.
+    pub async fn link(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+        resource: Resource,
+    ) -> Result<Link, Error> {
+        let (id, grant) = self.find(caller, id, policy::LINK_API_KEY).await?;
+        let event = resource_event(self.event(caller, &grant, id), &resource);
+        let link = Link {
+            key: id,
+            resource,
+            created_at: event.occurred_at,
+        };
+        self.store.link(&grant, &link, &event).await
+    }
+
+    /// Records that a resource does not use a provider key, whether or not it did.
+    ///
+    /// # Errors
+    /// Denied to all but services; not found.
+    pub async fn unlink(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+        resource: &Resource,
+    ) -> Result<(), Error> {
+        let (id, grant) = self.find(caller, id, policy::UNLINK_API_KEY).await?;
+        let event = resource_event(self.event(caller, &grant, id), resource);
+        self.store.unlink(&grant, id, resource, &event).await
+    }
+
+    /// Lists what uses a provider key, by kind and id.
+    ///
+    /// # Errors
+    /// Denied to all but services; not found.
+    pub async fn links(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+        page: &PageRequest,
+    ) -> Result<Page<Link>, Error> {
+        let (id, grant) = self.find(caller, id, policy::LIST_API_KEY_LINKS).await?;
+        self.store.links(&grant, id, page).await
+    }
+
+    /// Finds the key's workspace and asks the policy. A text that is no id (`None`) names nothing.
+    async fn find<P: Permission>(
+        &self,
+        caller: &Caller,
+        id: Option<ProviderKeyId>,
+        action: Action<P>,
+    ) -> Result<(ProviderKeyId, Grant<P>), Error> {
+        policy::precheck(&caller.principal, action)?;
+        let id = id.ok_or(Error::NotFound(Noun::ProviderKey))?;
+        let workspace = self.store.locate(id).await?;
+        let noun = Noun::ProviderKey;
+        let grant = policy::authorize_found(&caller.principal, action, workspace.as_ref(), noun)?;
+        Ok((id, grant))
+    }
+
+    fn event<P>(&self, caller: &Caller, grant: &Grant<P>, id: ProviderKeyId) -> AuditEvent {
+        let now = self.clock.now();
+        AuditEvent::new(
+            caller,
+            now,
+            grant.action(),
+            Noun::ProviderKey,
+            id.to_string(),
+        )
+        .in_organization(grant.organization())
+        .in_workspace(grant.workspace())
+    }
+}
+
+fn resource_event(event: AuditEvent, resource: &Resource) -> AuditEvent {
+    event
+        .with_detail("resource_kind", resource.kind.name())
+        .with_detail("resource_id", resource.id.as_str())
+}
