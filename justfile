@@ -10,7 +10,7 @@ default:
 build:
     cargo build --workspace --all-targets
 
-# Run every test on SQLite, and on PostgreSQL if it is installed.
+# Run every test on SQLite and on a throw-away PostgreSQL (`cargo test` alone needs none).
 test:
     tests/with-postgres cargo test --workspace
 

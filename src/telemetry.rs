@@ -51,7 +51,7 @@ impl Telemetry {
         let filter = EnvFilter::builder()
             .with_default_directive(LevelFilter::WARN.into())
             .parse(filter)
-            .map_err(|_| "the log filter is malformed")?;
+            .map_err(|_| "`log.filter` is malformed")?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
@@ -92,7 +92,11 @@ fn provider() -> Result<Option<SdkTracerProvider>, Box<dyn std::error::Error + S
         return Ok(None);
     }
     let exporter = SpanExporter::builder().with_tonic().build()?;
-    let resource = Resource::builder().with_service_name("keyward").build();
+    let mut resource = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("keyward");
+    }
+    let resource = resource.build();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource)
