@@ -3,26 +3,25 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use http::StatusCode;
 use keyward_core::clock::Clock;
 use keyward_core::directory::Directory;
 use keyward_core::provider::ProviderRegistry;
 use keyward_core::provider_key::ProviderKeys;
-use keyward_core::store::StoreHealth;
 use keyward_core::vault::Vault;
 use keyward_crypto::Kek;
-use keyward_gateway::{Face, RestRouter, complete_grpc_error};
+use keyward_gateway::RestRouter;
 use keyward_store::Store;
 use tonic::service::Routes;
-use tower::ServiceExt;
 
 use crate::authn::{Authenticator, AuthnSettings};
-use crate::error::ERROR_DOMAIN;
+use crate::dispatch::{self, Inside};
 use crate::grpc::{ApiKeys, DirectoryEntries, Later};
-use crate::layers::{self, Kind, Limits, Target};
+use crate::layers::{self, Limits};
+use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
+use crate::proto::v1::audit_service_server::AuditServiceServer;
+use crate::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
+use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
 
 /// What the house is built of.
@@ -48,6 +47,8 @@ pub struct UseCases {
     pub directory: Directory,
     /// The provider keys.
     pub provider_keys: ProviderKeys,
+    /// What seals their secrets.
+    pub vault: Vault,
 }
 
 /// A house that is ready to answer.
@@ -71,37 +72,34 @@ impl App {
             provider_keys: ProviderKeys::new(
                 Arc::clone(&store) as _,
                 Arc::clone(&store) as _,
-                vault,
+                vault.clone(),
                 Arc::new(parts.providers),
                 Arc::clone(&parts.clock),
             ),
+            vault,
         };
         let authenticator = Authenticator::new(
             parts.authn,
             Arc::clone(&store) as _,
             Arc::clone(&parts.clock),
         )?;
-        let (rest, grpc) = faces(&use_cases)?;
-        let inner = Router::new().fallback(dispatch).with_state(Inside {
+        let (rest, grpc) = faces(&use_cases, parts.limits.max_body_bytes)?;
+        let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
             grpc,
-            health: store as Arc<dyn StoreHealth>,
+            max_body_bytes: parts.limits.max_body_bytes,
+            health: store,
         });
         let router = layers::apply(inner, rest, Arc::new(authenticator), &parts.limits);
         Ok(Self { router, use_cases })
     }
 }
 
-/// What is inside the layers.
-#[derive(Clone)]
-struct Inside {
-    rest: RestRouter,
-    grpc: Router,
-    health: Arc<dyn StoreHealth>,
-}
-
 /// Both faces of the same services.
-fn faces(use_cases: &UseCases) -> Result<(RestRouter, Router), tonic_reflection::server::Error> {
+fn faces(
+    use_cases: &UseCases,
+    max_body_bytes: u64,
+) -> Result<(RestRouter, Router), tonic_reflection::server::Error> {
     let api_keys = Arc::new(ApiKeys::new(use_cases.provider_keys.clone()));
     let directory = Arc::new(DirectoryEntries::new(use_cases.directory.clone()));
     let later = Arc::new(Later);
@@ -111,83 +109,48 @@ fn faces(use_cases: &UseCases) -> Result<(RestRouter, Router), tonic_reflection:
     rest.extend(v1::management_key_service_routes(Arc::clone(&later)));
     let rest = RestRouter::new(rest, proto::UNKNOWN);
 
-    use v1::api_key_service_server::ApiKeyServiceServer;
-    use v1::audit_service_server::AuditServiceServer;
-    use v1::directory_service_server::DirectoryServiceServer;
-    use v1::management_key_service_server::ManagementKeyServiceServer;
-    use v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
+    // tonic's own limit is above that of the layers, whose answer would come too late.
+    let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+    macro_rules! declared {
+        ($server:path, $declared:path, $service:expr) => {
+            <$server>::new($declared($service)).max_decoding_message_size(limit)
+        };
+    }
     let mut grpc = Routes::builder();
-    grpc.add_service(ApiKeyServiceServer::new(v1::DeclaredApiKeyService(
-        api_keys,
-    )))
-    .add_service(RepoAiKeyServiceServer::new(v1::DeclaredRepoAiKeyService(
-        Arc::clone(&later),
-    )))
-    .add_service(ManagementKeyServiceServer::new(
-        v1::DeclaredManagementKeyService(Arc::clone(&later)),
+    grpc.add_service(declared!(
+        ApiKeyServiceServer<_>,
+        v1::DeclaredApiKeyService,
+        api_keys
     ))
-    .add_service(AuditServiceServer::new(v1::DeclaredAuditService(later)))
-    .add_service(DirectoryServiceServer::new(v1::DeclaredDirectoryService(
-        directory,
-    )))
+    .add_service(declared!(
+        RepoAiKeyServiceServer<_>,
+        v1::DeclaredRepoAiKeyService,
+        Arc::clone(&later)
+    ))
+    .add_service(declared!(
+        ManagementKeyServiceServer<_>,
+        v1::DeclaredManagementKeyService,
+        Arc::clone(&later)
+    ))
+    .add_service(declared!(
+        AuditServiceServer<_>,
+        v1::DeclaredAuditService,
+        later
+    ))
+    .add_service(declared!(
+        DirectoryServiceServer<_>,
+        v1::DeclaredDirectoryService,
+        directory
+    ))
     .add_service(reflection()?.build_v1()?)
     .add_service(reflection()?.build_v1alpha()?);
     let grpc = grpc.routes().into_axum_router().reset_fallback();
-    Ok((
-        rest,
-        grpc.fallback(unknown_method)
-            .layer(tonic_web::GrpcWebLayer::new()),
-    ))
+    let grpc = grpc.fallback(dispatch::unknown_method);
+    Ok((rest, grpc.layer(tonic_web::GrpcWebLayer::new())))
 }
 
 fn reflection()
 -> Result<tonic_reflection::server::Builder<'static>, tonic_reflection::server::Error> {
     Ok(tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTOR))
-}
-
-/// What tonic would answer, with the details that every error of ours has.
-async fn unknown_method(request: Request) -> Response {
-    let target = layers::target(&request);
-    let status = tonic::Status::unimplemented("Unknown method");
-    layers::refuse(&target, status.into())
-}
-
-/// Sends a call to its face.
-async fn dispatch(State(inside): State<Inside>, request: Request) -> Response {
-    let target = layers::target(&request);
-    match target.kind.clone() {
-        Kind::Rest(resolution) => inside.rest.call(resolution, request).await.map(Body::new),
-        Kind::Open if target.face == Face::Rest => {
-            probe(&inside, request.uri().path() == layers::HEALTHZ).await
-        }
-        Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside.grpc, &target, request).await,
-    }
-}
-
-async fn call_grpc(grpc: Router, target: &Target, request: Request) -> Response {
-    let response = grpc.oneshot(request).await;
-    let mut response = response.unwrap_or_else(|infallible| match infallible {});
-    complete_grpc_error(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
-    response
-}
-
-/// Liveness never touches the store; readiness asks it.
-async fn probe(inside: &Inside, liveness: bool) -> Response {
-    let ready = liveness || inside.health.ping().await.is_ok();
-    let (status, body) = if ready {
-        (StatusCode::OK, r#"{"status":"ok"}"#)
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            r#"{"status":"unavailable"}"#,
-        )
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let json = http::HeaderValue::from_static("application/json");
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, json);
-    response
 }

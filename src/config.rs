@@ -137,7 +137,7 @@ impl Config {
     /// opening anything else.
     ///
     /// # Errors
-    /// Every field that is wrong.
+    /// The fields that are wrong.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let text = file.map(read_file).transpose()?;
         Self::from_layers(text.as_deref(), environment())
@@ -146,7 +146,7 @@ impl Config {
     /// Reads defaults and this text, and nothing of the environment.
     ///
     /// # Errors
-    /// Every field that is wrong.
+    /// The fields that are wrong.
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         Self::from_layers(Some(text), Env::raw().only(&[]))
     }
@@ -154,7 +154,7 @@ impl Config {
     /// Reads defaults and this text, and of the environment what it says of logging.
     ///
     /// # Errors
-    /// Every field that is wrong.
+    /// The fields that are wrong.
     pub fn for_dev(text: &str) -> Result<Self, ConfigError> {
         let logging = environment().filter(|key| key.starts_with("log."));
         Self::from_layers(Some(text), logging)
@@ -185,6 +185,8 @@ impl Config {
                 self.database.acquire_timeout_ms,
             ),
             ("auth.token_cache_entries", self.auth.token_cache_entries),
+            // Else anyone could make Keyward call the issuer as often as they call Keyward.
+            ("auth.jwks_min_refresh_ms", self.auth.jwks_min_refresh_ms),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::field(field, "must be greater than 0"));
@@ -356,7 +358,14 @@ fn describe(error: figment::Error) -> ConfigError {
 }
 
 fn describe_one(error: &figment::Error) -> String {
-    let field = error.path.join(".");
+    let mut path = error.path.clone();
+    // A name that is not known may already end the path, and may be a value in the wrong place.
+    if let Kind::UnknownField(name, _) | Kind::UnknownVariant(name, _) = &error.kind
+        && path.last() == Some(name)
+    {
+        path.pop();
+    }
+    let field = path.join(".");
     match &error.kind {
         Kind::InvalidType(_, wanted)
         | Kind::InvalidValue(_, wanted)

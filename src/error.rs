@@ -12,6 +12,11 @@ pub const ERROR_DOMAIN: &str = "keyward";
 
 /// Turns a failure of a use case into a status with `google.rpc` details.
 pub(crate) fn status(error: Error) -> Status {
+    if let Error::Unavailable(cause) = &error
+        && keyward_store::deadline::is_cause(cause)
+    {
+        return deadline_exceeded();
+    }
     let message = error.to_string();
     let (code, reason) = code_and_reason(&error);
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
@@ -60,6 +65,12 @@ fn not_found_reason(noun: Noun) -> &'static str {
         Noun::ProviderKey => "API_KEY_NOT_FOUND",
         _ => "NOT_FOUND",
     }
+}
+
+/// What a caller learns of its deadline, whichever part of us notices first.
+pub(crate) fn deadline_exceeded() -> Status {
+    let message = "The deadline expired before the call could complete";
+    plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
 /// A status with exactly one detail, the ErrorInfo.

@@ -8,6 +8,7 @@ pub mod authn;
 pub mod cli;
 pub mod config;
 mod convert;
+mod dispatch;
 pub mod error;
 mod grpc;
 pub mod layers;

@@ -1,11 +1,15 @@
 //! The listener: HTTP/1.1 and HTTP/2 on one port, and an orderly end.
 //!
-//! tonic's own server is not used, since its TLS speaks HTTP/2 alone; so what it would do for us is
-//! done here: the peer's address, and connections that finish what they have begun.
+//! tonic's own server speaks HTTP/2 alone over TLS, so that it could not carry every face there; what
+//! it would do for us is done here: the peer's address, and connections that finish what they have
+//! begun.
+
+mod opening;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,10 +20,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use opening::Opening;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
-/// How long a client may take to send a request's headers.
+/// How long a client may take to send a request's headers, and a new one to say anything at all.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -28,8 +34,10 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONCURRENT_STREAMS: u32 = 200;
 /// How large a request's headers may be together.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
+/// How many connections may be open; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 1000;
 /// How long to wait after the system could not accept, such as for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The address at the other end of the connection, in every request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -45,16 +53,21 @@ pub async fn serve(
     let builder = connection_builder();
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let serving = connection(&builder, stream, peer, router.clone(), &graceful);
-                    tokio::spawn(serving);
-                }
-                Err(error) => pause_unless_aborted(&error).await,
-            },
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
             () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, peer, slot)) => {
+                let serving = connection(&builder, stream, peer, router.clone(), &graceful);
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => pause_unless_aborted(&error).await,
         }
     }
     drop(listener);
@@ -65,6 +78,19 @@ pub async fn serve(
     {
         tracing::warn!("some calls did not finish in time");
     }
+}
+
+/// Waits for a free slot first: what is not accepted costs nothing.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
 }
 
 fn connection_builder() -> auto::Builder<TokioExecutor> {
@@ -98,11 +124,21 @@ fn connection(
         request.extensions_mut().insert(Peer(peer));
         request.map(Body::new)
     });
+    let (stream, opened) = Opening::new(stream);
     let connection =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let connection = graceful.watch(connection.into_owned());
     async move {
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        // hyper's own timer starts only when it knows which version of HTTP it hears.
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            opened = opened.within(HEADER_READ_TIMEOUT) => match opened {
+                true => connection.await,
+                false => return,
+            },
+        };
+        if let Err(error) = ended {
             tracing::debug!(cause = %error, "connection ended");
         }
     }

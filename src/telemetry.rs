@@ -8,7 +8,7 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,6 +22,13 @@ const OWN_TARGETS: [&str; 4] = [
     "keyward_core",
     "keyward_store",
     "keyward_gateway",
+];
+
+/// The crates that write what a caller sent, such as a path or a content type, into their more
+/// verbose lines. No filter raises them above this level, since a caller may put a secret anywhere.
+const TALKATIVE_TARGETS: [(&str, LevelFilter); 2] = [
+    ("tonic", LevelFilter::INFO),
+    ("tonic_web", LevelFilter::INFO),
 ];
 
 /// The form of log lines.
@@ -51,7 +58,12 @@ impl Telemetry {
         let filter = EnvFilter::builder()
             .with_default_directive(LevelFilter::WARN.into())
             .parse(filter)
-            .map_err(|_| "`log.filter` is malformed")?;
+            .map_err(|_| "`log.filter` is malformed")?
+            .and(
+                Targets::new()
+                    .with_default(LevelFilter::TRACE)
+                    .with_targets(TALKATIVE_TARGETS),
+            );
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
@@ -91,7 +103,10 @@ fn provider() -> Result<Option<SdkTracerProvider>, Box<dyn std::error::Error + S
     if std::env::var_os(ENDPOINT_VARIABLE).is_none_or(|value| value.is_empty()) {
         return Ok(None);
     }
-    let exporter = SpanExporter::builder().with_tonic().build()?;
+    // The cause quotes the variable's value.
+    let exporter = SpanExporter::builder().with_tonic().build().map_err(
+        |_| "`OTEL_EXPORTER_OTLP_ENDPOINT` or one of the variables beside it cannot be used",
+    )?;
     let mut resource = Resource::builder();
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("keyward");

@@ -29,7 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         format!("Bearer {}", std::env::var("SERVICE_TOKEN")?).parse()?;
     let channel = Channel::from_shared(url)?.connect().await?;
     let client = ApiKeyServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
-        request.metadata_mut().insert("authorization", bearer.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", bearer.clone());
         Ok(request)
     });
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,21 +71,36 @@ where
         ("link", [kind, resource]) => {
             let resource_kind = parse_kind(kind)?.into();
             let resource_id = (*resource).to_owned();
-            let request = LinkApiKeyRequest { uuid, resource_kind, resource_id };
+            let request = LinkApiKeyRequest {
+                uuid,
+                resource_kind,
+                resource_id,
+            };
             client.link_api_key(request).await?;
             println!("linked {kind} {resource}");
         }
         ("unlink", [kind, resource]) => {
             let resource_kind = parse_kind(kind)?.into();
             let resource_id = (*resource).to_owned();
-            let request = UnlinkApiKeyRequest { uuid, resource_kind, resource_id };
+            let request = UnlinkApiKeyRequest {
+                uuid,
+                resource_kind,
+                resource_id,
+            };
             client.unlink_api_key(request).await?;
             println!("unlinked {kind} {resource}");
         }
         ("links", []) => {
-            let request = ListApiKeyLinksRequest { uuid, ..Default::default() };
+            let request = ListApiKeyLinksRequest {
+                uuid,
+                ..Default::default()
+            };
             for link in client.list_api_key_links(request).await?.into_inner().links {
-                println!("{} {}", link.resource_kind().as_str_name(), link.resource_id);
+                println!(
+                    "{} {}",
+                    link.resource_kind().as_str_name(),
+                    link.resource_id
+                );
             }
         }
         ("resolve", []) => {

@@ -2,16 +2,19 @@
 //!
 //! They are fetched when first needed, again when they are old, and again when a token names a key
 //! that is not among them, but never more often than once in a bounded time: otherwise anyone could
-//! make Keyward call the issuer by inventing key names.
+//! make Keyward call the issuer by inventing key names. A fetch runs in a task of its own, so that
+//! no caller's deadline ends it for the others.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, ready};
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tokio::sync::Mutex;
+use keyward_core::error::Cause;
 use tokio::time::Instant;
 
 use super::AuthnError;
@@ -40,13 +43,12 @@ pub struct JwksSettings {
 }
 
 /// The keys of one issuer.
-pub(super) struct Jwks {
+pub(super) struct Jwks(Arc<Inner>);
+
+struct Inner {
     source: Source,
     settings: JwksSettings,
-    keys: RwLock<Arc<KeySet>>,
-    /// When the last fetch was tried, and whether it failed; held while fetching, so that one call
-    /// fetches for all.
-    last_fetch: Mutex<Option<Fetch>>,
+    state: Mutex<State>,
 }
 
 enum Source {
@@ -54,10 +56,28 @@ enum Source {
     Url(String, reqwest::Client),
 }
 
+#[derive(Default)]
+struct State {
+    keys: Arc<KeySet>,
+    last_fetch: Option<Fetch>,
+    /// The fetch that is under way, for everyone who waits for it.
+    fetching: Option<Fetching>,
+}
+
 struct Fetch {
-    at: Instant,
+    ended_at: Instant,
     failed: bool,
 }
+
+/// A fetch in a task of its own: a caller who gives up does not end it for the others.
+type Fetching = Shared<BoxFuture<'static, Outcome>>;
+
+/// The keys, or that they cannot be had now; why not is in the log.
+type Outcome = Result<Arc<KeySet>, Unreachable>;
+
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the issuer's keys cannot be fetched now")]
+struct Unreachable;
 
 #[derive(Default)]
 struct KeySet {
@@ -79,13 +99,12 @@ impl Jwks {
             JwksSource::File(path) => Source::File(path),
             JwksSource::Url(url) => Source::Url(url, client()?),
         };
-        let keys = RwLock::default();
-        Ok(Self {
+        let state = Mutex::default();
+        Ok(Self(Arc::new(Inner {
             source,
             settings,
-            keys,
-            last_fetch: Mutex::new(None),
-        })
+            state,
+        })))
     }
 
     /// The key that a token names, fit for the token's algorithm.
@@ -94,83 +113,91 @@ impl Jwks {
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Arc<DecodingKey>, AuthnError> {
-        let current = self.current();
-        let fresh = current
-            .fetched_at
-            .is_some_and(|at| at.elapsed() < self.settings.max_age);
-        let key = match current.find(id) {
-            Some(key) if fresh => key,
-            stale => match (self.refreshed(&current).await, stale) {
-                (Ok(keys), _) => keys
-                    .find(id)
-                    .ok_or(AuthnError::Invalid("the key is not published"))?,
-                // An issuer that does not answer now does not take back what it has published.
-                (Err(AuthnError::Unavailable(_)), Some(key)) => key,
-                (Err(error), _) => return Err(error),
-            },
+        let keys = Arc::clone(&self.0.state().keys);
+        let key = match keys.find(id) {
+            // What was published stays good while it is fetched again behind the call.
+            Some(key) => {
+                if keys.is_older_than(self.0.settings.max_age) {
+                    drop(self.0.refresh(&keys));
+                }
+                key
+            }
+            None => {
+                let refreshed = self.0.refresh(&keys).await;
+                let keys = refreshed.map_err(|error| AuthnError::Unavailable(error.into()))?;
+                keys.find(id)
+                    .ok_or(AuthnError::Invalid("the key is not published"))?
+            }
         };
         match key.algorithm {
-            Some(declared) if declared.to_string() != format!("{algorithm:?}") => {
+            Some(declared) if declared != KeyAlgorithm::from(algorithm) => {
                 Err(AuthnError::Invalid("the algorithm is not the key's"))
             }
             _ => Ok(key.decoding),
         }
     }
+}
 
-    fn current(&self) -> Arc<KeySet> {
-        Arc::clone(
-            &self
-                .keys
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches the keys, unless another call just did or it is too soon.
-    async fn refreshed(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, AuthnError> {
-        let mut last = self.last_fetch.lock().await;
-        let current = self.current();
-        if !Arc::ptr_eq(&current, seen) {
-            return Ok(current);
+    /// Newer keys than those seen: fetched already, being fetched, or fetched from now on, unless it
+    /// is too soon for that.
+    fn refresh(self: &Arc<Self>, seen: &Arc<KeySet>) -> Fetching {
+        let mut state = self.state();
+        if !Arc::ptr_eq(&state.keys, seen) {
+            return ready(Ok(Arc::clone(&state.keys))).boxed().shared();
         }
-        if let Some(fetch) = &*last
-            && fetch.at.elapsed() < self.settings.min_refresh
+        if let Some(fetching) = &state.fetching {
+            return fetching.clone();
+        }
+        if let Some(last) = &state.last_fetch
+            && last.ended_at.elapsed() < self.settings.min_refresh
         {
-            if fetch.failed {
-                let cause = "the issuer's keys could not be fetched a moment ago";
-                return Err(AuthnError::Unavailable(cause.into()));
-            }
-            return Ok(current);
+            let keys = Arc::clone(&state.keys);
+            return ready(if last.failed {
+                Err(Unreachable)
+            } else {
+                Ok(keys)
+            })
+            .boxed()
+            .shared();
         }
-        // Until it succeeds the fetch counts as failed, also when the call is given up midway.
-        *last = Some(Fetch {
-            at: Instant::now(),
-            failed: true,
+        let inner = Arc::clone(self);
+        let task = tokio::spawn(async move { inner.fetch_and_keep().await });
+        let fetching = task
+            .map(|ended| ended.unwrap_or(Err(Unreachable)))
+            .boxed()
+            .shared();
+        state.fetching = Some(fetching.clone());
+        fetching
+    }
+
+    async fn fetch_and_keep(&self) -> Outcome {
+        let fetched = self.fetch().await;
+        let mut state = self.state();
+        let failed = fetched.is_err();
+        state.last_fetch = Some(Fetch {
+            ended_at: Instant::now(),
+            failed,
         });
-        let keys = Arc::new(
-            self.fetch()
-                .await
-                .map_err(AuthnError::Unavailable)
-                .inspect_err(|error| {
-                    tracing::warn!(
-                        cause = crate::error::chain(error),
-                        "the issuer's keys cannot be fetched"
-                    );
-                })?,
-        );
-        *last = Some(Fetch {
-            at: Instant::now(),
-            failed: false,
-        });
-        *self
-            .keys
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&keys);
-        Ok(keys)
+        state.fetching = None;
+        match fetched {
+            Ok(keys) => {
+                state.keys = Arc::new(keys);
+                Ok(Arc::clone(&state.keys))
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "the issuer's keys cannot be fetched");
+                Err(Unreachable)
+            }
+        }
     }
 
     #[tracing::instrument(name = "jwks.fetch", skip_all)]
-    async fn fetch(&self) -> Result<KeySet, keyward_core::error::Cause> {
+    async fn fetch(&self) -> Result<KeySet, Cause> {
         let bytes = match &self.source {
             Source::File(path) => read_file(path.clone()).await?,
             Source::Url(url, client) => download(client, url).await?,
@@ -203,6 +230,10 @@ impl KeySet {
         keys
     }
 
+    fn is_older_than(&self, age: Duration) -> bool {
+        self.fetched_at.is_none_or(|at| at.elapsed() >= age)
+    }
+
     fn find(&self, id: Option<&str>) -> Option<Key> {
         match id {
             Some(id) => self.by_id.get(id).cloned(),
@@ -231,7 +262,7 @@ fn client() -> Result<reqwest::Client, AuthnError> {
         .map_err(|error| AuthnError::Internal(error.into()))
 }
 
-async fn read_file(path: PathBuf) -> Result<Vec<u8>, keyward_core::error::Cause> {
+async fn read_file(path: PathBuf) -> Result<Vec<u8>, Cause> {
     let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await??;
     if bytes.len() > MAX_JWKS_BYTES {
         return Err("the key set is too large".into());
@@ -239,13 +270,13 @@ async fn read_file(path: PathBuf) -> Result<Vec<u8>, keyward_core::error::Cause>
     Ok(bytes)
 }
 
-async fn download(
-    client: &reqwest::Client,
-    url: &str,
-) -> Result<Vec<u8>, keyward_core::error::Cause> {
-    let mut response = client.get(url).send().await?.error_for_status()?;
+async fn download(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Cause> {
+    // Whoever put a password into the URL must not find it in the log.
+    let plain = |error: reqwest::Error| error.without_url();
+    let response = client.get(url).send().await.map_err(plain)?;
+    let mut response = response.error_for_status().map_err(plain)?;
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await.map_err(plain)? {
         if bytes.len() + chunk.len() > MAX_JWKS_BYTES {
             return Err("the key set is too large".into());
         }

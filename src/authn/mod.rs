@@ -132,23 +132,27 @@ impl Authenticator {
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, AuthnError> {
-        let addressed = token::address(token)?;
-        if let Some((verifier, subjects)) = &self.service
-            && verifier.is_addressed(&addressed)
-            && !self.session.is_addressed(&addressed)
-        {
-            let claims = verifier.verify(token).await?;
-            let name = subjects.get(&claims.subject);
-            let name = name.ok_or(AuthnError::Invalid("the subject is no registered service"))?;
-            let name = ServiceName(name.clone());
-            return Ok(Verified::Service {
-                name,
-                expires_at: claims.expires_at,
-            });
+        // Before any key is asked for: a token for someone else must not make us fetch keys.
+        let address = token::address(token)?;
+        if self.session.is_addressed(&address) {
+            return Ok(Verified::Session(Arc::new(
+                self.session.verify(token).await?,
+            )));
         }
-        Ok(Verified::Session(Arc::new(
-            self.session.verify(token).await?,
-        )))
+        let Some((verifier, subjects)) = &self.service else {
+            return Err(AuthnError::Invalid("the issuer or the audience is wrong"));
+        };
+        if !verifier.is_addressed(&address) {
+            return Err(AuthnError::Invalid("the issuer or the audience is wrong"));
+        }
+        let claims = verifier.verify(token).await?;
+        let name = subjects.get(&claims.subject);
+        let name = name.ok_or(AuthnError::Invalid("the subject is no registered service"))?;
+        let name = ServiceName(name.clone());
+        Ok(Verified::Service {
+            name,
+            expires_at: claims.expires_at,
+        })
     }
 
     async fn user(&self, claims: Arc<Claims>) -> Result<Principal, AuthnError> {

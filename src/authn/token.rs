@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use keyward_core::clock::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::jwks::Jwks;
@@ -26,10 +26,22 @@ pub(super) struct Claims {
     /// Whether the issuer has validated the user, if it says so.
     pub(super) validated: Option<bool>,
     /// When it expires, in seconds since 1970-01-01T00:00:00Z.
-    #[serde(rename = "exp")]
+    #[serde(rename = "exp", deserialize_with = "whole_seconds")]
     pub(super) expires_at: i64,
-    #[serde(rename = "nbf")]
+    #[serde(rename = "nbf", default, deserialize_with = "whole_seconds_if_any")]
     not_before: Option<i64>,
+}
+
+/// A NumericDate may have a fraction (RFC 7519, section 2); it is dropped.
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    // The conversion saturates, which is as good as forever either way.
+    Ok(f64::deserialize(deserializer)?.floor() as i64)
+}
+
+fn whole_seconds_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    whole_seconds(deserializer).map(Some)
 }
 
 /// For whom a token says that it is; not verified.
@@ -95,6 +107,10 @@ impl Verifier {
             .map_err(|_| AuthnError::Invalid("the token's header is malformed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(AuthnError::Invalid("the token's algorithm is not taken"));
+        }
+        // None is understood here, and one that is not must be refused (RFC 7515, section 4.1.11).
+        if header.crit.is_some() {
+            return Err(AuthnError::Invalid("the token has critical headers"));
         }
         let key = self.jwks.key(header.kid.as_deref(), header.alg).await?;
         let mut validation = Validation::new(header.alg);

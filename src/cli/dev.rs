@@ -1,6 +1,6 @@
 //! `keyward dev`: the same house as `serve`, on files of its own and with a demo organization.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -15,7 +15,7 @@ use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_crypto::Keyring;
 
 use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
-use super::{Failure, serve};
+use super::{Failure, say, serve};
 use crate::config::Config;
 
 const SERVICE_AUDIENCE: &str = "keyward-internal";
@@ -47,6 +47,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
         return Err(Failure::new(Failure::USAGE, message));
     }
     let directory = prepare(&args.data_dir)?;
+    let preparing = lock(&directory)?;
     let signing_key = signing_key(&directory)?;
     let config = config(&directory, args.listen)?;
     let telemetry = serve::telemetry(&config)?;
@@ -55,7 +56,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
         .migrate()
         .await
         .map_err(|error| serve::unavailable(&error))?;
-    let app = serve::build(&config, store.clone())?;
+    let app = serve::build(&config, store.clone()).await?;
     seed(&app.use_cases.directory).await.map_err(|error| {
         Failure::caused(
             Failure::SOFTWARE,
@@ -66,8 +67,10 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     let (listener, address) = serve::listen(args.listen).await?;
     let env_file = directory.join("dev.env");
     write_private(&env_file, &dev_env(&signing_key, address)?)?;
+    drop(preparing);
+    let signals = serve::Signals::listen()?;
     print_tour(address, &env_file);
-    serve::serve(&config, listener, app, store, telemetry).await
+    serve::serve(&config, listener, app, store, telemetry, signals).await
 }
 
 /// Makes the data directory, and gives its absolute path.
@@ -82,6 +85,24 @@ fn prepare(data_dir: &Path) -> Result<PathBuf, Failure> {
     data_dir.canonicalize().map_err(failure)
 }
 
+/// Waits for another start in the same directory: two at once would make the same files.
+fn lock(directory: &Path) -> Result<File, Failure> {
+    let lock = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(directory.join("lock"))?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|error: std::io::Error| {
+        Failure::caused(
+            Failure::CANNOT_CREATE,
+            "the data directory cannot be locked",
+            &error,
+        )
+    })
+}
+
 fn signing_key(directory: &Path) -> Result<SigningKey, Failure> {
     let path = directory.join(SIGNING_KEY_FILE);
     if !path.exists() {
@@ -94,19 +115,29 @@ fn signing_key(directory: &Path) -> Result<SigningKey, Failure> {
 
 fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
     let keyring = directory.join("keyring.json");
+    let database = directory.join("keyward.db");
     if !keyring.exists() {
+        if database.exists() {
+            let message = format!(
+                "{} is gone, and nothing else opens what {} holds; put it back, or begin anew in \
+                 another data directory",
+                keyring.display(),
+                database.display()
+            );
+            return Err(Failure::new(Failure::CONFIG, message));
+        }
         Keyring::generate()
             .and_then(|ring| ring.create_file(&keyring))
             .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, "no keyring", &error))?;
     }
-    let path = |name: &str| directory.join(name).to_str().map(ToOwned::to_owned);
+    let jwks = directory.join("jwks.json");
     let (Some(database), Some(keyring), Some(jwks)) =
-        (path("keyward.db"), keyring.to_str(), path("jwks.json"))
+        (database.to_str(), keyring.to_str(), jwks.to_str())
     else {
         let message = "the data directory's path is not UTF-8";
         return Err(Failure::new(Failure::USAGE, message));
     };
-    let url = format!("sqlite://{}", percent_encoded(&database));
+    let url = format!("sqlite://{}", percent_encoded(database));
     let text = format!(
         "[server]\nlisten = \"{listen}\"\n\
          [database]\nurl = {}\n\
@@ -117,7 +148,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
          [log]\nfilter = \"warn\"\n",
         quoted(&url),
         quoted(keyring),
-        jwks = quoted(&jwks),
+        jwks = quoted(jwks),
     );
     Config::for_dev(&text).map_err(serve::misconfigured)
 }
@@ -125,6 +156,11 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
 /// A TOML basic string, whose escapes are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// One word of a shell's, whatever is in it.
+fn shell_word(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// The path of a URL.
@@ -295,12 +331,12 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn print_tour(address: SocketAddr, env_file: &Path) {
-    println!(
+    let tour = format!(
         r#"Keyward listens on http://{address}
 
 In another terminal:
 
-  source '{env_file}'
+  source {env_file}
 
   # keep a credential
   curl -sS -X POST "$KEYWARD_URL/apikeys" -H "Authorization: Bearer $ADMIN_TOKEN" \
@@ -311,6 +347,8 @@ In another terminal:
   curl -sS "$KEYWARD_URL/apikeys?workspaceId=$WORKSPACE_A" -H "Authorization: Bearer $ADMIN_TOKEN"
 
 Ctrl-C stops it; everything stays for the next start."#,
-        env_file = env_file.display(),
+        env_file = shell_word(env_file),
     );
+    // Whoever closed the output wants the service all the same.
+    let _ = say(tour);
 }

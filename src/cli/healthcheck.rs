@@ -26,6 +26,8 @@ pub(super) async fn run(args: &HealthcheckArgs) -> Result<(), Failure> {
     };
     let client = reqwest::Client::builder()
         .timeout(Duration::from_millis(args.timeout_ms))
+        // What is asked is next door.
+        .no_proxy()
         .build()
         .map_err(unavailable)?;
     let response = client.get(url).send().await.map_err(unavailable)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use keyward_crypto::Keyring;
 
-use super::Failure;
+use super::{Failure, say};
 
 #[derive(clap::Subcommand)]
 pub(super) enum KeyringCommand {
@@ -26,6 +26,9 @@ pub(super) fn run(command: &KeyringCommand) -> Result<(), Failure> {
     keyring
         .create_file(file)
         .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, "no keyring", &error))?;
-    println!("{} has key version {}", file.display(), keyring.primary());
-    Ok(())
+    say(format_args!(
+        "{} has key version {}",
+        file.display(),
+        keyring.primary()
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failure, serve};
+use super::{Failure, say, serve};
 use crate::config::Config;
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
@@ -17,6 +17,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
         .await
         .map_err(|error| serve::unavailable(&error))?;
     store.close().await;
-    println!("{pending} migrations applied; the schema is current");
-    Ok(())
+    say(format_args!(
+        "{pending} migrations applied; the schema is current"
+    ))
 }

@@ -8,6 +8,7 @@ mod serve;
 mod token;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -73,6 +74,8 @@ impl Failure {
     const OS: u8 = 71;
     /// EX_CANTCREAT: a file cannot be created.
     const CANNOT_CREATE: u8 = 73;
+    /// EX_IOERR: reading or writing failed.
+    const IO: u8 = 74;
     /// EX_CONFIG: something is configured wrongly.
     const CONFIG: u8 = 78;
 
@@ -117,10 +120,19 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("keyward: {}", failure.message);
+            // Where nobody listens any more, the exit code still tells.
+            let _ = writeln!(io::stderr(), "keyward: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Says something on standard output, which `println!` would panic without.
+fn say(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::caused(Failure::IO, "standard output cannot be written", &error))
 }
 
 fn run(command: Command) -> Result<(), Failure> {

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use keyward_core::Error;
 use keyward_core::clock::SystemClock;
+use keyward_core::vault::KekMismatch;
 use keyward_crypto::Keyring;
 use keyward_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::Failure;
 use crate::app::{App, Parts};
@@ -29,10 +32,11 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
             format!("the database lacks {pending} schema migrations; run `keyward migrate` first");
         return Err(Failure::new(Failure::CONFIG, message));
     }
-    let app = build(&config, store.clone())?;
+    let app = build(&config, store.clone()).await?;
     let (listener, address) = listen(config.server.listen).await?;
+    let signals = Signals::listen()?;
     tracing::info!(%address, "listening");
-    serve(&config, listener, app, store, telemetry).await
+    serve(&config, listener, app, store, telemetry, signals).await
 }
 
 /// Serves until a signal ends it, and leaves everything in order.
@@ -42,9 +46,13 @@ pub(super) async fn serve(
     app: App,
     store: Store,
     telemetry: Telemetry,
+    signals: Signals,
 ) -> Result<(), Failure> {
-    let shutdown = shutdown_signal()?;
-    server::serve(listener, app.router, shutdown, config.drain()).await;
+    let serving = server::serve(listener, app.router, signals.received(1), config.drain());
+    tokio::select! {
+        () = serving => {}
+        () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
+    }
     store.close().await;
     // The exporter waits for the network; it must not wait on the runtime's own threads.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;
@@ -67,14 +75,19 @@ pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
     })
 }
 
-pub(super) fn build(config: &Config, store: Store) -> Result<App, Failure> {
+pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure> {
     let keyring = Keyring::load(config.keyring_file()).map_err(|error| {
+        // The path is the field's value, and so is not repeated.
+        let problem = match error {
+            keyward_crypto::Error::KeyringFile { defect, .. } => defect.to_string(),
+            other => other.to_string(),
+        };
         Failure::new(
             Failure::CONFIG,
-            format!("configuration: `vault.keyring_file`: {error}"),
+            format!("configuration: `vault.keyring_file` {problem}"),
         )
     })?;
-    App::build(Parts {
+    let app = App::build(Parts {
         store,
         kek: Arc::new(keyring),
         clock: Arc::new(SystemClock),
@@ -82,7 +95,22 @@ pub(super) fn build(config: &Config, store: Store) -> Result<App, Failure> {
         authn: config.authn().map_err(misconfigured)?,
         limits: config.limits(),
     })
-    .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))
+    .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;
+    app.use_cases
+        .vault
+        .verify_kek()
+        .await
+        .map_err(|error| match error {
+            Error::Internal(cause) if cause.is::<KekMismatch>() => {
+                let problem = "has not the keys with which this database was written";
+                Failure::new(
+                    Failure::CONFIG,
+                    format!("configuration: `vault.keyring_file` {problem}"),
+                )
+            }
+            error => unavailable(&error),
+        })?;
+    Ok(app)
 }
 
 pub(super) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
@@ -101,16 +129,37 @@ pub(super) fn unavailable(error: &keyward_core::Error) -> Failure {
     Failure::caused(Failure::UNAVAILABLE, "the database cannot be used", error)
 }
 
-/// Done when the process is asked to end.
-fn shutdown_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let failure =
-        |error: std::io::Error| Failure::caused(Failure::OS, "cannot listen for signals", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failure)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failure)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// How often the process was asked to end.
+pub(super) struct Signals(watch::Receiver<u32>);
+
+impl Signals {
+    /// Listens. From here on a signal does not end the process at once, so this is called before
+    /// anyone is told that it runs.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let failure = |error: std::io::Error| {
+            Failure::caused(Failure::OS, "cannot listen for signals", &error)
+        };
+        let mut terminate = signal(SignalKind::terminate()).map_err(failure)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failure)?;
+        let (count, receiver) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Done when so many signals have come.
+    fn received(&self, times: u32) -> impl Future<Output = ()> + use<> {
+        let mut count = self.0.clone();
+        async move {
+            // The sender lives as long as the runtime.
+            let _ = count.wait_for(|count| *count >= times).await;
         }
-    })
+    }
 }

@@ -13,7 +13,7 @@ use keyward_core::clock::{Clock, SystemClock};
 use keyward_crypto::Secret;
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, say};
 
 /// The issuer of development tokens.
 pub(super) const DEV_ISSUER: &str = "keyward-dev";
@@ -78,8 +78,7 @@ pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
         organization: Some(&args.organization),
         ttl_seconds: args.ttl_seconds,
     })?;
-    println!("{token}");
-    Ok(())
+    say(token)
 }
 
 impl SigningKey {

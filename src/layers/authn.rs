@@ -45,6 +45,9 @@ fn status(error: &AuthnError) -> Status {
             tracing::debug!(why, "token refused");
             (Code::Unauthenticated, "TOKEN_INVALID")
         }
+        AuthnError::Unavailable(cause) if keyward_store::deadline::is_cause(cause) => {
+            return error::deadline_exceeded();
+        }
         AuthnError::Unavailable(_) => {
             tracing::warn!(cause = error::chain(error), "authentication unavailable");
             (Code::Unavailable, "UNAVAILABLE")

@@ -26,15 +26,14 @@ pub(super) async fn layer(State(limits): State<Limits>, request: Request, next: 
     let allowed = asked
         .unwrap_or(limits.default_deadline)
         .min(limits.max_deadline);
+    if allowed.is_zero() {
+        return super::refuse(&target, error::deadline_exceeded().into());
+    }
     let deadline = Instant::now() + allowed;
     let call = keyward_store::deadline::scope(deadline, next.run(request));
     match tokio::time::timeout_at(deadline, call).await {
         Ok(response) => response,
-        Err(_elapsed) => {
-            let message = "The deadline expired before the call could complete";
-            let status = error::plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
-            super::refuse(&target, status.into())
-        }
+        Err(_elapsed) => super::refuse(&target, error::deadline_exceeded().into()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 use keyward_gateway::{Face, MethodSpec, Resolution, RestRouter};
 
 use crate::proto;
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
     Rest(Resolution),
     /// To a method of one of our services.
     Grpc,
-    /// To something that needs no token: a probe, health or reflection.
+    /// To something that needs no token: a probe or reflection.
     Open,
     /// Nowhere.
     Unknown,
@@ -58,12 +59,8 @@ impl Target {
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// See [`HEALTHZ`].
 pub(crate) const READYZ: &str = "/readyz";
-/// The services that answer without a token.
-const OPEN_SERVICES: [&str; 3] = [
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.v1.",
-    "/grpc.reflection.v1alpha.",
-];
+/// How the paths of services begin that answer without a token.
+const OPEN_SERVICES: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
 
 static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock::new(|| {
     proto::METHODS
@@ -83,42 +80,39 @@ pub(super) async fn layer(
 }
 
 fn find(rest: &RestRouter, request: &Request) -> Target {
-    let face = Face::of(request.headers());
     let path = request.uri().path();
-    if face != Face::Rest {
-        return match METHODS.get(path) {
-            Some(spec) => Target {
+    // gRPC knows no other verb: whoever sends one speaks HTTP.
+    let posts = request.method() == Method::POST;
+    let face = if posts {
+        Face::of(request.headers())
+    } else {
+        Face::Rest
+    };
+    let kind = match METHODS.get(path) {
+        Some(spec) if face != Face::Rest => {
+            return Target {
                 face,
                 spec,
                 kind: Kind::Grpc,
-            },
-            None if OPEN_SERVICES
-                .iter()
-                .any(|service| path.starts_with(service)) =>
-            {
-                Target {
-                    face,
-                    spec: proto::UNKNOWN,
-                    kind: Kind::Open,
-                }
-            }
-            None => Target {
-                face,
-                ..Target::unknown()
-            },
-        };
-    }
-    if path == HEALTHZ || path == READYZ {
-        return Target {
-            face,
-            spec: proto::UNKNOWN,
-            kind: Kind::Open,
-        };
-    }
-    let resolution = rest.resolve(request.method(), path);
-    Target {
-        face,
-        spec: resolution.method(),
-        kind: Kind::Rest(resolution),
-    }
+            };
+        }
+        Some(spec) if !posts => {
+            let allow = Method::POST.to_string();
+            Kind::Rest(Resolution::MethodNotAllowed {
+                allow,
+                method: spec,
+            })
+        }
+        _ if face != Face::Rest && OPEN_SERVICES.iter().any(|open| path.starts_with(open)) => {
+            Kind::Open
+        }
+        _ if face != Face::Rest => Kind::Unknown,
+        _ if path == HEALTHZ || path == READYZ => Kind::Open,
+        _ => Kind::Rest(rest.resolve(request.method(), path)),
+    };
+    let spec = match &kind {
+        Kind::Rest(resolution) => resolution.method(),
+        Kind::Grpc | Kind::Open | Kind::Unknown => proto::UNKNOWN,
+    };
+    Target { face, spec, kind }
 }

@@ -101,7 +101,8 @@ fn method(request: &Request) -> &'static str {
 /// A server span is in error when the server is at fault, not when the caller is.
 fn record(span: &Span, response: &Response) {
     let http = response.status();
-    span.record("http.response.status_code", http.as_u16());
+    // As an i64: a number of any other type is exported as text.
+    span.record("http.response.status_code", i64::from(http.as_u16()));
     let grpc = response
         .headers()
         .get("grpc-status")
@@ -112,7 +113,8 @@ fn record(span: &Span, response: &Response) {
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
         // A unary answer without the status among its headers has it, as OK, in its trailers.
-        span.record("rpc.grpc.status_code", grpc.unwrap_or("0"));
+        let code = grpc.and_then(|code| code.parse::<i64>().ok());
+        span.record("rpc.grpc.status_code", code.unwrap_or(0));
     }
     // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
     let grpc_fault = grpc.is_some_and(|code| matches!(code, "2" | "4" | "12" | "13" | "14" | "15"));
@@ -121,14 +123,19 @@ fn record(span: &Span, response: &Response) {
     }
 }
 
+/// The `traceparent` alone: its form leaves no room for anything else, while `tracestate` may hold any
+/// text and would go into every span.
 struct Carrier<'a>(&'a HeaderMap);
+
+const TRACEPARENT: &str = "traceparent";
 
 impl Extractor for Carrier<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
+        let value = self.0.get(key).filter(|_| key == TRACEPARENT);
+        value.and_then(|value| value.to_str().ok())
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        vec![TRACEPARENT]
     }
 }

@@ -112,7 +112,10 @@ impl Error {
 
 impl From<keyward_crypto::Error> for Error {
     fn from(error: keyward_crypto::Error) -> Self {
-        Self::internal(error)
+        match error {
+            keyward_crypto::Error::Unavailable(_) => Self::unavailable(error),
+            _ => Self::internal(error),
+        }
     }
 }
 

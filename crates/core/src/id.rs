@@ -107,9 +107,12 @@ macro_rules! uuid_id {
                 Self(uuid_at(now))
             }
 
-            /// Reads the hyphenated form; anything else names nothing.
+            /// Reads the hyphenated form of 36 characters; anything else names nothing.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
+                if text.len() != uuid::fmt::Hyphenated::LENGTH {
+                    return None;
+                }
                 Uuid::try_parse(text).ok().map(Self)
             }
 

@@ -9,13 +9,13 @@ pub const MAX_PAGE_ITEMS: u32 = 1000;
 /// The longest page token, in bytes.
 const MAX_TOKEN_BYTES: usize = 2048;
 
-/// Which page of a list.
+/// Which page of a list, whose items have places of type `K`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageRequest {
+pub struct PageRequest<K = String> {
     /// How many items at most, from 1 to [`MAX_PAGE_ITEMS`].
     pub limit: u32,
     /// The sort key of the last item of the page before.
-    pub after: Option<String>,
+    pub after: Option<K>,
 }
 
 impl PageRequest {
@@ -36,6 +36,20 @@ impl PageRequest {
         };
         Ok(Self { limit, after })
     }
+
+    /// The same request with its sort key read.
+    ///
+    /// # Errors
+    /// The sort key is none of this list's.
+    pub fn read<K>(
+        &self,
+        key: impl FnOnce(&str) -> Result<K, Error>,
+    ) -> Result<PageRequest<K>, Error> {
+        Ok(PageRequest {
+            limit: self.limit,
+            after: self.after.as_deref().map(key).transpose()?,
+        })
+    }
 }
 
 /// One page of a list.
@@ -50,7 +64,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// Cuts a page out of `items`, of which the store was asked for one more than the limit.
     #[must_use]
-    pub fn cut(mut items: Vec<T>, request: &PageRequest, key: impl Fn(&T) -> String) -> Self {
+    pub fn cut<K>(mut items: Vec<T>, request: &PageRequest<K>, key: impl Fn(&T) -> String) -> Self {
         let limit = request.limit as usize;
         let more = items.len() > limit;
         items.truncate(limit);
@@ -70,8 +84,12 @@ fn encode(key: &str) -> String {
     hex::encode(key)
 }
 
+/// Refuses a token that no page carried.
+pub(crate) fn invalid() -> Error {
+    Error::invalid("pageToken", "Page token is not valid")
+}
+
 fn decode(token: &str) -> Result<String, Error> {
-    let invalid = || Error::invalid("pageToken", "Page token is not valid");
     if token.len() > MAX_TOKEN_BYTES {
         return Err(invalid());
     }

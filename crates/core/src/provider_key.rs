@@ -8,7 +8,9 @@ pub use use_cases::ProviderKeys;
 use keyward_crypto::Secret;
 
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::id::{ProviderKeyId, ResourceId, WorkspaceId};
+use crate::page;
 use crate::provider::{Capabilities, Provider};
 
 /// The longest public key or identifier, in characters.
@@ -124,6 +126,18 @@ impl Resource {
     pub fn sort_key(&self) -> String {
         format!("{}:{}", self.kind.name(), self.id)
     }
+
+    /// The resource that stands there.
+    ///
+    /// # Errors
+    /// The text is no sort key.
+    pub fn from_sort_key(key: &str) -> Result<Self, Error> {
+        let (kind, id) = key.split_once(':').ok_or_else(page::invalid)?;
+        Ok(Self {
+            kind: ResourceKind::from_name(kind).ok_or_else(page::invalid)?,
+            id: ResourceId::parse(id).map_err(|_| page::invalid())?,
+        })
+    }
 }
 
 /// That a resource uses a provider key.
@@ -190,4 +204,40 @@ pub struct ProviderKeyFilter {
     pub provider: Option<String>,
     /// Those whose provider has one of these capabilities.
     pub capability: Option<Capabilities>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may")]
+
+    use super::*;
+
+    #[test]
+    fn sort_keys_are_read_back() {
+        for kind in [ResourceKind::AiModel, ResourceKind::Bucket] {
+            for id in ["a", "a:b", ":", "é"] {
+                let id = ResourceId::parse(id).unwrap();
+                let resource = Resource { kind, id };
+                let read = Resource::from_sort_key(&resource.sort_key()).unwrap();
+                assert_eq!(read, resource);
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_sort_keys() {
+        for text in ["", "bucket", "bucket:", ":a", "repo:a", "bucket:a\n"] {
+            let refused = Resource::from_sort_key(text);
+            assert!(
+                matches!(
+                    refused,
+                    Err(Error::Invalid {
+                        field: "pageToken",
+                        ..
+                    })
+                ),
+                "{text:?}: {refused:?}"
+            );
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! A method that changes something takes the audit event and stores it in the same transaction. A
 //! method that fails has changed nothing. A method that touches a workspace takes a grant and
 //! reaches no other workspace; the exceptions are the inputs of authentication and of the policy
-//! itself, and say so.
+//! itself, and one look at start-up, and say so.
 
 use async_trait::async_trait;
 
@@ -152,6 +152,11 @@ pub trait DataKeyStore: Send + Sync {
     /// The data keys of the granted workspace.
     async fn data_keys(&self, scope: &dyn WorkspaceScope) -> Result<Vec<WrappedDataKey>, Error>;
 
+    /// One of the wrapped data keys, if there are any, with its workspace. Without a grant, since it
+    /// is asked at start-up, when there is no caller: whether the key-encryption key opens what the
+    /// database holds.
+    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error>;
+
     /// Stores those data keys whose purpose and version the granted workspace does not have yet.
     async fn insert_missing_data_keys(
         &self,
@@ -230,13 +235,13 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// The links of a provider key by kind and resource id; [`PageRequest::after`] is
+    /// The links of a provider key by kind and resource id; [`Page::next`] is
     /// [`Resource::sort_key`].
     async fn links(
         &self,
         grant: &Grant<Serve>,
         id: ProviderKeyId,
-        page: &PageRequest,
+        page: &PageRequest<Resource>,
     ) -> Result<Page<Link>, Error>;
 }
 

@@ -81,6 +81,11 @@ pub struct Vault {
     clock: Arc<dyn Clock>,
 }
 
+/// The KEK does not open what the store holds: it is another database's.
+#[derive(Debug, thiserror::Error)]
+#[error("the keyring does not open this database's data keys")]
+pub struct KekMismatch(#[source] keyward_crypto::Error);
+
 /// A workspace's data keys, unwrapped for the length of one call.
 pub struct WorkspaceKeys {
     workspace: WorkspaceId,
@@ -121,6 +126,24 @@ impl Vault {
             stored = self.store.data_keys(scope).await?;
         }
         self.unwrap(scope.workspace(), &stored).await
+    }
+
+    /// Proves at start-up that the KEK opens what the store holds, by one data key of it. A store
+    /// that holds none proves nothing.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] of [`KekMismatch`] when the key does not unwrap; the store or the KEK
+    /// cannot be reached.
+    pub async fn verify_kek(&self) -> Result<(), Error> {
+        let Some((workspace, key)) = self.store.any_data_key().await? else {
+            return Ok(());
+        };
+        let place = data_key_place(&workspace, key.purpose, key.version);
+        match self.kek.unwrap(&key.wrapped, &place).await {
+            Ok(_) => Ok(()),
+            Err(error @ keyward_crypto::Error::Unavailable(_)) => Err(error.into()),
+            Err(error) => Err(Error::internal(KekMismatch(error))),
+        }
     }
 
     async fn generate(

@@ -11,6 +11,11 @@ pub enum Error {
     #[error("the operating system gave no random bytes")]
     Randomness,
 
+    /// A key-encryption key that is kept elsewhere, such as in a key service, cannot be reached now.
+    /// The text is for the log: it names the reason, and no secret.
+    #[error("the key-encryption key cannot be reached: {0}")]
+    Unavailable(String),
+
     /// There is no key version 0; it stands for "never set".
     #[error("key version 0 does not exist")]
     KeyVersionZero,

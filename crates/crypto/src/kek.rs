@@ -14,7 +14,8 @@ pub const MAX_WRAPPED_KEY_BYTES: usize = 256;
 /// a [`Keyring`](crate::Keyring) answers at once.
 ///
 /// An implementation names its key's version in what it wraps, binds it to `aad`, unwraps what
-/// any of its versions wrapped, and refuses more than [`MAX_WRAPPED_KEY_BYTES`] unread.
+/// any of its versions wrapped, and refuses more than [`MAX_WRAPPED_KEY_BYTES`] unread. Where it
+/// cannot be reached it fails with [`Error::Unavailable`], so that callers know to try again.
 #[async_trait]
 pub trait Kek: Send + Sync {
     /// Wraps a data key with the primary version.

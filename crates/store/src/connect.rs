@@ -8,14 +8,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use keyward_core::Error;
-use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions as _, Connection as _};
 use sea_orm::sqlx::{Postgres, Sqlite};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 
-use crate::error::translate_driver;
+use crate::error::translate_connecting;
 use crate::{Engine, StoreOptions};
 
 /// The field that a bad URL is a fault of.
@@ -65,7 +65,7 @@ async fn sqlite(url: &str, options: &StoreOptions) -> Result<DatabaseConnection,
         .max_lifetime(None)
         .connect_with(connect)
         .await
-        .map_err(|error| translate_driver(&error))?;
+        .map_err(|error| translate_connecting(&error))?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
@@ -96,14 +96,21 @@ async fn postgres(url: &str, options: &StoreOptions) -> Result<DatabaseConnectio
     if connect.get_application_name().is_none() {
         connect = connect.application_name("keyward");
     }
+    // Before the pool, which would try a server that refuses again and again, and then say only
+    // that no connection became free.
+    let first = tokio::time::timeout(options.acquire_timeout, connect.connect())
+        .await
+        .map_err(|_| Error::unavailable("the server does not answer in time"))?
+        .map_err(|error| translate_connecting(&error))?;
+    if first.close().await.is_err() {
+        tracing::debug!("closing the first connection failed");
+    }
     let pool = PoolOptions::<Postgres>::new()
         .max_connections(options.max_connections)
         .acquire_timeout(options.acquire_timeout)
         // A round trip for each call, so that a server that was restarted is not noticed by callers.
         .test_before_acquire(true)
-        .connect_with(connect)
-        .await
-        .map_err(|error| translate_driver(&error))?;
+        .connect_lazy_with(connect);
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 

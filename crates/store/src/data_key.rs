@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
+use keyward_core::id::WorkspaceId;
 use keyward_core::policy::WorkspaceScope;
 use keyward_core::store::DataKeyStore;
 use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
@@ -24,11 +25,28 @@ impl DataKeyStore for Store {
                     .filter(Column::WorkspaceId.eq(scope.workspace().as_str()))
                     .order_by_asc(Column::Purpose)
                     .order_by_asc(Column::Version)
-                    .all(db)
+                    .all(&db)
                     .await?)
             })
             .await?;
         rows.into_iter().map(from_row).collect()
+    }
+
+    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error> {
+        let row = self
+            .read("any_data_key", |db| async move {
+                // In the order of the primary key, which costs nothing.
+                Ok(Entity::find()
+                    .order_by_asc(Column::WorkspaceId)
+                    .order_by_asc(Column::Purpose)
+                    .order_by_asc(Column::Version)
+                    .one(&db)
+                    .await?)
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let workspace = WorkspaceId::parse(row.workspace_id.as_str()).map_err(Error::internal)?;
+        Ok(Some((workspace, from_row(row)?)))
     }
 
     async fn insert_missing_data_keys(

@@ -6,7 +6,10 @@
 use std::future::Future;
 use std::time::Duration;
 
+use keyward_core::error::Cause;
 use tokio::time::Instant;
+
+use crate::error::DeadlinePassed;
 
 tokio::task_local! {
     static DEADLINE: Instant;
@@ -22,6 +25,12 @@ pub async fn scope<F: Future>(at: Instant, future: F) -> F::Output {
 #[must_use]
 pub fn remaining() -> Option<Duration> {
     current().map(|at| at.saturating_duration_since(Instant::now()))
+}
+
+/// Whether a cause is that the deadline passed before the database answered.
+#[must_use]
+pub fn is_cause(cause: &Cause) -> bool {
+    cause.is::<DeadlinePassed>()
 }
 
 /// The deadline in scope.

@@ -29,21 +29,30 @@ impl DirectoryStore for Store {
         organization: &OrganizationId,
         user: &UserId,
     ) -> Result<Option<Member>, Error> {
-        self.read("member", |db| member::find(db, organization, user))
-            .await
+        self.read("member", |db| async move {
+            member::find(&db, organization, user).await
+        })
+        .await
     }
 
     async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Error> {
-        self.read("workspace", |db| workspace::find(db, id)).await
+        self.read(
+            "workspace",
+            |db| async move { workspace::find(&db, id).await },
+        )
+        .await
     }
 
     async fn workspaces(&self, organization: &OrganizationId) -> Result<Vec<Workspace>, Error> {
-        self.read("workspaces", |db| workspace::all(db, organization))
-            .await
+        self.read("workspaces", |db| async move {
+            workspace::all(&db, organization).await
+        })
+        .await
     }
 
     async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error> {
-        self.read("repo", |db| repo::find(db, id)).await
+        self.read("repo", |db| async move { repo::find(&db, id).await })
+            .await
     }
 
     async fn upsert_organization(
@@ -65,8 +74,10 @@ impl DirectoryStore for Store {
         _grant: &DirectoryGrant,
         id: &OrganizationId,
     ) -> Result<Option<Organization>, Error> {
-        self.read("organization", |db| organization::find(db, id))
-            .await
+        self.read("organization", |db| async move {
+            organization::find(&db, id).await
+        })
+        .await
     }
 
     async fn organizations(
@@ -74,8 +85,10 @@ impl DirectoryStore for Store {
         _grant: &DirectoryGrant,
         page: &PageRequest,
     ) -> Result<Page<Organization>, Error> {
-        self.read("organizations", |db| organization::page(db, page))
-            .await
+        self.read("organizations", |db| async move {
+            organization::page(&db, page).await
+        })
+        .await
     }
 
     async fn delete_organization(
@@ -111,8 +124,8 @@ impl DirectoryStore for Store {
         organization: &OrganizationId,
         page: &PageRequest,
     ) -> Result<Page<Workspace>, Error> {
-        self.read("workspaces_page", |db| {
-            workspace::page(db, organization, page)
+        self.read("workspaces_page", |db| async move {
+            workspace::page(&db, organization, page).await
         })
         .await
     }
@@ -152,8 +165,10 @@ impl DirectoryStore for Store {
         organization: &OrganizationId,
         page: &PageRequest,
     ) -> Result<Page<Member>, Error> {
-        self.read("members", |db| member::page(db, organization, page))
-            .await
+        self.read("members", |db| async move {
+            member::page(&db, organization, page).await
+        })
+        .await
     }
 
     async fn delete_member(
@@ -189,8 +204,10 @@ impl DirectoryStore for Store {
         workspace: &WorkspaceId,
         page: &PageRequest,
     ) -> Result<Page<Repo>, Error> {
-        self.read("repos", |db| repo::page(db, workspace, page))
-            .await
+        self.read("repos", |db| async move {
+            repo::page(&db, workspace, page).await
+        })
+        .await
     }
 
     async fn delete_repo(

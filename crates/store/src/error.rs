@@ -38,6 +38,8 @@ impl From<Error> for Failure {
 pub(crate) enum Meaning {
     /// The transaction lost against another; the same again may succeed.
     Conflict,
+    /// SQLite waited in vain for as long as it may; the same again would wait as long again.
+    Busy,
     /// A unique constraint was violated.
     Unique,
     /// A foreign key was violated, from either side.
@@ -137,9 +139,13 @@ fn sqlite_meaning(code: &str) -> Meaning {
         1555 | 2067 => Meaning::Unique,
         // SQLITE_CONSTRAINT_FOREIGNKEY, and SQLITE_CONSTRAINT_TRIGGER, which RESTRICT answers with
         787 | 1811 => Meaning::ForeignKey,
+        // SQLITE_BUSY_SNAPSHOT, for which SQLite does not wait
+        517 => Meaning::Conflict,
         _ => match code & 0xff {
-            // SQLITE_BUSY, SQLITE_LOCKED
-            5 | 6 => Meaning::Conflict,
+            // SQLITE_BUSY
+            5 => Meaning::Busy,
+            // SQLITE_LOCKED
+            6 => Meaning::Conflict,
             // SQLITE_READONLY, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
             8 | 9 | 10 | 13 | 14 => Meaning::Unavailable,
             _ => Meaning::Other,
@@ -171,19 +177,28 @@ pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool 
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);
     match meaning(error) {
-        Meaning::Conflict | Meaning::Unavailable => Error::Unavailable(cause),
+        Meaning::Conflict | Meaning::Busy | Meaning::Unavailable => Error::Unavailable(cause),
         Meaning::Deadline => Error::unavailable(DeadlinePassed),
         Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::Internal(cause),
     }
 }
 
-/// The core's error for a driver's error.
-pub(crate) fn translate_driver(error: &SqlxError) -> Error {
-    let cause = DatabaseFailure {
-        text: driver_text(error),
+/// The core's error for a driver's error on connecting.
+pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
+    let text = match error {
+        SqlxError::Database(error) if error.as_error().is::<PgDatabaseError>() => {
+            // PostgreSQL's own words may name the user and the database, which the URL holds.
+            let code = error.code().unwrap_or_default();
+            let reason = refusal(&code).unwrap_or("the server refuses the connection");
+            format!("database error {code}: {reason}")
+        }
+        _ => driver_text(error),
     };
+    let cause = DatabaseFailure { text };
     match driver_meaning(error) {
-        Meaning::Conflict | Meaning::Unavailable | Meaning::Deadline => Error::unavailable(cause),
+        Meaning::Conflict | Meaning::Busy | Meaning::Unavailable | Meaning::Deadline => {
+            Error::unavailable(cause)
+        }
         Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::internal(cause),
     }
 }
@@ -227,10 +242,10 @@ fn driver_text(error: &SqlxError) -> String {
 fn database_text(error: &dyn DatabaseError) -> String {
     let code = error.code().unwrap_or_default();
     let is_postgres = error.as_error().is::<PgDatabaseError>();
-    let message = if is_postgres && code.starts_with("22") {
-        "a value does not fit its column"
-    } else {
-        error.message()
+    let message = match refusal(&code) {
+        Some(reason) if is_postgres => reason,
+        _ if is_postgres && code.starts_with("22") => "a value does not fit its column",
+        _ => error.message(),
     };
     let mut text = format!("database error {code}: {message}");
     for (label, name) in [("table", error.table()), ("constraint", error.constraint())] {
@@ -239,4 +254,32 @@ fn database_text(error: &dyn DatabaseError) -> String {
         }
     }
     text
+}
+
+/// Why PostgreSQL refuses a connection, without the names that it would tell.
+fn refusal(code: &str) -> Option<&'static str> {
+    match code {
+        "3D000" => Some("the database is not there"),
+        "53300" => Some("the server has no connection left"),
+        "57P03" => Some("the server is not ready"),
+        _ if code.starts_with("28") => Some("the server refuses the log-in"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_waits_once() {
+        // SQLITE_BUSY, SQLITE_BUSY_RECOVERY, SQLITE_BUSY_TIMEOUT: after the busy timeout
+        for code in ["5", "261", "773"] {
+            assert_eq!(sqlite_meaning(code), Meaning::Busy, "{code}");
+        }
+        // SQLITE_BUSY_SNAPSHOT, SQLITE_LOCKED, SQLITE_LOCKED_SHAREDCACHE: at once
+        for code in ["517", "6", "262"] {
+            assert_eq!(sqlite_meaning(code), Meaning::Conflict, "{code}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ use crate::migration::Migrator;
 const DEFAULT_MAX_CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection, unless told otherwise.
 const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long SQLite waits for another process's lock, unless told otherwise.
+/// How long a write waits for another process's lock on SQLite, unless told otherwise.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Names the lock under which PostgreSQL lets one process migrate at a time.
 const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
@@ -50,7 +50,7 @@ pub struct StoreOptions {
     pub max_connections: u32,
     /// How long a call waits for a connection.
     pub acquire_timeout: Duration,
-    /// How long SQLite waits for another process's lock.
+    /// How long a write waits for another process's lock on SQLite, all in all.
     pub busy_timeout: Duration,
 }
 
@@ -134,12 +134,12 @@ impl Store {
     /// The database cannot be reached, or is newer than this program.
     pub async fn pending_migrations(&self) -> Result<usize, Error> {
         self.read("pending_migrations", |db| async move {
-            Ok(Migrator::get_pending_migrations_read_only(db).await?.len())
+            Ok(Migrator::get_pending_migrations_read_only(&db).await?.len())
         })
         .await
     }
 
-    /// Closes every connection; later calls fail as unavailable.
+    /// Closes every connection, after commits that are under way; later calls fail as unavailable.
     pub async fn close(&self) {
         if let Err(error) = self.db.close_by_ref().await {
             tracing::debug!(error = %error::cause(&error), "closing the store failed");
@@ -156,7 +156,10 @@ impl Store {
 #[async_trait]
 impl StoreHealth for Store {
     async fn ping(&self) -> Result<(), Error> {
-        self.read("ping", |db| async move { Ok(db.ping().await?) })
-            .await
+        self.read("ping", |db| async move {
+            db.execute_unprepared("SELECT 1").await?;
+            Ok(())
+        })
+        .await
     }
 }

@@ -43,7 +43,7 @@ impl ProviderKeyStore for Store {
                 .find_also_related(organization::Entity)
                 .join(JoinType::InnerJoin, workspace::Relation::ProviderKeys.def())
                 .filter(Column::Id.eq(id.as_uuid()))
-                .one(db)
+                .one(&db)
                 .await?;
             found.map(workspace_from_rows).transpose()
         })
@@ -55,8 +55,10 @@ impl ProviderKeyStore for Store {
         grants: &[Grant<Read>],
         providers: Option<&[Provider]>,
     ) -> Result<Vec<ListedProviderKey>, Error> {
-        self.read("list", |db| list::newest_first(db, grants, providers))
-            .await
+        self.read("list", |db| async move {
+            list::newest_first(&db, grants, providers).await
+        })
+        .await
     }
 
     async fn insert(
@@ -176,11 +178,11 @@ impl ProviderKeyStore for Store {
         &self,
         grant: &Grant<Serve>,
         id: ProviderKeyId,
-        page: &PageRequest,
+        page: &PageRequest<Resource>,
     ) -> Result<Page<Link>, Error> {
         self.read("links", |db| async move {
-            check_exists(db, grant.workspace(), id).await?;
-            link::page(db, id, page).await
+            check_exists(&db, grant.workspace(), id).await?;
+            link::page(&db, id, page).await
         })
         .await
     }

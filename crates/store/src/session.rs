@@ -1,5 +1,6 @@
 //! How calls reach the database: reads as single statements, writes as transactions, both tried
-//! again when they lose against others, and both given up at the deadline.
+//! again when they lose against others, and both given up at the deadline, by the caller and by
+//! the server.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
-use tokio::sync::MutexGuard;
+use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument;
 
 use crate::error::{
@@ -25,22 +26,28 @@ const MAX_ATTEMPTS: u32 = 5;
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// How long to wait at most before any attempt.
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
+/// How long before the deadline the server stops at most, so that its answer still arrives.
+const MAX_HEAD_START: Duration = Duration::from_millis(50);
 
 /// A running transaction; it must be given up when the work ends.
 pub(crate) type Transaction = Arc<DatabaseTransaction>;
 
+/// A writer's turn at SQLite's gate.
+type Turn = Option<OwnedMutexGuard<()>>;
+
 impl Store {
-    /// Runs work that only reads, in statements of their own.
+    /// Runs work that only reads: in statements of their own, or, where PostgreSQL is to know a
+    /// deadline, in a transaction.
     pub(crate) async fn read<'a, T, F, R>(
         &'a self,
         operation: &'static str,
         work: F,
     ) -> Result<T, Error>
     where
-        F: Fn(&'a DatabaseConnection) -> R + Send + Sync,
+        F: Fn(DatabaseExecutor<'a>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        let attempt = || async { before_deadline(work(&self.db)).await };
+        let attempt = || before_deadline(async { work(self.reader().await?).await });
         let span = tracing::debug_span!("store.read", operation);
         retrying(operation, attempt).instrument(span).await
     }
@@ -48,8 +55,8 @@ impl Store {
     /// Runs work in a transaction and commits it if the work succeeds. The work may run more than
     /// once; only the last run counts.
     ///
-    /// The commit is never given up, since its outcome would be unknown. A caller who stops polling
-    /// before the commit has begun changes nothing.
+    /// The commit is never given up, since its outcome would be unknown: it has a task of its own. A
+    /// caller who stops polling before the commit has begun changes nothing.
     pub(crate) async fn write<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
         F: Fn(Transaction) -> R + Send + Sync,
@@ -57,9 +64,8 @@ impl Store {
         T: Send,
     {
         let attempt = || async {
-            // SQLite's turn is held until the transaction is over.
-            let (_turn, txn, value) = before_deadline(self.run(&work)).await?;
-            txn.commit().await?;
+            let (turn, txn, value) = before_deadline(self.run(&work)).await?;
+            commit(turn, txn).await?;
             Ok(value)
         };
         let span = tracing::debug_span!("store.write", operation);
@@ -67,20 +73,19 @@ impl Store {
     }
 
     /// Runs work in a transaction, which is left to be committed if the work succeeds.
-    async fn run<T, F, R>(
-        &self,
-        work: &F,
-    ) -> Result<(Option<MutexGuard<'_, ()>>, DatabaseTransaction, T), Failure>
+    async fn run<T, F, R>(&self, work: &F) -> Result<(Turn, DatabaseTransaction, T), Failure>
     where
         F: Fn(Transaction) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
         let turn = match &self.gate {
-            Some(gate) => Some(gate.lock().await),
+            Some(gate) => Some(Arc::clone(gate).lock_owned().await),
             None => None,
         };
         let txn = Arc::new(self.begin().await?);
         let outcome = work(Arc::clone(&txn)).await;
+        // Work that does not wait is not interrupted at the deadline, but it is not committed.
+        let outcome = outcome.and_then(|value| in_time().map(|()| value));
         let txn = Arc::into_inner(txn)
             .ok_or_else(|| Error::internal("a transaction outlived its work"))?;
         match outcome {
@@ -102,27 +107,78 @@ impl Store {
             ..TransactionOptions::default()
         };
         let txn = self.db.begin_with_options(options).await?;
-        if self.engine == Engine::Postgres
-            && let Some(remaining) = deadline::remaining()
-        {
-            // The server stops too: else it would go on waiting for a lock that no one wants.
-            let millis = remaining.as_millis().clamp(1, i32::MAX as u128);
-            txn.execute_unprepared(&format!("SET LOCAL statement_timeout = {millis}"))
-                .await?;
+        if let Some(timeout) = self.statement_timeout() {
+            txn.execute_unprepared(&timeout).await?;
         }
         Ok(txn)
     }
+
+    /// What to read through. A transaction ends by being dropped: the pool rolls it back, and no
+    /// caller waits for that.
+    async fn reader(&self) -> Result<DatabaseExecutor<'_>, DbErr> {
+        if self.statement_timeout().is_none() {
+            return Ok(DatabaseExecutor::Connection(&self.db));
+        }
+        let txn = self.db.begin().await?;
+        if let Some(timeout) = self.statement_timeout() {
+            // One round trip for both.
+            txn.execute_unprepared(&format!("SET TRANSACTION READ ONLY; {timeout}"))
+                .await?;
+        }
+        Ok(DatabaseExecutor::OwnedTransaction(txn))
+    }
+
+    /// What tells PostgreSQL of the deadline, if one is in scope. The server would go on waiting for
+    /// a lock that no one wants any more, and keep a connection from others.
+    ///
+    /// Every statement has what is left now, so that a later one of the same transaction may outlast
+    /// the deadline by what those before it took.
+    fn statement_timeout(&self) -> Option<String> {
+        if self.engine != Engine::Postgres {
+            return None;
+        }
+        let remaining = deadline::remaining()?;
+        let head_start = (remaining / 4).min(MAX_HEAD_START);
+        // Zero would mean no timeout.
+        let millis = (remaining - head_start)
+            .as_millis()
+            .clamp(1, i32::MAX as u128);
+        Some(format!("SET LOCAL statement_timeout = {millis}"))
+    }
 }
 
-/// Gives the work up at the deadline, if one is in scope.
+/// Commits in a task of its own, which goes on when the caller is gone. SQLite's turn is held until
+/// the transaction is over.
+async fn commit(turn: Turn, txn: DatabaseTransaction) -> Result<(), Failure> {
+    let committing = async move {
+        let outcome = txn.commit().await;
+        drop(turn);
+        outcome
+    };
+    match tokio::spawn(committing.in_current_span()).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Error::unavailable("the commit was broken off").into()),
+    }
+}
+
+/// Gives the work up at the deadline, if one is in scope; does not begin it after the deadline.
 async fn before_deadline<T>(
     work: impl Future<Output = Result<T, Failure>> + Send,
 ) -> Result<T, Failure> {
+    in_time()?;
     match deadline::current() {
         None => work.await,
         Some(at) => tokio::time::timeout_at(at, work)
             .await
             .unwrap_or_else(|_| Err(Error::unavailable(DeadlinePassed).into())),
+    }
+}
+
+/// Fails when the deadline has passed, if one is in scope.
+fn in_time() -> Result<(), Failure> {
+    match deadline::remaining() {
+        Some(Duration::ZERO) => Err(Error::unavailable(DeadlinePassed).into()),
+        _ => Ok(()),
     }
 }
 
@@ -175,7 +231,77 @@ fn backoff(attempts: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use keyward_testkit::TestDatabase;
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::StoreOptions;
+
+    async fn sqlite(database: &TestDatabase) -> Store {
+        let mut options = StoreOptions::new(database.secret_url());
+        options.busy_timeout = Duration::from_millis(20);
+        Store::connect(&options).await.unwrap()
+    }
+
+    fn assert_deadline<T: std::fmt::Debug>(outcome: Result<T, Error>) {
+        match outcome {
+            Err(Error::Unavailable(cause)) => assert!(deadline::is_cause(&cause), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn work_does_not_begin_after_the_deadline() {
+        let database = TestDatabase::sqlite();
+        let (store, runs) = (sqlite(&database).await, AtomicU32::new(0));
+        let run = || {
+            runs.fetch_add(1, Ordering::SeqCst);
+            async { Ok(()) }
+        };
+        deadline::scope(Instant::now(), async {
+            assert_deadline(store.read("test", |_| run()).await);
+            assert_deadline(store.write("test", |_| run()).await);
+        })
+        .await;
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_after_the_deadline_is_not_committed() {
+        let database = TestDatabase::sqlite();
+        let store = sqlite(&database).await;
+        let at = Instant::now() + Duration::from_millis(200);
+        let write = store.write("test", |txn| async move {
+            txn.execute_unprepared("CREATE TABLE t (x)").await?;
+            // No timer interrupts work that does not wait.
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            Ok(())
+        });
+        assert_deadline(deadline::scope(at, write).await);
+        assert_eq!(database.count("sqlite_master").await, 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn busy_timeout_is_waited_for_once() {
+        let database = TestDatabase::sqlite();
+        let (store, attempts) = (sqlite(&database).await, AtomicU32::new(0));
+        let other = database.raw().await.begin().await.unwrap();
+        other
+            .execute_unprepared("CREATE TABLE t (x)")
+            .await
+            .unwrap();
+        let refused = retrying("test", || async {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            Ok(store.begin().await.map(drop)?)
+        });
+        let refused = refused.await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    }
 
     #[test]
     fn backoff_grows_and_is_bounded() {

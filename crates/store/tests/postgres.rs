@@ -22,7 +22,7 @@ use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
     World, directory_grant, event, organization, stored_key, workspace, write_grant,
 };
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use tokio::time::Instant;
 
 async fn fixture() -> Option<Fixture<Store>> {
@@ -37,6 +37,7 @@ common_tests! { fixture:
     migrations_are_idempotent
     newer_database_is_refused
     closed_store_is_unavailable
+    nothing_happens_after_the_deadline
 }
 
 /// Makes the first transactions that touch an organization lose, with this SQLSTATE. Sequences do
@@ -198,6 +199,91 @@ async fn deadline_reaches_the_server() {
         .unwrap();
 }
 
+/// Another connection that lets no one read workspaces.
+async fn lock_workspaces(fixture: &Fixture<Store>) -> DatabaseTransaction {
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    other
+        .execute_unprepared("LOCK TABLE workspaces IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    other
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadline_of_a_read_reaches_the_server() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let other = lock_workspaces(&fixture).await;
+
+    let at = Instant::now() + Duration::from_millis(200);
+    let refused = deadline::scope(at, fixture.store.workspace(&world.a.id)).await;
+    let Err(Error::Unavailable(cause)) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(deadline::is_cause(cause), "{cause}");
+    until_waiting(&fixture, 0).await;
+
+    // A caller who goes away at the deadline, or before it.
+    let at = Instant::now() + Duration::from_millis(200);
+    let call = deadline::scope(at, fixture.store.workspace(&world.a.id));
+    drop(tokio::time::timeout_at(at, call).await);
+    until_waiting(&fixture, 0).await;
+    let (store, id) = (Arc::clone(&fixture.store), world.a.id.clone());
+    let at = Instant::now() + Duration::from_secs(5);
+    let call = tokio::spawn(deadline::scope(
+        at,
+        async move { store.workspace(&id).await },
+    ));
+    until_waiting(&fixture, 1).await;
+    call.abort();
+    until_waiting(&fixture, 0).await;
+
+    other.rollback().await.unwrap();
+    let at = Instant::now() + Duration::from_secs(60);
+    let found = deadline::scope(at, fixture.store.workspace(&world.a.id)).await;
+    assert_eq!(found.unwrap(), Some(world.a));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_outlives_its_caller() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    // What is deferred happens at the commit, which waits here for a lock.
+    fixture
+        .database
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM pg_advisory_xact_lock(1);
+                 RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON organizations
+                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait();",
+        )
+        .await;
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(1)";
+    other.execute_unprepared(lock).await.unwrap();
+
+    let store = Arc::clone(&fixture.store);
+    let call = tokio::spawn(async move {
+        let told = event("organization.upsert", Noun::Organization, "org");
+        store
+            .upsert_organization(&directory_grant(), &organization("org"), &told)
+            .await
+    });
+    until_waiting(&fixture, 1).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    other.rollback().await.unwrap();
+    // Closing waits for the commit.
+    fixture.store.close().await;
+    assert_eq!(fixture.database.count("organizations").await, 1);
+    assert_eq!(fixture.database.count("audit_events").await, 1);
+}
+
 #[tokio::test]
 async fn statement_timeout_is_a_deadline() {
     let Some(fixture) = fixture().await else {
@@ -297,11 +383,21 @@ async fn unreachable_server_is_unavailable() {
         listener.local_addr().unwrap().port()
     };
     let url = format!("postgresql://user:canary@127.0.0.1:{port}/canary");
-    let mut options = StoreOptions::new(Secret::new(url));
-    options.acquire_timeout = Duration::from_millis(200);
+    assert_connection_refused(url, "refused").await;
+}
+
+/// Nothing of the URL is in the error, but the reason is.
+async fn assert_connection_refused(url: String, reason: &str) {
+    let options = StoreOptions::new(Secret::new(url));
     let error = Store::connect(&options).await.err().unwrap();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
-    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    let Error::Unavailable(cause) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(cause.to_string().contains(reason), "{cause}");
+    let everything = format!("{error:?} {cause}");
+    for part in ["canary", "127.0.0.1"] {
+        assert!(!everything.contains(part), "{everything}");
+    }
 }
 
 #[tokio::test]
@@ -309,10 +405,30 @@ async fn missing_database_is_unavailable() {
     let Some(database) = TestDatabase::postgres().await else {
         return;
     };
-    let missing = format!("{}_missing", database.url());
-    let error = Store::connect(&StoreOptions::new(Secret::new(missing)))
-        .await
-        .err()
-        .unwrap();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    let missing = format!("{}_canary", database.url());
+    assert_connection_refused(missing, "the database is not there").await;
+}
+
+#[tokio::test]
+async fn refused_log_in_is_unavailable() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let stranger = database.url().replace("//postgres@", "//canary@");
+    assert_ne!(stranger, database.url());
+    assert_connection_refused(stranger, "the server refuses the log-in").await;
+}
+
+#[tokio::test]
+async fn silent_server_is_unavailable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("postgresql://user:canary@127.0.0.1:{port}/canary");
+    let mut options = StoreOptions::new(Secret::new(url));
+    options.acquire_timeout = Duration::from_millis(200);
+    let error = Store::connect(&options).await.err().unwrap();
+    let Error::Unavailable(cause) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(cause.to_string().contains("does not answer"), "{cause}");
 }

@@ -34,6 +34,7 @@ common_tests! { fixture:
     migrations_are_idempotent
     newer_database_is_refused
     closed_store_is_unavailable
+    nothing_happens_after_the_deadline
 }
 
 #[tokio::test]

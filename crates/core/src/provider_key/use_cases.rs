@@ -248,7 +248,7 @@ impl ProviderKeys {
     /// Lists what uses a provider key, by kind and id.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied to all but services; not found; the page is none of this list.
     pub async fn links(
         &self,
         caller: &Caller,
@@ -256,7 +256,8 @@ impl ProviderKeys {
         page: &PageRequest,
     ) -> Result<Page<Link>, Error> {
         let (id, grant) = self.find(caller, id, policy::LIST_API_KEY_LINKS).await?;
-        self.store.links(&grant, id, page).await
+        let page = page.read(Resource::from_sort_key)?;
+        self.store.links(&grant, id, &page).await
     }
 
     /// Finds the key's workspace and asks the policy. A text that is no id (`None`) names nothing.

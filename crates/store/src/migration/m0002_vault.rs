@@ -1,10 +1,10 @@
 //! Workspaces' wrapped data keys.
 
 use sea_orm::DbErr;
-use sea_orm::sea_query::{ColumnDef, ForeignKeyAction, Index, Table};
+use sea_orm::sea_query::{ForeignKeyAction, Index, Table};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-use super::schema::{id, integer, reference};
+use super::schema::{envelope, id, integer, reference};
 
 pub(super) struct Migration;
 
@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
             .col(id(backend, "workspace_id").not_null())
             .col(id(backend, "purpose").not_null())
             .col(integer("version"))
-            .col(ColumnDef::new("wrapped").blob().not_null())
+            .col(envelope(backend, "wrapped"))
             .col(integer("created_at"))
             .primary_key(
                 Index::create()

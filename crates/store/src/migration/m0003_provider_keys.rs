@@ -4,7 +4,7 @@ use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, ForeignKeyAction, Index, Table};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-use super::schema::{id, integer, provider, reference, short_text};
+use super::schema::{envelope, id, integer, provider, reference, short_text};
 
 pub(super) struct Migration;
 
@@ -38,7 +38,7 @@ async fn provider_keys(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(short_text("tenant_id"))
         .col(short_text("subscription_id"))
         .col(ColumnDef::new("description").text())
-        .col(ColumnDef::new("sealed_secret").blob().not_null())
+        .col(envelope(backend, "sealed_secret"))
         .col(integer("secret_version"))
         .col(
             ColumnDef::new("fingerprint")

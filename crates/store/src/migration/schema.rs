@@ -39,6 +39,18 @@ pub(super) fn provider(name: &'static str) -> ColumnDef {
     column
 }
 
+/// A column that holds an envelope. On MySQL a plain blob ends at 65,535 bytes, and the envelope of
+/// the longest secret is longer.
+pub(super) fn envelope(backend: DbBackend, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match backend {
+        DbBackend::MySql => column.custom("mediumblob"),
+        _ => column.blob(),
+    };
+    column.not_null();
+    column
+}
+
 /// A column that holds a moment in milliseconds, a version or another whole number.
 pub(super) fn integer(name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
@@ -65,4 +77,27 @@ pub(super) fn reference<const N: usize>(
         key.to_col(column);
     }
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::sea_query::Table;
+
+    use super::*;
+
+    #[test]
+    fn envelopes_fit_on_every_engine() {
+        for (backend, wanted) in [
+            (DbBackend::Sqlite, " blob "),
+            (DbBackend::Postgres, " bytea "),
+            (DbBackend::MySql, " mediumblob "),
+        ] {
+            let table = Table::create()
+                .table("t")
+                .col(envelope(backend, "sealed"))
+                .to_owned();
+            let sql = backend.build(&table).sql;
+            assert!(sql.contains(wanted), "{sql}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ pub(super) async fn delete(
 pub(super) async fn page(
     db: &impl ConnectionTrait,
     key: ProviderKeyId,
-    page: &PageRequest,
+    page: &PageRequest<Resource>,
 ) -> Result<Page<Link>, Failure> {
     let mut query = Entity::find()
         .filter(Column::ProviderKeyId.eq(key.as_uuid()))
@@ -92,7 +92,7 @@ pub(super) async fn page(
         .order_by_asc(Column::ResourceId)
         .limit(u64::from(page.limit) + 1);
     if let Some(after) = &page.after {
-        query = query.filter(behind(after)?);
+        query = query.filter(behind(after));
     }
     let rows = query.all(db).await?;
     let items = rows.into_iter().map(from_row).collect::<Result<_, _>>()?;
@@ -101,16 +101,14 @@ pub(super) async fn page(
     }))
 }
 
-/// The links behind a sort key: of the same kind with a greater id, or of a greater kind.
-fn behind(sort_key: &str) -> Result<Condition, Error> {
-    let (kind, id) = sort_key
-        .split_once(':')
-        .ok_or_else(|| Error::invalid("pageToken", "Page token is not valid"))?;
-    Ok(Condition::any().add(Column::ResourceKind.gt(kind)).add(
+/// The links behind a resource's: of the same kind with a greater id, or of a greater kind.
+fn behind(resource: &Resource) -> Condition {
+    let (kind, id) = (resource.kind.name(), resource.id.as_str());
+    Condition::any().add(Column::ResourceKind.gt(kind)).add(
         Condition::all()
             .add(Column::ResourceKind.eq(kind))
             .add(Column::ResourceId.gt(id)),
-    ))
+    )
 }
 
 fn id(key: ProviderKeyId, resource: &Resource) -> (uuid::Uuid, String, String) {

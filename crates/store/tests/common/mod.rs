@@ -6,12 +6,13 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
-use keyward_store::{Store, StoreOptions};
+use keyward_store::{Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
     World, directory_grant, event, organization, serve_grant, stored_key, workspace_id, write_grant,
 };
+use tokio::time::Instant;
 
 /// A store on this database, with its schema up to date.
 pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
@@ -90,6 +91,34 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
     for answer in answers {
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     }
+}
+
+/// After the deadline nothing is read and nothing is written.
+pub(crate) async fn nothing_happens_after_the_deadline(fixture: &Fixture<Store>) {
+    let told = event("organization.upsert", Noun::Organization, "org");
+    let (grant, organization) = (directory_grant(), organization("org"));
+    let store = &fixture.store;
+    let answers = deadline::scope(Instant::now(), async {
+        [
+            store
+                .upsert_organization(&grant, &organization, &told)
+                .await
+                .map(|_| ()),
+            store
+                .organization(&grant, &organization.id)
+                .await
+                .map(|_| ()),
+            store.ping().await,
+        ]
+    });
+    for answer in answers.await {
+        assert!(
+            matches!(&answer, Err(Error::Unavailable(cause)) if deadline::is_cause(cause)),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(fixture.database.count("organizations").await, 0);
+    assert_eq!(fixture.database.count("audit_events").await, 0);
 }
 
 /// Makes a test of each of these.

@@ -6,7 +6,7 @@ use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::page::PageRequest;
-use keyward_core::provider_key::{Link, ResourceKind};
+use keyward_core::provider_key::{Link, Resource, ResourceKind};
 
 use super::provider_key::{delete, get, insert, list, same};
 use super::{Fixture, Stores, assert_refused, is_not_found};
@@ -175,15 +175,7 @@ pub async fn links_page_by_kind_and_id<S: Stores>(fixture: &Fixture<S>) {
         assert!(page.items.len() <= 5);
         found.extend(page.items);
         let Some(next) = page.next else { break };
-        request.after = Some(next);
+        request.after = Some(Resource::from_sort_key(&next).unwrap());
     }
     assert_eq!(found, wanted);
-    let forged = PageRequest {
-        limit: 5,
-        after: Some("no colon".to_owned()),
-    };
-    assert_refused!(
-        fixture.store.links(&grant, id, &forged).await,
-        Error::Invalid { .. }
-    );
 }

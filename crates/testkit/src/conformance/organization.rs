@@ -1,8 +1,9 @@
 //! Organizations.
 
 use keyward_core::Error;
-use keyward_core::directory::Organization;
+use keyward_core::directory::{MAX_NAME_CHARS, Organization};
 use keyward_core::error::Noun;
+use keyward_core::id::MAX_ID_BYTES;
 use keyward_core::page::PageRequest;
 
 use super::workspace::{delete_workspace, put_workspace};
@@ -169,9 +170,10 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
         put_organization(fixture, &organization).await;
         assert_eq!(get_organization(fixture, id).await, Some(organization));
     }
-    let longest = "\u{1f600}".repeat(255);
+    let wide = "\u{1f600}";
+    let longest = wide.repeat(MAX_ID_BYTES / 4) + &"a".repeat(MAX_ID_BYTES % 4);
     let named = Organization {
-        name: longest.clone(),
+        name: wide.repeat(MAX_NAME_CHARS),
         ..organization(&longest)
     };
     put_organization(fixture, &named).await;

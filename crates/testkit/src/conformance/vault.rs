@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use keyward_core::error::Error;
-use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
+use keyward_core::vault::{DataKeyPurpose, KekMismatch, Vault, WrappedDataKey};
+use keyward_crypto::Keyring;
 
 use super::{Fixture, Stores, assert_refused, at_once};
+use crate::ManualClock;
 use crate::fixtures::{NOON, World, workspace, write_grant};
 
 fn data_key(purpose: DataKeyPurpose, version: u32, wrapped: &[u8]) -> WrappedDataKey {
@@ -70,6 +72,37 @@ pub async fn one_data_key_wins<S: Stores>(fixture: &Fixture<S>) {
     seen.dedup();
     assert_eq!(seen.len(), 1, "the callers do not agree");
     assert_eq!(seen[0].len(), 2);
+}
+
+/// Any data key tells whose key-encryption key wrapped it; where there is none, any may.
+pub async fn any_data_key_proves_the_kek<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let vault = |keyring: Keyring| {
+        let clock = Arc::new(ManualClock::default());
+        Vault::new(Arc::new(keyring), fixture.store.clone(), clock)
+    };
+    let [ours, other] = [(); 2].map(|()| vault(Keyring::generate().unwrap()));
+    assert_eq!(fixture.store.any_data_key().await.unwrap(), None);
+    ours.verify_kek().await.unwrap();
+    other.verify_kek().await.unwrap();
+
+    let grant = write_grant(&world.b);
+    ours.keys(&grant).await.unwrap();
+    let (workspace, key) = fixture.store.any_data_key().await.unwrap().unwrap();
+    assert_eq!(workspace, world.b.id);
+    assert!(
+        fixture
+            .store
+            .data_keys(&grant)
+            .await
+            .unwrap()
+            .contains(&key)
+    );
+    ours.verify_kek().await.unwrap();
+    assert_refused!(
+        other.verify_kek().await,
+        Error::Internal(cause) if cause.is::<KekMismatch>()
+    );
 }
 
 /// A store that can be reached says so.

@@ -1,0 +1,104 @@
+//! What the vault answers when the key-encryption key cannot be reached.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::clock::{SystemClock, Timestamp};
+use keyward_core::directory::Workspace;
+use keyward_core::id::{OrganizationId, WorkspaceId};
+use keyward_core::policy::{self, Grant, Serve, WorkspaceScope};
+use keyward_core::principal::{Principal, ServiceName};
+use keyward_core::store::DataKeyStore;
+use keyward_core::vault::{DataKeyPurpose, Vault, WrappedDataKey};
+use keyward_crypto::{AssociatedData, Kek, Key256};
+
+/// A key service that is away.
+struct Away;
+
+#[async_trait]
+impl Kek for Away {
+    async fn wrap(&self, _: &Key256, _: &AssociatedData) -> Result<Vec<u8>, keyward_crypto::Error> {
+        Err(keyward_crypto::Error::Unavailable("away".to_owned()))
+    }
+
+    async fn unwrap(&self, _: &[u8], _: &AssociatedData) -> Result<Key256, keyward_crypto::Error> {
+        Err(keyward_crypto::Error::Unavailable("away".to_owned()))
+    }
+
+    fn primary_version(&self) -> u32 {
+        1
+    }
+}
+
+/// Always the same data keys.
+struct Fixed(Vec<WrappedDataKey>);
+
+#[async_trait]
+impl DataKeyStore for Fixed {
+    async fn data_keys(&self, _: &dyn WorkspaceScope) -> Result<Vec<WrappedDataKey>, Error> {
+        Ok(self.0.clone())
+    }
+
+    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error> {
+        let key = self.0.first().cloned();
+        Ok(key.map(|key| (WorkspaceId::parse("a").unwrap(), key)))
+    }
+
+    async fn insert_missing_data_keys(
+        &self,
+        _: &dyn WorkspaceScope,
+        _: &[WrappedDataKey],
+    ) -> Result<(), Error> {
+        panic!("a data key that was not wrapped is not stored")
+    }
+}
+
+fn vault(keys: Vec<WrappedDataKey>) -> Vault {
+    Vault::new(Arc::new(Away), Arc::new(Fixed(keys)), Arc::new(SystemClock))
+}
+
+fn grant() -> Grant<Serve> {
+    let workspace = Workspace {
+        id: WorkspaceId::parse("a").unwrap(),
+        organization: OrganizationId::parse("org").unwrap(),
+        name: "A".to_owned(),
+        is_default: true,
+    };
+    let service = Principal::Service(ServiceName("platform".to_owned()));
+    policy::authorize(&service, policy::RESOLVE_API_KEY, Some(&workspace)).unwrap()
+}
+
+/// Nothing here waits.
+fn now<T>(call: impl Future<Output = T>) -> T {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the call waits"),
+    }
+}
+
+#[test]
+fn key_service_that_is_away_is_unavailable() {
+    let kept = WrappedDataKey {
+        purpose: DataKeyPurpose::Seal,
+        version: 1,
+        wrapped: vec![0],
+        created_at: Timestamp::from_unix_millis(0),
+    };
+    for keys in [Vec::new(), vec![kept.clone()]] {
+        let answer = now(vault(keys).keys(&grant())).map(|_| ());
+        assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    }
+    let answer = now(vault(vec![kept]).verify_kek());
+    assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+}
+
+#[test]
+fn other_failures_of_the_key_are_internal() {
+    let error = Error::from(keyward_crypto::Error::DecryptionFailed);
+    assert!(matches!(error, Error::Internal(_)), "{error:?}");
+}

@@ -1,0 +1,131 @@
+//! Inside the layers: every call goes to its face.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use keyward_core::store::StoreHealth;
+use keyward_gateway::{BodyTooLarge, Face, Refusal, RestRouter, complete_grpc_error};
+use tonic::{Code, Status};
+use tower::ServiceExt;
+
+use crate::error::{self, ERROR_DOMAIN};
+use crate::layers::{self, Kind, Target};
+
+/// What is inside the layers.
+#[derive(Clone)]
+pub(crate) struct Inside {
+    /// The routes of REST.
+    pub(crate) rest: RestRouter,
+    /// The services of gRPC and gRPC-Web.
+    pub(crate) grpc: Router,
+    /// The largest message of gRPC.
+    pub(crate) max_body_bytes: u64,
+    /// Tells whether the store can be reached.
+    pub(crate) health: Arc<dyn StoreHealth>,
+}
+
+/// Sends a call to its face.
+pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Response {
+    let target = layers::target(&request);
+    match target.kind.clone() {
+        Kind::Rest(resolution) => inside.rest.call(resolution, request).await.map(Body::new),
+        Kind::Open if target.face == Face::Rest => {
+            let liveness = request.uri().path() == layers::HEALTHZ;
+            match *request.method() {
+                Method::GET | Method::HEAD => probe(&inside, liveness).await,
+                _ => layers::refuse(&target, Refusal::method_not_allowed("GET, HEAD")),
+            }
+        }
+        Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
+    }
+}
+
+/// What tonic would answer, with the details that every error of ours has.
+pub(crate) async fn unknown_method(request: Request) -> Response {
+    let status = Status::unimplemented("Unknown method");
+    layers::refuse(&layers::target(&request), status.into())
+}
+
+/// The one encoding of gRPC messages.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
+    if target.face == Face::Grpc && request.version() != Version::HTTP_2 {
+        let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
+        return layers::refuse(target, status.into());
+    }
+    // Messages are taken as they are. tonic would say so too, but repeat what the header holds.
+    let encoding = request.headers().get("grpc-encoding");
+    if encoding.is_some_and(|encoding| encoding != IDENTITY) {
+        let status = Status::unimplemented("Message encoding not supported");
+        let mut response = layers::refuse(target, status.into());
+        response
+            .headers_mut()
+            .insert("grpc-accept-encoding", IDENTITY);
+        return response;
+    }
+    say_face_plainly(target.face, request.headers_mut());
+    let response = inside.grpc.oneshot(request).await;
+    let mut response = response.unwrap_or_else(|infallible| match infallible {});
+    if let Some(refusal) = undecodable(response.headers(), inside.max_body_bytes) {
+        return layers::refuse(target, refusal.into());
+    }
+    complete_grpc_error(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
+    response
+}
+
+/// tonic-web knows four content types to the letter, and answers in binary whoever does not accept
+/// text by name; a caller is answered as it has asked.
+fn say_face_plainly(face: Face, headers: &mut HeaderMap) {
+    let media_type = match face {
+        Face::GrpcWeb => HeaderValue::from_static("application/grpc-web+proto"),
+        Face::GrpcWebText => HeaderValue::from_static("application/grpc-web-text+proto"),
+        Face::Grpc | Face::Rest => return,
+    };
+    headers.insert(CONTENT_TYPE, media_type.clone());
+    headers.insert(ACCEPT, media_type);
+}
+
+/// What tonic says of a message that it cannot read, which is its sender's fault: our own errors are
+/// told from tonic's by their details.
+fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
+    if headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    match Status::from_header_map(headers)?.code() {
+        Code::Internal => {
+            let message = "The request message cannot be decoded";
+            Some(error::plain(
+                Code::InvalidArgument,
+                "MESSAGE_MALFORMED",
+                message,
+            ))
+        }
+        Code::OutOfRange => Some(Status::from(BodyTooLarge { limit_bytes })),
+        _ => None,
+    }
+}
+
+/// Liveness never touches the store; readiness asks it.
+async fn probe(inside: &Inside, liveness: bool) -> Response {
+    let ready = liveness || inside.health.ping().await.is_ok();
+    let (status, body) = if ready {
+        (StatusCode::OK, r#"{"status":"ok"}"#)
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"status":"unavailable"}"#,
+        )
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,134 @@
+//! Where one face ends and another begins, and what is not quite gRPC.
+
+use std::time::Duration;
+
+use http::Method;
+use keyward::proto::v1::ListApiKeysRequest;
+use reqwest::Version;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+
+use crate::support::{
+    Engine, OnEngine, TestServer, UNAUTHENTICATED_BODY, User, WORKSPACE_A, grpc_frame, refused,
+    with_token,
+};
+use crate::sweep::Bytes;
+
+const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
+
+on_each_engine! {
+    async fn a_probe_knows_get_and_head_alone(server: TestServer) {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(server.call(Method::HEAD, path).send().await.status, 200);
+            for method in [Method::POST, Method::PUT, Method::DELETE] {
+                let answer = server.call(method, path).send().await;
+                answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
+                assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+            }
+        }
+    }
+
+    async fn a_grpc_path_knows_post_alone(server: TestServer) {
+        for content_type in ["application/grpc", "application/grpc-web+proto", "text/plain"] {
+            let call = || server.get(LIST).header("content-type", content_type);
+            call().send().await.is(401, UNAUTHENTICATED_BODY);
+            let answer = call().bearer(&server.token(User::Owner)).send().await;
+            answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
+            assert_eq!(answer.header("allow"), Some("POST"));
+        }
+    }
+
+    async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) {
+        let body = grpc_frame(&ListApiKeysRequest::default());
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body);
+        for (asked, body, answered) in [
+            ("application/grpc-web", body.clone(), "application/grpc-web+proto"),
+            ("application/grpc-web-text", text.clone().into_bytes(), "application/grpc-web-text+proto"),
+            (
+                "application/grpc-web-text; charset=utf-8",
+                text.into_bytes(),
+                "application/grpc-web-text+proto",
+            ),
+        ] {
+            let call = server.post(LIST).bearer(&server.token(User::Owner));
+            let answer = call.text(asked, body).send().await;
+            assert_eq!((answer.status, answer.header("content-type")), (200, Some(answered)));
+        }
+    }
+
+    async fn native_grpc_over_http_1_is_told_so(server: TestServer) {
+        for path in [LIST, "/apikeys"] {
+            let request = server.http.post(server.url(path)).version(Version::HTTP_11);
+            let request = request.bearer_auth(server.token(User::Owner));
+            let request = request.header("content-type", "application/grpc");
+            let answer = request.body(grpc_frame(&ListApiKeysRequest::default())).send().await;
+            let headers = answer.unwrap().headers().clone();
+            assert_eq!(headers["grpc-status"], "12", "{path}");
+            assert!(headers.contains_key("grpc-message"));
+        }
+    }
+
+    async fn a_message_that_cannot_be_decoded_is_its_senders_fault(server: TestServer) {
+        // A text field with bytes that are not UTF-8, and a field that ends too early.
+        for bytes in [vec![0x0a, 0x02, 0xff, 0xfe], vec![0x0a, 0x7f]] {
+            let mut client = Grpc::new(server.channel());
+            client.ready().await.unwrap();
+            let request = with_token(&server.token(User::Owner), bytes);
+            let path = PathAndQuery::from_static(LIST);
+            let result = client.unary(request, path, Bytes).await;
+            refused(result.map(|answer| answer.into_inner()))
+                .is(Code::InvalidArgument, "MESSAGE_MALFORMED", "The request message cannot be decoded")
+                .alone();
+        }
+    }
+
+    async fn a_deadline_that_is_over_lets_nothing_through(server: TestServer) {
+        let token = server.token(User::Owner);
+        for timeout in ["0n", "0S"] {
+            let call = server.get("/apikeys").bearer(&token).header("grpc-timeout", timeout);
+            assert_eq!(call.send().await.status, 504, "{timeout}");
+        }
+    }
+
+    async fn only_the_hyphenated_form_names_a_key(server: TestServer) {
+        let created = server
+            .create(json!({"workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS"}))
+            .await;
+        let token = server.token(User::Owner);
+        let plain = created.replace('-', "");
+        for other in [plain.clone(), format!("{{{created}}}"), format!("urn:uuid:{created}")] {
+            let path = format!("/apikeys/{other}");
+            let call = server.put(&path).bearer(&token).json(&json!({"region": "eu"}));
+            call.send().await.refuses(404, "API key not found");
+        }
+    }
+}
+
+/// hyper's own timer starts when it knows the version of HTTP; this one starts before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_says_nothing_is_not_kept() {
+    let Some(server) = TestServer::on(Engine::Sqlite).await else {
+        return;
+    };
+    let silent = ["", "P", "PRI * HTTP/2.0\r\n", "GET /heal"].map(|beginning| async {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        // The server ends the connection; what it says before that is its own affair.
+        let mut answer = Vec::new();
+        let closed = stream.read_to_end(&mut answer);
+        tokio::time::timeout(Duration::from_secs(60), closed)
+            .await
+            .map(|_| ())
+    });
+    for closed in futures_util::future::join_all(silent).await {
+        assert_eq!(
+            closed,
+            Ok(()),
+            "the connection was still open after a minute"
+        );
+    }
+}

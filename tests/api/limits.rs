@@ -1,0 +1,160 @@
+//! What holds for every path: sizes, media types, verbs and unknown places, each answered in the
+//! error body of the path's family.
+
+use http::Method;
+use keyward::proto::v1::CreateApiKeyRequest;
+use serde_json::json;
+use tonic::Code;
+
+use crate::support::{TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused};
+
+const MIB: usize = 1024 * 1024;
+const TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
+const NOT_JSON: &str = "The content type must be application/json";
+
+fn error(status: u16, message: &str) -> String {
+    format!(r#"{{"error":{{"code":{status},"message":"{message}"}}}}"#)
+}
+
+/// The head of a POST that says nothing of its body's size.
+fn head(path: &str, token: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\nconnection: close\r\n"
+    )
+}
+
+on_each_engine! {
+    async fn a_body_that_says_it_is_too_large_is_refused_unread(server: TestServer) {
+        let token = server.token(User::Owner);
+        for (path, body) in [
+            ("/apikeys", format!(r#"{{"success":false,"message":"{TOO_LARGE}"}}"#)),
+            ("/keys", error(413, TOO_LARGE)),
+        ] {
+            let request = format!("{}content-length: {}\r\n\r\n", head(path, &token), MIB + 1);
+            let answer = server.raw(request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+            assert!(answer.contains("x-request-id: ") && answer.ends_with(&body), "{answer}");
+        }
+    }
+
+    async fn a_body_that_turns_out_too_large_is_refused(server: TestServer) {
+        let token = server.token(User::Owner);
+        for (path, body) in [
+            ("/apikeys", format!(r#"{{"success":false,"message":"{TOO_LARGE}"}}"#)),
+            ("/keys", error(413, TOO_LARGE)),
+        ] {
+            // One chunk, one byte too long, and no end of the body.
+            let mut request = head(path, &token).into_bytes();
+            let size = MIB + 1;
+            request.extend(format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n").bytes());
+            request.resize(request.len() + size, b' ');
+            let answer = server.raw(&request).await;
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+            assert!(answer.contains("x-request-id: ") && answer.ends_with(&body), "{answer}");
+        }
+    }
+
+    async fn a_body_of_the_largest_size_is_read(server: TestServer) {
+        let body = json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+        });
+        let mut body = body.to_string();
+        body.push_str(&" ".repeat(MIB - body.len()));
+        let call = server.post("/apikeys").bearer(&server.token(User::Owner));
+        let answer = call.text("application/json", body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+
+    async fn a_message_that_is_too_large_is_refused_over_grpc_and_grpc_web(server: TestServer) {
+        let token = server.token(User::Owner);
+        let request = CreateApiKeyRequest { secret: "s".repeat(MIB + 1), ..Default::default() };
+        refused(server.api_keys(&token).create_api_key(request.clone()).await)
+            .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE)
+            .alone();
+        let path = "/keyward.v1.ApiKeyService/CreateApiKey";
+        for flavor in WebFlavor::ALL {
+            let answer = server.grpc_web(flavor, path, Some(&token), &request).await;
+            assert_eq!((answer.code(), answer.message().as_str()), ("8", TOO_LARGE));
+        }
+    }
+
+    async fn a_body_that_is_not_json_is_refused(server: TestServer) {
+        let token = server.token(User::Owner);
+        let body = json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+        });
+        for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""]
+        {
+            let call = server.post("/apikeys").bearer(&token).text(media_type, body.to_string());
+            call.send().await.refuses(415, NOT_JSON);
+            let call = server.put("/apikeys/x").bearer(&token).text(media_type, body.to_string());
+            call.send().await.refuses(415, NOT_JSON);
+            let call = server.post("/keys").bearer(&token).text(media_type, r#"{"name":"n"}"#);
+            call.send().await.is(415, &error(415, NOT_JSON));
+        }
+        let call = server.post("/apikeys").bearer(&token).body(body.to_string());
+        call.send().await.refuses(415, NOT_JSON);
+        assert!(server.list(WORKSPACE_A).await.is_empty());
+
+        let utf8 = "Application/JSON; charset=utf-8";
+        let call = server.post("/apikeys").bearer(&token).text(utf8, body.to_string());
+        assert_eq!(call.send().await.status, 201);
+    }
+
+    async fn a_known_path_with_the_wrong_verb_says_which_are_right(server: TestServer) {
+        let token = server.token(User::Owner);
+        for (method, path, allow) in [
+            (Method::DELETE, "/apikeys", "GET, POST"),
+            (Method::PUT, "/apikeys", "GET, POST"),
+            (Method::GET, "/apikeys/x", "DELETE, PUT"),
+            (Method::POST, "/apikeys/x", "DELETE, PUT"),
+            (Method::PATCH, "/apikeys/x", "DELETE, PUT"),
+            (Method::OPTIONS, "/apikeys", "GET, POST"),
+        ] {
+            let answer = server.call(method.clone(), path).bearer(&token).send().await;
+            answer.refuses(405, "Method not allowed");
+            assert_eq!(answer.header("allow"), Some(allow));
+            let answer = server.call(method, path).send().await;
+            answer.refuses(401, UNAUTHENTICATED);
+            assert_eq!(answer.header("allow"), None);
+        }
+        let answer = server.put("/keys").bearer(&token).send().await;
+        answer.is(405, &error(405, "Method not allowed"));
+        assert_eq!(answer.header("allow"), Some("GET, POST"));
+    }
+
+    async fn an_unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {
+        let token = server.token(User::Owner);
+        for path in [
+            "/", "/nowhere", "/apikeys/", "/apikeys/x/y", "/APIKEYS", "/api/v1", "/repo",
+            "/repo/repo-a/ai", "//apikeys", "/apikeys/%zz", "/v1/apikeys", "/healthz/x",
+        ] {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                let body = if path == "/api/v1" {
+                    error(404, "Not found")
+                } else {
+                    r#"{"success":false,"message":"Not found"}"#.to_owned()
+                };
+                let with = server.call(method.clone(), path).bearer(&token).send().await;
+                let without = server.call(method, path).send().await;
+                with.is(404, &body);
+                without.is(404, &body);
+            }
+        }
+        for path in ["/keys/x/y", "/key/x", "/api/v1/keys/x/y"] {
+            server.get(path).bearer(&token).send().await.is(404, &error(404, "Not found"));
+            server.get(path).send().await.is(404, &error(404, "Not found"));
+        }
+    }
+
+    async fn an_unknown_grpc_method_is_unimplemented(server: TestServer) {
+        for path in ["/keyward.v1.ApiKeyService/Nothing", "/keyward.v1.Nothing/At/All", "/x"] {
+            for flavor in WebFlavor::ALL {
+                let answer = server.grpc_web(flavor, path, None, &()).await;
+                assert_eq!((answer.http_status, answer.code()), (200, "12"), "{path}");
+                assert!(answer.headers.contains_key("grpc-status-details-bin"), "{path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The gRPC face, through the generated clients.
+
+use std::fmt;
+
+use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
+use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_types::{ErrorDetail, StatusExt};
+
+use super::TestServer;
+
+/// Puts a token into every request.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Authorized = InterceptedService<Channel, Bearer>;
+
+/// A request with a token of its own.
+pub fn with_token<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+impl TestServer {
+    /// A connection of its own.
+    pub fn channel(&self) -> Channel {
+        Channel::from_shared(self.url("")).unwrap().connect_lazy()
+    }
+
+    pub fn api_keys(&self, token: &str) -> ApiKeyServiceClient<Authorized> {
+        ApiKeyServiceClient::with_interceptor(self.channel(), bearer(token))
+    }
+
+    pub fn api_keys_without_token(&self) -> ApiKeyServiceClient<Authorized> {
+        ApiKeyServiceClient::with_interceptor(self.channel(), Bearer(None))
+    }
+
+    pub fn directory(&self, token: &str) -> DirectoryServiceClient<Authorized> {
+        DirectoryServiceClient::with_interceptor(self.channel(), bearer(token))
+    }
+}
+
+fn bearer(token: &str) -> Bearer {
+    Bearer(Some(format!("Bearer {token}").parse().unwrap()))
+}
+
+/// An error of the gRPC face and its details.
+pub struct Refusal {
+    pub status: Status,
+    details: Vec<ErrorDetail>,
+}
+
+/// The refusal that a call must have ended in.
+#[track_caller]
+pub fn refused<T: fmt::Debug>(result: Result<T, Status>) -> Refusal {
+    let status = result.unwrap_err();
+    let details = status.check_error_details_vec().unwrap();
+    Refusal { status, details }
+}
+
+impl Refusal {
+    /// Has this code and message, and exactly one ErrorInfo, of this reason and of our domain.
+    #[track_caller]
+    pub fn is(&self, code: Code, reason: &str, message: &str) -> &Self {
+        assert_eq!((self.status.code(), self.status.message()), (code, message));
+        let infos: Vec<_> = self
+            .details
+            .iter()
+            .filter_map(|detail| match detail {
+                ErrorDetail::ErrorInfo(info) => Some((info.reason.as_str(), info.domain.as_str())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(infos, [(reason, "keyward")]);
+        self
+    }
+
+    /// Has nothing but its ErrorInfo.
+    #[track_caller]
+    pub fn alone(&self) -> &Self {
+        assert_eq!(self.details.len(), 1, "{:?}", self.details);
+        self
+    }
+
+    /// Has one BadRequest, with these fields and their descriptions.
+    #[track_caller]
+    pub fn fields(&self, expected: &[(&str, &str)]) -> &Self {
+        let violations: Vec<_> = self
+            .details
+            .iter()
+            .filter_map(|detail| match detail {
+                ErrorDetail::BadRequest(bad) => Some(&bad.field_violations),
+                _ => None,
+            })
+            .map(|violations| {
+                violations
+                    .iter()
+                    .map(|v| (v.field.as_str(), v.description.as_str()))
+                    .collect()
+            })
+            .collect();
+        let violations: Vec<Vec<(&str, &str)>> = violations;
+        assert_eq!(violations, [expected]);
+        self
+    }
+
+    /// Has one PreconditionFailure, with these types, subjects and descriptions.
+    #[track_caller]
+    pub fn preconditions(&self, expected: &[(&str, &str, &str)]) -> &Self {
+        let failures: Vec<Vec<(&str, &str, &str)>> = self
+            .details
+            .iter()
+            .filter_map(|detail| match detail {
+                ErrorDetail::PreconditionFailure(failure) => Some(&failure.violations),
+                _ => None,
+            })
+            .map(|violations| {
+                violations
+                    .iter()
+                    .map(|v| {
+                        (
+                            v.r#type.as_str(),
+                            v.subject.as_str(),
+                            v.description.as_str(),
+                        )
+                    })
+                    .collect()
+            })
+            .collect();
+        assert_eq!(failures, [expected]);
+        self
+    }
+
+    /// Says nothing of these texts, in whatever part of it.
+    #[track_caller]
+    pub fn hides(&self, texts: &[&str]) -> &Self {
+        let shown = format!("{:?} {:?}", self.status, self.status.metadata());
+        let details = String::from_utf8_lossy(self.status.details());
+        for text in texts {
+            assert!(
+                !shown.contains(text) && !details.contains(text),
+                "{text} in {shown}"
+            );
+        }
+        self
+    }
+}

@@ -1,0 +1,191 @@
+//! An issuer of tokens: signing keys, and a server that publishes them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+pub use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A key that signs tokens.
+pub struct SigningKey {
+    pub id: String,
+    pub algorithm: Algorithm,
+    encoding: EncodingKey,
+}
+
+impl SigningKey {
+    pub fn generate(id: &str, algorithm: Algorithm) -> Self {
+        let random = SystemRandom::new();
+        let encoding = match algorithm {
+            Algorithm::EdDSA => {
+                let key = Ed25519KeyPair::generate_pkcs8v1(&random).unwrap();
+                EncodingKey::from_ed_der(key.as_ref())
+            }
+            Algorithm::ES256 => {
+                let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
+                let key = EcdsaKeyPair::generate_pkcs8(curve, &random).unwrap();
+                EncodingKey::from_ec_der(key.as_ref())
+            }
+            Algorithm::RS256 => {
+                let key = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+                let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der>::as_der(&key).unwrap();
+                EncodingKey::from_rsa_der(pkcs1(der.as_ref()))
+            }
+            other => panic!("no signing key for {other:?}"),
+        };
+        Self {
+            id: id.to_owned(),
+            algorithm,
+            encoding,
+        }
+    }
+
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(Some(&self.id), claims)
+    }
+
+    /// A token that names another key, or none.
+    pub fn sign_as(&self, kid: Option<&str>, claims: &Value) -> String {
+        let mut header = Header::new(self.algorithm);
+        header.kid = kid.map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
+    }
+
+    /// The public half, as it is published.
+    pub fn jwk(&self) -> Jwk {
+        let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap();
+        jwk.common.key_id = Some(self.id.clone());
+        jwk
+    }
+}
+
+/// The PKCS #1 key inside a PKCS #8 one: what follows the one OCTET STRING header of its length.
+fn pkcs1(pkcs8: &[u8]) -> &[u8] {
+    let at = (0..pkcs8.len() - 4).find(|&at| {
+        let length = usize::from(pkcs8[at + 2]) << 8 | usize::from(pkcs8[at + 3]);
+        pkcs8[at] == 0x04 && pkcs8[at + 1] == 0x82 && at + 4 + length == pkcs8.len()
+    });
+    &pkcs8[at.unwrap() + 4..]
+}
+
+/// An issuer with one signing key and the server that publishes its public half.
+pub struct Issuer {
+    pub key: SigningKey,
+    pub server: KeyServer,
+}
+
+impl Issuer {
+    pub async fn start(algorithm: Algorithm) -> Self {
+        let key = SigningKey::generate("key-1", algorithm);
+        let server = KeyServer::start(&[&key]).await;
+        Self { key, server }
+    }
+}
+
+/// A key server that counts its requests, and fails or changes its keys when told to.
+pub struct KeyServer {
+    address: SocketAddr,
+    published: Arc<Published>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+struct Published {
+    keys: Mutex<String>,
+    requests: watch::Sender<usize>,
+    failing: AtomicBool,
+    held: watch::Sender<bool>,
+}
+
+impl KeyServer {
+    pub async fn start(keys: &[&SigningKey]) -> Self {
+        let published = Arc::new(Published {
+            keys: Mutex::new(key_set(keys)),
+            requests: watch::Sender::new(0),
+            failing: AtomicBool::new(false),
+            held: watch::Sender::new(false),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/jwks.json", get(publish));
+        let router = router.with_state(Arc::clone(&published));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            published,
+            serving,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/jwks.json", self.address)
+    }
+
+    /// Publishes these keys and no others from now on.
+    pub fn publish(&self, keys: &[&SigningKey]) {
+        *self.published.keys.lock().unwrap() = key_set(keys);
+    }
+
+    /// Answers 500 from now on, or keys again.
+    pub fn fail(&self, failing: bool) {
+        self.published.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Lets whoever asks wait from now on, or no longer.
+    pub fn hold(&self, held: bool) {
+        self.published.held.send_replace(held);
+    }
+
+    /// How often it was asked.
+    pub fn requests(&self) -> usize {
+        *self.published.requests.borrow()
+    }
+
+    /// Waits until it was asked so often.
+    pub async fn asked(&self, times: usize) {
+        let mut requests = self.published.requests.subscribe();
+        requests
+            .wait_for(|requests| *requests >= times)
+            .await
+            .unwrap();
+    }
+}
+
+impl Drop for KeyServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The text that an issuer publishes.
+pub(super) fn key_set(keys: &[&SigningKey]) -> String {
+    let keys = keys.iter().map(|key| key.jwk()).collect();
+    serde_json::to_string(&JwkSet { keys }).unwrap()
+}
+
+async fn publish(State(published): State<Arc<Published>>) -> (StatusCode, String) {
+    published.requests.send_modify(|requests| *requests += 1);
+    published
+        .held
+        .subscribe()
+        .wait_for(|held| !held)
+        .await
+        .unwrap();
+    if published.failing.load(Ordering::SeqCst) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, String::new());
+    }
+    (StatusCode::OK, published.keys.lock().unwrap().clone())
+}

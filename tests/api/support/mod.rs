@@ -1,0 +1,62 @@
+//! What every test of the API stands on: a server of its own, and callers with and without rights.
+
+mod grpc;
+mod grpc_web;
+mod issuer;
+mod people;
+mod proxy;
+mod rest;
+mod server;
+mod spans;
+
+pub use grpc::{refused, with_token};
+pub use grpc_web::{WebFlavor, frame as grpc_frame};
+pub use issuer::{Algorithm, Issuer, SigningKey};
+pub use people::{AUDIENCE, OTHER_ORGANIZATION, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X};
+pub use proxy::Proxy;
+pub use rest::Call;
+
+pub use server::{Engine, Jwks, OnEngine, Setup, TestServer};
+pub use spans::spans_of;
+
+/// 401, in words.
+pub const UNAUTHENTICATED: &str = "User not found or not validated";
+/// The body of every 401 on these paths.
+pub const UNAUTHENTICATED_BODY: &str =
+    r#"{"success":false,"message":"User not found or not validated"}"#;
+/// 403, in words.
+pub const DENIED: &str = "Insufficient permissions";
+/// 403 of a list, in words.
+pub const LIST_DENIED: &str = "Insufficient permissions to read API keys in this workspace";
+
+/// Runs each test on SQLite and on PostgreSQL; the argument's type says what it is given.
+#[macro_export]
+macro_rules! on_each_engine {
+    ($($(#[$doc:meta])* async fn $name:ident($argument:ident: $type:ty) $body:block)*) => {
+        $($(#[$doc])* async fn $name($argument: $type) $body)*
+
+        mod sqlite {
+            use super::*;
+            use $crate::support::{Engine, OnEngine};
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(given) = <$type as OnEngine>::on(Engine::Sqlite).await {
+                    super::$name(given).await;
+                }
+            })*
+        }
+
+        mod postgres {
+            use super::*;
+            use $crate::support::{Engine, OnEngine};
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(given) = <$type as OnEngine>::on(Engine::Postgres).await {
+                    super::$name(given).await;
+                }
+            })*
+        }
+    };
+}

@@ -1,0 +1,211 @@
+//! Who is there, and their tokens.
+
+use keyward::app::UseCases;
+use keyward_core::directory::{Access, Member, OrganizationRole};
+use keyward_testkit::fixtures;
+use serde_json::{Value, json};
+
+use super::TestServer;
+
+pub const ORGANIZATION: &str = "org-1";
+pub const OTHER_ORGANIZATION: &str = "org-2";
+/// The organization's default workspace.
+pub const WORKSPACE_A: &str = "workspace-a";
+/// The organization's other workspace.
+pub const WORKSPACE_B: &str = "workspace-b";
+/// The other organization's workspace.
+pub const WORKSPACE_X: &str = "workspace-x";
+
+pub const ISSUER: &str = "https://id.test";
+pub const AUDIENCE: &str = "keyward";
+pub const SERVICE_ISSUER: &str = "https://cluster.test";
+pub const SERVICE_AUDIENCE: &str = "keyward-internal";
+/// The subject that the configuration maps to the service `ai-gateway`.
+pub const SERVICE_SUBJECT: &str = "system:serviceaccount:ai:gateway";
+
+/// How long the tests' tokens are good, in seconds.
+const TTL_SECONDS: i64 = 3600;
+
+/// Someone whom the directory knows, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// OWNER of the organization.
+    Owner,
+    /// ADMINISTRATORS of the organization.
+    Administrator,
+    /// ADMIN in workspace A.
+    AdminInA,
+    /// WRITE in workspace A.
+    WriterInA,
+    /// READ in workspace A.
+    ReaderInA,
+    /// READ in workspace A, WRITE in workspace B.
+    ReaderInAWriterInB,
+    /// WORKSPACES of the organization, without access to any of them.
+    NoAccess,
+    /// A member whom the platform has not validated, with ADMIN in workspace A.
+    Unvalidated,
+    /// ADMINISTRATORS of the other organization.
+    Outsider,
+    /// Nobody whom the directory knows.
+    Stranger,
+}
+
+impl User {
+    /// Everyone whom the directory knows and the platform has validated.
+    pub const MEMBERS: [Self; 8] = [
+        Self::Owner,
+        Self::Administrator,
+        Self::AdminInA,
+        Self::WriterInA,
+        Self::ReaderInA,
+        Self::ReaderInAWriterInB,
+        Self::NoAccess,
+        Self::Outsider,
+    ];
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Administrator => "administrator",
+            Self::AdminInA => "admin-in-a",
+            Self::WriterInA => "writer-in-a",
+            Self::ReaderInA => "reader-in-a",
+            Self::ReaderInAWriterInB => "reader-in-a-writer-in-b",
+            Self::NoAccess => "no-access",
+            Self::Unvalidated => "unvalidated",
+            Self::Outsider => "outsider",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    pub fn organization(self) -> &'static str {
+        if self == Self::Outsider {
+            OTHER_ORGANIZATION
+        } else {
+            ORGANIZATION
+        }
+    }
+
+    pub fn reads_a(self) -> bool {
+        !matches!(
+            self,
+            Self::NoAccess | Self::Unvalidated | Self::Outsider | Self::Stranger
+        )
+    }
+
+    pub fn writes_a(self) -> bool {
+        use User::{AdminInA, Administrator, Owner, WriterInA};
+        matches!(self, Owner | Administrator | AdminInA | WriterInA)
+    }
+
+    pub fn member(self) -> Member {
+        let access: &[(&str, Access)] = match self {
+            Self::AdminInA | Self::Unvalidated => &[(WORKSPACE_A, Access::Admin)],
+            Self::WriterInA => &[(WORKSPACE_A, Access::Write)],
+            Self::ReaderInA => &[(WORKSPACE_A, Access::Read)],
+            Self::ReaderInAWriterInB => {
+                &[(WORKSPACE_A, Access::Read), (WORKSPACE_B, Access::Write)]
+            }
+            _ => &[],
+        };
+        let mut member = fixtures::member(self.organization(), self.id(), access);
+        member.validated = self != Self::Unvalidated;
+        member.role = match self {
+            Self::Owner => OrganizationRole::Owner,
+            Self::Administrator | Self::Outsider => OrganizationRole::Administrators,
+            Self::NoAccess => OrganizationRole::Workspaces,
+            _ => OrganizationRole::User,
+        };
+        member
+    }
+}
+
+/// Fills the directory: two organizations, three workspaces, a repo and the users.
+pub(super) async fn seed(use_cases: &UseCases) {
+    let platform = fixtures::caller(fixtures::service());
+    let directory = &use_cases.directory;
+    for id in [ORGANIZATION, OTHER_ORGANIZATION] {
+        directory
+            .upsert_organization(&platform, fixtures::organization(id))
+            .await
+            .unwrap();
+    }
+    for (organization, id) in [
+        (ORGANIZATION, WORKSPACE_A),
+        (ORGANIZATION, WORKSPACE_B),
+        (OTHER_ORGANIZATION, WORKSPACE_X),
+    ] {
+        let workspace = fixtures::workspace(organization, id);
+        directory
+            .upsert_workspace(&platform, workspace)
+            .await
+            .unwrap();
+    }
+    directory
+        .upsert_repo(&platform, fixtures::repo(WORKSPACE_A, "repo-a"))
+        .await
+        .unwrap();
+    for user in User::MEMBERS.into_iter().chain([User::Unvalidated]) {
+        directory
+            .upsert_member(&platform, user.member())
+            .await
+            .unwrap();
+    }
+}
+
+impl TestServer {
+    /// What a session token of that user says.
+    pub fn claims(&self, user: User) -> Value {
+        let now = self.now_seconds();
+        json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user.id(),
+            "org": user.organization(),
+            "iat": now,
+            "exp": now + TTL_SECONDS,
+        })
+    }
+
+    /// A session token.
+    pub fn token(&self, user: User) -> String {
+        self.issuer.key.sign(&self.claims(user))
+    }
+
+    /// A session token with some claims changed; null takes one away.
+    pub fn token_with(&self, user: User, changes: Value) -> String {
+        self.issuer.key.sign(&changed(self.claims(user), changes))
+    }
+
+    /// What a service token says.
+    pub fn service_claims(&self) -> Value {
+        let now = self.now_seconds();
+        json!({
+            "iss": SERVICE_ISSUER,
+            "aud": [SERVICE_AUDIENCE],
+            "sub": SERVICE_SUBJECT,
+            "iat": now,
+            "exp": now + TTL_SECONDS,
+        })
+    }
+
+    /// The token of an internal service.
+    pub fn service_token(&self) -> String {
+        self.cluster.key.sign(&self.service_claims())
+    }
+}
+
+/// Claims with changes; null takes one away.
+pub(super) fn changed(mut claims: Value, changes: Value) -> Value {
+    let Value::Object(changes) = changes else {
+        panic!("changes are an object")
+    };
+    for (name, value) in changes {
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(&name)),
+            value => claims[name] = value,
+        }
+    }
+    claims
+}

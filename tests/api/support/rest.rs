@@ -1,0 +1,153 @@
+//! The REST face, as any HTTP client sees it.
+
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{TestServer, User};
+
+/// A request that is being put together.
+pub struct Call {
+    request: reqwest::RequestBuilder,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl TestServer {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request without a token.
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        Call {
+            request: self.http.request(method, self.url(path)),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// Creates a provider key as the owner and returns its id.
+    pub async fn create(&self, body: Value) -> String {
+        let answer = self
+            .post("/apikeys")
+            .bearer(&self.token(User::Owner))
+            .json(&body)
+            .send();
+        let answer = answer.await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.json()["apiKeyId"].as_str().unwrap().to_owned()
+    }
+
+    /// The provider keys of a workspace as the owner sees them.
+    pub async fn list(&self, workspace: &str) -> Vec<Value> {
+        let path = format!("/apikeys?workspaceId={workspace}");
+        let answer = self
+            .get(&path)
+            .bearer(&self.token(User::Owner))
+            .send()
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["apiKeys"].as_array().unwrap().clone()
+    }
+
+    /// Sends bytes over a connection of their own and reads until the server closes it, for what no
+    /// client can be brought to send.
+    pub async fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+impl Call {
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Adds a header, beside others of its name.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        Self {
+            request: self.request.header(name, value),
+        }
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.text("application/json", body.to_string())
+    }
+
+    pub fn text(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        let call = self.header("content-type", content_type);
+        Self {
+            request: call.request.body(body),
+        }
+    }
+
+    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
+        Self {
+            request: self.request.body(body),
+        }
+    }
+
+    pub async fn send(self) -> Answer {
+        let response = self.request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer {
+            status,
+            headers,
+            body: response.text().await.unwrap(),
+        }
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Is exactly this, byte for byte, and JSON, and has a request id.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: &str) {
+        assert_eq!((self.status, self.body.as_str()), (status, body));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    }
+
+    /// Is an error of the Flashback paths.
+    #[track_caller]
+    pub fn refuses(&self, status: u16, message: &str) {
+        let message = serde_json::to_string(message).unwrap();
+        self.is(
+            status,
+            &format!(r#"{{"success":false,"message":{message}}}"#),
+        );
+    }
+}

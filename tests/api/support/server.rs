@@ -1,0 +1,214 @@
+//! A server inside the test's process, over a store of its own.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use keyward::app::{App, Parts, UseCases};
+use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
+use keyward::layers::Limits;
+use keyward_core::clock::Clock;
+use keyward_core::provider::{Capabilities, ProviderRegistry};
+use keyward_crypto::{Keyring, Secret};
+use keyward_store::{Store, StoreOptions};
+use keyward_testkit::{ManualClock, TestDatabase};
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::issuer::key_set;
+use super::people::{self, AUDIENCE, ISSUER, SERVICE_AUDIENCE, SERVICE_ISSUER, SERVICE_SUBJECT};
+use super::{Algorithm, Issuer};
+
+/// How long no test takes.
+const LONG: Duration = Duration::from_secs(3600);
+/// How long a call waits for a connection before the store counts as gone.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The database under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// What a test can be given on each engine; none where the engine is not there.
+pub trait OnEngine: Sized {
+    fn on(engine: Engine) -> impl Future<Output = Option<Self>> + Send;
+}
+
+/// How session tokens' keys are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jwks {
+    Url,
+    File,
+}
+
+/// What a server is started with; the tests change what they are about.
+pub struct Setup {
+    pub engine: Engine,
+    pub database: TestDatabase,
+    /// Where the store reaches the database; the database's own URL when none.
+    pub store_url: Option<String>,
+    pub algorithm: Algorithm,
+    pub jwks: Jwks,
+    pub jwks_min_refresh: Duration,
+    pub jwks_max_age: Duration,
+    pub max_deadline: Duration,
+    pub max_body_bytes: u64,
+}
+
+impl OnEngine for Setup {
+    async fn on(engine: Engine) -> Option<Self> {
+        let database = match engine {
+            Engine::Sqlite => TestDatabase::sqlite(),
+            Engine::Postgres => TestDatabase::postgres().await?,
+        };
+        Some(Self {
+            engine,
+            database,
+            store_url: None,
+            algorithm: Algorithm::ES256,
+            jwks: Jwks::Url,
+            jwks_min_refresh: LONG,
+            jwks_max_age: LONG,
+            max_deadline: Duration::from_secs(60),
+            max_body_bytes: 1024 * 1024,
+        })
+    }
+}
+
+impl OnEngine for TestServer {
+    async fn on(engine: Engine) -> Option<Self> {
+        Some(Setup::on(engine).await?.start().await)
+    }
+}
+
+/// A running server. It stops when it is dropped.
+pub struct TestServer {
+    pub engine: Engine,
+    pub address: SocketAddr,
+    pub store: Store,
+    pub use_cases: UseCases,
+    pub clock: Arc<ManualClock>,
+    /// Issues session tokens.
+    pub issuer: Issuer,
+    /// Issues service tokens.
+    pub cluster: Issuer,
+    /// Publishes the session issuer's keys when they come from a file.
+    pub jwks_file: NamedTempFile,
+    pub http: reqwest::Client,
+    _shutdown: oneshot::Sender<()>,
+    // Last, since everything above uses it.
+    pub database: TestDatabase,
+}
+
+impl Setup {
+    pub async fn start(self) -> TestServer {
+        prepare_process();
+        let url = self
+            .store_url
+            .clone()
+            .unwrap_or_else(|| self.database.url().to_owned());
+        let mut options = StoreOptions::new(Secret::new(url));
+        options.acquire_timeout = ACQUIRE_TIMEOUT;
+        let store = Store::connect(&options).await.unwrap();
+        store.migrate().await.unwrap();
+
+        let issuer = Issuer::start(self.algorithm).await;
+        let cluster = Issuer::start(Algorithm::ES256).await;
+        let jwks_file = NamedTempFile::new().unwrap();
+        std::fs::write(jwks_file.path(), key_set(&[&issuer.key])).unwrap();
+        let clock = Arc::new(ManualClock::default());
+        let app = App::build(Parts {
+            store: store.clone(),
+            kek: Arc::new(Keyring::generate().unwrap()),
+            clock: Arc::clone(&clock) as _,
+            providers: providers(),
+            authn: self.authn(&issuer, &cluster, &jwks_file),
+            limits: Limits {
+                default_deadline: self.max_deadline.min(Duration::from_secs(30)),
+                max_deadline: self.max_deadline,
+                max_body_bytes: self.max_body_bytes,
+            },
+        })
+        .unwrap();
+        people::seed(&app.use_cases).await;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, ended) = oneshot::channel::<()>();
+        let ended = async move { drop(ended.await) };
+        tokio::spawn(keyward::server::serve(listener, app.router, ended, LONG));
+        TestServer {
+            engine: self.engine,
+            address,
+            store,
+            use_cases: app.use_cases,
+            clock,
+            issuer,
+            cluster,
+            jwks_file,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            _shutdown: shutdown,
+            database: self.database,
+        }
+    }
+
+    fn authn(&self, issuer: &Issuer, cluster: &Issuer, file: &NamedTempFile) -> AuthnSettings {
+        let jwks = match self.jwks {
+            Jwks::Url => JwksSource::Url(issuer.server.url()),
+            Jwks::File => JwksSource::File(file.path().to_owned()),
+        };
+        let service = authn::Issuer {
+            issuer: SERVICE_ISSUER.to_owned(),
+            audience: SERVICE_AUDIENCE.to_owned(),
+            jwks: JwksSource::Url(cluster.server.url()),
+        };
+        let subjects = BTreeMap::from([(SERVICE_SUBJECT.to_owned(), "ai-gateway".to_owned())]);
+        AuthnSettings {
+            session: authn::Issuer {
+                issuer: ISSUER.to_owned(),
+                audience: AUDIENCE.to_owned(),
+                jwks,
+            },
+            service: Some((service, subjects)),
+            clock_skew_seconds: 60,
+            token_cache_entries: 1000,
+            jwks: JwksSettings {
+                min_refresh: self.jwks_min_refresh,
+                max_age: self.jwks_max_age,
+            },
+        }
+    }
+}
+
+impl TestServer {
+    /// The server's time, in seconds.
+    pub fn now_seconds(&self) -> i64 {
+        self.clock.now().unix_millis() / 1000
+    }
+
+    /// Replaces the file that the session issuer's keys come from.
+    pub fn write_jwks_file(&self, keys: &[&super::SigningKey]) {
+        std::fs::write(self.jwks_file.path(), key_set(keys)).unwrap();
+    }
+}
+
+/// The built-in providers, and one that an operator added.
+fn providers() -> ProviderRegistry {
+    let mut registry = ProviderRegistry::built_in();
+    registry.register("MINIO", Capabilities(1)).unwrap();
+    registry
+}
+
+/// What the program does at its start, and where the tests find spans.
+fn prepare_process() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        super::spans::record();
+    });
+}

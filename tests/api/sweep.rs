@@ -1,0 +1,318 @@
+//! Every method of the descriptor, called without a token, in the wrong role, from another
+//! organization, and rightly. A new method that has no case in `sweep_cases.rs` fails here.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use keyward::proto;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value as Reflected};
+use serde_json::{Value, json};
+use tonic::client::Grpc;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Request, Status};
+
+use crate::support::{TestServer, UNAUTHENTICATED, WORKSPACE_A, refused};
+use crate::sweep_cases::{Case, NOT_IMPLEMENTED, Who, cases};
+
+fn methods() -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(proto::DESCRIPTOR).unwrap();
+    let services = pool
+        .services()
+        .filter(|service| service.package_name() == "keyward.v1");
+    services
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .collect()
+}
+
+fn method(name: &str) -> MethodDescriptor {
+    methods()
+        .into_iter()
+        .find(|method| method.full_name() == name)
+        .unwrap()
+}
+
+/// Passes bytes as they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(buffer, &item);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let length = bytes::Buf::remaining(buffer);
+        Ok(Some(bytes::Buf::copy_to_bytes(buffer, length).to_vec()))
+    }
+}
+
+/// Calls a method with a request in JSON, encoded by the descriptor.
+async fn call(
+    server: &TestServer,
+    method: &MethodDescriptor,
+    request: &Value,
+    token: Option<&str>,
+) -> Result<(), Status> {
+    let message = DynamicMessage::deserialize(method.input(), request.clone()).unwrap();
+    let mut request = Request::new(message.encode_to_vec());
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let mut client = Grpc::new(server.channel());
+    client.ready().await.unwrap();
+    client
+        .unary(request, path.parse().unwrap(), Bytes)
+        .await
+        .map(drop)
+}
+
+/// A method's HTTP bindings: verb, path template, and whether there is a body.
+fn bindings(method: &MethodDescriptor) -> Vec<(Method, String, bool)> {
+    let extension = method
+        .parent_pool()
+        .get_extension_by_name("google.api.http")
+        .unwrap();
+    let options = method.options();
+    if !options.has_extension(&extension) {
+        return Vec::new();
+    }
+    let Reflected::Message(rule) = options.get_extension(&extension).into_owned() else {
+        panic!("google.api.http is a message");
+    };
+    let additional = rule
+        .get_field_by_name("additional_bindings")
+        .unwrap()
+        .into_owned();
+    let more = additional
+        .as_list()
+        .unwrap()
+        .iter()
+        .map(|rule| rule.as_message().unwrap().clone());
+    std::iter::once(rule.clone())
+        .chain(more)
+        .map(|rule| binding(&rule))
+        .collect()
+}
+
+fn binding(rule: &DynamicMessage) -> (Method, String, bool) {
+    let text = |name: &str| {
+        let value = rule.get_field_by_name(name).unwrap();
+        value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let verb = ["get", "put", "post", "delete", "patch"]
+        .into_iter()
+        .find(|v| text(v).is_some());
+    let verb = verb.unwrap();
+    let name = Method::from_bytes(verb.to_ascii_uppercase().as_bytes()).unwrap();
+    (name, text(verb).unwrap(), text("body").is_some())
+}
+
+/// Calls a method by one of its HTTP bindings.
+async fn call_rest(
+    server: &TestServer,
+    method: &MethodDescriptor,
+    (verb, template, has_body): &(Method, String, bool),
+    request: &Value,
+    token: Option<&str>,
+) -> (u16, String) {
+    let mut rest = request.as_object().unwrap().clone();
+    let mut path = template.clone();
+    for field in method.input().fields() {
+        let variable = format!("{{{}}}", field.name());
+        if path.contains(&variable) {
+            let value = rest.remove(field.json_name()).unwrap_or(json!("x"));
+            path = path.replace(&variable, value.as_str().unwrap());
+        }
+    }
+    if !has_body && !rest.is_empty() {
+        let pairs: Vec<_> = rest
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+            .collect();
+        path = format!("{path}?{}", pairs.join("&"));
+    }
+    let mut call = server.call(verb.clone(), &path);
+    if *has_body {
+        call = call.json(&Value::Object(rest));
+    }
+    if let Some(token) = token {
+        call = call.bearer(token);
+    }
+    let answer = call.send().await;
+    assert!(answer.header("x-request-id").is_some());
+    (answer.status, answer.body)
+}
+
+fn token(server: &TestServer, who: Who) -> String {
+    match who {
+        Who::User(user) => server.token(user),
+        Who::Service => server.service_token(),
+    }
+}
+
+/// The case's request about a key of its own.
+async fn request(server: &TestServer, case: &Case, place: usize) -> Value {
+    let text = case.request.to_string();
+    if !text.contains("$KEY") {
+        return case.request.clone();
+    }
+    let key = server
+        .create(json!({
+            "workspaceId": WORKSPACE_A, "key": format!("{place}"), "secret": "s", "provider": "AWS",
+        }))
+        .await;
+    serde_json::from_str(&text.replace("$KEY", &key)).unwrap()
+}
+
+#[test]
+fn every_method_of_the_descriptor_is_swept() {
+    let described: BTreeSet<_> = methods().iter().map(|m| m.full_name().to_owned()).collect();
+    let cases: Vec<_> = cases().iter().map(|case| case.method.to_owned()).collect();
+    let listed: BTreeSet<_> = NOT_IMPLEMENTED
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    let swept: BTreeSet<_> = cases.iter().cloned().collect();
+    assert_eq!(cases.len(), swept.len(), "a method has two cases");
+    assert_eq!(
+        NOT_IMPLEMENTED.len(),
+        listed.len(),
+        "a method is listed twice"
+    );
+    let both: Vec<_> = swept.intersection(&listed).collect();
+    assert!(
+        both.is_empty(),
+        "has a case and is listed as not implemented: {both:?}"
+    );
+    let covered: BTreeSet<_> = swept.union(&listed).cloned().collect();
+    let uncovered: Vec<_> = described.difference(&covered).collect();
+    assert!(
+        uncovered.is_empty(),
+        "give these a case in sweep_cases.rs: {uncovered:?}"
+    );
+    let unknown: Vec<_> = covered.difference(&described).collect();
+    assert!(unknown.is_empty(), "no such method: {unknown:?}");
+    for case in self::cases() {
+        assert!(
+            !case.wrong_role.is_empty(),
+            "{} has no wrong role",
+            case.method
+        );
+        assert!(
+            !case.other_organization.is_empty(),
+            "{} has no outsider",
+            case.method
+        );
+    }
+}
+
+on_each_engine! {
+    async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer) {
+        for (place, case) in cases().iter().enumerate() {
+            let (method, request) = (method(case.method), request(&server, case, place).await);
+            let name = case.method;
+            let denied = proto::METHODS
+                .iter()
+                .find(|spec| format!("{}.{}", spec.service, spec.method) == name)
+                .unwrap();
+            let denied = denied.errors.iter().find(|rule| rule.code == Code::PermissionDenied);
+            let denied = denied.and_then(|rule| rule.message).unwrap_or("Insufficient permissions");
+            let bindings = bindings(&method);
+
+            let unauthenticated = refused(call(&server, &method, &request, None).await);
+            assert_eq!(unauthenticated.status.code(), Code::Unauthenticated, "{name}");
+            for binding in &bindings {
+                let (status, body) = call_rest(&server, &method, binding, &request, None).await;
+                assert_eq!(status, 401, "{name}");
+                assert!(body.contains(UNAUTHENTICATED), "{name} {body}");
+            }
+            for who in case.wrong_role.iter().chain(&case.other_organization) {
+                let token = token(&server, *who);
+                refused(call(&server, &method, &request, Some(&token)).await)
+                    .is(Code::PermissionDenied, "PERMISSION_DENIED", denied)
+                    .alone();
+                for binding in &bindings {
+                    let (status, body) =
+                        call_rest(&server, &method, binding, &request, Some(&token)).await;
+                    assert_eq!(status, 403, "{name} {who:?} {body}");
+                    assert!(body.contains(denied), "{name} {body}");
+                }
+            }
+            // The request was good: what refused it was the caller.
+            let token = token(&server, case.right);
+            let answer = call(&server, &method, &request, Some(&token)).await;
+            assert!(answer.is_ok(), "{name} {answer:?}");
+        }
+    }
+
+    async fn every_method_of_later_work_says_so_to_those_with_a_token_alone(server: TestServer) {
+        for name in NOT_IMPLEMENTED {
+            let method = method(name);
+            // A good request as far as the declaration goes, so that nothing else refuses it.
+            let mut request = serde_json::Map::new();
+            for field in method.input().fields() {
+                if matches!(field.json_name(), "name" | "requestId") {
+                    request.insert(field.json_name().to_owned(), json!("x"));
+                }
+            }
+            let request = Value::Object(request);
+            refused(call(&server, &method, &request, None).await)
+                .alone();
+            let unauthenticated = call(&server, &method, &request, None).await.unwrap_err();
+            assert_eq!(unauthenticated.code(), Code::Unauthenticated, "{name}");
+            for binding in bindings(&method) {
+                let (status, _) = call_rest(&server, &method, &binding, &request, None).await;
+                assert_eq!(status, 401, "{name}");
+            }
+            for token in [server.token(crate::support::User::Owner), server.service_token()] {
+                refused(call(&server, &method, &request, Some(&token)).await)
+                    .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
+                    .alone();
+                for binding in bindings(&method) {
+                    let (status, body) =
+                        call_rest(&server, &method, &binding, &request, Some(&token)).await;
+                    let expected = if name.contains("ManagementKeyService") {
+                        r#"{"error":{"code":501,"message":"Not yet implemented"}}"#
+                    } else {
+                        r#"{"success":false,"message":"Not yet implemented"}"#
+                    };
+                    assert_eq!((status, body.as_str()), (501, expected), "{name}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What `docs/ARCHITECTURE.md` says is absent from the dependencies, is absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+
+use DependencyKind::{Build, Development, Normal};
+
+/// The chain: each crate may use those before it.
+const CHAIN: [&str; 4] = ["keyward-crypto", "keyward-core", "keyward-store", "keyward"];
+/// Protobuf and HTTP.
+const TRANSPORT: [&str; 20] = [
+    "axum",
+    "axum-core",
+    "h2",
+    "http",
+    "http-body",
+    "http-body-util",
+    "hyper",
+    "hyper-util",
+    "opentelemetry",
+    "prost",
+    "prost-derive",
+    "prost-types",
+    "protox",
+    "reqwest",
+    "tonic",
+    "tonic-prost",
+    "tonic-types",
+    "tonic-web",
+    "tower",
+    "tower-http",
+];
+/// Databases.
+const SQL: [&str; 8] = [
+    "diesel",
+    "rusqlite",
+    "sea-orm",
+    "sea-orm-migration",
+    "sea-query",
+    "sqlx",
+    "sqlx-core",
+    "tokio-postgres",
+];
+
+pub(crate) static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(rustc).arg("-vV").output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap()
+        .to_owned();
+    // Of other platforms' packages nothing need be downloaded.
+    let options = ["--locked".to_owned(), "--filter-platform".to_owned(), host];
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(options)
+        .exec()
+        .unwrap()
+});
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn member(name: &str) -> &'static Package {
+    let members = METADATA.workspace_packages();
+    members
+        .into_iter()
+        .find(|package| package.name.as_str() == name)
+        .unwrap()
+}
+
+/// What a member declares, by kind.
+fn declared(package: &Package, kind: DependencyKind) -> BTreeSet<&str> {
+    let of_kind = package
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind == kind);
+    of_kind.map(|dependency| dependency.name.as_str()).collect()
+}
+
+/// Everything that is linked into a member, however far away.
+fn linked(package: &Package) -> BTreeSet<&'static str> {
+    let resolve = METADATA.resolve.as_ref().unwrap();
+    let nodes: BTreeMap<&PackageId, _> =
+        resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let mut seen = BTreeSet::new();
+    let mut next = vec![&package.id];
+    while let Some(id) = next.pop() {
+        let normal =
+            |kinds: &[cargo_metadata::DepKindInfo]| kinds.iter().any(|info| info.kind == Normal);
+        for dependency in nodes[id]
+            .deps
+            .iter()
+            .filter(|dependency| normal(&dependency.dep_kinds))
+        {
+            if seen.insert(&dependency.pkg) {
+                next.push(&dependency.pkg);
+            }
+        }
+    }
+    seen.into_iter()
+        .map(|id| METADATA[id].name.as_str())
+        .collect()
+}
+
+#[track_caller]
+fn expect_none(what: &str, found: &BTreeSet<&str>, forbidden: &[&str]) {
+    let found: Vec<_> = forbidden
+        .iter()
+        .filter(|name| found.contains(*name))
+        .collect();
+    assert!(found.is_empty(), "{what} must not know {found:?}");
+}
+
+#[test]
+fn the_chain_goes_one_way() {
+    for (place, name) in CHAIN.iter().enumerate() {
+        let package = member(name);
+        expect_none(name, &linked(package), &CHAIN[place..]);
+        for kind in [Normal, Build] {
+            let ours: Vec<_> = declared(package, kind)
+                .into_iter()
+                .filter(|name| name.starts_with("keyward"))
+                .collect();
+            let helpers = match kind {
+                Normal => ["keyward-gateway"],
+                _ => ["keyward-gateway-build"],
+            };
+            for ours in ours {
+                let allowed = CHAIN[..place].contains(&ours) && kind == Normal
+                    || *name == "keyward" && helpers.contains(&ours);
+                assert!(allowed, "{name} must not depend on {ours} ({kind})");
+            }
+        }
+    }
+    // The test would see an edge that is there.
+    assert!(linked(member("keyward")).is_superset(&CHAIN[..3].iter().copied().collect()));
+}
+
+#[test]
+fn transport_and_sql_stop_where_they_should() {
+    for name in ["keyward-crypto", "keyward-core"] {
+        let linked = linked(member(name));
+        expect_none(name, &linked, &TRANSPORT);
+        expect_none(name, &linked, &SQL);
+        expect_none(name, &linked, &["tokio", "figment", "clap"]);
+    }
+    let store = member("keyward-store");
+    expect_none("keyward-store", &declared(store, Normal), &TRANSPORT);
+    // Protobuf and gRPC are not even far away.
+    expect_none(
+        "keyward-store",
+        &linked(store),
+        &["prost", "tonic", "axum", "reqwest", "hyper"],
+    );
+    expect_none("keyward", &declared(member("keyward"), Normal), &SQL);
+    let root = declared(member("keyward"), Normal);
+    assert!(root.contains("tonic") && declared(store, Normal).contains("sea-orm"));
+}
+
+#[test]
+fn helpers_know_nothing_and_are_not_shipped() {
+    for name in ["keyward-gateway", "keyward-gateway-build"] {
+        expect_none(name, &linked(member(name)), &CHAIN);
+        expect_none(name, &linked(member(name)), &SQL);
+        expect_none(name, &declared(member(name), Development), &CHAIN);
+    }
+    for package in METADATA.workspace_packages() {
+        for kind in [Normal, Build] {
+            let declared = declared(package, kind);
+            assert!(
+                !declared.contains("keyward-testkit"),
+                "{} ships the test kit",
+                package.name
+            );
+            let builder = declared.contains("keyward-gateway-build");
+            let allowed = package.name.as_str() == "keyward" && kind == Build;
+            assert!(
+                !builder || allowed,
+                "{} links the gateway's builder",
+                package.name
+            );
+        }
+    }
+    let shipped = linked(member("keyward"));
+    expect_none(
+        "keyward",
+        &shipped,
+        &[
+            "keyward-testkit",
+            "keyward-gateway-build",
+            "protox",
+            "openssl",
+        ],
+    );
+}
+
+#[test]
+fn every_member_inherits_the_lints() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let lints = manifest.split("[workspace.lints.rust]\n").nth(1).unwrap();
+    let lints = lints.split("\n[").next().unwrap();
+    assert!(
+        lints.lines().any(|line| line == "unsafe_code = \"forbid\""),
+        "{lints}"
+    );
+    let members = METADATA.workspace_packages();
+    assert!(members.len() >= 7);
+    for package in members {
+        let manifest = fs::read_to_string(&package.manifest_path).unwrap();
+        let inherits = manifest.contains("[lints]\nworkspace = true\n");
+        assert!(inherits, "{} does not inherit the lints", package.name);
+    }
+}

@@ -1,0 +1,171 @@
+//! Canary secrets, tokens and keys are found in no log line at TRACE level, no answer, no span, no
+//! database file and no dump; harmless marks are found there, so the search would find them.
+
+mod plant;
+mod plant_grpc;
+mod search;
+
+use std::path::Path;
+
+use sea_orm::DbBackend;
+
+use crate::client::{channel, resolve};
+use crate::collector::{Collector, ENDPOINT};
+use crate::house::{House, Served};
+use crate::program::Program;
+use plant::{MARK, NUMBER, Planter, STEM};
+use search::{Haystack, Needle, expect_absent, expect_present};
+
+/// Everything that must not be found.
+fn needles(house: &House) -> Vec<Needle> {
+    let mut needles = vec![
+        Needle::new("a canary", STEM.as_bytes()),
+        Needle::new("a canary number", NUMBER.to_string().as_bytes()),
+    ];
+    for name in [
+        "ADMIN_TOKEN",
+        "READ_TOKEN",
+        "OUTSIDER_TOKEN",
+        "SERVICE_TOKEN",
+    ] {
+        for (part, text) in house.env[name].split('.').enumerate().skip(1) {
+            needles.push(Needle::new(
+                format!("part {part} of {name}"),
+                text.as_bytes(),
+            ));
+        }
+    }
+    let keyring = std::fs::read_to_string(house.directory.path().join("keyring.json")).unwrap();
+    let key = keyring.split('"').find(|part| part.len() == 64).unwrap();
+    let byte = |at: usize| u8::from_str_radix(&key[at..at + 2], 16).unwrap();
+    let key: Vec<u8> = (0..64).step_by(2).map(byte).collect();
+    needles.push(Needle::new("the key-encryption key", &key));
+    let signing_key = std::fs::read(house.directory.path().join("signing-key.pk8")).unwrap();
+    // The seed of an Ed25519 key, in PKCS #8.
+    needles.push(Needle::new("the signing key", &signing_key[16..48]));
+    needles
+}
+
+/// The database as it lies on disk: the files of SQLite, or a dump.
+fn stored(house: &House, when: &str) -> Vec<Haystack> {
+    let url = house.database.url();
+    if url.starts_with("postgres") {
+        let finished = pg_dump(url);
+        finished.expect(0);
+        return vec![Haystack::new(format!("the dump {when}"), finished.stdout)];
+    }
+    let file = house.database.file();
+    let beside = ["", "-wal", "-shm"].map(|suffix| format!("{}{suffix}", file.display()));
+    let files = beside.iter().map(Path::new).filter(|path| path.exists());
+    files.map(Haystack::file).collect()
+}
+
+fn pg_dump(url: &str) -> crate::program::Finished {
+    let installed = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut candidates: Vec<_> = installed
+        .map(|entry| entry.unwrap().path().join("bin/pg_dump"))
+        .collect();
+    candidates.sort();
+    candidates.retain(|path| path.exists());
+    let program = candidates.pop().unwrap_or_else(|| "pg_dump".into());
+    Program::other(program, ["--inserts", "--dbname", url]).run()
+}
+
+async fn nothing_leaks(house: House) {
+    let collector = Collector::start().await;
+    let program = house.command("serve").env("KEYWARD_LOG__FILTER", "trace");
+    let served = Served::of(program.env(ENDPOINT, &collector.url));
+    let mut planter = Planter::new(&served.url, &house.env).await;
+    let mut kept = planter.rest_credentials().await;
+    planter.rest_bodies().await;
+    planter.rest_places().await;
+    kept.extend(planter.grpc().await);
+    planter.grpc_web().await;
+
+    // The canaries are there, and come out by the one way that there is.
+    let channel = channel(&served.url).await;
+    for (id, secret) in &kept {
+        assert_eq!(
+            &resolve(&channel, &house.env["SERVICE_TOKEN"], id).await,
+            secret
+        );
+    }
+    let mut stored_while_running = stored(&house, "while it runs");
+    planter.delete(kept.iter().map(|(id, _)| id)).await;
+    let after_deletion = stored(&house, "after the deletion");
+    let finished = served.running.terminate();
+    finished.expect(0);
+    let after_the_end = stored(&house, "after the end");
+
+    let logs = [Haystack::new("standard error", finished.stderr.clone())];
+    let spans = [Haystack::new(
+        "the spans",
+        format!("{:?}", collector.exports()),
+    )];
+    let answers = &planter.answers;
+
+    // What may be found is found: the search works, the log is at TRACE and the spans have arrived.
+    let holds_rows = |haystack: &Haystack| !haystack.name.ends_with("-shm");
+    let (rows, shm): (Vec<_>, Vec<_>) = stored_while_running.drain(..).partition(holds_rows);
+    let mark = Needle::new("the mark", MARK.as_bytes());
+    assert!(
+        rows.iter().any(|haystack| haystack.holds(&mark)),
+        "no public key is in the database"
+    );
+    expect_present(&spans, "keyward.v1.ApiKeyService");
+    expect_present(&logs, "POST /apikeys");
+    for line in [" TRACE ", " DEBUG ", " INFO "] {
+        assert!(
+            finished.stderr.contains(line),
+            "there is no line at{line}level"
+        );
+    }
+    assert!(
+        answers.iter().any(|answer| answer.holds(&mark)),
+        "no answer lists a public key"
+    );
+    let refusal = Needle::new("refusal", b"Unsupported provider");
+    assert!(
+        answers
+            .iter()
+            .filter(|answer| answer.holds(&refusal))
+            .count()
+            >= 2
+    );
+
+    let needles = needles(&house);
+    let output = [Haystack::new("standard output", finished.stdout)];
+    for haystacks in [
+        &logs,
+        &output,
+        &spans,
+        answers.as_slice(),
+        &rows,
+        &shm,
+        &after_deletion,
+        &after_the_end,
+    ] {
+        expect_absent(haystacks, &needles);
+    }
+    if house.database.raw().await.get_database_backend() == DbBackend::Sqlite {
+        assert_eq!(
+            rows.len() + shm.len(),
+            3,
+            "the write-ahead log is searched too"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaks_on_sqlite() {
+    nothing_leaks(House::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaks_on_postgres() {
+    if let Some(house) = House::postgres().await {
+        nothing_leaks(house).await;
+    }
+}

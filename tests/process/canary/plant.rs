@@ -1,0 +1,319 @@
+//! Puts canaries wherever a caller could put a secret, rightly or by mistake.
+
+use http::Method;
+use keyward::proto::v1::ListApiKeysRequest;
+use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+
+use crate::canary::search::Haystack;
+use crate::client::{Answer, Rest, channel};
+use crate::house::DevEnv;
+
+/// Every canary begins so, and nothing else does.
+pub(crate) const STEM: &str = "KwCanary7Q2xZt";
+/// The public halves of the keys, which may be found.
+pub(crate) const MARK: &str = "AKIAPUBLICMARK";
+/// A number that is a canary too, where only a number gets through.
+pub(crate) const NUMBER: u64 = 86_753_098_675_309;
+
+/// A caller with canaries, and the answers it got.
+pub(crate) struct Planter {
+    pub(super) rest: Rest,
+    pub(super) http2: Rest,
+    pub(super) channel: Channel,
+    pub(super) env: DevEnv,
+    planted: usize,
+    pub(crate) answers: Vec<Haystack>,
+}
+
+impl Planter {
+    pub(crate) async fn new(url: &str, env: &DevEnv) -> Self {
+        Self {
+            rest: Rest::new(url),
+            http2: Rest::http2(url),
+            channel: channel(url).await,
+            env: env.clone(),
+            planted: 0,
+            answers: Vec::new(),
+        }
+    }
+
+    /// A new canary, which looks like a credential.
+    pub(super) fn canary(&mut self) -> String {
+        self.planted += 1;
+        format!("{STEM}{:04}/+=%\"'", self.planted)
+    }
+
+    /// A new canary that fits into a header, a path or a token.
+    pub(super) fn plain(&mut self) -> String {
+        self.planted += 1;
+        format!("{STEM}{:04}", self.planted)
+    }
+
+    pub(super) fn keep(&mut self, what: &str, answer: &Answer) {
+        let text = format!("{} {:?}\n", answer.status, answer.headers);
+        let bytes = [text.as_bytes(), &answer.body].concat();
+        self.answers
+            .push(Haystack::new(format!("the answer to {what}"), bytes));
+    }
+
+    pub(super) fn keep_status(
+        &mut self,
+        what: &str,
+        refused: Result<String, tonic::Status>,
+    ) -> bool {
+        let ok = refused.is_ok();
+        let text = match refused {
+            Ok(text) => text,
+            Err(status) => {
+                let details = String::from_utf8_lossy(status.details()).into_owned();
+                format!(
+                    "{status:?} {} {:?} {details}",
+                    status.message(),
+                    status.metadata()
+                )
+            }
+        };
+        self.answers
+            .push(Haystack::new(format!("the gRPC answer to {what}"), text));
+        ok
+    }
+
+    pub(super) async fn rest(
+        &mut self,
+        what: &str,
+        status: u16,
+        request: reqwest::RequestBuilder,
+    ) -> Answer {
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        self.keep(what, &answer);
+        answer
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.rest
+            .request(method, path)
+            .bearer_auth(&self.env["ADMIN_TOKEN"])
+    }
+
+    fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        let request = self.request(Method::POST, "/apikeys");
+        request
+            .header("content-type", "application/json")
+            .body(body)
+    }
+
+    fn credential(&self, key: &str, secret: &str) -> Value {
+        json!({
+            "workspaceId": &self.env["WORKSPACE_A"],
+            "provider": "AWS",
+            "key": format!("{MARK}{key}"),
+            "secret": secret,
+            "description": "for canaries",
+        })
+    }
+
+    /// What a caller does with good intentions.
+    pub(crate) async fn rest_credentials(&mut self) -> Vec<(String, String)> {
+        let mut kept = Vec::new();
+        for key in ["rest-1", "rest-2"] {
+            let first = self.canary();
+            let body = self.credential(key, &first).to_string();
+            let created = self.rest("create", 201, self.post(body.clone())).await;
+            let id = created.json()["apiKeyId"].as_str().unwrap().to_owned();
+            self.rest("create again", 400, self.post(body)).await;
+
+            let rotated = self.canary();
+            let path = format!("/apikeys/{id}");
+            let body = json!({ "secret": rotated }).to_string();
+            let request = self.request(Method::PUT, &path);
+            let request = request
+                .header("content-type", "application/json")
+                .body(body);
+            self.rest("rotate", 200, request).await;
+            kept.push((id, rotated));
+        }
+        let list = self.request(Method::GET, "/apikeys");
+        self.rest("list", 200, list).await;
+        kept
+    }
+
+    /// A secret where another type, another member or another text belongs.
+    pub(crate) async fn rest_bodies(&mut self) {
+        let fields = [
+            "workspaceId",
+            "key",
+            "secret",
+            "provider",
+            "endpoint",
+            "region",
+            "tenantId",
+            "subscriptionId",
+            "description",
+        ];
+        for field in fields {
+            let canary = self.canary();
+            for wrong in [json!([canary]), json!({ &canary: canary }), json!(NUMBER)] {
+                let mut body = self.credential("wrong", &canary);
+                body[field] = wrong;
+                let what = format!("a wrong type in {field}");
+                let answer = self.rest(&what, 400, self.post(body.to_string())).await;
+                assert!(
+                    answer.json()["message"].as_str().unwrap().contains(field),
+                    "{answer:?}"
+                );
+                let path = format!("/apikeys/{}", uuid::Uuid::nil());
+                let request = self.request(Method::PUT, &path).body(body.to_string());
+                let request = request.header("content-type", "application/json");
+                // The workspace is none of an update's members.
+                let status = if field == "workspaceId" { 404 } else { 400 };
+                self.rest(&what, status, request).await;
+            }
+        }
+        let canary = self.canary();
+        let mut body = self.credential("provider", &canary);
+        body["provider"] = json!(canary);
+        self.rest("a provider that is none", 400, self.post(body.to_string()))
+            .await;
+        let canary = self.plain();
+        let texts = [
+            format!("{{\"secret\": \"{canary}\", \"key\": }}"),
+            format!("{{\"secret\": \"{canary}"),
+            format!("{{\"secret\": {canary}}}"),
+            format!("[\"{canary}\"]"),
+            format!("\"{canary}\""),
+            format!("{{\"secret\": \"{canary}\", \"secret\": \"{canary}\"}}"),
+            format!("{{\"{canary}\": \"{canary}\"}}"),
+            canary.clone(),
+        ];
+        for text in texts {
+            self.rest("malformed JSON", 400, self.post(text)).await;
+        }
+        let invalid = [b"{\"secret\": \"", canary.as_bytes(), b"\xff\"}"].concat();
+        self.rest("bytes that are no text", 400, self.post(invalid))
+            .await;
+        let large = format!("{{\"secret\": \"{}\"}}", canary.repeat(1 << 16));
+        let request = self.http2.request(Method::POST, "/apikeys").body(large);
+        let request = request.bearer_auth(&self.env["ADMIN_TOKEN"]);
+        let request = request.header("content-type", "application/json");
+        self.rest("a large body", 413, request).await;
+        let request = self.request(Method::POST, "/apikeys").body(canary.clone());
+        let request = request.header("content-type", "text/plain");
+        self.rest("a body that is not JSON", 415, request).await;
+    }
+
+    /// A secret where a token, an id, a trace or a path belongs.
+    pub(crate) async fn rest_places(&mut self) {
+        let canary = self.plain();
+        let id = uuid::Uuid::nil();
+        for (method, status, path) in [
+            (Method::GET, 404, format!("/{canary}")),
+            (Method::GET, 404, format!("/{canary}?{canary}={canary}")),
+            (Method::GET, 405, format!("/apikeys/{canary}")),
+            (Method::DELETE, 404, format!("/apikeys/{canary}")),
+            (
+                Method::DELETE,
+                404,
+                format!("/apikeys/{id}?{canary}={canary}"),
+            ),
+            (Method::GET, 403, format!("/apikeys?workspaceId={canary}")),
+            (
+                Method::GET,
+                403,
+                format!("/apikeys?workspaceId={canary}&{canary}=%41{canary}"),
+            ),
+            (Method::GET, 400, format!("/apikeys?capability={canary}")),
+            (Method::GET, 400, format!("/apikeys?provider={canary}")),
+            (Method::GET, 200, format!("/apikeys?{canary}={canary}")),
+        ] {
+            self.rest("a path", status, self.request(method, &path))
+                .await;
+        }
+        let method = Method::from_bytes(canary.as_bytes()).unwrap();
+        self.rest("a method", 405, self.request(method, "/apikeys"))
+            .await;
+
+        for (name, value) in [
+            ("x-request-id", format!("Bearer {canary}")),
+            ("x-request-id", format!("sk-kw-v1-{canary}")),
+            ("x-request-id", format!("FB_AI_{canary}")),
+            ("x-request-id", self.env["ADMIN_TOKEN"].to_owned()),
+            ("traceparent", canary.clone()),
+            ("traceparent", format!("00-{canary}-{canary}-01")),
+            ("tracestate", format!("keyward={canary}")),
+            ("baggage", format!("keyward={canary}")),
+            ("user-agent", canary.clone()),
+            ("cookie", format!("session={canary}")),
+            ("x-api-key", canary.clone()),
+            ("x-forwarded-for", canary.clone()),
+        ] {
+            let mut request = self.request(Method::GET, "/apikeys");
+            if name == "tracestate" {
+                let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+                request = request.header("traceparent", parent);
+            }
+            self.rest(name, 200, request.header(name, value)).await;
+        }
+        let timeout = self
+            .request(Method::GET, "/apikeys")
+            .header("grpc-timeout", &canary);
+        self.rest("grpc-timeout", 400, timeout).await;
+        let content = self
+            .request(Method::POST, "/apikeys")
+            .header("content-type", &canary);
+        self.rest("content-type", 415, content.body("{}")).await;
+
+        for token in self.tokens(&canary) {
+            for rest in [self.rest.clone(), self.http2.clone()] {
+                let request = rest
+                    .request(Method::GET, "/apikeys")
+                    .header("authorization", &token);
+                self.rest("a token", 401, request).await;
+            }
+            let mut request = tonic::Request::new(ListApiKeysRequest::default());
+            request
+                .metadata_mut()
+                .insert("authorization", token.parse().unwrap());
+            let mut client = ApiKeyServiceClient::new(self.channel.clone());
+            let refused = client.list_api_keys(request).await.map(|_| String::new());
+            assert!(!self.keep_status("a token", refused));
+        }
+    }
+
+    /// Headers that look like a token and are none, or are another's.
+    fn tokens(&self, canary: &str) -> Vec<String> {
+        let part = |value: Value| {
+            use base64::Engine as _;
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
+        };
+        let claims = part(json!({
+            "iss": "keyward-dev", "aud": "keyward", "sub": canary, "org": canary, "exp": 4e9 as u64,
+        }));
+        let named = part(json!({ "alg": "EdDSA", "kid": canary }));
+        let none = part(json!({ "alg": "none" }));
+        let other = part(json!({ "alg": canary }));
+        let good = &self.env["ADMIN_TOKEN"];
+        vec![
+            format!("Bearer {canary}"),
+            format!("bearer   {canary}"),
+            format!("Bearer {canary} {canary}"),
+            format!("Basic {canary}"),
+            canary.to_owned(),
+            format!("Bearer {named}.{claims}.{canary}"),
+            format!("Bearer {none}.{claims}."),
+            format!("Bearer {other}.{claims}.{canary}"),
+            format!("Bearer {good}{canary}"),
+            format!("Bearer {}", good.rsplit_once('.').unwrap().0),
+        ]
+    }
+
+    /// Deletes keys again.
+    pub(crate) async fn delete(&mut self, ids: impl Iterator<Item = &String>) {
+        for id in ids {
+            let request = self.request(Method::DELETE, &format!("/apikeys/{id}"));
+            self.rest("delete", 200, request).await;
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Looks for what must not be there, in every form that it could take.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// Something to look for, in all its forms.
+pub(crate) struct Needle {
+    pub(crate) name: String,
+    forms: Vec<Vec<u8>>,
+}
+
+/// Somewhere to look.
+pub(crate) struct Haystack {
+    pub(crate) name: String,
+    bytes: Vec<u8>,
+    lower: Vec<u8>,
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What Base64 makes of a text wherever in a longer one it stands: the digits that depend on it
+/// alone, for each of the three places where it can begin in a group.
+fn base64_cores(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut cores = Vec::new();
+    for before in 0..3 {
+        let padded = [vec![0; before], bytes.to_vec()].concat();
+        let begin = [0, 2, 3][before];
+        let end = padded.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            cores.push(engine.encode(&padded).as_bytes()[begin..end].to_vec());
+        }
+    }
+    cores
+}
+
+impl Needle {
+    pub(crate) fn new(name: impl Into<String>, bytes: &[u8]) -> Self {
+        assert!(bytes.len() >= 8, "too short to be found only where it is");
+        let percent = |byte: &u8| match byte.is_ascii_alphanumeric() {
+            true => char::from(*byte).to_string(),
+            false => format!("%{byte:02x}"),
+        };
+        let debug = bytes.escape_ascii().to_string();
+        let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        let mut forms = vec![
+            bytes.to_ascii_lowercase(),
+            hex(bytes).into_bytes(),
+            bytes
+                .iter()
+                .map(percent)
+                .collect::<String>()
+                .to_ascii_lowercase()
+                .into_bytes(),
+            debug.to_ascii_lowercase().into_bytes(),
+            // A derived Debug of bytes.
+            numbers.join(", ").into_bytes(),
+        ];
+        forms.extend(base64_cores(bytes));
+        forms.extend(base64_cores(hex(bytes).as_bytes()));
+        forms.extend(base64_cores(STANDARD_NO_PAD.encode(bytes).as_bytes()));
+        Self {
+            name: name.into(),
+            forms,
+        }
+    }
+}
+
+impl Haystack {
+    pub(crate) fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            name: name.into(),
+            lower: bytes.to_ascii_lowercase(),
+            bytes,
+        }
+    }
+
+    pub(crate) fn file(path: &Path) -> Self {
+        Self::new(path.display().to_string(), std::fs::read(path).unwrap())
+    }
+
+    pub(crate) fn holds(&self, needle: &Needle) -> bool {
+        self.find(needle).is_some()
+    }
+
+    /// The surroundings of the first place where it is.
+    fn find(&self, needle: &Needle) -> Option<String> {
+        let place = |form: &Vec<u8>| find(&self.lower, form).or_else(|| find(&self.bytes, form));
+        let at = needle.forms.iter().find_map(place)?;
+        let around = at.saturating_sub(300)..(at + 200).min(self.bytes.len());
+        Some(self.bytes[around].escape_ascii().to_string())
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = *needle.first()?;
+    let last = haystack.len().checked_sub(needle.len())?;
+    let mut from = 0;
+    while from <= last {
+        from += haystack[from..=last]
+            .iter()
+            .position(|byte| *byte == first)?;
+        if haystack[from..].starts_with(needle) {
+            return Some(from);
+        }
+        from += 1;
+    }
+    None
+}
+
+/// Expects that nothing of it is anywhere.
+#[track_caller]
+pub(crate) fn expect_absent(haystacks: &[Haystack], needles: &[Needle]) {
+    let mut found = Vec::new();
+    for haystack in haystacks {
+        for needle in needles {
+            if let Some(around) = haystack.find(needle) {
+                found.push(format!(
+                    "{} is in {}: …{around}…",
+                    needle.name, haystack.name
+                ));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} leaks:\n{}",
+        found.len(),
+        found.join("\n\n")
+    );
+}
+
+/// Expects that a harmless mark is everywhere, so that the search can find what is there.
+#[track_caller]
+pub(crate) fn expect_present(haystacks: &[Haystack], mark: &str) {
+    let needle = Needle::new(mark, mark.as_bytes());
+    for haystack in haystacks {
+        assert!(
+            haystack.holds(&needle),
+            "{mark} is not in {}",
+            haystack.name
+        );
+    }
+}
+
+#[test]
+fn every_form_is_found() {
+    let mark = b"A mark/with+all%kinds\"of\\bytes";
+    let needle = Needle::new("mark", mark);
+    let standard = base64::engine::general_purpose::STANDARD;
+    let forms: Vec<Vec<u8>> = vec![
+        mark.to_vec(),
+        mark.to_ascii_uppercase(),
+        hex(mark).into_bytes(),
+        hex(mark).to_uppercase().into_bytes(),
+        format!("{:?}", String::from_utf8(mark.to_vec()).unwrap()).into_bytes(),
+        format!("{:?}", mark.to_vec()).into_bytes(),
+        standard.encode(mark).into_bytes(),
+        standard
+            .encode([b"x".as_slice(), mark].concat())
+            .into_bytes(),
+        standard
+            .encode([b"xy".as_slice(), mark, b"z"].concat())
+            .into_bytes(),
+        URL_SAFE_NO_PAD.encode(mark).into_bytes(),
+        standard.encode(hex(mark)).into_bytes(),
+        "A%20mark%2Fwith%2Ball%25kinds%22of%5Cbytes".into(),
+    ];
+    for form in forms {
+        let text = form.escape_ascii().to_string();
+        let haystack = Haystack::new("text", [b"before ".as_slice(), &form, b" after"].concat());
+        assert!(haystack.holds(&needle), "{text}");
+    }
+    assert!(!Haystack::new("other", "A mark, with none").holds(&needle));
+}

@@ -1,0 +1,254 @@
+//! What most tests start: `keyward dev` on a directory of its own, or `keyward serve` on a database
+//! of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
+use keyward::proto::v1::{
+    AccessType, Member, Organization, OrganizationRole, UpsertMemberRequest,
+    UpsertOrganizationRequest, UpsertWorkspaceRequest, Workspace, WorkspaceAccess,
+};
+use keyward_testkit::TestDatabase;
+use tempfile::TempDir;
+
+use crate::client::{called_by, channel};
+use crate::program::{Program, Running};
+
+/// The variables that `dev.env` has, in its order.
+pub(crate) const DEV_VARIABLES: [&str; 10] = [
+    "KEYWARD_URL",
+    "ADMIN_TOKEN",
+    "READ_TOKEN",
+    "OUTSIDER_TOKEN",
+    "SERVICE_TOKEN",
+    "MANAGEMENT_KEY",
+    "ORGANIZATION_ID",
+    "WORKSPACE_A",
+    "WORKSPACE_B",
+    "REPO_A",
+];
+
+/// What `dev.env` says.
+#[derive(Clone)]
+pub(crate) struct DevEnv(pub(crate) BTreeMap<String, String>);
+
+impl DevEnv {
+    pub(crate) fn read(directory: &Path) -> Self {
+        let text = std::fs::read_to_string(directory.join("dev.env")).unwrap();
+        let pair = |line: &str| {
+            let (name, value) = line.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        Self(text.lines().map(pair).collect())
+    }
+}
+
+impl std::ops::Index<&str> for DevEnv {
+    type Output = str;
+
+    fn index(&self, name: &str) -> &str {
+        &self.0[name]
+    }
+}
+
+/// A `keyward dev` that runs.
+pub(crate) struct Dev {
+    pub(crate) running: Running,
+    /// Where it says that it listens.
+    pub(crate) url: String,
+    pub(crate) env: DevEnv,
+}
+
+pub(crate) fn dev_program(directory: &Path) -> Program {
+    Program::keyward([
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        directory.to_str().unwrap(),
+    ])
+}
+
+impl Dev {
+    pub(crate) fn start(directory: &Path) -> Self {
+        Self::of(dev_program(directory), directory)
+    }
+
+    /// Waits until the program says where it listens.
+    pub(crate) fn of(program: Program, directory: &Path) -> Self {
+        let running = program.start();
+        let url = running.stdout.find(|printed| {
+            let line = printed
+                .lines()
+                .find(|line| line.starts_with("Keyward listens on "))?;
+            printed
+                .contains("Ctrl-C")
+                .then(|| line["Keyward listens on ".len()..].to_owned())
+        });
+        let url = url.unwrap_or_else(|| panic!("it did not start:\n{}", running.stderr.all()));
+        assert!(
+            url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
+            "{url}"
+        );
+        Self {
+            running,
+            url,
+            env: DevEnv::read(directory),
+        }
+    }
+}
+
+/// A database, keys and tokens for `keyward serve`.
+pub(crate) struct House {
+    pub(crate) directory: TempDir,
+    pub(crate) database: TestDatabase,
+    pub(crate) env: DevEnv,
+}
+
+/// A `keyward serve` that runs.
+pub(crate) struct Served {
+    pub(crate) running: Running,
+    pub(crate) url: String,
+}
+
+impl House {
+    pub(crate) async fn sqlite() -> Self {
+        Self::new(TestDatabase::sqlite()).await
+    }
+
+    /// `None`, and a notice, where there is no PostgreSQL.
+    pub(crate) async fn postgres() -> Option<Self> {
+        Some(Self::new(TestDatabase::postgres().await?).await)
+    }
+
+    /// Borrows keyring, signing key and tokens from `keyward dev`, and makes the same organization.
+    async fn new(database: TestDatabase) -> Self {
+        let directory = TempDir::new().unwrap();
+        let dev = Dev::start(directory.path());
+        let env = dev.env.clone();
+        dev.running.terminate().expect(0);
+        let house = Self {
+            directory,
+            database,
+            env,
+        };
+        std::fs::write(house.config(), house.configuration()).unwrap();
+        house.command("migrate").run().expect(0);
+        let served = house.start();
+        house.settle(&served.url).await;
+        served.running.terminate().expect(0);
+        house
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("keyward.toml")
+    }
+
+    /// `keyward COMMAND` with the house's configuration.
+    pub(crate) fn command(&self, command: &str) -> Program {
+        Program::keyward([command, "--config", self.config().to_str().unwrap()])
+    }
+
+    pub(crate) fn start(&self) -> Served {
+        Served::of(self.command("serve"))
+    }
+
+    fn configuration(&self) -> String {
+        configuration(self.directory.path(), self.database.url())
+    }
+
+    async fn settle(&self, url: &str) {
+        let mut client = DirectoryServiceClient::new(channel(url).await);
+        let token = &self.env["SERVICE_TOKEN"];
+        let id = self.env["ORGANIZATION_ID"].to_owned();
+        let organization = Organization {
+            id: id.clone(),
+            name: id.clone(),
+            ..Default::default()
+        };
+        let request = UpsertOrganizationRequest {
+            organization: Some(organization),
+        };
+        client
+            .upsert_organization(called_by(token, request))
+            .await
+            .unwrap();
+        for name in ["WORKSPACE_A", "WORKSPACE_B"] {
+            let workspace = Workspace {
+                id: self.env[name].to_owned(),
+                organization_id: id.clone(),
+                name: name.to_owned(),
+                is_default: false,
+            };
+            let request = UpsertWorkspaceRequest {
+                workspace: Some(workspace),
+            };
+            client
+                .upsert_workspace(called_by(token, request))
+                .await
+                .unwrap();
+        }
+        let member = Member {
+            organization_id: id,
+            user_id: "demo-admin".to_owned(),
+            role: OrganizationRole::User.into(),
+            validated: true,
+            workspaces: vec![WorkspaceAccess {
+                workspace_id: self.env["WORKSPACE_A"].to_owned(),
+                access: AccessType::Admin.into(),
+            }],
+        };
+        let request = UpsertMemberRequest {
+            member: Some(member),
+        };
+        client
+            .upsert_member(called_by(token, request))
+            .await
+            .unwrap();
+    }
+}
+
+/// A configuration on the files that `keyward dev` made.
+pub(crate) fn configuration(directory: &Path, database_url: &str) -> String {
+    let directory = directory.to_str().unwrap();
+    format!(
+        r#"[server]
+listen = "127.0.0.1:0"
+[database]
+url = "{database_url}"
+[vault]
+keyring_file = "{directory}/keyring.json"
+[auth.session]
+issuer = "keyward-dev"
+audience = "keyward"
+jwks = "{directory}/jwks.json"
+[auth.service]
+issuer = "keyward-dev"
+audience = "keyward-internal"
+jwks = "{directory}/jwks.json"
+[auth.service.subjects]
+demo-service = "demo-service"
+"#
+    )
+}
+
+impl Served {
+    /// Waits until the log says where the program listens.
+    pub(crate) fn of(program: Program) -> Self {
+        let running = program.start();
+        let address = running.stderr.find(|printed| {
+            let line = printed.lines().find(|line| line.contains("listening"))?;
+            let (_, address) = line.split_once("address=")?;
+            // Only a whole line has the whole address.
+            printed.contains(&format!("{line}\n")).then_some(())?;
+            Some(address.split_whitespace().next()?.to_owned())
+        });
+        let address =
+            address.unwrap_or_else(|| panic!("it did not start:\n{}", running.stderr.all()));
+        Self {
+            running,
+            url: format!("http://{address}"),
+        }
+    }
+}
