@@ -229,7 +229,7 @@ fn status_codes_are_picked_in_few_places() {
     let allowed = [
         "src/error.rs",
         "src/layers/",
-        "src/app.rs",
+        "src/dispatch.rs",
         // The services' door, should a call come without a caller.
         "src/grpc/mod.rs",
         // The gateway's refusals, which have no cause inside.
