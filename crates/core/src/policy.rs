@@ -132,8 +132,12 @@ actions! {
 /// Only this module can make one:
 ///
 /// ```compile_fail
+/// use keyward_core::id::{OrganizationId, WorkspaceId};
 /// use keyward_core::policy::{Grant, Write};
-/// let forged: Grant<Write> = Grant { workspace: todo!(), organization: todo!(), action: "", permission: Default::default() };
+///
+/// fn forge(workspace: WorkspaceId, organization: OrganizationId) -> Grant<Write> {
+///     Grant { workspace, organization, action: "api_key.create", permission: Default::default() }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Grant<P> {
