@@ -21,8 +21,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use opening::Opening;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 /// How long a client may take to send a request's headers, and a new one to say anything at all.
@@ -34,8 +36,11 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONCURRENT_STREAMS: u32 = 200;
 /// How large a request's headers may be together.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
-/// How many connections may be open; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 1000;
+/// How many connections may be open, if the system lets the process have as many files; further ones
+/// wait to be accepted.
+const MAX_CONNECTIONS: u64 = 1000;
+/// How many open files are left to the database, the collector and the issuers.
+const RESERVED_FILES: u64 = 128;
 /// How long to wait after the system could not accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -53,7 +58,8 @@ pub async fn serve(
     let builder = connection_builder();
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(max_connections()));
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
@@ -62,10 +68,12 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer, slot)) => {
                 let serving = connection(&builder, stream, peer, router.clone(), &graceful);
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     serving.await;
                     drop(slot);
                 });
+                // Those that have ended; the set would keep them.
+                while connections.try_join_next().is_some() {}
             }
             Err(error) => pause_unless_aborted(&error).await,
         }
@@ -78,6 +86,33 @@ pub async fn serve(
     {
         tracing::warn!("some calls did not finish in time");
     }
+    // With the set, what is left of the connections ends.
+}
+
+/// Asks the system for as many open files as it allows, since each connection is one, and tells how
+/// many connections they suffice for.
+fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // Another limit than the hard one stays what it was if the system refuses.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = MAX_CONNECTIONS
+        .min(files.saturating_sub(RESERVED_FILES))
+        .max(1);
+    if connections < MAX_CONNECTIONS {
+        tracing::warn!(
+            files,
+            connections,
+            "few files may be open, and so few connections"
+        );
+    }
+    usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
 /// Waits for a free slot first: what is not accepted costs nothing.
@@ -85,6 +120,9 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if slots.available_permits() == 0 {
+        tracing::warn!("every connection is taken; new ones wait");
+    }
     let slot = Arc::clone(slots)
         .acquire_owned()
         .await

@@ -150,7 +150,10 @@ impl Inner {
         if !Arc::ptr_eq(&state.keys, seen) {
             return ready(Ok(Arc::clone(&state.keys))).boxed().shared();
         }
-        if let Some(fetching) = &state.fetching {
+        // One that has ended and is still here did not come to its end.
+        if let Some(fetching) = &state.fetching
+            && fetching.peek().is_none()
+        {
             return fetching.clone();
         }
         if let Some(last) = &state.last_fetch

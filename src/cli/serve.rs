@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::clock::SystemClock;
@@ -18,6 +19,9 @@ use crate::app::{App, Parts};
 use crate::config::{Config, ConfigError};
 use crate::server;
 use crate::telemetry::Telemetry;
+
+/// How long to wait for the store's connections to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(misconfigured)?;
@@ -53,7 +57,8 @@ pub(super) async fn serve(
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
     }
-    store.close().await;
+    // A connection may hang in the network; nothing that was acknowledged waits for it.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
     // The exporter waits for the network; it must not wait on the runtime's own threads.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;
     flushed.map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot stop", &error))

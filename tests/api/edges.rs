@@ -132,3 +132,21 @@ async fn a_client_that_says_nothing_is_not_kept() {
         );
     }
 }
+
+/// What is not read must not be kept for ever either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_is_not_kept() {
+    let Some(server) = TestServer::on(Engine::Sqlite).await else {
+        return;
+    };
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let requests = "GET /nope HTTP/1.1\r\nhost: keyward.test\r\n\r\n".repeat(1000);
+    // The server stops reading while its answers are not read, and then ends the connection.
+    let until_closed = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    let closed = tokio::time::timeout(Duration::from_secs(60), until_closed).await;
+    assert_eq!(
+        closed,
+        Ok(()),
+        "the connection was still open after a minute"
+    );
+}

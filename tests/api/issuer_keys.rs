@@ -96,9 +96,13 @@ on_each_engine! {
     async fn a_caller_who_gives_up_does_not_end_the_fetch_for_the_others(server: TestServer) {
         server.issuer.server.hold(true);
         let invented = server.issuer.key.sign_as(Some("invented"), &server.claims(User::Owner));
+        let hasty = tokio::spawn(server.get("/apikeys").bearer(&invented).send());
+        server.issuer.server.asked(1).await;
+        // Its connection closes, and the server drops the call.
+        hasty.abort();
+        assert!(hasty.await.unwrap_err().is_cancelled());
         let hasty = server.get("/apikeys").bearer(&invented).header("grpc-timeout", "20m");
         assert_eq!(hasty.send().await.status, 504);
-        server.issuer.server.asked(1).await;
         let token = server.token(User::Owner);
         let (answer, ()) = tokio::join!(status(&server, &token), async {
             server.issuer.server.hold(false);

@@ -38,6 +38,19 @@ on_each_engine! {
         }
     }
 
+    /// A client that sends everything before it reads would else find the connection closed.
+    async fn a_body_that_is_too_large_can_be_sent_to_its_end(server: TestServer) {
+        let token = server.token(User::Owner);
+        let size = 3 * MIB;
+        let mut request = head("/apikeys", &token).into_bytes();
+        request.extend(format!("content-length: {size}\r\n\r\n").bytes());
+        request.resize(request.len() + size, b' ');
+        for _ in 0..8 {
+            let answer = server.raw(&request).await;
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        }
+    }
+
     async fn a_body_that_turns_out_too_large_is_refused(server: TestServer) {
         let token = server.token(User::Owner);
         for (path, body) in [

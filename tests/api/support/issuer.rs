@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
@@ -157,9 +158,10 @@ impl KeyServer {
     /// Waits until it was asked so often.
     pub async fn asked(&self, times: usize) {
         let mut requests = self.published.requests.subscribe();
-        requests
-            .wait_for(|requests| *requests >= times)
+        let asked = requests.wait_for(|requests| *requests >= times);
+        tokio::time::timeout(Duration::from_secs(60), asked)
             .await
+            .unwrap()
             .unwrap();
     }
 }
