@@ -133,7 +133,7 @@ impl Running {
         self.wait()
     }
 
-    /// Ends the program as a loss of power would.
+    /// Ends the program as the system does when it runs out of memory.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();
