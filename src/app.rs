@@ -16,7 +16,7 @@ use tonic::service::Routes;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::grpc::{ApiKeys, DirectoryEntries, Later};
-use crate::layers::{self, Limits};
+use crate::layers::{self, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -90,7 +90,12 @@ impl App {
             max_body_bytes: parts.limits.max_body_bytes,
             health: store,
         });
-        let router = layers::apply(inner, rest, Arc::new(authenticator), &parts.limits);
+        let given = Given {
+            rest,
+            authenticator: Arc::new(authenticator),
+            limits: parts.limits,
+        };
+        let router = layers::apply(inner, &given);
         Ok(Self { router, use_cases })
     }
 }

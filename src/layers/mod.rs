@@ -24,17 +24,6 @@ use crate::authn::Authenticator;
 
 pub(crate) use target::{HEALTHZ, Kind, Target};
 
-/// The names of the layers, outermost first.
-pub const NAMES: [&str; 7] = [
-    "request_id",
-    "target",
-    "trace",
-    "panic",
-    "deadline",
-    "body_limit",
-    "authn",
-];
-
 /// What the layers are told at start.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -46,30 +35,47 @@ pub struct Limits {
     pub max_body_bytes: u64,
 }
 
-/// Puts the layers around what answers the calls.
-pub(crate) fn apply(
-    inner: Router,
-    rest: RestRouter,
-    authenticator: Arc<Authenticator>,
-    limits: &Limits,
-) -> Router {
-    inner.layer(
-        ServiceBuilder::new()
-            // First, so that every log line and every response has it.
-            .layer(from_fn(request_id::layer))
-            // Before all that may refuse: a refusal must be worded for its caller's face.
-            .layer(from_fn_with_state(rest, target::layer))
-            // Around authentication, so that refused calls have a span too.
-            .layer(from_fn(trace::layer))
-            // Inside the span, so that a panic is reported in it, and answered like any failure.
-            .layer(from_fn(panic::layer))
-            // Around everything that waits, authentication's look-ups included.
-            .layer(from_fn_with_state(limits.clone(), deadline::layer))
-            // Before anything reads the body.
-            .layer(from_fn_with_state(limits.max_body_bytes, body_limit::layer))
-            // Innermost: whatever runs inside has a caller.
-            .layer(from_fn_with_state(authenticator, authn::layer)),
-    )
+/// What the layers work with.
+pub(crate) struct Given {
+    /// Finds the route of a call.
+    pub(crate) rest: RestRouter,
+    /// Finds who calls.
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// What every call is held to.
+    pub(crate) limits: Limits,
+}
+
+/// Makes the chain and the list of its names out of one list: a layer is the function `layer` of the
+/// module that it is named after, with its state in parentheses if it has one.
+macro_rules! chain {
+    ($given:ident: $($name:ident $(($state:expr))?,)*) => {
+        /// The names of the layers, outermost first.
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        /// Puts the layers around what answers the calls.
+        pub(crate) fn apply(inner: Router, $given: &Given) -> Router {
+            inner.layer(ServiceBuilder::new()$(.layer(chain!(@$name $($state)?)))*)
+        }
+    };
+    (@$name:ident) => { from_fn($name::layer) };
+    (@$name:ident $state:expr) => { from_fn_with_state($state.clone(), $name::layer) };
+}
+
+chain! { given:
+    // First, so that every log line and every response has it.
+    request_id,
+    // Before all that may refuse: a refusal must be worded for its caller's face.
+    target(given.rest),
+    // Around authentication, so that refused calls have a span too.
+    trace,
+    // Inside the span, so that a panic is reported in it, and answered like any failure.
+    panic,
+    // Around everything that waits, authentication's look-ups included.
+    deadline(given.limits),
+    // Before anything reads the body.
+    body_limit(given.limits.max_body_bytes),
+    // Innermost: whatever runs inside has a caller.
+    authn(given.authenticator),
 }
 
 /// Words a refusal for the face of the request's caller.
