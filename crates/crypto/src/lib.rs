@@ -1,4 +1,4 @@
-//! Secrets, authenticated encryption, envelopes and keyrings.
+//! Secrets, authenticated encryption, envelopes, keyrings and tokens.
 //!
 //! This crate turns bytes into sealed bytes and back. It knows nothing of storage, wire formats
 //! or the environment; callers say what a ciphertext belongs to by [`AssociatedData`], and
@@ -62,6 +62,7 @@ mod keyring;
 mod keyring_file;
 mod keyring_text;
 mod secret;
+mod token;
 
 pub use crate::aad::AssociatedData;
 pub use crate::aead::{open, seal};
@@ -73,3 +74,4 @@ pub use crate::key::Key256;
 pub use crate::keyring::{Keyring, MAX_KEYRING_KEYS};
 pub use crate::keyring_file::MAX_KEYRING_FILE_BYTES;
 pub use crate::secret::Secret;
+pub use crate::token::{KeyHash, Token, TokenKind};

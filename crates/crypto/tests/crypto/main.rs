@@ -9,6 +9,7 @@ mod keyring_file;
 mod keyring_text;
 mod redaction;
 mod rotation;
+mod token;
 mod vectors;
 mod wrapping;
 
