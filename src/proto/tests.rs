@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use keyward_gateway::{Check, RestRouter, json};
+use keyward_gateway::{Check, RestRouter, Route, json};
 use prost_types::Timestamp;
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::v1::api_key_service_server::ApiKeyService;
+use super::v1::management_key_service_server::ManagementKeyService;
 use super::v1::*;
 
 fn at(seconds: i64) -> Option<Timestamp> {
@@ -207,8 +208,8 @@ fn what_is_wrong_is_named_and_never_repeated() {
         "`update_mask` must be a string of field names joined by commas",
     );
     check::<CreateKeyRequest>(
-        r#"{"expires_at":"s3cr3t"}"#,
-        "`expires_at` must be an RFC 3339 timestamp",
+        r#"{"expires_at":"2027-01-31T00:00:00+00:00"}"#,
+        "`expires_at` must be an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z",
     );
     type List = ListApiKeysResponse;
     check::<List>(r#"{"apiKeys":"s3cr3t"}"#, "`apiKeys` must be an array");
@@ -264,6 +265,15 @@ fn rules_inside_a_request_are_checked_under_their_path() {
     assert_eq!(violations.len(), 1);
     assert_eq!(violations[0].field, "organization.id");
     assert_eq!(violations[0].description, "Organization ID is required");
+
+    let mut violations = Vec::new();
+    let text = r#"{"name":"n","external":{"api_key":"later"}}"#;
+    read::<CreateKeyRequest>(text)
+        .unwrap()
+        .check(&mut violations);
+    assert_eq!(violations.len(), 1);
+    assert_eq!(violations[0].field, "external.user");
+    assert_eq!(violations[0].description, "External user is required");
 }
 
 #[test]
@@ -328,7 +338,22 @@ async fn rest(
     path: &str,
     body: &str,
 ) -> (StatusCode, String) {
-    let router = RestRouter::new(api_key_service_routes(Arc::clone(service)), super::UNKNOWN);
+    rest_by(
+        api_key_service_routes(Arc::clone(service)),
+        method,
+        path,
+        body,
+    )
+    .await
+}
+
+async fn rest_by(
+    routes: Vec<Route>,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> (StatusCode, String) {
+    let router = RestRouter::new(routes, super::UNKNOWN);
     let request = Request::builder()
         .method(method.clone())
         .uri(path)
@@ -404,6 +429,53 @@ async fn errors_of_the_service_have_the_declared_form() {
         (status, body.as_str()),
         (StatusCode::NOT_IMPLEMENTED, later)
     );
+}
+
+/// Keeps the updates that it is asked for.
+#[derive(Default)]
+struct Updates(Mutex<Vec<UpdateKeyRequest>>);
+
+#[tonic::async_trait]
+impl ManagementKeyService for Updates {
+    async fn update_key(
+        &self,
+        request: tonic::Request<UpdateKeyRequest>,
+    ) -> Result<tonic::Response<UpdateKeyResponse>, tonic::Status> {
+        self.0.lock().unwrap().push(request.into_inner());
+        Ok(tonic::Response::new(UpdateKeyResponse::default()))
+    }
+}
+
+#[tokio::test]
+async fn an_update_has_a_mask_of_what_its_body_has() {
+    let service = Arc::new(Updates::default());
+    let body = r#"{"limit_reset":"daily","limit":null,"hash":"other","later":1}"#;
+    for (path, body) in [
+        ("/keys/ab", body),
+        ("/api/v1/keys/ab", body),
+        ("/keys/ab", r#"{"limit":1,"update_mask":"limit_reset"}"#),
+    ] {
+        let routes = management_key_service_routes(Arc::clone(&service));
+        let (status, _) = rest_by(routes, Method::PATCH, path, body).await;
+        assert_eq!(status, StatusCode::OK, "{path} {body}");
+    }
+    let mask = |paths: &[&str]| prost_types::FieldMask {
+        paths: paths.iter().copied().map(str::to_owned).collect(),
+    };
+    let implied = UpdateKeyRequest {
+        hash: "ab".into(),
+        limit_reset: Some(LimitReset::Daily.into()),
+        update_mask: Some(mask(&["limit_nanos", "limit_reset"])),
+        ..Default::default()
+    };
+    let given = UpdateKeyRequest {
+        hash: "ab".into(),
+        limit_nanos: Some(1_000_000_000),
+        update_mask: Some(mask(&["limit_reset"])),
+        ..Default::default()
+    };
+    let seen = service.0.lock().unwrap();
+    assert_eq!(*seen, [implied.clone(), implied, given]);
 }
 
 #[tokio::test]

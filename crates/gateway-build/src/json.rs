@@ -8,6 +8,8 @@ use crate::error::{Error, declaration};
 use crate::names;
 use crate::options::{self, FieldJson};
 
+const FIELD_MASK: &str = "google.protobuf.FieldMask";
+
 /// All messages and enums that appear in JSON, by full name.
 #[derive(Debug, Default)]
 pub(crate) struct JsonTypes {
@@ -22,6 +24,8 @@ pub(crate) struct JsonType {
     pub(crate) members: Vec<Member>,
     /// Whether it is the request of a method with a route.
     pub(crate) is_request: bool,
+    /// The place of the mask that says what an update changes.
+    pub(crate) update_mask: Option<usize>,
 }
 
 /// A field that appears in JSON.
@@ -98,6 +102,7 @@ impl JsonTypes {
             message: message.clone(),
             members,
             is_request: false,
+            update_mask: update_mask(message),
         };
         self.messages.insert(name, found);
         Ok(())
@@ -106,6 +111,15 @@ impl JsonTypes {
 
 fn is_well_known(message: &MessageDescriptor) -> bool {
     message.package_name() == "google.protobuf"
+}
+
+/// The place of a field that is an update mask by its name and its type.
+fn update_mask(message: &MessageDescriptor) -> Option<usize> {
+    message.fields().position(|field| {
+        field.name() == "update_mask"
+            && !field.is_list()
+            && matches!(field.kind(), Kind::Message(inner) if inner.full_name() == FIELD_MASK)
+    })
 }
 
 fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
@@ -165,7 +179,7 @@ fn codec(field: &FieldDescriptor, digits: u32, json: &FieldJson) -> Result<Strin
                 names::enumeration(&inner, &package)
             ));
         }
-        Kind::Message(inner) => return message_codec(field, &inner, digits),
+        Kind::Message(inner) => return message_codec(field, &inner, digits, json),
     };
     Ok(format!("json::{plain}"))
 }
@@ -174,10 +188,12 @@ fn message_codec(
     field: &FieldDescriptor,
     inner: &MessageDescriptor,
     digits: u32,
+    json: &FieldJson,
 ) -> Result<String, String> {
     match inner.full_name() {
+        "google.protobuf.Timestamp" if json.utc_only => Ok(format!("json::Utc<{digits}>")),
         "google.protobuf.Timestamp" => Ok(format!("json::Timestamp<{digits}>")),
-        "google.protobuf.FieldMask" => Ok("json::FieldMask".to_owned()),
+        FIELD_MASK => Ok("json::FieldMask".to_owned()),
         name if is_well_known(inner) => Err(format!("{name} in JSON is not supported yet")),
         _ => {
             let package = field.parent_message().package_name().to_owned();

@@ -16,6 +16,7 @@ pub(crate) struct FieldJson {
     pub(crate) null_when_unset: bool,
     pub(crate) not_empty: Option<String>,
     pub(crate) decimal_places: Option<u32>,
+    pub(crate) utc_only: bool,
 }
 
 /// How a service's errors look.
@@ -69,6 +70,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
         null_when_unset: flag(&json, "null_when_unset"),
         not_empty: text(&json, "not_empty"),
         decimal_places: some_number(&json, "decimal_places"),
+        utc_only: flag(&json, "utc_only"),
     };
     let fault = |reason: &str| Err(declaration(&field.parent_file(), field.full_name(), reason));
     if declared.null_when_unset && (field.is_list() || !field.supports_presence()) {
@@ -83,6 +85,9 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
     {
         return fault("decimal_places must be at most 18");
     }
+    if declared.utc_only && !is_timestamp(&field.kind()) {
+        return fault("utc_only needs a google.protobuf.Timestamp");
+    }
     Ok(declared)
 }
 
@@ -92,6 +97,10 @@ fn is_integer(kind: &Kind) -> bool {
         kind,
         Int32 | Sint32 | Sfixed32 | Uint32 | Fixed32 | Int64 | Sint64 | Sfixed64 | Uint64 | Fixed64
     )
+}
+
+fn is_timestamp(kind: &Kind) -> bool {
+    matches!(kind, Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp")
 }
 
 /// The name of an enum value in JSON.

@@ -14,6 +14,7 @@ import "google/api/annotations.proto";
 import "google/protobuf/timestamp.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/any.proto";
+import "google/protobuf/field_mask.proto";
 import "google/protobuf/struct.proto";
 import "google/protobuf/wrappers.proto";
 import "keyward/gateway/v1/options.proto";
@@ -183,6 +184,18 @@ fn field_options_that_do_not_fit() {
         &field("int64", "decimal_places: 19"),
         "decimal_places must be at most 18",
     );
+    let timestamp = "probe.v1.Ask.a: utc_only needs a google.protobuf.Timestamp";
+    for declared in [
+        "string",
+        "int64",
+        "repeated int64",
+        "google.protobuf.Duration",
+        "google.protobuf.FieldMask",
+        "Answer",
+        "map<string, google.protobuf.Timestamp>",
+    ] {
+        refused_field(&field(declared, "utc_only: true"), timestamp);
+    }
     let empty = "not_empty does not fit a number or a bool";
     refused_field(&field("int32", r#"not_empty: "x""#), empty);
     refused_field(&field("bool", r#"not_empty: "x""#), empty);
@@ -261,6 +274,43 @@ fn a_file_that_does_not_compile_or_is_not_there() {
         .compile()
         .unwrap_err();
     assert!(error.to_string().starts_with("none.proto: "), "{error}");
+}
+
+#[test]
+fn utc_is_asked_for_where_it_is_declared() {
+    let text = compile(&service(
+        r#"option (google.api.http) = { get: "/a" };"#,
+        "google.protobuf.Timestamp a = 1 [(keyward.gateway.v1.field) = { utc_only: true }];
+         repeated google.protobuf.Timestamp b = 2 [(keyward.gateway.v1.field) = { utc_only: true }];
+         google.protobuf.Timestamp c = 3 [(keyward.gateway.v1.field) = { utc_only: false }];",
+    ));
+    let text = text.unwrap();
+    assert!(text.contains("self.a = json::take::<json::Utc<0>, A>"));
+    assert!(text.contains("self.b = json::take::<json::List<json::Utc<0>>, A>"));
+    assert!(text.contains("self.c = json::take::<json::Timestamp<0>, A>"));
+}
+
+#[test]
+fn an_update_mask_is_one_by_name_and_type() {
+    let masked = |fields: &str| {
+        let http = r#"option (google.api.http) = { patch: "/a" body: "*" };"#;
+        compile(&service(http, fields)).unwrap()
+    };
+    let text = masked(
+        r#"int64 limit_nanos = 3 [json_name = "limit"]; string a = 1;
+           google.protobuf.FieldMask update_mask = 2;"#,
+    );
+    assert!(text.contains("mask: &mut self.update_mask,"));
+    assert!(text.contains("member: 1,"));
+    assert!(text.contains(r#"paths: &["a", "update_mask", "limit_nanos"],"#));
+    for fields in [
+        "string a = 1;",
+        "string update_mask = 1;",
+        "repeated google.protobuf.FieldMask update_mask = 1;",
+        "google.protobuf.FieldMask mask = 1;",
+    ] {
+        assert!(!masked(fields).contains("fn update_mask"), "{fields}");
+    }
 }
 
 #[test]

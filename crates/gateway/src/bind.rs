@@ -4,6 +4,7 @@ use tonic::Status;
 
 use crate::check::{Violation, refused_fields};
 use crate::json::JsonMessage;
+use crate::mask::UpdateMask;
 use crate::percent;
 use crate::spec::{MethodSpec, RouteSpec};
 
@@ -29,6 +30,11 @@ pub trait Bind: JsonMessage {
     ///
     /// What the text should have been, such as `a number`.
     fn bind(&mut self, member: usize, text: &str) -> Result<(), &'static str>;
+
+    /// The message's `update_mask`, if it has one.
+    fn update_mask(&mut self) -> Option<UpdateMask<'_>> {
+        None
+    }
 }
 
 /// Sets what the query gives and the path does not.

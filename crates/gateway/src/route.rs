@@ -13,7 +13,8 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::bind::{Bind, bind_path, bind_query};
-use crate::json::{self, JsonMessage};
+use crate::json::{self, JsonMessage, Seen};
+use crate::mask::fill_mask;
 use crate::refusal::Refusal;
 use crate::spec::{Binding, RouteSpec};
 
@@ -82,7 +83,8 @@ pub struct RestCall {
 
 impl RestCall {
     /// Makes the request that the method takes. Headers become metadata; the
-    /// extensions come along. The path wins over body and query.
+    /// extensions come along. The path wins over body and query. A PATCH has a mask
+    /// of what its body gave.
     ///
     /// # Errors
     ///
@@ -90,6 +92,7 @@ impl RestCall {
     fn into_request<M: Bind>(self) -> Result<tonic::Request<M>, Refusal> {
         let domain = self.spec.method.error_domain;
         let mut message = M::default();
+        let mut given = Seen::default();
         match self.spec.binding {
             Binding::Query => {
                 let query = self.parts.uri.query().unwrap_or_default();
@@ -99,8 +102,9 @@ impl RestCall {
             Binding::Body if !is_json(&self.parts.headers) => {
                 return Err(Refusal::unsupported_media_type());
             }
-            Binding::Body => message = json::decode(&self.body, domain)?,
+            Binding::Body => (message, given) = json::decode_seen(&self.body, domain)?,
         }
+        fill_mask(&mut message, &given, self.spec);
         bind_path(&mut message, &self.variables, self.spec)?;
         let metadata = MetadataMap::from_headers(self.parts.headers);
         Ok(tonic::Request::from_parts(

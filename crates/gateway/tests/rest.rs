@@ -104,6 +104,87 @@ async fn the_path_wins_over_query_and_body() {
     assert_eq!(body, expected);
 }
 
+/// Sends a body to a path that leads to `Change`.
+async fn changed(method: &str, uri: &str, body: &str) -> String {
+    let (status, body) = answered(method, uri, Some("application/json"), body).await;
+    assert_eq!(status, 201, "{body}");
+    body
+}
+
+#[tokio::test]
+async fn the_members_of_a_patch_become_its_mask() {
+    for (body, expected) in [
+        ("", r#"{"name":"n","updateMask":""}"#),
+        ("{}", r#"{"name":"n","updateMask":""}"#),
+        (
+            r#"{"limit":1.5}"#,
+            r#"{"name":"n","limit":1.5,"updateMask":"limitNanos"}"#,
+        ),
+        (
+            r#"{"limit":null}"#,
+            r#"{"name":"n","updateMask":"limitNanos"}"#,
+        ),
+        (
+            r#"{"theNote":null,"limit":0}"#,
+            r#"{"name":"n","limit":0,"updateMask":"limitNanos,theNote"}"#,
+        ),
+        (
+            r#"{"the_note":""}"#,
+            r#"{"name":"n","theNote":"","updateMask":"theNote"}"#,
+        ),
+        (
+            r#"{"limit_nanos":1,"later":{"limit":1}}"#,
+            r#"{"name":"n","updateMask":""}"#,
+        ),
+    ] {
+        assert_eq!(changed("PATCH", "/c/n", body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_mask_leaves_out_what_the_path_binds() {
+    let body = r#"{"theNote":"b","name":"b","limit":1}"#;
+    assert_eq!(
+        changed("PATCH", "/c/n", body).await,
+        r#"{"name":"n","limit":1,"theNote":"b","updateMask":"limitNanos,theNote"}"#
+    );
+    assert_eq!(
+        changed("PATCH", "/c/n/p", body).await,
+        r#"{"name":"n","limit":1,"theNote":"p","updateMask":"limitNanos"}"#
+    );
+}
+
+#[tokio::test]
+async fn a_mask_that_the_caller_gives_is_left_alone() {
+    for (body, expected) in [
+        (
+            r#"{"limit":1,"updateMask":"theNote,other"}"#,
+            r#"{"name":"n","limit":1,"updateMask":"theNote,other"}"#,
+        ),
+        (
+            r#"{"update_mask":"","limit":1}"#,
+            r#"{"name":"n","limit":1,"updateMask":""}"#,
+        ),
+        (
+            r#"{"limit":1,"updateMask":null}"#,
+            r#"{"name":"n","limit":1}"#,
+        ),
+    ] {
+        assert_eq!(changed("PATCH", "/c/n", body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_a_patch_with_a_body_has_its_mask_made() {
+    let body = r#"{"limit":1}"#;
+    let unmasked = r#"{"name":"n","limit":1}"#;
+    assert_eq!(changed("PUT", "/c/n", body).await, unmasked);
+    assert_eq!(changed("PUT", "/c/n", "").await, r#"{"name":"n"}"#);
+    let unnamed = r#"{"name":"","limit":1}"#;
+    assert_eq!(changed("POST", "/c", body).await, unnamed);
+    assert_eq!(changed("PATCH", "/c?limit=1", "").await, unnamed);
+}
+
 #[tokio::test]
 async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
     for content_type in [

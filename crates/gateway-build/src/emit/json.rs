@@ -188,8 +188,37 @@ fn bind(json: &JsonType, rust: &str) -> String {
             }}
             ::core::result::Result::Ok(())
         }}
-    }}
-"
+{update_mask}    }}
+",
+        update_mask = update_mask(json),
+    )
+}
+
+/// `Bind::update_mask`, where the message has the mask.
+fn update_mask(json: &JsonType) -> String {
+    let place = json.update_mask;
+    let Some((place, member)) = place.and_then(|at| Some((at, json.members.get(at)?))) else {
+        return String::new();
+    };
+    let paths: Vec<String> = json
+        .message
+        .fields()
+        .map(|field| quoted(field.name()))
+        .collect();
+    format!(
+        "
+        fn update_mask(
+            &mut self,
+        ) -> ::core::option::Option<::keyward_gateway::UpdateMask<'_>> {{
+            ::core::option::Option::Some(::keyward_gateway::UpdateMask {{
+                mask: &mut self.{field},
+                member: {place},
+                paths: &[{paths}],
+            }})
+        }}
+",
+        field = member.field,
+        paths = paths.join(", "),
     )
 }
 

@@ -4,6 +4,7 @@ use serde::de::DeserializeSeed;
 use serde_json::error::Category;
 use tonic::Status;
 
+use super::message::{Seen, Tracked};
 use super::{In, JsonMessage, Message, Out};
 use crate::check::{Violation, refused_fields};
 
@@ -23,8 +24,17 @@ pub fn encode<M: JsonMessage>(message: &M) -> Result<Vec<u8>, serde_json::Error>
 /// INVALID_ARGUMENT that says where the text stops being JSON, or names the
 /// member that is wrong and what it should be. It never repeats a value.
 pub fn decode<M: JsonMessage>(body: &[u8], domain: &str) -> Result<M, Status> {
-    match serde_json::from_slice::<In<Message<M>>>(body) {
-        Ok(In(message)) => Ok(message),
+    decode_seen(body, domain).map(|(message, _)| message)
+}
+
+/// As [`decode`], with the members that the body has.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub(crate) fn decode_seen<M: JsonMessage>(body: &[u8], domain: &str) -> Result<(M, Seen), Status> {
+    match serde_json::from_slice::<In<Tracked<M>>>(body) {
+        Ok(In(read)) => Ok(read),
         Err(error) => Err(explain::<M>(body, &error, domain)),
     }
 }

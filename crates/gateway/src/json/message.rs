@@ -8,8 +8,8 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::{AnyVisitor, Codec};
 
-/// What the generator says of a message. Members are numbered in the order of
-/// their declaration.
+/// What the generator says of a message. Its members are counted from zero, in
+/// the order of their field numbers.
 pub trait JsonMessage: Default {
     /// The message's own name.
     const NAME: &'static str;
@@ -53,7 +53,23 @@ impl<M: JsonMessage> Codec for Message<M> {
         members.end()
     }
 
-    fn object<'de, A: MapAccess<'de>>(mut object: A) -> Result<M, A::Error> {
+    fn object<'de, A: MapAccess<'de>>(object: A) -> Result<M, A::Error> {
+        Tracked::<M>::object(object).map(|(message, _)| message)
+    }
+}
+
+/// A message and the members that its object has.
+pub(super) struct Tracked<M>(PhantomData<M>);
+
+impl<M: JsonMessage> Codec for Tracked<M> {
+    type Value = (M, Seen);
+    const EXPECTED: &'static str = Message::<M>::EXPECTED;
+
+    fn write<S: Serializer>(value: &(M, Seen), serializer: S) -> Result<S::Ok, S::Error> {
+        Message::<M>::write(&value.0, serializer)
+    }
+
+    fn object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(M, Seen), A::Error> {
         let mut message = M::default();
         let mut seen = Seen::default();
         while let Some(name) = object.next_key::<MemberName<M>>()? {
@@ -67,7 +83,7 @@ impl<M: JsonMessage> Codec for Message<M> {
                 }
             }
         }
-        Ok(message)
+        Ok((message, seen))
     }
 }
 
@@ -94,26 +110,32 @@ pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     deserializer.deserialize_any(AnyVisitor::<Message<M>>(PhantomData))
 }
 
-/// Which members were read.
+/// Which members were read, whatever their values.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     low: u128,
     high: Vec<usize>,
 }
 
 impl Seen {
+    /// Whether the member was read.
+    pub(crate) fn contains(&self, member: usize) -> bool {
+        if member < 128 {
+            self.low & (1 << member) != 0
+        } else {
+            self.high.contains(&member)
+        }
+    }
+
     /// Whether this is the member's first time.
     fn insert(&mut self, member: usize) -> bool {
+        let first = !self.contains(member);
         if member < 128 {
-            let bit = 1 << member;
-            let first = self.low & bit == 0;
-            self.low |= bit;
-            first
-        } else {
-            let first = !self.high.contains(&member);
+            self.low |= 1 << member;
+        } else if first {
             self.high.push(member);
-            first
         }
+        first
     }
 }
 
@@ -154,5 +176,22 @@ struct GivenTwice;
 impl<'de> Deserialize<'de> for GivenTwice {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(de::Error::custom("must be given once"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn members_past_the_bits_are_seen_too() {
+        let mut seen = Seen::default();
+        for member in [0, 127, 128, 1000] {
+            assert!(!seen.contains(member), "{member}");
+            assert!(seen.insert(member), "{member}");
+            assert!(!seen.insert(member), "{member}");
+            assert!(seen.contains(member), "{member}");
+        }
+        assert!(!seen.contains(1) && !seen.contains(129));
     }
 }

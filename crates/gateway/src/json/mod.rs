@@ -17,12 +17,14 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 pub use decimal::Decimal;
+pub(crate) use decode::decode_seen;
 pub use decode::{decode, encode};
+pub(crate) use message::Seen;
 pub use message::{JsonMessage, Message, deserialize, serialize};
 pub use scalar::{
     Binary, Bool, Double, Enum, FieldMask, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64,
 };
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, Utc};
 
 /// How one kind of value looks in JSON. A method that a kind does not implement
 /// refuses that form of JSON.

@@ -33,6 +33,23 @@ impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
     }
 }
 
+/// A [`Timestamp`] that is read only in UTC, written with `Z`: `+00:00` names the
+/// same zone and is refused all the same.
+pub struct Utc<const DIGITS: usize>;
+
+impl<const DIGITS: usize> Codec for Utc<DIGITS> {
+    type Value = prost_types::Timestamp;
+    const EXPECTED: &'static str = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
+
+    fn write<S: Serializer>(value: &Self::Value, serializer: S) -> Result<S::Ok, S::Error> {
+        Timestamp::<DIGITS>::write(value, serializer)
+    }
+
+    fn str(value: &str) -> Option<Self::Value> {
+        Timestamp::<DIGITS>::str(value).filter(|_| value.ends_with('Z'))
+    }
+}
+
 fn format<'b>(
     value: &prost_types::Timestamp,
     digits: usize,
@@ -191,7 +208,8 @@ fn civil(days: i64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SECONDS, MIN_SECONDS, civil, days, format, parse};
+    use super::super::{Codec, text};
+    use super::{MAX_SECONDS, MIN_SECONDS, Utc, civil, days, format, parse};
     use prost_types::Timestamp;
 
     fn written(seconds: i64, nanos: i32, digits: usize) -> Option<String> {
@@ -264,6 +282,60 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn only_z_is_utc_where_utc_is_asked_for() {
+        for (text, expected) in [
+            ("2027-01-31T00:00:00Z", (1_801_353_600, 0)),
+            ("2027-01-31T00:00:00.000Z", (1_801_353_600, 0)),
+            (
+                "2027-01-31T00:00:00.123456789Z",
+                (1_801_353_600, 123_456_789),
+            ),
+        ] {
+            let utc = Utc::<3>::str(text).map(|read| (read.seconds, read.nanos));
+            assert_eq!(utc, Some(expected), "{text}");
+            assert_eq!(read(text), utc, "{text}");
+        }
+        for text in [
+            "2027-01-31T00:00:00+00:00",
+            "2027-01-31T00:00:00-00:00",
+            "2027-01-31T01:00:00+01:00",
+            "2027-01-31T00:00:00.5+00:00",
+        ] {
+            assert!(
+                read(text).is_some() && Utc::<3>::str(text).is_none(),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "Z",
+            "2027-01-31T00:00:00",
+            "2027-01-31T00:00:00z",
+            "2027-02-29T00:00:00Z",
+        ] {
+            assert_eq!(Utc::<3>::str(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utc_is_told_what_is() {
+        let refused = text::<Utc<3>>("2027-01-31T00:00:00+00:00");
+        let expected = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
+        assert_eq!(refused, Err(expected));
+        assert!(text::<Utc<3>>(expected.rsplit(' ').next().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn utc_is_written_like_any_timestamp() {
+        let value = Timestamp {
+            seconds: 0,
+            nanos: 5_000_000,
+        };
+        let written = Utc::<3>::write(&value, serde_json::value::Serializer).unwrap();
+        assert_eq!(written, "1970-01-01T00:00:00.005Z");
     }
 
     #[test]

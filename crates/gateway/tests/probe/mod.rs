@@ -1,5 +1,7 @@
 //! A small service as the generator would make it.
 
+mod change;
+
 use std::sync::Arc;
 
 use keyward_gateway::serde::de::MapAccess;
@@ -161,10 +163,7 @@ static ROUTES: [RouteSpec; 6] = [
 ];
 
 /// Answers with its request, or fails when asked to.
-async fn echo(
-    _: Arc<()>,
-    request: tonic::Request<Probe>,
-) -> Result<tonic::Response<Probe>, Status> {
+async fn echo<M>(_: Arc<()>, request: tonic::Request<M>) -> Result<tonic::Response<M>, Status> {
     let user_agent = request.metadata().get("user-agent").cloned();
     let extension = request.extensions().get::<&str>().copied();
     let mut response = tonic::Response::new(request.into_inner());
@@ -182,9 +181,11 @@ async fn echo(
 }
 
 pub(crate) fn router() -> RestRouter {
-    let routes = ROUTES
+    let probes = ROUTES
         .iter()
-        .map(|spec| Route::unary(spec, Arc::new(()), echo))
-        .collect();
-    RestRouter::new(routes, &UNKNOWN)
+        .map(|spec| Route::unary(spec, Arc::new(()), echo::<Probe>));
+    let changes = change::CHANGE_ROUTES
+        .iter()
+        .map(|spec| Route::unary(spec, Arc::new(()), echo::<change::Change>));
+    RestRouter::new(probes.chain(changes).collect(), &UNKNOWN)
 }
