@@ -89,5 +89,9 @@ const fn resource_kind(noun: Noun) -> &'static str {
         Noun::Member => "member",
         Noun::Repo => "repo",
         Noun::ProviderKey => "api_key",
+        Noun::RepoAiKey => "repo_ai_key",
+        Noun::IssuedKey => "issued_key",
+        Noun::ManagementKey => "management_key",
+        Noun::Reservation => "reservation",
     }
 }

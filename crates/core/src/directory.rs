@@ -226,7 +226,8 @@ impl Directory {
     /// Deletes an organization.
     ///
     /// # Errors
-    /// Denied to all but services; not found; not empty while it has workspaces or members.
+    /// Denied to all but services; not found; not empty while it has workspaces, members or
+    /// management keys.
     pub async fn delete_organization(
         &self,
         caller: &Caller,
@@ -412,7 +413,7 @@ impl Directory {
     /// Deletes a repo.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied to all but services; not found; not empty while it has live AI keys.
     pub async fn delete_repo(&self, caller: &Caller, id: &RepoId) -> Result<(), Error> {
         let (grant, event) = self.begin(caller, "repo.delete", Noun::Repo, id.as_str())?;
         self.store.delete_repo(&grant, id, &event).await

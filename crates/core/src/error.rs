@@ -3,6 +3,10 @@
 //! A text here never repeats a value that a caller sent, since that may be a secret; the causes of
 //! the last two kinds are for the log alone.
 
+use std::time::Duration;
+
+use crate::ledger::Ending;
+
 /// A cause that is for the log alone.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -20,6 +24,14 @@ pub enum Noun {
     Repo,
     /// A provider key.
     ProviderKey,
+    /// A repo AI key.
+    RepoAiKey,
+    /// An issued key.
+    IssuedKey,
+    /// A management key.
+    ManagementKey,
+    /// A reservation.
+    Reservation,
 }
 
 impl Noun {
@@ -31,7 +43,9 @@ impl Noun {
             Self::Workspace => "Workspace",
             Self::Member => "Member",
             Self::Repo => "Repo",
-            Self::ProviderKey => "API key",
+            Self::ProviderKey | Self::RepoAiKey | Self::IssuedKey => "API key",
+            Self::ManagementKey => "Management key",
+            Self::Reservation => "Reservation",
         }
     }
 }
@@ -58,6 +72,30 @@ pub enum Error {
     /// The same credentials are in that workspace already.
     #[error("API key with these credentials already exists")]
     DuplicateCredentials,
+    /// A live key of that repo has the name already.
+    #[error("API key with this name already exists")]
+    DuplicateName,
+    /// The request id was used for something else.
+    #[error("Request ID was already used for {earlier}")]
+    RequestIdConflict {
+        /// What it was used for, such as `a charge of another cost`.
+        earlier: &'static str,
+    },
+    /// The key is disabled.
+    #[error("API key is disabled")]
+    KeyDisabled,
+    /// The key is past its expiry.
+    #[error("API key has expired")]
+    KeyExpired,
+    /// Less is left of the key's limit than was asked for.
+    #[error("API key's limit is exceeded")]
+    LimitExceeded {
+        /// When the same may fit, if time can bring that about.
+        retry_after: Option<Duration>,
+    },
+    /// The reservation has come to another end.
+    #[error("Reservation was already {}", .0.name())]
+    ReservationEnded(Ending),
     /// The key is linked, so that it cannot be deleted.
     #[error("{}", in_use_message(*.buckets, *.ai_models))]
     ProviderKeyInUse {

@@ -1,7 +1,7 @@
 //! Identifiers, each with a type of its own so that one cannot stand in for another.
 //!
-//! What the platform names (organizations, workspaces, users, repos, buckets, AI models) has the
-//! platform's opaque text; what Keyward names has a UUID whose order is the order of creation.
+//! What the platform names (organizations, workspaces, users, repos, buckets, AI models, requests) has
+//! the platform's opaque text; what Keyward names has a UUID whose order is the order of creation.
 
 use std::fmt;
 
@@ -93,6 +93,10 @@ opaque_id! {
     /// Names a bucket or an AI model.
     ResourceId
 }
+opaque_id! {
+    /// Names a charge or a reservation among those of its key.
+    RequestId
+}
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -146,6 +150,22 @@ macro_rules! uuid_id {
 uuid_id! {
     /// Names a provider key.
     ProviderKeyId
+}
+uuid_id! {
+    /// Names a repo AI key.
+    RepoAiKeyId
+}
+uuid_id! {
+    /// Names an issued key inside; callers know it by its hash.
+    IssuedKeyId
+}
+uuid_id! {
+    /// Names a management key inside; callers know it by its hash.
+    ManagementKeyId
+}
+uuid_id! {
+    /// Names a reservation.
+    ReservationId
 }
 uuid_id! {
     /// Names an audit event.

@@ -5,7 +5,9 @@
 
 use std::marker::PhantomData;
 
-use crate::directory::{Access, OrganizationRole, Workspace};
+use keyward_crypto::KeyHash;
+
+use crate::directory::{Access, Member, OrganizationRole, Workspace};
 use crate::error::{Error, Noun};
 use crate::id::{OrganizationId, WorkspaceId};
 use crate::principal::Principal;
@@ -19,6 +21,9 @@ pub struct Write;
 /// Using what a workspace holds on the platform's behalf: an internal service.
 #[derive(Debug, Clone, Copy)]
 pub struct Serve;
+/// Administering the issued keys of a workspace: a management key of its organization.
+#[derive(Debug, Clone, Copy)]
+pub struct Manage;
 
 /// What an action needs of a principal.
 pub trait Permission: sealed::Sealed + Copy + Send + Sync + 'static {
@@ -33,6 +38,7 @@ mod sealed {
     impl Sealed for super::Read {}
     impl Sealed for super::Write {}
     impl Sealed for super::Serve {}
+    impl Sealed for super::Manage {}
 }
 
 impl Permission for Read {
@@ -62,6 +68,17 @@ impl Permission for Serve {
 
     fn allows(principal: &Principal, _workspace: &Workspace) -> bool {
         Self::conceivable(principal)
+    }
+}
+
+impl Permission for Manage {
+    fn conceivable(principal: &Principal) -> bool {
+        matches!(principal, Principal::ManagementKey { .. })
+    }
+
+    fn allows(principal: &Principal, workspace: &Workspace) -> bool {
+        matches!(principal, Principal::ManagementKey { organization, .. }
+            if *organization == workspace.organization)
     }
 }
 
@@ -125,6 +142,36 @@ actions! {
     UNLINK_API_KEY: Serve = "api_key.unlink";
     /// List what uses a provider API key.
     LIST_API_KEY_LINKS: Serve = "api_key.list_links";
+    /// List the AI keys of a repo in the workspace.
+    LIST_REPO_AI_KEYS: Read = "repo_ai_key.list";
+    /// Create a repo AI key.
+    CREATE_REPO_AI_KEY: Write = "repo_ai_key.create";
+    /// Rename a repo AI key.
+    UPDATE_REPO_AI_KEY: Write = "repo_ai_key.update";
+    /// Delete a repo AI key.
+    DELETE_REPO_AI_KEY: Write = "repo_ai_key.delete";
+    /// Verify a repo AI key with its secret.
+    VERIFY_REPO_AI_KEY: Serve = "repo_ai_key.verify";
+    /// List the issued keys of a workspace.
+    LIST_KEYS: Manage = "issued_key.list";
+    /// Issue a key.
+    CREATE_KEY: Manage = "issued_key.create";
+    /// Describe an issued key.
+    GET_KEY: Manage = "issued_key.get";
+    /// Change an issued key.
+    UPDATE_KEY: Manage = "issued_key.update";
+    /// Delete an issued key.
+    DELETE_KEY: Manage = "issued_key.delete";
+    /// Verify an issued key.
+    VERIFY_KEY: Serve = "issued_key.verify";
+    /// Record what an issued key has spent.
+    RECORD_USAGE: Serve = "usage.record";
+    /// Hold what an issued key is about to spend.
+    RESERVE_SPEND: Serve = "spend.reserve";
+    /// Turn a reservation into a charge.
+    SETTLE_SPEND: Serve = "spend.settle";
+    /// Give a reservation back.
+    RELEASE_SPEND: Serve = "spend.release";
 }
 
 /// Proof that the policy allowed an action of kind `P` in one workspace.
@@ -239,6 +286,157 @@ pub fn authorize_found<P: Permission>(
     authorize(principal, action, workspace)
 }
 
+/// Decides as [`authorize_found`] does, where a thing that the principal may not see answers as one
+/// that does not exist.
+///
+/// # Errors
+/// [`Error::Denied`] to a principal who could do the action nowhere, else [`Error::NotFound`].
+pub fn authorize_hidden<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+    workspace: Option<&Workspace>,
+    noun: Noun,
+) -> Result<Grant<P>, Error> {
+    precheck(principal, action)?;
+    authorize(principal, action, workspace).map_err(|_| Error::NotFound(noun))
+}
+
+/// The organization whose issued keys a principal administers.
+///
+/// # Errors
+/// [`Error::Denied`] to all but management keys.
+pub fn manages(principal: &Principal) -> Result<&OrganizationId, Error> {
+    match principal {
+        Principal::ManagementKey { organization, .. } => Ok(organization),
+        _ => Err(Error::Denied),
+    }
+}
+
+/// A key that makes a call, by its hash.
+#[derive(Debug, Clone, Copy)]
+pub enum CallingKey<'p> {
+    /// An issued key.
+    Issued(&'p KeyHash),
+    /// A management key.
+    Management(&'p KeyHash),
+}
+
+/// The key that makes a call, which may describe itself.
+///
+/// # Errors
+/// [`Error::Denied`] to all but keys.
+pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
+    match principal {
+        Principal::IssuedKey { hash, .. } => Ok(CallingKey::Issued(hash)),
+        Principal::ManagementKey { hash, .. } => Ok(CallingKey::Management(hash)),
+        Principal::User(_) | Principal::Service(_) => Err(Error::Denied),
+    }
+}
+
+/// Something that can be done to an organization: an administrator of it, or an internal service.
+#[derive(Debug, Clone, Copy)]
+pub struct OrganizationAction {
+    /// The action's name, such as `management_key.create`.
+    pub name: &'static str,
+}
+
+/// Create a management key.
+pub const CREATE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
+    name: "management_key.create",
+};
+/// List an organization's management keys.
+pub const LIST_MANAGEMENT_KEYS: OrganizationAction = OrganizationAction {
+    name: "management_key.list",
+};
+/// Revoke a management key.
+pub const REVOKE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
+    name: "management_key.revoke",
+};
+
+/// Every action on an organization.
+pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
+    CREATE_MANAGEMENT_KEY,
+    LIST_MANAGEMENT_KEYS,
+    REVOKE_MANAGEMENT_KEY,
+];
+
+/// Proof that the policy allowed an action on one organization.
+///
+/// Only this module can make one:
+///
+/// ```compile_fail
+/// use keyward_core::id::OrganizationId;
+/// use keyward_core::policy::OrganizationGrant;
+///
+/// fn forge(organization: OrganizationId) -> OrganizationGrant {
+///     OrganizationGrant { organization, action: "management_key.create" }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct OrganizationGrant {
+    organization: OrganizationId,
+    action: &'static str,
+}
+
+impl OrganizationGrant {
+    /// The organization that the grant is for.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationId {
+        &self.organization
+    }
+
+    /// The name of the action that was allowed.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+}
+
+/// Refuses a principal that could not do such an action to any organization.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_organization(principal: &Principal) -> Result<(), Error> {
+    let conceivable = match principal {
+        Principal::Service(_) => true,
+        Principal::User(member) => administers(member),
+        Principal::IssuedKey { .. } | Principal::ManagementKey { .. } => false,
+    };
+    if conceivable {
+        Ok(())
+    } else {
+        Err(Error::Denied)
+    }
+}
+
+/// Decides on an action on an organization.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize_organization(
+    principal: &Principal,
+    action: OrganizationAction,
+    organization: &OrganizationId,
+) -> Result<OrganizationGrant, Error> {
+    precheck_organization(principal)?;
+    match principal {
+        Principal::User(member) if member.organization != *organization => Err(Error::Denied),
+        _ => Ok(OrganizationGrant {
+            organization: organization.clone(),
+            action: action.name,
+        }),
+    }
+}
+
+fn administers(member: &Member) -> bool {
+    let role = member.role;
+    let administrator = matches!(
+        role,
+        OrganizationRole::Administrators | OrganizationRole::Owner
+    );
+    member.validated && administrator
+}
+
 /// Decides on managing the directory, which internal services alone may do.
 ///
 /// # Errors
@@ -246,6 +444,6 @@ pub fn authorize_found<P: Permission>(
 pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
     match principal {
         Principal::Service(_) => Ok(DirectoryGrant(())),
-        Principal::User(_) => Err(Error::Denied),
+        _ => Err(Error::Denied),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use keyward_crypto::KeyHash;
+
 use crate::directory::Member;
+use crate::id::{OrganizationId, WorkspaceId};
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,22 @@ pub enum Principal {
     User(Member),
     /// An internal service, by a service token.
     Service(ServiceName),
+    /// An issued key, by its plaintext.
+    IssuedKey {
+        /// Names the key.
+        hash: KeyHash,
+        /// The organization that it belongs to.
+        organization: OrganizationId,
+        /// The workspace that it belongs to.
+        workspace: WorkspaceId,
+    },
+    /// A management key, by its plaintext.
+    ManagementKey {
+        /// Names the key.
+        hash: KeyHash,
+        /// The organization whose keys it administers.
+        organization: OrganizationId,
+    },
 }
 
 /// The name that the configuration gives to an internal service.
@@ -31,7 +50,7 @@ pub struct Caller {
 /// Who did something, for the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// The kind of principal: `user` or `service`.
+    /// The kind of principal: `user`, `service`, `issued_key` or `management_key`.
     pub kind: &'static str,
     /// Which one.
     pub id: String,
@@ -49,6 +68,14 @@ impl Principal {
             Self::Service(name) => Actor {
                 kind: "service",
                 id: name.0.clone(),
+            },
+            Self::IssuedKey { hash, .. } => Actor {
+                kind: "issued_key",
+                id: hash.to_string(),
+            },
+            Self::ManagementKey { hash, .. } => Actor {
+                kind: "management_key",
+                id: hash.to_string(),
             },
         }
     }

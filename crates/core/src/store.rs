@@ -6,15 +6,26 @@
 //! itself, and one look at start-up, and say so.
 
 use async_trait::async_trait;
+use keyward_crypto::KeyHash;
 
 use crate::audit::AuditEvent;
+use crate::clock::Timestamp;
 use crate::directory::{Member, Organization, Repo, Workspace};
 use crate::error::Error;
-use crate::id::{OrganizationId, ProviderKeyId, RepoId, UserId, WorkspaceId};
+use crate::id::{
+    IssuedKeyId, ManagementKeyId, OrganizationId, ProviderKeyId, RepoAiKeyId, RepoId,
+    ReservationId, UserId, WorkspaceId,
+};
+use crate::issued_key::{IssuedKey, ManagementKey};
+use crate::ledger::{Charge, Recorded, Reservation, Reserved};
+use crate::limit::MeteredKey;
 use crate::page::{Page, PageRequest};
-use crate::policy::{DirectoryGrant, Grant, Read, Serve, WorkspaceScope, Write};
+use crate::policy::{
+    DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, WorkspaceScope, Write,
+};
 use crate::provider::Provider;
 use crate::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
+use crate::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::vault::WrappedDataKey;
 
 /// Keeps the directory.
@@ -34,6 +45,12 @@ pub trait DirectoryStore: Send + Sync {
 
     /// Every workspace of an organization, as input of the policy.
     async fn workspaces(&self, organization: &OrganizationId) -> Result<Vec<Workspace>, Error>;
+
+    /// An organization's default workspace, as input of the policy.
+    async fn default_workspace(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<Option<Workspace>, Error>;
 
     /// A repo, as input of the policy.
     async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error>;
@@ -61,7 +78,8 @@ pub trait DirectoryStore: Send + Sync {
         page: &PageRequest,
     ) -> Result<Page<Organization>, Error>;
 
-    /// Deletes an organization: not found, or not empty while it has workspaces or members.
+    /// Deletes an organization: not found, or not empty while it has workspaces, members or live
+    /// management keys.
     async fn delete_organization(
         &self,
         grant: &DirectoryGrant,
@@ -87,7 +105,8 @@ pub trait DirectoryStore: Send + Sync {
     ) -> Result<Page<Workspace>, Error>;
 
     /// Deletes a workspace with its data keys and the members' access to it: not found, or not
-    /// empty while it has repos or provider keys. Its organization's default passes to no one.
+    /// empty while it has repos, provider keys or live issued keys. Its organization's default
+    /// passes to no one.
     async fn delete_workspace(
         &self,
         grant: &DirectoryGrant,
@@ -243,6 +262,231 @@ pub trait ProviderKeyStore: Send + Sync {
         id: ProviderKeyId,
         page: &PageRequest<Resource>,
     ) -> Result<Page<Link>, Error>;
+}
+
+/// Keeps repo AI keys.
+///
+/// What is deleted stays as a row, without its sealed secret, and is found by no method.
+#[async_trait]
+pub trait RepoAiKeyStore: Send + Sync {
+    /// The live key of that public half, for verification: without a grant, since the public half
+    /// says which workspace it is about.
+    async fn find_by_key(&self, key: &str) -> Result<Option<FoundRepoAiKey>, Error>;
+
+    /// The repo's live keys, newest first.
+    async fn list(&self, grant: &Grant<Read>, repo: &RepoId) -> Result<Vec<RepoAiKey>, Error>;
+
+    /// A live key of the repo: not found.
+    async fn get(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+    ) -> Result<RepoAiKey, Error>;
+
+    /// Stores a new key: duplicate name, or denied when the repo went away.
+    async fn insert(
+        &self,
+        grant: &Grant<Write>,
+        key: &StoredRepoAiKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// Renames a live key of the repo: not found, or duplicate name.
+    async fn rename(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+        name: &str,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// Deletes a live key of the repo; its name is free again: not found.
+    async fn delete(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+}
+
+/// What turns an issued key into its successor. It may run more than once.
+pub type KeyChange<'a> = dyn Fn(&IssuedKey) -> IssuedKey + Send + Sync + 'a;
+
+/// Keeps issued keys.
+///
+/// Accounts are of the moment `now`, each read in one statement, so that it is of one state of the
+/// ledger. What is deleted stays as a row for the ledger's sake and is found by no method here.
+#[async_trait]
+pub trait IssuedKeyStore: Send + Sync {
+    /// A live key and its account, for authentication and verification: without a grant, since it
+    /// is how a principal comes to be.
+    async fn find_by_hash(
+        &self,
+        hash: &KeyHash,
+        now: Timestamp,
+    ) -> Result<Option<MeteredKey>, Error>;
+
+    /// The workspace of a live key, as input of the policy.
+    async fn locate(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
+
+    /// The workspace's live keys, newest first, without the disabled ones unless they are wanted.
+    async fn list(
+        &self,
+        grant: &Grant<Manage>,
+        include_disabled: bool,
+        offset: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<MeteredKey>, Error>;
+
+    /// A live key of the workspace: not found.
+    async fn get(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+    ) -> Result<MeteredKey, Error>;
+
+    /// Stores a new key: denied when the workspace went away.
+    async fn insert(
+        &self,
+        grant: &Grant<Manage>,
+        key: &IssuedKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// Replaces a live key by its successor while no one else can, and returns it: not found.
+    async fn modify(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+        change: &KeyChange<'_>,
+        event: &AuditEvent,
+    ) -> Result<MeteredKey, Error>;
+
+    /// Deletes a live key: not found.
+    async fn delete(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// Notes a use now, unless one was noted after `stale_before`. Without a grant and without an
+    /// event, since it notes that a key proved itself, and changes nothing that anyone set.
+    async fn touch(
+        &self,
+        id: IssuedKeyId,
+        now: Timestamp,
+        stale_before: Timestamp,
+    ) -> Result<(), Error>;
+}
+
+/// Keeps management keys. What is revoked stays as a row and is found by no method.
+#[async_trait]
+pub trait ManagementKeyStore: Send + Sync {
+    /// A live key, for authentication and as input of the policy: without a grant, as for issued
+    /// keys.
+    async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<ManagementKey>, Error>;
+
+    /// Stores a new key: the organization is not found.
+    async fn insert(
+        &self,
+        grant: &OrganizationGrant,
+        key: &ManagementKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// The organization's live keys, newest first; [`Page::next`] is the last one's id.
+    async fn list(
+        &self,
+        grant: &OrganizationGrant,
+        page: &PageRequest<ManagementKeyId>,
+    ) -> Result<Page<ManagementKey>, Error>;
+
+    /// Ends a live key of the organization for good: not found.
+    async fn revoke(
+        &self,
+        grant: &OrganizationGrant,
+        hash: &KeyHash,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
+    /// Notes a use, as [`IssuedKeyStore::touch`] does.
+    async fn touch(
+        &self,
+        id: ManagementKeyId,
+        now: Timestamp,
+        stale_before: Timestamp,
+    ) -> Result<(), Error>;
+}
+
+/// What decides whether a hold fits. It may run more than once.
+pub type Admission<'a> = dyn Fn(&MeteredKey) -> Result<(), Error> + Send + Sync + 'a;
+/// What a reservation becomes. It may run more than once.
+pub type Settlement<'a> = dyn Fn(&Reservation) -> Charge + Send + Sync + 'a;
+
+/// Keeps charges, their sums, and reservations.
+///
+/// Whoever changes a key's account holds the key's row until the commit, so that one decides after
+/// another. The rows of the ledger are their own trail: they say who recorded what and when, stay,
+/// and are never changed, so that its methods take no audit event.
+#[async_trait]
+pub trait LedgerStore: Send + Sync {
+    /// The workspace of a key, also of a deleted one, as input of the policy.
+    async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
+
+    /// The workspace of a reservation's key, as input of the policy.
+    async fn locate_reservation(&self, id: ReservationId) -> Result<Option<Workspace>, Error>;
+
+    /// Appends a charge to a key of the workspace, live or deleted, and adds it to the key's sums,
+    /// unless the same charge is there: not found, or request id conflict.
+    async fn record(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        charge: &Charge,
+    ) -> Result<Recorded, Error>;
+
+    /// Stores a reservation on a live key of the workspace if `admit` lets it, or finds the same
+    /// one under its request id, still open at its `created_at`: not found, request id conflict, or
+    /// what `admit` answers.
+    async fn reserve(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        reservation: &Reservation,
+        admit: &Admission<'_>,
+    ) -> Result<Reserved, Error>;
+
+    /// Ends a reservation by the charge that it becomes, also an expired one, unless the same
+    /// charge is there: not found, ended by release, or request id conflict.
+    async fn settle(
+        &self,
+        grant: &Grant<Serve>,
+        id: ReservationId,
+        charge: &Settlement<'_>,
+    ) -> Result<Recorded, Error>;
+
+    /// Ends a reservation, unless it is released already: not found, or ended by settlement.
+    async fn release(
+        &self,
+        grant: &Grant<Serve>,
+        id: ReservationId,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Drops at most `limit` charges that were recorded, and as many reservations that expired,
+    /// before a moment, and returns the greater number. Their sums stay. Without a grant, since no
+    /// caller asks for it.
+    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<u64, Error>;
 }
 
 /// Tells whether the store can be reached.

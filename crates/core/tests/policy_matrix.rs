@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use keyward_core::directory::{Access, Member, OrganizationRole, Workspace};
+use keyward_core::error::Error;
 use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
-use keyward_core::policy::{self, ACTIONS};
+use keyward_core::policy::{self, ACTIONS, CallingKey, ORGANIZATION_ACTIONS};
 use keyward_core::principal::{Principal, ServiceName};
+use keyward_crypto::KeyHash;
 
 const HEAD: &str = "\
 # Who may do what
@@ -21,13 +23,20 @@ This table is made from the policy itself (`crates/core/src/policy.rs`) by the t
 
 The columns are where the resource lies: in a workspace to which the principal has the access that
 the row names, in another workspace of the principal's organization, or in a workspace of another
-organization. A workspace that does not exist answers as one of another organization.
+organization. A workspace that does not exist answers as one of another organization. The issued key
+lies in the first of these workspaces, and the management key belongs to its organization.
 ";
+const ISSUED_HASH: KeyHash = KeyHash::from_bytes([1; 32]);
+const MANAGEMENT_HASH: KeyHash = KeyHash::from_bytes([2; 32]);
+
+fn organization(id: &str) -> OrganizationId {
+    OrganizationId::parse(id).unwrap()
+}
 
 fn workspace(id: &str, organization: &str) -> Workspace {
     Workspace {
         id: WorkspaceId::parse(id).unwrap(),
-        organization: OrganizationId::parse(organization).unwrap(),
+        organization: self::organization(organization),
         name: String::new(),
         is_default: false,
     }
@@ -36,7 +45,7 @@ fn workspace(id: &str, organization: &str) -> Workspace {
 fn member(role: OrganizationRole, access: Option<Access>, validated: bool) -> Principal {
     let here = WorkspaceId::parse("here").unwrap();
     Principal::User(Member {
-        organization: OrganizationId::parse("own").unwrap(),
+        organization: organization("own"),
         user: UserId::parse("user").unwrap(),
         role,
         validated,
@@ -65,37 +74,78 @@ fn principals() -> Vec<(String, Principal)> {
         "service".to_owned(),
         Principal::Service(ServiceName("any".to_owned())),
     ));
+    principals.push((
+        "issued key".to_owned(),
+        Principal::IssuedKey {
+            hash: ISSUED_HASH,
+            organization: organization("own"),
+            workspace: WorkspaceId::parse("here").unwrap(),
+        },
+    ));
+    principals.push((
+        "management key".to_owned(),
+        Principal::ManagementKey {
+            hash: MANAGEMENT_HASH,
+            organization: organization("own"),
+        },
+    ));
     principals
 }
 
+/// Adds a table: a row for each principal, a column for each place.
+fn section<T>(
+    text: &mut String,
+    title: &str,
+    places: &[(&str, T)],
+    allows: impl Fn(&Principal, &T) -> bool,
+) {
+    let head: String = places
+        .iter()
+        .map(|(place, _)| format!(" {place} |"))
+        .collect();
+    let line = " --- |".repeat(places.len());
+    write!(text, "\n## {title}\n\n| principal |{head}\n| --- |{line}\n").unwrap();
+    for (name, principal) in principals() {
+        write!(text, "| {name} |").unwrap();
+        for (_, place) in places {
+            let allowed = allows(&principal, place);
+            write!(text, " {} |", if allowed { "yes" } else { "-" }).unwrap();
+        }
+        text.push('\n');
+    }
+}
+
 fn table() -> String {
+    let mut text = HEAD.to_owned();
     let places = [
         ("here", workspace("here", "own")),
         ("elsewhere in the organization", workspace("there", "own")),
         ("another organization", workspace("here", "other")),
     ];
-    let mut text = HEAD.to_owned();
     for action in ACTIONS {
-        write!(text, "\n## {}\n\n| principal |", action.name).unwrap();
-        for (place, _) in &places {
-            write!(text, " {place} |").unwrap();
-        }
-        writeln!(text, "\n| --- | --- | --- | --- |").unwrap();
-        for (name, principal) in principals() {
-            write!(text, "| {name} |").unwrap();
-            for (_, workspace) in &places {
-                let allowed = (action.allows)(&principal, workspace);
-                write!(text, " {} |", if allowed { "yes" } else { "-" }).unwrap();
-            }
-            text.push('\n');
-        }
+        section(&mut text, action.name, &places, action.allows);
     }
-    text.push_str("\n## directory (organizations, workspaces, members, repos)\n\n");
-    text.push_str("| principal | anywhere |\n| --- | --- |\n");
-    for (name, principal) in principals() {
-        let allowed = policy::authorize_directory(&principal).is_ok();
-        writeln!(text, "| {name} | {} |", if allowed { "yes" } else { "-" }).unwrap();
+    let places = [
+        ("own organization", organization("own")),
+        ("another organization", organization("other")),
+    ];
+    for action in ORGANIZATION_ACTIONS {
+        section(&mut text, action.name, &places, |principal, place| {
+            policy::authorize_organization(principal, *action, place).is_ok()
+        });
     }
+    let title = "issued keys of the default workspace (no workspace named)";
+    section(&mut text, title, &places, |principal, place| {
+        policy::manages(principal).is_ok_and(|managed| managed == place)
+    });
+    let title = "describe the calling key (GET /key)";
+    section(&mut text, title, &[("itself", ())], |principal, ()| {
+        policy::calling_key(principal).is_ok()
+    });
+    let title = "directory (organizations, workspaces, members, repos)";
+    section(&mut text, title, &[("anywhere", ())], |principal, ()| {
+        policy::authorize_directory(principal).is_ok()
+    });
     text
 }
 
@@ -121,5 +171,48 @@ fn a_workspace_that_does_not_exist_is_refused_like_one_that_may_not_be_seen() {
         let foreign = policy::authorize(&principal, policy::LIST_API_KEYS, Some(&foreign));
         let (absent, foreign) = (absent.unwrap_err(), foreign.unwrap_err());
         assert_eq!(absent.to_string(), foreign.to_string(), "{name}");
+    }
+}
+
+/// Grants carry what was decided on, and nothing that the caller claims.
+#[test]
+fn a_grant_is_for_what_was_asked() {
+    let mut granted = 0;
+    for (name, principal) in principals() {
+        for place in ["own", "other"] {
+            let id = organization(place);
+            for action in ORGANIZATION_ACTIONS {
+                match policy::authorize_organization(&principal, *action, &id) {
+                    Ok(grant) => {
+                        granted += 1;
+                        assert_eq!(grant.organization(), &id, "{name}");
+                        assert_eq!(grant.action(), action.name, "{name}");
+                        policy::precheck_organization(&principal).unwrap();
+                    }
+                    Err(error) => assert!(matches!(error, Error::Denied), "{name}: {error:?}"),
+                }
+            }
+        }
+    }
+    assert!(granted > 0);
+}
+
+#[test]
+fn a_key_describes_itself_alone() {
+    for (name, principal) in principals() {
+        let calling = policy::calling_key(&principal);
+        match principal {
+            Principal::IssuedKey { .. } => assert!(
+                matches!(calling, Ok(CallingKey::Issued(hash)) if *hash == ISSUED_HASH),
+                "{name}"
+            ),
+            Principal::ManagementKey { .. } => assert!(
+                matches!(calling, Ok(CallingKey::Management(hash)) if *hash == MANAGEMENT_HASH),
+                "{name}"
+            ),
+            Principal::User(_) | Principal::Service(_) => {
+                assert!(matches!(calling, Err(Error::Denied)), "{name}");
+            }
+        }
     }
 }

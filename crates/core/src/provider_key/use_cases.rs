@@ -79,7 +79,7 @@ impl ProviderKeys {
                     .filter_map(|workspace| readable(workspace).ok())
                     .collect()
             }
-            (None, Principal::Service(_)) => return Err(Error::Denied),
+            (None, _) => return Err(Error::Denied),
         };
         self.store.list(&workspaces, providers.as_deref()).await
     }

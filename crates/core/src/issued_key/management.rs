@@ -1,0 +1,104 @@
+//! What can be done with management keys.
+
+use std::sync::Arc;
+
+use keyward_crypto::{KeyHash, Token, TokenKind};
+
+use super::patch::check_name;
+use super::{ManagementKey, Minted};
+use crate::audit::AuditEvent;
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Noun};
+use crate::id::{ManagementKeyId, OrganizationId};
+use crate::page::{Page, PageRequest};
+use crate::policy::{self, OrganizationGrant};
+use crate::principal::Caller;
+use crate::store::ManagementKeyStore;
+
+/// The management keys' use cases, for organization administrators and internal services.
+#[derive(Clone)]
+pub struct ManagementKeys {
+    store: Arc<dyn ManagementKeyStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ManagementKeys {
+    /// The management keys that a store holds.
+    #[must_use]
+    pub fn new(store: Arc<dyn ManagementKeyStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Creates a management key.
+    ///
+    /// # Errors
+    /// An unfit name; denied to all but administrators of the organization and services; the
+    /// organization is not found.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        name: String,
+    ) -> Result<Minted<ManagementKey>, Error> {
+        let action = policy::CREATE_MANAGEMENT_KEY;
+        let grant = policy::authorize_organization(&caller.principal, action, organization)?;
+        check_name(&name)?;
+        let token = Token::generate(TokenKind::ISSUED_KEY)?;
+        let now = self.clock.now();
+        let key = ManagementKey {
+            id: ManagementKeyId::generate(now),
+            hash: token.hash(),
+            label: token.label(),
+            organization: organization.clone(),
+            name,
+            created_at: now,
+            last_used_at: None,
+        };
+        let event = event(caller, now, &grant, &key.hash);
+        self.store.insert(&grant, &key, &event).await?;
+        Ok(Minted { key, token })
+    }
+
+    /// Lists an organization's management keys, newest first.
+    ///
+    /// # Errors
+    /// Denied to all but administrators of the organization and services; the page is none of this
+    /// list.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<ManagementKey>, Error> {
+        let action = policy::LIST_MANAGEMENT_KEYS;
+        let grant = policy::authorize_organization(&caller.principal, action, organization)?;
+        let place = |text: &str| ManagementKeyId::parse(text).ok_or_else(crate::page::invalid);
+        let page = page.read(place)?;
+        self.store.list(&grant, &page).await
+    }
+
+    /// Ends a management key for good. A text that is no hash (`None`) names nothing.
+    ///
+    /// # Errors
+    /// Denied to all but administrators and services; not found in the organization.
+    pub async fn revoke(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<(), Error> {
+        let action = policy::REVOKE_MANAGEMENT_KEY;
+        policy::precheck_organization(&caller.principal)?;
+        let not_found = || Error::NotFound(Noun::ManagementKey);
+        let hash = hash.ok_or_else(not_found)?;
+        let key = self.store.find_by_hash(&hash).await?;
+        let organization = key.ok_or_else(not_found)?.organization;
+        // Another organization's key is no other answer than none.
+        let grant = policy::authorize_organization(&caller.principal, action, &organization)
+            .map_err(|_| not_found())?;
+        let now = self.clock.now();
+        let event = event(caller, now, &grant, &hash);
+        self.store.revoke(&grant, &hash, now, &event).await
+    }
+}
+
+fn event(caller: &Caller, now: Timestamp, grant: &OrganizationGrant, hash: &KeyHash) -> AuditEvent {
+    let (action, noun) = (grant.action(), Noun::ManagementKey);
+    AuditEvent::new(caller, now, action, noun, hash.to_string())
+        .in_organization(grant.organization())
+}

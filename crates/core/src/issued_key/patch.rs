@@ -1,0 +1,67 @@
+//! The fields of issued keys: what fits, and how they change.
+
+use super::{IssuedKey, IssuedKeyPatch, MAX_NAME_CHARS, MAX_USER_CHARS};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::text::{OptionalText, check_text};
+
+pub(super) const CREATOR_USER_ID: OptionalText =
+    OptionalText::new("creator_user_id", "Creator user ID", MAX_USER_CHARS);
+pub(super) const EXTERNAL_USER: OptionalText =
+    OptionalText::new("external_user", "External user", MAX_USER_CHARS);
+
+/// # Errors
+/// The name is empty or does not fit.
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::invalid("name", "Name is required"));
+    }
+    check_text("name", "Name", name, MAX_NAME_CHARS)
+}
+
+impl IssuedKeyPatch {
+    /// # Errors
+    /// A field that does not fit.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.name.as_deref().map_or(Ok(()), check_name)
+    }
+
+    /// The names of the fields that it changes.
+    pub(super) fn fields(&self) -> Vec<&'static str> {
+        [
+            ("name", self.name.is_some()),
+            ("disabled", self.disabled.is_some()),
+            ("limit", self.limit.is_some()),
+            ("limit_reset", self.limit_reset.is_some()),
+            (
+                "include_byok_in_limit",
+                self.include_byok_in_limit.is_some(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, changes)| changes.then_some(name))
+        .collect()
+    }
+
+    /// The key's successor.
+    pub(super) fn apply(&self, key: &IssuedKey, now: Timestamp) -> IssuedKey {
+        let mut next = key.clone();
+        if let Some(name) = &self.name {
+            next.name.clone_from(name);
+        }
+        if let Some(disabled) = self.disabled {
+            next.disabled = disabled;
+        }
+        if let Some(limit) = self.limit {
+            next.limit = limit;
+        }
+        if let Some(limit_reset) = self.limit_reset {
+            next.limit_reset = limit_reset;
+        }
+        if let Some(include) = self.include_byok_in_limit {
+            next.include_byok_in_limit = include;
+        }
+        next.updated_at = Some(now);
+        next
+    }
+}

@@ -1,0 +1,304 @@
+//! What can be done with issued keys.
+
+use std::sync::Arc;
+
+use keyward_crypto::{KeyHash, Token, TokenKind};
+
+use super::patch::{CREATOR_USER_ID, EXTERNAL_USER, check_name};
+use super::{
+    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LAST_USED_LAG_MILLIS, LIST_KEYS_PAGE,
+    Minted, NewIssuedKey, Verified,
+};
+use crate::audit::AuditEvent;
+use crate::clock::{Clock, Timestamp};
+use crate::directory::Workspace;
+use crate::error::{Error, Noun};
+use crate::id::{IssuedKeyId, WorkspaceId};
+use crate::limit::{self, MeteredKey};
+use crate::policy::{self, Action, CallingKey, Grant, Manage};
+use crate::principal::{Caller, Principal};
+use crate::store::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
+
+/// The issued keys' use cases.
+#[derive(Clone)]
+pub struct IssuedKeys {
+    store: Arc<dyn IssuedKeyStore>,
+    management: Arc<dyn ManagementKeyStore>,
+    directory: Arc<dyn DirectoryStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl IssuedKeys {
+    /// The issued keys that a store holds.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn IssuedKeyStore>,
+        management: Arc<dyn ManagementKeyStore>,
+        directory: Arc<dyn DirectoryStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            management,
+            directory,
+            clock,
+        }
+    }
+
+    /// The principal whose plaintext key this is: an issued key that is neither disabled nor
+    /// expired, or a management key. A limit that is used up keeps no one from asking.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn authenticate(&self, text: &str) -> Result<Option<Principal>, Error> {
+        let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
+            return Ok(None);
+        };
+        let (hash, now) = (token.hash(), self.clock.now());
+        if let Some(MeteredKey { key, .. }) = self.store.find_by_hash(&hash, now).await? {
+            if key.disabled || key.is_expired(now) {
+                return Ok(None);
+            }
+            self.note_use(&key, now).await;
+            return Ok(Some(Principal::IssuedKey {
+                hash,
+                organization: key.organization,
+                workspace: key.workspace,
+            }));
+        }
+        let Some(key) = self.management.find_by_hash(&hash).await? else {
+            return Ok(None);
+        };
+        if is_stale(key.last_used_at, now) {
+            let touched = self.management.touch(key.id, now, stale_before(now)).await;
+            log_failure(touched);
+        }
+        Ok(Some(Principal::ManagementKey {
+            hash,
+            organization: key.organization,
+        }))
+    }
+
+    /// The key that makes the call.
+    ///
+    /// # Errors
+    /// Denied to whoever is no key; not found when it went away since.
+    pub async fn current(&self, caller: &Caller) -> Result<CurrentKey, Error> {
+        match policy::calling_key(&caller.principal)? {
+            CallingKey::Issued(hash) => {
+                let found = self.store.find_by_hash(hash, self.clock.now()).await?;
+                let metered = found.ok_or(Error::NotFound(Noun::IssuedKey))?;
+                Ok(CurrentKey::Issued(Box::new(metered)))
+            }
+            CallingKey::Management(hash) => {
+                let found = self.management.find_by_hash(hash).await?;
+                let key = found.ok_or(Error::NotFound(Noun::ManagementKey))?;
+                let default = self.directory.default_workspace(&key.organization).await?;
+                Ok(CurrentKey::Management(
+                    key,
+                    default.map(|workspace| workspace.id),
+                ))
+            }
+        }
+    }
+
+    /// Lists issued keys, newest first, at most [`LIST_KEYS_PAGE`] of them.
+    ///
+    /// # Errors
+    /// Denied to all but management keys, and in the named workspace unless it is the
+    /// organization's own.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        filter: &IssuedKeyFilter,
+    ) -> Result<Vec<MeteredKey>, Error> {
+        let organization = policy::manages(&caller.principal)?;
+        let workspace = match &filter.workspace {
+            Some(id) => self.directory.workspace(id).await?,
+            None => match self.directory.default_workspace(organization).await? {
+                Some(workspace) => Some(workspace),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let workspace = workspace.as_ref();
+        let grant = policy::authorize(&caller.principal, policy::LIST_KEYS, workspace)?;
+        let now = self.clock.now();
+        self.store
+            .list(
+                &grant,
+                filter.include_disabled,
+                filter.offset,
+                LIST_KEYS_PAGE,
+                now,
+            )
+            .await
+    }
+
+    /// Issues a key.
+    ///
+    /// # Errors
+    /// An unfit field; denied to all but management keys, and in the named workspace unless it is
+    /// the organization's own; there is neither a named nor a default workspace.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewIssuedKey,
+    ) -> Result<Minted<MeteredKey>, Error> {
+        let workspace = self.workspace_for(caller, new.workspace.as_ref()).await?;
+        let workspace = workspace.as_ref();
+        let grant = policy::authorize(&caller.principal, policy::CREATE_KEY, workspace)?;
+        check_name(&new.name)?;
+        let token = Token::generate(TokenKind::ISSUED_KEY)?;
+        let now = self.clock.now();
+        let key = IssuedKey {
+            id: IssuedKeyId::generate(now),
+            hash: token.hash(),
+            label: token.label(),
+            organization: grant.organization().clone(),
+            workspace: grant.workspace().clone(),
+            name: new.name,
+            disabled: false,
+            limit: new.limit,
+            limit_reset: new.limit_reset,
+            include_byok_in_limit: new.include_byok_in_limit,
+            expires_at: new.expires_at,
+            creator_user_id: CREATOR_USER_ID.parse(new.creator_user_id)?,
+            external_user: EXTERNAL_USER.parse(new.external_user)?,
+            created_at: now,
+            updated_at: None,
+            last_used_at: None,
+        };
+        let event = event(caller, now, &grant, &key.hash);
+        self.store.insert(&grant, &key, &event).await?;
+        let account = limit::Account::default();
+        Ok(Minted {
+            key: MeteredKey { key, account },
+            token,
+        })
+    }
+
+    async fn workspace_for(
+        &self,
+        caller: &Caller,
+        named: Option<&WorkspaceId>,
+    ) -> Result<Option<Workspace>, Error> {
+        let organization = policy::manages(&caller.principal)?;
+        if let Some(id) = named {
+            return self.directory.workspace(id).await;
+        }
+        let default = self.directory.default_workspace(organization).await?;
+        default.map(Some).ok_or_else(|| {
+            let message = "Workspace ID is required, since there is no default workspace";
+            Error::invalid("workspace_id", message)
+        })
+    }
+
+    /// Describes an issued key. A text that is no hash (`None`) names nothing.
+    ///
+    /// # Errors
+    /// Denied to all but management keys; not found in the organization.
+    pub async fn get(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<MeteredKey, Error> {
+        let (hash, grant) = self.find(caller, hash, policy::GET_KEY).await?;
+        self.store.get(&grant, &hash, self.clock.now()).await
+    }
+
+    /// Changes the fields that are given.
+    ///
+    /// # Errors
+    /// An unfit field; denied to all but management keys; not found in the organization.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        hash: Option<KeyHash>,
+        patch: IssuedKeyPatch,
+    ) -> Result<MeteredKey, Error> {
+        let (hash, grant) = self.find(caller, hash, policy::UPDATE_KEY).await?;
+        patch.check()?;
+        let now = self.clock.now();
+        let fields = patch.fields();
+        if fields.is_empty() {
+            return self.store.get(&grant, &hash, now).await;
+        }
+        let event = event(caller, now, &grant, &hash).with_detail("fields", fields.join(","));
+        self.store
+            .modify(&grant, &hash, now, &|key| patch.apply(key, now), &event)
+            .await
+    }
+
+    /// Deletes an issued key, which stops working at once. Its charges stay.
+    ///
+    /// # Errors
+    /// Denied to all but management keys; not found in the organization.
+    pub async fn delete(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<(), Error> {
+        let (hash, grant) = self.find(caller, hash, policy::DELETE_KEY).await?;
+        let now = self.clock.now();
+        let event = event(caller, now, &grant, &hash);
+        self.store.delete(&grant, &hash, now, &event).await
+    }
+
+    /// The verdict on a plaintext key; `None` when there is no such key. Management keys cannot
+    /// spend, so that they are no such key here.
+    ///
+    /// # Errors
+    /// Denied to all but services.
+    pub async fn verify(&self, caller: &Caller, text: &str) -> Result<Option<Verified>, Error> {
+        policy::precheck(&caller.principal, policy::VERIFY_KEY)?;
+        let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let Some(metered) = self.store.find_by_hash(&token.hash(), now).await? else {
+            return Ok(None);
+        };
+        self.note_use(&metered.key, now).await;
+        Ok(Some(Verified {
+            verdict: limit::verdict(&metered, now),
+            metered,
+        }))
+    }
+
+    /// Notes that the key was used, unless that was noted a moment ago. That it cannot be noted is
+    /// no reason to refuse the use.
+    async fn note_use(&self, key: &IssuedKey, now: Timestamp) {
+        if is_stale(key.last_used_at, now) {
+            log_failure(self.store.touch(key.id, now, stale_before(now)).await);
+        }
+    }
+
+    async fn find(
+        &self,
+        caller: &Caller,
+        hash: Option<KeyHash>,
+        action: Action<Manage>,
+    ) -> Result<(KeyHash, Grant<Manage>), Error> {
+        policy::precheck(&caller.principal, action)?;
+        let noun = Noun::IssuedKey;
+        let hash = hash.ok_or(Error::NotFound(noun))?;
+        let workspace = self.store.locate(&hash).await?;
+        let workspace = workspace.as_ref();
+        let grant = policy::authorize_hidden(&caller.principal, action, workspace, noun)?;
+        Ok((hash, grant))
+    }
+}
+
+/// Whether `last_used_at` lags too far behind a use now.
+pub(crate) fn is_stale(last_used_at: Option<Timestamp>, now: Timestamp) -> bool {
+    last_used_at.is_none_or(|last| last <= stale_before(now))
+}
+
+fn stale_before(now: Timestamp) -> Timestamp {
+    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(LAST_USED_LAG_MILLIS))
+}
+
+fn log_failure(touched: Result<(), Error>) {
+    if let Err(error) = touched {
+        tracing::warn!(%error, "the last use of a key could not be noted");
+    }
+}
+
+fn event<P>(caller: &Caller, now: Timestamp, grant: &Grant<P>, hash: &KeyHash) -> AuditEvent {
+    let (action, noun) = (grant.action(), Noun::IssuedKey);
+    AuditEvent::new(caller, now, action, noun, hash.to_string())
+        .in_organization(grant.organization())
+        .in_workspace(grant.workspace())
+}

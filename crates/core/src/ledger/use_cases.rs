@@ -1,0 +1,216 @@
+//! What can be done with the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_crypto::KeyHash;
+
+use super::{Charge, LedgerSettings, MAX_AHEAD, NewReservation, Recorded, Reservation, Reserved};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Noun};
+use crate::id::{RequestId, ReservationId};
+use crate::limit::{self, MeteredKey};
+use crate::money::Nanos;
+use crate::policy::{self, Action, Grant, Serve};
+use crate::principal::Caller;
+use crate::store::LedgerStore;
+
+/// How many charges one transaction rolls up at most.
+const ROLL_UP_BATCH: u64 = 1000;
+
+/// The ledger's use cases, for internal services alone.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<dyn LedgerStore>,
+    settings: LedgerSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl Ledger {
+    /// The ledger that a store keeps.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn LedgerStore>,
+        settings: LedgerSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            settings,
+            clock,
+        }
+    }
+
+    /// Records a charge of a key, also of one that is disabled, expired or deleted, and also above
+    /// its limit: the money was spent. The same charge under the same request id counts once.
+    ///
+    /// # Errors
+    /// Denied to all but services; the key is not found; the charge is further than [`MAX_AHEAD`]
+    /// in the future; the request id was used for another charge.
+    pub async fn record(
+        &self,
+        caller: &Caller,
+        hash: Option<KeyHash>,
+        request_id: RequestId,
+        amount: Nanos,
+        byok: bool,
+        occurred_at: Option<Timestamp>,
+    ) -> Result<Recorded, Error> {
+        let (hash, grant) = self.find(caller, hash, policy::RECORD_USAGE).await?;
+        let now = self.clock.now();
+        let occurred_at = occurred_at.unwrap_or(now);
+        if occurred_at > after(now, MAX_AHEAD) {
+            let message = "Time of the charge must not be in the future";
+            return Err(Error::invalid("occurredAt", message));
+        }
+        let charge = Charge {
+            request_id,
+            amount,
+            byok,
+            occurred_at,
+            recorded_at: now,
+            recorded_by: caller.principal.actor().id,
+        };
+        self.store.record(&grant, &hash, &charge).await
+    }
+
+    /// Holds an estimate against a key's limit. The same reservation under the same request id is
+    /// the first one.
+    ///
+    /// # Errors
+    /// Denied to all but services; an unfit time; the key is not found, disabled or expired; less
+    /// is left than the amount; the request id was used for something else, or for a reservation
+    /// that has ended.
+    pub async fn reserve(
+        &self,
+        caller: &Caller,
+        hash: Option<KeyHash>,
+        new: NewReservation,
+    ) -> Result<Reserved, Error> {
+        let ttl = self.ttl(new.ttl)?;
+        let (hash, grant) = self.find(caller, hash, policy::RESERVE_SPEND).await?;
+        let now = self.clock.now();
+        let reservation = Reservation {
+            id: ReservationId::generate(now),
+            request_id: new.request_id,
+            amount: new.amount,
+            byok: new.byok,
+            created_at: now,
+            expires_at: after(now, ttl),
+        };
+        let admit =
+            |metered: &MeteredKey| limit::admit(metered, reservation.amount, reservation.byok, now);
+        self.store
+            .reserve(&grant, &hash, &reservation, &admit)
+            .await
+    }
+
+    fn ttl(&self, wanted: Option<Duration>) -> Result<Duration, Error> {
+        let ttl = wanted.unwrap_or(self.settings.default_reservation_ttl);
+        let max = self.settings.max_reservation_ttl;
+        if ttl < Duration::from_millis(1) || ttl > max {
+            let millis = max.as_millis();
+            let message = format!("TTL must be from 1 to {millis} milliseconds");
+            return Err(Error::invalid("ttl", message));
+        }
+        Ok(ttl)
+    }
+
+    /// Turns a reservation into a charge of the true cost, in full also above the hold, and also
+    /// when the reservation has expired: the money was spent.
+    ///
+    /// # Errors
+    /// Denied to all but services; the reservation is not found, or was released; it was settled
+    /// with another cost.
+    pub async fn settle(
+        &self,
+        caller: &Caller,
+        id: Option<ReservationId>,
+        cost: Nanos,
+    ) -> Result<Recorded, Error> {
+        let (id, grant) = self
+            .find_reservation(caller, id, policy::SETTLE_SPEND)
+            .await?;
+        let now = self.clock.now();
+        let charge = |reservation: &Reservation| Charge {
+            request_id: reservation.request_id.clone(),
+            amount: cost,
+            byok: reservation.byok,
+            occurred_at: now,
+            recorded_at: now,
+            recorded_by: caller.principal.actor().id,
+        };
+        self.store.settle(&grant, id, &charge).await
+    }
+
+    /// Gives a reservation back. To do so again, or after it has expired, changes nothing.
+    ///
+    /// # Errors
+    /// Denied to all but services; the reservation is not found, or was settled.
+    pub async fn release(&self, caller: &Caller, id: Option<ReservationId>) -> Result<(), Error> {
+        let (id, grant) = self
+            .find_reservation(caller, id, policy::RELEASE_SPEND)
+            .await?;
+        self.store.release(&grant, id, self.clock.now()).await
+    }
+
+    /// Drops the single charges that are older than the retention, and the reservations that ended
+    /// so long ago; their sums stay. It says how many it dropped.
+    ///
+    /// # Errors
+    /// The store cannot be reached; what was dropped before stays dropped.
+    pub async fn roll_up(&self) -> Result<u64, Error> {
+        let Some(retention) = self.settings.charge_retention else {
+            return Ok(0);
+        };
+        let before = before(self.clock.now(), retention);
+        let mut dropped = 0;
+        loop {
+            let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
+            dropped += batch;
+            if batch < ROLL_UP_BATCH {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    async fn find(
+        &self,
+        caller: &Caller,
+        hash: Option<KeyHash>,
+        action: Action<Serve>,
+    ) -> Result<(KeyHash, Grant<Serve>), Error> {
+        policy::precheck(&caller.principal, action)?;
+        let noun = Noun::IssuedKey;
+        let hash = hash.ok_or(Error::NotFound(noun))?;
+        let workspace = self.store.locate_key(&hash).await?;
+        let workspace = workspace.as_ref();
+        let grant = policy::authorize_found(&caller.principal, action, workspace, noun)?;
+        Ok((hash, grant))
+    }
+
+    async fn find_reservation(
+        &self,
+        caller: &Caller,
+        id: Option<ReservationId>,
+        action: Action<Serve>,
+    ) -> Result<(ReservationId, Grant<Serve>), Error> {
+        policy::precheck(&caller.principal, action)?;
+        let noun = Noun::Reservation;
+        let id = id.ok_or(Error::NotFound(noun))?;
+        let workspace = self.store.locate_reservation(id).await?;
+        let workspace = workspace.as_ref();
+        let grant = policy::authorize_found(&caller.principal, action, workspace, noun)?;
+        Ok((id, grant))
+    }
+}
+
+fn after(moment: Timestamp, by: Duration) -> Timestamp {
+    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_millis(moment.unix_millis().saturating_add(millis))
+}
+
+fn before(moment: Timestamp, by: Duration) -> Timestamp {
+    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_millis(moment.unix_millis().saturating_sub(millis))
+}

@@ -1,0 +1,411 @@
+//! What a key may still spend. [`remaining`] alone computes it; verdicts, reservations and
+//! everything that shows a limit ask it, so that they cannot disagree.
+//!
+//! ```text
+//! spent     = usage since the limit last started anew  (own; with include_byok_in_limit, BYOK too)
+//! held      = open reservations that have not expired  (the same)
+//! remaining = max(0, limit − spent − held)
+//! ```
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::issued_key::IssuedKey;
+use crate::money::Nanos;
+use crate::window::{LimitReset, Windows};
+
+/// How soon to ask again when only reservations are in the way, which may end at any moment.
+const HELD_RETRY: Duration = Duration::from_secs(1);
+
+/// What was spent, in all and in the windows of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Ever.
+    pub total: Nanos,
+    /// On that day.
+    pub daily: Nanos,
+    /// In that week.
+    pub weekly: Nanos,
+    /// In that month.
+    pub monthly: Nanos,
+}
+
+impl Usage {
+    /// What was spent since a limit with this reset last started anew.
+    #[must_use]
+    pub fn since(&self, reset: Option<LimitReset>) -> Nanos {
+        match reset {
+            None => self.total,
+            Some(LimitReset::Daily) => self.daily,
+            Some(LimitReset::Weekly) => self.weekly,
+            Some(LimitReset::Monthly) => self.monthly,
+        }
+    }
+}
+
+/// What a key has spent and holds, as of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Spent through the platform's provider keys.
+    pub usage: Usage,
+    /// Spent through the customer's own provider keys.
+    pub byok_usage: Usage,
+    /// Held for what will be spent through the platform's provider keys.
+    pub held: Nanos,
+    /// Held for what will be spent through the customer's own provider keys.
+    pub byok_held: Nanos,
+}
+
+/// An issued key and its account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeteredKey {
+    /// The key.
+    pub key: IssuedKey,
+    /// Its account.
+    pub account: Account,
+}
+
+/// What became of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key may spend.
+    Valid,
+    /// The key is disabled.
+    Disabled,
+    /// The key is past its expiry.
+    Expired,
+    /// Nothing is left of the key's limit.
+    LimitExceeded,
+}
+
+/// What is left of the key's limit; `None` without a limit.
+#[must_use]
+pub fn remaining(metered: &MeteredKey) -> Option<Nanos> {
+    let limit = metered.key.limit?;
+    Some(
+        limit
+            .saturating_sub(spent(metered))
+            .saturating_sub(held(metered)),
+    )
+}
+
+/// Whether the key may spend: of several reasons against it, the first in the order of the contract.
+#[must_use]
+pub fn verdict(metered: &MeteredKey, now: Timestamp) -> Verdict {
+    if metered.key.disabled {
+        Verdict::Disabled
+    } else if metered.key.is_expired(now) {
+        Verdict::Expired
+    } else if remaining(metered) == Some(Nanos::ZERO) {
+        Verdict::LimitExceeded
+    } else {
+        Verdict::Valid
+    }
+}
+
+/// Whether a hold fits.
+///
+/// # Errors
+/// The key is disabled or expired, or less is left than the amount.
+pub fn admit(metered: &MeteredKey, amount: Nanos, byok: bool, now: Timestamp) -> Result<(), Error> {
+    if metered.key.disabled {
+        return Err(Error::KeyDisabled);
+    }
+    if metered.key.is_expired(now) {
+        return Err(Error::KeyExpired);
+    }
+    if byok && !metered.key.include_byok_in_limit {
+        return Ok(());
+    }
+    match remaining(metered) {
+        Some(left) if amount > left => Err(Error::LimitExceeded {
+            retry_after: retry_after(metered, amount, now),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// When the same hold may fit, if time can bring that about.
+fn retry_after(metered: &MeteredKey, amount: Nanos, now: Timestamp) -> Option<Duration> {
+    let limit = metered.key.limit.filter(|limit| amount <= *limit)?;
+    if spent(metered).saturating_add(amount) <= limit {
+        return Some(HELD_RETRY);
+    }
+    let reset = metered.key.limit_reset?;
+    Some(Windows::until_reset(now, reset))
+}
+
+fn spent(metered: &MeteredKey) -> Nanos {
+    let MeteredKey { key, account } = metered;
+    counted(
+        key,
+        account.usage.since(key.limit_reset),
+        account.byok_usage.since(key.limit_reset),
+    )
+}
+
+fn held(metered: &MeteredKey) -> Nanos {
+    let MeteredKey { key, account } = metered;
+    counted(key, account.held, account.byok_held)
+}
+
+fn counted(key: &IssuedKey, own: Nanos, byok: Nanos) -> Nanos {
+    if key.include_byok_in_limit {
+        own.saturating_add(byok)
+    } else {
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may")]
+
+    use keyward_crypto::KeyHash;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::{IssuedKeyId, OrganizationId, WorkspaceId};
+
+    /// 2026-08-01T12:00:00.000Z, a Saturday.
+    const NOON: Timestamp = Timestamp::from_unix_millis(1_785_585_600_000);
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn nanos(nanos: i64) -> Nanos {
+        Nanos::new(nanos).unwrap()
+    }
+
+    fn before_noon(millis: i64) -> Timestamp {
+        Timestamp::from_unix_millis(NOON.unix_millis() - millis)
+    }
+
+    /// The same usage in every window.
+    fn usage(amount: i64) -> Usage {
+        let amount = nanos(amount);
+        Usage {
+            total: amount,
+            daily: amount,
+            weekly: amount,
+            monthly: amount,
+        }
+    }
+
+    /// A key with this limit that may spend, and that has spent and holds nothing.
+    fn unspent(limit: Option<i64>) -> MeteredKey {
+        let key = IssuedKey {
+            id: IssuedKeyId::from_uuid(Uuid::nil()),
+            hash: KeyHash::from_bytes([0; 32]),
+            label: String::new(),
+            organization: OrganizationId::parse("org").unwrap(),
+            workspace: WorkspaceId::parse("a").unwrap(),
+            name: String::new(),
+            disabled: false,
+            limit: limit.map(nanos),
+            limit_reset: None,
+            include_byok_in_limit: false,
+            expires_at: None,
+            creator_user_id: None,
+            external_user: None,
+            created_at: NOON,
+            updated_at: None,
+            last_used_at: None,
+        };
+        let account = Account::default();
+        MeteredKey { key, account }
+    }
+
+    /// A key that has spent and holds this much.
+    fn spending(limit: i64, spent: i64, held: i64) -> MeteredKey {
+        let mut metered = unspent(Some(limit));
+        metered.account.usage = usage(spent);
+        metered.account.held = nanos(held);
+        metered
+    }
+
+    fn left(metered: &MeteredKey) -> Option<i64> {
+        remaining(metered).map(Nanos::get)
+    }
+
+    #[test]
+    fn what_was_spent_and_what_is_held_is_not_left() {
+        for (limit, spent, held, wanted) in [
+            (100, 0, 0, 100),
+            (100, 30, 0, 70),
+            (100, 0, 30, 70),
+            (100, 30, 30, 40),
+            (100, 60, 40, 0),
+            (0, 0, 0, 0),
+            // A settlement, or a lower limit, may go beyond the limit.
+            (100, 101, 0, 0),
+            (100, 101, 50, 0),
+            (100, 90, 50, 0),
+            (100, i64::MAX, i64::MAX, 0),
+            (i64::MAX, 1, 0, i64::MAX - 1),
+        ] {
+            let metered = spending(limit, spent, held);
+            assert_eq!(left(&metered), Some(wanted), "{limit} {spent} {held}");
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_runs_out() {
+        let mut metered = spending(0, i64::MAX, i64::MAX);
+        metered.key.limit = None;
+        assert_eq!(left(&metered), None);
+        assert_eq!(verdict(&metered, NOON), Verdict::Valid);
+        admit(&metered, nanos(i64::MAX), false, NOON).unwrap();
+        admit(&metered, nanos(i64::MAX), true, NOON).unwrap();
+    }
+
+    #[test]
+    fn byok_counts_where_the_key_says_so() {
+        let mut metered = spending(100, 10, 20);
+        metered.account.byok_usage = usage(30);
+        metered.account.byok_held = nanos(15);
+        assert_eq!(left(&metered), Some(70));
+        metered.key.include_byok_in_limit = true;
+        assert_eq!(left(&metered), Some(25));
+        metered.account.byok_usage = usage(i64::MAX);
+        assert_eq!(left(&metered), Some(0));
+        assert_eq!(verdict(&metered, NOON), Verdict::LimitExceeded);
+        metered.key.include_byok_in_limit = false;
+        assert_eq!(left(&metered), Some(70));
+    }
+
+    #[test]
+    fn a_limit_counts_since_its_reset() {
+        let mut metered = unspent(Some(100));
+        metered.key.include_byok_in_limit = true;
+        metered.account.usage = Usage {
+            total: nanos(40),
+            daily: nanos(1),
+            weekly: nanos(2),
+            monthly: nanos(3),
+        };
+        metered.account.byok_usage = Usage {
+            total: nanos(20),
+            daily: nanos(10),
+            weekly: nanos(11),
+            monthly: nanos(12),
+        };
+        // Holds are of no window.
+        metered.account.held = nanos(5);
+        for (reset, wanted) in [
+            (None, 35),
+            (Some(LimitReset::Daily), 84),
+            (Some(LimitReset::Weekly), 82),
+            (Some(LimitReset::Monthly), 80),
+        ] {
+            metered.key.limit_reset = reset;
+            assert_eq!(left(&metered), Some(wanted), "{reset:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_reasons_is_told() {
+        let mut metered = unspent(Some(0));
+        metered.key.expires_at = Some(NOON);
+        metered.key.disabled = true;
+        assert_eq!(verdict(&metered, NOON), Verdict::Disabled);
+        let refused = admit(&metered, nanos(1), false, NOON);
+        assert!(matches!(refused, Err(Error::KeyDisabled)), "{refused:?}");
+
+        metered.key.disabled = false;
+        assert_eq!(verdict(&metered, NOON), Verdict::Expired);
+        let refused = admit(&metered, nanos(1), false, NOON);
+        assert!(matches!(refused, Err(Error::KeyExpired)), "{refused:?}");
+
+        metered.key.expires_at = None;
+        assert_eq!(verdict(&metered, NOON), Verdict::LimitExceeded);
+        let refused = admit(&metered, nanos(1), false, NOON);
+        let is_exceeded = matches!(refused, Err(Error::LimitExceeded { .. }));
+        assert!(is_exceeded, "{refused:?}");
+
+        metered.key.limit = Some(nanos(1));
+        assert_eq!(verdict(&metered, NOON), Verdict::Valid);
+        admit(&metered, nanos(1), false, NOON).unwrap();
+    }
+
+    #[test]
+    fn a_key_expires_at_the_very_moment() {
+        let mut metered = unspent(None);
+        metered.key.expires_at = Some(NOON);
+        for (now, wanted) in [
+            (before_noon(1), Verdict::Valid),
+            (NOON, Verdict::Expired),
+            (before_noon(-1), Verdict::Expired),
+        ] {
+            assert_eq!(verdict(&metered, now), wanted, "{now:?}");
+            let admitted = admit(&metered, nanos(1), false, now).is_ok();
+            assert_eq!(admitted, wanted == Verdict::Valid, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_fits_into_what_is_left() {
+        let metered = spending(100, 50, 20);
+        for (amount, fits) in [(0, true), (29, true), (30, true), (31, false)] {
+            let admitted = admit(&metered, nanos(amount), false, NOON);
+            assert_eq!(admitted.is_ok(), fits, "{amount}");
+        }
+        // Nothing fits into nothing.
+        let empty = spending(100, 100, 0);
+        admit(&empty, Nanos::ZERO, false, NOON).unwrap();
+        assert!(admit(&empty, nanos(1), false, NOON).is_err());
+    }
+
+    #[test]
+    fn a_byok_hold_is_limited_where_byok_counts() {
+        let mut metered = spending(100, 100, 0);
+        admit(&metered, nanos(1), true, NOON).unwrap();
+        metered.key.include_byok_in_limit = true;
+        assert!(admit(&metered, nanos(1), true, NOON).is_err());
+        // What does not count is still refused to a key that may not spend.
+        metered.key.include_byok_in_limit = false;
+        metered.key.expires_at = Some(NOON);
+        assert!(admit(&metered, nanos(1), true, NOON).is_err());
+    }
+
+    /// After how long a hold of this amount may fit.
+    fn retry(metered: &MeteredKey, amount: i64) -> Option<Duration> {
+        match admit(metered, nanos(amount), false, NOON) {
+            Err(Error::LimitExceeded { retry_after }) => retry_after,
+            _ => Some(Duration::ZERO),
+        }
+    }
+
+    #[test]
+    fn when_to_ask_again_is_what_time_can_bring_about() {
+        use LimitReset::{Daily, Monthly, Weekly};
+        let resets = [None, Some(Daily), Some(Weekly), Some(Monthly)];
+        for reset in resets {
+            let retry = |spent, held, amount| {
+                let mut metered = spending(100, spent, held);
+                metered.key.limit_reset = reset;
+                retry(&metered, amount)
+            };
+            // Only holds are in the way, which may end at any moment.
+            for (spent, held, amount) in [(0, 100, 100), (50, 20, 50), (50, 50, 1)] {
+                assert_eq!(retry(spent, held, amount), Some(HELD_RETRY), "{reset:?}");
+            }
+            // What was spent is in the way: until the limit starts anew, if it does.
+            let until = reset.map(|reset| match reset {
+                Daily => 12 * HOUR,
+                Weekly => 36 * HOUR,
+                Monthly => (30 * 24 + 12) * HOUR,
+            });
+            for (spent, held, amount) in [(100, 0, 1), (51, 20, 50), (1, 0, 100), (300, 0, 1)] {
+                assert_eq!(retry(spent, held, amount), until, "{reset:?}");
+            }
+            // More than the whole limit never fits.
+            for (spent, held, amount) in [(0, 0, 101), (0, 100, 101), (100, 0, i64::MAX)] {
+                assert_eq!(retry(spent, held, amount), None, "{reset:?}");
+            }
+        }
+        // With a limit of nothing, there is nothing to wait for.
+        let mut metered = unspent(Some(0));
+        metered.key.limit_reset = Some(LimitReset::Daily);
+        assert_eq!(retry(&metered, 1), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! Money: whole nano-dollars, so that sums are exact.
+
+use crate::error::Error;
+
+/// The most that one charge or hold can be: a million dollars. A slip of a unit is refused, and the
+/// sums stay far from what 64 bits hold.
+pub const MAX_AMOUNT: Nanos = Nanos(1_000_000_000_000_000);
+
+/// An amount of nano-dollars (US dollars / 10^9), never negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Nanos(i64);
+
+impl Nanos {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Takes an amount that is not negative.
+    #[must_use]
+    pub const fn new(nanos: i64) -> Option<Self> {
+        if nanos < 0 { None } else { Some(Self(nanos)) }
+    }
+
+    /// Takes an amount that a caller sent; `label` names it in the error's text and `field` in its
+    /// details.
+    ///
+    /// # Errors
+    /// The amount is negative.
+    pub fn parse(field: &'static str, label: &str, nanos: i64) -> Result<Self, Error> {
+        Self::new(nanos)
+            .ok_or_else(|| Error::invalid(field, format!("{label} must not be negative")))
+    }
+
+    /// Takes an amount of one charge or hold.
+    ///
+    /// # Errors
+    /// The amount is negative, or greater than [`MAX_AMOUNT`].
+    pub fn parse_amount(field: &'static str, label: &str, nanos: i64) -> Result<Self, Error> {
+        let amount = Self::parse(field, label, nanos)?;
+        if amount > MAX_AMOUNT {
+            let message = format!("{label} must be at most {} nano-dollars", MAX_AMOUNT.0);
+            return Err(Error::invalid(field, message));
+        }
+        Ok(amount)
+    }
+
+    /// The amount in nano-dollars.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The sum, if 64 bits hold it.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The sum, or the greatest amount there is.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// What is left, never below nothing.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0).max(0))
+    }
+}

@@ -1,0 +1,127 @@
+//! Repo AI keys: what an application presents to use AI through one repo.
+
+mod use_cases;
+
+pub use use_cases::RepoAiKeys;
+
+use keyward_crypto::{KeyHash, Token};
+
+use crate::clock::Timestamp;
+use crate::directory::Workspace;
+use crate::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
+
+/// The longest name, in characters.
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// The AI provider that a repo AI key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AiType {
+    /// OpenAI.
+    OpenAi,
+    /// Google.
+    Google,
+    /// Anthropic.
+    Anthropic,
+    /// Amazon Web Services.
+    Aws,
+    /// Any other.
+    Other,
+}
+
+impl AiType {
+    /// Every type.
+    pub const ALL: [Self; 5] = [
+        Self::OpenAi,
+        Self::Google,
+        Self::Anthropic,
+        Self::Aws,
+        Self::Other,
+    ];
+
+    /// The name that is stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "OPENAI",
+            Self::Google => "GOOGLE",
+            Self::Anthropic => "ANTHROPIC",
+            Self::Aws => "AWS",
+            Self::Other => "OTHER",
+        }
+    }
+
+    /// The type of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A live repo AI key without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoAiKey {
+    /// Names the key.
+    pub id: RepoAiKeyId,
+    /// The workspace of its repo.
+    pub workspace: WorkspaceId,
+    /// The repo that it is for, for good.
+    pub repo: RepoId,
+    /// Human-readable name, unique among the repo's live keys.
+    pub name: String,
+    /// The public half, which the application presents with the secret.
+    pub key: String,
+    /// The AI provider that it is for.
+    pub ai_type: AiType,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A repo AI key as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredRepoAiKey {
+    /// The open part.
+    pub key: RepoAiKey,
+    /// The sealed secret.
+    pub sealed_secret: Vec<u8>,
+    /// The hash by which a secret is verified.
+    pub secret_hash: KeyHash,
+}
+
+/// A repo AI key to create.
+#[derive(Debug, Clone)]
+pub struct NewRepoAiKey {
+    /// The repo that it is to be for.
+    pub repo: RepoId,
+    /// Human-readable name.
+    pub name: String,
+    /// The AI provider that it is to be for.
+    pub ai_type: AiType,
+}
+
+/// A repo AI key with its secret, for this one time.
+pub struct CreatedRepoAiKey {
+    /// The key.
+    pub key: RepoAiKey,
+    /// Its secret.
+    pub secret: Token,
+}
+
+/// A live repo AI key, found by its public half.
+#[derive(Clone)]
+pub struct FoundRepoAiKey {
+    /// The key.
+    pub key: RepoAiKey,
+    /// The hash by which its secret is verified.
+    pub secret_hash: KeyHash,
+    /// Where it lies.
+    pub workspace: Workspace,
+}
+
+/// A repo AI key whose secret was presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedRepoAiKey {
+    /// The key.
+    pub key: RepoAiKey,
+    /// The organization of its workspace.
+    pub organization: OrganizationId,
+}

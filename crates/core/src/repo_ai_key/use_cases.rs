@@ -1,0 +1,216 @@
+//! What can be done with repo AI keys.
+
+use std::sync::Arc;
+
+use keyward_crypto::{Token, TokenKind};
+
+use super::{
+    CreatedRepoAiKey, MAX_NAME_CHARS, NewRepoAiKey, RepoAiKey, StoredRepoAiKey, VerifiedRepoAiKey,
+};
+use crate::audit::AuditEvent;
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Noun};
+use crate::id::{RepoAiKeyId, RepoId};
+use crate::policy::{self, Action, Grant, Permission};
+use crate::principal::Caller;
+use crate::store::{DirectoryStore, RepoAiKeyStore};
+use crate::text::check_text;
+use crate::vault::{Place, Vault};
+
+/// The version of a secret, which never changes.
+const SECRET_VERSION: u64 = 1;
+
+/// The repo AI keys' use cases.
+#[derive(Clone)]
+pub struct RepoAiKeys {
+    store: Arc<dyn RepoAiKeyStore>,
+    directory: Arc<dyn DirectoryStore>,
+    vault: Vault,
+    clock: Arc<dyn Clock>,
+}
+
+impl RepoAiKeys {
+    /// The repo AI keys that a store holds.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn RepoAiKeyStore>,
+        directory: Arc<dyn DirectoryStore>,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            vault,
+            clock,
+        }
+    }
+
+    /// Lists a repo's live keys, newest first.
+    ///
+    /// # Errors
+    /// Denied in the repo's workspace, or there is no such repo.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        repo: Option<&RepoId>,
+    ) -> Result<Vec<RepoAiKey>, Error> {
+        let (repo, grant) = self.enter(caller, repo, policy::LIST_REPO_AI_KEYS).await?;
+        self.store.list(&grant, repo).await
+    }
+
+    /// Creates a key with a secret.
+    ///
+    /// # Errors
+    /// An unfit name; denied in the repo's workspace, or there is no such repo; a live key of the
+    /// repo has the name.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewRepoAiKey,
+    ) -> Result<CreatedRepoAiKey, Error> {
+        check_name(&new.name)?;
+        let action = policy::CREATE_REPO_AI_KEY;
+        let (repo, grant) = self.enter(caller, Some(&new.repo), action).await?;
+        let public = Token::generate(TokenKind::REPO_AI_KEY)?;
+        let secret = Token::generate(TokenKind::REPO_AI_SECRET)?;
+        let now = self.clock.now();
+        let key = RepoAiKey {
+            id: RepoAiKeyId::generate(now),
+            workspace: grant.workspace().clone(),
+            repo: repo.clone(),
+            name: new.name,
+            key: public.expose().to_owned(),
+            ai_type: new.ai_type,
+            created_at: now,
+        };
+        let keys = self.vault.keys(&grant).await?;
+        let stored = StoredRepoAiKey {
+            sealed_secret: keys.seal(secret_place(&key.id), secret.secret())?,
+            secret_hash: secret.hash(),
+            key,
+        };
+        let event = event(caller, now, &grant, &stored.key.id, repo);
+        self.store.insert(&grant, &stored, &event).await?;
+        Ok(CreatedRepoAiKey {
+            key: stored.key,
+            secret,
+        })
+    }
+
+    /// Renames a key, if a name is given. Key and secret cannot change. A text that is no id
+    /// (`None`) names nothing.
+    ///
+    /// # Errors
+    /// An unfit name; denied in the repo's workspace, or there is no such repo; not found in the
+    /// repo; another live key of the repo has the name.
+    pub async fn rename(
+        &self,
+        caller: &Caller,
+        repo: Option<&RepoId>,
+        id: Option<RepoAiKeyId>,
+        name: Option<String>,
+    ) -> Result<(), Error> {
+        if let Some(name) = &name {
+            check_name(name)?;
+        }
+        let (repo, grant) = self.enter(caller, repo, policy::UPDATE_REPO_AI_KEY).await?;
+        let id = id.ok_or(Error::NotFound(Noun::RepoAiKey))?;
+        let now = self.clock.now();
+        let event = event(caller, now, &grant, &id, repo).with_detail("fields", "name");
+        match &name {
+            Some(name) => self.store.rename(&grant, repo, id, name, &event).await,
+            None => self.store.get(&grant, repo, id).await.map(|_| ()),
+        }
+    }
+
+    /// Deletes a key: it stops working at once, and its row stays.
+    ///
+    /// # Errors
+    /// Denied in the repo's workspace, or there is no such repo; not found in the repo, also when
+    /// it was deleted before.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        repo: Option<&RepoId>,
+        id: Option<RepoAiKeyId>,
+    ) -> Result<(), Error> {
+        let (repo, grant) = self.enter(caller, repo, policy::DELETE_REPO_AI_KEY).await?;
+        let id = id.ok_or(Error::NotFound(Noun::RepoAiKey))?;
+        let now = self.clock.now();
+        let event = event(caller, now, &grant, &id, repo);
+        self.store.delete(&grant, repo, id, now, &event).await
+    }
+
+    /// The live key whose public half and secret these are; `None` when there is none.
+    ///
+    /// # Errors
+    /// Denied to all but services.
+    pub async fn verify(
+        &self,
+        caller: &Caller,
+        key: &str,
+        secret: &str,
+    ) -> Result<Option<VerifiedRepoAiKey>, Error> {
+        policy::precheck(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
+        let key = Token::parse(TokenKind::REPO_AI_KEY, key);
+        let secret = Token::parse(TokenKind::REPO_AI_SECRET, secret);
+        let (Some(key), Some(secret)) = (key, secret) else {
+            return Ok(None);
+        };
+        let found = self.store.find_by_key(key.expose()).await?;
+        // The hashes compare in constant time.
+        let verified = found.filter(|found| found.secret_hash == secret.hash());
+        Ok(verified.map(|found| VerifiedRepoAiKey {
+            key: found.key,
+            organization: found.workspace.organization,
+        }))
+    }
+
+    /// Asks the policy about the repo's workspace. A repo that does not exist is refused like one
+    /// that may not be seen.
+    async fn enter<'r, P: Permission>(
+        &self,
+        caller: &Caller,
+        repo: Option<&'r RepoId>,
+        action: Action<P>,
+    ) -> Result<(&'r RepoId, Grant<P>), Error> {
+        policy::precheck(&caller.principal, action)?;
+        let repo = repo.ok_or(Error::Denied)?;
+        let workspace = match self.directory.repo(repo).await? {
+            Some(repo) => self.directory.workspace(&repo.workspace).await?,
+            None => None,
+        };
+        let grant = policy::authorize(&caller.principal, action, workspace.as_ref())?;
+        Ok((repo, grant))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::invalid("name", "Name is required"));
+    }
+    check_text("name", "Name", name, MAX_NAME_CHARS)
+}
+
+fn secret_place(id: &RepoAiKeyId) -> Place<'_> {
+    Place {
+        record: id.as_bytes(),
+        field: "repo_ai_key.secret",
+        version: SECRET_VERSION,
+    }
+}
+
+fn event<P>(
+    caller: &Caller,
+    now: Timestamp,
+    grant: &Grant<P>,
+    id: &RepoAiKeyId,
+    repo: &RepoId,
+) -> AuditEvent {
+    let (action, noun) = (grant.action(), Noun::RepoAiKey);
+    AuditEvent::new(caller, now, action, noun, id.to_string())
+        .in_organization(grant.organization())
+        .in_workspace(grant.workspace())
+        .with_detail("repo_id", repo.as_str())
+}
