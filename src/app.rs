@@ -5,8 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use keyward_core::clock::Clock;
 use keyward_core::directory::Directory;
+use keyward_core::issued_key::{IssuedKeys, ManagementKeys};
+use keyward_core::ledger::{Ledger, LedgerSettings};
 use keyward_core::provider::ProviderRegistry;
 use keyward_core::provider_key::ProviderKeys;
+use keyward_core::repo_ai_key::RepoAiKeys;
 use keyward_core::vault::Vault;
 use keyward_crypto::Kek;
 use keyward_gateway::RestRouter;
@@ -15,7 +18,7 @@ use tonic::service::Routes;
 
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
-use crate::grpc::{ApiKeys, DirectoryEntries, Later};
+use crate::grpc::{self, ApiKeys, DirectoryEntries, Later};
 use crate::layers::{self, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
@@ -38,6 +41,8 @@ pub struct Parts {
     pub authn: AuthnSettings,
     /// What every call is held to.
     pub limits: Limits,
+    /// How the ledger is run.
+    pub ledger: LedgerSettings,
 }
 
 /// The use cases, for those who are inside already.
@@ -47,8 +52,54 @@ pub struct UseCases {
     pub directory: Directory,
     /// The provider keys.
     pub provider_keys: ProviderKeys,
-    /// What seals their secrets.
+    /// The repo AI keys.
+    pub repo_ai_keys: RepoAiKeys,
+    /// The issued keys.
+    pub issued_keys: IssuedKeys,
+    /// The keys that administer them.
+    pub management_keys: ManagementKeys,
+    /// What they have spent.
+    pub ledger: Ledger,
+    /// What seals the secrets of the first two.
     pub vault: Vault,
+}
+
+impl UseCases {
+    fn new(
+        store: &Arc<Store>,
+        kek: Arc<dyn Kek>,
+        providers: ProviderRegistry,
+        ledger: LedgerSettings,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let clock = || Arc::clone(clock);
+        let vault = Vault::new(kek, Arc::clone(store) as _, clock());
+        Self {
+            directory: Directory::new(Arc::clone(store) as _, clock()),
+            provider_keys: ProviderKeys::new(
+                Arc::clone(store) as _,
+                Arc::clone(store) as _,
+                vault.clone(),
+                Arc::new(providers),
+                clock(),
+            ),
+            repo_ai_keys: RepoAiKeys::new(
+                Arc::clone(store) as _,
+                Arc::clone(store) as _,
+                vault.clone(),
+                clock(),
+            ),
+            issued_keys: IssuedKeys::new(
+                Arc::clone(store) as _,
+                Arc::clone(store) as _,
+                Arc::clone(store) as _,
+                clock(),
+            ),
+            management_keys: ManagementKeys::new(Arc::clone(store) as _, clock()),
+            ledger: Ledger::new(Arc::clone(store) as _, ledger, clock()),
+            vault,
+        }
+    }
 }
 
 /// A house that is ready to answer.
@@ -66,21 +117,17 @@ impl App {
     /// Authentication or reflection cannot be set up.
     pub fn build(parts: Parts) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let store = Arc::new(parts.store);
-        let vault = Vault::new(parts.kek, Arc::clone(&store) as _, Arc::clone(&parts.clock));
-        let use_cases = UseCases {
-            directory: Directory::new(Arc::clone(&store) as _, Arc::clone(&parts.clock)),
-            provider_keys: ProviderKeys::new(
-                Arc::clone(&store) as _,
-                Arc::clone(&store) as _,
-                vault.clone(),
-                Arc::new(parts.providers),
-                Arc::clone(&parts.clock),
-            ),
-            vault,
-        };
+        let use_cases = UseCases::new(
+            &store,
+            parts.kek,
+            parts.providers,
+            parts.ledger,
+            &parts.clock,
+        );
         let authenticator = Authenticator::new(
             parts.authn,
             Arc::clone(&store) as _,
+            use_cases.issued_keys.clone(),
             Arc::clone(&parts.clock),
         )?;
         let (rest, grpc) = faces(&use_cases, parts.limits.max_body_bytes)?;
@@ -107,11 +154,19 @@ fn faces(
 ) -> Result<(RestRouter, Router), tonic_reflection::server::Error> {
     let api_keys = Arc::new(ApiKeys::new(use_cases.provider_keys.clone()));
     let directory = Arc::new(DirectoryEntries::new(use_cases.directory.clone()));
+    let repo_ai_keys = Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone()));
+    let management_keys = Arc::new(grpc::ManagementKeys::new(
+        use_cases.issued_keys.clone(),
+        use_cases.management_keys.clone(),
+        use_cases.ledger.clone(),
+    ));
     let later = Arc::new(Later);
 
     let mut rest = v1::api_key_service_routes(Arc::clone(&api_keys));
-    rest.extend(v1::repo_ai_key_service_routes(Arc::clone(&later)));
-    rest.extend(v1::management_key_service_routes(Arc::clone(&later)));
+    rest.extend(v1::repo_ai_key_service_routes(Arc::clone(&repo_ai_keys)));
+    rest.extend(v1::management_key_service_routes(Arc::clone(
+        &management_keys,
+    )));
     let rest = RestRouter::new(rest, proto::UNKNOWN);
 
     // tonic's own limit is above that of the layers, whose answer would come too late.
@@ -130,12 +185,12 @@ fn faces(
     .add_service(declared!(
         RepoAiKeyServiceServer<_>,
         v1::DeclaredRepoAiKeyService,
-        Arc::clone(&later)
+        repo_ai_keys
     ))
     .add_service(declared!(
         ManagementKeyServiceServer<_>,
         v1::DeclaredManagementKeyService,
-        Arc::clone(&later)
+        management_keys
     ))
     .add_service(declared!(
         AuditServiceServer<_>,

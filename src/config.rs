@@ -12,13 +12,14 @@ use std::time::Duration;
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
+use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::Secret;
 use keyward_store::StoreOptions;
 use serde::{Deserialize, Deserializer};
 
 use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
-use crate::layers::Limits;
+use crate::layers::{CallerRate, Limits};
 use crate::telemetry::LogFormat;
 
 /// The defaults, which are also the example that operators start from.
@@ -43,12 +44,16 @@ impl ConfigError {
 pub struct Config {
     /// The listener and what calls are held to.
     pub server: ServerConfig,
+    /// What one caller may take.
+    pub limits: LimitsConfig,
     /// Where everything is kept.
     pub database: DatabaseConfig,
     /// The key-encryption keys.
     pub vault: VaultConfig,
     /// Whose tokens are taken.
     pub auth: AuthConfig,
+    /// How the ledger is run.
+    pub ledger: LedgerConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Further providers and their capabilities.
@@ -65,6 +70,14 @@ pub struct ServerConfig {
     max_deadline_ms: u64,
     max_body_bytes: u64,
     drain_ms: u64,
+}
+
+/// What one caller may take.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    caller_requests_per_second: u32,
+    caller_burst: u32,
 }
 
 /// Where everything is kept.
@@ -116,6 +129,15 @@ pub struct ServiceIssuerConfig {
     jwks: Option<String>,
     #[serde(default)]
     subjects: BTreeMap<String, String>,
+}
+
+/// How the ledger is run.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    reservation_ttl_ms: u64,
+    max_reservation_ttl_ms: u64,
+    charge_retention_days: u32,
 }
 
 /// Log lines.
@@ -185,6 +207,7 @@ impl Config {
                 self.database.acquire_timeout_ms,
             ),
             ("auth.token_cache_entries", self.auth.token_cache_entries),
+            ("ledger.reservation_ttl_ms", self.ledger.reservation_ttl_ms),
             // Else anyone could make Keyward call the issuer as often as they call Keyward.
             ("auth.jwks_min_refresh_ms", self.auth.jwks_min_refresh_ms),
         ];
@@ -194,6 +217,10 @@ impl Config {
         if server.default_deadline_ms > server.max_deadline_ms {
             let problem = "must not be greater than `server.max_deadline_ms`";
             return Err(ConfigError::field("server.default_deadline_ms", problem));
+        }
+        if self.ledger.reservation_ttl_ms > self.ledger.max_reservation_ttl_ms {
+            let problem = "must not be greater than `ledger.max_reservation_ttl_ms`";
+            return Err(ConfigError::field("ledger.reservation_ttl_ms", problem));
         }
         self.authn()?;
         self.providers()?;
@@ -212,10 +239,15 @@ impl Config {
     /// What every call is held to.
     #[must_use]
     pub fn limits(&self) -> Limits {
+        let LimitsConfig {
+            caller_requests_per_second,
+            caller_burst,
+        } = self.limits;
         Limits {
             default_deadline: Duration::from_millis(self.server.default_deadline_ms),
             max_deadline: Duration::from_millis(self.server.max_deadline_ms),
             max_body_bytes: self.server.max_body_bytes,
+            caller_rate: CallerRate::per_second(caller_requests_per_second, caller_burst),
         }
     }
 
@@ -246,6 +278,18 @@ impl Config {
         options.acquire_timeout = Duration::from_millis(database.acquire_timeout_ms);
         options.busy_timeout = Duration::from_millis(database.busy_timeout_ms);
         Ok(options)
+    }
+
+    /// How the ledger is run.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerSettings {
+        let ledger = &self.ledger;
+        let days = u64::from(ledger.charge_retention_days);
+        LedgerSettings {
+            default_reservation_ttl: Duration::from_millis(ledger.reservation_ttl_ms),
+            max_reservation_ttl: Duration::from_millis(ledger.max_reservation_ttl_ms),
+            charge_retention: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
+        }
     }
 
     /// The file with the key-encryption keys.

@@ -4,6 +4,7 @@
 //! Callers get a stable reason and a fixed text; the log gets the cause, once, here.
 
 use keyward_core::error::{Error, Noun};
+use keyward_core::ledger::Ending;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -35,6 +36,11 @@ pub(crate) fn status(error: Error) -> Status {
         Error::NotEmpty { held, .. } => {
             details.add_precondition_failure_violation("NOT_EMPTY", *held, message.clone());
         }
+        Error::LimitExceeded {
+            retry_after: Some(after),
+        } => {
+            details.set_retry_info(Some(*after));
+        }
         Error::Unavailable(_) => tracing::warn!(cause = chain(&error), "dependency unavailable"),
         Error::Internal(_) => tracing::error!(cause = chain(&error), "internal error"),
         _ => {}
@@ -48,11 +54,25 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::Denied => (Code::PermissionDenied, "PERMISSION_DENIED"),
         Error::NotFound(noun) => (Code::NotFound, not_found_reason(*noun)),
         Error::DuplicateCredentials => (Code::AlreadyExists, "API_KEY_ALREADY_EXISTS"),
+        Error::DuplicateName => (Code::AlreadyExists, "NAME_ALREADY_EXISTS"),
+        Error::RequestIdConflict { .. } => (Code::AlreadyExists, "REQUEST_ID_CONFLICT"),
+        Error::KeyDisabled => (Code::FailedPrecondition, "KEY_DISABLED"),
+        Error::KeyExpired => (Code::FailedPrecondition, "KEY_EXPIRED"),
+        Error::LimitExceeded { .. } => (Code::ResourceExhausted, "LIMIT_EXCEEDED"),
+        Error::ReservationEnded(ending) => (Code::FailedPrecondition, ended_reason(*ending)),
         Error::ProviderKeyInUse { .. } => (Code::FailedPrecondition, "API_KEY_IN_USE"),
         Error::NotEmpty { .. } => (Code::FailedPrecondition, "NOT_EMPTY"),
         Error::Immovable { .. } => (Code::FailedPrecondition, "BELONGS_ELSEWHERE"),
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         _ => (Code::Internal, "INTERNAL"),
+    }
+}
+
+fn ended_reason(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Settled => "RESERVATION_SETTLED",
+        Ending::Released => "RESERVATION_RELEASED",
+        Ending::Expired => "RESERVATION_EXPIRED",
     }
 }
 
@@ -62,7 +82,9 @@ fn not_found_reason(noun: Noun) -> &'static str {
         Noun::Workspace => "WORKSPACE_NOT_FOUND",
         Noun::Member => "MEMBER_NOT_FOUND",
         Noun::Repo => "REPO_NOT_FOUND",
-        Noun::ProviderKey => "API_KEY_NOT_FOUND",
+        Noun::ProviderKey | Noun::RepoAiKey | Noun::IssuedKey => "API_KEY_NOT_FOUND",
+        Noun::ManagementKey => "MANAGEMENT_KEY_NOT_FOUND",
+        Noun::Reservation => "RESERVATION_NOT_FOUND",
         _ => "NOT_FOUND",
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A token is checked against the issuer's published keys once and remembered by its hash until it
 //! expires; the user's membership is looked up for every call, so that a change of it counts at once.
+//! So is an issued key, whose plaintext is recognised by its prefix.
 
 mod jwks;
 mod token;
@@ -14,6 +15,7 @@ use http::header::AUTHORIZATION;
 use keyward_core::clock::Clock;
 use keyward_core::error::Cause;
 use keyward_core::id::{OrganizationId, UserId};
+use keyward_core::issued_key::IssuedKeys;
 use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::store::DirectoryStore;
 
@@ -24,6 +26,10 @@ use token::{Claims, TokenCache, Verifier};
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// What issued keys of every version begin with. No JSON Web Token does: its first character is
+/// `e`, for the brace of its header.
+const ISSUED_KEY_PREFIX: &str = "sk-";
 
 /// Why a caller has no principal.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,7 @@ pub struct Authenticator {
     service: Option<(Verifier, BTreeMap<String, String>)>,
     cache: TokenCache,
     directory: Arc<dyn DirectoryStore>,
+    issued_keys: IssuedKeys,
 }
 
 impl Authenticator {
@@ -86,6 +93,7 @@ impl Authenticator {
     pub fn new(
         settings: AuthnSettings,
         directory: Arc<dyn DirectoryStore>,
+        issued_keys: IssuedKeys,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuthnError> {
         let skew = settings.clock_skew_seconds;
@@ -107,6 +115,7 @@ impl Authenticator {
             },
             cache: TokenCache::new(settings.token_cache_entries, skew, Arc::clone(&clock)),
             directory,
+            issued_keys,
         })
     }
 
@@ -117,6 +126,12 @@ impl Authenticator {
     #[tracing::instrument(name = "authenticate", skip_all)]
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthnError> {
         let token = bearer(headers)?;
+        if token.starts_with(ISSUED_KEY_PREFIX) {
+            let principal = self.issued_keys.authenticate(token).await;
+            return principal
+                .map_err(store_failure)?
+                .ok_or(AuthnError::Invalid("the key is no live one of ours"));
+        }
         let claims = match self.cache.get(token) {
             Some(claims) => claims,
             None => {

@@ -11,13 +11,17 @@ use keyward_core::directory::{
     Access, Directory, Member, Organization, OrganizationRole, Repo, Workspace,
 };
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
-use keyward_core::principal::{Caller, Principal, ServiceName};
-use keyward_crypto::Keyring;
+use keyward_core::principal::Principal;
+use keyward_crypto::{Keyring, Secret};
 
+use super::admin::caller;
 use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
 use super::{Failure, say, serve};
+use crate::app::UseCases;
 use crate::config::Config;
 
+/// Who the audit trail says that it was.
+const ACTOR: &str = "keyward-dev";
 const SERVICE_AUDIENCE: &str = "keyward-internal";
 const SERVICE: &str = "demo-service";
 const ORGANIZATION: &str = "demo";
@@ -28,6 +32,8 @@ const READER: &str = "demo-reader";
 const OTHER_ORGANIZATION: &str = "other";
 const OTHER_WORKSPACE: &str = "other-a";
 const OUTSIDER: &str = "other-admin";
+/// The variable in `dev.env` that holds the management key.
+const MANAGEMENT_KEY: &str = "MANAGEMENT_KEY";
 /// How long the tokens in `dev.env` are good; every start mints new ones.
 const TOKEN_TTL_SECONDS: u32 = 30 * 24 * 3600;
 
@@ -66,7 +72,9 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     })?;
     let (listener, address) = serve::listen(args.listen).await?;
     let env_file = directory.join("dev.env");
-    write_private(&env_file, &dev_env(&signing_key, address)?)?;
+    let management_key = management_key(&app.use_cases, &env_file).await?;
+    let variables = dev_env(&signing_key, address, &management_key)?;
+    write_private(&env_file, &variables)?;
     drop(preparing);
     let signals = serve::Signals::listen()?;
     print_tour(address, &env_file);
@@ -178,11 +186,7 @@ fn percent_encoded(path: &str) -> String {
 
 /// Creates what is missing of the demo, and leaves alone what is there.
 async fn seed(directory: &Directory) -> Result<(), Error> {
-    let caller = Caller {
-        principal: Principal::Service(ServiceName("keyward-dev".to_owned())),
-        request_id: "keyward-dev".to_owned(),
-        source: None,
-    };
+    let caller = caller(ACTOR);
     let organizations = [
         (ORGANIZATION, "Demo organization", &WORKSPACES[..]),
         (
@@ -277,8 +281,35 @@ fn member(
     })
 }
 
+/// The demo organization's management key: that of the start before if it still works, else a new
+/// one.
+async fn management_key(use_cases: &UseCases, env_file: &Path) -> Result<Secret<String>, Failure> {
+    let failure = |error: Error| {
+        let what = "the demo's management key cannot be made";
+        Failure::caused(Failure::SOFTWARE, what, &error)
+    };
+    let text = Secret::new(std::fs::read_to_string(env_file).unwrap_or_default());
+    let mut lines = text.expose().lines();
+    if let Some(key) = lines.find_map(|line| line.strip_prefix(MANAGEMENT_KEY)?.strip_prefix('=')) {
+        let principal = use_cases.issued_keys.authenticate(key).await;
+        if let Some(Principal::ManagementKey { .. }) = principal.map_err(failure)? {
+            return Ok(Secret::new(key.to_owned()));
+        }
+    }
+    let organization = organization_id(ORGANIZATION).map_err(failure)?;
+    let created = use_cases
+        .management_keys
+        .create(&caller(ACTOR), &organization, "dev.env".to_owned())
+        .await;
+    Ok(created.map_err(failure)?.token.secret().clone())
+}
+
 /// What a shell reads with `source`. No value needs quoting.
-fn dev_env(key: &SigningKey, address: SocketAddr) -> Result<String, Failure> {
+fn dev_env(
+    key: &SigningKey,
+    address: SocketAddr,
+    management_key: &Secret<String>,
+) -> Result<String, Failure> {
     let session = |user: &str, organization: &str| {
         key.mint(&Mint {
             issuer: DEV_ISSUER,
@@ -301,7 +332,7 @@ fn dev_env(key: &SigningKey, address: SocketAddr) -> Result<String, Failure> {
         ("READ_TOKEN", session(READER, ORGANIZATION)?),
         ("OUTSIDER_TOKEN", session(OUTSIDER, OTHER_ORGANIZATION)?),
         ("SERVICE_TOKEN", service),
-        ("MANAGEMENT_KEY", String::new()),
+        (MANAGEMENT_KEY, management_key.expose().clone()),
         ("ORGANIZATION_ID", ORGANIZATION.to_owned()),
         ("WORKSPACE_A", WORKSPACES[0].to_owned()),
         ("WORKSPACE_B", WORKSPACES[1].to_owned()),

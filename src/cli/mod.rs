@@ -1,5 +1,6 @@
 //! The commands. Exit codes follow sysexits(3).
 
+mod admin;
 mod dev;
 mod healthcheck;
 mod keyring;
@@ -43,6 +44,11 @@ enum Command {
     Keyring {
         #[command(subcommand)]
         command: keyring::KeyringCommand,
+    },
+    /// Do what needs no token, for whoever has the database and the keyring.
+    Admin {
+        #[command(subcommand)]
+        command: admin::AdminCommand,
     },
     /// Ask a running Keyward whether it is ready, for containers; the exit code tells.
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -153,6 +159,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Serve(args) => serve::run(args.config.as_deref()).await,
             Command::Dev(args) => dev::run(&args).await,
             Command::Migrate(args) => migrate::run(args.config.as_deref()).await,
+            Command::Admin { command } => admin::run(&command).await,
             Command::Healthcheck(args) => healthcheck::run(&args).await,
             Command::Token(_) | Command::Keyring { .. } => Ok(()),
         }

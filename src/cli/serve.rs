@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::Failure;
 use crate::app::{App, Parts};
 use crate::config::{Config, ConfigError};
+use crate::housekeeping;
 use crate::server;
 use crate::telemetry::Telemetry;
 
@@ -26,16 +27,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(misconfigured)?;
     let telemetry = telemetry(&config)?;
-    let store = open_store(&config).await?;
-    let pending = store
-        .pending_migrations()
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if pending > 0 {
-        let message =
-            format!("the database lacks {pending} schema migrations; run `keyward migrate` first");
-        return Err(Failure::new(Failure::CONFIG, message));
-    }
+    let store = open_current_store(&config).await?;
     let app = build(&config, store.clone()).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let signals = Signals::listen()?;
@@ -52,11 +44,14 @@ pub(super) async fn serve(
     telemetry: Telemetry,
     signals: Signals,
 ) -> Result<(), Failure> {
+    let housekeeping = tokio::spawn(housekeeping::run(app.use_cases.ledger));
     let serving = server::serve(listener, app.router, signals.received(1), config.drain());
     tokio::select! {
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
     }
+    // What it was about to do it does at the next start.
+    housekeeping.abort();
     // A connection may hang in the network; nothing that was acknowledged waits for it.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
     // The exporter waits for the network; it must not wait on the runtime's own threads.
@@ -80,6 +75,21 @@ pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
     })
 }
 
+/// Opens a store whose schema is current.
+pub(super) async fn open_current_store(config: &Config) -> Result<Store, Failure> {
+    let store = open_store(config).await?;
+    let pending = store
+        .pending_migrations()
+        .await
+        .map_err(|error| unavailable(&error))?;
+    if pending > 0 {
+        let message =
+            format!("the database lacks {pending} schema migrations; run `keyward migrate` first");
+        return Err(Failure::new(Failure::CONFIG, message));
+    }
+    Ok(store)
+}
+
 pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure> {
     let keyring = Keyring::load(config.keyring_file()).map_err(|error| {
         // The path is the field's value, and so is not repeated.
@@ -99,6 +109,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         providers: config.providers().map_err(misconfigured)?,
         authn: config.authn().map_err(misconfigured)?,
         limits: config.limits(),
+        ledger: config.ledger(),
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;
     app.use_cases

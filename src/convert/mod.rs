@@ -2,6 +2,9 @@
 
 pub(crate) mod api_key;
 pub(crate) mod directory;
+pub(crate) mod ledger;
+pub(crate) mod management_key;
+pub(crate) mod repo_ai_key;
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -14,6 +17,25 @@ pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
         seconds: millis.div_euclid(1000),
         nanos: i32::try_from(millis.rem_euclid(1000) * 1_000_000).unwrap_or(0),
     }
+}
+
+/// The first and the last second that messages can name: the years 1 to 9999.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Reads a moment, of which what is finer than a millisecond is cut off; `label` names it in the
+/// error's text and `field` in its details.
+pub(crate) fn moment(
+    field: &'static str,
+    label: &str,
+    timestamp: prost_types::Timestamp,
+) -> Result<Timestamp, Error> {
+    let nanos = i64::from(timestamp.nanos);
+    if !SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&nanos) {
+        let message = format!("{label} must be a moment of the years 1 to 9999");
+        return Err(Error::invalid(field, message));
+    }
+    let millis = timestamp.seconds * 1000 + nanos / 1_000_000;
+    Ok(Timestamp::from_unix_millis(millis))
 }
 
 /// Parses an identifier; `label` names it in the error's text and `field` in its details.

@@ -4,10 +4,14 @@
 mod api_key;
 mod directory;
 mod later;
+mod management_key;
+mod repo_ai_key;
 
 pub(crate) use api_key::ApiKeys;
 pub(crate) use directory::DirectoryEntries;
 pub(crate) use later::Later;
+pub(crate) use management_key::ManagementKeys;
+pub(crate) use repo_ai_key::RepoAiKeys;
 
 use keyward_core::principal::Caller;
 use tonic::{Code, Request, Status};

@@ -5,6 +5,7 @@ mod authn;
 mod body_limit;
 mod deadline;
 mod panic;
+mod rate_limit;
 mod request_id;
 mod target;
 mod trace;
@@ -22,6 +23,7 @@ use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
 
+pub use rate_limit::CallerRate;
 pub(crate) use target::{HEALTHZ, Kind, Target};
 
 /// What the layers are told at start.
@@ -33,6 +35,8 @@ pub struct Limits {
     pub max_deadline: Duration,
     /// The largest request body.
     pub max_body_bytes: u64,
+    /// How many calls one principal may make, if that is limited.
+    pub caller_rate: Option<CallerRate>,
 }
 
 /// What the layers work with.
@@ -74,8 +78,10 @@ chain! { given:
     deadline(given.limits),
     // Before anything reads the body.
     body_limit(given.limits.max_body_bytes),
-    // Innermost: whatever runs inside has a caller.
+    // Whatever runs inside has a caller.
     authn(given.authenticator),
+    // Innermost: it counts callers, whom only authentication knows.
+    rate_limit(rate_limit::Limiter::new(given.limits.caller_rate)),
 }
 
 /// Words a refusal for the face of the request's caller.

@@ -50,6 +50,16 @@ impl DirectoryStore for Store {
         .await
     }
 
+    async fn default_workspace(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<Option<Workspace>, Error> {
+        self.read("default_workspace", |db| async move {
+            workspace::default(&db, organization).await
+        })
+        .await
+    }
+
     async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error> {
         self.read("repo", |db| async move { repo::find(&db, id).await })
             .await

@@ -14,8 +14,12 @@ mod directory;
 )]
 mod entity;
 mod error;
+mod issued_key;
+mod ledger;
+mod management_key;
 mod migration;
 mod provider_key;
+mod repo_ai_key;
 mod session;
 
 use std::fmt;

@@ -79,6 +79,22 @@ impl TestDatabase {
             println!("skipped: {POSTGRES_URL_VARIABLE} is not set (see tests/with-postgres)");
             return None;
         };
+        Some(Self::on_server(server, "template0").await)
+    }
+
+    /// A database with the same content. Nobody may have this one open.
+    pub async fn copy(&self) -> Self {
+        match &self.keeper {
+            Keeper::Directory(_) => {
+                let copy = Self::sqlite();
+                std::fs::copy(self.file(), copy.file()).unwrap();
+                copy
+            }
+            Keeper::Server { url, database } => Self::on_server(url.clone(), database).await,
+        }
+    }
+
+    async fn on_server(server: String, template: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut random = [0; 6];
@@ -87,7 +103,7 @@ impl TestDatabase {
         let database = format!("keyward_test_{random}_{number}");
 
         let admin = connect(&server).await;
-        let create = format!("CREATE DATABASE {database} TEMPLATE template0");
+        let create = format!("CREATE DATABASE {database} TEMPLATE {template}");
         admin.execute_unprepared(&create).await.unwrap();
         admin.close().await.unwrap();
 
@@ -97,11 +113,11 @@ impl TestDatabase {
             url: server,
             database,
         };
-        Some(Self {
+        Self {
             url,
             raw: OnceCell::new(),
             keeper,
-        })
+        }
     }
 
     /// Where the database is, for a store or for a server process.

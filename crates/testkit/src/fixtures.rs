@@ -7,12 +7,22 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 use keyward_core::error::Noun;
-use keyward_core::id::{OrganizationId, ProviderKeyId, RepoId, ResourceId, UserId, WorkspaceId};
-use keyward_core::policy::{self, DirectoryGrant, Grant, Read, Serve, Write};
+use keyward_core::id::{
+    IssuedKeyId, ManagementKeyId, OrganizationId, ProviderKeyId, RepoAiKeyId, RepoId, RequestId,
+    ReservationId, ResourceId, UserId, WorkspaceId,
+};
+use keyward_core::issued_key::{IssuedKey, ManagementKey};
+use keyward_core::ledger::{Charge, Reservation};
+use keyward_core::money::Nanos;
+use keyward_core::policy::{
+    self, DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, Write,
+};
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ProviderKey, Resource, ResourceKind, StoredProviderKey};
+use keyward_core::repo_ai_key::{AiType, RepoAiKey, StoredRepoAiKey};
 use keyward_core::store::DirectoryStore;
+use keyward_crypto::{KeyHash, Token, TokenKind};
 
 /// 2026-08-01T12:00:00.000Z.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_785_585_600_000);
@@ -121,6 +131,13 @@ pub fn directory_grant() -> DirectoryGrant {
     policy::authorize_directory(&service()).unwrap()
 }
 
+/// What an administrator is granted for an organization's management keys.
+#[must_use]
+pub fn organization_grant(organization: &OrganizationId) -> OrganizationGrant {
+    let (principal, action) = (administrator(organization), policy::CREATE_MANAGEMENT_KEY);
+    policy::authorize_organization(&principal, action, organization).unwrap()
+}
+
 /// What an administrator is granted to see in a workspace.
 #[must_use]
 pub fn read_grant(workspace: &Workspace) -> Grant<Read> {
@@ -139,6 +156,22 @@ pub fn write_grant(workspace: &Workspace) -> Grant<Write> {
 #[must_use]
 pub fn serve_grant(workspace: &Workspace) -> Grant<Serve> {
     policy::authorize(&service(), policy::LINK_API_KEY, Some(workspace)).unwrap()
+}
+
+/// A management key of an organization.
+#[must_use]
+pub fn manager(organization: &OrganizationId) -> Principal {
+    Principal::ManagementKey {
+        hash: KeyHash::from_bytes([0; 32]),
+        organization: organization.clone(),
+    }
+}
+
+/// What a management key is granted in a workspace.
+#[must_use]
+pub fn manage_grant(workspace: &Workspace) -> Grant<Manage> {
+    let principal = manager(&workspace.organization);
+    policy::authorize(&principal, policy::CREATE_KEY, Some(workspace)).unwrap()
 }
 
 /// A service's event, a millisecond later than the one before it in this process.
@@ -174,6 +207,41 @@ pub fn stored_key(workspace: &Workspace) -> StoredProviderKey {
     }
 }
 
+/// A repo AI key with a random public half and a random hash.
+#[must_use]
+pub fn stored_repo_ai_key(workspace: &Workspace, repo: &str, name: &str) -> StoredRepoAiKey {
+    let public = Token::generate(TokenKind::REPO_AI_KEY).unwrap();
+    let secret = Token::generate(TokenKind::REPO_AI_SECRET).unwrap();
+    StoredRepoAiKey {
+        key: RepoAiKey {
+            id: RepoAiKeyId::generate(NOON),
+            workspace: workspace.id.clone(),
+            repo: repo_id(repo),
+            name: name.to_owned(),
+            key: public.expose().to_owned(),
+            ai_type: AiType::OpenAi,
+            created_at: NOON,
+        },
+        sealed_secret: vec![0, 1, 254, 255],
+        secret_hash: secret.hash(),
+    }
+}
+
+/// A management key that was never used.
+#[must_use]
+pub fn management_key(organization: &str) -> ManagementKey {
+    let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
+    ManagementKey {
+        id: ManagementKeyId::generate(NOON),
+        hash: token.hash(),
+        label: token.label(),
+        organization: organization_id(organization),
+        name: "Management key".to_owned(),
+        created_at: NOON,
+        last_used_at: None,
+    }
+}
+
 /// A bucket or an AI model.
 #[must_use]
 pub fn resource(kind: ResourceKind, id: &str) -> Resource {
@@ -190,6 +258,68 @@ pub fn link(key: ProviderKeyId, kind: ResourceKind, id: &str) -> Link {
         key,
         resource: resource(kind, id),
         created_at: NOON,
+    }
+}
+
+/// An amount of nano-dollars.
+#[must_use]
+pub fn nanos(nanos: i64) -> Nanos {
+    Nanos::new(nanos).unwrap()
+}
+
+/// The moment so many milliseconds after [`NOON`].
+#[must_use]
+pub fn after_noon(millis: i64) -> Timestamp {
+    Timestamp::from_unix_millis(NOON.unix_millis() + millis)
+}
+
+/// An issued key with a random hash and without a limit.
+#[must_use]
+pub fn issued_key(workspace: &Workspace) -> IssuedKey {
+    let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
+    IssuedKey {
+        id: IssuedKeyId::generate(NOON),
+        hash: token.hash(),
+        label: token.label(),
+        organization: workspace.organization.clone(),
+        workspace: workspace.id.clone(),
+        name: "Key".to_owned(),
+        disabled: false,
+        limit: None,
+        limit_reset: None,
+        include_byok_in_limit: false,
+        expires_at: None,
+        creator_user_id: None,
+        external_user: None,
+        created_at: NOON,
+        updated_at: None,
+        last_used_at: None,
+    }
+}
+
+/// A charge that was spent and recorded at [`NOON`].
+#[must_use]
+pub fn charge(request_id: &str, amount: i64) -> Charge {
+    Charge {
+        request_id: RequestId::parse(request_id).unwrap(),
+        amount: nanos(amount),
+        byok: false,
+        occurred_at: NOON,
+        recorded_at: NOON,
+        recorded_by: "platform".to_owned(),
+    }
+}
+
+/// A reservation from [`NOON`] on, for a minute.
+#[must_use]
+pub fn reservation(request_id: &str, amount: i64) -> Reservation {
+    Reservation {
+        id: ReservationId::generate(NOON),
+        request_id: RequestId::parse(request_id).unwrap(),
+        amount: nanos(amount),
+        byok: false,
+        created_at: NOON,
+        expires_at: after_noon(60_000),
     }
 }
 

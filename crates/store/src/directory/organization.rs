@@ -15,6 +15,7 @@ use super::stored_id;
 use crate::entity::organization::{ActiveModel, Column, Entity, Model};
 use crate::entity::{member, workspace};
 use crate::error::{Failure, Meaning, meaning};
+use crate::management_key;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,
@@ -87,10 +88,13 @@ pub(super) async fn delete(txn: &DatabaseTransaction, id: &OrganizationId) -> Re
     if members > 0 {
         return Err(not_empty("members").into());
     }
+    if management_key::any_in_organization(txn, id).await? {
+        return Err(not_empty("management keys").into());
+    }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
         Ok(_) => Ok(()),
         Err(error) if meaning(&error) == Meaning::ForeignKey => {
-            Err(not_empty("workspaces or members").into())
+            Err(not_empty("workspaces, members or management keys").into())
         }
         Err(error) => Err(error.into()),
     }

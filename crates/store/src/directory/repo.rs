@@ -15,6 +15,7 @@ use super::stored_id;
 use crate::entity::repo::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
+use crate::repo_ai_key;
 
 pub(super) async fn find(db: &impl ConnectionTrait, id: &RepoId) -> Result<Option<Repo>, Failure> {
     Entity::find_by_id(id.as_str())
@@ -76,14 +77,8 @@ pub(super) async fn upsert(txn: &DatabaseTransaction, repo: &Repo) -> Result<(),
 }
 
 async fn rename(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
-    let earlier = Entity::find_by_id(repo.id.as_str())
-        .lock_exclusive()
-        .one(txn)
-        .await?;
     // It was there a moment ago.
-    let Some(earlier) = earlier else {
-        return Err(Failure::Overtaken);
-    };
+    let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Overtaken)?;
     if earlier.workspace_id != repo.workspace.as_str() {
         return Err(Error::Immovable {
             noun: Noun::Repo,
@@ -101,14 +96,27 @@ async fn rename(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
 }
 
 pub(super) async fn delete(txn: &DatabaseTransaction, id: &RepoId) -> Result<(), Failure> {
-    match Entity::delete_by_id(id.as_str())
-        .exec(txn)
-        .await?
-        .rows_affected
-    {
-        0 => Err(Error::NotFound(Noun::Repo).into()),
-        _ => Ok(()),
+    let not_empty = || Error::NotEmpty {
+        noun: Noun::Repo,
+        held: "AI keys",
+    };
+    lock(txn, id).await?.ok_or(Error::NotFound(Noun::Repo))?;
+    if repo_ai_key::any_in_repo(txn, id).await? {
+        return Err(not_empty().into());
     }
+    match Entity::delete_by_id(id.as_str()).exec(txn).await {
+        Ok(_) => Ok(()),
+        Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_empty().into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A repo's row, which no one else can change before the transaction ends.
+async fn lock(txn: &DatabaseTransaction, id: &RepoId) -> Result<Option<Model>, Failure> {
+    Ok(Entity::find_by_id(id.as_str())
+        .lock_exclusive()
+        .one(txn)
+        .await?)
 }
 
 fn from_row(row: Model) -> Result<Repo, Failure> {

@@ -5,7 +5,7 @@ use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -13,7 +13,7 @@ use sea_orm::{
 
 use super::{organization, stored_id};
 use crate::entity::workspace::{ActiveModel, Column, Entity, Model};
-use crate::entity::{self, provider_key, repo};
+use crate::entity::{self, issued_key, provider_key, repo};
 use crate::error::{Failure, Meaning, meaning};
 
 pub(super) async fn find(
@@ -38,6 +38,23 @@ pub(super) async fn all(
         .all(db)
         .await?;
     rows.into_iter().map(with_organization).collect()
+}
+
+pub(super) async fn default(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+) -> Result<Option<Workspace>, Failure> {
+    let default = Expr::col((
+        entity::organization::Entity,
+        entity::organization::Column::DefaultWorkspaceId,
+    ));
+    let found = Entity::find()
+        .find_also_related(entity::organization::Entity)
+        .filter(Column::OrganizationId.eq(organization.as_str()))
+        .filter(default.equals((Entity, Column::Id)))
+        .one(db)
+        .await?;
+    found.map(with_organization).transpose()
 }
 
 pub(super) async fn page(
@@ -138,10 +155,17 @@ pub(super) async fn delete(
     if keys > 0 {
         return Err(not_empty("API keys").into());
     }
+    let issued = issued_key::Entity::find()
+        .filter(issued_key::Column::LiveWorkspaceId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if issued > 0 {
+        return Err(not_empty("issued keys").into());
+    }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
         Ok(_) => {}
         Err(error) if meaning(&error) == Meaning::ForeignKey => {
-            return Err(not_empty("repos or API keys").into());
+            return Err(not_empty("repos, API keys or issued keys").into());
         }
         Err(error) => return Err(error.into()),
     }

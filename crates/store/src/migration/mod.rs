@@ -5,6 +5,8 @@ mod m0001_directory;
 mod m0002_vault;
 mod m0003_provider_keys;
 mod m0004_audit;
+mod m0005_repo_ai_keys_and_management_keys;
+mod m0006_issued_keys;
 mod schema;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -19,6 +21,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_vault::Migration),
             Box::new(m0003_provider_keys::Migration),
             Box::new(m0004_audit::Migration),
+            Box::new(m0005_repo_ai_keys_and_management_keys::Migration),
+            Box::new(m0006_issued_keys::Migration),
         ]
     }
 }

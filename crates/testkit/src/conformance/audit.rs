@@ -27,7 +27,7 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         .with_detail("fields", "key,\"secret\"\u{1f511}");
     told.occurred_at = Timestamp::from_unix_millis(NOON.unix_millis() + 86_400_123);
     fixture
-        .store
+        .provider_keys()
         .insert(&write_grant(&world.a), &key, &told)
         .await
         .unwrap();
@@ -65,7 +65,7 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     .unwrap();
     let before = fixture.database.events().await;
 
-    let store = &fixture.store;
+    let (store, keys) = (&fixture.store, fixture.provider_keys());
     let (write, serve, grant) = (
         write_grant(&world.a),
         serve_grant(&world.a),
@@ -80,12 +80,12 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let keep = |stored: &StoredProviderKey| Ok(stored.clone());
     let refuse = |_: &StoredProviderKey| Err(Error::Denied);
     let answers: Vec<Result<(), Error>> = vec![
-        store.insert(&write, &twin, &refused()).await,
-        store.modify(&write, missing, &keep, &refused()).await,
-        store.modify(&write, id, &refuse, &refused()).await,
-        store.delete(&write, id, &refused()).await,
-        store.delete(&write, missing, &refused()).await,
-        store.release(&serve, missing, &refused()).await.map(|_| ()),
+        keys.insert(&write, &twin, &refused()).await,
+        keys.modify(&write, missing, &keep, &refused()).await,
+        keys.modify(&write, id, &refuse, &refused()).await,
+        keys.delete(&write, id, &refused()).await,
+        keys.delete(&write, missing, &refused()).await,
+        keys.release(&serve, missing, &refused()).await.map(|_| ()),
         store
             .link(
                 &serve,

@@ -3,12 +3,19 @@
 //! [`crate::conformance_tests`] makes a test of each.
 
 pub mod audit;
+pub mod holding;
+pub mod issued_key;
+pub mod ledger;
+pub mod ledger_race;
 pub mod link;
+pub mod management_key;
 pub mod member;
 pub mod organization;
 pub mod provider_key;
 pub mod race;
 pub mod repo;
+pub mod repo_ai_key;
+pub mod reservation;
 pub mod vault;
 pub mod workspace;
 
@@ -16,19 +23,42 @@ use std::future::Future;
 use std::sync::Arc;
 
 use keyward_core::Error;
-use keyward_core::store::{DataKeyStore, DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_core::store::{
+    DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
+    ProviderKeyStore, RepoAiKeyStore, StoreHealth,
+};
 use tokio::sync::Barrier;
 
 use crate::TestDatabase;
 
 /// Everything that is stored.
 pub trait Stores:
-    DirectoryStore + DataKeyStore + ProviderKeyStore + StoreHealth + Send + Sync + 'static
+    DirectoryStore
+    + DataKeyStore
+    + ProviderKeyStore
+    + RepoAiKeyStore
+    + IssuedKeyStore
+    + ManagementKeyStore
+    + LedgerStore
+    + StoreHealth
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<S> Stores for S where
-    S: DirectoryStore + DataKeyStore + ProviderKeyStore + StoreHealth + Send + Sync + 'static
+    S: DirectoryStore
+        + DataKeyStore
+        + ProviderKeyStore
+        + RepoAiKeyStore
+        + IssuedKeyStore
+        + ManagementKeyStore
+        + LedgerStore
+        + StoreHealth
+        + Send
+        + Sync
+        + 'static
 {
 }
 
@@ -38,6 +68,39 @@ pub struct Fixture<S> {
     pub store: Arc<S>,
     /// Its database, for a look past the store.
     pub database: TestDatabase,
+}
+
+/// The store as one of its traits, where several have a method of the same name.
+impl<S: Stores> Fixture<S> {
+    /// Keeps provider keys.
+    #[must_use]
+    pub fn provider_keys(&self) -> Arc<dyn ProviderKeyStore> {
+        self.store.clone()
+    }
+
+    /// Keeps repo AI keys.
+    #[must_use]
+    pub fn repo_ai_keys(&self) -> Arc<dyn RepoAiKeyStore> {
+        self.store.clone()
+    }
+
+    /// Keeps issued keys.
+    #[must_use]
+    pub fn issued_keys(&self) -> Arc<dyn IssuedKeyStore> {
+        self.store.clone()
+    }
+
+    /// Keeps the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<dyn LedgerStore> {
+        self.store.clone()
+    }
+
+    /// Keeps management keys.
+    #[must_use]
+    pub fn management_keys(&self) -> Arc<dyn ManagementKeyStore> {
+        self.store.clone()
+    }
 }
 
 /// Runs the calls at the same moment, as far as the machine can.
@@ -93,12 +156,58 @@ macro_rules! conformance_tests {
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
         }
+        $crate::conformance_tests! { @module $fixture, holding:
+            repo_ai_key_holds_its_repo
+            issued_key_holds_its_workspace
+            management_key_holds_its_organization
+        }
+        $crate::conformance_tests! { @module $fixture, issued_key:
+            key_is_stored_whole
+            keys_are_listed_newest_first
+            grant_reaches_no_other_workspace
+            key_is_located
+            change_is_stored
+            changes_leave_events
+            changes_and_charges_are_not_lost
+            deleted_key_is_found_by_nothing
+            key_is_not_stored_in_a_workspace_that_is_gone
+            odd_text_survives
+            last_use_is_noted_once_in_a_while
+        }
+        $crate::conformance_tests! { @module $fixture, ledger:
+            charge_is_stored_whole
+            charges_count_in_the_windows_of_their_day
+            charge_counts_once
+            grant_reaches_no_other_workspace
+            deleted_key_is_charged
+            charge_is_a_use
+            sum_does_not_overflow
+            roll_up_leaves_the_sums
+        }
+        $crate::conformance_tests! { @module $fixture, ledger_race:
+            identical_charges_at_once_count_once
+            identical_reservations_at_once_are_one
+            limit_is_never_passed
+            settling_and_releasing_exclude_each_other
+            sums_agree
+        }
         $crate::conformance_tests! { @module $fixture, link:
             links_are_counted
             key_is_deleted_unless_linked
             first_link_stays
             unlinking_is_idempotent
             links_page_by_kind_and_id
+        }
+        $crate::conformance_tests! { @module $fixture, management_key:
+            key_is_stored_whole
+            odd_text_survives
+            keys_page_newest_first
+            grant_reaches_no_other_organization
+            key_needs_its_organization
+            revoked_key_is_found_by_nothing
+            use_is_noted_once_in_a_while
+            simultaneous_uses_are_one_note
+            events_follow_the_changes
         }
         $crate::conformance_tests! { @module $fixture, member:
             member_is_created_and_replaced
@@ -130,11 +239,35 @@ macro_rules! conformance_tests {
             changes_are_not_lost
             upserts_agree
             one_organization_gets_a_contested_workspace
+            contested_name_goes_to_one_key
+            repo_ai_key_is_deleted_once
         }
         $crate::conformance_tests! { @module $fixture, repo:
             repo_is_created_renamed_and_deleted
             repo_does_not_change_its_workspace
             repos_page_in_byte_order
+            repo_with_live_keys_is_not_deleted
+        }
+        $crate::conformance_tests! { @module $fixture, repo_ai_key:
+            key_is_stored_whole
+            keys_are_listed_newest_first
+            key_is_reached_through_its_repo_alone
+            duplicate_name_is_refused_within_a_repo
+            key_is_renamed
+            deleted_key_loses_its_secret
+            key_is_not_stored_in_a_repo_that_is_gone
+            odd_text_survives
+            events_follow_the_changes
+        }
+        $crate::conformance_tests! { @module $fixture, reservation:
+            hold_counts_until_it_expires
+            hold_counts_until_it_ends
+            same_reservation_is_the_first
+            ended_reservation_is_not_made_again
+            reservation_is_settled_in_full
+            settlement_finds_the_charge_that_was_recorded
+            holds_do_not_overflow
+            only_live_keys_are_reserved
         }
         $crate::conformance_tests! { @module $fixture, vault:
             data_keys_are_stored_per_workspace
@@ -146,6 +279,7 @@ macro_rules! conformance_tests {
             first_workspace_is_the_default
             default_moves_to_the_workspace_that_asks
             default_passes_to_no_one
+            default_is_found_by_its_organization
             workspace_does_not_change_its_organization
             workspaces_page_in_byte_order
             workspace_with_content_is_not_deleted
@@ -174,12 +308,19 @@ mod tests {
         let list = include_str!("mod.rs");
         for (module, source) in [
             ("audit", include_str!("audit.rs")),
+            ("holding", include_str!("holding.rs")),
+            ("issued_key", include_str!("issued_key.rs")),
+            ("ledger", include_str!("ledger.rs")),
+            ("ledger_race", include_str!("ledger_race.rs")),
             ("link", include_str!("link.rs")),
+            ("management_key", include_str!("management_key.rs")),
             ("member", include_str!("member.rs")),
             ("organization", include_str!("organization.rs")),
             ("provider_key", include_str!("provider_key.rs")),
             ("race", include_str!("race.rs")),
             ("repo", include_str!("repo.rs")),
+            ("repo_ai_key", include_str!("repo_ai_key.rs")),
+            ("reservation", include_str!("reservation.rs")),
             ("vault", include_str!("vault.rs")),
             ("workspace", include_str!("workspace.rs")),
         ] {

@@ -7,9 +7,10 @@ use keyward_core::id::MAX_ID_BYTES;
 use keyward_core::page::PageRequest;
 
 use super::workspace::{delete_workspace, put_workspace};
-use super::{Fixture, Stores, assert_refused};
+use super::{Fixture, Stores, assert_refused, management_key};
 use crate::fixtures::{
-    directory_grant, event, member, organization, organization_id, user_id, workspace, workspace_id,
+    self, directory_grant, event, member, organization, organization_id, user_id, workspace,
+    workspace_id,
 };
 
 /// Identifiers that sort differently in most languages than by their bytes.
@@ -40,7 +41,10 @@ pub(super) async fn put_organization<S: Stores>(fixture: &Fixture<S>, organizati
     );
 }
 
-async fn delete_organization<S: Stores>(fixture: &Fixture<S>, id: &str) -> Result<(), Error> {
+pub(super) async fn delete_organization<S: Stores>(
+    fixture: &Fixture<S>,
+    id: &str,
+) -> Result<(), Error> {
     let event = event("organization.delete", Noun::Organization, id);
     fixture
         .store
@@ -105,7 +109,7 @@ pub async fn organizations_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(found, odd_ids_by_bytes());
 }
 
-/// An organization goes only when it has neither workspaces nor members.
+/// An organization goes only when it has neither workspaces nor members nor live management keys.
 pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(
         delete_organization(fixture, "org").await,
@@ -120,6 +124,10 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
     fixture
         .store
         .upsert_member(&directory_grant(), &user, &joined)
+        .await
+        .unwrap();
+    let key = fixtures::management_key("org");
+    management_key::insert(fixture, &key.organization, &key)
         .await
         .unwrap();
 
@@ -143,6 +151,16 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
     fixture
         .store
         .delete_member(&directory_grant(), &organization, &user, &left)
+        .await
+        .unwrap();
+    assert_refused!(
+        delete_organization(fixture, "org").await,
+        Error::NotEmpty {
+            noun: Noun::Organization,
+            held: "management keys"
+        }
+    );
+    management_key::revoke(fixture, &key.organization, &key.hash)
         .await
         .unwrap();
     delete_organization(fixture, "org").await.unwrap();

@@ -22,7 +22,7 @@ pub(super) async fn insert<S: Stores>(
 ) -> Result<(), Error> {
     let event = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
     fixture
-        .store
+        .provider_keys()
         .insert(&write_grant(workspace), key, &event)
         .await
 }
@@ -34,7 +34,7 @@ pub(super) async fn get<S: Stores>(
 ) -> Result<StoredProviderKey, Error> {
     let event = event("api_key.resolve", Noun::ProviderKey, id.to_string());
     fixture
-        .store
+        .provider_keys()
         .release(&serve_grant(workspace), id, &event)
         .await
 }
@@ -51,7 +51,7 @@ async fn modify<S: Stores>(
         change(&mut next).map(|()| next)
     };
     fixture
-        .store
+        .provider_keys()
         .modify(&write_grant(workspace), id, &change, &event)
         .await
 }
@@ -63,7 +63,7 @@ pub(super) async fn delete<S: Stores>(
 ) -> Result<(), Error> {
     let event = event("api_key.delete", Noun::ProviderKey, id.to_string());
     fixture
-        .store
+        .provider_keys()
         .delete(&write_grant(workspace), id, &event)
         .await
 }
@@ -84,7 +84,7 @@ pub(super) async fn list<S: Stores>(
             .collect()
     });
     fixture
-        .store
+        .provider_keys()
         .list(&grants, providers.as_deref())
         .await
         .unwrap()
@@ -315,12 +315,12 @@ pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
     for workspace in [&world.a, &world.b, &world.x] {
         let key = stored_key(workspace);
         insert(fixture, workspace, &key).await.unwrap();
-        let located = fixture.store.locate(key.key.id).await.unwrap();
+        let located = fixture.provider_keys().locate(key.key.id).await.unwrap();
         assert_eq!(located.as_ref(), Some(workspace));
     }
     assert_eq!(
         fixture
-            .store
+            .provider_keys()
             .locate(ProviderKeyId::generate(NOON))
             .await
             .unwrap(),

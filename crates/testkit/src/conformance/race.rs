@@ -9,10 +9,10 @@ use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
 
 use super::link::unlink;
 use super::provider_key::insert;
-use super::{Fixture, Stores, at_once};
+use super::{Fixture, Stores, at_once, is_not_found, repo_ai_key};
 use crate::fixtures::{
-    World, directory_grant, event, link, member, organization, organization_id, repo, serve_grant,
-    stored_key, workspace, workspace_id, write_grant,
+    NOON, World, directory_grant, event, link, member, organization, organization_id, repo,
+    repo_id, serve_grant, stored_key, stored_repo_ai_key, workspace, workspace_id, write_grant,
 };
 
 /// Of 64 simultaneous inserts of the same credentials one succeeds, and 63 are duplicates.
@@ -20,7 +20,7 @@ pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let fingerprint = stored_key(&world.a).fingerprint;
     let calls = (0..64).map(|_| {
-        let store = Arc::clone(&fixture.store);
+        let store = fixture.provider_keys();
         let key = StoredProviderKey {
             fingerprint,
             ..stored_key(&world.a)
@@ -60,7 +60,7 @@ pub async fn link_and_delete_exclude_each_other<S: Stores>(fixture: &Fixture<S>)
         let bucket = link(id, ResourceKind::Bucket, "bucket");
 
         let linking = {
-            let (store, bucket) = (Arc::clone(&fixture.store), bucket.clone());
+            let (store, bucket) = (fixture.provider_keys(), bucket.clone());
             let grant = serve_grant(&world.a);
             async move {
                 let event = event("api_key.link", Noun::ProviderKey, id.to_string());
@@ -68,20 +68,13 @@ pub async fn link_and_delete_exclude_each_other<S: Stores>(fixture: &Fixture<S>)
             }
         };
         let deleting = {
-            let (store, grant) = (Arc::clone(&fixture.store), write_grant(&world.a));
+            let (store, grant) = (fixture.provider_keys(), write_grant(&world.a));
             async move {
                 let event = event("api_key.delete", Noun::ProviderKey, id.to_string());
                 store.delete(&grant, id, &event).await
             }
         };
-        // Whoever is started first has a better chance: take turns.
-        let (linking, deleting) = if round % 2 == 0 {
-            let (linking, deleting) = (tokio::spawn(linking), tokio::spawn(deleting));
-            (linking.await.unwrap(), deleting.await.unwrap())
-        } else {
-            let (deleting, linking) = (tokio::spawn(deleting), tokio::spawn(linking));
-            (linking.await.unwrap(), deleting.await.unwrap())
-        };
+        let (linking, deleting) = taking_turns(round, linking, deleting).await;
         match (&linking, &deleting) {
             (
                 Ok(()),
@@ -110,7 +103,7 @@ pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     insert(fixture, &world.a, &key).await.unwrap();
     let id = key.key.id;
     let calls = (0..50).map(|_| {
-        let (store, grant) = (Arc::clone(&fixture.store), write_grant(&world.a));
+        let (store, grant) = (fixture.provider_keys(), write_grant(&world.a));
         async move {
             let event = event("api_key.update", Noun::ProviderKey, id.to_string());
             let change = |stored: &StoredProviderKey| {
@@ -126,7 +119,7 @@ pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     }
     let released = event("api_key.resolve", Noun::ProviderKey, id.to_string());
     let stored = fixture
-        .store
+        .provider_keys()
         .release(&serve_grant(&world.a), id, &released)
         .await
         .unwrap();
@@ -231,4 +224,88 @@ pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fi
         .await
         .unwrap();
     assert_eq!(stored.as_ref(), Some(winners[0]));
+}
+
+/// When many keys want one name at once, by creation or by renaming, one of them gets it.
+pub async fn contested_name_goes_to_one_key<S: Stores>(fixture: &Fixture<S>) {
+    let world = repo_ai_key::world_with_repos(fixture).await;
+    let check = |answers: Vec<Result<(), Error>>| {
+        let refused = answers
+            .iter()
+            .filter(|answer| matches!(answer, Err(Error::DuplicateName)));
+        let refused = refused.count();
+        let succeeded = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!((succeeded, refused), (1, 15), "{answers:?}");
+    };
+    let creating = (0..16).map(|_| {
+        let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));
+        let key = stored_repo_ai_key(&world.a, "r", "contested");
+        async move {
+            let event = event(
+                "repo_ai_key.create",
+                Noun::RepoAiKey,
+                key.key.id.to_string(),
+            );
+            store.insert(&grant, &key, &event).await
+        }
+    });
+    check(at_once(creating).await);
+    assert_eq!(repo_ai_key::list(fixture, &world.a, "r").await.len(), 1);
+
+    let mut keys = Vec::new();
+    for number in 0..16 {
+        let key = stored_repo_ai_key(&world.a, "s", &format!("key {number}"));
+        repo_ai_key::insert(fixture, &world.a, &key).await.unwrap();
+        keys.push(key.key.id);
+    }
+    let renaming = keys.into_iter().map(|id| {
+        let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));
+        async move {
+            let event = event("repo_ai_key.update", Noun::RepoAiKey, id.to_string());
+            let repo = repo_id("s");
+            store.rename(&grant, &repo, id, "contested", &event).await
+        }
+    });
+    check(at_once(renaming).await);
+    let kept = repo_ai_key::list(fixture, &world.a, "s").await;
+    let contested = kept.iter().filter(|key| key.name == "contested").count();
+    assert_eq!((kept.len(), contested), (16, 1));
+}
+
+/// Of many deletions at once one succeeds.
+pub async fn repo_ai_key_is_deleted_once<S: Stores>(fixture: &Fixture<S>) {
+    let world = repo_ai_key::world_with_repos(fixture).await;
+    let key = stored_repo_ai_key(&world.a, "r", "key");
+    repo_ai_key::insert(fixture, &world.a, &key).await.unwrap();
+    let id = key.key.id;
+    let deleting = (0..16).map(|_| {
+        let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));
+        async move {
+            let event = event("repo_ai_key.delete", Noun::RepoAiKey, id.to_string());
+            store.delete(&grant, &repo_id("r"), id, NOON, &event).await
+        }
+    });
+    let answers = at_once(deleting).await;
+    let deleted = answers.iter().filter(|answer| answer.is_ok()).count();
+    let missing = answers.iter().filter(|answer| is_not_found(answer)).count();
+    assert_eq!((deleted, missing), (1, 15), "{answers:?}");
+}
+
+/// Runs both at once. Whoever is started first has a better chance, so they take turns at that.
+pub(super) async fn taking_turns<T, U>(
+    round: usize,
+    left: impl Future<Output = T> + Send + 'static,
+    right: impl Future<Output = U> + Send + 'static,
+) -> (T, U)
+where
+    T: Send + 'static,
+    U: Send + 'static,
+{
+    if round.is_multiple_of(2) {
+        let (left, right) = (tokio::spawn(left), tokio::spawn(right));
+        (left.await.unwrap(), right.await.unwrap())
+    } else {
+        let (right, left) = (tokio::spawn(right), tokio::spawn(left));
+        (left.await.unwrap(), right.await.unwrap())
+    }
 }

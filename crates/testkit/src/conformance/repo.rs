@@ -6,8 +6,10 @@ use keyward_core::error::Noun;
 use keyward_core::page::PageRequest;
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
-use super::{Fixture, Stores, assert_refused};
-use crate::fixtures::{World, directory_grant, event, repo, repo_id, workspace_id};
+use super::{Fixture, Stores, assert_refused, repo_ai_key};
+use crate::fixtures::{
+    World, directory_grant, event, repo, repo_id, stored_repo_ai_key, workspace_id,
+};
 
 pub(super) async fn put_repo<S: Stores>(fixture: &Fixture<S>, repo: &Repo) -> Result<(), Error> {
     let event = event("repo.upsert", Noun::Repo, repo.id.as_str());
@@ -101,4 +103,33 @@ pub async fn repos_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
         request.after = Some(next);
     }
     assert_eq!(found, odd_ids_by_bytes());
+}
+
+/// A repo goes only when it has no live AI keys; deleted ones do not hold it.
+pub async fn repo_with_live_keys_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for id in ["r", "s"] {
+        put_repo(fixture, &repo("a", id)).await.unwrap();
+    }
+    let keys = ["first", "second"].map(|name| stored_repo_ai_key(&world.a, "r", name));
+    for key in &keys {
+        repo_ai_key::insert(fixture, &world.a, key).await.unwrap();
+    }
+    for key in &keys {
+        assert_refused!(
+            delete_repo(fixture, "r").await,
+            Error::NotEmpty {
+                noun: Noun::Repo,
+                held: "AI keys"
+            }
+        );
+        assert!(fixture.store.repo(&repo_id("r")).await.unwrap().is_some());
+        repo_ai_key::delete(fixture, &world.a, "r", key.key.id)
+            .await
+            .unwrap();
+    }
+    delete_repo(fixture, "r").await.unwrap();
+    assert_eq!(fixture.store.repo(&repo_id("r")).await.unwrap(), None);
+    delete_repo(fixture, "s").await.unwrap();
+    assert_eq!(fixture.database.count("repo_ai_keys").await, 2);
 }

@@ -8,7 +8,7 @@ use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
 
 use super::organization::{ODD_IDS, get_organization, odd_ids_by_bytes, put_organization};
 use super::repo::{delete_repo, put_repo};
-use super::{Fixture, Stores, assert_refused};
+use super::{Fixture, Stores, assert_refused, issued_key};
 use crate::fixtures::{
     NOON, World, directory_grant, event, member, organization, organization_id, repo, stored_key,
     workspace, workspace_id, write_grant,
@@ -119,6 +119,28 @@ pub async fn default_passes_to_no_one<S: Stores>(fixture: &Fixture<S>) {
     assert!(put_workspace(fixture, &world.b).await.unwrap().is_default);
 }
 
+/// An organization's default workspace is found, if it has one.
+pub async fn default_is_found_by_its_organization<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let default = async |id: &str| {
+        let found = fixture.store.default_workspace(&organization_id(id)).await;
+        found.unwrap()
+    };
+    assert_eq!(default("org").await.as_ref(), Some(&world.a));
+    assert_eq!(default("other").await, Some(world.x));
+    let b = Workspace {
+        is_default: true,
+        ..world.b
+    };
+    put_workspace(fixture, &b).await.unwrap();
+    assert_eq!(default("org").await, Some(b));
+    delete_workspace(fixture, "b").await.unwrap();
+    put_organization(fixture, &organization("empty")).await;
+    for id in ["org", "empty", "unknown"] {
+        assert_eq!(default(id).await, None, "{id}");
+    }
+}
+
 /// A workspace stays in its organization, which must be there.
 pub async fn workspace_does_not_change_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
@@ -187,7 +209,7 @@ pub async fn workspaces_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert!(matches!(defaults[..], [only] if only.id.as_str() == ODD_IDS[0]));
 }
 
-/// A workspace goes only when it has neither repos nor provider keys.
+/// A workspace goes only when it has neither repos nor provider keys nor live issued keys.
 pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     assert_refused!(
@@ -198,10 +220,11 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
     let key = stored_key(&world.a);
     let created = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
     fixture
-        .store
+        .provider_keys()
         .insert(&write_grant(&world.a), &key, &created)
         .await
         .unwrap();
+    let issued = issued_key::put(fixture, &world.a).await;
 
     let repos = Error::NotEmpty {
         noun: Noun::Workspace,
@@ -220,8 +243,18 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
     );
     let deleted = event("api_key.delete", Noun::ProviderKey, key.key.id.to_string());
     fixture
-        .store
+        .provider_keys()
         .delete(&write_grant(&world.a), key.key.id, &deleted)
+        .await
+        .unwrap();
+    assert_refused!(
+        delete_workspace(fixture, "a").await,
+        Error::NotEmpty {
+            noun: Noun::Workspace,
+            held: "issued keys"
+        }
+    );
+    issued_key::delete(fixture, &world.a, &issued)
         .await
         .unwrap();
     delete_workspace(fixture, "a").await.unwrap();

@@ -1,0 +1,49 @@
+//! An issued key, with what it has spent in all. Deleted keys stay, for what was charged to them.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "issued_keys")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The hash of the plaintext, in hex.
+    pub hash: String,
+    pub label: String,
+    pub organization_id: String,
+    pub workspace_id: String,
+    /// The workspace while the key is live, and nothing once it is deleted: so a live key holds its
+    /// workspace by a foreign key, and a deleted one outlives it.
+    pub live_workspace_id: Option<String>,
+    pub name: String,
+    pub disabled: bool,
+    pub limit_nanos: Option<i64>,
+    /// The name of a `LimitReset`.
+    pub limit_reset: Option<String>,
+    pub include_byok_in_limit: bool,
+    pub expires_at: Option<i64>,
+    pub creator_user_id: Option<String>,
+    pub external_user: Option<String>,
+    pub created_at: i64,
+    pub updated_at: Option<i64>,
+    pub last_used_at: Option<i64>,
+    pub deleted_at: Option<i64>,
+    /// What was ever spent through the platform's provider keys.
+    pub usage_nanos: i64,
+    /// What was ever spent through the customer's own provider keys.
+    pub byok_usage_nanos: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    /// No foreign key holds it: a deleted key may outlive its workspace, whose identifier another
+    /// organization may use then.
+    #[sea_orm(
+        belongs_to = "super::workspace::Entity",
+        from = "(Column::WorkspaceId, Column::OrganizationId)",
+        to = "(super::workspace::Column::Id, super::workspace::Column::OrganizationId)"
+    )]
+    Workspace,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

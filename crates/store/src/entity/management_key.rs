@@ -1,0 +1,26 @@
+//! A management key. Revoked keys stay.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "management_keys")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The hash of the plaintext, in hex.
+    pub hash: String,
+    pub label: String,
+    pub organization_id: String,
+    /// The organization while the key is live, and nothing once it is revoked: so a live key holds
+    /// its organization by a foreign key, and a revoked one outlives it.
+    pub live_organization_id: Option<String>,
+    pub name: String,
+    pub created_at: i64,
+    pub last_used_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

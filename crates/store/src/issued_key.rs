@@ -1,0 +1,233 @@
+//! Keeps issued keys.
+//!
+//! Whoever changes a key holds its row until the commit, as whoever changes its account does. A key
+//! that is deleted keeps its row, for what was charged and may yet be charged to it, but lets go of
+//! its workspace.
+
+mod account;
+mod place;
+mod row;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::audit::AuditEvent;
+use keyward_core::clock::Timestamp;
+use keyward_core::directory::Workspace;
+use keyward_core::error::Noun;
+use keyward_core::id::{IssuedKeyId, WorkspaceId};
+use keyward_core::issued_key::IssuedKey;
+use keyward_core::limit::MeteredKey;
+use keyward_core::policy::{Grant, Manage};
+use keyward_core::store::{IssuedKeyStore, KeyChange};
+use keyward_crypto::KeyHash;
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
+use uuid::Uuid;
+
+use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
+use crate::error::{Failure, Meaning, meaning};
+use crate::{Store, audit};
+
+pub(crate) use place::workspace_of;
+pub(crate) use row::nanos;
+
+#[async_trait]
+impl IssuedKeyStore for Store {
+    async fn find_by_hash(
+        &self,
+        hash: &KeyHash,
+        now: Timestamp,
+    ) -> Result<Option<MeteredKey>, Error> {
+        self.read("find_by_hash", |db| async move {
+            account::one(&db, live(hash), now).await
+        })
+        .await
+    }
+
+    async fn locate(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error> {
+        self.read(
+            "locate",
+            |db| async move { workspace_of(&db, live(hash)).await },
+        )
+        .await
+    }
+
+    async fn list(
+        &self,
+        grant: &Grant<Manage>,
+        include_disabled: bool,
+        offset: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<MeteredKey>, Error> {
+        self.read("list", |db| async move {
+            let mut keys = Entity::find()
+                .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
+                .order_by_desc(Column::CreatedAt)
+                .order_by_desc(Column::Id)
+                .offset(offset.min(i64::MAX.unsigned_abs()))
+                .limit(u64::from(limit));
+            if !include_disabled {
+                keys = keys.filter(Column::Disabled.eq(false));
+            }
+            account::all(&db, keys, now).await
+        })
+        .await
+    }
+
+    async fn get(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+    ) -> Result<MeteredKey, Error> {
+        self.read("get", |db| async move {
+            let found = account::one(&db, live_in(grant.workspace(), hash), now).await?;
+            found.ok_or_else(not_found)
+        })
+        .await
+    }
+
+    async fn insert(
+        &self,
+        grant: &Grant<Manage>,
+        key: &IssuedKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        check_place(grant, key)?;
+        self.write("insert", |txn| async move {
+            Entity::insert(row::insertion(key))
+                .exec_without_returning(&*txn)
+                .await
+                .map_err(refuse_without_workspace)?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn modify(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+        change: &KeyChange<'_>,
+        event: &AuditEvent,
+    ) -> Result<MeteredKey, Error> {
+        self.write("modify", |txn| async move {
+            let stored = row::key(lock(&txn, live_in(grant.workspace(), hash)).await?)?;
+            let next = change(&stored);
+            check_place(grant, &next)?;
+            if (next.id, next.hash) != (stored.id, stored.hash) {
+                return Err(Error::internal("a change gave an issued key another name").into());
+            }
+            Entity::update(row::replacement(&next))
+                .exec_without_returning(&*txn)
+                .await?;
+            audit::insert(&txn, event).await?;
+            metered(&txn, stored.id.as_uuid(), now).await
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        grant: &Grant<Manage>,
+        hash: &KeyHash,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete", |txn| async move {
+            let stored = lock(&txn, live_in(grant.workspace(), hash)).await?;
+            let deletion = ActiveModel {
+                id: Unchanged(stored.id),
+                live_workspace_id: Set(None),
+                deleted_at: Set(Some(now.unix_millis())),
+                ..Default::default()
+            };
+            Entity::update(deletion)
+                .exec_without_returning(&*txn)
+                .await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn touch(
+        &self,
+        id: IssuedKeyId,
+        now: Timestamp,
+        stale_before: Timestamp,
+    ) -> Result<(), Error> {
+        self.write("touch", |txn| async move {
+            let last = Column::LastUsedAt;
+            let stale = Condition::any()
+                .add(last.is_null())
+                .add(last.lte(stale_before.unix_millis()));
+            Entity::update_many()
+                .col_expr(last, Expr::value(now.unix_millis()))
+                .filter(Column::Id.eq(id.as_uuid()))
+                .filter(stale)
+                .exec(&*txn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The key of that hash, live or deleted.
+pub(crate) fn with_hash(hash: &KeyHash) -> Select<Entity> {
+    Entity::find().filter(Column::Hash.eq(hash.to_string()))
+}
+
+fn live(hash: &KeyHash) -> Select<Entity> {
+    with_hash(hash).filter(Column::LiveWorkspaceId.is_not_null())
+}
+
+/// The live key of that hash if the workspace has it: a grant reaches no other workspace.
+pub(crate) fn live_in(workspace: &WorkspaceId, hash: &KeyHash) -> Select<Entity> {
+    with_hash(hash).filter(Column::LiveWorkspaceId.eq(workspace.as_str()))
+}
+
+/// The key's row, which no one else can change or charge before the transaction ends.
+pub(crate) async fn lock(txn: &DatabaseTransaction, key: Select<Entity>) -> Result<Model, Failure> {
+    let found = key.lock_exclusive().one(txn).await?;
+    found.ok_or_else(not_found)
+}
+
+/// A key that is there, with its account.
+pub(crate) async fn metered(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<MeteredKey, Failure> {
+    let found = account::one(txn, Entity::find_by_id(id), now).await?;
+    Ok(found.ok_or_else(|| Error::internal("an issued key that was held is gone"))?)
+}
+
+fn not_found() -> Failure {
+    Error::NotFound(Noun::IssuedKey).into()
+}
+
+/// A key is stored only where the grant is for.
+fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
+    if (&key.workspace, &key.organization) == (grant.workspace(), grant.organization()) {
+        Ok(())
+    } else {
+        Err(Error::internal(
+            "an issued key was to be stored outside its grant",
+        ))
+    }
+}
+
+fn refuse_without_workspace(error: DbErr) -> Failure {
+    match meaning(&error) {
+        // The workspace went away after the grant was made: refused like any that does not exist.
+        Meaning::ForeignKey => Error::Denied.into(),
+        _ => error.into(),
+    }
+}

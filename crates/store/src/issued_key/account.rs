@@ -1,0 +1,121 @@
+//! Reads keys with their accounts: one statement for all of it, so that a verdict is of one state of
+//! the ledger, and no dearer for a key with many charges, since only sums and open holds are read.
+
+use std::ops::Range;
+
+use keyward_core::clock::Timestamp;
+use keyward_core::limit::{Account, MeteredKey, Usage};
+use keyward_core::window::{Day, Windows};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, FromQueryResult, QuerySelect, Select, SelectModel, Selector,
+};
+
+use super::row::{self, nanos};
+use crate::entity::issued_key::{Column, Entity, Model};
+use crate::entity::{daily_usage, reservation};
+use crate::error::Failure;
+use crate::ledger::HELD;
+
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    key: Model,
+    daily: i64,
+    weekly: i64,
+    monthly: i64,
+    byok_daily: i64,
+    byok_weekly: i64,
+    byok_monthly: i64,
+    held: i64,
+    byok_held: i64,
+}
+
+pub(super) async fn one(
+    db: &impl ConnectionTrait,
+    keys: Select<Entity>,
+    now: Timestamp,
+) -> Result<Option<MeteredKey>, Failure> {
+    let found = with_account(keys, now).one(db).await?;
+    found.map(from_row).transpose()
+}
+
+pub(super) async fn all(
+    db: &impl ConnectionTrait,
+    keys: Select<Entity>,
+    now: Timestamp,
+) -> Result<Vec<MeteredKey>, Failure> {
+    let rows = with_account(keys, now).all(db).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+fn with_account(keys: Select<Entity>, now: Timestamp) -> Selector<SelectModel<Row>> {
+    use daily_usage::Column::{ByokUsageNanos, UsageNanos};
+    let windows = Windows::at(now);
+    keys.expr_as(spent_in(&windows.daily, UsageNanos), "daily")
+        .expr_as(spent_in(&windows.weekly, UsageNanos), "weekly")
+        .expr_as(spent_in(&windows.monthly, UsageNanos), "monthly")
+        .expr_as(spent_in(&windows.daily, ByokUsageNanos), "byok_daily")
+        .expr_as(spent_in(&windows.weekly, ByokUsageNanos), "byok_weekly")
+        .expr_as(spent_in(&windows.monthly, ByokUsageNanos), "byok_monthly")
+        .expr_as(held_at(now, false), "held")
+        .expr_as(held_at(now, true), "byok_held")
+        .into_model()
+}
+
+/// What the key spent on these days.
+fn spent_in(days: &Range<Day>, column: daily_usage::Column) -> Expr {
+    use daily_usage::Column::{Day, KeyId};
+    let sum = Query::select()
+        .expr(whole(column.sum()))
+        .from(daily_usage::Entity)
+        .and_where(Expr::col((daily_usage::Entity, KeyId)).equals((Entity, Column::Id)))
+        .and_where(Day.gte(days.start.number()))
+        .and_where(Day.lt(days.end.number()))
+        .to_owned();
+    scalar(sum)
+}
+
+/// What is held of the key's limit by reservations that have neither ended nor expired.
+fn held_at(now: Timestamp, byok: bool) -> Expr {
+    use reservation::Column::{AmountNanos, Byok, ExpiresAt, KeyId, State};
+    let sum = Query::select()
+        .expr(whole(AmountNanos.sum()))
+        .from(reservation::Entity)
+        .and_where(Expr::col((reservation::Entity, KeyId)).equals((Entity, Column::Id)))
+        .and_where(State.eq(HELD))
+        .and_where(ExpiresAt.gt(now.unix_millis()))
+        .and_where(Byok.eq(byok))
+        .to_owned();
+    scalar(sum)
+}
+
+/// A sum as the integer that it is: of no rows 0, and on PostgreSQL not a decimal.
+fn whole(sum: Expr) -> Expr {
+    Expr::from(Func::coalesce([sum, Expr::value(0)])).cast_as("bigint")
+}
+
+fn scalar(query: SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(query.into()))
+}
+
+fn from_row(row: Row) -> Result<MeteredKey, Failure> {
+    let account = Account {
+        usage: Usage {
+            total: nanos(row.key.usage_nanos)?,
+            daily: nanos(row.daily)?,
+            weekly: nanos(row.weekly)?,
+            monthly: nanos(row.monthly)?,
+        },
+        byok_usage: Usage {
+            total: nanos(row.key.byok_usage_nanos)?,
+            daily: nanos(row.byok_daily)?,
+            weekly: nanos(row.byok_weekly)?,
+            monthly: nanos(row.byok_monthly)?,
+        },
+        held: nanos(row.held)?,
+        byok_held: nanos(row.byok_held)?,
+    };
+    let key = row::key(row.key)?;
+    Ok(MeteredKey { key, account })
+}

@@ -1,0 +1,47 @@
+//! Where keys are, as input of the policy.
+
+use keyward_core::Error;
+use keyward_core::directory::Workspace;
+use keyward_core::id::{OrganizationId, WorkspaceId};
+use sea_orm::{ConnectionTrait, FromQueryResult, JoinType, QuerySelect, RelationTrait, Select};
+
+use crate::entity::issued_key::{Column, Entity, Relation};
+use crate::entity::{organization, workspace};
+use crate::error::Failure;
+
+#[derive(FromQueryResult)]
+struct Place {
+    workspace_id: String,
+    organization_id: String,
+    name: Option<String>,
+    default_workspace_id: Option<String>,
+}
+
+/// The workspace of a key. A deleted key may have outlived it: then what the key's row says of it
+/// is what the policy asks for, and there is no name.
+pub(crate) async fn workspace_of(
+    db: &impl ConnectionTrait,
+    key: Select<Entity>,
+) -> Result<Option<Workspace>, Failure> {
+    let found = key
+        .select_only()
+        .columns([Column::WorkspaceId, Column::OrganizationId])
+        .column(workspace::Column::Name)
+        .column(organization::Column::DefaultWorkspaceId)
+        .join(JoinType::LeftJoin, Relation::Workspace.def())
+        .join(JoinType::LeftJoin, workspace::Relation::Organization.def())
+        .into_model::<Place>()
+        .one(db)
+        .await?;
+    Ok(found.map(from_row).transpose()?)
+}
+
+fn from_row(place: Place) -> Result<Workspace, Error> {
+    let is_default = place.default_workspace_id.as_ref() == Some(&place.workspace_id);
+    Ok(Workspace {
+        id: WorkspaceId::parse(place.workspace_id).map_err(Error::internal)?,
+        organization: OrganizationId::parse(place.organization_id).map_err(Error::internal)?,
+        name: place.name.unwrap_or_default(),
+        is_default,
+    })
+}

@@ -1,0 +1,225 @@
+//! Keeps the ledger: charges, their sums, and reservations.
+//!
+//! Every change takes the key's row first and holds it until the commit, so that of two at once the
+//! later decides on what the earlier left: a hold is let in against every hold before it, and a
+//! charge finds the same charge before it. What a change does to the sums is in its own transaction,
+//! so that they are always the sums of the charges.
+//!
+//! A request id names one charge and one reservation of its key. A charge that is recorded under the
+//! id of an open reservation does not end it: whoever reserved settles or releases, and settling
+//! finds that charge.
+
+mod charge;
+mod reservation;
+mod roll_up;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::clock::Timestamp;
+use keyward_core::directory::Workspace;
+use keyward_core::error::Noun;
+use keyward_core::id::ReservationId;
+use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved};
+use keyward_core::limit::Account;
+use keyward_core::policy::{Grant, Serve};
+use keyward_core::store::{Admission, LedgerStore, Settlement};
+use keyward_crypto::KeyHash;
+use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, Select};
+
+use crate::Store;
+use crate::entity::issued_key::{Column, Entity, Model};
+use crate::error::Failure;
+use crate::issued_key::{live_in, lock, metered, with_hash, workspace_of};
+use crate::ledger::reservation::State;
+
+pub(crate) use reservation::HELD;
+
+#[async_trait]
+impl LedgerStore for Store {
+    async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error> {
+        self.read("locate_key", |db| async move {
+            workspace_of(&db, with_hash(hash)).await
+        })
+        .await
+    }
+
+    async fn locate_reservation(&self, id: ReservationId) -> Result<Option<Workspace>, Error> {
+        self.read("locate_reservation", |db| async move {
+            workspace_of(&db, reservation::key_of(id)).await
+        })
+        .await
+    }
+
+    async fn record(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        charge: &Charge,
+    ) -> Result<Recorded, Error> {
+        self.write("record", |txn| async move {
+            let key = lock(&txn, granted(grant, with_hash(hash))).await?;
+            let id = key.id;
+            let duplicate = append_once(&txn, key, charge).await?;
+            let metered = metered(&txn, id, charge.recorded_at).await?;
+            Ok(Recorded { duplicate, metered })
+        })
+        .await
+    }
+
+    async fn reserve(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        reservation: &Reservation,
+        admit: &Admission<'_>,
+    ) -> Result<Reserved, Error> {
+        self.write("reserve", |txn| async move {
+            let live = live_in(grant.workspace(), hash);
+            let key = lock(&txn, granted(grant, live)).await?.id;
+            let now = reservation.created_at;
+            if let Some(earlier) = reservation::find(&txn, key, &reservation.request_id).await? {
+                let reservation = earlier.again(reservation)?;
+                let metered = metered(&txn, key, now).await?;
+                return Ok(Reserved {
+                    reservation,
+                    metered,
+                });
+            }
+            if charge::find(&txn, key, &reservation.request_id)
+                .await?
+                .is_some()
+            {
+                let earlier = "a charge";
+                return Err(Error::RequestIdConflict { earlier }.into());
+            }
+            let before = metered(&txn, key, now).await?;
+            admit(&before)?;
+            check_held(&before.account, reservation)?;
+            reservation::insert(&txn, key, reservation).await?;
+            Ok(Reserved {
+                reservation: reservation.clone(),
+                metered: metered(&txn, key, now).await?,
+            })
+        })
+        .await
+    }
+
+    async fn settle(
+        &self,
+        grant: &Grant<Serve>,
+        id: ReservationId,
+        charge: &Settlement<'_>,
+    ) -> Result<Recorded, Error> {
+        self.write("settle", |txn| async move {
+            let (key, found) = lock_reservation(&txn, grant, id).await?;
+            let key_id = key.id;
+            let charge = charge(&found.reservation);
+            check_settlement(&found.reservation, &charge)?;
+            let duplicate = match found.state {
+                State::Released => return Err(Error::ReservationEnded(Ending::Released).into()),
+                State::Settled(cost) if cost == charge.amount => true,
+                State::Settled(_) => return Err(charge::of_another_cost().into()),
+                State::Held => {
+                    let duplicate = append_once(&txn, key, &charge).await?;
+                    reservation::settle(&txn, id, &charge).await?;
+                    duplicate
+                }
+            };
+            let metered = metered(&txn, key_id, charge.recorded_at).await?;
+            Ok(Recorded { duplicate, metered })
+        })
+        .await
+    }
+
+    async fn release(
+        &self,
+        grant: &Grant<Serve>,
+        id: ReservationId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.write("release", |txn| async move {
+            let (_key, found) = lock_reservation(&txn, grant, id).await?;
+            match found.state {
+                State::Held => reservation::release(&txn, id, now).await,
+                State::Released => Ok(()),
+                State::Settled(_) => Err(Error::ReservationEnded(Ending::Settled).into()),
+            }
+        })
+        .await
+    }
+
+    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<u64, Error> {
+        self.write("roll_up", |txn| async move {
+            let charges = roll_up::charges(&txn, before, limit).await?;
+            let reservations = roll_up::reservations(&txn, before, limit).await?;
+            Ok(charges.max(reservations))
+        })
+        .await
+    }
+}
+
+/// Those keys that are of the granted workspace. It is named with its organization, since a deleted
+/// key may outlive it and another organization may give the name to another.
+fn granted(grant: &Grant<Serve>, keys: Select<Entity>) -> Select<Entity> {
+    keys.filter(Column::WorkspaceId.eq(grant.workspace().as_str()))
+        .filter(Column::OrganizationId.eq(grant.organization().as_str()))
+}
+
+/// Appends a charge to a key that is held, unless the same charge is there, and tells whether it is.
+async fn append_once(
+    txn: &DatabaseTransaction,
+    key: Model,
+    charge: &Charge,
+) -> Result<bool, Failure> {
+    if let Some(earlier) = charge::find(txn, key.id, &charge.request_id).await? {
+        charge::check_same(&earlier, charge)?;
+        return Ok(true);
+    }
+    charge::append(txn, key, charge).await?;
+    Ok(false)
+}
+
+/// A reservation as it is, and its key, which no one else can change before the transaction ends.
+/// The key comes first, as everywhere.
+async fn lock_reservation(
+    txn: &DatabaseTransaction,
+    grant: &Grant<Serve>,
+    id: ReservationId,
+) -> Result<(Model, reservation::Stored), Failure> {
+    let not_found = || Error::NotFound(Noun::Reservation);
+    let key = granted(grant, reservation::key_of(id))
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    let key = key.ok_or_else(not_found)?;
+    let found = reservation::lock(txn, id).await?;
+    // It may have been rolled up since.
+    Ok((key, found.ok_or_else(not_found)?))
+}
+
+/// A reservation becomes a charge under its own request id, on its own side of the account.
+fn check_settlement(reservation: &Reservation, charge: &Charge) -> Result<(), Error> {
+    if (&charge.request_id, charge.byok) == (&reservation.request_id, reservation.byok) {
+        Ok(())
+    } else {
+        Err(Error::internal(
+            "a reservation was to become another one's charge",
+        ))
+    }
+}
+
+/// A key without a limit may hold any number of reservations, but not more than their sum can say.
+fn check_held(account: &Account, reservation: &Reservation) -> Result<(), Error> {
+    let held = if reservation.byok {
+        account.byok_held
+    } else {
+        account.held
+    };
+    match held.checked_add(reservation.amount) {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(
+            "amountNanos",
+            "Amount is more than can be held beside what is held already",
+        )),
+    }
+}

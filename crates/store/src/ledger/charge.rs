@@ -1,0 +1,149 @@
+//! Charges and their sums.
+
+use keyward_core::Error;
+use keyward_core::clock::Timestamp;
+use keyward_core::id::RequestId;
+use keyward_core::issued_key::LAST_USED_LAG_MILLIS;
+use keyward_core::ledger::Charge;
+use keyward_core::window::Day;
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
+use uuid::Uuid;
+
+use crate::entity::charge::{Entity, Model};
+use crate::entity::{daily_usage, issued_key};
+use crate::error::{Failure, Meaning, meaning};
+use crate::issued_key::nanos;
+
+pub(super) async fn find(
+    txn: &DatabaseTransaction,
+    key: Uuid,
+    request_id: &RequestId,
+) -> Result<Option<Model>, Failure> {
+    let id = (key, request_id.to_string());
+    Ok(Entity::find_by_id(id).one(txn).await?)
+}
+
+/// That the charge under the same request id is the same: when it was spent may differ, since who
+/// repeats a charge may not say when it was.
+pub(super) fn check_same(earlier: &Model, charge: &Charge) -> Result<(), Error> {
+    if earlier.amount_nanos != charge.amount.get() {
+        return Err(of_another_cost());
+    }
+    if earlier.byok == charge.byok {
+        return Ok(());
+    }
+    let earlier = if earlier.byok {
+        "a BYOK charge"
+    } else {
+        "a charge that was not BYOK"
+    };
+    Err(Error::RequestIdConflict { earlier })
+}
+
+pub(super) fn of_another_cost() -> Error {
+    let earlier = "a charge of another cost";
+    Error::RequestIdConflict { earlier }
+}
+
+/// Stores a charge of a key that is held, and adds it to the key's sums.
+pub(super) async fn append(
+    txn: &DatabaseTransaction,
+    key: issued_key::Model,
+    charge: &Charge,
+) -> Result<(), Failure> {
+    let key_id = key.id;
+    // First, since it refuses a sum that would not fit; no sum of days is greater.
+    let key = charged(key, charge)?;
+    let row = Model {
+        key_id,
+        request_id: charge.request_id.to_string(),
+        amount_nanos: charge.amount.get(),
+        byok: charge.byok,
+        occurred_at: charge.occurred_at.unix_millis(),
+        recorded_at: charge.recorded_at.unix_millis(),
+        recorded_by: charge.recorded_by.clone(),
+    };
+    Entity::insert(row.into_active_model().reset_all())
+        .exec_without_returning(txn)
+        .await
+        .map_err(overtaken)?;
+    add_to_day(txn, key_id, charge).await?;
+    issued_key::Entity::update(key)
+        .exec_without_returning(txn)
+        .await?;
+    Ok(())
+}
+
+/// The columns of the key that a charge changes.
+fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::ActiveModel, Error> {
+    let total = if charge.byok {
+        key.byok_usage_nanos
+    } else {
+        key.usage_nanos
+    };
+    let total = nanos(total)?.checked_add(charge.amount).ok_or_else(|| {
+        let message = "Cost is more than can be added to what the key has spent";
+        Error::invalid("costNanos", message)
+    })?;
+    let mut next = issued_key::ActiveModel {
+        id: Unchanged(key.id),
+        ..Default::default()
+    };
+    if charge.byok {
+        next.byok_usage_nanos = Set(total.get());
+    } else {
+        next.usage_nanos = Set(total.get());
+    }
+    if is_stale(key.last_used_at, charge.recorded_at) {
+        next.last_used_at = Set(Some(charge.recorded_at.unix_millis()));
+    }
+    Ok(next)
+}
+
+/// Whether the last use lags so far behind that it is noted anew; as seldom as without a charge.
+fn is_stale(last_used_at: Option<i64>, now: Timestamp) -> bool {
+    let stale_before = now.unix_millis().saturating_sub(LAST_USED_LAG_MILLIS);
+    last_used_at.is_none_or(|last| last <= stale_before)
+}
+
+async fn add_to_day(
+    txn: &DatabaseTransaction,
+    key_id: Uuid,
+    charge: &Charge,
+) -> Result<(), Failure> {
+    use daily_usage::{Column, Entity, Model};
+    let amount = charge.amount.get();
+    let (own, byok) = if charge.byok {
+        (0, amount)
+    } else {
+        (amount, 0)
+    };
+    let row = Model {
+        key_id,
+        day: Day::of(charge.occurred_at).number(),
+        usage_nanos: own,
+        byok_usage_nanos: byok,
+    };
+    let plus = |column, amount: i64| (column, Expr::col((Entity, column)).add(amount));
+    let add = OnConflict::columns([Column::KeyId, Column::Day])
+        .values([
+            plus(Column::UsageNanos, own),
+            plus(Column::ByokUsageNanos, byok),
+        ])
+        .to_owned();
+    Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(add)
+        .exec_without_returning(txn)
+        .await?;
+    Ok(())
+}
+
+/// Made by someone who did not hold the key: the next run finds it.
+pub(super) fn overtaken(error: DbErr) -> Failure {
+    match meaning(&error) {
+        Meaning::Unique => Failure::Overtaken,
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,173 @@
+//! Reservations and their ends.
+
+use keyward_core::Error;
+use keyward_core::clock::Timestamp;
+use keyward_core::id::{RequestId, ReservationId};
+use keyward_core::ledger::{Charge, Ending, Reservation};
+use keyward_core::money::Nanos;
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::sea_query::Query;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, Select,
+};
+use uuid::Uuid;
+
+use super::charge::overtaken;
+use crate::entity::issued_key;
+use crate::entity::reservation::{ActiveModel, Column, Entity, Model};
+use crate::error::Failure;
+use crate::issued_key::nanos;
+
+/// The state of a reservation that has not ended, unless by its expiry.
+pub(crate) const HELD: &str = "held";
+const SETTLED: &str = "settled";
+const RELEASED: &str = "released";
+
+/// A reservation as it was stored.
+pub(super) struct Stored {
+    pub(super) reservation: Reservation,
+    pub(super) state: State,
+}
+
+/// What became of a reservation. That it expired is not stored: its time says so.
+pub(super) enum State {
+    Held,
+    /// With this cost.
+    Settled(Nanos),
+    Released,
+}
+
+impl Stored {
+    /// The reservation, if the new one under its request id is the same and it is still open then.
+    pub(super) fn again(self, new: &Reservation) -> Result<Reservation, Error> {
+        let Self { reservation, state } = self;
+        if reservation.amount != new.amount {
+            let earlier = "a reservation of another amount";
+            return Err(Error::RequestIdConflict { earlier });
+        }
+        if reservation.byok != new.byok {
+            let earlier = if reservation.byok {
+                "a BYOK reservation"
+            } else {
+                "a reservation that was not BYOK"
+            };
+            return Err(Error::RequestIdConflict { earlier });
+        }
+        match state {
+            State::Held if reservation.expires_at > new.created_at => Ok(reservation),
+            State::Held => Err(Error::ReservationEnded(Ending::Expired)),
+            State::Settled(_) => Err(Error::ReservationEnded(Ending::Settled)),
+            State::Released => Err(Error::ReservationEnded(Ending::Released)),
+        }
+    }
+}
+
+/// The key of a reservation.
+pub(super) fn key_of(id: ReservationId) -> Select<issued_key::Entity> {
+    let key = Query::select()
+        .column(Column::KeyId)
+        .from(Entity)
+        .and_where(Column::Id.eq(id.as_uuid()))
+        .to_owned();
+    issued_key::Entity::find().filter(issued_key::Column::Id.in_subquery(key))
+}
+
+pub(super) async fn find(
+    txn: &DatabaseTransaction,
+    key: Uuid,
+    request_id: &RequestId,
+) -> Result<Option<Stored>, Failure> {
+    let found = Entity::find()
+        .filter(Column::KeyId.eq(key))
+        .filter(Column::RequestId.eq(request_id.as_str()))
+        .one(txn)
+        .await?;
+    found.map(from_row).transpose()
+}
+
+/// A reservation whose key is held. Only a roll-up does without the key, and waits for this.
+pub(super) async fn lock(
+    txn: &DatabaseTransaction,
+    id: ReservationId,
+) -> Result<Option<Stored>, Failure> {
+    let found = Entity::find_by_id(id.as_uuid())
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    found.map(from_row).transpose()
+}
+
+pub(super) async fn insert(
+    txn: &DatabaseTransaction,
+    key: Uuid,
+    reservation: &Reservation,
+) -> Result<(), Failure> {
+    let row = Model {
+        id: reservation.id.as_uuid(),
+        key_id: key,
+        request_id: reservation.request_id.to_string(),
+        amount_nanos: reservation.amount.get(),
+        byok: reservation.byok,
+        created_at: reservation.created_at.unix_millis(),
+        expires_at: reservation.expires_at.unix_millis(),
+        state: HELD.to_owned(),
+        ended_at: None,
+        settled_nanos: None,
+    };
+    Entity::insert(row.into_active_model().reset_all())
+        .exec_without_returning(txn)
+        .await
+        .map_err(overtaken)?;
+    Ok(())
+}
+
+pub(super) async fn settle(
+    txn: &DatabaseTransaction,
+    id: ReservationId,
+    charge: &Charge,
+) -> Result<(), Failure> {
+    let settled = ActiveModel {
+        settled_nanos: Set(Some(charge.amount.get())),
+        ..ended(id, SETTLED, charge.recorded_at)
+    };
+    Entity::update(settled).exec_without_returning(txn).await?;
+    Ok(())
+}
+
+pub(super) async fn release(
+    txn: &DatabaseTransaction,
+    id: ReservationId,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let released = ended(id, RELEASED, now);
+    Entity::update(released).exec_without_returning(txn).await?;
+    Ok(())
+}
+
+fn ended(id: ReservationId, state: &str, at: Timestamp) -> ActiveModel {
+    ActiveModel {
+        id: Unchanged(id.as_uuid()),
+        state: Set(state.to_owned()),
+        ended_at: Set(Some(at.unix_millis())),
+        ..Default::default()
+    }
+}
+
+fn from_row(row: Model) -> Result<Stored, Failure> {
+    let state = match (row.state.as_str(), row.settled_nanos) {
+        (HELD, None) => State::Held,
+        (RELEASED, None) => State::Released,
+        (SETTLED, Some(cost)) => State::Settled(nanos(cost)?),
+        _ => return Err(Error::internal("a stored reservation is in no state").into()),
+    };
+    let reservation = Reservation {
+        id: ReservationId::from_uuid(row.id),
+        request_id: RequestId::parse(row.request_id).map_err(Error::internal)?,
+        amount: nanos(row.amount_nanos)?,
+        byok: row.byok,
+        created_at: Timestamp::from_unix_millis(row.created_at),
+        expires_at: Timestamp::from_unix_millis(row.expires_at),
+    };
+    Ok(Stored { reservation, state })
+}

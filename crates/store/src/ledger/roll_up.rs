@@ -1,0 +1,52 @@
+//! Drops what is old of the ledger. The sums are elsewhere and stay as they are, so that no key need
+//! be held.
+
+use keyward_core::clock::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+
+use crate::entity::{charge, reservation};
+use crate::error::Failure;
+
+/// Drops charges that were recorded before a moment, and says how many.
+pub(super) async fn charges(
+    txn: &DatabaseTransaction,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64, Failure> {
+    use charge::{Column, Entity};
+    let oldest = Query::select()
+        .columns([Column::KeyId, Column::RequestId])
+        .from(Entity)
+        .and_where(Column::RecordedAt.lt(before.unix_millis()))
+        .order_by(Column::RecordedAt, Order::Asc)
+        .limit(limit)
+        .to_owned();
+    let id = Expr::tuple([Expr::col(Column::KeyId), Expr::col(Column::RequestId)]);
+    let dropped = Entity::delete_many()
+        .filter(id.in_subquery(oldest))
+        .exec(txn)
+        .await?;
+    Ok(dropped.rows_affected)
+}
+
+/// Drops reservations that expired before a moment, however they ended, and says how many.
+pub(super) async fn reservations(
+    txn: &DatabaseTransaction,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64, Failure> {
+    use reservation::{Column, Entity};
+    let oldest = Query::select()
+        .column(Column::Id)
+        .from(Entity)
+        .and_where(Column::ExpiresAt.lt(before.unix_millis()))
+        .order_by(Column::ExpiresAt, Order::Asc)
+        .limit(limit)
+        .to_owned();
+    let dropped = Entity::delete_many()
+        .filter(Column::Id.in_subquery(oldest))
+        .exec(txn)
+        .await?;
+    Ok(dropped.rows_affected)
+}

@@ -1,0 +1,179 @@
+//! Keeps management keys. A revoked key's row stays, without its hold on the organization.
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::audit::AuditEvent;
+use keyward_core::clock::Timestamp;
+use keyward_core::error::Noun;
+use keyward_core::id::{ManagementKeyId, OrganizationId};
+use keyward_core::issued_key::ManagementKey;
+use keyward_core::page::{Page, PageRequest};
+use keyward_core::policy::OrganizationGrant;
+use keyward_core::store::ManagementKeyStore;
+use keyward_crypto::KeyHash;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
+use crate::error::{Failure, Meaning, meaning};
+use crate::{Store, audit};
+
+#[async_trait]
+impl ManagementKeyStore for Store {
+    async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<ManagementKey>, Error> {
+        self.read("find_management_key", |db| async move {
+            let found = Entity::find()
+                .filter(Column::Hash.eq(hash.to_string()))
+                .filter(Column::LiveOrganizationId.is_not_null())
+                .one(&db)
+                .await?;
+            Ok(found.map(from_row).transpose()?)
+        })
+        .await
+    }
+
+    async fn insert(
+        &self,
+        grant: &OrganizationGrant,
+        key: &ManagementKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        if key.organization != *grant.organization() {
+            let message = "a management key was to be stored outside its grant";
+            return Err(Error::internal(message));
+        }
+        self.write("insert_management_key", |txn| async move {
+            let row = to_row(key).into_active_model().reset_all();
+            Entity::insert(row)
+                .exec_without_returning(&*txn)
+                .await
+                .map_err(refuse)?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        grant: &OrganizationGrant,
+        page: &PageRequest<ManagementKeyId>,
+    ) -> Result<Page<ManagementKey>, Error> {
+        self.read("list_management_keys", |db| async move {
+            let mut query = Entity::find()
+                .filter(Column::LiveOrganizationId.eq(grant.organization().as_str()))
+                .order_by_desc(Column::Id)
+                .limit(u64::from(page.limit) + 1);
+            if let Some(after) = page.after {
+                query = query.filter(Column::Id.lt(after.as_uuid()));
+            }
+            let rows = query.all(&db).await?;
+            let items: Result<_, Error> = rows.into_iter().map(from_row).collect();
+            Ok(Page::cut(items?, page, |key: &ManagementKey| {
+                key.id.to_string()
+            }))
+        })
+        .await
+    }
+
+    async fn revoke(
+        &self,
+        grant: &OrganizationGrant,
+        hash: &KeyHash,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("revoke_management_key", |txn| async move {
+            let revoked = ActiveModel {
+                live_organization_id: Set(None),
+                revoked_at: Set(Some(now.unix_millis())),
+                ..Default::default()
+            };
+            let updated = Entity::update_many()
+                .set(revoked)
+                .filter(Column::Hash.eq(hash.to_string()))
+                .filter(Column::LiveOrganizationId.eq(grant.organization().as_str()))
+                .exec(&*txn)
+                .await?;
+            if updated.rows_affected == 0 {
+                return Err(Error::NotFound(Noun::ManagementKey).into());
+            }
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn touch(
+        &self,
+        id: ManagementKeyId,
+        now: Timestamp,
+        stale_before: Timestamp,
+    ) -> Result<(), Error> {
+        self.write("touch_management_key", |txn| async move {
+            let used = ActiveModel {
+                last_used_at: Set(Some(now.unix_millis())),
+                ..Default::default()
+            };
+            // In one statement, so that of many uses at once one is noted.
+            let stale = Condition::any()
+                .add(Column::LastUsedAt.is_null())
+                .add(Column::LastUsedAt.lte(stale_before.unix_millis()));
+            Entity::update_many()
+                .set(used)
+                .filter(Column::Id.eq(id.as_uuid()))
+                .filter(Column::LiveOrganizationId.is_not_null())
+                .filter(stale)
+                .exec(&*txn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether an organization has live keys.
+pub(crate) async fn any_in_organization(
+    txn: &DatabaseTransaction,
+    organization: &OrganizationId,
+) -> Result<bool, Failure> {
+    let keys = Entity::find()
+        .filter(Column::LiveOrganizationId.eq(organization.as_str()))
+        .count(txn)
+        .await?;
+    Ok(keys > 0)
+}
+
+fn refuse(error: DbErr) -> Failure {
+    match meaning(&error) {
+        Meaning::ForeignKey => Error::NotFound(Noun::Organization).into(),
+        _ => error.into(),
+    }
+}
+
+fn to_row(key: &ManagementKey) -> Model {
+    Model {
+        id: key.id.as_uuid(),
+        hash: key.hash.to_string(),
+        label: key.label.clone(),
+        organization_id: key.organization.to_string(),
+        live_organization_id: Some(key.organization.to_string()),
+        name: key.name.clone(),
+        created_at: key.created_at.unix_millis(),
+        last_used_at: key.last_used_at.map(Timestamp::unix_millis),
+        revoked_at: None,
+    }
+}
+
+fn from_row(row: Model) -> Result<ManagementKey, Error> {
+    Ok(ManagementKey {
+        id: ManagementKeyId::from_uuid(row.id),
+        hash: KeyHash::parse(&row.hash).ok_or_else(|| Error::internal("a stored hash is none"))?,
+        label: row.label,
+        organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
+        name: row.name,
+        created_at: Timestamp::from_unix_millis(row.created_at),
+        last_used_at: row.last_used_at.map(Timestamp::from_unix_millis),
+    })
+}

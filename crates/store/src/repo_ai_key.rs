@@ -1,0 +1,217 @@
+//! Keeps repo AI keys.
+//!
+//! A deleted key's row stays, with neither its sealed secret nor its hold on repo and name. Each
+//! change is one statement that names the live key, so that of two at once the later finds what
+//! the earlier did.
+
+mod row;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::audit::AuditEvent;
+use keyward_core::clock::Timestamp;
+use keyward_core::error::Noun;
+use keyward_core::id::{RepoAiKeyId, RepoId, WorkspaceId};
+use keyward_core::policy::{Grant, Read, Write};
+use keyward_core::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
+use keyward_core::store::RepoAiKeyStore;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::LockType;
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, JoinType, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+};
+
+use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
+use crate::entity::{repo, workspace};
+use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::{Store, audit};
+
+/// The unique index that finds duplicate names.
+pub(crate) const NAME_INDEX: &str = "uq_repo_ai_keys_name";
+/// A column of that index, for engines that name the columns.
+const NAME_COLUMN: &str = "repo_ai_keys.name";
+
+#[async_trait]
+impl RepoAiKeyStore for Store {
+    async fn find_by_key(&self, key: &str) -> Result<Option<FoundRepoAiKey>, Error> {
+        self.read("find_repo_ai_key", |db| async move {
+            let found = Entity::find()
+                .join(JoinType::InnerJoin, Relation::Workspace.def())
+                .join(JoinType::InnerJoin, workspace::Relation::Organization.def())
+                .filter(Column::Key.eq(key))
+                .filter(Column::LiveRepoId.is_not_null())
+                .into_partial_model::<row::Found>()
+                .one(&db)
+                .await?;
+            found.map(row::found).transpose()
+        })
+        .await
+    }
+
+    async fn list(&self, grant: &Grant<Read>, repo: &RepoId) -> Result<Vec<RepoAiKey>, Error> {
+        self.read("list_repo_ai_keys", |db| async move {
+            let rows = Entity::find()
+                .filter(live_of(grant.workspace(), repo))
+                .order_by_desc(Column::CreatedAt)
+                .order_by_desc(Column::Id)
+                .into_partial_model::<row::Open>()
+                .all(&db)
+                .await?;
+            let keys: Result<_, Error> = rows.into_iter().map(row::open).collect();
+            Ok(keys?)
+        })
+        .await
+    }
+
+    async fn get(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+    ) -> Result<RepoAiKey, Error> {
+        self.read("get_repo_ai_key", |db| async move {
+            let found = Entity::find()
+                .filter(live(grant.workspace(), repo, id))
+                .into_partial_model::<row::Open>()
+                .one(&db)
+                .await?;
+            Ok(row::open(found.ok_or_else(not_found)?)?)
+        })
+        .await
+    }
+
+    async fn insert(
+        &self,
+        grant: &Grant<Write>,
+        key: &StoredRepoAiKey,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        if key.key.workspace != *grant.workspace() {
+            let message = "a repo AI key was to be stored outside its grant";
+            return Err(Error::internal(message));
+        }
+        self.write("insert_repo_ai_key", |txn| async move {
+            hold_repo(&txn, grant.workspace(), &key.key.repo).await?;
+            Entity::insert(row::insertion(key))
+                .exec_without_returning(&*txn)
+                .await
+                .map_err(refuse)?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn rename(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+        name: &str,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("rename_repo_ai_key", |txn| async move {
+            let renamed = ActiveModel {
+                name: Set(name.to_owned()),
+                ..Default::default()
+            };
+            update(&txn, live(grant.workspace(), repo, id), renamed).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        grant: &Grant<Write>,
+        repo: &RepoId,
+        id: RepoAiKeyId,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("delete_repo_ai_key", |txn| async move {
+            let deleted = ActiveModel {
+                live_repo_id: Set(None),
+                // Nothing can open it any more.
+                sealed_secret: Set(None),
+                deleted_at: Set(Some(now.unix_millis())),
+                ..Default::default()
+            };
+            update(&txn, live(grant.workspace(), repo, id), deleted).await?;
+            audit::insert(&txn, event).await
+        })
+        .await
+    }
+}
+
+/// The repo's live keys if the repo is the workspace's: a grant reaches no other workspace.
+fn live_of(workspace: &WorkspaceId, repo: &RepoId) -> Condition {
+    Condition::all()
+        .add(Column::LiveRepoId.eq(repo.as_str()))
+        .add(Column::WorkspaceId.eq(workspace.as_str()))
+}
+
+/// The live key of that id if the repo has it.
+fn live(workspace: &WorkspaceId, repo: &RepoId, id: RepoAiKeyId) -> Condition {
+    live_of(workspace, repo).add(Column::Id.eq(id.as_uuid()))
+}
+
+/// Changes one live key.
+async fn update(
+    txn: &DatabaseTransaction,
+    live: Condition,
+    change: ActiveModel,
+) -> Result<(), Failure> {
+    let updated = Entity::update_many()
+        .set(change)
+        .filter(live)
+        .exec(txn)
+        .await
+        .map_err(refuse)?;
+    match updated.rows_affected {
+        0 => Err(not_found()),
+        _ => Ok(()),
+    }
+}
+
+/// Sees to it that the repo is there, in the granted workspace, until the transaction ends. One
+/// that went away after the grant was made is refused like any that does not exist, even if another
+/// workspace has its id by now.
+async fn hold_repo(
+    txn: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+    repo: &RepoId,
+) -> Result<(), Failure> {
+    let found = repo::Entity::find_by_id(repo.as_str())
+        .filter(repo::Column::WorkspaceId.eq(workspace.as_str()))
+        .lock(LockType::KeyShare)
+        .one(txn)
+        .await?;
+    match found {
+        Some(_) => Ok(()),
+        None => Err(Error::Denied.into()),
+    }
+}
+
+/// Whether a repo has live keys.
+pub(crate) async fn any_in_repo(txn: &DatabaseTransaction, repo: &RepoId) -> Result<bool, Failure> {
+    let keys = Entity::find()
+        .filter(Column::LiveRepoId.eq(repo.as_str()))
+        .count(txn)
+        .await?;
+    Ok(keys > 0)
+}
+
+fn not_found() -> Failure {
+    Error::NotFound(Noun::RepoAiKey).into()
+}
+
+fn refuse(error: DbErr) -> Failure {
+    if violates_unique(&error, NAME_INDEX, NAME_COLUMN) {
+        return Error::DuplicateName.into();
+    }
+    match meaning(&error) {
+        Meaning::ForeignKey => Error::Denied.into(),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,128 @@
+//! A live key holds what it belongs to: to create the one and to delete the other at once, exactly
+//! one of them succeeds.
+
+use std::sync::Arc;
+
+use keyward_core::Error;
+use keyward_core::error::Noun;
+
+use super::organization::put_organization;
+use super::race::taking_turns;
+use super::repo::put_repo;
+use super::workspace::put_workspace;
+use super::{Fixture, Stores, issued_key, management_key, repo_ai_key};
+use crate::fixtures::{
+    self, World, directory_grant, event, manage_grant, organization, organization_grant, repo,
+    repo_id, stored_repo_ai_key, workspace, write_grant,
+};
+
+/// How often each of them is tried.
+const ROUNDS: usize = 200;
+
+/// A live repo AI key holds its repo.
+pub async fn repo_ai_key_holds_its_repo<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for round in 0..ROUNDS {
+        put_repo(fixture, &repo("a", "r")).await.unwrap();
+        let key = stored_repo_ai_key(&world.a, "r", "key");
+        let id = key.key.id;
+        let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));
+        let creating = async move {
+            let event = event("repo_ai_key.create", Noun::RepoAiKey, id.to_string());
+            store.insert(&grant, &key, &event).await
+        };
+        let store = Arc::clone(&fixture.store);
+        let deleting = async move {
+            let event = event("repo.delete", Noun::Repo, "r");
+            let (grant, repo) = (directory_grant(), repo_id("r"));
+            store.delete_repo(&grant, &repo, &event).await
+        };
+        match taking_turns(round, creating, deleting).await {
+            (
+                Ok(()),
+                Err(Error::NotEmpty {
+                    noun: Noun::Repo,
+                    held: "AI keys",
+                }),
+            ) => repo_ai_key::delete(fixture, &world.a, "r", id)
+                .await
+                .unwrap(),
+            (Err(Error::Denied), Ok(())) => {}
+            answers => panic!("round {round}: create and delete: {answers:?}"),
+        }
+        let live = "repo_ai_keys WHERE live_repo_id IS NOT NULL";
+        assert_eq!(fixture.database.count(live).await, 0);
+    }
+}
+
+/// A live issued key holds its workspace.
+pub async fn issued_key_holds_its_workspace<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let workspace = workspace("org", "w");
+    for round in 0..ROUNDS {
+        put_workspace(fixture, &workspace).await.unwrap();
+        let key = fixtures::issued_key(&workspace);
+        let (store, grant) = (fixture.issued_keys(), manage_grant(&workspace));
+        let created = key.clone();
+        let creating = async move {
+            let name = created.hash.to_string();
+            let event = event("issued_key.create", Noun::IssuedKey, name);
+            store.insert(&grant, &created, &event).await
+        };
+        let (store, id) = (Arc::clone(&fixture.store), workspace.id.clone());
+        let deleting = async move {
+            let event = event("workspace.delete", Noun::Workspace, id.as_str());
+            store
+                .delete_workspace(&directory_grant(), &id, &event)
+                .await
+        };
+        match taking_turns(round, creating, deleting).await {
+            (
+                Ok(()),
+                Err(Error::NotEmpty {
+                    noun: Noun::Workspace,
+                    held: "issued keys",
+                }),
+            ) => issued_key::delete(fixture, &workspace, &key).await.unwrap(),
+            (Err(Error::Denied), Ok(())) => {}
+            answers => panic!("round {round}: create and delete: {answers:?}"),
+        }
+        let live = "issued_keys WHERE live_workspace_id IS NOT NULL";
+        assert_eq!(fixture.database.count(live).await, 0);
+    }
+}
+
+/// A live management key holds its organization.
+pub async fn management_key_holds_its_organization<S: Stores>(fixture: &Fixture<S>) {
+    for round in 0..ROUNDS {
+        put_organization(fixture, &organization("org")).await;
+        let key = fixtures::management_key("org");
+        let (id, hash) = (key.organization.clone(), key.hash);
+        let (store, grant) = (fixture.management_keys(), organization_grant(&id));
+        let creating = async move {
+            let name = hash.to_string();
+            let event = event("management_key.create", Noun::ManagementKey, name);
+            store.insert(&grant, &key, &event).await
+        };
+        let (store, deleted) = (Arc::clone(&fixture.store), id.clone());
+        let deleting = async move {
+            let event = event("organization.delete", Noun::Organization, deleted.as_str());
+            store
+                .delete_organization(&directory_grant(), &deleted, &event)
+                .await
+        };
+        match taking_turns(round, creating, deleting).await {
+            (
+                Ok(()),
+                Err(Error::NotEmpty {
+                    noun: Noun::Organization,
+                    held: "management keys",
+                }),
+            ) => management_key::revoke(fixture, &id, &hash).await.unwrap(),
+            (Err(Error::NotFound(Noun::Organization)), Ok(())) => {}
+            answers => panic!("round {round}: create and delete: {answers:?}"),
+        }
+        let live = "management_keys WHERE live_organization_id IS NOT NULL";
+        assert_eq!(fixture.database.count(live).await, 0);
+    }
+}

@@ -1,0 +1,65 @@
+//! `keyward admin`: what needs no token, since who runs it has the database and the keyring.
+
+use std::path::PathBuf;
+
+use keyward_core::Error;
+use keyward_core::id::OrganizationId;
+use keyward_core::principal::{Caller, Principal, ServiceName};
+
+use super::{Failure, say, serve};
+use crate::config::Config;
+
+/// Who the audit trail says that it was.
+const ACTOR: &str = "keyward-admin";
+
+#[derive(clap::Subcommand)]
+pub(super) enum AdminCommand {
+    /// Create a management key for an organization, and print its plaintext, which is shown this
+    /// once.
+    CreateManagementKey(CreateManagementKeyArgs),
+}
+
+#[derive(clap::Args)]
+pub(super) struct CreateManagementKeyArgs {
+    /// The organization whose issued keys it is to administer.
+    #[arg(long, value_name = "ID")]
+    organization: String,
+    /// Its human-readable name.
+    #[arg(long, value_name = "TEXT", default_value = "created by keyward admin")]
+    name: String,
+    /// The configuration file, in TOML; without one, defaults and `KEYWARD_…` variables alone.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) async fn run(command: &AdminCommand) -> Result<(), Failure> {
+    let AdminCommand::CreateManagementKey(args) = command;
+    let refuse = |error: &dyn std::fmt::Display| {
+        Failure::new(Failure::USAGE, format!("no management key: {error}"))
+    };
+    let organization = OrganizationId::parse(args.organization.as_str())
+        .map_err(|error| refuse(&format!("the organization's id {error}")))?;
+    let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
+    let store = serve::open_current_store(&config).await?;
+    let app = serve::build(&config, store.clone()).await?;
+    let minted = app
+        .use_cases
+        .management_keys
+        .create(&caller(ACTOR), &organization, args.name.clone())
+        .await
+        .map_err(|error| match error {
+            Error::Unavailable(_) | Error::Internal(_) => serve::unavailable(&error),
+            error => refuse(&error),
+        })?;
+    store.close().await;
+    say(minted.token.expose())
+}
+
+/// Someone at this machine, for the audit trail.
+pub(super) fn caller(name: &str) -> Caller {
+    Caller {
+        principal: Principal::Service(ServiceName(name.to_owned())),
+        request_id: name.to_owned(),
+        source: None,
+    }
+}

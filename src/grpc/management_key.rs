@@ -1,0 +1,219 @@
+//! ManagementKeyService.
+
+use keyward_core::id::ReservationId;
+use keyward_core::issued_key::{IssuedKeys, ManagementKeys as Administrators};
+use keyward_core::ledger::Ledger;
+use keyward_core::page::PageRequest;
+use keyward_crypto::{KeyHash, Secret};
+use tonic::{Request, Response, Status};
+
+use crate::convert::ledger as convert_ledger;
+use crate::convert::management_key as convert;
+use crate::convert::moment;
+use crate::error::status;
+use crate::grpc::enter;
+use crate::proto::v1::management_key_service_server::ManagementKeyService;
+use crate::proto::v1::{
+    CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
+    DeleteKeyRequest, DeleteKeyResponse, GetCurrentKeyRequest, GetCurrentKeyResponse,
+    GetKeyRequest, GetKeyResponse, ListKeysRequest, ListKeysResponse, ListManagementKeysRequest,
+    ListManagementKeysResponse, RecordUsageRequest, RecordUsageResponse, ReleaseSpendRequest,
+    ReleaseSpendResponse, ReserveSpendRequest, ReserveSpendResponse, RevokeManagementKeyRequest,
+    RevokeManagementKeyResponse, SettleSpendRequest, SettleSpendResponse, UpdateKeyRequest,
+    UpdateKeyResponse, VerifyKeyRequest, VerifyKeyResponse,
+};
+
+/// Serves issued keys, the keys that administer them, and the ledger.
+pub(crate) struct ManagementKeys {
+    keys: IssuedKeys,
+    administrators: Administrators,
+    ledger: Ledger,
+}
+
+impl ManagementKeys {
+    /// Serves these.
+    pub(crate) fn new(keys: IssuedKeys, administrators: Administrators, ledger: Ledger) -> Self {
+        Self {
+            keys,
+            administrators,
+            ledger,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ManagementKeyService for ManagementKeys {
+    async fn get_current_key(
+        &self,
+        request: Request<GetCurrentKeyRequest>,
+    ) -> Result<Response<GetCurrentKeyResponse>, Status> {
+        let (caller, _) = enter(request)?;
+        let current = self.keys.current(&caller).await.map_err(status)?;
+        let data = Some(convert::current(current));
+        Ok(Response::new(GetCurrentKeyResponse { data }))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<ListKeysRequest>,
+    ) -> Result<Response<ListKeysResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let filter = convert::filter(message).map_err(status)?;
+        let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
+        let data = keys.into_iter().map(convert::issued_key).collect();
+        Ok(Response::new(ListKeysResponse { data }))
+    }
+
+    async fn create_key(
+        &self,
+        request: Request<CreateKeyRequest>,
+    ) -> Result<Response<CreateKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let new = convert::new_key(message).map_err(status)?;
+        let minted = self.keys.create(&caller, new).await.map_err(status)?;
+        Ok(Response::new(convert::created(minted)))
+    }
+
+    async fn get_key(
+        &self,
+        request: Request<GetKeyRequest>,
+    ) -> Result<Response<GetKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        let key = self.keys.get(&caller, hash).await.map_err(status)?;
+        let data = Some(convert::issued_key(key));
+        Ok(Response::new(GetKeyResponse { data }))
+    }
+
+    async fn update_key(
+        &self,
+        request: Request<UpdateKeyRequest>,
+    ) -> Result<Response<UpdateKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        let patch = convert::patch(message).map_err(status)?;
+        let key = self.keys.update(&caller, hash, patch).await;
+        let data = Some(convert::issued_key(key.map_err(status)?));
+        Ok(Response::new(UpdateKeyResponse { data }))
+    }
+
+    async fn delete_key(
+        &self,
+        request: Request<DeleteKeyRequest>,
+    ) -> Result<Response<DeleteKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        self.keys.delete(&caller, hash).await.map_err(status)?;
+        Ok(Response::new(DeleteKeyResponse { deleted: true }))
+    }
+
+    async fn verify_key(
+        &self,
+        request: Request<VerifyKeyRequest>,
+    ) -> Result<Response<VerifyKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let token = Secret::new(message.token);
+        let verified = self.keys.verify(&caller, token.expose()).await;
+        Ok(Response::new(convert::verified(verified.map_err(status)?)))
+    }
+
+    async fn record_usage(
+        &self,
+        request: Request<RecordUsageRequest>,
+    ) -> Result<Response<RecordUsageResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        let request_id = convert_ledger::request_id(message.request_id).map_err(status)?;
+        let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
+        let occurred_at = message
+            .occurred_at
+            .map(|at| moment("occurredAt", "Time of the charge", at))
+            .transpose()
+            .map_err(status)?;
+        let recorded = self
+            .ledger
+            .record(&caller, hash, request_id, cost, message.byok, occurred_at)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(convert_ledger::recorded(&recorded)))
+    }
+
+    async fn reserve_spend(
+        &self,
+        request: Request<ReserveSpendRequest>,
+    ) -> Result<Response<ReserveSpendResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        let new = convert_ledger::new_reservation(message).map_err(status)?;
+        let reserved = self.ledger.reserve(&caller, hash, new).await;
+        let reserved = reserved.map_err(status)?;
+        Ok(Response::new(convert_ledger::reserved(&reserved)))
+    }
+
+    async fn settle_spend(
+        &self,
+        request: Request<SettleSpendRequest>,
+    ) -> Result<Response<SettleSpendResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ReservationId::parse(&message.reservation_id);
+        let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
+        let settled = self.ledger.settle(&caller, id, cost).await;
+        let settled = settled.map_err(status)?;
+        Ok(Response::new(convert_ledger::settled(&settled)))
+    }
+
+    async fn release_spend(
+        &self,
+        request: Request<ReleaseSpendRequest>,
+    ) -> Result<Response<ReleaseSpendResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let id = ReservationId::parse(&message.reservation_id);
+        self.ledger.release(&caller, id).await.map_err(status)?;
+        Ok(Response::new(ReleaseSpendResponse {}))
+    }
+
+    async fn create_management_key(
+        &self,
+        request: Request<CreateManagementKeyRequest>,
+    ) -> Result<Response<CreateManagementKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let minted = self
+            .administrators
+            .create(&caller, &organization, message.name)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(convert::created_management_key(minted)))
+    }
+
+    async fn list_management_keys(
+        &self,
+        request: Request<ListManagementKeysRequest>,
+    ) -> Result<Response<ListManagementKeysResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self
+            .administrators
+            .list(&caller, &organization, &page)
+            .await;
+        let page = page.map_err(status)?;
+        let next_page_token = page.next_token();
+        let keys = page.items.into_iter().map(convert::management_key);
+        Ok(Response::new(ListManagementKeysResponse {
+            management_keys: keys.collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn revoke_management_key(
+        &self,
+        request: Request<RevokeManagementKeyRequest>,
+    ) -> Result<Response<RevokeManagementKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let hash = KeyHash::parse(&message.hash);
+        let revoked = self.administrators.revoke(&caller, hash).await;
+        revoked.map_err(status)?;
+        Ok(Response::new(RevokeManagementKeyResponse {}))
+    }
+}

@@ -1,0 +1,102 @@
+//! RepoAiKeyService.
+
+use keyward_core::id::RepoAiKeyId;
+use keyward_core::repo_ai_key::RepoAiKeys as UseCases;
+use keyward_crypto::Secret;
+use tonic::{Request, Response, Status};
+
+use crate::convert::repo_ai_key as convert;
+use crate::error::status;
+use crate::grpc::enter;
+use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
+use crate::proto::v1::{
+    CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
+    DeleteRepoAiKeyResponse, ListRepoAiKeysRequest, ListRepoAiKeysResponse, UpdateRepoAiKeyRequest,
+    UpdateRepoAiKeyResponse, VerifyRepoAiKeyRequest, VerifyRepoAiKeyResponse,
+};
+
+/// Serves repo AI keys.
+pub(crate) struct RepoAiKeys {
+    keys: UseCases,
+}
+
+impl RepoAiKeys {
+    /// Serves these.
+    pub(crate) fn new(keys: UseCases) -> Self {
+        Self { keys }
+    }
+}
+
+#[tonic::async_trait]
+impl RepoAiKeyService for RepoAiKeys {
+    async fn list_repo_ai_keys(
+        &self,
+        request: Request<ListRepoAiKeysRequest>,
+    ) -> Result<Response<ListRepoAiKeysResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let repo = convert::repo(message.repo_id);
+        let keys = self.keys.list(&caller, repo.as_ref()).await;
+        let api_keys = keys.map_err(status)?;
+        Ok(Response::new(ListRepoAiKeysResponse {
+            success: true,
+            api_keys: api_keys.into_iter().map(convert::repo_ai_key).collect(),
+        }))
+    }
+
+    async fn create_repo_ai_key(
+        &self,
+        request: Request<CreateRepoAiKeyRequest>,
+    ) -> Result<Response<CreateRepoAiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let new = convert::new_key(message).map_err(status)?;
+        let created = self.keys.create(&caller, new).await.map_err(status)?;
+        Ok(Response::new(convert::created(created)))
+    }
+
+    async fn update_repo_ai_key(
+        &self,
+        request: Request<UpdateRepoAiKeyRequest>,
+    ) -> Result<Response<UpdateRepoAiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let repo = convert::repo(message.repo_id);
+        let id = RepoAiKeyId::parse(&message.apikey_id);
+        self.keys
+            .rename(&caller, repo.as_ref(), id, message.name)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(UpdateRepoAiKeyResponse {
+            success: true,
+            message: "API key updated successfully".to_owned(),
+        }))
+    }
+
+    async fn delete_repo_ai_key(
+        &self,
+        request: Request<DeleteRepoAiKeyRequest>,
+    ) -> Result<Response<DeleteRepoAiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let repo = convert::repo(message.repo_id);
+        let id = RepoAiKeyId::parse(&message.apikey_id);
+        self.keys
+            .delete(&caller, repo.as_ref(), id)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(DeleteRepoAiKeyResponse {
+            success: true,
+            message: "API key deleted successfully".to_owned(),
+        }))
+    }
+
+    async fn verify_repo_ai_key(
+        &self,
+        request: Request<VerifyRepoAiKeyRequest>,
+    ) -> Result<Response<VerifyRepoAiKeyResponse>, Status> {
+        let (caller, message) = enter(request)?;
+        let secret = Secret::new(message.secret);
+        let verified = self
+            .keys
+            .verify(&caller, &message.key, secret.expose())
+            .await;
+        Ok(Response::new(convert::verified(verified.map_err(status)?)))
+    }
+}
