@@ -56,7 +56,7 @@ on_each_engine! {
         let token = server.token(User::Owner);
         let too_long = "a".repeat(129);
         for id in [
-            "", "with space", "<script>", "a,b", "caf\u{e9}", "sk-kw-v1-secret", "FB_AI_secret",
+            "", "with space", "<script>", "a,b", "caf\u{e9}", "sk-kw-v1-secret", "FB_AI_secret", "FB_AIS_secret",
             &token, &too_long,
         ] {
             let answer = server.get("/apikeys").header("x-request-id", id).send().await;

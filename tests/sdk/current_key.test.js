@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+
+import { MOUNTS, UNUSED, suite } from "./support.js";
+
+/** What every key says of itself that has spent nothing. */
+const constant = (house) => ({
+  ...UNUSED,
+  allowedDataRegions: [],
+  freeModelDailyRequests: { limit: 0, remaining: 0, used: 0 },
+  isFreeTier: false,
+  organizationId: house.env.ORGANIZATION_ID,
+  rateLimit: {
+    interval: "10s",
+    note: "This field is deprecated and safe to ignore.",
+    requests: -1,
+  },
+});
+/** What a key says that was given no more than a name. */
+const unlimited = (house) => ({
+  creatorUserId: null,
+  expiresAt: null,
+  includeByokInLimit: false,
+  limit: null,
+  limitRemaining: null,
+  limitReset: null,
+  workspaceId: house.env.WORKSPACE_A,
+});
+
+suite("the current key's metadata", (house) => {
+  for (const mount of MOUNTS) {
+    it(`describes an issued key at "…${mount}"`, async () => {
+      const options = {
+        creatorUserId: "user-1",
+        expiresAt: new Date(Date.UTC(2100, 0, 1)),
+        includeByokInLimit: true,
+        limit: 4.25,
+        limitReset: "monthly",
+        workspaceId: house.env.WORKSPACE_B,
+      };
+      const requestBody = { name: "current", ...options };
+      const { data, key } = await house.manager(mount).create({ requestBody });
+      const current = await house.client(mount, key).getCurrentKeyMetadata();
+      const is = { isManagementKey: false, isProvisioningKey: false, label: data.label };
+      const expected = { ...constant(house), ...options, ...is, limitRemaining: 4.25 };
+      assert.deepEqual(current, { data: expected });
+    });
+
+    it(`describes an issued key without options at "…${mount}"`, async () => {
+      const requestBody = { name: "plain" };
+      const { data, key } = await house.manager(mount).create({ requestBody });
+      const current = await house.client(mount, key).getCurrentKeyMetadata();
+      const is = { isManagementKey: false, isProvisioningKey: false, label: data.label };
+      assert.deepEqual(current, { data: { ...constant(house), ...unlimited(house), ...is } });
+    });
+
+    it(`describes a management key at "…${mount}"`, async () => {
+      const key = house.env.MANAGEMENT_KEY;
+      const current = await house.manager(mount).getCurrentKeyMetadata();
+      const label = `${key.slice(0, 12)}...${key.slice(-4)}`;
+      const is = { isManagementKey: true, isProvisioningKey: true, label };
+      assert.deepEqual(current, { data: { ...constant(house), ...unlimited(house), ...is } });
+    });
+  }
+});
