@@ -1,45 +1,45 @@
-//! Services of later work: their paths are known, in their families' error bodies.
+//! Methods of later work: they are known, and say so on every face to those with a token.
 
+use keyward::proto::v1::{ListAuditEventsRequest, VerifyAuditLogRequest};
 use serde_json::json;
 
-use crate::support::{TestServer, User};
+use crate::support::{TestServer, User, WebFlavor};
+
+const LATER: [&str; 3] = [
+    "/keyward.v1.ApiKeyService/WatchApiKeys",
+    "/keyward.v1.AuditService/ListAuditEvents",
+    "/keyward.v1.AuditService/VerifyAuditLog",
+];
 
 on_each_engine! {
-    async fn repo_ai_keys_answer_in_the_flashback_body(server: TestServer) {
-        let token = server.token(User::Owner);
-        let body = json!({ "name": "n", "aiType": "OPENAI" });
-        server.get("/repo/repo-a/ai/apikey").send().await
-            .refuses(401, "User not found or not validated");
-        for call in [
-            server.get("/repo/repo-a/ai/apikey"),
-            server.post("/repo/repo-a/ai/apikey").json(&body),
-            server.put("/repo/repo-a/ai/apikey/k").json(&body),
-            server.delete("/repo/repo-a/ai/apikey/k"),
-        ] {
-            call.bearer(&token).send().await.refuses(501, "Not yet implemented");
+    async fn what_comes_later_says_so_over_grpc_web(server: TestServer) {
+        let tokens = [server.token(User::Owner), server.service_token()];
+        let both = |path| WebFlavor::ALL.map(|flavor| (flavor, path));
+        for (flavor, path) in LATER.into_iter().flat_map(both) {
+            // None of the three has a field that must be set.
+            let request = ListAuditEventsRequest::default();
+            let answer = server.grpc_web(flavor, path, None, &request).await;
+            assert_eq!((answer.code(), answer.messages.len()), ("16", 0), "{path}");
+            for token in &tokens {
+                let answer = server.grpc_web(flavor, path, Some(token), &request).await;
+                let told = (answer.code(), answer.message());
+                assert_eq!(told, ("12", "Not yet implemented".to_owned()), "{path}");
+            }
         }
     }
 
-    async fn management_keys_answer_in_the_openrouter_body(server: TestServer) {
+    async fn what_comes_later_has_no_path_over_rest(server: TestServer) {
         let token = server.token(User::Owner);
-        let without = r#"{"error":{"code":401,"message":"Missing Authentication header"}}"#;
-        let later = r#"{"error":{"code":501,"message":"Not yet implemented"}}"#;
-        for path in ["/key", "/keys", "/keys/0123", "/api/v1/key", "/api/v1/keys", "/api/v1/keys/01"]
-        {
-            server.get(path).send().await.is(401, without);
-            server.get(path).bearer("garbage").send().await
-                .is(401, r#"{"error":{"code":401,"message":"Invalid token"}}"#);
-            server.get(path).bearer(&token).send().await.is(501, later);
+        for path in LATER {
+            let answer = server.post(path).bearer(&token).json(&json!({})).send().await;
+            answer.refuses(404, "Not found");
         }
-        let create = server.post("/keys").bearer(&token).json(&json!({ "name": "n" }));
-        create.send().await.is(501, later);
-    }
-
-    async fn their_bodies_are_read_all_the_same(server: TestServer) {
-        let token = server.token(User::Owner);
-        let call = server.post("/keys").bearer(&token).json(&json!({ "name": 7 }));
-        call.send().await.is(400, r#"{"error":{"code":400,"message":"`name` must be a string"}}"#);
-        let call = server.post("/keys").bearer(&token).json(&json!({}));
-        call.send().await.is(400, r#"{"error":{"code":400,"message":"Name is required"}}"#);
+        for path in ["/audit", "/audit/events", "/apikeys/watch/all"] {
+            let answer = server.get(path).bearer(&token).send().await;
+            assert_eq!(answer.status, 404, "{path}");
+        }
+        let request = VerifyAuditLogRequest {};
+        let answer = server.grpc_web(WebFlavor::Binary, LATER[2], Some("garbage"), &request).await;
+        assert_eq!(answer.code(), "16");
     }
 }

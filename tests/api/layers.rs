@@ -18,6 +18,7 @@ fn the_layers_have_these_names_and_this_order() {
         "deadline",
         "body_limit",
         "authn",
+        "rate_limit",
     ];
     assert_eq!(NAMES, expected);
 }

@@ -12,7 +12,10 @@ use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-use crate::support::{TestServer, UNAUTHENTICATED, WORKSPACE_A, refused};
+use crate::support::{
+    NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, REPO_A, TestServer, UNAUTHENTICATED, User,
+    WORKSPACE_A, hold, refused, sha256_hex,
+};
 use crate::sweep_cases::{Case, NOT_IMPLEMENTED, Who, cases};
 
 fn methods() -> Vec<MethodDescriptor> {
@@ -177,25 +180,92 @@ async fn call_rest(
     (answer.status, answer.body)
 }
 
-fn token(server: &TestServer, who: Who) -> String {
-    match who {
-        Who::User(user) => server.token(user),
-        Who::Service => server.service_token(),
+/// Tokens of callers that are no users.
+struct Keys {
+    management: String,
+    foreign_management: String,
+    issued: String,
+}
+
+impl Keys {
+    async fn new(server: &TestServer) -> Self {
+        let management = server.management_key(ORGANIZATION).await;
+        Self {
+            foreign_management: server.management_key(OTHER_ORGANIZATION).await,
+            issued: server.issued_key(&management, json!({})).await.key,
+            management,
+        }
+    }
+
+    fn token(&self, server: &TestServer, who: Who) -> String {
+        match who {
+            Who::User(user) => server.token(user),
+            Who::Service => server.service_token(),
+            Who::ManagementKey => self.management.clone(),
+            Who::ForeignManagementKey => self.foreign_management.clone(),
+            Who::IssuedKey => self.issued.clone(),
+        }
     }
 }
 
-/// The case's request about a key of its own.
-async fn request(server: &TestServer, case: &Case, place: usize) -> Value {
-    let text = case.request.to_string();
-    if !text.contains("$KEY") {
-        return case.request.clone();
-    }
-    let key = server
-        .create(json!({
+/// The case's request about things of its own.
+async fn request(server: &TestServer, keys: &Keys, case: &Case, place: usize) -> Value {
+    let mut text = case.request.to_string();
+    if text.contains("$KEY") {
+        let body = json!({
             "workspaceId": WORKSPACE_A, "key": format!("{place}"), "secret": "s", "provider": "AWS",
-        }))
-        .await;
-    serde_json::from_str(&text.replace("$KEY", &key)).unwrap()
+        });
+        text = text.replace("$KEY", &server.create(body).await);
+    }
+    if text.contains("$REPO_KEY") {
+        let name = place.to_string();
+        let key = server.create_repo_ai_key(REPO_A, &name).await;
+        text = text.replace("$REPO_KEY", &key.id);
+    }
+    if text.contains("$HASH") {
+        let issued = server.issued_key(&keys.management, json!({})).await;
+        text = text.replace("$HASH", &issued.hash);
+    }
+    if text.contains("$MANAGEMENT_HASH") {
+        let key = server.management_key(ORGANIZATION).await;
+        text = text.replace("$MANAGEMENT_HASH", &sha256_hex(&key));
+    }
+    if text.contains("$RESERVATION") {
+        let issued = server.issued_key(&keys.management, json!({})).await;
+        let reservation = server.reserved(hold(&issued.hash, "swept", 1)).await;
+        text = text.replace("$RESERVATION", &reservation);
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+/// How a method says 401 to those without a token.
+fn without_token(name: &str) -> &'static str {
+    if name.contains("ManagementKeyService") {
+        NO_HEADER
+    } else {
+        UNAUTHENTICATED
+    }
+}
+
+/// A caller is refused with that code, over gRPC and by every binding.
+async fn refuses(
+    server: &TestServer,
+    method: &MethodDescriptor,
+    request: &Value,
+    (who, token): (Who, &str),
+    (code, message): (Code, &str),
+) {
+    let name = method.full_name();
+    let refusal = refused(call(server, method, request, Some(token)).await);
+    let told = (refusal.status.code(), refusal.status.message());
+    assert_eq!(told, (code, message), "{name} {who:?}");
+    refusal.alone();
+    let expected = if code == Code::NotFound { 404 } else { 403 };
+    for binding in bindings(method) {
+        let (status, body) = call_rest(server, method, &binding, request, Some(token)).await;
+        assert_eq!(status, expected, "{name} {who:?} {body}");
+        assert!(body.contains(message), "{name} {body}");
+    }
 }
 
 #[test]
@@ -242,8 +312,10 @@ fn every_method_of_the_descriptor_is_swept() {
 
 on_each_engine! {
     async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer) {
+        let keys = Keys::new(&server).await;
         for (place, case) in cases().iter().enumerate() {
-            let (method, request) = (method(case.method), request(&server, case, place).await);
+            let method = method(case.method);
+            let request = request(&server, &keys, case, place).await;
             let name = case.method;
             let denied = proto::METHODS
                 .iter()
@@ -251,67 +323,44 @@ on_each_engine! {
                 .unwrap();
             let denied = denied.errors.iter().find(|rule| rule.code == Code::PermissionDenied);
             let denied = denied.and_then(|rule| rule.message).unwrap_or("Insufficient permissions");
-            let bindings = bindings(&method);
+            let denied = (Code::PermissionDenied, denied);
 
             let unauthenticated = refused(call(&server, &method, &request, None).await);
             assert_eq!(unauthenticated.status.code(), Code::Unauthenticated, "{name}");
-            for binding in &bindings {
-                let (status, body) = call_rest(&server, &method, binding, &request, None).await;
+            for binding in bindings(&method) {
+                let (status, body) = call_rest(&server, &method, &binding, &request, None).await;
                 assert_eq!(status, 401, "{name}");
-                assert!(body.contains(UNAUTHENTICATED), "{name} {body}");
+                assert!(body.contains(without_token(name)), "{name} {body}");
             }
-            for who in case.wrong_role.iter().chain(&case.other_organization) {
-                let token = token(&server, *who);
-                refused(call(&server, &method, &request, Some(&token)).await)
-                    .is(Code::PermissionDenied, "PERMISSION_DENIED", denied)
-                    .alone();
-                for binding in &bindings {
-                    let (status, body) =
-                        call_rest(&server, &method, binding, &request, Some(&token)).await;
-                    assert_eq!(status, 403, "{name} {who:?} {body}");
-                    assert!(body.contains(denied), "{name} {body}");
-                }
+            for who in &case.wrong_role {
+                let token = keys.token(&server, *who);
+                refuses(&server, &method, &request, (*who, &token), denied).await;
+            }
+            let unseen = case.unseen.map_or(denied, |message| (Code::NotFound, message));
+            for who in &case.other_organization {
+                let token = keys.token(&server, *who);
+                refuses(&server, &method, &request, (*who, &token), unseen).await;
             }
             // The request was good: what refused it was the caller.
-            let token = token(&server, case.right);
+            let token = keys.token(&server, case.right);
             let answer = call(&server, &method, &request, Some(&token)).await;
             assert!(answer.is_ok(), "{name} {answer:?}");
         }
     }
 
     async fn every_method_of_later_work_says_so_to_those_with_a_token_alone(server: TestServer) {
+        let keys = Keys::new(&server).await;
         for name in NOT_IMPLEMENTED {
             let method = method(name);
-            // A good request as far as the declaration goes, so that nothing else refuses it.
-            let mut request = serde_json::Map::new();
-            for field in method.input().fields() {
-                if matches!(field.json_name(), "name" | "requestId") {
-                    request.insert(field.json_name().to_owned(), json!("x"));
-                }
-            }
-            let request = Value::Object(request);
-            refused(call(&server, &method, &request, None).await)
-                .alone();
-            let unauthenticated = call(&server, &method, &request, None).await.unwrap_err();
-            assert_eq!(unauthenticated.code(), Code::Unauthenticated, "{name}");
-            for binding in bindings(&method) {
-                let (status, _) = call_rest(&server, &method, &binding, &request, None).await;
-                assert_eq!(status, 401, "{name}");
-            }
-            for token in [server.token(crate::support::User::Owner), server.service_token()] {
+            let request = json!({});
+            assert!(bindings(&method).is_empty(), "{name}");
+            let unauthenticated = refused(call(&server, &method, &request, None).await);
+            assert_eq!(unauthenticated.status.code(), Code::Unauthenticated, "{name}");
+            for who in [Who::User(User::Owner), Who::Service, Who::ManagementKey, Who::IssuedKey] {
+                let token = keys.token(&server, who);
                 refused(call(&server, &method, &request, Some(&token)).await)
                     .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
                     .alone();
-                for binding in bindings(&method) {
-                    let (status, body) =
-                        call_rest(&server, &method, &binding, &request, Some(&token)).await;
-                    let expected = if name.contains("ManagementKeyService") {
-                        r#"{"error":{"code":501,"message":"Not yet implemented"}}"#
-                    } else {
-                        r#"{"success":false,"message":"Not yet implemented"}"#
-                    };
-                    assert_eq!((status, body.as_str()), (501, expected), "{name}");
-                }
             }
         }
     }

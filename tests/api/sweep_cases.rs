@@ -9,9 +9,17 @@ use crate::support::User;
 pub enum Who {
     User(User),
     Service,
+    /// A management key of the organization.
+    ManagementKey,
+    /// A management key of the other organization.
+    ForeignManagementKey,
+    /// An ordinary issued key of the organization.
+    IssuedKey,
 }
 
-/// One method's case. In the request, `$KEY` stands for a provider key of its own in workspace A.
+/// One method's case. In the request stand, each for one of its own: `$KEY` for a provider key in
+/// workspace A, `$REPO_KEY` for an AI key of its repo, `$HASH` for an issued key, `$RESERVATION`
+/// for a hold, and `$MANAGEMENT_HASH` for a management key.
 pub struct Case {
     /// The method's full name.
     pub method: &'static str,
@@ -23,6 +31,8 @@ pub struct Case {
     pub wrong_role: Vec<Who>,
     /// Callers of another organization; each is refused.
     pub other_organization: Vec<Who>,
+    /// How these are told that there is no such thing, where they are not denied it.
+    pub unseen: Option<&'static str>,
 }
 
 /// Methods that are described and not yet implemented. Implementing one takes it from here and
@@ -31,42 +41,32 @@ pub const NOT_IMPLEMENTED: &[&str] = &[
     "keyward.v1.ApiKeyService.WatchApiKeys",
     "keyward.v1.AuditService.ListAuditEvents",
     "keyward.v1.AuditService.VerifyAuditLog",
-    "keyward.v1.ManagementKeyService.CreateKey",
-    "keyward.v1.ManagementKeyService.CreateManagementKey",
-    "keyward.v1.ManagementKeyService.DeleteKey",
-    "keyward.v1.ManagementKeyService.GetCurrentKey",
-    "keyward.v1.ManagementKeyService.GetKey",
-    "keyward.v1.ManagementKeyService.ListKeys",
-    "keyward.v1.ManagementKeyService.ListManagementKeys",
-    "keyward.v1.ManagementKeyService.RecordUsage",
-    "keyward.v1.ManagementKeyService.ReleaseSpend",
-    "keyward.v1.ManagementKeyService.ReserveSpend",
-    "keyward.v1.ManagementKeyService.RevokeManagementKey",
-    "keyward.v1.ManagementKeyService.SettleSpend",
-    "keyward.v1.ManagementKeyService.UpdateKey",
-    "keyward.v1.ManagementKeyService.VerifyKey",
-    "keyward.v1.RepoAiKeyService.CreateRepoAiKey",
-    "keyward.v1.RepoAiKeyService.DeleteRepoAiKey",
-    "keyward.v1.RepoAiKeyService.ListRepoAiKeys",
-    "keyward.v1.RepoAiKeyService.UpdateRepoAiKey",
-    "keyward.v1.RepoAiKeyService.VerifyRepoAiKey",
 ];
+
+/// Known callers that are no users.
+const NO_USERS: [Who; 3] = [Who::Service, Who::ManagementKey, Who::IssuedKey];
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        reading("ListApiKeys", json!({ "workspaceId": "workspace-a" })),
+        reading(
+            "ApiKeyService",
+            "ListApiKeys",
+            json!({ "workspaceId": "workspace-a" }),
+        ),
         writing(
+            "ApiKeyService",
             "CreateApiKey",
             json!({
                 "workspaceId": "workspace-a", "key": "sweep", "secret": "s", "provider": "AWS",
             }),
         ),
         writing(
+            "ApiKeyService",
             "UpdateApiKey",
             json!({ "uuid": "$KEY", "description": "swept" }),
         ),
-        writing("DeleteApiKey", json!({ "uuid": "$KEY" })),
+        writing("ApiKeyService", "DeleteApiKey", json!({ "uuid": "$KEY" })),
     ];
     let link = json!({
         "uuid": "$KEY", "resourceKind": "RESOURCE_KIND_BUCKET", "resourceId": "b1",
@@ -81,8 +81,95 @@ pub fn cases() -> Vec<Case> {
             json!({ "uuid": "$KEY" }),
         ),
     ]);
+    cases.extend(repo_ai_keys());
+    cases.extend(issued_keys());
+    cases.extend(ledger());
+    cases.extend(management_keys());
     cases.extend(directory());
     cases
+}
+
+fn repo_ai_keys() -> Vec<Case> {
+    let create = json!({ "repoId": "repo-a", "name": "swept", "aiType": "AI_TYPE_OPENAI" });
+    let update = json!({ "repoId": "repo-a", "apikeyId": "$REPO_KEY", "name": "renamed" });
+    let delete = json!({ "repoId": "repo-a", "apikeyId": "$REPO_KEY" });
+    let service = "RepoAiKeyService";
+    vec![
+        reading(service, "ListRepoAiKeys", json!({ "repoId": "repo-a" })),
+        writing(service, "CreateRepoAiKey", create),
+        writing(service, "UpdateRepoAiKey", update),
+        writing(service, "DeleteRepoAiKey", delete),
+        serving(
+            service,
+            "VerifyRepoAiKey",
+            json!({ "key": "k", "secret": "s" }),
+        ),
+    ]
+}
+
+fn issued_keys() -> Vec<Case> {
+    let unseen = Some("API key not found");
+    let hash = || json!({ "hash": "$HASH" });
+    let create = json!({ "name": "swept", "workspace_id": "workspace-a" });
+    vec![
+        Case {
+            method: full_name("ManagementKeyService", "GetCurrentKey"),
+            request: json!({}),
+            right: Who::IssuedKey,
+            wrong_role: vec![
+                Who::User(User::Owner),
+                Who::User(User::ReaderInA),
+                Who::Service,
+            ],
+            other_organization: vec![Who::User(User::Outsider)],
+            unseen: None,
+        },
+        managing("ListKeys", json!({ "workspace_id": "workspace-a" }), None),
+        managing("CreateKey", create, None),
+        managing("GetKey", hash(), unseen),
+        managing(
+            "UpdateKey",
+            json!({ "hash": "$HASH", "name": "renamed" }),
+            unseen,
+        ),
+        managing("DeleteKey", hash(), unseen),
+    ]
+}
+
+fn ledger() -> Vec<Case> {
+    let charge = json!({ "hash": "$HASH", "costNanos": "1", "requestId": "swept" });
+    let hold = json!({ "hash": "$HASH", "amountNanos": "1", "requestId": "swept" });
+    let requests = [
+        ("VerifyKey", json!({ "token": "none" })),
+        ("RecordUsage", charge),
+        ("ReserveSpend", hold),
+        (
+            "SettleSpend",
+            json!({ "reservationId": "$RESERVATION", "costNanos": "1" }),
+        ),
+        ("ReleaseSpend", json!({ "reservationId": "$RESERVATION" })),
+    ];
+    requests
+        .map(|(method, request)| serving("ManagementKeyService", method, request))
+        .into()
+}
+
+fn management_keys() -> Vec<Case> {
+    let create = json!({ "organizationId": "org-1", "name": "swept" });
+    let revoke = json!({ "hash": "$MANAGEMENT_HASH" });
+    vec![
+        administering("CreateManagementKey", create, None),
+        administering(
+            "ListManagementKeys",
+            json!({ "organizationId": "org-1" }),
+            None,
+        ),
+        administering(
+            "RevokeManagementKey",
+            revoke,
+            Some("Management key not found"),
+        ),
+    ]
 }
 
 fn directory() -> Vec<Case> {
@@ -129,40 +216,76 @@ fn directory() -> Vec<Case> {
 }
 
 /// What a reader of the workspace may do.
-fn reading(method: &str, request: Value) -> Case {
+fn reading(service: &str, method: &str, request: Value) -> Case {
+    let mut wrong_role = vec![Who::User(User::NoAccess)];
+    wrong_role.extend(NO_USERS);
     Case {
-        method: full_name("ApiKeyService", method),
+        method: full_name(service, method),
         request,
         right: Who::User(User::ReaderInA),
-        wrong_role: vec![Who::User(User::NoAccess), Who::Service],
-        other_organization: vec![Who::User(User::Outsider)],
+        wrong_role,
+        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        unseen: None,
     }
 }
 
 /// What a writer of the workspace may do.
-fn writing(method: &str, request: Value) -> Case {
+fn writing(service: &str, method: &str, request: Value) -> Case {
     let readers = [User::ReaderInA, User::ReaderInAWriterInB, User::NoAccess];
+    let wrong_role = readers.map(Who::User).into_iter().chain(NO_USERS).collect();
     Case {
-        method: full_name("ApiKeyService", method),
+        method: full_name(service, method),
         request,
         right: Who::User(User::WriterInA),
-        wrong_role: readers
-            .map(Who::User)
-            .into_iter()
-            .chain([Who::Service])
-            .collect(),
-        other_organization: vec![Who::User(User::Outsider)],
+        wrong_role,
+        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        unseen: None,
     }
 }
 
 /// What internal services alone may do.
 fn serving(service: &str, method: &str, request: Value) -> Case {
+    let users = [User::Owner, User::ReaderInA].map(Who::User);
+    let keys = [Who::ManagementKey, Who::IssuedKey];
     Case {
         method: full_name(service, method),
         request,
         right: Who::Service,
-        wrong_role: vec![Who::User(User::Owner), Who::User(User::ReaderInA)],
+        wrong_role: users.into_iter().chain(keys).collect(),
+        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        unseen: None,
+    }
+}
+
+/// What management keys alone may do.
+fn managing(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
+    let users = [User::Owner, User::Administrator, User::ReaderInA].map(Who::User);
+    let others = [Who::Service, Who::IssuedKey];
+    Case {
+        method: full_name("ManagementKeyService", method),
+        request,
+        right: Who::ManagementKey,
+        wrong_role: users.into_iter().chain(others).collect(),
+        other_organization: vec![Who::ForeignManagementKey],
+        unseen,
+    }
+}
+
+/// What administrators of the organization may do.
+fn administering(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
+    let users = [User::AdminInA, User::ReaderInA, User::NoAccess].map(Who::User);
+    let keys = [
+        Who::ManagementKey,
+        Who::IssuedKey,
+        Who::ForeignManagementKey,
+    ];
+    Case {
+        method: full_name("ManagementKeyService", method),
+        request,
+        right: Who::User(User::Owner),
+        wrong_role: users.into_iter().chain(keys).collect(),
         other_organization: vec![Who::User(User::Outsider)],
+        unseen,
     }
 }
 

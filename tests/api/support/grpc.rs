@@ -1,6 +1,7 @@
 //! The gRPC face, through the generated clients.
 
 use std::fmt;
+use std::time::Duration;
 
 use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
@@ -15,7 +16,7 @@ use super::TestServer;
 
 /// Puts a token into every request.
 #[derive(Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer(pub(super) Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -28,7 +29,7 @@ impl Interceptor for Bearer {
     }
 }
 
-type Authorized = InterceptedService<Channel, Bearer>;
+pub(super) type Authorized = InterceptedService<Channel, Bearer>;
 
 /// A request with a token of its own.
 pub fn with_token<T>(token: &str, message: T) -> Request<T> {
@@ -57,7 +58,7 @@ impl TestServer {
     }
 }
 
-fn bearer(token: &str) -> Bearer {
+pub(super) fn bearer(token: &str) -> Bearer {
     Bearer(Some(format!("Bearer {token}").parse().unwrap()))
 }
 
@@ -145,6 +146,22 @@ impl Refusal {
             })
             .collect();
         assert_eq!(failures, [expected]);
+        self
+    }
+
+    /// Says after how long to try again, or that nothing is known of that.
+    #[track_caller]
+    pub fn retries_after(&self, expected: Option<Duration>) -> &Self {
+        let delays: Vec<_> = self
+            .details
+            .iter()
+            .filter_map(|detail| match detail {
+                ErrorDetail::RetryInfo(info) => Some(info.retry_delay),
+                _ => None,
+            })
+            .collect();
+        let expected: Vec<_> = expected.map(Some).into_iter().collect();
+        assert_eq!(delays, expected);
         self
     }
 

@@ -3,8 +3,11 @@
 mod grpc;
 mod grpc_web;
 mod issuer;
+mod keys;
+mod ledger;
 mod people;
 mod proxy;
+mod repo_ai_keys;
 mod rest;
 mod server;
 mod spans;
@@ -12,8 +15,16 @@ mod spans;
 pub use grpc::{refused, with_token};
 pub use grpc_web::{WebFlavor, frame as grpc_frame};
 pub use issuer::{Algorithm, Issuer, SigningKey};
-pub use people::{AUDIENCE, OTHER_ORGANIZATION, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X};
+pub use keys::{Issued, KEY_NOT_FOUND, MOUNTS, NO_HEADER, sha256_hex};
+pub use ledger::{CENT, DOLLAR, byok_charge, byok_hold, charge, charge_at, hold, hold_for};
+pub use people::{
+    AUDIENCE, ORGANIZATION, OTHER_ORGANIZATION, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X,
+};
 pub use proxy::Proxy;
+pub use repo_ai_keys::{
+    NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, REPO_AI_KEYS_DENIED, repo_ai_key_path,
+    repo_ai_keys_path,
+};
 pub use rest::Call;
 
 pub use server::{Engine, Jwks, OnEngine, Setup, TestServer};

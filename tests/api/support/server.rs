@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
-use keyward::layers::Limits;
+use keyward::layers::{CallerRate, Limits};
 use keyward_core::clock::Clock;
+use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::{Keyring, Secret};
 use keyward_store::{Store, StoreOptions};
@@ -54,10 +55,12 @@ pub struct Setup {
     pub store_url: Option<String>,
     pub algorithm: Algorithm,
     pub jwks: Jwks,
+    pub caller_rate: Option<CallerRate>,
     pub jwks_min_refresh: Duration,
     pub jwks_max_age: Duration,
     pub max_deadline: Duration,
     pub max_body_bytes: u64,
+    pub charge_retention: Option<Duration>,
 }
 
 impl OnEngine for Setup {
@@ -72,10 +75,12 @@ impl OnEngine for Setup {
             store_url: None,
             algorithm: Algorithm::ES256,
             jwks: Jwks::Url,
+            caller_rate: None,
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
             max_deadline: Duration::from_secs(60),
             max_body_bytes: 1024 * 1024,
+            charge_retention: None,
         })
     }
 }
@@ -132,6 +137,12 @@ impl Setup {
                 default_deadline: self.max_deadline.min(Duration::from_secs(30)),
                 max_deadline: self.max_deadline,
                 max_body_bytes: self.max_body_bytes,
+                caller_rate: self.caller_rate,
+            },
+            ledger: LedgerSettings {
+                default_reservation_ttl: Duration::from_secs(600),
+                max_reservation_ttl: Duration::from_secs(24 * 3600),
+                charge_retention: self.charge_retention,
             },
         })
         .unwrap();
