@@ -30,8 +30,12 @@ pub(crate) fn new_reservation(message: ReserveSpendRequest) -> Result<NewReserva
     })
 }
 
+/// Reads a time to hold. Prost's own conversion overflows on seconds that no caller means.
 fn ttl(ttl: prost_types::Duration) -> Result<Duration, Error> {
-    Duration::try_from(ttl).map_err(|_| Error::invalid("ttl", "TTL must not be negative"))
+    let negative = |_| Error::invalid("ttl", "TTL must not be negative");
+    let seconds = u64::try_from(ttl.seconds).map_err(negative)?;
+    let nanos = u32::try_from(ttl.nanos).map_err(negative)?;
+    Ok(Duration::new(seconds, nanos))
 }
 
 pub(crate) fn recorded(recorded: &Recorded) -> RecordUsageResponse {

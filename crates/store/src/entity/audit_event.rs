@@ -9,7 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub occurred_at: i64,
-    /// `user` or `service`.
+    /// The kind of an `Actor`.
     pub actor_kind: String,
     pub actor_id: String,
     pub action: String,

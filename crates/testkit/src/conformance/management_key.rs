@@ -69,6 +69,7 @@ async fn list<S: Stores>(
             .unwrap();
         assert!(page.items.len() <= limit as usize);
         found.extend(page.items);
+        assert!(found.len() < 1000, "the pages do not end");
         let Some(next) = page.next else { break };
         request.after = Some(ManagementKeyId::parse(&next).unwrap());
     }
