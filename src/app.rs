@@ -95,7 +95,11 @@ impl UseCases {
                 Arc::clone(store) as _,
                 clock(),
             ),
-            management_keys: ManagementKeys::new(Arc::clone(store) as _, clock()),
+            management_keys: ManagementKeys::new(
+                Arc::clone(store) as _,
+                Arc::clone(store) as _,
+                clock(),
+            ),
             ledger: Ledger::new(Arc::clone(store) as _, ledger, clock()),
             vault,
         }

@@ -19,7 +19,7 @@ on_each_engine! {
             (server.get("/nowhere"), 404),
             (server.delete("/apikeys").bearer(&token), 405),
             (server.post("/apikeys").bearer(&token).text("text/plain", "x"), 415),
-            (server.get("/keys").bearer(&token), 501),
+            (server.get("/keys").bearer(&token), 403),
             (server.get("/healthz"), 200),
         ] {
             let answer = call.send().await;

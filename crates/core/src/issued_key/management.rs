@@ -13,20 +13,29 @@ use crate::id::{ManagementKeyId, OrganizationId};
 use crate::page::{Page, PageRequest};
 use crate::policy::{self, OrganizationGrant};
 use crate::principal::Caller;
-use crate::store::ManagementKeyStore;
+use crate::store::{DirectoryStore, ManagementKeyStore};
 
 /// The management keys' use cases, for organization administrators and internal services.
 #[derive(Clone)]
 pub struct ManagementKeys {
     store: Arc<dyn ManagementKeyStore>,
+    directory: Arc<dyn DirectoryStore>,
     clock: Arc<dyn Clock>,
 }
 
 impl ManagementKeys {
     /// The management keys that a store holds.
     #[must_use]
-    pub fn new(store: Arc<dyn ManagementKeyStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub fn new(
+        store: Arc<dyn ManagementKeyStore>,
+        directory: Arc<dyn DirectoryStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            clock,
+        }
     }
 
     /// Creates a management key.
@@ -62,8 +71,8 @@ impl ManagementKeys {
     /// Lists an organization's management keys, newest first.
     ///
     /// # Errors
-    /// Denied to all but administrators of the organization and services; the page is none of this
-    /// list.
+    /// Denied to all but administrators of the organization and services; the organization is not
+    /// found; the page is none of this list.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -74,6 +83,11 @@ impl ManagementKeys {
         let grant = policy::authorize_organization(&caller.principal, action, organization)?;
         let place = |text: &str| ManagementKeyId::parse(text).ok_or_else(crate::page::invalid);
         let page = page.read(place)?;
+        // Only who sees the whole directory can name an organization that is not there.
+        if let Ok(all) = policy::authorize_directory(&caller.principal) {
+            let found = self.directory.organization(&all, organization).await?;
+            found.ok_or(Error::NotFound(Noun::Organization))?;
+        }
         self.store.list(&grant, &page).await
     }
 

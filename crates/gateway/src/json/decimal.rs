@@ -10,7 +10,8 @@ use super::Codec;
 const EXACT: u128 = 1 << 53;
 
 /// An integer of units of ten to the minus `PLACES` (at most 18); in JSON
-/// a number of whole units. What is read is rounded to the nearest unit.
+/// a number of whole units. What is read is rounded to the nearest unit, except
+/// that a negative number is not rounded to nothing, which would lose its sign.
 pub struct Decimal<T, const PLACES: u32>(PhantomData<T>);
 
 impl<T: Copy + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec for Decimal<T, PLACES> {
@@ -44,7 +45,9 @@ impl<T: Copy + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec for Decimal<
     fn f64(value: f64) -> Option<T> {
         // The shortest text of the number is what the caller wrote; scaling the
         // text is exact where scaling the number is not.
-        scaled(&format!("{value}"), PLACES)?.try_into().ok()
+        let units = scaled(&format!("{value}"), PLACES)?;
+        let lost = units == 0 && value < 0.0;
+        (!lost).then_some(units)?.try_into().ok()
     }
 
     fn text(text: &str) -> Option<T> {
@@ -130,6 +133,8 @@ mod tests {
         assert_eq!(Nanos::f64(4e-10), Some(0));
         assert_eq!(Nanos::f64(5e-10), Some(1));
         assert_eq!(Nanos::f64(-5e-10), Some(-1));
+        assert_eq!(Nanos::f64(-4e-10), None);
+        assert_eq!(Nanos::f64(-0.0), Some(0));
         assert_eq!(
             Nanos::f64(4_194_303.123_456_789),
             Some(4_194_303_123_456_789)
