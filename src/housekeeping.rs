@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward_core::ledger::Ledger;
+use keyward_core::ledger::{Ledger, RolledUp};
 use tokio::time::MissedTickBehavior;
 
 use crate::error;
@@ -18,8 +18,18 @@ pub async fn run(ledger: Ledger) {
     loop {
         turns.tick().await;
         match ledger.roll_up().await {
-            Ok(0) => {}
-            Ok(dropped) => tracing::info!(dropped, "old charges rolled up into daily sums"),
+            Ok(RolledUp {
+                charges: 0,
+                reservations: 0,
+            }) => {}
+            Ok(RolledUp {
+                charges,
+                reservations,
+            }) => tracing::info!(
+                charges,
+                reservations,
+                "old charges rolled up into daily sums"
+            ),
             Err(failure) => {
                 let cause = error::chain(&failure);
                 tracing::warn!(%failure, cause, "old charges could not be rolled up");

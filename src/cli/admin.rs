@@ -51,8 +51,16 @@ pub(super) async fn run(command: &AdminCommand) -> Result<(), Failure> {
             Error::Unavailable(_) | Error::Internal(_) => serve::unavailable(&error),
             error => refuse(&error),
         })?;
-    store.close().await;
-    say(minted.token.expose())
+    // First of all, since no one can read it again.
+    let said = say(minted.token.expose()).map_err(|failure| {
+        let hash = minted.key.hash;
+        Failure::new(
+            failure.code,
+            format!("{}; the key's hash is {hash}", failure.message),
+        )
+    });
+    serve::close(&store).await;
+    said
 }
 
 /// Someone at this machine, for the audit trail.

@@ -52,11 +52,15 @@ pub(super) async fn serve(
     }
     // What it was about to do it does at the next start.
     housekeeping.abort();
-    // A connection may hang in the network; nothing that was acknowledged waits for it.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
+    close(&store).await;
     // The exporter waits for the network; it must not wait on the runtime's own threads.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;
     flushed.map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot stop", &error))
+}
+
+/// Closes the store. A connection may hang in the network; nothing that was acknowledged waits for it.
+pub(super) async fn close(store: &Store) {
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
 }
 
 pub(super) fn telemetry(config: &Config) -> Result<Telemetry, Failure> {

@@ -75,7 +75,7 @@ pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
     }
 }
 
-/// The one place where a secret goes back into a message.
+/// The one place where a credential's secret goes back into a message.
 pub(crate) fn resolved(opened: OpenedProviderKey) -> ResolveApiKeyResponse {
     let key = opened.key;
     ResolveApiKeyResponse {

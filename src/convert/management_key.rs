@@ -66,7 +66,11 @@ const CHANGEABLE: [&str; 5] = [
 /// What to change. A mask names the fields, and one that it names and that is unset is removed if it
 /// can be; without a mask, or with an empty one, the fields that are set change (AIP-134).
 pub(crate) fn patch(message: UpdateKeyRequest) -> Result<IssuedKeyPatch, Error> {
-    let mask = message.update_mask.unwrap_or_default().paths;
+    let mut mask = message.update_mask.unwrap_or_default().paths;
+    // In JSON the limit has another name than in the proto file.
+    for path in mask.iter_mut().filter(|path| *path == "limit") {
+        "limit_nanos".clone_into(path);
+    }
     if let Some(place) = mask
         .iter()
         .position(|path| !CHANGEABLE.contains(&path.as_str()))
@@ -97,17 +101,16 @@ pub(crate) fn patch(message: UpdateKeyRequest) -> Result<IssuedKeyPatch, Error> 
             .filter(|_| chosen("include_byok_in_limit")),
     };
     let required = [
-        ("name", "Name", patch.name.is_none()),
-        ("disabled", "Disabled", patch.disabled.is_none()),
+        ("name", patch.name.is_none()),
+        ("disabled", patch.disabled.is_none()),
         (
             "include_byok_in_limit",
-            "Whether to include BYOK usage",
             patch.include_byok_in_limit.is_none(),
         ),
     ];
-    for (field, label, unset) in required {
+    for (field, unset) in required {
         if unset && named(field) {
-            return Err(Error::invalid(field, format!("{label} must not be null")));
+            return Err(Error::invalid(field, format!("`{field}` must not be null")));
         }
     }
     Ok(patch)

@@ -113,7 +113,10 @@ impl ManagementKeyService for ManagementKeys {
     ) -> Result<Response<VerifyKeyResponse>, Status> {
         let (caller, message) = enter(request)?;
         let token = Secret::new(message.token);
-        let verified = self.keys.verify(&caller, token.expose()).await;
+        let verified = self
+            .keys
+            .verify(&caller, token.expose(), message.byok)
+            .await;
         Ok(Response::new(convert::verified(verified.map_err(status)?)))
     }
 

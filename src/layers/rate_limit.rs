@@ -1,5 +1,6 @@
-//! No caller makes more calls than the operator allows, so that one of them cannot take what the
-//! others need. Calls without a caller, such as probes, pass.
+//! No user and no key makes more calls than the operator allows, so that one of them cannot take what
+//! the others need. Internal services pass, since they call on everyone's behalf and settle what was
+//! spent; so do calls without a caller, such as probes.
 //!
 //! Each process counts for itself, by the monotonic clock, and begins with nothing counted.
 
@@ -95,6 +96,9 @@ impl Limiter {
         let Some(counts) = &self.0 else {
             return Ok(());
         };
+        if matches!(principal, Principal::Service(_)) {
+            return Ok(());
+        }
         let outcome = counts.limiter.check_key(&Counted::of(principal));
         counts.forget();
         outcome.map_err(|refused| {

@@ -88,6 +88,31 @@ pub struct ManagementKey {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// When a key was last used, which is written down seldom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastUse;
+
+impl LastUse {
+    /// The moments at which a noted use is as good as this one: from so long before it that the note
+    /// still is right to within [`LAST_USED_LAG_MILLIS`], to as long after it, since replicas'
+    /// clocks differ. A note outside is replaced, if by a later use or if it lies in the future.
+    #[must_use]
+    pub fn window(used_at: Timestamp) -> (Timestamp, Timestamp) {
+        let moved = |by: i64| Timestamp::from_unix_millis(used_at.unix_millis().saturating_add(by));
+        (
+            moved(1 - LAST_USED_LAG_MILLIS),
+            moved(LAST_USED_LAG_MILLIS - 1),
+        )
+    }
+
+    /// Whether a use is to be noted beside what is noted.
+    #[must_use]
+    pub fn notes(noted: Option<Timestamp>, used_at: Timestamp) -> bool {
+        let (from, to) = Self::window(used_at);
+        noted.is_none_or(|noted| !(from..=to).contains(&noted))
+    }
+}
+
 /// A key to issue.
 #[derive(Debug, Clone, Default)]
 pub struct NewIssuedKey {

@@ -70,6 +70,8 @@ pub struct Reservation {
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Timestamp,
+    /// Which service made it.
+    pub reserved_by: String,
 }
 
 /// A hold to make.
@@ -92,6 +94,15 @@ pub struct Reserved {
     pub reservation: Reservation,
     /// The key afterwards.
     pub metered: MeteredKey,
+}
+
+/// What a roll-up dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RolledUp {
+    /// How many charges, whose sums stay.
+    pub charges: u64,
+    /// How many reservations.
+    pub reservations: u64,
 }
 
 /// How a reservation ended.

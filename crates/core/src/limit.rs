@@ -4,8 +4,12 @@
 //! ```text
 //! spent     = usage since the limit last started anew  (own; with include_byok_in_limit, BYOK too)
 //! held      = open reservations that have not expired  (the same)
-//! remaining = max(0, limit − spent − held)
+//! remaining = max(0, limit − spent)                    what keys, verdicts and answers show
+//! available = max(0, remaining − held)                 what another hold may take
 //! ```
+//!
+//! A verdict does not count holds: they may end at any moment, and one of them may be the asking
+//! caller's own, whose answer was lost.
 
 use std::time::Duration;
 
@@ -83,21 +87,24 @@ pub enum Verdict {
 #[must_use]
 pub fn remaining(metered: &MeteredKey) -> Option<Nanos> {
     let limit = metered.key.limit?;
-    Some(
-        limit
-            .saturating_sub(spent(metered))
-            .saturating_sub(held(metered)),
-    )
+    Some(limit.saturating_sub(spent(metered)))
 }
 
-/// Whether the key may spend: of several reasons against it, the first in the order of the contract.
+/// What another hold may take of the key's limit; `None` without a limit.
 #[must_use]
-pub fn verdict(metered: &MeteredKey, now: Timestamp) -> Verdict {
+pub fn available(metered: &MeteredKey) -> Option<Nanos> {
+    remaining(metered).map(|left| left.saturating_sub(held(metered)))
+}
+
+/// Whether the key may spend, through the customer's own provider key or not: of several reasons
+/// against it, the first in the order of the contract.
+#[must_use]
+pub fn verdict(metered: &MeteredKey, byok: bool, now: Timestamp) -> Verdict {
     if metered.key.disabled {
         Verdict::Disabled
     } else if metered.key.is_expired(now) {
         Verdict::Expired
-    } else if remaining(metered) == Some(Nanos::ZERO) {
+    } else if is_limited(metered, byok) && remaining(metered) == Some(Nanos::ZERO) {
         Verdict::LimitExceeded
     } else {
         Verdict::Valid
@@ -107,7 +114,7 @@ pub fn verdict(metered: &MeteredKey, now: Timestamp) -> Verdict {
 /// Whether a hold fits.
 ///
 /// # Errors
-/// The key is disabled or expired, or less is left than the amount.
+/// The key is disabled or expired, or less is available than the amount.
 pub fn admit(metered: &MeteredKey, amount: Nanos, byok: bool, now: Timestamp) -> Result<(), Error> {
     if metered.key.disabled {
         return Err(Error::KeyDisabled);
@@ -115,15 +122,20 @@ pub fn admit(metered: &MeteredKey, amount: Nanos, byok: bool, now: Timestamp) ->
     if metered.key.is_expired(now) {
         return Err(Error::KeyExpired);
     }
-    if byok && !metered.key.include_byok_in_limit {
+    if !is_limited(metered, byok) {
         return Ok(());
     }
-    match remaining(metered) {
-        Some(left) if amount > left => Err(Error::LimitExceeded {
+    match available(metered) {
+        Some(available) if amount > available => Err(Error::LimitExceeded {
             retry_after: retry_after(metered, amount, now),
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether such spending counts against the limit.
+fn is_limited(metered: &MeteredKey, byok: bool) -> bool {
+    !byok || metered.key.include_byok_in_limit
 }
 
 /// When the same hold may fit, if time can bring that about.
@@ -223,37 +235,47 @@ mod tests {
         metered
     }
 
-    fn left(metered: &MeteredKey) -> Option<i64> {
-        remaining(metered).map(Nanos::get)
+    /// What is left, and what is available of it.
+    fn left(metered: &MeteredKey) -> (Option<i64>, Option<i64>) {
+        let get = |amount: Option<Nanos>| amount.map(Nanos::get);
+        (get(remaining(metered)), get(available(metered)))
     }
 
     #[test]
-    fn what_was_spent_and_what_is_held_is_not_left() {
-        for (limit, spent, held, wanted) in [
-            (100, 0, 0, 100),
-            (100, 30, 0, 70),
-            (100, 0, 30, 70),
-            (100, 30, 30, 40),
-            (100, 60, 40, 0),
-            (0, 0, 0, 0),
+    fn what_was_spent_is_not_left_and_what_is_held_is_not_available() {
+        for (limit, spent, held, remaining, available) in [
+            (100, 0, 0, 100, 100),
+            (100, 30, 0, 70, 70),
+            (100, 0, 30, 100, 70),
+            (100, 30, 30, 70, 40),
+            (100, 60, 40, 40, 0),
+            (0, 0, 0, 0, 0),
             // A settlement, or a lower limit, may go beyond the limit.
-            (100, 101, 0, 0),
-            (100, 101, 50, 0),
-            (100, 90, 50, 0),
-            (100, i64::MAX, i64::MAX, 0),
-            (i64::MAX, 1, 0, i64::MAX - 1),
+            (100, 101, 0, 0, 0),
+            (100, 101, 50, 0, 0),
+            (100, 90, 50, 10, 0),
+            (100, i64::MAX, i64::MAX, 0, 0),
+            (i64::MAX, 1, 0, i64::MAX - 1, i64::MAX - 1),
         ] {
             let metered = spending(limit, spent, held);
-            assert_eq!(left(&metered), Some(wanted), "{limit} {spent} {held}");
+            let wanted = (Some(remaining), Some(available));
+            assert_eq!(left(&metered), wanted, "{limit} {spent} {held}");
         }
+    }
+
+    #[test]
+    fn a_hold_does_not_change_the_verdict() {
+        let metered = spending(100, 40, 60);
+        assert_eq!(verdict(&metered, false, NOON), Verdict::Valid);
+        assert!(admit(&metered, nanos(1), false, NOON).is_err());
     }
 
     #[test]
     fn without_a_limit_nothing_runs_out() {
         let mut metered = spending(0, i64::MAX, i64::MAX);
         metered.key.limit = None;
-        assert_eq!(left(&metered), None);
-        assert_eq!(verdict(&metered, NOON), Verdict::Valid);
+        assert_eq!(left(&metered), (None, None));
+        assert_eq!(verdict(&metered, false, NOON), Verdict::Valid);
         admit(&metered, nanos(i64::MAX), false, NOON).unwrap();
         admit(&metered, nanos(i64::MAX), true, NOON).unwrap();
     }
@@ -263,14 +285,32 @@ mod tests {
         let mut metered = spending(100, 10, 20);
         metered.account.byok_usage = usage(30);
         metered.account.byok_held = nanos(15);
-        assert_eq!(left(&metered), Some(70));
+        assert_eq!(left(&metered), (Some(90), Some(70)));
         metered.key.include_byok_in_limit = true;
-        assert_eq!(left(&metered), Some(25));
+        assert_eq!(left(&metered), (Some(60), Some(25)));
         metered.account.byok_usage = usage(i64::MAX);
-        assert_eq!(left(&metered), Some(0));
-        assert_eq!(verdict(&metered, NOON), Verdict::LimitExceeded);
+        assert_eq!(left(&metered), (Some(0), Some(0)));
+        for byok in [false, true] {
+            assert_eq!(verdict(&metered, byok, NOON), Verdict::LimitExceeded);
+        }
         metered.key.include_byok_in_limit = false;
-        assert_eq!(left(&metered), Some(70));
+        assert_eq!(left(&metered), (Some(90), Some(70)));
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_bars_what_counts_against_it() {
+        let mut metered = spending(100, 100, 0);
+        for (include, byok, wanted) in [
+            (false, false, Verdict::LimitExceeded),
+            (false, true, Verdict::Valid),
+            (true, false, Verdict::LimitExceeded),
+            (true, true, Verdict::LimitExceeded),
+        ] {
+            metered.key.include_byok_in_limit = include;
+            assert_eq!(verdict(&metered, byok, NOON), wanted, "{include} {byok}");
+            let admitted = admit(&metered, nanos(1), byok, NOON).is_ok();
+            assert_eq!(admitted, wanted == Verdict::Valid, "{include} {byok}");
+        }
     }
 
     #[test]
@@ -292,13 +332,14 @@ mod tests {
         // Holds are of no window.
         metered.account.held = nanos(5);
         for (reset, wanted) in [
-            (None, 35),
-            (Some(LimitReset::Daily), 84),
-            (Some(LimitReset::Weekly), 82),
-            (Some(LimitReset::Monthly), 80),
+            (None, 40),
+            (Some(LimitReset::Daily), 89),
+            (Some(LimitReset::Weekly), 87),
+            (Some(LimitReset::Monthly), 85),
         ] {
             metered.key.limit_reset = reset;
-            assert_eq!(left(&metered), Some(wanted), "{reset:?}");
+            let wanted = (Some(wanted), Some(wanted - 5));
+            assert_eq!(left(&metered), wanted, "{reset:?}");
         }
     }
 
@@ -307,23 +348,23 @@ mod tests {
         let mut metered = unspent(Some(0));
         metered.key.expires_at = Some(NOON);
         metered.key.disabled = true;
-        assert_eq!(verdict(&metered, NOON), Verdict::Disabled);
+        assert_eq!(verdict(&metered, false, NOON), Verdict::Disabled);
         let refused = admit(&metered, nanos(1), false, NOON);
         assert!(matches!(refused, Err(Error::KeyDisabled)), "{refused:?}");
 
         metered.key.disabled = false;
-        assert_eq!(verdict(&metered, NOON), Verdict::Expired);
+        assert_eq!(verdict(&metered, false, NOON), Verdict::Expired);
         let refused = admit(&metered, nanos(1), false, NOON);
         assert!(matches!(refused, Err(Error::KeyExpired)), "{refused:?}");
 
         metered.key.expires_at = None;
-        assert_eq!(verdict(&metered, NOON), Verdict::LimitExceeded);
+        assert_eq!(verdict(&metered, false, NOON), Verdict::LimitExceeded);
         let refused = admit(&metered, nanos(1), false, NOON);
         let is_exceeded = matches!(refused, Err(Error::LimitExceeded { .. }));
         assert!(is_exceeded, "{refused:?}");
 
         metered.key.limit = Some(nanos(1));
-        assert_eq!(verdict(&metered, NOON), Verdict::Valid);
+        assert_eq!(verdict(&metered, false, NOON), Verdict::Valid);
         admit(&metered, nanos(1), false, NOON).unwrap();
     }
 
@@ -336,14 +377,14 @@ mod tests {
             (NOON, Verdict::Expired),
             (before_noon(-1), Verdict::Expired),
         ] {
-            assert_eq!(verdict(&metered, now), wanted, "{now:?}");
+            assert_eq!(verdict(&metered, false, now), wanted, "{now:?}");
             let admitted = admit(&metered, nanos(1), false, now).is_ok();
             assert_eq!(admitted, wanted == Verdict::Valid, "{now:?}");
         }
     }
 
     #[test]
-    fn a_hold_fits_into_what_is_left() {
+    fn a_hold_fits_into_what_is_available() {
         let metered = spending(100, 50, 20);
         for (amount, fits) in [(0, true), (29, true), (30, true), (31, false)] {
             let admitted = admit(&metered, nanos(amount), false, NOON);

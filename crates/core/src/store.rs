@@ -17,7 +17,7 @@ use crate::id::{
     ReservationId, UserId, WorkspaceId,
 };
 use crate::issued_key::{IssuedKey, ManagementKey};
-use crate::ledger::{Charge, Recorded, Reservation, Reserved};
+use crate::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use crate::limit::MeteredKey;
 use crate::page::{Page, PageRequest};
 use crate::policy::{
@@ -322,9 +322,12 @@ pub type KeyChange<'a> = dyn Fn(&IssuedKey) -> IssuedKey + Send + Sync + 'a;
 /// ledger. What is deleted stays as a row for the ledger's sake and is found by no method here.
 #[async_trait]
 pub trait IssuedKeyStore: Send + Sync {
-    /// A live key and its account, for authentication and verification: without a grant, since it
-    /// is how a principal comes to be.
-    async fn find_by_hash(
+    /// A live key, for authentication: without a grant, since it is how a principal comes to be.
+    async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<IssuedKey>, Error>;
+
+    /// A live key and its account, for verification and for a key that asks about itself: without a
+    /// grant, since the plaintext was presented.
+    async fn find_metered(
         &self,
         hash: &KeyHash,
         now: Timestamp,
@@ -378,14 +381,11 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Notes a use now, unless one was noted after `stale_before`. Without a grant and without an
-    /// event, since it notes that a key proved itself, and changes nothing that anyone set.
-    async fn touch(
-        &self,
-        id: IssuedKeyId,
-        now: Timestamp,
-        stale_before: Timestamp,
-    ) -> Result<(), Error>;
+    /// Notes a use where [`LastUse::notes`] says so, in a task of its own that is waited for no
+    /// longer than a moment: that it cannot be noted is for the log, and no reason to refuse the
+    /// use. Without a grant and without an event, since it notes that a key proved itself, and
+    /// changes nothing that anyone set.
+    async fn touch(&self, id: IssuedKeyId, used_at: Timestamp);
 }
 
 /// Keeps management keys. What is revoked stays as a row and is found by no method.
@@ -420,31 +420,35 @@ pub trait ManagementKeyStore: Send + Sync {
     ) -> Result<(), Error>;
 
     /// Notes a use, as [`IssuedKeyStore::touch`] does.
-    async fn touch(
-        &self,
-        id: ManagementKeyId,
-        now: Timestamp,
-        stale_before: Timestamp,
-    ) -> Result<(), Error>;
+    async fn touch(&self, id: ManagementKeyId, used_at: Timestamp);
 }
 
+/// What makes a charge while its key is held, so that its times are not those of before a wait. It
+/// may run more than once.
+pub type Charging<'a> = dyn Fn() -> Result<Charge, Error> + Send + Sync + 'a;
+/// What makes a reservation while its key is held. It may run more than once.
+pub type Holding<'a> = dyn Fn() -> Reservation + Send + Sync + 'a;
 /// What decides whether a hold fits. It may run more than once.
-pub type Admission<'a> = dyn Fn(&MeteredKey) -> Result<(), Error> + Send + Sync + 'a;
-/// What a reservation becomes. It may run more than once.
+pub type Admission<'a> = dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
+/// What a reservation becomes, made while its key is held. It may run more than once.
 pub type Settlement<'a> = dyn Fn(&Reservation) -> Charge + Send + Sync + 'a;
 
 /// Keeps charges, their sums, and reservations.
 ///
 /// Whoever changes a key's account holds the key's row until the commit, so that one decides after
-/// another. The rows of the ledger are their own trail: they say who recorded what and when, stay,
-/// and are never changed, so that its methods take no audit event.
+/// another; nothing about it, the time included, is read before that. The rows of the ledger are
+/// their own trail, since they say who recorded, held or ended what and when, so that its methods
+/// take no audit event.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
     /// The workspace of a key, also of a deleted one, as input of the policy.
     async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
 
-    /// The workspace of a reservation's key, as input of the policy.
-    async fn locate_reservation(&self, id: ReservationId) -> Result<Option<Workspace>, Error>;
+    /// A reservation's key and its workspace, as input of the policy.
+    async fn locate_reservation(
+        &self,
+        id: ReservationId,
+    ) -> Result<Option<(Workspace, KeyHash)>, Error>;
 
     /// Appends a charge to a key of the workspace, live or deleted, and adds it to the key's sums,
     /// unless the same charge is there: not found, or request id conflict.
@@ -452,7 +456,7 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &Charge,
+        charge: &Charging<'_>,
     ) -> Result<Recorded, Error>;
 
     /// Stores a reservation on a live key of the workspace if `admit` lets it, or finds the same
@@ -462,31 +466,34 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        reservation: &Reservation,
+        hold: &Holding<'_>,
         admit: &Admission<'_>,
     ) -> Result<Reserved, Error>;
 
-    /// Ends a reservation by the charge that it becomes, also an expired one, unless the same
+    /// Ends a reservation of that key by the charge that it becomes, also an expired one, unless the same
     /// charge is there: not found, ended by release, or request id conflict.
     async fn settle(
         &self,
         grant: &Grant<Serve>,
+        hash: &KeyHash,
         id: ReservationId,
         charge: &Settlement<'_>,
     ) -> Result<Recorded, Error>;
 
-    /// Ends a reservation, unless it is released already: not found, or ended by settlement.
+    /// Ends a reservation of that key, unless it is released already: not found, or ended by settlement.
     async fn release(
         &self,
         grant: &Grant<Serve>,
+        hash: &KeyHash,
         id: ReservationId,
         now: Timestamp,
+        by: &str,
     ) -> Result<(), Error>;
 
-    /// Drops at most `limit` charges that were recorded, and as many reservations that expired,
-    /// before a moment, and returns the greater number. Their sums stay. Without a grant, since no
-    /// caller asks for it.
-    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<u64, Error>;
+    /// Drops at most `limit` charges that were recorded before a moment, and as many reservations
+    /// that ended and expired before it. The charges' sums stay. Without a grant, since no caller
+    /// asks for it.
+    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error>;
 }
 
 /// Tells whether the store can be reached.

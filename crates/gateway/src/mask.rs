@@ -21,7 +21,8 @@ pub struct UpdateMask<'m> {
     pub paths: &'static [&'static str],
 }
 
-/// Makes the mask of a PATCH from what its body gave, unless it gave the mask.
+/// Makes the mask of a PATCH from what its body gave, unless it gave a mask that
+/// names something.
 /// What the path gives is not changed but found by it, and so is left out.
 pub(crate) fn fill_mask<M: Bind>(message: &mut M, given: &Seen, route: &RouteSpec) {
     if route.http_method != "PATCH" || route.binding != Binding::Body {
@@ -30,10 +31,16 @@ pub(crate) fn fill_mask<M: Bind>(message: &mut M, given: &Seen, route: &RouteSpe
     let Some(update) = message.update_mask() else {
         return;
     };
-    if given.contains(update.member) {
+    if update
+        .mask
+        .as_ref()
+        .is_some_and(|mask| !mask.paths.is_empty())
+    {
         return;
     }
-    let is_changed = |member| given.contains(member) && !route.variables.contains(&member);
+    let is_changed = |member| {
+        given.contains(member) && member != update.member && !route.variables.contains(&member)
+    };
     let paths = update
         .paths
         .iter()

@@ -161,13 +161,14 @@ async fn a_mask_that_the_caller_gives_is_left_alone() {
             r#"{"limit":1,"updateMask":"theNote,other"}"#,
             r#"{"name":"n","limit":1,"updateMask":"theNote,other"}"#,
         ),
+        // A mask that names nothing, or is null, is as good as none.
         (
             r#"{"update_mask":"","limit":1}"#,
-            r#"{"name":"n","limit":1,"updateMask":""}"#,
+            r#"{"name":"n","limit":1,"updateMask":"limitNanos"}"#,
         ),
         (
-            r#"{"limit":1,"updateMask":null}"#,
-            r#"{"name":"n","limit":1}"#,
+            r#"{"limit":null,"updateMask":null}"#,
+            r#"{"name":"n","updateMask":"limitNanos"}"#,
         ),
     ] {
         assert_eq!(changed("PATCH", "/c/n", body).await, expected, "{body}");

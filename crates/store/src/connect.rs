@@ -91,6 +91,11 @@ async fn postgres(url: &str, options: &StoreOptions) -> Result<DatabaseConnectio
                 STATEMENT_TIMEOUT.as_millis().to_string(),
             ),
             ("default_transaction_isolation", "read committed".to_owned()),
+            // A process whose machine or network is gone keeps its locks no longer than this.
+            ("idle_in_transaction_session_timeout", "15s".to_owned()),
+            ("tcp_keepalives_idle", "10".to_owned()),
+            ("tcp_keepalives_interval", "5".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
         ])
         .disable_statement_logging();
     if connect.get_application_name().is_none() {
@@ -165,6 +170,8 @@ mod tests {
         for (setting, wanted) in [
             ("statement_timeout", "1min"),
             ("transaction_isolation", "read committed"),
+            ("idle_in_transaction_session_timeout", "15s"),
+            ("tcp_keepalives_idle", "10"),
             ("application_name", "keyward"),
         ] {
             assert_eq!(

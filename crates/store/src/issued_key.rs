@@ -14,35 +14,44 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
-use keyward_core::id::{IssuedKeyId, WorkspaceId};
+use keyward_core::id::IssuedKeyId;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::limit::MeteredKey;
 use keyward_core::policy::{Grant, Manage};
 use keyward_core::store::{IssuedKeyStore, KeyChange};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
 };
 use uuid::Uuid;
 
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
+use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
-use crate::{Store, audit};
+use crate::{Store, audit, last_use};
 
-pub(crate) use place::workspace_of;
+pub(crate) use place::{workspace_and_hash_of, workspace_of};
 pub(crate) use row::nanos;
 
 #[async_trait]
 impl IssuedKeyStore for Store {
-    async fn find_by_hash(
+    async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<IssuedKey>, Error> {
+        self.read("find_by_hash", |db| async move {
+            let found = live(hash).one(&db).await?;
+            Ok(found.map(row::key).transpose()?)
+        })
+        .await
+    }
+
+    async fn find_metered(
         &self,
         hash: &KeyHash,
         now: Timestamp,
     ) -> Result<Option<MeteredKey>, Error> {
-        self.read("find_by_hash", |db| async move {
+        self.read("find_metered", |db| async move {
             account::one(&db, live(hash), now).await
         })
         .await
@@ -67,6 +76,7 @@ impl IssuedKeyStore for Store {
         self.read("list", |db| async move {
             let mut keys = Entity::find()
                 .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
+                .filter(Column::OrganizationId.eq(grant.organization().as_str()))
                 .order_by_desc(Column::CreatedAt)
                 .order_by_desc(Column::Id)
                 .offset(offset.min(i64::MAX.unsigned_abs()))
@@ -86,7 +96,7 @@ impl IssuedKeyStore for Store {
         now: Timestamp,
     ) -> Result<MeteredKey, Error> {
         self.read("get", |db| async move {
-            let found = account::one(&db, live_in(grant.workspace(), hash), now).await?;
+            let found = account::one(&db, live_in(grant, hash), now).await?;
             found.ok_or_else(not_found)
         })
         .await
@@ -100,6 +110,7 @@ impl IssuedKeyStore for Store {
     ) -> Result<(), Error> {
         check_place(grant, key)?;
         self.write("insert", |txn| async move {
+            hold_workspace(&txn, grant).await?;
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
                 .await
@@ -117,8 +128,8 @@ impl IssuedKeyStore for Store {
         change: &KeyChange<'_>,
         event: &AuditEvent,
     ) -> Result<MeteredKey, Error> {
-        self.write("modify", |txn| async move {
-            let stored = row::key(lock(&txn, live_in(grant.workspace(), hash)).await?)?;
+        self.write_key(hash, "modify", |txn| async move {
+            let stored = row::key(lock(&txn, live_in(grant, hash)).await?)?;
             let next = change(&stored);
             check_place(grant, &next)?;
             if (next.id, next.hash) != (stored.id, stored.hash) {
@@ -140,8 +151,8 @@ impl IssuedKeyStore for Store {
         now: Timestamp,
         event: &AuditEvent,
     ) -> Result<(), Error> {
-        self.write("delete", |txn| async move {
-            let stored = lock(&txn, live_in(grant.workspace(), hash)).await?;
+        self.write_key(hash, "delete", |txn| async move {
+            let stored = lock(&txn, live_in(grant, hash)).await?;
             let deletion = ActiveModel {
                 id: Unchanged(stored.id),
                 live_workspace_id: Set(None),
@@ -156,26 +167,23 @@ impl IssuedKeyStore for Store {
         .await
     }
 
-    async fn touch(
-        &self,
-        id: IssuedKeyId,
-        now: Timestamp,
-        stale_before: Timestamp,
-    ) -> Result<(), Error> {
-        self.write("touch", |txn| async move {
-            let last = Column::LastUsedAt;
-            let stale = Condition::any()
-                .add(last.is_null())
-                .add(last.lte(stale_before.unix_millis()));
-            Entity::update_many()
-                .col_expr(last, Expr::value(now.unix_millis()))
-                .filter(Column::Id.eq(id.as_uuid()))
-                .filter(stale)
-                .exec(&*txn)
-                .await?;
-            Ok(())
-        })
-        .await
+    async fn touch(&self, id: IssuedKeyId, used_at: Timestamp) {
+        let note = |store: Self| async move {
+            store
+                .write("touch", |txn| async move {
+                    let last = Column::LastUsedAt;
+                    // In one statement, so that of many uses at once one is noted.
+                    Entity::update_many()
+                        .col_expr(last, Expr::value(used_at.unix_millis()))
+                        .filter(Column::Id.eq(id.as_uuid()))
+                        .filter(last_use::is_noted_by(last, used_at))
+                        .exec(&*txn)
+                        .await?;
+                    Ok(())
+                })
+                .await
+        };
+        self.note_use(id.as_uuid(), note).await;
     }
 }
 
@@ -184,13 +192,17 @@ pub(crate) fn with_hash(hash: &KeyHash) -> Select<Entity> {
     Entity::find().filter(Column::Hash.eq(hash.to_string()))
 }
 
-fn live(hash: &KeyHash) -> Select<Entity> {
+/// The key of that hash, unless it is deleted.
+pub(crate) fn live(hash: &KeyHash) -> Select<Entity> {
     with_hash(hash).filter(Column::LiveWorkspaceId.is_not_null())
 }
 
-/// The live key of that hash if the workspace has it: a grant reaches no other workspace.
-pub(crate) fn live_in(workspace: &WorkspaceId, hash: &KeyHash) -> Select<Entity> {
-    with_hash(hash).filter(Column::LiveWorkspaceId.eq(workspace.as_str()))
+/// The live key of that hash if the granted workspace has it: a grant reaches no other, nor one of
+/// that name that another organization has by now.
+fn live_in(grant: &Grant<Manage>, hash: &KeyHash) -> Select<Entity> {
+    with_hash(hash)
+        .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
+        .filter(Column::OrganizationId.eq(grant.organization().as_str()))
 }
 
 /// The key's row, which no one else can change or charge before the transaction ends.
@@ -222,6 +234,16 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
             "an issued key was to be stored outside its grant",
         ))
     }
+}
+
+/// Sees to it that the workspace is there, in the granted organization, until the transaction ends.
+async fn hold_workspace(txn: &DatabaseTransaction, grant: &Grant<Manage>) -> Result<(), Failure> {
+    let found = workspace::Entity::find_by_id(grant.workspace().as_str())
+        .filter(workspace::Column::OrganizationId.eq(grant.organization().as_str()))
+        .lock(LockType::KeyShare)
+        .one(txn)
+        .await?;
+    found.map(|_| ()).ok_or_else(|| Error::Denied.into())
 }
 
 fn refuse_without_workspace(error: DbErr) -> Failure {

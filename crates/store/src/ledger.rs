@@ -2,7 +2,8 @@
 //!
 //! Every change takes the key's row first and holds it until the commit, so that of two at once the
 //! later decides on what the earlier left: a hold is let in against every hold before it, and a
-//! charge finds the same charge before it. What a change does to the sums is in its own transaction,
+//! charge finds the same charge before it. The clock is read under the key too: the time of before a
+//! wait would decide on a window that is over. What a change does to the sums is in its own transaction,
 //! so that they are always the sums of the charges.
 //!
 //! A request id names one charge and one reservation of its key. A charge that is recorded under the
@@ -19,17 +20,17 @@ use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::ReservationId;
-use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved};
+use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved, RolledUp};
 use keyward_core::limit::Account;
 use keyward_core::policy::{Grant, Serve};
-use keyward_core::store::{Admission, LedgerStore, Settlement};
+use keyward_core::store::{Admission, Charging, Holding, LedgerStore, Settlement};
 use keyward_crypto::KeyHash;
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, Select};
 
 use crate::Store;
 use crate::entity::issued_key::{Column, Entity, Model};
 use crate::error::Failure;
-use crate::issued_key::{live_in, lock, metered, with_hash, workspace_of};
+use crate::issued_key::{live, lock, metered, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
 
 pub(crate) use reservation::HELD;
@@ -43,9 +44,12 @@ impl LedgerStore for Store {
         .await
     }
 
-    async fn locate_reservation(&self, id: ReservationId) -> Result<Option<Workspace>, Error> {
+    async fn locate_reservation(
+        &self,
+        id: ReservationId,
+    ) -> Result<Option<(Workspace, KeyHash)>, Error> {
         self.read("locate_reservation", |db| async move {
-            workspace_of(&db, reservation::key_of(id)).await
+            workspace_and_hash_of(&db, reservation::key_of(id)).await
         })
         .await
     }
@@ -54,12 +58,13 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &Charge,
+        charge: &Charging<'_>,
     ) -> Result<Recorded, Error> {
-        self.write("record", |txn| async move {
+        self.write_key(hash, "record", |txn| async move {
             let key = lock(&txn, granted(grant, with_hash(hash))).await?;
             let id = key.id;
-            let duplicate = append_once(&txn, key, charge).await?;
+            let charge = charge()?;
+            let duplicate = append_once(&txn, key, &charge).await?;
             let metered = metered(&txn, id, charge.recorded_at).await?;
             Ok(Recorded { duplicate, metered })
         })
@@ -70,15 +75,15 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        reservation: &Reservation,
+        hold: &Holding<'_>,
         admit: &Admission<'_>,
     ) -> Result<Reserved, Error> {
-        self.write("reserve", |txn| async move {
-            let live = live_in(grant.workspace(), hash);
-            let key = lock(&txn, granted(grant, live)).await?.id;
+        self.write_key(hash, "reserve", |txn| async move {
+            let key = lock(&txn, granted(grant, live(hash))).await?.id;
+            let reservation = hold();
             let now = reservation.created_at;
             if let Some(earlier) = reservation::find(&txn, key, &reservation.request_id).await? {
-                let reservation = earlier.again(reservation)?;
+                let reservation = earlier.again(&reservation)?;
                 let metered = metered(&txn, key, now).await?;
                 return Ok(Reserved {
                     reservation,
@@ -93,11 +98,11 @@ impl LedgerStore for Store {
                 return Err(Error::RequestIdConflict { earlier }.into());
             }
             let before = metered(&txn, key, now).await?;
-            admit(&before)?;
-            check_held(&before.account, reservation)?;
-            reservation::insert(&txn, key, reservation).await?;
+            admit(&before, &reservation)?;
+            check_held(&before.account, &reservation)?;
+            reservation::insert(&txn, key, &reservation).await?;
             Ok(Reserved {
-                reservation: reservation.clone(),
+                reservation,
                 metered: metered(&txn, key, now).await?,
             })
         })
@@ -107,10 +112,11 @@ impl LedgerStore for Store {
     async fn settle(
         &self,
         grant: &Grant<Serve>,
+        hash: &KeyHash,
         id: ReservationId,
         charge: &Settlement<'_>,
     ) -> Result<Recorded, Error> {
-        self.write("settle", |txn| async move {
+        self.write_key(hash, "settle", |txn| async move {
             let (key, found) = lock_reservation(&txn, grant, id).await?;
             let key_id = key.id;
             let charge = charge(&found.reservation);
@@ -134,13 +140,15 @@ impl LedgerStore for Store {
     async fn release(
         &self,
         grant: &Grant<Serve>,
+        hash: &KeyHash,
         id: ReservationId,
         now: Timestamp,
+        by: &str,
     ) -> Result<(), Error> {
-        self.write("release", |txn| async move {
+        self.write_key(hash, "release", |txn| async move {
             let (_key, found) = lock_reservation(&txn, grant, id).await?;
             match found.state {
-                State::Held => reservation::release(&txn, id, now).await,
+                State::Held => reservation::release(&txn, id, now, by).await,
                 State::Released => Ok(()),
                 State::Settled(_) => Err(Error::ReservationEnded(Ending::Settled).into()),
             }
@@ -148,11 +156,12 @@ impl LedgerStore for Store {
         .await
     }
 
-    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<u64, Error> {
+    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error> {
         self.write("roll_up", |txn| async move {
-            let charges = roll_up::charges(&txn, before, limit).await?;
-            let reservations = roll_up::reservations(&txn, before, limit).await?;
-            Ok(charges.max(reservations))
+            Ok(RolledUp {
+                charges: roll_up::charges(&txn, before, limit).await?,
+                reservations: roll_up::reservations(&txn, before, limit).await?,
+            })
         })
         .await
     }

@@ -15,12 +15,14 @@ mod directory;
 mod entity;
 mod error;
 mod issued_key;
+mod last_use;
 mod ledger;
 mod management_key;
 mod migration;
 mod provider_key;
 mod repo_ai_key;
 mod session;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +36,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use sea_orm_migration::MigratorTrait;
 use tokio::sync::Mutex;
 
+use crate::last_use::Noting;
 use crate::migration::Migrator;
+use crate::turns::Turns;
 
 /// How many connections a store has at most, unless told otherwise.
 const DEFAULT_MAX_CONNECTIONS: u32 = 16;
@@ -98,6 +102,10 @@ pub struct Store {
     /// Lets one writer of this process at a time into SQLite, which has one write lock: writers
     /// wait here in order, where SQLite would let them poll for it.
     gate: Option<Arc<Mutex<()>>>,
+    /// Where there is no such gate, callers who change one key wait here.
+    turns: Arc<Turns>,
+    /// The keys whose use is being noted.
+    noting: Noting,
 }
 
 impl Store {
@@ -109,7 +117,13 @@ impl Store {
     pub async fn connect(options: &StoreOptions) -> Result<Self, Error> {
         let (db, engine) = connect::connect(options).await?;
         let gate = (engine == Engine::Sqlite).then(Arc::default);
-        Ok(Self { db, engine, gate })
+        Ok(Self {
+            db,
+            engine,
+            gate,
+            turns: Arc::default(),
+            noting: Noting::default(),
+        })
     }
 
     /// Brings the schema up to date, all or nothing. Processes that do so at once take turns.

@@ -13,13 +13,13 @@ use keyward_core::store::ManagementKeyStore;
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
-use crate::{Store, audit};
+use crate::{Store, audit, last_use};
 
 #[async_trait]
 impl ManagementKeyStore for Store {
@@ -105,31 +105,27 @@ impl ManagementKeyStore for Store {
         .await
     }
 
-    async fn touch(
-        &self,
-        id: ManagementKeyId,
-        now: Timestamp,
-        stale_before: Timestamp,
-    ) -> Result<(), Error> {
-        self.write("touch_management_key", |txn| async move {
-            let used = ActiveModel {
-                last_used_at: Set(Some(now.unix_millis())),
-                ..Default::default()
-            };
-            // In one statement, so that of many uses at once one is noted.
-            let stale = Condition::any()
-                .add(Column::LastUsedAt.is_null())
-                .add(Column::LastUsedAt.lte(stale_before.unix_millis()));
-            Entity::update_many()
-                .set(used)
-                .filter(Column::Id.eq(id.as_uuid()))
-                .filter(Column::LiveOrganizationId.is_not_null())
-                .filter(stale)
-                .exec(&*txn)
-                .await?;
-            Ok(())
-        })
-        .await
+    async fn touch(&self, id: ManagementKeyId, used_at: Timestamp) {
+        let note = |store: Self| async move {
+            store
+                .write("touch_management_key", |txn| async move {
+                    let used = ActiveModel {
+                        last_used_at: Set(Some(used_at.unix_millis())),
+                        ..Default::default()
+                    };
+                    // In one statement, so that of many uses at once one is noted.
+                    Entity::update_many()
+                        .set(used)
+                        .filter(Column::Id.eq(id.as_uuid()))
+                        .filter(Column::LiveOrganizationId.is_not_null())
+                        .filter(last_use::is_noted_by(Column::LastUsedAt, used_at))
+                        .exec(&*txn)
+                        .await?;
+                    Ok(())
+                })
+                .await
+        };
+        self.note_use(id.as_uuid(), note).await;
     }
 }
 

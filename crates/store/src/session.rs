@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_core::Error;
+use keyward_crypto::KeyHash;
 use sea_orm::{
     ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::Instrument;
 
 use crate::error::{
@@ -32,7 +33,7 @@ const MAX_HEAD_START: Duration = Duration::from_millis(50);
 /// A running transaction; it must be given up when the work ends.
 pub(crate) type Transaction = Arc<DatabaseTransaction>;
 
-/// A writer's turn at SQLite's gate.
+/// A writer's turn at a gate.
 type Turn = Option<OwnedMutexGuard<()>>;
 
 impl Store {
@@ -63,8 +64,39 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
+        self.write_through(self.gate.clone(), operation, work).await
+    }
+
+    /// Does the same with work that holds an issued key's row, after the others of this process that
+    /// do.
+    pub(crate) async fn write_key<T, F, R>(
+        &self,
+        key: &KeyHash,
+        operation: &'static str,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Transaction) -> R + Send + Sync,
+        R: Future<Output = Result<T, Failure>> + Send,
+        T: Send,
+    {
+        let gate = self.gate.clone().unwrap_or_else(|| self.turns.of(key));
+        self.write_through(Some(gate), operation, work).await
+    }
+
+    async fn write_through<T, F, R>(
+        &self,
+        gate: Option<Arc<Mutex<()>>>,
+        operation: &'static str,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Transaction) -> R + Send + Sync,
+        R: Future<Output = Result<T, Failure>> + Send,
+        T: Send,
+    {
         let attempt = || async {
-            let (turn, txn, value) = before_deadline(self.run(&work)).await?;
+            let (turn, txn, value) = before_deadline(self.run(gate.as_ref(), &work)).await?;
             commit(turn, txn).await?;
             Ok(value)
         };
@@ -73,12 +105,16 @@ impl Store {
     }
 
     /// Runs work in a transaction, which is left to be committed if the work succeeds.
-    async fn run<T, F, R>(&self, work: &F) -> Result<(Turn, DatabaseTransaction, T), Failure>
+    async fn run<T, F, R>(
+        &self,
+        gate: Option<&Arc<Mutex<()>>>,
+        work: &F,
+    ) -> Result<(Turn, DatabaseTransaction, T), Failure>
     where
         F: Fn(Transaction) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        let turn = match &self.gate {
+        let turn = match gate {
             Some(gate) => Some(Arc::clone(gate).lock_owned().await),
             None => None,
         };
@@ -147,8 +183,8 @@ impl Store {
     }
 }
 
-/// Commits in a task of its own, which goes on when the caller is gone. SQLite's turn is held until
-/// the transaction is over.
+/// Commits in a task of its own, which goes on when the caller is gone. The turn is held until the
+/// transaction is over.
 async fn commit(turn: Turn, txn: DatabaseTransaction) -> Result<(), Failure> {
     let committing = async move {
         let outcome = txn.commit().await;

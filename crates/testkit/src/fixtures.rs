@@ -320,6 +320,7 @@ pub fn reservation(request_id: &str, amount: i64) -> Reservation {
         byok: false,
         created_at: NOON,
         expires_at: after_noon(60_000),
+        reserved_by: "platform".to_owned(),
     }
 }
 

@@ -6,15 +6,15 @@ use keyward_crypto::{KeyHash, Token, TokenKind};
 
 use super::patch::{CREATOR_USER_ID, EXTERNAL_USER, check_name};
 use super::{
-    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LAST_USED_LAG_MILLIS, LIST_KEYS_PAGE,
-    Minted, NewIssuedKey, Verified,
+    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LIST_KEYS_PAGE, LastUse, Minted,
+    NewIssuedKey, Verified,
 };
 use crate::audit::AuditEvent;
 use crate::clock::{Clock, Timestamp};
 use crate::directory::Workspace;
 use crate::error::{Error, Noun};
 use crate::id::{IssuedKeyId, WorkspaceId};
-use crate::limit::{self, MeteredKey};
+use crate::limit::{self, MeteredKey, Verdict};
 use crate::policy::{self, Action, CallingKey, Grant, Manage};
 use crate::principal::{Caller, Principal};
 use crate::store::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
@@ -55,7 +55,7 @@ impl IssuedKeys {
             return Ok(None);
         };
         let (hash, now) = (token.hash(), self.clock.now());
-        if let Some(MeteredKey { key, .. }) = self.store.find_by_hash(&hash, now).await? {
+        if let Some(key) = self.store.find_by_hash(&hash).await? {
             if key.disabled || key.is_expired(now) {
                 return Ok(None);
             }
@@ -69,9 +69,8 @@ impl IssuedKeys {
         let Some(key) = self.management.find_by_hash(&hash).await? else {
             return Ok(None);
         };
-        if is_stale(key.last_used_at, now) {
-            let touched = self.management.touch(key.id, now, stale_before(now)).await;
-            log_failure(touched);
+        if LastUse::notes(key.last_used_at, now) {
+            self.management.touch(key.id, now).await;
         }
         Ok(Some(Principal::ManagementKey {
             hash,
@@ -86,7 +85,7 @@ impl IssuedKeys {
     pub async fn current(&self, caller: &Caller) -> Result<CurrentKey, Error> {
         match policy::calling_key(&caller.principal)? {
             CallingKey::Issued(hash) => {
-                let found = self.store.find_by_hash(hash, self.clock.now()).await?;
+                let found = self.store.find_metered(hash, self.clock.now()).await?;
                 let metered = found.ok_or(Error::NotFound(Noun::IssuedKey))?;
                 Ok(CurrentKey::Issued(Box::new(metered)))
             }
@@ -236,32 +235,38 @@ impl IssuedKeys {
         self.store.delete(&grant, &hash, now, &event).await
     }
 
-    /// The verdict on a plaintext key; `None` when there is no such key. Management keys cannot
-    /// spend, so that they are no such key here.
+    /// The verdict on a plaintext key that is to spend through the customer's own provider key or
+    /// not; `None` when there is no such key. Management keys cannot spend, so that they are no such
+    /// key here.
     ///
     /// # Errors
     /// Denied to all but services.
-    pub async fn verify(&self, caller: &Caller, text: &str) -> Result<Option<Verified>, Error> {
+    pub async fn verify(
+        &self,
+        caller: &Caller,
+        text: &str,
+        byok: bool,
+    ) -> Result<Option<Verified>, Error> {
         policy::precheck(&caller.principal, policy::VERIFY_KEY)?;
         let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
             return Ok(None);
         };
         let now = self.clock.now();
-        let Some(metered) = self.store.find_by_hash(&token.hash(), now).await? else {
+        let Some(metered) = self.store.find_metered(&token.hash(), now).await? else {
             return Ok(None);
         };
-        self.note_use(&metered.key, now).await;
-        Ok(Some(Verified {
-            verdict: limit::verdict(&metered, now),
-            metered,
-        }))
+        let verdict = limit::verdict(&metered, byok, now);
+        // As with authentication, a key that is disabled or expired is not used by being shown.
+        if matches!(verdict, Verdict::Valid | Verdict::LimitExceeded) {
+            self.note_use(&metered.key, now).await;
+        }
+        Ok(Some(Verified { verdict, metered }))
     }
 
-    /// Notes that the key was used, unless that was noted a moment ago. That it cannot be noted is
-    /// no reason to refuse the use.
+    /// Notes that the key was used, unless that was noted a moment ago.
     async fn note_use(&self, key: &IssuedKey, now: Timestamp) {
-        if is_stale(key.last_used_at, now) {
-            log_failure(self.store.touch(key.id, now, stale_before(now)).await);
+        if LastUse::notes(key.last_used_at, now) {
+            self.store.touch(key.id, now).await;
         }
     }
 
@@ -278,21 +283,6 @@ impl IssuedKeys {
         let workspace = workspace.as_ref();
         let grant = policy::authorize_hidden(&caller.principal, action, workspace, noun)?;
         Ok((hash, grant))
-    }
-}
-
-/// Whether `last_used_at` lags too far behind a use now.
-pub(crate) fn is_stale(last_used_at: Option<Timestamp>, now: Timestamp) -> bool {
-    last_used_at.is_none_or(|last| last <= stale_before(now))
-}
-
-fn stale_before(now: Timestamp) -> Timestamp {
-    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(LAST_USED_LAG_MILLIS))
-}
-
-fn log_failure(touched: Result<(), Error>) {
-    if let Err(error) = touched {
-        tracing::warn!(%error, "the last use of a key could not be noted");
     }
 }
 

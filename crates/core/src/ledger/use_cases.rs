@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use keyward_crypto::KeyHash;
 
-use super::{Charge, LedgerSettings, MAX_AHEAD, NewReservation, Recorded, Reservation, Reserved};
+use super::{
+    Charge, LedgerSettings, MAX_AHEAD, NewReservation, Recorded, Reservation, Reserved, RolledUp,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Noun};
 use crate::id::{RequestId, ReservationId};
@@ -57,19 +59,21 @@ impl Ledger {
         occurred_at: Option<Timestamp>,
     ) -> Result<Recorded, Error> {
         let (hash, grant) = self.find(caller, hash, policy::RECORD_USAGE).await?;
-        let now = self.clock.now();
-        let occurred_at = occurred_at.unwrap_or(now);
-        if occurred_at > after(now, MAX_AHEAD) {
-            let message = "Time of the charge must not be in the future";
-            return Err(Error::invalid("occurredAt", message));
-        }
-        let charge = Charge {
-            request_id,
-            amount,
-            byok,
-            occurred_at,
-            recorded_at: now,
-            recorded_by: caller.principal.actor().id,
+        let charge = || {
+            let now = self.clock.now();
+            let occurred_at = occurred_at.unwrap_or(now);
+            if occurred_at > after(now, MAX_AHEAD) {
+                let message = "Time of the charge must not be in the future";
+                return Err(Error::invalid("occurredAt", message));
+            }
+            Ok(Charge {
+                request_id: request_id.clone(),
+                amount,
+                byok,
+                occurred_at,
+                recorded_at: now,
+                recorded_by: caller.principal.actor().id,
+            })
         };
         self.store.record(&grant, &hash, &charge).await
     }
@@ -89,20 +93,22 @@ impl Ledger {
     ) -> Result<Reserved, Error> {
         let ttl = self.ttl(new.ttl)?;
         let (hash, grant) = self.find(caller, hash, policy::RESERVE_SPEND).await?;
-        let now = self.clock.now();
-        let reservation = Reservation {
-            id: ReservationId::generate(now),
-            request_id: new.request_id,
-            amount: new.amount,
-            byok: new.byok,
-            created_at: now,
-            expires_at: after(now, ttl),
+        let hold = || {
+            let now = self.clock.now();
+            Reservation {
+                id: ReservationId::generate(now),
+                request_id: new.request_id.clone(),
+                amount: new.amount,
+                byok: new.byok,
+                created_at: now,
+                expires_at: after(now, ttl),
+                reserved_by: caller.principal.actor().id,
+            }
         };
-        let admit =
-            |metered: &MeteredKey| limit::admit(metered, reservation.amount, reservation.byok, now);
-        self.store
-            .reserve(&grant, &hash, &reservation, &admit)
-            .await
+        let admit = |metered: &MeteredKey, hold: &Reservation| {
+            limit::admit(metered, hold.amount, hold.byok, hold.created_at)
+        };
+        self.store.reserve(&grant, &hash, &hold, &admit).await
     }
 
     fn ttl(&self, wanted: Option<Duration>) -> Result<Duration, Error> {
@@ -128,19 +134,21 @@ impl Ledger {
         id: Option<ReservationId>,
         cost: Nanos,
     ) -> Result<Recorded, Error> {
-        let (id, grant) = self
+        let (id, hash, grant) = self
             .find_reservation(caller, id, policy::SETTLE_SPEND)
             .await?;
-        let now = self.clock.now();
-        let charge = |reservation: &Reservation| Charge {
-            request_id: reservation.request_id.clone(),
-            amount: cost,
-            byok: reservation.byok,
-            occurred_at: now,
-            recorded_at: now,
-            recorded_by: caller.principal.actor().id,
+        let charge = |reservation: &Reservation| {
+            let now = self.clock.now();
+            Charge {
+                request_id: reservation.request_id.clone(),
+                amount: cost,
+                byok: reservation.byok,
+                occurred_at: now,
+                recorded_at: now,
+                recorded_by: caller.principal.actor().id,
+            }
         };
-        self.store.settle(&grant, id, &charge).await
+        self.store.settle(&grant, &hash, id, &charge).await
     }
 
     /// Gives a reservation back. To do so again, or after it has expired, changes nothing.
@@ -148,27 +156,31 @@ impl Ledger {
     /// # Errors
     /// Denied to all but services; the reservation is not found, or was settled.
     pub async fn release(&self, caller: &Caller, id: Option<ReservationId>) -> Result<(), Error> {
-        let (id, grant) = self
+        let (id, hash, grant) = self
             .find_reservation(caller, id, policy::RELEASE_SPEND)
             .await?;
-        self.store.release(&grant, id, self.clock.now()).await
+        let by = caller.principal.actor().id;
+        self.store
+            .release(&grant, &hash, id, self.clock.now(), &by)
+            .await
     }
 
     /// Drops the single charges that are older than the retention, and the reservations that ended
-    /// so long ago; their sums stay. It says how many it dropped.
+    /// so long ago; the charges' sums stay.
     ///
     /// # Errors
     /// The store cannot be reached; what was dropped before stays dropped.
-    pub async fn roll_up(&self) -> Result<u64, Error> {
+    pub async fn roll_up(&self) -> Result<RolledUp, Error> {
+        let mut dropped = RolledUp::default();
         let Some(retention) = self.settings.charge_retention else {
-            return Ok(0);
+            return Ok(dropped);
         };
         let before = before(self.clock.now(), retention);
-        let mut dropped = 0;
         loop {
             let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
-            dropped += batch;
-            if batch < ROLL_UP_BATCH {
+            dropped.charges += batch.charges;
+            dropped.reservations += batch.reservations;
+            if batch.charges.max(batch.reservations) < ROLL_UP_BATCH {
                 return Ok(dropped);
             }
         }
@@ -194,14 +206,15 @@ impl Ledger {
         caller: &Caller,
         id: Option<ReservationId>,
         action: Action<Serve>,
-    ) -> Result<(ReservationId, Grant<Serve>), Error> {
+    ) -> Result<(ReservationId, KeyHash, Grant<Serve>), Error> {
         policy::precheck(&caller.principal, action)?;
         let noun = Noun::Reservation;
         let id = id.ok_or(Error::NotFound(noun))?;
-        let workspace = self.store.locate_reservation(id).await?;
-        let workspace = workspace.as_ref();
+        let found = self.store.locate_reservation(id).await?;
+        let (workspace, hash) = found.ok_or(Error::NotFound(noun))?;
+        let workspace = Some(&workspace);
         let grant = policy::authorize_found(&caller.principal, action, workspace, noun)?;
-        Ok((id, grant))
+        Ok((id, hash, grant))
     }
 }
 

@@ -15,9 +15,13 @@ pub struct Model {
     pub byok: bool,
     pub created_at: i64,
     pub expires_at: i64,
+    /// The service that made it.
+    pub reserved_by: String,
     /// `held`, `settled` or `released`; one that expires stays `held`.
     pub state: String,
     pub ended_at: Option<i64>,
+    /// The service that settled or released it.
+    pub ended_by: Option<String>,
     /// What it was settled with, which outlasts the charge.
     pub settled_nanos: Option<i64>,
 }

@@ -3,14 +3,17 @@
 use keyward_core::Error;
 use keyward_core::directory::Workspace;
 use keyward_core::id::{OrganizationId, WorkspaceId};
+use keyward_crypto::KeyHash;
 use sea_orm::{ConnectionTrait, FromQueryResult, JoinType, QuerySelect, RelationTrait, Select};
 
 use crate::entity::issued_key::{Column, Entity, Relation};
 use crate::entity::{organization, workspace};
 use crate::error::Failure;
+use crate::issued_key::row;
 
 #[derive(FromQueryResult)]
 struct Place {
+    hash: String,
     workspace_id: String,
     organization_id: String,
     name: Option<String>,
@@ -23,9 +26,18 @@ pub(crate) async fn workspace_of(
     db: &impl ConnectionTrait,
     key: Select<Entity>,
 ) -> Result<Option<Workspace>, Failure> {
+    let found = workspace_and_hash_of(db, key).await?;
+    Ok(found.map(|(workspace, _)| workspace))
+}
+
+/// The same, with the key's hash.
+pub(crate) async fn workspace_and_hash_of(
+    db: &impl ConnectionTrait,
+    key: Select<Entity>,
+) -> Result<Option<(Workspace, KeyHash)>, Failure> {
     let found = key
         .select_only()
-        .columns([Column::WorkspaceId, Column::OrganizationId])
+        .columns([Column::Hash, Column::WorkspaceId, Column::OrganizationId])
         .column(workspace::Column::Name)
         .column(organization::Column::DefaultWorkspaceId)
         .join(JoinType::LeftJoin, Relation::Workspace.def())
@@ -36,12 +48,13 @@ pub(crate) async fn workspace_of(
     Ok(found.map(from_row).transpose()?)
 }
 
-fn from_row(place: Place) -> Result<Workspace, Error> {
+fn from_row(place: Place) -> Result<(Workspace, KeyHash), Error> {
     let is_default = place.default_workspace_id.as_ref() == Some(&place.workspace_id);
-    Ok(Workspace {
+    let workspace = Workspace {
         id: WorkspaceId::parse(place.workspace_id).map_err(Error::internal)?,
         organization: OrganizationId::parse(place.organization_id).map_err(Error::internal)?,
         name: place.name.unwrap_or_default(),
         is_default,
-    })
+    };
+    Ok((workspace, row::hash(&place.hash)?))
 }

@@ -47,10 +47,9 @@ pub(super) fn replacement(key: &IssuedKey) -> ActiveModel {
 
 /// A key as it was stored.
 pub(super) fn key(row: Model) -> Result<IssuedKey, Error> {
-    let hash = KeyHash::parse(&row.hash);
     Ok(IssuedKey {
         id: IssuedKeyId::from_uuid(row.id),
-        hash: hash.ok_or_else(|| Error::internal("a stored hash is none"))?,
+        hash: hash(&row.hash)?,
         label: row.label,
         organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
         workspace: WorkspaceId::parse(row.workspace_id).map_err(Error::internal)?,
@@ -76,4 +75,8 @@ pub(crate) fn nanos(column: i64) -> Result<Nanos, Error> {
 fn reset(name: &str) -> Result<LimitReset, Error> {
     LimitReset::from_name(name)
         .ok_or_else(|| Error::internal("a stored key's limit has an unknown reset"))
+}
+
+pub(super) fn hash(text: &str) -> Result<KeyHash, Error> {
+    KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is none"))
 }

@@ -3,7 +3,7 @@
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::RequestId;
-use keyward_core::issued_key::LAST_USED_LAG_MILLIS;
+use keyward_core::issued_key::LastUse;
 use keyward_core::ledger::Charge;
 use keyward_core::window::Day;
 use sea_orm::ActiveValue::{Set, Unchanged};
@@ -96,16 +96,13 @@ fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::Active
     } else {
         next.usage_nanos = Set(total.get());
     }
-    if is_stale(key.last_used_at, charge.recorded_at) {
-        next.last_used_at = Set(Some(charge.recorded_at.unix_millis()));
+    // The key was used when the money was spent, which may be long ago.
+    let used_at = charge.occurred_at.min(charge.recorded_at);
+    let noted = key.last_used_at.map(Timestamp::from_unix_millis);
+    if noted.is_none_or(|noted| noted < used_at) && LastUse::notes(noted, used_at) {
+        next.last_used_at = Set(Some(used_at.unix_millis()));
     }
     Ok(next)
-}
-
-/// Whether the last use lags so far behind that it is noted anew; as seldom as without a charge.
-fn is_stale(last_used_at: Option<i64>, now: Timestamp) -> bool {
-    let stale_before = now.unix_millis().saturating_sub(LAST_USED_LAG_MILLIS);
-    last_used_at.is_none_or(|last| last <= stale_before)
 }
 
 async fn add_to_day(

@@ -111,8 +111,10 @@ pub(super) async fn insert(
         byok: reservation.byok,
         created_at: reservation.created_at.unix_millis(),
         expires_at: reservation.expires_at.unix_millis(),
+        reserved_by: reservation.reserved_by.clone(),
         state: HELD.to_owned(),
         ended_at: None,
+        ended_by: None,
         settled_nanos: None,
     };
     Entity::insert(row.into_active_model().reset_all())
@@ -129,7 +131,7 @@ pub(super) async fn settle(
 ) -> Result<(), Failure> {
     let settled = ActiveModel {
         settled_nanos: Set(Some(charge.amount.get())),
-        ..ended(id, SETTLED, charge.recorded_at)
+        ..ended(id, SETTLED, charge.recorded_at, &charge.recorded_by)
     };
     Entity::update(settled).exec_without_returning(txn).await?;
     Ok(())
@@ -139,17 +141,19 @@ pub(super) async fn release(
     txn: &DatabaseTransaction,
     id: ReservationId,
     now: Timestamp,
+    by: &str,
 ) -> Result<(), Failure> {
-    let released = ended(id, RELEASED, now);
+    let released = ended(id, RELEASED, now, by);
     Entity::update(released).exec_without_returning(txn).await?;
     Ok(())
 }
 
-fn ended(id: ReservationId, state: &str, at: Timestamp) -> ActiveModel {
+fn ended(id: ReservationId, state: &str, at: Timestamp, by: &str) -> ActiveModel {
     ActiveModel {
         id: Unchanged(id.as_uuid()),
         state: Set(state.to_owned()),
         ended_at: Set(Some(at.unix_millis())),
+        ended_by: Set(Some(by.to_owned())),
         ..Default::default()
     }
 }
@@ -168,6 +172,7 @@ fn from_row(row: Model) -> Result<Stored, Failure> {
         byok: row.byok,
         created_at: Timestamp::from_unix_millis(row.created_at),
         expires_at: Timestamp::from_unix_millis(row.expires_at),
+        reserved_by: row.reserved_by,
     };
     Ok(Stored { reservation, state })
 }

@@ -2,7 +2,7 @@
 //! be held.
 
 use keyward_core::clock::Timestamp;
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Order, Query};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
 use crate::entity::{charge, reservation};
@@ -30,7 +30,8 @@ pub(super) async fn charges(
     Ok(dropped.rows_affected)
 }
 
-/// Drops reservations that expired before a moment, however they ended, and says how many.
+/// Drops reservations that both expired and, if they were settled or released, ended before a
+/// moment, and says how many. So one that became a charge stays for as long as its charge.
 pub(super) async fn reservations(
     txn: &DatabaseTransaction,
     before: Timestamp,
@@ -41,6 +42,11 @@ pub(super) async fn reservations(
         .column(Column::Id)
         .from(Entity)
         .and_where(Column::ExpiresAt.lt(before.unix_millis()))
+        .cond_where(
+            Condition::any()
+                .add(Column::EndedAt.is_null())
+                .add(Column::EndedAt.lt(before.unix_millis())),
+        )
         .order_by(Column::ExpiresAt, Order::Asc)
         .limit(limit)
         .to_owned();

@@ -121,8 +121,10 @@ async fn reservations(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("byok").boolean().not_null())
         .col(integer("created_at"))
         .col(integer("expires_at"))
+        .col(ColumnDef::new("reserved_by").text().not_null())
         .col(short_text("state").not_null())
         .col(ColumnDef::new("ended_at").big_integer())
+        .col(ColumnDef::new("ended_by").text())
         .col(ColumnDef::new("settled_nanos").big_integer())
         .foreign_key(&mut of_key("fk_reservations_key", "reservations"))
         .to_owned();

@@ -1,10 +1,11 @@
 //! What holds of the ledger when many call at once.
 
 use std::cmp::Reverse;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use keyward_core::Error;
-use keyward_core::ledger::{Charge, Ending};
+use keyward_core::ledger::{Charge, Ending, Reservation};
 use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::store::LedgerStore;
@@ -12,7 +13,7 @@ use keyward_crypto::KeyHash;
 
 use super::issued_key::put;
 use super::ledger::{DAY, account, charged, record, summed_by_day, usage};
-use super::reservation::{LIMIT, held, put_limited, reserve, settle_through};
+use super::reservation::{LIMIT, admit, hash_of, held, put_limited, reserve, settle_through};
 use super::{Fixture, Stores, at_once};
 use crate::fixtures::{NOON, World, after_noon, charge, nanos, reservation, serve_grant};
 
@@ -22,7 +23,12 @@ pub async fn identical_charges_at_once_count_once<S: Stores>(fixture: &Fixture<S
     let key = put(fixture, &world.a).await;
     let calls = (0..32).map(|_| {
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
-        async move { ledger.record(&grant, &hash, &charge("r", 3)).await.unwrap() }
+        async move {
+            ledger
+                .record(&grant, &hash, &|| Ok(charge("r", 3)))
+                .await
+                .unwrap()
+        }
     });
     let answers = at_once(calls).await;
     let duplicates = answers.iter().filter(|answer| answer.duplicate).count();
@@ -42,7 +48,7 @@ pub async fn identical_reservations_at_once_are_one<S: Stores>(fixture: &Fixture
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         async move {
             let hold = reservation("r", 600);
-            let admit = |metered: &MeteredKey| limit::admit(metered, hold.amount, false, NOON);
+            let hold = || hold.clone();
             ledger.reserve(&grant, &hash, &hold, &admit).await.unwrap()
         }
     });
@@ -72,11 +78,13 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
             let mut hold = reservation(&number.to_string(), amount);
             hold.byok = number % 3 == 0;
             let seen = Mutex::new(None);
-            let admit = |metered: &MeteredKey| {
-                *seen.lock().unwrap() = limit::remaining(metered);
-                limit::admit(metered, hold.amount, hold.byok, NOON)
+            let admit = |metered: &MeteredKey, hold: &Reservation| {
+                *seen.lock().unwrap() = limit::available(metered);
+                admit(metered, hold)
             };
-            let answer = ledger.reserve(&grant, &hash, &hold, &admit).await;
+            let answer = ledger
+                .reserve(&grant, &hash, &|| hold.clone(), &admit)
+                .await;
             let seen = seen.lock().unwrap().unwrap().get();
             (amount, seen, answer)
         }
@@ -90,7 +98,7 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
             Ok(reserved) => {
                 assert_eq!(*seen, left, "{amount} was decided on another account");
                 left -= amount;
-                assert_eq!(limit::remaining(&reserved.metered), Some(nanos(left)));
+                assert_eq!(limit::available(&reserved.metered), Some(nanos(left)));
             }
             Err(Error::LimitExceeded { .. }) => assert!(amount > seen, "{amount} fits in {seen}"),
             Err(error) => panic!("{error:?}"),
@@ -100,6 +108,29 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
     let (own, byok) = held(fixture, &key, NOON).await;
     assert_eq!(own + byok, LIMIT - 100 - left);
     assert!(answers.iter().any(|(_, _, answer)| answer.is_err()));
+}
+
+/// A reservation is made while its key is held: those that are let in one after another were made
+/// one after another, so that no decision is of a moment before the one before it.
+pub async fn reservations_are_made_in_turn<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let key = put_limited(fixture, &world.a).await;
+    let clock = Arc::new(AtomicI64::new(0));
+    let calls = (0..32).map(|number| {
+        let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
+        let clock = Arc::clone(&clock);
+        async move {
+            let hold = || Reservation {
+                created_at: after_noon(clock.fetch_add(1, Ordering::SeqCst)),
+                ..reservation(&number.to_string(), 1)
+            };
+            ledger.reserve(&grant, &hash, &hold, &admit).await.unwrap()
+        }
+    });
+    let mut answers = at_once(calls).await;
+    answers.sort_by_key(|answer| answer.reservation.created_at);
+    let held = answers.iter().map(|answer| answer.metered.account.held);
+    assert!(held.eq((1..=32).map(nanos)));
 }
 
 /// Settling and releasing at once: one of them succeeds, and the other is told what the reservation
@@ -120,7 +151,8 @@ pub async fn settling_and_releasing_exclude_each_other<S: Stores>(fixture: &Fixt
                     let settling = settle_through(&*ledger, &grant, id, 1, NOON);
                     settling.await.map(|_| ())
                 } else {
-                    ledger.release(&grant, id, NOON).await
+                    let hash = hash_of(&*ledger, id).await;
+                    ledger.release(&grant, &hash, id, NOON, "platform").await
                 };
                 (settles, answer)
             }
@@ -182,11 +214,15 @@ async fn spend(
         ..charge(&request.to_string(), 1000 + number / 4)
     };
     if twin || number % 3 != 0 {
-        let recorded = ledger.record(grant, hash, &told).await?;
+        let recorded = ledger.record(grant, hash, &|| Ok(told.clone())).await?;
         return Ok(recorded.duplicate);
     }
     let hold = reservation(&request.to_string(), 5000);
-    ledger.reserve(grant, hash, &hold, &|_| Ok(())).await?;
-    let settled = ledger.settle(grant, hold.id, &|_| told.clone()).await?;
+    ledger
+        .reserve(grant, hash, &|| hold.clone(), &|_, _| Ok(()))
+        .await?;
+    let settled = ledger
+        .settle(grant, hash, hold.id, &|_| told.clone())
+        .await?;
     Ok(settled.duplicate)
 }

@@ -188,6 +188,7 @@ macro_rules! conformance_tests {
             identical_charges_at_once_count_once
             identical_reservations_at_once_are_one
             limit_is_never_passed
+            reservations_are_made_in_turn
             settling_and_releasing_exclude_each_other
             sums_agree
         }

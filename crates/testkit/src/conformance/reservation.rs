@@ -11,6 +11,8 @@ use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::store::LedgerStore;
 
+use keyward_crypto::KeyHash;
+
 use super::issued_key::{delete, insert, put};
 use super::ledger::{account, record};
 use super::{Fixture, Stores, assert_refused, is_not_found};
@@ -28,13 +30,22 @@ pub(super) async fn reserve<S: Stores>(
     key: &IssuedKey,
     reservation: &Reservation,
 ) -> Result<Reserved, Error> {
-    let now = reservation.created_at;
-    let admit =
-        |metered: &MeteredKey| limit::admit(metered, reservation.amount, reservation.byok, now);
+    let (grant, hold) = (serve_grant(workspace), || reservation.clone());
     fixture
         .ledger()
-        .reserve(&serve_grant(workspace), &key.hash, reservation, &admit)
+        .reserve(&grant, &key.hash, &hold, &admit)
         .await
+}
+
+/// Decides as the use case does.
+pub(super) fn admit(metered: &MeteredKey, hold: &Reservation) -> Result<(), Error> {
+    limit::admit(metered, hold.amount, hold.byok, hold.created_at)
+}
+
+/// The key that a reservation is found to be of, or any.
+pub(super) async fn hash_of(ledger: &dyn LedgerStore, id: ReservationId) -> KeyHash {
+    let found = ledger.locate_reservation(id).await.unwrap();
+    found.map_or(KeyHash::from_bytes([0; 32]), |(_, hash)| hash)
 }
 
 async fn settle_at<S: Stores>(
@@ -62,7 +73,8 @@ pub(super) async fn settle_through(
         recorded_at: now,
         ..charge(reservation.request_id.as_str(), cost)
     };
-    ledger.settle(grant, id, &settlement).await
+    let hash = hash_of(ledger, id).await;
+    ledger.settle(grant, &hash, id, &settlement).await
 }
 
 pub(super) async fn settle<S: Stores>(
@@ -80,7 +92,10 @@ pub(super) async fn release<S: Stores>(
     reservation: &Reservation,
 ) -> Result<(), Error> {
     let (ledger, grant) = (fixture.ledger(), serve_grant(workspace));
-    ledger.release(&grant, reservation.id, NOON).await
+    let hash = hash_of(&*ledger, reservation.id).await;
+    ledger
+        .release(&grant, &hash, reservation.id, NOON, "platform")
+        .await
 }
 
 /// Stores a key with a limit that counts BYOK too.
@@ -128,7 +143,7 @@ pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(first.unwrap().metered.account.held, nanos(300));
     let second = reserve(fixture, &world.a, &key, &long).await.unwrap();
     assert_eq!(second.reservation, long);
-    assert_eq!(limit::remaining(&second.metered), Some(nanos(680)));
+    assert_eq!(limit::available(&second.metered), Some(nanos(680)));
     for (now, wanted) in [
         (0, (300, 20)),
         (59_999, (300, 20)),
@@ -172,7 +187,13 @@ pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
     }
     let (ledger, grant) = (fixture.ledger(), serve_grant(&world.a));
     let late = ledger
-        .release(&grant, holds[2].id, after_noon(60_001))
+        .release(
+            &grant,
+            &key.hash,
+            holds[2].id,
+            after_noon(60_001),
+            "platform",
+        )
         .await;
     late.unwrap();
     assert_eq!(held(fixture, &key, NOON).await, (0, 0));
@@ -200,7 +221,7 @@ pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
     };
     let found = reserve(fixture, &world.a, &key, &again).await.unwrap();
     assert_eq!(found.reservation, own);
-    assert_eq!(limit::remaining(&found.metered), Some(nanos(100)));
+    assert_eq!(limit::available(&found.metered), Some(nanos(100)));
     for (hold, said) in [
         (reservation("own", 599), "a reservation of another amount"),
         (
@@ -263,13 +284,13 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
     }
     let settled = settle(fixture, &world.a, &less, 10).await.unwrap();
     assert!(!settled.duplicate);
-    assert_eq!(limit::remaining(&settled.metered), Some(nanos(390)));
+    assert_eq!(limit::available(&settled.metered), Some(nanos(390)));
     let late = after_noon(3 * 60_000);
     let settled = settle_at(fixture, &world.a, &more, 5000, late)
         .await
         .unwrap();
     assert!(!settled.duplicate);
-    assert_eq!(limit::remaining(&settled.metered), Some(nanos(0)));
+    assert_eq!(limit::available(&settled.metered), Some(nanos(0)));
     for (hold, cost) in [(&less, 10), (&more, 5000)] {
         let repeated = settle_at(fixture, &world.a, hold, cost, late).await;
         assert!(repeated.unwrap().duplicate);
@@ -316,7 +337,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     reserve(fixture, &world.a, &key, &hold).await.unwrap();
     let recorded = record(fixture, &world.a, &key, &charge("r", 200)).await;
     let recorded = recorded.unwrap().metered;
-    assert_eq!(limit::remaining(&recorded), Some(nanos(500)));
+    assert_eq!(limit::available(&recorded), Some(nanos(500)));
     assert_refused!(
         settle(fixture, &world.a, &hold, 300).await,
         Error::RequestIdConflict {
@@ -326,7 +347,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     assert_eq!(held(fixture, &key, NOON).await, (300, 0));
     let settled = settle(fixture, &world.a, &hold, 200).await.unwrap();
     assert!(settled.duplicate);
-    assert_eq!(limit::remaining(&settled.metered), Some(nanos(800)));
+    assert_eq!(limit::available(&settled.metered), Some(nanos(800)));
 }
 
 /// A hold that the sum could not say is refused; own and BYOK are sums of their own.
