@@ -68,7 +68,7 @@ on_each_engine! {
         let released = server.reserved(hold(&issued.hash, "released", 20 * CENT)).await;
         server.delete_key(&token, &issued.hash).await;
         let answer = server.settle(&settled, 30 * CENT).await.unwrap();
-        assert_eq!((answer.duplicate, answer.limit_remaining_nanos), (false, Some(50 * CENT)));
+        assert_eq!((answer.duplicate, answer.limit_remaining_nanos), (false, Some(70 * CENT)));
         server.release(&released).await.unwrap();
         let charged = "charges WHERE request_id = 'settled' AND amount_nanos =";
         assert_eq!(server.database.count(&format!("{charged} {}", 30 * CENT)).await, 1);

@@ -148,6 +148,14 @@ on_each_engine! {
         assert_eq!(list(&server, &server.token(User::Owner)).await, 429);
     }
 
+    async fn services_are_not_counted(setup: Setup) {
+        let server = start(setup).await;
+        let token = server.service_token();
+        for _ in 0..20 {
+            assert_eq!(list(&server, &token).await, 403);
+        }
+    }
+
     async fn who_has_no_token_is_not_counted(setup: Setup) {
         let server = start(setup).await;
         let token = server.token(User::Owner);

@@ -107,14 +107,14 @@ on_each_engine! {
         let (token, issued) = keys(&server).await;
         let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
         server.advance_seconds(TEN_MINUTES - 1);
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (60, 0));
+        refused(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
         server.advance_seconds(1);
         assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
         // Its room was given to another.
         server.reserve(hold(&issued.hash, "other", DOLLAR)).await.unwrap();
         let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
-        assert_eq!((settled.duplicate, settled.limit_remaining_nanos), (false, Some(0)));
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (0, 30));
+        assert_eq!((settled.duplicate, settled.limit_remaining_nanos), (false, Some(70 * CENT)));
+        assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
         assert!(server.settle(&reservation, 30 * CENT).await.unwrap().duplicate);
     }
 
@@ -182,7 +182,7 @@ on_each_engine! {
         server.change_key(&token, &issued.hash, json!({ "disabled": true })).await;
         server.set_clock("2026-08-01T12:06:00Z");
         let answer = server.settle(&settled, 50 * CENT).await.unwrap();
-        assert_eq!(answer.limit_remaining_nanos, Some(10 * CENT));
+        assert_eq!(answer.limit_remaining_nanos, Some(50 * CENT));
         server.release(&released).await.unwrap();
         assert_eq!(left_and_spent(&server, &token, &issued).await, (50, 50));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::proto::v1::ReserveSpendRequest;
+use keyward::proto::v1::{KeyVerdict, ReserveSpendRequest};
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -41,20 +41,25 @@ async fn exceeds(server: &TestServer, hold: ReserveSpendRequest, retry_after: Op
 }
 
 on_each_engine! {
-    async fn a_hold_takes_from_what_is_left_and_is_no_usage(server: TestServer) {
+    async fn a_hold_takes_from_what_is_available_and_is_no_usage(server: TestServer) {
         let (token, issued) = keys(&server).await;
         let reserved = server.reserve(hold(&issued.hash, "r", 30 * CENT)).await.unwrap();
-        assert_eq!(reserved.limit_remaining_nanos, Some(70 * CENT));
+        assert_eq!(reserved.limit_remaining_nanos, Some(DOLLAR));
+        assert_eq!(reserved.available_nanos, Some(70 * CENT));
         let id = uuid::Uuid::try_parse(&reserved.reservation_id).unwrap();
         assert_eq!(id.to_string(), reserved.reservation_id);
         let key = server.key(&token, &issued.hash).await;
-        assert_eq!((&key["limit_remaining"], &key["usage"]), (&json!(0.7), &json!(0)));
+        assert_eq!((&key["limit_remaining"], &key["usage"]), (&json!(1), &json!(0)));
         let current = server.get("/key").bearer(&issued.key).send().await.json();
-        assert_eq!(current["data"]["limit_remaining"], 0.7);
-        assert_eq!(left(&server, &issued).await, 70 * CENT);
-        // A charge of something else sees it too.
+        assert_eq!(current["data"]["limit_remaining"], 1);
+        assert_eq!(left(&server, &issued).await, DOLLAR);
         let recorded = server.record(charge(&issued.hash, "c", 50 * CENT)).await.unwrap();
-        assert_eq!(recorded.limit_remaining_nanos, Some(20 * CENT));
+        assert_eq!(recorded.limit_remaining_nanos, Some(50 * CENT));
+        let reserved = server.reserve(hold(&issued.hash, "r2", 20 * CENT)).await.unwrap();
+        assert_eq!(reserved.limit_remaining_nanos, Some(50 * CENT));
+        assert_eq!(reserved.available_nanos, Some(0));
+        // A hold may end at any moment, so that the key may still spend.
+        assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
         assert_eq!(server.database.count("charges").await, 1);
     }
 
@@ -64,7 +69,7 @@ on_each_engine! {
         server.reserve(hold(&issued.hash, "2", DOLLAR - 1)).await.unwrap();
         exceeds(&server, hold(&issued.hash, "3", 2), Some(Duration::from_secs(1))).await;
         let reserved = server.reserve(hold(&issued.hash, "4", 1)).await.unwrap();
-        assert_eq!(reserved.limit_remaining_nanos, Some(0));
+        assert_eq!(reserved.available_nanos, Some(0));
         exceeds(&server, hold(&issued.hash, "5", 1), Some(Duration::from_secs(1))).await;
         // Nothing always fits.
         server.reserve(hold(&issued.hash, "6", 0)).await.unwrap();
@@ -77,7 +82,8 @@ on_each_engine! {
         let issued = server.issued_key(&token, json!({})).await;
         for number in 0..3 {
             let most = hold(&issued.hash, &number.to_string(), 1_000_000 * DOLLAR);
-            assert_eq!(server.reserve(most).await.unwrap().limit_remaining_nanos, None);
+            let reserved = server.reserve(most).await.unwrap();
+            assert_eq!((reserved.limit_remaining_nanos, reserved.available_nanos), (None, None));
         }
     }
 
@@ -95,7 +101,7 @@ on_each_engine! {
         server.reserve(byok_hold(&issued.hash, "4", DOLLAR)).await.unwrap();
         let body = json!({ "limit": 1, "include_byok_in_limit": true });
         let key = server.change_key(&token, &issued.hash, body).await;
-        assert_eq!(key["limit_remaining"], 0);
+        assert_eq!(key["limit_remaining"], 1);
     }
 
     async fn a_refusal_says_when_it_may_end(server: TestServer) {
@@ -143,7 +149,7 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         let apart = server.issued_key(&token, json!({ "limit": 1 })).await;
         let reserved = server.reserve(byok_hold(&apart.hash, "1", 5 * DOLLAR)).await.unwrap();
-        assert_eq!(reserved.limit_remaining_nanos, Some(DOLLAR));
+        assert_eq!(reserved.available_nanos, Some(DOLLAR));
         server.reserve(hold(&apart.hash, "2", DOLLAR)).await.unwrap();
         // The limit is none of its business, also when it is used up.
         server.reserve(byok_hold(&apart.hash, "3", DOLLAR)).await.unwrap();
@@ -151,17 +157,19 @@ on_each_engine! {
         let body = json!({ "limit": 1, "include_byok_in_limit": true });
         let together = server.issued_key(&token, body).await;
         let reserved = server.reserve(byok_hold(&together.hash, "1", 40 * CENT)).await.unwrap();
-        assert_eq!(reserved.limit_remaining_nanos, Some(60 * CENT));
+        assert_eq!(reserved.available_nanos, Some(60 * CENT));
         exceeds(&server, hold(&together.hash, "2", 61 * CENT), Some(Duration::from_secs(1))).await;
         let reserved = server.reserve(hold(&together.hash, "3", 50 * CENT)).await.unwrap();
-        assert_eq!(reserved.limit_remaining_nanos, Some(10 * CENT));
+        assert_eq!(reserved.available_nanos, Some(10 * CENT));
         let more = byok_hold(&together.hash, "4", 11 * CENT);
         exceeds(&server, more, Some(Duration::from_secs(1))).await;
         server.record(byok_charge(&together.hash, "5", 60 * CENT)).await.unwrap();
         exceeds(&server, byok_hold(&together.hash, "6", 41 * CENT), None).await;
         // A setting that changes counts at once.
         server.change_key(&token, &together.hash, json!({ "include_byok_in_limit": false })).await;
-        assert_eq!(left(&server, &together).await, 50 * CENT);
+        assert_eq!(left(&server, &together).await, DOLLAR);
+        server.reserve(hold(&together.hash, "7", 50 * CENT)).await.unwrap();
+        exceeds(&server, hold(&together.hash, "8", 1), Some(Duration::from_secs(1))).await;
     }
 
     async fn the_same_hold_is_the_first_one(server: TestServer) {
@@ -172,7 +180,7 @@ on_each_engine! {
         for again in [hold(&issued.hash, "r", 30 * CENT), longer] {
             assert_eq!(server.reserve(again).await.unwrap(), first);
         }
-        assert_eq!(left(&server, &issued).await, 70 * CENT);
+        exceeds(&server, hold(&issued.hash, "71", 71 * CENT), Some(Duration::from_secs(1))).await;
         // Also when it would not fit a second time.
         let all = server.reserve(hold(&issued.hash, "all", 70 * CENT)).await.unwrap();
         assert_eq!(server.reserve(hold(&issued.hash, "all", 70 * CENT)).await.unwrap(), all);
@@ -248,9 +256,10 @@ on_each_engine! {
             let reserved = server.reserve(request).await.unwrap();
             assert_eq!(reserved.expires_at, Some(expires_at.parse().unwrap()));
             server.set_clock(just_before);
-            assert_eq!(left(&server, &issued).await, 0, "{expires_at}");
+            let soon = Some(Duration::from_secs(1));
+            exceeds(&server, hold(&issued.hash, "other", 1), soon).await;
             server.set_clock(expires_at);
-            assert_eq!(left(&server, &issued).await, DOLLAR, "{expires_at}");
+            server.reserve(hold(&issued.hash, "other", DOLLAR)).await.unwrap();
         }
     }
 
@@ -311,7 +320,7 @@ on_each_engine! {
         let mut lefts = Vec::new();
         for result in holders.join_all().await {
             match result {
-                Ok(reserved) => lefts.push(reserved.limit_remaining_nanos.unwrap() / CENT),
+                Ok(reserved) => lefts.push(reserved.available_nanos.unwrap() / CENT),
                 Err(status) => {
                     refused(Err::<(), _>(status))
                         .is(Code::ResourceExhausted, "LIMIT_EXCEEDED", EXCEEDED)
@@ -321,7 +330,7 @@ on_each_engine! {
         }
         lefts.sort_unstable();
         assert_eq!(lefts, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
-        assert_eq!(server.key(&token, &issued.hash).await["limit_remaining"], 0);
+        assert_eq!(server.key(&token, &issued.hash).await["limit_remaining"], 1);
     }
 
     async fn of_many_same_holds_at_once_there_is_one(server: TestServer) {
@@ -339,6 +348,6 @@ on_each_engine! {
         let mut reserved = holders.join_all().await;
         reserved.dedup();
         assert_eq!(reserved.len(), 1);
-        assert_eq!(left(&server, &issued).await, 40 * CENT);
+        assert_eq!(reserved[0].available_nanos, Some(40 * CENT));
     }
 }

@@ -91,11 +91,11 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         let issued = server.issued_key(&token, full()).await;
         for (member, label) in [
-            ("name", "Name"),
-            ("disabled", "Disabled"),
-            ("include_byok_in_limit", "Whether to include BYOK usage"),
+            ("name", "name"),
+            ("disabled", "disabled"),
+            ("include_byok_in_limit", "include_byok_in_limit"),
         ] {
-            let said = format!("{label} must not be null");
+            let said = format!("`{label}` must not be null");
             let body = json!({ "limit": 3, member: null });
             refuses(&server, &token, &issued.hash, body, &said).await;
         }

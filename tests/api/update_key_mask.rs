@@ -116,11 +116,11 @@ on_each_engine! {
     async fn an_unset_field_that_must_be_there_is_refused(server: TestServer) {
         let (token, issued) = keys(&server).await;
         for (path, label) in [
-            ("name", "Name"),
-            ("disabled", "Disabled"),
-            ("include_byok_in_limit", "Whether to include BYOK usage"),
+            ("name", "name"),
+            ("disabled", "disabled"),
+            ("include_byok_in_limit", "include_byok_in_limit"),
         ] {
-            let said = format!("{label} must not be null");
+            let said = format!("`{label}` must not be null");
             let request = UpdateKeyRequest {
                 limit_nanos: Some(1),
                 update_mask: mask(&["limit_nanos", path]),
@@ -137,7 +137,7 @@ on_each_engine! {
         server: TestServer
     ) {
         let (token, issued) = keys(&server).await;
-        for path in ["canary", "hash", "expires_at", "limit", "limitNanos", "*", "", "created_at"] {
+        for path in ["canary", "hash", "expires_at", "Limit", "limitNanos", "*", "", "created_at"] {
             let said = "Path 2 of the mask names no field that can change";
             let request =
                 UpdateKeyRequest { update_mask: mask(&["name", path]), ..everything(&issued.hash) };
@@ -159,6 +159,21 @@ on_each_engine! {
         let call = server.patch(&path).bearer(&token).json(&json!({ "update_mask": ["name"] }));
         let said = "`update_mask` must be a string of field names joined by commas";
         call.send().await.refuses_key(400, said);
+    }
+
+    async fn a_mask_in_the_body_that_names_nothing_is_none(server: TestServer) {
+        let (token, issued) = keys(&server).await;
+        for (mask, limit) in [(json!(null), json!(3)), (json!(""), json!(4))] {
+            let body = json!({ "limit": limit, "update_mask": mask });
+            assert_eq!(server.change_key(&token, &issued.hash, body).await["limit"], limit);
+            let body = json!({ "limit": null, "update_mask": mask });
+            let key = server.change_key(&token, &issued.hash, body).await;
+            assert_eq!(key["limit"], json!(null), "{mask}");
+        }
+        // The limit goes by its name in JSON too.
+        let body = json!({ "name": "m", "limit": 5, "update_mask": "limit" });
+        let key = server.change_key(&token, &issued.hash, body).await;
+        assert_eq!((&key["name"], &key["limit"]), (&json!("n"), &json!(5)));
     }
 
     async fn an_unfit_field_is_named(server: TestServer) {

@@ -199,9 +199,10 @@ on_each_engine! {
         let issued = limited(&server, &token, json!("daily")).await;
         server.record(charge(&issued.hash, "1", 50 * CENT)).await.unwrap();
         let reservation = server.reserved(hold(&issued.hash, "2", 20 * CENT)).await;
-        assert_eq!(remaining(&server, &token, &issued).await, Some(30 * CENT));
+        assert_eq!(remaining(&server, &token, &issued).await, Some(50 * CENT));
         server.set_clock("2026-08-02T00:01:00Z");
-        assert_eq!(remaining(&server, &token, &issued).await, Some(80 * CENT));
+        assert_eq!(remaining(&server, &token, &issued).await, Some(DOLLAR));
+        refused(server.reserve(hold(&issued.hash, "3", 81 * CENT)).await);
         let settled = server.settle(&reservation, 25 * CENT).await.unwrap();
         assert_eq!(settled.limit_remaining_nanos, Some(75 * CENT));
         assert_eq!(remaining(&server, &token, &issued).await, Some(75 * CENT));

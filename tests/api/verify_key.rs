@@ -1,6 +1,6 @@
 //! VerifyKey: the verdict, and which of several.
 
-use keyward::proto::v1::{KeyVerdict, VerifyKeyRequest, VerifyKeyResponse};
+use keyward::proto::v1::{KeyVerdict, ReserveSpendRequest, VerifyKeyRequest, VerifyKeyResponse};
 use keyward_crypto::{Token, TokenKind};
 use prost::Message;
 use serde_json::json;
@@ -35,7 +35,7 @@ on_each_engine! {
         assert_eq!(server.verify(&issued.key).await, expected);
         let path = "/keyward.v1.ManagementKeyService/VerifyKey";
         for flavor in WebFlavor::ALL {
-            let request = VerifyKeyRequest { token: issued.key.clone() };
+            let request = VerifyKeyRequest { token: issued.key.clone(), byok: false };
             let service = server.service_token();
             let answer = server.grpc_web(flavor, path, Some(&service), &request).await;
             let verified = VerifyKeyResponse::decode(answer.messages[0].as_slice()).unwrap();
@@ -124,15 +124,39 @@ on_each_engine! {
         }
     }
 
-    async fn a_limit_of_nothing_and_one_that_is_held_are_exceeded(server: TestServer) {
+    async fn a_limit_of_nothing_is_exceeded_and_one_that_is_held_is_not(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
         let none = server.issued_key(&token, json!({ "limit": 0 })).await;
         assert_eq!(server.verdict(&none.key).await, KeyVerdict::LimitExceeded);
         let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
+        // The hold may be the asking caller's own, whose answer was lost.
         let reservation = server.reserved(hold(&issued.hash, "r", DOLLAR)).await;
-        assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
-        server.release(&reservation).await.unwrap();
         assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
+        server.settle(&reservation, DOLLAR).await.unwrap();
+        assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
+    }
+
+    async fn a_used_up_limit_bars_byok_only_where_byok_counts(server: TestServer) {
+        let token = server.management_key(ORGANIZATION).await;
+        let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
+        server.record(charge(&issued.hash, "r", DOLLAR)).await.unwrap();
+        let mut service = server.management_keys(&server.service_token());
+        for (counts, byok, verdict) in [
+            (false, false, KeyVerdict::LimitExceeded),
+            (false, true, KeyVerdict::Valid),
+            (true, true, KeyVerdict::LimitExceeded),
+        ] {
+            let body = json!({ "include_byok_in_limit": counts });
+            server.change_key(&token, &issued.hash, body).await;
+            let request = VerifyKeyRequest { token: issued.key.clone(), byok };
+            let verified = service.verify_key(request).await.unwrap().into_inner();
+            assert_eq!(verified.verdict(), verdict, "{counts} {byok}");
+            // A hold is let in by the same rule.
+            let request_id = format!("{counts} {byok}");
+            let hold = ReserveSpendRequest { byok, ..hold(&issued.hash, &request_id, 1) };
+            let admitted = server.reserve(hold).await.is_ok();
+            assert_eq!(admitted, verdict == KeyVerdict::Valid, "{counts} {byok}");
+        }
     }
 
     async fn services_alone_may_verify(server: TestServer) {
@@ -142,7 +166,7 @@ on_each_engine! {
         for token in users.into_iter().chain([token.clone(), issued.key.clone()]) {
             // A token that is none and one that is good are refused alike.
             for asked in [&issued.key, "garbage"] {
-                let request = VerifyKeyRequest { token: asked.to_owned() };
+                let request = VerifyKeyRequest { token: asked.to_owned(), byok: false };
                 refused(server.management_keys(&token).verify_key(request).await)
                     .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                     .alone();

@@ -72,7 +72,9 @@ impl TestServer {
     pub async fn verify(&self, token: &str) -> VerifyKeyResponse {
         let token = token.to_owned();
         let mut service = self.management_keys(&self.service_token());
-        let verified = service.verify_key(VerifyKeyRequest { token }).await;
+        let verified = service
+            .verify_key(VerifyKeyRequest { token, byok: false })
+            .await;
         verified.unwrap().into_inner()
     }
 
