@@ -21,6 +21,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use tonic_types::StatusExt;
 
 const USAGE: &str = "spend TOKEN REQUEST_ID ESTIMATE COST, or who FB_AI_KEY FB_AI_SECRET";
 
@@ -69,10 +70,9 @@ async fn spend(
     let mut keys = ManagementKeyServiceClient::new(keyward);
 
     let token = token.to_owned();
-    let verified = keys
-        .verify_key(VerifyKeyRequest { token })
-        .await?
-        .into_inner();
+    let byok = false;
+    let verify = VerifyKeyRequest { token, byok };
+    let verified = keys.verify_key(verify).await?.into_inner();
     println!("verdict   {}", verified.verdict().as_str_name());
     if verified.verdict() != KeyVerdict::Valid {
         return Ok(());
@@ -85,18 +85,17 @@ async fn spend(
         request_id: request_id.to_owned(),
         ..Default::default()
     };
-    // RESOURCE_EXHAUSTED means that the estimate does not fit: the model is not called.
     let reserved = match keys.reserve_spend(hold).await {
         Ok(reserved) => reserved.into_inner(),
-        Err(status) => {
-            println!("refused   {:?}: {}", status.code(), status.message());
+        // The estimate does not fit: the model is not called. After any other error nobody knows
+        // whether it is held; the same request again would tell.
+        Err(status) if is_exceeded(&status) => {
+            println!("refused   {}", status.message());
             return Ok(());
         }
+        Err(status) => return Err(status.into()),
     };
-    println!(
-        "held      {estimate}, {}",
-        left(reserved.limit_remaining_nanos)
-    );
+    println!("held      {estimate}, {}", left(reserved.available_nanos));
 
     // Here the model is called. Had it failed, ReleaseSpend would give the hold back.
     let settlement = SettleSpendRequest {
@@ -106,6 +105,11 @@ async fn spend(
     let settled = keys.settle_spend(settlement).await?.into_inner();
     println!("settled   {cost}, {}", left(settled.limit_remaining_nanos));
     Ok(())
+}
+
+fn is_exceeded(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == "LIMIT_EXCEEDED")
 }
 
 fn left(remaining: Option<i64>) -> String {
