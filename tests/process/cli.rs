@@ -11,7 +11,7 @@ use crate::house::{Dev, House};
 use crate::program::Program;
 
 /// Every command with its arguments and options.
-const COMMANDS: [(&[&str], &[&str]); 8] = [
+const COMMANDS: [(&[&str], &[&str]); 10] = [
     (
         &[],
         &[
@@ -20,6 +20,7 @@ const COMMANDS: [(&[&str], &[&str]); 8] = [
             "migrate",
             "token",
             "keyring",
+            "admin",
             "healthcheck",
             "-V, --version",
         ],
@@ -40,6 +41,11 @@ const COMMANDS: [(&[&str], &[&str]); 8] = [
     ),
     (&["keyring"], &["create"]),
     (&["keyring", "create"], &["<FILE>"]),
+    (&["admin"], &["create-management-key"]),
+    (
+        &["admin", "create-management-key"],
+        &["--organization <ID>", "--name <TEXT>", "--config <FILE>"],
+    ),
     (&["healthcheck"], &["--url <URL>", "--timeout-ms <MS>"]),
 ];
 
@@ -104,7 +110,7 @@ fn version_is_the_packages() {
 
 #[test]
 fn wrong_usage_exits_64() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["--unknown"],
         &["unknown"],
@@ -113,6 +119,8 @@ fn wrong_usage_exits_64() {
         &["dev", "--listen", "nowhere"],
         &["token", "--user", "someone"],
         &["keyring"],
+        &["admin"],
+        &["admin", "create-management-key", "--name", "n"],
         &["healthcheck", "--timeout-ms", "soon"],
     ];
     for arguments in wrong {

@@ -156,6 +156,8 @@ fn unknown_fields_are_refused_without_their_values() {
         "auth",
         "auth.session",
         "auth.service",
+        "limits",
+        "ledger",
         "log",
     ] {
         let header = format!("[{section}]\n");
@@ -180,7 +182,7 @@ fn unknown_fields_are_refused_without_their_values() {
 fn every_setting_of_the_wrong_type_is_named_wherever_it_comes_from() {
     let directory = TempDir::new().unwrap();
     let (names, _) = settings();
-    assert_eq!(names.len(), 25, "{names:?}");
+    assert_eq!(names.len(), 30, "{names:?}");
     for name in names {
         // A subject's name has colons, which no variable's name can have.
         let Some((section, field)) = name.rsplit_once('.') else {
@@ -246,6 +248,26 @@ fn numbers_and_addresses_are_checked() {
             "KEYWARD_AUTH__TOKEN_CACHE_ENTRIES",
             "1.5",
             "`auth.token_cache_entries`",
+        ),
+        (
+            "KEYWARD_LIMITS__CALLER_REQUESTS_PER_SECOND",
+            "-1",
+            "`limits.caller_requests_per_second`",
+        ),
+        (
+            "KEYWARD_LIMITS__CALLER_REQUESTS_PER_SECOND",
+            "0.5",
+            "`limits.caller_requests_per_second`",
+        ),
+        (
+            "KEYWARD_LIMITS__CALLER_BURST",
+            "4294967296",
+            "`limits.caller_burst`",
+        ),
+        (
+            "KEYWARD_LIMITS__CALLER_BURST",
+            CANARY,
+            "`limits.caller_burst`",
         ),
         ("KEYWARD_LOG__FORMAT", CANARY, "`log.format`"),
         ("KEYWARD_LOG__FILTER", "Canary7QzX=[[[=", "`log.filter`"),
@@ -419,4 +441,27 @@ async fn the_environment_wins_over_the_file() {
     let line = line.unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["level"], "INFO", "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_held_to_the_limit_that_is_set() {
+    let house = House::sqlite().await;
+    let program = house
+        .command("serve")
+        .env("KEYWARD_LIMITS__CALLER_REQUESTS_PER_SECOND", "1");
+    let served = Served::of(program);
+    let rest = Rest::new(&served.url);
+    let token = &house.env["ADMIN_TOKEN"];
+    rest.get("/apikeys", token).await.expect(200);
+    // The next is refused, but where it comes a second later: on no machine every time.
+    for _ in 0..100 {
+        let answer = rest.get("/apikeys", token).await;
+        if answer.status == 429 {
+            assert_eq!(answer.headers["retry-after"], "1");
+            served.running.terminate().expect(0);
+            return;
+        }
+        answer.expect(200);
+    }
+    panic!("a hundred calls were let through");
 }

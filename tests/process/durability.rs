@@ -9,33 +9,10 @@ use tokio::sync::Notify;
 
 use crate::client::{Rest, channel, resolve};
 use crate::house::House;
+use crate::random::{Random, seed};
 
 const ROUNDS: usize = 8;
 const WRITERS: usize = 8;
-
-/// SplitMix64: enough to vary the moments, and the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
-/// The seed of a run; `KEYWARD_TEST_SEED` repeats one.
-fn seed() -> u64 {
-    let seed = match std::env::var("KEYWARD_TEST_SEED") {
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => uuid::Uuid::new_v4().as_u64_pair().0,
-    };
-    // Printed with the test's output if it fails.
-    println!("KEYWARD_TEST_SEED={seed}");
-    seed
-}
 
 pub(crate) async fn count(database: &DatabaseConnection, from: &str) -> i64 {
     let sql = format!("SELECT COUNT(*) AS n FROM {from}");
@@ -161,16 +138,16 @@ async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
         i64::try_from(listed.len()).unwrap(),
         "a key without its audit event"
     );
-    if database.get_database_backend() == DbBackend::Sqlite {
+    check_integrity(house).await;
+}
+
+/// The files of SQLite are whole.
+pub(crate) async fn check_integrity(house: &House) {
+    if house.database.raw().await.get_database_backend() == DbBackend::Sqlite {
         let rows = house.database.query("PRAGMA integrity_check").await;
         assert_eq!(rows[0].try_get_by_index::<String>(0).unwrap(), "ok");
-        assert!(
-            house
-                .database
-                .query("PRAGMA foreign_key_check")
-                .await
-                .is_empty()
-        );
+        let broken = house.database.query("PRAGMA foreign_key_check").await;
+        assert!(broken.is_empty());
     }
 }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
+use keyward::proto::v1::management_key_service_client::ManagementKeyServiceClient;
 use keyward::proto::v1::{
-    AccessType, Member, Organization, OrganizationRole, UpsertMemberRequest,
-    UpsertOrganizationRequest, UpsertWorkspaceRequest, Workspace, WorkspaceAccess,
+    AccessType, CreateManagementKeyRequest, Member, Organization, OrganizationRole, Repo,
+    UpsertMemberRequest, UpsertOrganizationRequest, UpsertRepoRequest, UpsertWorkspaceRequest,
+    Workspace, WorkspaceAccess,
 };
 use keyward_testkit::TestDatabase;
 use tempfile::TempDir;
@@ -122,13 +124,14 @@ impl House {
         Some(Self::new(TestDatabase::postgres().await?).await)
     }
 
-    /// Borrows keyring, signing key and tokens from `keyward dev`, and makes the same organization.
+    /// Borrows keyring, signing key and tokens from `keyward dev`, and makes the same organization
+    /// with a management key of its own.
     async fn new(database: TestDatabase) -> Self {
         let directory = TempDir::new().unwrap();
         let dev = Dev::start(directory.path());
         let env = dev.env.clone();
         dev.running.terminate().expect(0);
-        let house = Self {
+        let mut house = Self {
             directory,
             database,
             env,
@@ -136,7 +139,11 @@ impl House {
         std::fs::write(house.config(), house.configuration()).unwrap();
         house.command("migrate").run().expect(0);
         let served = house.start();
-        house.settle(&served.url).await;
+        let management_key = house.settle(&served.url).await;
+        house
+            .env
+            .0
+            .insert("MANAGEMENT_KEY".to_owned(), management_key);
         served.running.terminate().expect(0);
         house
     }
@@ -158,8 +165,10 @@ impl House {
         configuration(self.directory.path(), self.database.url())
     }
 
-    async fn settle(&self, url: &str) {
-        let mut client = DirectoryServiceClient::new(channel(url).await);
+    /// Makes the organization, and gives its management key.
+    async fn settle(&self, url: &str) -> String {
+        let channel = channel(url).await;
+        let mut client = DirectoryServiceClient::new(channel.clone());
         let token = &self.env["SERVICE_TOKEN"];
         let id = self.env["ORGANIZATION_ID"].to_owned();
         let organization = Organization {
@@ -189,8 +198,15 @@ impl House {
                 .await
                 .unwrap();
         }
+        let repo = Repo {
+            id: self.env["REPO_A"].to_owned(),
+            workspace_id: self.env["WORKSPACE_A"].to_owned(),
+            name: "REPO_A".to_owned(),
+        };
+        let request = UpsertRepoRequest { repo: Some(repo) };
+        client.upsert_repo(called_by(token, request)).await.unwrap();
         let member = Member {
-            organization_id: id,
+            organization_id: id.clone(),
             user_id: "demo-admin".to_owned(),
             role: OrganizationRole::User.into(),
             validated: true,
@@ -206,6 +222,14 @@ impl House {
             .upsert_member(called_by(token, request))
             .await
             .unwrap();
+        let request = CreateManagementKeyRequest {
+            organization_id: id,
+            name: "a management key".to_owned(),
+        };
+        let created = ManagementKeyServiceClient::new(channel)
+            .create_management_key(called_by(token, request))
+            .await;
+        created.unwrap().into_inner().key
     }
 }
 

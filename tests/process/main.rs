@@ -7,16 +7,24 @@
     reason = "tests may"
 )]
 
+mod admin;
 mod architecture;
 mod canary;
 mod cli;
 mod client;
 mod collector;
 mod config;
+mod config_ledger;
 mod dev;
+mod dev_management_key;
 mod durability;
+mod durability_ledger;
 mod house;
+mod housekeeping;
 mod invariants;
+mod ledger;
 mod program;
+mod random;
 mod shutdown;
+mod spending;
 mod telemetry;

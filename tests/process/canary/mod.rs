@@ -3,6 +3,8 @@
 
 mod plant;
 mod plant_grpc;
+mod plant_keys;
+mod plant_keys_grpc;
 mod search;
 
 use std::path::Path;
@@ -13,7 +15,9 @@ use crate::client::{channel, resolve};
 use crate::collector::{Collector, ENDPOINT};
 use crate::house::{House, Served};
 use crate::program::Program;
+use keyward::proto::v1::KeyVerdict;
 use plant::{MARK, NUMBER, Planter, STEM};
+use plant_keys::{Kind, Minted};
 use search::{Haystack, Needle, expect_absent, expect_present};
 
 /// Everything that must not be found.
@@ -44,6 +48,58 @@ fn needles(house: &House) -> Vec<Needle> {
     // The seed of an Ed25519 key, in PKCS #8.
     needles.push(Needle::new("the signing key", &signing_key[16..48]));
     needles
+}
+
+/// The random part of a key, in pieces so that a part of it is found too, and the bytes that it
+/// stands for. What its label shows is less than a piece.
+fn key_needles(what: &str, plaintext: &str) -> Vec<Needle> {
+    let body = &plaintext[plaintext.len() - 72..plaintext.len() - 8];
+    let byte = |at: usize| u8::from_str_radix(&body[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..64).step_by(2).map(byte).collect();
+    let pieces = body.as_bytes().chunks(16).enumerate();
+    let mut needles: Vec<_> = pieces
+        .map(|(number, piece)| Needle::new(format!("piece {number} of {what}"), piece))
+        .collect();
+    needles.push(Needle::new(format!("the bytes of {what}"), &bytes));
+    needles
+}
+
+/// Makes keys and does with them what their owners do, and what they should not; in the end they are
+/// disabled, deleted or revoked.
+async fn plant_keys(planter: &mut Planter) -> Vec<Minted> {
+    let mut minted = planter.rest_keys().await;
+    minted.extend(planter.grpc_keys().await);
+    minted.extend(planter.grpc_web_keys().await);
+    for key in &minted {
+        let (issued, hash) = match &key.kind {
+            Kind::Issued(hash) => (true, hash.clone()),
+            _ => (false, String::new()),
+        };
+        let verdict = |verdict| {
+            if issued {
+                verdict
+            } else {
+                KeyVerdict::NotFound
+            }
+        };
+        planter.rest_tokens(key, true).await;
+        planter.rest_key_places(key).await;
+        planter.rest_key_bodies(key).await;
+        planter.grpc_key_places(key, true).await;
+        planter.verify(key, verdict(KeyVerdict::Valid)).await;
+        planter.verify_repo_ai_key(key, true).await;
+        if issued {
+            planter.disable_key(&hash).await;
+            planter.rest_tokens(key, false).await;
+            planter.verify(key, KeyVerdict::Disabled).await;
+        }
+        planter.end_key(key).await;
+        planter.rest_tokens(key, false).await;
+        planter.grpc_key_places(key, false).await;
+        planter.verify(key, KeyVerdict::NotFound).await;
+        planter.verify_repo_ai_key(key, false).await;
+    }
+    minted
 }
 
 /// The database as it lies on disk: the files of SQLite, or a dump.
@@ -83,6 +139,7 @@ async fn nothing_leaks(house: House) {
     planter.rest_places().await;
     kept.extend(planter.grpc().await);
     planter.grpc_web().await;
+    let minted = plant_keys(&mut planter).await;
 
     // The canaries are there, and come out by the one way that there is.
     let channel = channel(&served.url).await;
@@ -114,7 +171,13 @@ async fn nothing_leaks(house: House) {
         rows.iter().any(|haystack| haystack.holds(&mark)),
         "no public key is in the database"
     );
-    expect_present(&spans, "keyward.v1.ApiKeyService");
+    for service in ["ApiKeyService", "ManagementKeyService", "RepoAiKeyService"] {
+        expect_present(&spans, &format!("keyward.v1.{service}"));
+    }
+    for key in &minted {
+        let shown = Needle::new(&key.what, key.shown().as_bytes());
+        assert!(rows.iter().any(|haystack| haystack.holds(&shown)));
+    }
     expect_present(&logs, "POST /apikeys");
     for line in [" TRACE ", " DEBUG ", " INFO "] {
         assert!(
@@ -135,7 +198,14 @@ async fn nothing_leaks(house: House) {
             >= 2
     );
 
-    let needles = needles(&house);
+    let mut needles = needles(&house);
+    let management_key = ("the house's management key", &house.env["MANAGEMENT_KEY"]);
+    let made = minted
+        .iter()
+        .map(|key| (key.what.as_str(), key.plaintext.as_str()));
+    for (what, plaintext) in made.chain([management_key]) {
+        needles.extend(key_needles(what, plaintext));
+    }
     let output = [Haystack::new("standard output", finished.stdout)];
     for haystacks in [
         &logs,

@@ -84,46 +84,69 @@ impl Haystack {
     }
 
     pub(crate) fn holds(&self, needle: &Needle) -> bool {
-        self.find(needle).is_some()
+        !self
+            .find(&Search::new(std::slice::from_ref(needle)))
+            .is_empty()
     }
 
-    /// The surroundings of the first place where it is.
-    fn find(&self, needle: &Needle) -> Option<String> {
-        let place = |form: &Vec<u8>| find(&self.lower, form).or_else(|| find(&self.bytes, form));
-        let at = needle.forms.iter().find_map(place)?;
-        let around = at.saturating_sub(300)..(at + 200).min(self.bytes.len());
-        Some(self.bytes[around].escape_ascii().to_string())
+    /// The needles that are in it, each with the surroundings of the first place.
+    fn find(&self, search: &Search<'_>) -> Vec<(usize, String)> {
+        let mut places = search.places(&self.lower);
+        places.extend(search.places(&self.bytes));
+        places.sort_unstable();
+        places.dedup_by_key(|(needle, _)| *needle);
+        let around = |at: usize| {
+            let around = at.saturating_sub(300)..(at + 200).min(self.bytes.len());
+            self.bytes[around].escape_ascii().to_string()
+        };
+        places
+            .into_iter()
+            .map(|(needle, at)| (needle, around(at)))
+            .collect()
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let last = haystack.len().checked_sub(needle.len())?;
-    let mut from = 0;
-    while from <= last {
-        from += haystack[from..=last]
-            .iter()
-            .position(|byte| *byte == first)?;
-        if haystack[from..].starts_with(needle) {
-            return Some(from);
+/// Every form of some needles, by its first two bytes, so that one pass looks for all of them.
+struct Search<'n>(Vec<Vec<(usize, &'n [u8])>>);
+
+impl<'n> Search<'n> {
+    fn new(needles: &'n [Needle]) -> Self {
+        let mut by_beginning = vec![Vec::new(); 1 << 16];
+        for (number, needle) in needles.iter().enumerate() {
+            for form in &needle.forms {
+                by_beginning[beginning(form)].push((number, form.as_slice()));
+            }
         }
-        from += 1;
+        Self(by_beginning)
     }
-    None
+
+    /// Where the needles are.
+    fn places(&self, haystack: &[u8]) -> Vec<(usize, usize)> {
+        let mut places = Vec::new();
+        for at in 0..haystack.len().saturating_sub(1) {
+            for (needle, form) in &self.0[beginning(&haystack[at..])] {
+                if haystack[at..].starts_with(form) {
+                    places.push((*needle, at));
+                }
+            }
+        }
+        places
+    }
+}
+
+fn beginning(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
 }
 
 /// Expects that nothing of it is anywhere.
 #[track_caller]
 pub(crate) fn expect_absent(haystacks: &[Haystack], needles: &[Needle]) {
+    let search = Search::new(needles);
     let mut found = Vec::new();
     for haystack in haystacks {
-        for needle in needles {
-            if let Some(around) = haystack.find(needle) {
-                found.push(format!(
-                    "{} is in {}: …{around}…",
-                    needle.name, haystack.name
-                ));
-            }
+        for (needle, around) in haystack.find(&search) {
+            let (needle, haystack) = (&needles[needle].name, &haystack.name);
+            found.push(format!("{needle} is in {haystack}: …{around}…"));
         }
     }
     assert!(

@@ -1,0 +1,79 @@
+//! What a server does without being asked.
+
+use keyward::proto::v1::RecordUsageRequest;
+
+use crate::house::{House, Served};
+use crate::spending::Meter;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+async fn charge(meter: &Meter, hash: &str, request_id: &str, cost_nanos: i64) -> bool {
+    let charge = RecordUsageRequest {
+        hash: hash.to_owned(),
+        request_id: request_id.to_owned(),
+        cost_nanos,
+        ..Default::default()
+    };
+    meter.record(charge).await.unwrap().duplicate
+}
+
+/// What is older than the retention is rolled up when the server starts: sums stay, and what is
+/// younger stays as it is.
+async fn old_charges_are_rolled_up(house: House) {
+    let served = house.start();
+    let meter = Meter::new(&served.url, &house.env).await;
+    let hash = meter.issue(Some(1_000_000)).await;
+    for (request_id, cost) in [("old-1", 100), ("old-2", 20), ("young", 3)] {
+        assert!(!charge(&meter, &hash, request_id, cost).await);
+    }
+    let before = meter.key(&hash).await;
+    assert_eq!(before.usage_nanos, 123);
+    served.running.terminate().expect(0);
+    let age = format!(
+        "UPDATE charges SET recorded_at = recorded_at - {} WHERE request_id <> 'young'",
+        DAY_MILLIS + 1000
+    );
+    house.database.execute(&age).await;
+
+    // Without a retention nothing goes.
+    house.start().running.terminate().expect(0);
+    assert_eq!(house.database.count("charges").await, 3);
+
+    let serve = house.command("serve");
+    let served = Served::of(serve.env("KEYWARD_LEDGER__CHARGE_RETENTION_DAYS", "1"));
+    let stderr = &served.running.stderr;
+    stderr.wait_for("old charges rolled up into daily sums");
+    let printed = stderr.so_far();
+    let line = printed.lines().find(|line| line.contains("rolled up"));
+    assert!(
+        line.is_some_and(|line| line.contains("charges=2 reservations=0")),
+        "{printed}"
+    );
+    assert_eq!(house.database.count("charges").await, 1);
+    assert_eq!(
+        house
+            .database
+            .count("charges WHERE request_id = 'young'")
+            .await,
+        1
+    );
+
+    let meter = Meter::new(&served.url, &house.env).await;
+    let after = meter.key(&hash).await;
+    assert_eq!(after.limit_remaining_nanos, Some(1_000_000 - 123));
+    assert_eq!(after, before);
+    assert!(charge(&meter, &hash, "young", 3).await);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_rolls_up_old_charges_at_start_on_sqlite() {
+    old_charges_are_rolled_up(House::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_rolls_up_old_charges_at_start_on_postgres() {
+    if let Some(house) = House::postgres().await {
+        old_charges_are_rolled_up(house).await;
+    }
+}
