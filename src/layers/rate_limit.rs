@@ -150,6 +150,7 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use keyward_core::principal::ServiceName;
+    use keyward_crypto::KeyHash;
     use keyward_testkit::fixtures;
 
     use super::*;
@@ -158,8 +159,15 @@ mod tests {
         Principal::User(fixtures::member(organization, id, &[]))
     }
 
-    fn service(number: usize) -> Principal {
-        Principal::Service(ServiceName(number.to_string()))
+    fn numbered(number: usize) -> Principal {
+        user("org", &number.to_string())
+    }
+
+    fn management_key(first: u8) -> Principal {
+        Principal::ManagementKey {
+            hash: KeyHash::from_bytes([first; 32]),
+            organization: OrganizationId::parse("org-1").unwrap(),
+        }
     }
 
     /// A limiter that lets one call through in that time.
@@ -195,7 +203,8 @@ mod tests {
             user("org-1", "1"),
             user("org-2", "1"),
             user("org-1", "2"),
-            service(1),
+            management_key(1),
+            management_key(2),
         ] {
             assert_eq!(limiter.admit(&principal), Ok(()));
             let wait = limiter.admit(&principal).unwrap_err().as_secs();
@@ -204,20 +213,28 @@ mod tests {
     }
 
     #[test]
+    fn services_are_not_counted() {
+        let limiter = one_in(Duration::from_secs(3600));
+        let service = Principal::Service(ServiceName("any".to_owned()));
+        assert!((0..1000).all(|_| limiter.admit(&service).is_ok()));
+        assert_eq!(remembered(&limiter), 0);
+    }
+
+    #[test]
     fn nobody_is_counted_without_a_limit() {
         let none = CallerRate::per_second(0, 0);
         let limiter = Limiter::new(none);
-        assert!((0..1000).all(|_| limiter.admit(&service(1)).is_ok()));
+        assert!((0..1000).all(|_| limiter.admit(&numbered(1)).is_ok()));
         // Nor with more calls a second than a nanosecond can tell apart.
         let limiter = Limiter::new(CallerRate::per_second(u32::MAX, 1));
-        assert!((0..1000).all(|_| limiter.admit(&service(1)).is_ok()));
+        assert!((0..1000).all(|_| limiter.admit(&numbered(1)).is_ok()));
     }
 
     #[test]
     fn who_has_paused_is_forgotten() {
         let limiter = one_in(Duration::from_nanos(1));
         for number in 0..=2 * REMEMBERED_PRINCIPALS {
-            assert_eq!(limiter.admit(&service(number)), Ok(()));
+            assert_eq!(limiter.admit(&numbered(number)), Ok(()));
             assert!(remembered(&limiter) <= REMEMBERED_PRINCIPALS);
         }
     }
@@ -228,11 +245,11 @@ mod tests {
         let all = 0..=2 * REMEMBERED_PRINCIPALS;
         assert!(
             all.clone()
-                .all(|number| limiter.admit(&service(number)).is_ok())
+                .all(|number| limiter.admit(&numbered(number)).is_ok())
         );
         assert!(
             all.clone()
-                .all(|number| limiter.admit(&service(number)).is_err())
+                .all(|number| limiter.admit(&numbered(number)).is_err())
         );
         assert_eq!(remembered(&limiter), all.count());
     }
@@ -240,7 +257,7 @@ mod tests {
     #[test]
     fn a_wait_is_never_too_short_to_tell() {
         let limiter = one_in(Duration::from_micros(50));
-        let refused = (0..100_000).find_map(|_| limiter.admit(&service(1)).err());
+        let refused = (0..100_000).find_map(|_| limiter.admit(&numbered(1)).err());
         assert_eq!(refused, Some(MIN_WAIT));
     }
 }

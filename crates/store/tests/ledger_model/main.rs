@@ -127,7 +127,8 @@ fn hold(empty: TestDatabase, runtime: &Runtime, cases: u32) -> Tally {
         cases: cases.max(wanted),
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(seed()),
-        max_shrink_time: 120_000,
+        max_shrink_iters: 10_000,
+        max_shrink_time: 60_000,
         ..Config::default()
     });
     let tally = RefCell::default();
