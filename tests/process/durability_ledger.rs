@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use keyward::proto::v1::{RecordUsageRequest, ReserveSpendRequest};
 use prost_types::Timestamp;
 use sea_orm::{ConnectionTrait, Database, QueryResult, Statement, TryGetable};
@@ -311,22 +312,30 @@ async fn round(
     sent
 }
 
-/// Sends everything once more, and expects that what is stored is known.
+/// Sends everything once more, several at once, and expects that what is stored is known.
 async fn repeat(meter: &Meter, sent: &mut [Spend], stored: &Stored) {
-    for spend in sent {
-        let known = stored.charges.contains_key(&spend.name);
-        assert_eq!(spend.send(meter).await.unwrap(), known, "{spend:?}");
-        if let Way::Held { amount, .. } = spend.way {
-            let again = ReserveSpendRequest {
-                hash: spend.name.0.clone(),
-                request_id: spend.name.1.clone(),
-                amount_nanos: amount,
-                byok: spend.byok,
-                ttl: None,
-            };
-            let refused = meter.reserve(again).await.unwrap_err();
-            assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
-        }
+    for some in sent.chunks_mut(WRITERS) {
+        join_all(
+            some.iter_mut()
+                .map(|spend| repeat_one(meter, spend, stored)),
+        )
+        .await;
+    }
+}
+
+async fn repeat_one(meter: &Meter, spend: &mut Spend, stored: &Stored) {
+    let known = stored.charges.contains_key(&spend.name);
+    assert_eq!(spend.send(meter).await.unwrap(), known, "{spend:?}");
+    if let Way::Held { amount, .. } = spend.way {
+        let again = ReserveSpendRequest {
+            hash: spend.name.0.clone(),
+            request_id: spend.name.1.clone(),
+            amount_nanos: amount,
+            byok: spend.byok,
+            ttl: None,
+        };
+        let refused = meter.reserve(again).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     }
 }
 

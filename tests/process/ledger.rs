@@ -21,9 +21,9 @@ use crate::spending::Meter;
 const LIMIT: i64 = 1_000_000_000;
 const CALLERS: usize = 64;
 const SMALLEST: i64 = 250_000;
-const LARGEST: i64 = 5_000_000;
+const LARGEST: i64 = 8_000_000;
 /// How many holds each caller makes and ends before it only makes them.
-const ENDED: usize = 12;
+const ENDED: usize = 8;
 
 /// The clock of all callers.
 #[derive(Clone, Default)]

@@ -1,5 +1,6 @@
 //! Looks for what must not be there, in every form that it could take.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,7 +9,10 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 /// Something to look for, in all its forms.
 pub(crate) struct Needle {
     pub(crate) name: String,
-    forms: Vec<Vec<u8>>,
+    /// In lower case, to be found in any.
+    lower: Vec<Vec<u8>>,
+    /// In Base64, whose case matters.
+    exact: Vec<Vec<u8>>,
 }
 
 /// Somewhere to look.
@@ -46,7 +50,7 @@ impl Needle {
         };
         let debug = bytes.escape_ascii().to_string();
         let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
-        let mut forms = vec![
+        let lower = vec![
             bytes.to_ascii_lowercase(),
             hex(bytes).into_bytes(),
             bytes
@@ -59,12 +63,13 @@ impl Needle {
             // A derived Debug of bytes.
             numbers.join(", ").into_bytes(),
         ];
-        forms.extend(base64_cores(bytes));
-        forms.extend(base64_cores(hex(bytes).as_bytes()));
-        forms.extend(base64_cores(STANDARD_NO_PAD.encode(bytes).as_bytes()));
+        let mut exact = base64_cores(bytes);
+        exact.extend(base64_cores(hex(bytes).as_bytes()));
+        exact.extend(base64_cores(STANDARD_NO_PAD.encode(bytes).as_bytes()));
         Self {
             name: name.into(),
-            forms,
+            lower,
+            exact,
         }
     }
 }
@@ -84,48 +89,73 @@ impl Haystack {
     }
 
     pub(crate) fn holds(&self, needle: &Needle) -> bool {
-        !self
-            .find(&Search::new(std::slice::from_ref(needle)))
-            .is_empty()
+        let search = Search::new(std::slice::from_ref(needle));
+        !self.find(&search).is_empty()
     }
 
     /// The needles that are in it, each with the surroundings of the first place.
     fn find(&self, search: &Search<'_>) -> Vec<(usize, String)> {
-        let mut places = search.places(&self.lower);
-        places.extend(search.places(&self.bytes));
+        let mut places = search.lower.places(&self.lower);
+        places.extend(search.exact.places(&self.bytes));
         places.sort_unstable();
         places.dedup_by_key(|(needle, _)| *needle);
         let around = |at: usize| {
             let around = at.saturating_sub(300)..(at + 200).min(self.bytes.len());
             self.bytes[around].escape_ascii().to_string()
         };
-        places
-            .into_iter()
-            .map(|(needle, at)| (needle, around(at)))
-            .collect()
+        let found = places.into_iter();
+        found.map(|(needle, at)| (needle, around(at))).collect()
     }
 }
 
-/// Every form of some needles, by its first two bytes, so that one pass looks for all of them.
-struct Search<'n>(Vec<Vec<(usize, &'n [u8])>>);
+/// All that is looked for.
+struct Search<'n> {
+    lower: Forms<'n>,
+    exact: Forms<'n>,
+}
+
+/// Forms of needles by their first two bytes, so that one pass looks for all of them.
+struct Forms<'n> {
+    begins: Vec<bool>,
+    by_beginning: BTreeMap<usize, Vec<(usize, &'n [u8])>>,
+}
 
 impl<'n> Search<'n> {
     fn new(needles: &'n [Needle]) -> Self {
-        let mut by_beginning = vec![Vec::new(); 1 << 16];
-        for (number, needle) in needles.iter().enumerate() {
-            for form in &needle.forms {
-                by_beginning[beginning(form)].push((number, form.as_slice()));
+        Self {
+            lower: Forms::new(needles.iter().map(|needle| needle.lower.as_slice())),
+            exact: Forms::new(needles.iter().map(|needle| needle.exact.as_slice())),
+        }
+    }
+}
+
+impl<'n> Forms<'n> {
+    fn new(needles: impl Iterator<Item = &'n [Vec<u8>]>) -> Self {
+        let mut begins = vec![false; 1 << 16];
+        let mut by_beginning: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (number, forms) in needles.enumerate() {
+            for form in forms {
+                begins[beginning(form)] = true;
+                let alike = by_beginning.entry(beginning(form)).or_default();
+                alike.push((number, form.as_slice()));
             }
         }
-        Self(by_beginning)
+        Self {
+            begins,
+            by_beginning,
+        }
     }
 
-    /// Where the needles are.
+    /// Which needles are where.
     fn places(&self, haystack: &[u8]) -> Vec<(usize, usize)> {
         let mut places = Vec::new();
         for at in 0..haystack.len().saturating_sub(1) {
-            for (needle, form) in &self.0[beginning(&haystack[at..])] {
-                if haystack[at..].starts_with(form) {
+            let rest = &haystack[at..];
+            if !self.begins[beginning(rest)] {
+                continue;
+            }
+            for (needle, form) in &self.by_beginning[&beginning(rest)] {
+                if rest.starts_with(form) {
                     places.push((*needle, at));
                 }
             }
