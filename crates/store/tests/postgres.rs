@@ -20,7 +20,8 @@ use keyward_store::{Engine, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
-    World, directory_grant, event, organization, stored_key, workspace, write_grant,
+    NOON, World, directory_grant, event, issued_key, manage_grant, organization, stored_key,
+    workspace, write_grant,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use tokio::time::Instant;
@@ -197,6 +198,51 @@ async fn deadline_reaches_the_server() {
         .upsert_workspace(&grant, &new, &told)
         .await
         .unwrap();
+}
+
+/// The use of a key whose row someone holds is noted once the row is free; until then no one waits
+/// for it, and the key's later users not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noting_a_use_waits_for_no_row() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let key = issued_key(&world.a);
+    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let (keys, grant) = (fixture.issued_keys(), manage_grant(&world.a));
+    keys.insert(&grant, &key, &told).await.unwrap();
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    other
+        .execute_unprepared("SELECT * FROM issued_keys FOR UPDATE")
+        .await
+        .unwrap();
+
+    // Its caller has less time than the row is held for.
+    let at = Instant::now() + Duration::from_millis(200);
+    deadline::scope(at, keys.touch(key.id, NOON)).await;
+    until_waiting(&fixture, 1).await;
+    for _ in 0..3 {
+        keys.touch(key.id, NOON).await;
+    }
+    until_waiting(&fixture, 1).await;
+    assert_eq!(
+        keys.find_by_hash(&key.hash).await.unwrap(),
+        Some(key.clone())
+    );
+    other.rollback().await.unwrap();
+    until_waiting(&fixture, 0).await;
+    let noted = async || {
+        keys.find_by_hash(&key.hash)
+            .await
+            .unwrap()
+            .unwrap()
+            .last_used_at
+    };
+    while noted().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(noted().await, Some(NOON));
 }
 
 /// Another connection that lets no one read workspaces.
