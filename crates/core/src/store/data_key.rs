@@ -1,0 +1,27 @@
+//! Workspaces' wrapped data keys.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::id::WorkspaceId;
+use crate::policy::WorkspaceScope;
+use crate::vault::WrappedDataKey;
+
+/// Keeps workspaces' wrapped data keys.
+#[async_trait]
+pub trait DataKeyStore: Send + Sync {
+    /// The data keys of the granted workspace.
+    async fn data_keys(&self, scope: &dyn WorkspaceScope) -> Result<Vec<WrappedDataKey>, Error>;
+
+    /// One of the wrapped data keys, if there are any, with its workspace. Without a grant, since it
+    /// is asked at start-up, when there is no caller: whether the key-encryption key opens what the
+    /// database holds.
+    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error>;
+
+    /// Stores those data keys whose purpose and version the granted workspace does not have yet.
+    async fn insert_missing_data_keys(
+        &self,
+        scope: &dyn WorkspaceScope,
+        keys: &[WrappedDataKey],
+    ) -> Result<(), Error>;
+}

@@ -1,0 +1,85 @@
+//! Charges, their sums, and reservations.
+
+use async_trait::async_trait;
+use keyward_crypto::KeyHash;
+
+use crate::clock::Timestamp;
+use crate::directory::Workspace;
+use crate::error::Error;
+use crate::id::ReservationId;
+use crate::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
+use crate::limit::MeteredKey;
+use crate::policy::{Grant, Serve};
+
+/// What makes a charge while its key is held, so that its times are not those of before a wait. It
+/// may run more than once.
+pub type Charging<'a> = dyn Fn() -> Result<Charge, Error> + Send + Sync + 'a;
+/// What makes a reservation while its key is held. It may run more than once.
+pub type Holding<'a> = dyn Fn() -> Reservation + Send + Sync + 'a;
+/// What decides whether a hold fits. It may run more than once.
+pub type Admission<'a> = dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
+/// What a reservation becomes, made while its key is held. It may run more than once.
+pub type Settlement<'a> = dyn Fn(&Reservation) -> Charge + Send + Sync + 'a;
+
+/// Keeps charges, their sums, and reservations.
+///
+/// Whoever changes a key's account holds the key's row until the commit, so that one decides after
+/// another; nothing about it, the time included, is read before that. The rows of the ledger are
+/// their own trail, since they say who recorded, held or ended what and when, so that its methods
+/// take no audit event.
+#[async_trait]
+pub trait LedgerStore: Send + Sync {
+    /// The workspace of a key, also of a deleted one, as input of the policy.
+    async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
+
+    /// A reservation's key and its workspace, as input of the policy.
+    async fn locate_reservation(
+        &self,
+        id: ReservationId,
+    ) -> Result<Option<(Workspace, KeyHash)>, Error>;
+
+    /// Appends a charge to a key of the workspace, live or deleted, and adds it to the key's sums,
+    /// unless the same charge is there: not found, or request id conflict.
+    async fn record(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        charge: &Charging<'_>,
+    ) -> Result<Recorded, Error>;
+
+    /// Stores a reservation on a live key of the workspace if `admit` lets it, or finds the same
+    /// one under its request id, still open at its `created_at`: not found, request id conflict, or
+    /// what `admit` answers.
+    async fn reserve(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        hold: &Holding<'_>,
+        admit: &Admission<'_>,
+    ) -> Result<Reserved, Error>;
+
+    /// Ends a reservation of that key by the charge that it becomes, also an expired one, unless the same
+    /// charge is there: not found, ended by release, or request id conflict.
+    async fn settle(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        id: ReservationId,
+        charge: &Settlement<'_>,
+    ) -> Result<Recorded, Error>;
+
+    /// Ends a reservation of that key, unless it is released already: not found, or ended by settlement.
+    async fn release(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        id: ReservationId,
+        now: Timestamp,
+        by: &str,
+    ) -> Result<(), Error>;
+
+    /// Drops at most `limit` charges that were recorded before a moment, and as many reservations
+    /// that ended and expired before it. The charges' sums stay. Without a grant, since no caller
+    /// asks for it.
+    async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error>;
+}
