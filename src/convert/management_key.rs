@@ -66,11 +66,7 @@ const CHANGEABLE: [&str; 5] = [
 /// What to change. A mask names the fields, and one that it names and that is unset is removed if it
 /// can be; without a mask, or with an empty one, the fields that are set change (AIP-134).
 pub(crate) fn patch(message: UpdateKeyRequest) -> Result<IssuedKeyPatch, Error> {
-    let mut mask = message.update_mask.unwrap_or_default().paths;
-    // In JSON the limit has another name than in the proto file.
-    for path in mask.iter_mut().filter(|path| *path == "limit") {
-        "limit_nanos".clone_into(path);
-    }
+    let mask = message.update_mask.unwrap_or_default().paths;
     if let Some(place) = mask
         .iter()
         .position(|path| !CHANGEABLE.contains(&path.as_str()))

@@ -137,7 +137,7 @@ on_each_engine! {
         server: TestServer
     ) {
         let (token, issued) = keys(&server).await;
-        for path in ["canary", "hash", "expires_at", "Limit", "limitNanos", "*", "", "created_at"] {
+        for path in ["canary", "hash", "expires_at", "limit", "limitNanos", "*", "", "created_at"] {
             let said = "Path 2 of the mask names no field that can change";
             let request =
                 UpdateKeyRequest { update_mask: mask(&["name", path]), ..everything(&issued.hash) };

@@ -12,10 +12,7 @@ use crate::page::{Page, PageRequest};
 use crate::policy::{self, DirectoryGrant};
 use crate::principal::Caller;
 use crate::store::DirectoryStore;
-use crate::text::check_text;
-
-/// The longest human-readable name, in characters.
-pub const MAX_NAME_CHARS: usize = 255;
+use crate::text::check_name;
 
 /// A customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -418,8 +415,4 @@ impl Directory {
         let (grant, event) = self.begin(caller, "repo.delete", Noun::Repo, id.as_str())?;
         self.store.delete_repo(&grant, id, &event).await
     }
-}
-
-fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
-    check_text(field, "Name", name, MAX_NAME_CHARS)
 }

@@ -15,14 +15,10 @@ use crate::limit::{MeteredKey, Verdict};
 use crate::money::Nanos;
 use crate::window::LimitReset;
 
-/// The longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 255;
 /// The longest identifier of a user that callers give along, in characters.
 pub const MAX_USER_CHARS: usize = 255;
 /// How many keys a page of `/keys` has.
 pub const LIST_KEYS_PAGE: u32 = 100;
-/// How far `last_used_at` may lag behind, and so how long passes at least between two writes of it.
-pub const LAST_USED_LAG_MILLIS: i64 = 60_000;
 
 /// An issued key. Its plaintext is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +53,7 @@ pub struct IssuedKey {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Option<Timestamp>,
-    /// When it was last used, at most [`LAST_USED_LAG_MILLIS`] behind.
+    /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -84,33 +80,8 @@ pub struct ManagementKey {
     pub name: String,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last used, at most [`LAST_USED_LAG_MILLIS`] behind.
+    /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
-}
-
-/// When a key was last used, which is written down seldom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastUse;
-
-impl LastUse {
-    /// The moments at which a noted use is as good as this one: from so long before it that the note
-    /// still is right to within [`LAST_USED_LAG_MILLIS`], to as long after it, since replicas'
-    /// clocks differ. A note outside is replaced, if by a later use or if it lies in the future.
-    #[must_use]
-    pub fn window(used_at: Timestamp) -> (Timestamp, Timestamp) {
-        let moved = |by: i64| Timestamp::from_unix_millis(used_at.unix_millis().saturating_add(by));
-        (
-            moved(1 - LAST_USED_LAG_MILLIS),
-            moved(LAST_USED_LAG_MILLIS - 1),
-        )
-    }
-
-    /// Whether a use is to be noted beside what is noted.
-    #[must_use]
-    pub fn notes(noted: Option<Timestamp>, used_at: Timestamp) -> bool {
-        let (from, to) = Self::window(used_at);
-        noted.is_none_or(|noted| !(from..=to).contains(&noted))
-    }
 }
 
 /// A key to issue.

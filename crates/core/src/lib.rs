@@ -9,6 +9,7 @@ pub mod directory;
 pub mod error;
 pub mod id;
 pub mod issued_key;
+pub mod last_use;
 pub mod ledger;
 pub mod limit;
 pub mod money;
@@ -24,3 +25,4 @@ pub mod vault;
 pub mod window;
 
 pub use error::Error;
+pub use text::MAX_NAME_CHARS;

@@ -10,9 +10,6 @@ use crate::clock::Timestamp;
 use crate::directory::Workspace;
 use crate::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
 
-/// The longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 255;
-
 /// The AI provider that a repo AI key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AiType {

@@ -2,6 +2,28 @@
 
 use crate::error::Error;
 
+/// The longest human-readable name, in characters.
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// Checks a human-readable name, which may be empty.
+///
+/// # Errors
+/// What is wrong with the name, without the name.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
+    check_text(field, "Name", name, MAX_NAME_CHARS)
+}
+
+/// Checks the name by which people know a thing apart, the field `name`.
+///
+/// # Errors
+/// It is empty, or what else is wrong with it, without the name.
+pub(crate) fn check_own_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::invalid("name", "Name is required"));
+    }
+    check_name("name", name)
+}
+
 /// Checks a text of one line: at most `max_chars` characters, no control characters.
 ///
 /// # Errors

@@ -22,8 +22,9 @@ pub struct UpdateMask<'m> {
 }
 
 /// Makes the mask of a PATCH from what its body gave, unless it gave a mask that
-/// names something.
-/// What the path gives is not changed but found by it, and so is left out.
+/// names something: then what that names as the body's members are named becomes
+/// their paths. What the URL's path gives is not changed but found by it, and so
+/// is left out.
 pub(crate) fn fill_mask<M: Bind>(message: &mut M, given: &Seen, route: &RouteSpec) {
     if route.http_method != "PATCH" || route.binding != Binding::Body {
         return;
@@ -31,11 +32,13 @@ pub(crate) fn fill_mask<M: Bind>(message: &mut M, given: &Seen, route: &RouteSpe
     let Some(update) = message.update_mask() else {
         return;
     };
-    if update
-        .mask
-        .as_ref()
-        .is_some_and(|mask| !mask.paths.is_empty())
-    {
+    if let Some(mask) = update.mask.as_mut().filter(|mask| !mask.paths.is_empty()) {
+        for path in &mut mask.paths {
+            let member = M::member(path).and_then(|member| update.paths.get(member));
+            if let Some(known) = member {
+                (*known).clone_into(path);
+            }
+        }
         return;
     }
     let is_changed = |member| {

@@ -155,11 +155,16 @@ async fn a_mask_leaves_out_what_the_path_binds() {
 }
 
 #[tokio::test]
-async fn a_mask_that_the_caller_gives_is_left_alone() {
+async fn a_mask_that_the_caller_gives_names_what_changes() {
     for (body, expected) in [
         (
             r#"{"limit":1,"updateMask":"theNote,other"}"#,
             r#"{"name":"n","limit":1,"updateMask":"theNote,other"}"#,
+        ),
+        // By the names that the members have in JSON, where these differ.
+        (
+            r#"{"limit":1,"updateMask":"limit,theNote"}"#,
+            r#"{"name":"n","limit":1,"updateMask":"limitNanos,theNote"}"#,
         ),
         // A mask that names nothing, or is null, is as good as none.
         (

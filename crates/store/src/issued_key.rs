@@ -21,7 +21,7 @@ use keyward_core::policy::{Grant, Manage};
 use keyward_core::store::{IssuedKeyStore, KeyChange};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     Select,
@@ -31,10 +31,10 @@ use uuid::Uuid;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
-use crate::{Store, audit, last_use};
+use crate::{Store, audit};
 
 pub(crate) use place::{workspace_and_hash_of, workspace_of};
-pub(crate) use row::nanos;
+pub(crate) use row::{hash, nanos};
 
 #[async_trait]
 impl IssuedKeyStore for Store {
@@ -168,22 +168,9 @@ impl IssuedKeyStore for Store {
     }
 
     async fn touch(&self, id: IssuedKeyId, used_at: Timestamp) {
-        let note = |store: Self| async move {
-            store
-                .write("touch", |txn| async move {
-                    let last = Column::LastUsedAt;
-                    // In one statement, so that of many uses at once one is noted.
-                    Entity::update_many()
-                        .col_expr(last, Expr::value(used_at.unix_millis()))
-                        .filter(Column::Id.eq(id.as_uuid()))
-                        .filter(last_use::is_noted_by(last, used_at))
-                        .exec(&*txn)
-                        .await?;
-                    Ok(())
-                })
-                .await
-        };
-        self.note_use(id.as_uuid(), note).await;
+        let id = id.as_uuid();
+        let row = Entity::update_many().filter(Column::Id.eq(id));
+        self.note_use(id, row, Column::LastUsedAt, used_at).await;
     }
 }
 

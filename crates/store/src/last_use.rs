@@ -2,14 +2,13 @@
 //! database that only reads, must not keep a good key waiting.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::issued_key::LastUse;
-use sea_orm::{ColumnTrait, Condition};
+use keyward_core::last_use;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, UpdateMany};
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -21,15 +20,6 @@ use crate::{Store, deadline};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a note may take.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// The condition on which a use is noted in that column, as [`LastUse::notes`] has it.
-pub(crate) fn is_noted_by(column: impl ColumnTrait, used_at: Timestamp) -> Condition {
-    let (from, to) = LastUse::window(used_at);
-    Condition::any()
-        .add(column.is_null())
-        .add(column.lt(from.unix_millis()))
-        .add(column.gt(to.unix_millis()))
-}
 
 /// The keys whose use is being noted.
 pub(crate) type Noting = Arc<Mutex<HashSet<Uuid>>>;
@@ -53,19 +43,38 @@ impl Drop for Turn {
 }
 
 impl Store {
-    /// Has a use of a key noted by a task, one at a time for each key, and waits for it a moment.
-    pub(crate) async fn note_use<F, R>(&self, key: Uuid, note: F)
-    where
-        F: FnOnce(Self) -> R,
-        R: Future<Output = Result<(), Error>> + Send + 'static,
-    {
+    /// Has a use of a key noted in a column of its row by a task, one at a time for each key, and
+    /// waits for it a moment.
+    pub(crate) async fn note_use<E: EntityTrait>(
+        &self,
+        key: Uuid,
+        row: UpdateMany<E>,
+        column: E::Column,
+        used_at: Timestamp,
+    ) {
         let Some(turn) = Turn::take(&self.noting, key) else {
             return;
         };
-        let note = note(self.clone());
+        let (from, to) = last_use::window(used_at);
+        let differs = Condition::any()
+            .add(column.is_null())
+            .add(column.lt(from.unix_millis()))
+            .add(column.gt(to.unix_millis()));
+        // In one statement, so that of many uses at once one is noted.
+        let note = row
+            .col_expr(column, Expr::value(used_at.unix_millis()))
+            .filter(differs);
+        let store = self.clone();
         let task = async move {
             let _turn = turn;
-            if let Err(error) = deadline::scope(Instant::now() + LIMIT, note).await {
+            let noted = store.write("note_use", |txn| {
+                let note = note.clone();
+                async move {
+                    note.exec(&*txn).await?;
+                    Ok(())
+                }
+            });
+            if let Err(error) = deadline::scope(Instant::now() + LIMIT, noted).await {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "the last use of a key could not be noted");
             }

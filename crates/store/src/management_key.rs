@@ -19,7 +19,8 @@ use sea_orm::{
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
-use crate::{Store, audit, last_use};
+use crate::issued_key;
+use crate::{Store, audit};
 
 #[async_trait]
 impl ManagementKeyStore for Store {
@@ -106,26 +107,11 @@ impl ManagementKeyStore for Store {
     }
 
     async fn touch(&self, id: ManagementKeyId, used_at: Timestamp) {
-        let note = |store: Self| async move {
-            store
-                .write("touch_management_key", |txn| async move {
-                    let used = ActiveModel {
-                        last_used_at: Set(Some(used_at.unix_millis())),
-                        ..Default::default()
-                    };
-                    // In one statement, so that of many uses at once one is noted.
-                    Entity::update_many()
-                        .set(used)
-                        .filter(Column::Id.eq(id.as_uuid()))
-                        .filter(Column::LiveOrganizationId.is_not_null())
-                        .filter(last_use::is_noted_by(Column::LastUsedAt, used_at))
-                        .exec(&*txn)
-                        .await?;
-                    Ok(())
-                })
-                .await
-        };
-        self.note_use(id.as_uuid(), note).await;
+        let id = id.as_uuid();
+        let row = Entity::update_many()
+            .filter(Column::Id.eq(id))
+            .filter(Column::LiveOrganizationId.is_not_null());
+        self.note_use(id, row, Column::LastUsedAt, used_at).await;
     }
 }
 
@@ -165,7 +151,7 @@ fn to_row(key: &ManagementKey) -> Model {
 fn from_row(row: Model) -> Result<ManagementKey, Error> {
     Ok(ManagementKey {
         id: ManagementKeyId::from_uuid(row.id),
-        hash: KeyHash::parse(&row.hash).ok_or_else(|| Error::internal("a stored hash is none"))?,
+        hash: issued_key::hash(&row.hash)?,
         label: row.label,
         organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
         name: row.name,

@@ -20,10 +20,11 @@ use keyward_store::{Engine, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
-    NOON, World, directory_grant, event, issued_key, manage_grant, organization, stored_key,
-    workspace, write_grant,
+    NOON, World, charge, directory_grant, event, issued_key, manage_grant, organization,
+    serve_grant, stored_key, workspace, write_grant,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 async fn fixture() -> Option<Fixture<Store>> {
@@ -243,6 +244,48 @@ async fn noting_a_use_waits_for_no_row() {
         tokio::task::yield_now().await;
     }
     assert_eq!(noted().await, Some(NOON));
+}
+
+/// However many wait for one key, one connection waits with them, and others are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_key_leaves_the_connections_to_others() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let busy = issued_key(&world.a);
+    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let (keys, grant) = (fixture.issued_keys(), manage_grant(&world.a));
+    keys.insert(&grant, &busy, &told).await.unwrap();
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    other
+        .execute_unprepared("SELECT * FROM issued_keys FOR UPDATE")
+        .await
+        .unwrap();
+
+    // Twice as many as there are connections.
+    let begun = Arc::new(Semaphore::new(0));
+    let charging: Vec<_> = (0..16)
+        .map(|number: u32| {
+            let (ledger, grant) = (fixture.ledger(), serve_grant(&world.a));
+            let (begun, hash) = (Arc::clone(&begun), busy.hash);
+            tokio::spawn(async move {
+                begun.add_permits(1);
+                let charge = || Ok(charge(&number.to_string(), 1));
+                ledger.record(&grant, &hash, &charge).await
+            })
+        })
+        .collect();
+    drop(begun.acquire_many(16).await.unwrap());
+    until_waiting(&fixture, 1).await;
+    for _ in 0..64 {
+        assert!(keys.find_by_hash(&busy.hash).await.unwrap().is_some());
+    }
+    until_waiting(&fixture, 1).await;
+    other.rollback().await.unwrap();
+    for charging in charging {
+        assert!(!charging.await.unwrap().unwrap().duplicate);
+    }
 }
 
 /// Another connection that lets no one read workspaces.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use keyward_crypto::{KeyHash, Token, TokenKind};
 
-use super::patch::check_name;
 use super::{ManagementKey, Minted};
 use crate::audit::AuditEvent;
 use crate::clock::{Clock, Timestamp};
@@ -14,6 +13,7 @@ use crate::page::{Page, PageRequest};
 use crate::policy::{self, OrganizationGrant};
 use crate::principal::Caller;
 use crate::store::{DirectoryStore, ManagementKeyStore};
+use crate::text::check_own_name;
 
 /// The management keys' use cases, for organization administrators and internal services.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl ManagementKeys {
     ) -> Result<Minted<ManagementKey>, Error> {
         let action = policy::CREATE_MANAGEMENT_KEY;
         let grant = policy::authorize_organization(&caller.principal, action, organization)?;
-        check_name(&name)?;
+        check_own_name(&name)?;
         let token = Token::generate(TokenKind::ISSUED_KEY)?;
         let now = self.clock.now();
         let key = ManagementKey {

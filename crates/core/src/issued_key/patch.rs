@@ -1,29 +1,20 @@
 //! The fields of issued keys: what fits, and how they change.
 
-use super::{IssuedKey, IssuedKeyPatch, MAX_NAME_CHARS, MAX_USER_CHARS};
+use super::{IssuedKey, IssuedKeyPatch, MAX_USER_CHARS};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::text::{OptionalText, check_text};
+use crate::text::{OptionalText, check_own_name};
 
 pub(super) const CREATOR_USER_ID: OptionalText =
     OptionalText::new("creator_user_id", "Creator user ID", MAX_USER_CHARS);
 pub(super) const EXTERNAL_USER: OptionalText =
     OptionalText::new("external_user", "External user", MAX_USER_CHARS);
 
-/// # Errors
-/// The name is empty or does not fit.
-pub(super) fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() {
-        return Err(Error::invalid("name", "Name is required"));
-    }
-    check_text("name", "Name", name, MAX_NAME_CHARS)
-}
-
 impl IssuedKeyPatch {
     /// # Errors
     /// A field that does not fit.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.name.as_deref().map_or(Ok(()), check_name)
+        self.name.as_deref().map_or(Ok(()), check_own_name)
     }
 
     /// The names of the fields that it changes.

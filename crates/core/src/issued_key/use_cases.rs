@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use keyward_crypto::{KeyHash, Token, TokenKind};
 
-use super::patch::{CREATOR_USER_ID, EXTERNAL_USER, check_name};
+use super::patch::{CREATOR_USER_ID, EXTERNAL_USER};
 use super::{
-    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LIST_KEYS_PAGE, LastUse, Minted,
-    NewIssuedKey, Verified,
+    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LIST_KEYS_PAGE, Minted, NewIssuedKey,
+    Verified,
 };
 use crate::audit::AuditEvent;
 use crate::clock::{Clock, Timestamp};
 use crate::directory::Workspace;
 use crate::error::{Error, Noun};
 use crate::id::{IssuedKeyId, WorkspaceId};
+use crate::last_use;
 use crate::limit::{self, MeteredKey, Verdict};
 use crate::policy::{self, Action, CallingKey, Grant, Manage};
 use crate::principal::{Caller, Principal};
 use crate::store::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
+use crate::text::check_own_name;
 
 /// The issued keys' use cases.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ impl IssuedKeys {
         let Some(key) = self.management.find_by_hash(&hash).await? else {
             return Ok(None);
         };
-        if LastUse::notes(key.last_used_at, now) {
+        if last_use::notes(key.last_used_at, now) {
             self.management.touch(key.id, now).await;
         }
         Ok(Some(Principal::ManagementKey {
@@ -146,7 +148,7 @@ impl IssuedKeys {
         let workspace = self.workspace_for(caller, new.workspace.as_ref()).await?;
         let workspace = workspace.as_ref();
         let grant = policy::authorize(&caller.principal, policy::CREATE_KEY, workspace)?;
-        check_name(&new.name)?;
+        check_own_name(&new.name)?;
         let token = Token::generate(TokenKind::ISSUED_KEY)?;
         let now = self.clock.now();
         let key = IssuedKey {
@@ -265,7 +267,7 @@ impl IssuedKeys {
 
     /// Notes that the key was used, unless that was noted a moment ago.
     async fn note_use(&self, key: &IssuedKey, now: Timestamp) {
-        if LastUse::notes(key.last_used_at, now) {
+        if last_use::notes(key.last_used_at, now) {
             self.store.touch(key.id, now).await;
         }
     }

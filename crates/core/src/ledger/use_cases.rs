@@ -62,7 +62,7 @@ impl Ledger {
         let charge = || {
             let now = self.clock.now();
             let occurred_at = occurred_at.unwrap_or(now);
-            if occurred_at > after(now, MAX_AHEAD) {
+            if occurred_at > now.plus(MAX_AHEAD) {
                 let message = "Time of the charge must not be in the future";
                 return Err(Error::invalid("occurredAt", message));
             }
@@ -101,7 +101,7 @@ impl Ledger {
                 amount: new.amount,
                 byok: new.byok,
                 created_at: now,
-                expires_at: after(now, ttl),
+                expires_at: now.plus(ttl),
                 reserved_by: caller.principal.actor().id,
             }
         };
@@ -175,7 +175,7 @@ impl Ledger {
         let Some(retention) = self.settings.charge_retention else {
             return Ok(dropped);
         };
-        let before = before(self.clock.now(), retention);
+        let before = self.clock.now().minus(retention);
         loop {
             let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
             dropped.charges += batch.charges;
@@ -216,14 +216,4 @@ impl Ledger {
         let grant = policy::authorize_found(&caller.principal, action, workspace, noun)?;
         Ok((id, hash, grant))
     }
-}
-
-fn after(moment: Timestamp, by: Duration) -> Timestamp {
-    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_millis(moment.unix_millis().saturating_add(millis))
-}
-
-fn before(moment: Timestamp, by: Duration) -> Timestamp {
-    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_millis(moment.unix_millis().saturating_sub(millis))
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use keyward_crypto::{Token, TokenKind};
 
-use super::{
-    CreatedRepoAiKey, MAX_NAME_CHARS, NewRepoAiKey, RepoAiKey, StoredRepoAiKey, VerifiedRepoAiKey,
-};
+use super::{CreatedRepoAiKey, NewRepoAiKey, RepoAiKey, StoredRepoAiKey, VerifiedRepoAiKey};
 use crate::audit::AuditEvent;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Noun};
@@ -14,7 +12,7 @@ use crate::id::{RepoAiKeyId, RepoId};
 use crate::policy::{self, Action, Grant, Permission};
 use crate::principal::Caller;
 use crate::store::{DirectoryStore, RepoAiKeyStore};
-use crate::text::check_text;
+use crate::text::check_own_name;
 use crate::vault::{Place, Vault};
 
 /// The version of a secret, which never changes.
@@ -69,7 +67,7 @@ impl RepoAiKeys {
         caller: &Caller,
         new: NewRepoAiKey,
     ) -> Result<CreatedRepoAiKey, Error> {
-        check_name(&new.name)?;
+        check_own_name(&new.name)?;
         let action = policy::CREATE_REPO_AI_KEY;
         let (repo, grant) = self.enter(caller, Some(&new.repo), action).await?;
         let public = Token::generate(TokenKind::REPO_AI_KEY)?;
@@ -112,7 +110,7 @@ impl RepoAiKeys {
         name: Option<String>,
     ) -> Result<(), Error> {
         if let Some(name) = &name {
-            check_name(name)?;
+            check_own_name(name)?;
         }
         let (repo, grant) = self.enter(caller, repo, policy::UPDATE_REPO_AI_KEY).await?;
         let id = id.ok_or(Error::NotFound(Noun::RepoAiKey))?;
@@ -184,13 +182,6 @@ impl RepoAiKeys {
         let grant = policy::authorize(&caller.principal, action, workspace.as_ref())?;
         Ok((repo, grant))
     }
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() {
-        return Err(Error::invalid("name", "Name is required"));
-    }
-    check_text("name", "Name", name, MAX_NAME_CHARS)
 }
 
 fn secret_place(id: &RepoAiKeyId) -> Place<'_> {

@@ -80,7 +80,7 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Notes a use where [`LastUse::notes`](crate::issued_key::LastUse::notes) says so, in a task of
+    /// Notes a use where [`last_use::notes`](crate::last_use::notes) says so, in a task of
     /// its own that is waited for no longer than a moment: that it cannot be noted is for the log,
     /// and no reason to refuse the use. Without a grant and without an event, since it notes that a
     /// key proved itself, and changes nothing that anyone set.

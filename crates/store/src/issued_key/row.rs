@@ -77,6 +77,7 @@ fn reset(name: &str) -> Result<LimitReset, Error> {
         .ok_or_else(|| Error::internal("a stored key's limit has an unknown reset"))
 }
 
-pub(super) fn hash(text: &str) -> Result<KeyHash, Error> {
+/// A key's hash, which every key has.
+pub(crate) fn hash(text: &str) -> Result<KeyHash, Error> {
     KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is none"))
 }

@@ -3,7 +3,7 @@
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::RequestId;
-use keyward_core::issued_key::LastUse;
+use keyward_core::last_use;
 use keyward_core::ledger::Charge;
 use keyward_core::window::Day;
 use sea_orm::ActiveValue::{Set, Unchanged};
@@ -99,7 +99,7 @@ fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::Active
     // The key was used when the money was spent, which may be long ago.
     let used_at = charge.occurred_at.min(charge.recorded_at);
     let noted = key.last_used_at.map(Timestamp::from_unix_millis);
-    if noted.is_none_or(|noted| noted < used_at) && LastUse::notes(noted, used_at) {
+    if noted.is_none_or(|noted| noted < used_at) && last_use::notes(noted, used_at) {
         next.last_used_at = Set(Some(used_at.unix_millis()));
     }
     Ok(next)

@@ -10,10 +10,10 @@ use super::organization::put_organization;
 use super::race::taking_turns;
 use super::repo::put_repo;
 use super::workspace::put_workspace;
-use super::{Fixture, Stores, issued_key, management_key, repo_ai_key};
+use super::{Fixture, Stores, is_not_found, issued_key, management_key, repo_ai_key};
 use crate::fixtures::{
-    self, World, directory_grant, event, manage_grant, organization, organization_grant, repo,
-    repo_id, stored_repo_ai_key, workspace, write_grant,
+    self, NOON, World, directory_grant, event, manage_grant, organization, organization_grant,
+    repo, repo_id, stored_repo_ai_key, workspace, write_grant,
 };
 
 /// How often each of them is tried.
@@ -53,6 +53,34 @@ pub async fn repo_ai_key_holds_its_repo<S: Stores>(fixture: &Fixture<S>) {
         let live = "repo_ai_keys WHERE live_repo_id IS NOT NULL";
         assert_eq!(fixture.database.count(live).await, 0);
     }
+}
+
+/// A grant does not reach a workspace that another organization has made under the same name since.
+pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let grant = manage_grant(&world.b);
+    let deletion = event("workspace.delete", Noun::Workspace, "b");
+    fixture
+        .store
+        .delete_workspace(&directory_grant(), &world.b.id, &deletion)
+        .await
+        .unwrap();
+    let namesake = workspace("other", "b");
+    put_workspace(fixture, &namesake).await.unwrap();
+
+    let key = fixtures::issued_key(&world.b);
+    let creation = event("issued_key.create", Noun::IssuedKey, "key");
+    let keys = fixture.issued_keys();
+    let refused = keys.insert(&grant, &key, &creation).await;
+    assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
+
+    let theirs = issued_key::put(fixture, &namesake).await;
+    assert_eq!(keys.list(&grant, true, 0, 10, NOON).await.unwrap(), []);
+    let found = keys.get(&grant, &theirs.hash, NOON).await;
+    assert!(is_not_found(&found), "{found:?}");
+    let deletion = event("issued_key.delete", Noun::IssuedKey, "key");
+    let deleted = keys.delete(&grant, &theirs.hash, NOON, &deletion).await;
+    assert!(is_not_found(&deleted), "{deleted:?}");
 }
 
 /// A live issued key holds its workspace.

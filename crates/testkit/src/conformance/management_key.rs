@@ -1,9 +1,10 @@
 //! Management keys.
 
 use keyward_core::Error;
+use keyward_core::MAX_NAME_CHARS;
 use keyward_core::error::Noun;
 use keyward_core::id::{ManagementKeyId, OrganizationId};
-use keyward_core::issued_key::{MAX_NAME_CHARS, ManagementKey};
+use keyward_core::issued_key::ManagementKey;
 use keyward_core::page::PageRequest;
 use keyward_crypto::KeyHash;
 

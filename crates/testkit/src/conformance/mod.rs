@@ -158,6 +158,7 @@ macro_rules! conformance_tests {
         }
         $crate::conformance_tests! { @module $fixture, holding:
             repo_ai_key_holds_its_repo
+            grant_reaches_no_namesake
             issued_key_holds_its_workspace
             management_key_holds_its_organization
         }

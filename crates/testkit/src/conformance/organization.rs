@@ -1,7 +1,8 @@
 //! Organizations.
 
 use keyward_core::Error;
-use keyward_core::directory::{MAX_NAME_CHARS, Organization};
+use keyward_core::MAX_NAME_CHARS;
+use keyward_core::directory::Organization;
 use keyward_core::error::Noun;
 use keyward_core::id::MAX_ID_BYTES;
 use keyward_core::page::PageRequest;

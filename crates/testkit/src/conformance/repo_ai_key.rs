@@ -1,13 +1,12 @@
 //! Repo AI keys.
 
 use keyward_core::Error;
+use keyward_core::MAX_NAME_CHARS;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::RepoAiKeyId;
-use keyward_core::repo_ai_key::{
-    AiType, FoundRepoAiKey, MAX_NAME_CHARS, RepoAiKey, StoredRepoAiKey,
-};
+use keyward_core::repo_ai_key::{AiType, FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 
 use super::repo::{delete_repo, put_repo};
 use super::{Fixture, Stores, assert_refused, is_not_found};
