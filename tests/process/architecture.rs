@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -65,8 +65,11 @@ pub(crate) static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
         .unwrap()
 });
 
+/// Cargo runs a test in its package's folder, which is the checkout; a path baked in at build time
+/// would outlive it.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
+    &ROOT
 }
 
 fn member(name: &str) -> &'static Package {
