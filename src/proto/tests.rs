@@ -19,11 +19,12 @@ fn at(seconds: i64) -> Option<Timestamp> {
 }
 
 fn read<M: json::JsonMessage>(text: &str) -> Result<M, tonic::Status> {
-    json::decode(text.as_bytes(), "keyward")
+    json::decode(text.as_bytes(), &json::JsonOptions::default())
+        .map_err(|fault| fault.into_status("JSON_MALFORMED", "keyward"))
 }
 
 fn written<M: json::JsonMessage>(message: &M) -> String {
-    String::from_utf8(json::encode(message).unwrap()).unwrap()
+    String::from_utf8(json::encode(message, &json::JsonOptions::default()).unwrap()).unwrap()
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn what_is_wrong_is_named_and_never_repeated() {
     );
     check::<Create>(
         r#"{"workspaceId":"a","workspace_id":"s3cr3t"}"#,
-        "`workspace_id` must be given once",
+        "`workspaceId` must be given once",
     );
     check::<Create>(r#"{"key":null,"key":"s3cr3t"}"#, "`key` must be given once");
     check::<Create>(r#""s3cr3t""#, "The body must be a JSON object");

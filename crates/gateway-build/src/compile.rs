@@ -10,7 +10,7 @@ use prost_types::FileDescriptorSet;
 use protox::Compiler;
 
 use crate::error::Error;
-use crate::json::{self, JsonTypes};
+use crate::json::{self, JsonType, JsonTypes};
 use crate::{Builder, check, emit, options, routes};
 
 pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
@@ -26,6 +26,7 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     options::check_template("error_body", &builder.error_body).map_err(|reason| {
         Error::Declaration {
             file: "build.rs".into(),
+            line: None,
             item: "Builder".into(),
             reason,
         }
@@ -41,7 +42,7 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
         &compiler.encode_file_descriptor_set(),
     )?;
     let set = needed(compiler.file_descriptor_set(), &pool, &files);
-    let redacted: Vec<String> = emit::redacted(&pool, &files)?;
+    let redacted: Vec<String> = emit::redacted(&pool, &files);
     tonic_prost_build::configure()
         .out_dir(&out_dir)
         .generate_default_stubs(true)
@@ -52,7 +53,9 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
             source,
         })?;
     for (package, text) in packages {
-        append(&out_dir.join(format!("{package}.rs")), &text)?;
+        // prost calls the file of no package so.
+        let name = if package.is_empty() { "_" } else { &package };
+        append(&out_dir.join(format!("{name}.rs")), &text)?;
     }
     Ok(())
 }
@@ -100,8 +103,17 @@ fn plan(
     let mut types = JsonTypes::default();
     for method in services.iter().flat_map(|service| &service.methods) {
         if !method.routes.is_empty() {
-            types.add(&method.method.input(), true)?;
-            types.add(&method.method.output(), false)?;
+            types.add(&method.method.input())?;
+            types.add(&method.method.output())?;
+        }
+    }
+    if builder.all_messages {
+        let own = |message: &MessageDescriptor| {
+            let file = message.parent_file();
+            files.iter().any(|name| name == file.name()) && !message.is_map_entry()
+        };
+        for message in pool.all_messages().filter(own) {
+            types.add(&message)?;
         }
     }
     let checked = check::collect(pool, files)?;
@@ -113,14 +125,20 @@ fn plan(
             .or_default()
             .push_str(&text);
     };
-    for message in emit::with_own_debug(pool, files)? {
+    for message in emit::with_own_debug(pool, files) {
         add(message.package_name(), emit::debug(&message));
     }
     for (message, rules) in checked.values() {
         add(message.package_name(), emit::check(message, rules));
     }
+    let mut by_package: BTreeMap<&str, Vec<&JsonType>> = BTreeMap::new();
     for json_type in types.messages.values() {
-        add(json_type.message.package_name(), emit::message(json_type));
+        let package = json_type.message.package_name();
+        add(package, emit::message(json_type));
+        by_package.entry(package).or_default().push(json_type);
+    }
+    for (package, messages) in by_package {
+        add(package, emit::types(messages.into_iter()));
     }
     for descriptor in types.enums.values() {
         add(descriptor.package_name(), emit::enumeration(descriptor));
@@ -128,7 +146,7 @@ fn plan(
     let mut methods: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for service in &services {
         let package = service.service.package_name();
-        add(package, emit::service(service, builder)?);
+        add(package, emit::service(service, builder));
         let names = service
             .methods
             .iter()

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use prost_reflect::FileDescriptor;
+use prost_reflect::{FileDescriptor, MessageDescriptor};
 
 /// Why a build fails.
 #[derive(Debug, thiserror::Error)]
@@ -13,21 +13,25 @@ pub enum Error {
     /// is known, and the reason.
     #[error("{0}")]
     Protos(String),
-    /// An annotation is wrong, or not supported yet.
-    #[error("{file}: {item}: {reason}")]
+    /// An annotation is wrong, or asks for what there is not.
+    #[error("{}: {item}: {reason}", place(file, *line))]
     Declaration {
         /// The proto file.
         file: String,
+        /// The line in the file, where that is known.
+        line: Option<u32>,
         /// The full name of the service, method, message, field or enum value.
         item: String,
         /// What is wrong.
         reason: String,
     },
     /// Two routes match the same requests.
-    #[error("{file}: {item}: the route {route} cannot be told apart from {other}'s")]
+    #[error("{}: {item}: the route {route} cannot be told apart from {other}'s", place(file, *line))]
     AmbiguousRoute {
         /// The proto file.
         file: String,
+        /// The line in the file, where that is known.
+        line: Option<u32>,
         /// The method.
         item: String,
         /// The HTTP method and the path.
@@ -49,15 +53,104 @@ pub enum Error {
     },
 }
 
-/// The error of an annotation on `item` in `file`.
+fn place(file: &str, line: Option<u32>) -> String {
+    match line {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
+    }
+}
+
+/// The error of what is declared of `item` in `file`, which is a full name. It has
+/// the line of the item.
 pub(crate) fn declaration(
     file: &FileDescriptor,
     item: impl Into<String>,
     reason: impl Into<String>,
 ) -> Error {
+    annotation(file, item, "", reason)
+}
+
+/// The error of the option `extension`, such as `google.api.http`, of an item. It
+/// has the line of the option, or of the item when the option is not there.
+pub(crate) fn annotation(
+    file: &FileDescriptor,
+    item: impl Into<String>,
+    extension: &str,
+    reason: impl Into<String>,
+) -> Error {
+    let item = item.into();
     Error::Declaration {
         file: file.name().to_owned(),
-        item: item.into(),
+        line: line(file, &item, extension),
+        item,
         reason: reason.into(),
     }
+}
+
+/// The line of an option of an item, or of the item.
+pub(crate) fn line(file: &FileDescriptor, item: &str, extension: &str) -> Option<u32> {
+    let (path, options) = find(file, item)?;
+    let mut of_option = path.clone();
+    of_option.push(options);
+    if let Some(extension) = file.parent_pool().get_extension_by_name(extension) {
+        of_option.push(i32::try_from(extension.number()).ok()?);
+        let found = first_line(file, |known| known.starts_with(&of_option));
+        if found.is_some() {
+            return found;
+        }
+    }
+    first_line(file, |known| known == path)
+}
+
+/// The first line of all locations with such a path.
+fn first_line(file: &FileDescriptor, is_wanted: impl Fn(&[i32]) -> bool) -> Option<u32> {
+    let proto = file.file_descriptor_proto();
+    let locations = &proto.source_code_info.as_ref()?.location;
+    let lines = locations
+        .iter()
+        .filter(|location| is_wanted(&location.path))
+        .filter_map(|location| location.span.first().copied());
+    u32::try_from(lines.min()?.checked_add(1)?).ok()
+}
+
+/// The path of an item in its file, and the number of its options.
+fn find(file: &FileDescriptor, item: &str) -> Option<(Vec<i32>, i32)> {
+    for service in file.services() {
+        if service.full_name() == item {
+            return Some((service.path().to_vec(), 3));
+        }
+        if let Some(method) = service.methods().find(|known| known.full_name() == item) {
+            return Some((method.path().to_vec(), 4));
+        }
+    }
+    let enums = file.enums().find_map(|found| in_enum(&found, item));
+    enums.or_else(|| file.messages().find_map(|found| in_message(&found, item)))
+}
+
+fn in_message(message: &MessageDescriptor, item: &str) -> Option<(Vec<i32>, i32)> {
+    if message.full_name() == item {
+        return Some((message.path().to_vec(), 7));
+    }
+    if let Some(field) = message.fields().find(|known| known.full_name() == item) {
+        return Some((field.path().to_vec(), 8));
+    }
+    if let Some(oneof) = message.oneofs().find(|known| known.full_name() == item) {
+        return Some((oneof.path().to_vec(), 2));
+    }
+    let inner = message
+        .child_enums()
+        .find_map(|found| in_enum(&found, item));
+    inner.or_else(|| {
+        message
+            .child_messages()
+            .find_map(|found| in_message(&found, item))
+    })
+}
+
+fn in_enum(found: &prost_reflect::EnumDescriptor, item: &str) -> Option<(Vec<i32>, i32)> {
+    if found.full_name() == item {
+        return Some((found.path().to_vec(), 3));
+    }
+    let value = found.values().find(|known| known.full_name() == item)?;
+    Some((value.path().to_vec(), 3))
 }

@@ -1,10 +1,10 @@
 //! Which JSON a message has, and which messages need one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Syntax};
 
-use crate::error::{Error, declaration};
+use crate::error::{Error, annotation, declaration};
 use crate::names;
 use crate::options::{self, FieldJson};
 
@@ -22,8 +22,6 @@ pub(crate) struct JsonTypes {
 pub(crate) struct JsonType {
     pub(crate) message: MessageDescriptor,
     pub(crate) members: Vec<Member>,
-    /// Whether it is the request of a method with a route.
-    pub(crate) is_request: bool,
     /// The place of the mask that says what an update changes.
     pub(crate) update_mask: Option<usize>,
 }
@@ -31,22 +29,24 @@ pub(crate) struct JsonType {
 /// A field that appears in JSON.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// The field in Rust.
+    /// The field in Rust, which for a oneof's member is the oneof's.
     pub(crate) field: String,
     /// The name in JSON.
     pub(crate) json_name: String,
-    /// The name in the proto file, if it is accepted too.
-    pub(crate) proto_name: Option<String>,
-    /// The codec's type in Rust.
+    /// The name in the proto file.
+    pub(crate) proto_name: String,
+    /// Whether the name in the proto file is read too.
+    pub(crate) reads_proto_name: bool,
+    /// The codec's type in Rust, without what the shape adds.
     pub(crate) codec: String,
-    pub(crate) presence: Presence,
-    /// Whether a path variable or query parameter can set it.
-    pub(crate) is_parameter: bool,
+    pub(crate) shape: Shape,
+    /// The message inside, if it is an object of members.
+    pub(crate) message: Option<String>,
 }
 
-/// What an unset field looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
+/// How a field is kept, and what it looks like when unset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
     /// It has a default value, which is written.
     Always,
     /// It is left out.
@@ -55,114 +55,188 @@ pub(crate) enum Presence {
     Null,
     /// It is an empty array.
     List,
+    /// It is an empty object. Holds the codec of the keys.
+    Map(String),
+    /// It is a variant of a oneof's type.
+    Choice { variant: String, is_null: bool },
 }
 
 impl JsonTypes {
     /// Adds a message and everything inside it.
-    pub(crate) fn add(&mut self, message: &MessageDescriptor, request: bool) -> Result<(), Error> {
-        self.visit(message, &mut Vec::new())?;
-        if let Some(known) = self.messages.get_mut(message.full_name()) {
-            known.is_request |= request;
-        }
-        Ok(())
-    }
-
-    fn visit(&mut self, message: &MessageDescriptor, path: &mut Vec<String>) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, message: &MessageDescriptor) -> Result<(), Error> {
         let name = message.full_name().to_owned();
-        let fault = |reason: &str| Err(declaration(&message.parent_file(), &name, reason));
-        if path.contains(&name) {
-            return fault("a message inside itself is not supported yet");
-        }
-        if message.package_name() == "google.protobuf" {
-            return fault("it has no JSON form yet");
-        }
-        if message.parent_file().syntax() != Syntax::Proto3 {
-            return fault("only proto3 is supported yet");
+        if names::is_well_known(message) {
+            return well_known(message)
+                .map(|_| ())
+                .map_err(|reason| declaration(&message.parent_file(), &name, reason));
         }
         if self.messages.contains_key(&name) {
             return Ok(());
         }
-        path.push(name.clone());
+        if message.parent_file().syntax() != Syntax::Proto3 {
+            let reason = "only proto3 has a JSON form here: prost keeps the groups, extensions \
+                          and defaults of proto2 and editions differently";
+            return Err(declaration(&message.parent_file(), name, reason));
+        }
         let digits = options::timestamp_digits(&message.parent_file())?;
-        let mut members = Vec::new();
+        let members: Vec<Member> = message
+            .fields()
+            .map(|field| member(&field, digits))
+            .collect::<Result<_, _>>()?;
+        check_names(message, &members)?;
+        let found = JsonType {
+            message: message.clone(),
+            members,
+            update_mask: message.fields().position(|field| is_update_mask(&field)),
+        };
+        // Before what is inside, since that may be the message itself.
+        self.messages.insert(name, found);
         for field in message.fields() {
-            members.push(member(&field, digits)?);
-            match field.kind() {
-                Kind::Message(inner) if !is_well_known(&inner) => self.visit(&inner, path)?,
-                Kind::Enum(inner) => {
+            match value_kind(&field) {
+                Kind::Message(inner) if !names::is_well_known(&inner) => self.add(&inner)?,
+                Kind::Enum(inner) if inner.package_name() != "google.protobuf" => {
                     check_enum(&inner)?;
                     self.enums.insert(inner.full_name().to_owned(), inner);
                 }
                 _ => {}
             }
         }
-        path.pop();
-        check_names(message, &members)?;
-        let found = JsonType {
-            message: message.clone(),
-            members,
-            is_request: false,
-            update_mask: update_mask(message),
-        };
-        self.messages.insert(name, found);
         Ok(())
     }
 }
 
-fn is_well_known(message: &MessageDescriptor) -> bool {
-    message.package_name() == "google.protobuf"
+/// The kind of the field's values, which for a map are not its entries.
+fn value_kind(field: &FieldDescriptor) -> Kind {
+    match field.kind() {
+        Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
+        other => other,
+    }
 }
 
-/// The place of a field that is an update mask by its name and its type.
-fn update_mask(message: &MessageDescriptor) -> Option<usize> {
-    message.fields().position(|field| {
-        field.name() == "update_mask"
-            && !field.is_list()
-            && matches!(field.kind(), Kind::Message(inner) if inner.full_name() == FIELD_MASK)
-    })
+/// Whether a field is an update mask, by its name and its type.
+fn is_update_mask(field: &FieldDescriptor) -> bool {
+    field.name() == "update_mask"
+        && !field.is_list()
+        && !names::is_choice(field)
+        && matches!(field.kind(), Kind::Message(inner) if inner.full_name() == FIELD_MASK)
 }
 
 fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
-    let fault = |reason: String| declaration(&field.parent_file(), field.full_name(), reason);
-    if field.is_map() {
-        return Err(fault("maps in JSON are not supported yet".to_owned()));
-    }
-    if field
-        .containing_oneof()
-        .is_some_and(|oneof| !oneof.is_synthetic())
-    {
-        return Err(fault("oneofs in JSON are not supported yet".to_owned()));
-    }
+    let file = field.parent_file();
+    let fault =
+        |reason: String| annotation(&file, field.full_name(), "keyward.gateway.v1.field", reason);
     let json = options::field(field)?;
-    let presence = match (
-        field.is_list(),
-        field.supports_presence(),
-        json.null_when_unset,
-    ) {
-        (true, _, _) => Presence::List,
-        (_, true, true) => Presence::Null,
-        (_, true, false) => Presence::Omitted,
-        (_, false, _) => Presence::Always,
+    let value = value_kind(field);
+    let package = field.parent_message().package_name().to_owned();
+    let message = match &value {
+        Kind::Message(inner) if !names::is_well_known(inner) => {
+            Some(names::message(inner, &package))
+        }
+        _ => None,
     };
-    let json_name = field.json_name().to_owned();
-    let proto_name = Some(field.name().to_owned())
-        .filter(|name| json.decimal_places.is_none() && *name != json_name);
+    let mut codec = codec(field, &value, digits, &json).map_err(fault)?;
+    if message.is_some() && is_boxed(field) {
+        codec = format!("json::Boxed<{codec}>");
+    }
+    let oneof = names::real_oneof(field);
+    let rust = match &oneof {
+        Some(oneof) => names::snake(oneof.name()),
+        None => names::field(field),
+    };
     Ok(Member {
-        field: names::field(field),
-        json_name,
-        proto_name,
-        codec: codec(field, digits, &json).map_err(fault)?,
-        presence,
-        is_parameter: !matches!(field.kind(), Kind::Message(_)),
+        field: rust,
+        json_name: field.json_name().to_owned(),
+        proto_name: field.name().to_owned(),
+        reads_proto_name: json.decimal_places.is_none(),
+        codec,
+        shape: shape(field, &json, &package),
+        message,
     })
 }
 
-/// The codec of one value of the field.
-fn codec(field: &FieldDescriptor, digits: u32, json: &FieldJson) -> Result<String, String> {
-    if let Some(places) = json.decimal_places {
-        return decimal(&field.kind(), places);
+fn shape(field: &FieldDescriptor, json: &FieldJson, package: &str) -> Shape {
+    if let Kind::Message(entry) = field.kind()
+        && field.is_map()
+    {
+        return Shape::Map(scalar(&entry.map_entry_key_field().kind()).unwrap_or_default());
     }
-    let plain = match field.kind() {
+    if let Some(oneof) = names::real_oneof(field) {
+        let variant = names::variant(&oneof, field, package);
+        let is_null = json.null_when_unset;
+        return Shape::Choice { variant, is_null };
+    }
+    match (field.supports_presence(), json.null_when_unset) {
+        _ if field.is_list() => Shape::List,
+        (true, true) => Shape::Null,
+        (true, false) => Shape::Omitted,
+        (false, _) => Shape::Always,
+    }
+}
+
+/// Whether prost keeps the field on the heap: the message inside leads back to the
+/// one that has the field, without a list or a map on the way.
+fn is_boxed(field: &FieldDescriptor) -> bool {
+    let outer = field.parent_message();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<MessageDescriptor> = direct(field).into_iter().collect();
+    while let Some(message) = open.pop() {
+        if message == *outer {
+            return true;
+        }
+        if seen.insert(message.full_name().to_owned()) {
+            open.extend(message.fields().filter_map(|field| direct(&field)));
+        }
+    }
+    false
+}
+
+/// The message that lies right in the field.
+fn direct(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    match field.kind() {
+        Kind::Message(inner) if !field.is_list() && !field.is_map() => Some(inner),
+        _ => None,
+    }
+}
+
+/// The codec of one value of the field.
+fn codec(
+    field: &FieldDescriptor,
+    value: &Kind,
+    digits: u32,
+    json: &FieldJson,
+) -> Result<String, String> {
+    if let Some(places) = json.decimal_places {
+        return decimal(value, places);
+    }
+    let package = field.parent_message().package_name().to_owned();
+    match value {
+        Kind::Enum(inner) if inner.full_name() == "google.protobuf.NullValue" => {
+            Ok("json::NullValue".to_owned())
+        }
+        Kind::Enum(inner) if inner.package_name() == "google.protobuf" => Err(format!(
+            "{} describes proto files and has no JSON form here",
+            inner.full_name()
+        )),
+        Kind::Enum(inner) => {
+            let rust = names::enumeration(inner, &package);
+            Ok(format!("json::Enum<{rust}>"))
+        }
+        Kind::Message(inner) if inner.full_name() == "google.protobuf.Timestamp" => {
+            let name = if json.utc_only { "Utc" } else { "Timestamp" };
+            Ok(format!("json::{name}<{digits}>"))
+        }
+        Kind::Message(_) if is_update_mask(field) => Ok("json::UpdatePaths".to_owned()),
+        Kind::Message(inner) if names::is_well_known(inner) => well_known(inner),
+        Kind::Message(inner) => {
+            let rust = names::message(inner, &package);
+            Ok(format!("json::Message<{rust}>"))
+        }
+        scalar => self::scalar(scalar).ok_or_else(|| "it has no JSON form".to_owned()),
+    }
+}
+
+fn scalar(kind: &Kind) -> Option<String> {
+    let name = match kind {
         Kind::Bool => "Bool",
         Kind::String => "Text",
         Kind::Bytes => "Binary",
@@ -172,37 +246,39 @@ fn codec(field: &FieldDescriptor, digits: u32, json: &FieldJson) -> Result<Strin
         Kind::Uint32 | Kind::Fixed32 => "UInt32",
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "Int64",
         Kind::Uint64 | Kind::Fixed64 => "UInt64",
-        Kind::Enum(inner) => {
-            let package = field.parent_message().package_name().to_owned();
-            return Ok(format!(
-                "json::Enum<{}>",
-                names::enumeration(&inner, &package)
-            ));
-        }
-        Kind::Message(inner) => return message_codec(field, &inner, digits, json),
+        Kind::Message(_) | Kind::Enum(_) => return None,
     };
-    Ok(format!("json::{plain}"))
+    Some(format!("json::{name}"))
 }
 
-fn message_codec(
-    field: &FieldDescriptor,
-    inner: &MessageDescriptor,
-    digits: u32,
-    json: &FieldJson,
-) -> Result<String, String> {
-    match inner.full_name() {
-        "google.protobuf.Timestamp" if json.utc_only => Ok(format!("json::Utc<{digits}>")),
-        "google.protobuf.Timestamp" => Ok(format!("json::Timestamp<{digits}>")),
-        FIELD_MASK => Ok("json::FieldMask".to_owned()),
-        name if is_well_known(inner) => Err(format!("{name} in JSON is not supported yet")),
+/// The codec of a message of `google.protobuf`.
+fn well_known(message: &MessageDescriptor) -> Result<String, String> {
+    let codec = match message.name() {
+        "Any" => "Any",
+        "BoolValue" => "Bool",
+        "BytesValue" => "Binary",
+        "DoubleValue" => "Double",
+        "Duration" => "Duration",
+        "Empty" => "Message<()>",
+        "FieldMask" => "FieldMask",
+        "FloatValue" => "Float",
+        "Int32Value" => "Int32",
+        "Int64Value" => "Int64",
+        "ListValue" => "ListValue",
+        "StringValue" => "Text",
+        "Struct" => "Struct",
+        "Timestamp" => "Timestamp<0>",
+        "UInt32Value" => "UInt32",
+        "UInt64Value" => "UInt64",
+        "Value" => "Value",
         _ => {
-            let package = field.parent_message().package_name().to_owned();
-            Ok(format!(
-                "json::Message<{}>",
-                names::message(inner, &package)
-            ))
+            let name = message.full_name();
+            return Err(format!(
+                "{name} describes proto files and has no JSON form here"
+            ));
         }
-    }
+    };
+    Ok(format!("json::{codec}"))
 }
 
 fn decimal(kind: &Kind, places: u32) -> Result<String, String> {
@@ -218,16 +294,20 @@ fn decimal(kind: &Kind, places: u32) -> Result<String, String> {
 
 /// No two members may answer to one name.
 fn check_names(message: &MessageDescriptor, members: &[Member]) -> Result<(), Error> {
-    let mut names = BTreeMap::new();
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for member in members {
-        for name in std::iter::once(&member.json_name).chain(&member.proto_name) {
-            if let Some(other) = names.insert(name, &member.field) {
-                let reason = format!("{name} is the JSON name of {other} and {}", member.field);
-                return Err(declaration(
-                    &message.parent_file(),
-                    message.full_name(),
-                    reason,
-                ));
+        let mut own = vec![member.json_name.as_str()];
+        if member.reads_proto_name && member.proto_name != member.json_name {
+            own.push(&member.proto_name);
+        }
+        for name in own {
+            if let Some(other) = names.insert(name, &member.proto_name) {
+                let reason = format!(
+                    "{name} is the JSON name of {other} and {}",
+                    member.proto_name
+                );
+                let item = format!("{}.{}", message.full_name(), member.proto_name);
+                return Err(declaration(&message.parent_file(), item, reason));
             }
         }
     }

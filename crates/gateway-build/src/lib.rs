@@ -32,6 +32,7 @@ pub struct Builder {
     descriptor_name: String,
     error_domain: String,
     error_body: String,
+    all_messages: bool,
 }
 
 impl Default for Builder {
@@ -43,6 +44,7 @@ impl Default for Builder {
             descriptor_name: "keyward_descriptor.bin".to_owned(),
             error_domain: String::new(),
             error_body: r#"{"error":{"code":$status,"message":$message}}"#.to_owned(),
+            all_messages: false,
         }
     }
 }
@@ -100,6 +102,15 @@ impl Builder {
     #[must_use]
     pub fn error_body(mut self, body: impl Into<String>) -> Self {
         self.error_body = body.into();
+        self
+    }
+
+    /// Gives every message of the files a form in JSON, not only those that routes
+    /// lead to: those that a `google.protobuf.Any` may hold, or that are written as
+    /// JSON without a route.
+    #[must_use]
+    pub fn json_for_all_messages(mut self) -> Self {
+        self.all_messages = true;
         self
     }
 

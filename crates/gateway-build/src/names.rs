@@ -1,7 +1,7 @@
 //! The names that prost and tonic give in Rust.
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor};
 
 /// The field of a message's struct.
 pub(crate) fn field(field: &FieldDescriptor) -> String {
@@ -25,39 +25,107 @@ pub(crate) fn service_module(service: &str) -> String {
     name
 }
 
+/// Whether a message is one of `google.protobuf`, which prost has types for.
+pub(crate) fn is_well_known(message: &MessageDescriptor) -> bool {
+    message.package_name() == "google.protobuf"
+}
+
+/// The oneof of a field, if it is not one that only stands for `optional`.
+pub(crate) fn real_oneof(field: &FieldDescriptor) -> Option<OneofDescriptor> {
+    field
+        .containing_oneof()
+        .filter(|oneof| !oneof.is_synthetic())
+}
+
+/// Whether a field is a member of a oneof.
+pub(crate) fn is_choice(field: &FieldDescriptor) -> bool {
+    real_oneof(field).is_some()
+}
+
+/// The enum that prost makes of a oneof, seen from a package.
+pub(crate) fn oneof(oneof: &OneofDescriptor, package: &str) -> String {
+    let message = oneof.parent_message();
+    let mut name = oneof.name().to_upper_camel_case();
+    let messages = message
+        .child_messages()
+        .map(|inner| inner.name().to_owned());
+    let enums = message.child_enums().map(|inner| inner.name().to_owned());
+    if messages
+        .chain(enums)
+        .any(|inner| inner.to_upper_camel_case() == name)
+    {
+        name.push_str("OneOf");
+    }
+    let mut parents = vec![message.name().to_owned()];
+    parents.extend(parents_of(message.parent_message()));
+    type_path(package, message.package_name(), &parents, &name)
+}
+
+/// The variant that a oneof's member is, seen from a package.
+pub(crate) fn variant(oneof: &OneofDescriptor, field: &FieldDescriptor, package: &str) -> String {
+    let name = escape(field.name().to_upper_camel_case());
+    format!("{}::{name}", self::oneof(oneof, package))
+}
+
 /// The type of a message, seen from a package.
 pub(crate) fn message(message: &MessageDescriptor, package: &str) -> String {
-    let mut parents = Vec::new();
-    let mut parent = message.parent_message();
-    while let Some(outer) = parent {
-        parents.push(outer.name().to_owned());
-        parent = outer.parent_message();
+    if is_well_known(message) {
+        return well_known(message.name());
     }
-    type_path(package, message.package_name(), parents, message.name())
+    let parents = parents_of(message.parent_message());
+    type_path(package, message.package_name(), &parents, message.name())
 }
 
 /// The type of an enum, seen from a package.
 pub(crate) fn enumeration(enumeration: &EnumDescriptor, package: &str) -> String {
-    let mut parents = Vec::new();
-    let mut parent = enumeration.parent_message();
-    while let Some(outer) = parent {
-        parents.push(outer.name().to_owned());
-        parent = outer.parent_message();
-    }
+    let parents = parents_of(enumeration.parent_message());
     type_path(
         package,
         enumeration.package_name(),
-        parents,
+        &parents,
         enumeration.name(),
     )
 }
 
+/// The type that prost has for a message of `google.protobuf`.
+fn well_known(name: &str) -> String {
+    match name {
+        "BoolValue" => "bool",
+        "BytesValue" => "::std::vec::Vec<u8>",
+        "DoubleValue" => "f64",
+        "Empty" => "()",
+        "FloatValue" => "f32",
+        "Int32Value" => "i32",
+        "Int64Value" => "i64",
+        "StringValue" => "::std::string::String",
+        "UInt32Value" => "u32",
+        "UInt64Value" => "u64",
+        other => return format!("::prost_types::{}", other.to_upper_camel_case()),
+    }
+    .to_owned()
+}
+
+/// The names of a message and those around it, from the inside out.
+fn parents_of(message: Option<MessageDescriptor>) -> Vec<String> {
+    let mut parents = Vec::new();
+    let mut next = message;
+    while let Some(message) = next {
+        parents.push(message.name().to_owned());
+        next = message.parent_message();
+    }
+    parents
+}
+
 /// `parents` go from the inside out.
-fn type_path(from: &str, to: &str, parents: Vec<String>, name: &str) -> String {
+fn type_path(from: &str, to: &str, parents: &[String], name: &str) -> String {
     let mut path = Vec::new();
     if from != to {
-        path.extend(from.split('.').map(|_| "super".to_owned()));
-        path.extend(to.split('.').map(snake));
+        let parts = |package: &str| -> Vec<String> {
+            let parts = package.split('.').filter(|part| !part.is_empty());
+            parts.map(snake).collect()
+        };
+        path.extend(parts(from).iter().map(|_| "super".to_owned()));
+        path.extend(parts(to));
     }
     path.extend(parents.iter().rev().map(|parent| snake(parent)));
     path.push(escape(name.to_upper_camel_case()));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use heck::{ToShoutySnakeCase, ToSnakeCase};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MethodDescriptor, ServiceDescriptor};
 
-use crate::error::{Error, declaration};
+use crate::error::{Error, declaration, line};
 use crate::http_rule::{self, HttpRule};
 use crate::options::{self, MethodRest, ServiceRest};
 use crate::template::Plain;
@@ -150,8 +150,10 @@ fn check_distinct(services: &[Service]) -> Result<(), Error> {
             let key = format!("{} /{}", rule.http_method, shape.join("/"));
             let name = method.method.full_name().to_owned();
             if let Some(other) = known.insert(key, name.clone()) {
+                let file = method.method.parent_file();
                 return Err(Error::AmbiguousRoute {
-                    file: method.method.parent_file().name().to_owned(),
+                    file: file.name().to_owned(),
+                    line: line(&file, &name, "google.api.http"),
                     item: name,
                     route: format!("{} {}", rule.http_method, rule.path),
                     other,

@@ -1,49 +1,25 @@
 //! Path variables and query parameters become fields of the request.
 
+use std::borrow::Cow;
+
 use tonic::Status;
 
-use crate::check::{Violation, refused_fields};
-use crate::json::JsonMessage;
-use crate::mask::UpdateMask;
+use crate::json::{self, Fault, JsonMessage, JsonOptions, MemberKind};
 use crate::percent;
-use crate::spec::{MethodSpec, RouteSpec};
+use crate::spec::RouteSpec;
 
-/// What a member of a message can take from a path or a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parameter {
-    /// Nothing: it is a message.
-    None,
-    /// One text.
-    Single,
-    /// Any number of texts.
-    Repeated,
-}
-
-/// A request message whose members can come from texts.
-pub trait Bind: JsonMessage {
-    /// What the member can take.
-    fn parameter(member: usize) -> Parameter;
-
-    /// Sets the member from a text, or adds to it when it is repeated.
-    ///
-    /// # Errors
-    ///
-    /// What the text should have been, such as `a number`.
-    fn bind(&mut self, member: usize, text: &str) -> Result<(), &'static str>;
-
-    /// The message's `update_mask`, if it has one.
-    fn update_mask(&mut self) -> Option<UpdateMask<'_>> {
-        None
-    }
-}
+/// The reason of an error that a parameter is to blame for.
+const REASON: &str = "PARAMETER_MALFORMED";
 
 /// Sets what the query gives and the path does not.
-pub(crate) fn bind_query<M: Bind>(
+pub(crate) fn bind_query<M: JsonMessage>(
     message: &mut M,
     query: &str,
     route: &RouteSpec,
+    options: &JsonOptions,
 ) -> Result<(), Status> {
-    let mut bound: Vec<usize> = Vec::new();
+    let domain = route.method.error_domain;
+    let mut values: Vec<(Vec<usize>, Cow<'_, str>)> = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(name) = percent::decode(name, true) else {
@@ -52,46 +28,35 @@ pub(crate) fn bind_query<M: Bind>(
         let Some(member) = M::member(&name) else {
             continue;
         };
-        let parameter = M::parameter(member);
-        if parameter == Parameter::None || route.variables.contains(&member) {
+        let Some(info) = M::INFO.members.get(member) else {
+            continue;
+        };
+        let takes_text = matches!(info.kind, MemberKind::Single | MemberKind::Repeated);
+        if !takes_text || route.variables.contains(&member) {
             continue;
         }
-        if parameter == Parameter::Single {
-            if bound.contains(&member) {
-                return Err(refused::<M>(route.method, member, "must be given once"));
-            }
-            bound.push(member);
-        }
         let Some(value) = percent::decode(value, true) else {
-            return Err(refused::<M>(
-                route.method,
-                member,
-                "must be percent-encoded UTF-8",
-            ));
+            let fault = Fault {
+                field: info.json_name.to_owned(),
+                description: format!("`{}` must be percent-encoded UTF-8", info.json_name),
+            };
+            return Err(fault.into_status(REASON, domain));
         };
-        message.bind(member, &value).map_err(|expected| {
-            refused::<M>(route.method, member, &format!("must be {expected}"))
-        })?;
+        values.push((vec![member], value.into()));
     }
-    Ok(())
+    json::bind_query(message, &values, options).map_err(|fault| fault.into_status(REASON, domain))
 }
 
 /// Sets what the path gives.
-pub(crate) fn bind_path<M: Bind>(
+pub(crate) fn bind_path<M: JsonMessage>(
     message: &mut M,
     values: &[String],
     route: &RouteSpec,
+    options: &JsonOptions,
 ) -> Result<(), Status> {
-    for (member, value) in route.variables.iter().copied().zip(values) {
-        message.bind(member, value).map_err(|expected| {
-            refused::<M>(route.method, member, &format!("must be {expected}"))
-        })?;
+    for (member, value) in route.variables.iter().zip(values) {
+        json::bind_path(message, std::slice::from_ref(member), value, options)
+            .map_err(|fault| fault.into_status(REASON, route.method.error_domain))?;
     }
     Ok(())
-}
-
-fn refused<M: JsonMessage>(method: &MethodSpec, member: usize, fault: &str) -> Status {
-    let name = M::MEMBERS.get(member).copied().unwrap_or_default();
-    let violation = Violation::new(name, format!("`{name}` {fault}"));
-    refused_fields(&[violation], "PARAMETER_MALFORMED", method.error_domain)
 }

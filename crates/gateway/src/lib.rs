@@ -23,10 +23,8 @@ mod spec;
 #[doc(hidden)]
 pub use serde;
 
-pub use bind::{Bind, Parameter};
 pub use check::{Check, Violation, check_list, check_nested, check_request, invalid};
 pub use face::Face;
-pub use mask::UpdateMask;
 pub use refine::{complete_grpc_error, refine};
 pub use refusal::{BodyTooLarge, Refusal};
 pub use route::{RestCall, Route};

@@ -12,8 +12,8 @@ use http_body_util::Full;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use crate::bind::{Bind, bind_path, bind_query};
-use crate::json::{self, JsonMessage, Seen};
+use crate::bind::{bind_path, bind_query};
+use crate::json::{self, JsonMessage, JsonOptions};
 use crate::mask::fill_mask;
 use crate::refusal::Refusal;
 use crate::spec::{Binding, RouteSpec};
@@ -34,7 +34,7 @@ impl Route {
     pub fn unary<S, Req, Res, F, Fut>(spec: &'static RouteSpec, service: Arc<S>, call: F) -> Self
     where
         S: Send + Sync + 'static,
-        Req: Bind + Send,
+        Req: JsonMessage + Send,
         Res: JsonMessage,
         F: Fn(Arc<S>, tonic::Request<Req>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<tonic::Response<Res>, Status>> + Send + 'static,
@@ -89,23 +89,24 @@ impl RestCall {
     /// # Errors
     ///
     /// A refusal that names the member or parameter at fault.
-    fn into_request<M: Bind>(self) -> Result<tonic::Request<M>, Refusal> {
+    fn into_request<M: JsonMessage>(self) -> Result<tonic::Request<M>, Refusal> {
         let domain = self.spec.method.error_domain;
         let mut message = M::default();
-        let mut given = Seen::default();
+        let options = JsonOptions::default();
         match self.spec.binding {
             Binding::Query => {
                 let query = self.parts.uri.query().unwrap_or_default();
-                bind_query(&mut message, query, self.spec)?;
+                bind_query(&mut message, query, self.spec, &options)?;
             }
             Binding::Body if self.body.is_empty() => {}
             Binding::Body if !is_json(&self.parts.headers) => {
                 return Err(Refusal::unsupported_media_type());
             }
-            Binding::Body => (message, given) = json::decode_seen(&self.body, domain)?,
+            Binding::Body => json::decode_into(&mut message, &self.body, &options)
+                .map_err(|fault| fault.into_status("JSON_MALFORMED", domain))?,
         }
-        fill_mask(&mut message, &given, self.spec);
-        bind_path(&mut message, &self.variables, self.spec)?;
+        fill_mask(&mut message, &self.body, self.spec);
+        bind_path(&mut message, &self.variables, self.spec, &options)?;
         let metadata = MetadataMap::from_headers(self.parts.headers);
         Ok(tonic::Request::from_parts(
             metadata,
@@ -131,7 +132,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn reply<M: JsonMessage>(spec: &RouteSpec, response: tonic::Response<M>) -> Answer {
     let (metadata, message, extensions) = response.into_parts();
-    let text = json::encode(&message).map_err(|error| {
+    let text = json::encode(&message, &JsonOptions::default()).map_err(|error| {
         let mut status = Status::internal("The response cannot be written as JSON");
         status.set_source(Arc::new(error));
         status

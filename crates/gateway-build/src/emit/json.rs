@@ -6,18 +6,13 @@ use prost_reflect::{EnumDescriptor, MessageDescriptor};
 
 use super::quoted;
 use crate::check::{Emptiness, Nested, Rule};
-use crate::json::{JsonType, Member, Presence};
+use crate::json::{JsonType, Member, Shape};
 use crate::names;
 use crate::options;
 
-/// `JsonMessage`, `Serialize`, `Deserialize`, and `Bind` for requests.
+/// `JsonMessage`, `Serialize` and `Deserialize`.
 pub(crate) fn message(json: &JsonType) -> String {
     let rust = names::message(&json.message, json.message.package_name());
-    let member_names: Vec<String> = json
-        .members
-        .iter()
-        .map(|member| quoted(&member.json_name))
-        .collect();
     let lines = |line: fn(usize, &Member) -> String| -> String {
         json.members
             .iter()
@@ -25,13 +20,20 @@ pub(crate) fn message(json: &JsonType) -> String {
             .map(|(place, member)| line(place, member))
             .collect()
     };
-    let text = format!(
-        "const _: () = {{
+    format!(
+        "#[allow(deprecated, unreachable_patterns)]
+const _: () = {{
     use ::keyward_gateway::{{json, serde}};
 
+    static INFO: json::MessageInfo = json::MessageInfo {{
+        full_name: {name:?},
+        members: &[
+{infos}        ],
+    }};
+
     impl json::JsonMessage for {rust} {{
-        const NAME: &'static str = {name:?};
-        const MEMBERS: &'static [&'static str] = &[{members}];
+        type Form = json::Message<Self>;
+        const INFO: &'static json::MessageInfo = &INFO;
 
         fn member(name: &str) -> ::core::option::Option<usize> {{
             match name {{
@@ -43,7 +45,9 @@ pub(crate) fn message(json: &JsonType) -> String {
             &mut self,
             member: usize,
             members: &mut A,
+            reading: &json::Reading<'_>,
         ) -> ::core::result::Result<(), A::Error> {{
+            _ = reading;
             match member {{
 {read}                _ => _ = members.next_value::<serde::de::IgnoredAny>()?,
             }}
@@ -53,27 +57,40 @@ pub(crate) fn message(json: &JsonType) -> String {
         fn write<S: serde::ser::SerializeStruct>(
             &self,
             members: &mut S,
+            writing: &json::Writing<'_>,
         ) -> ::core::result::Result<(), S::Error> {{
-            _ = &members;
+            _ = (&members, writing);
 {write}            ::core::result::Result::Ok(())
         }}
-    }}
+{update_mask}    }}
 
-{serde}{bind}}};
+{serde}}};
 ",
-        name = json.message.name(),
-        members = member_names.join(", "),
+        name = json.message.full_name(),
+        infos = lines(|_, member| info(member)),
         lookup = lines(lookup),
         read = lines(read),
         write = lines(|_, member| write(member)),
+        update_mask = update_mask(json),
         serde = serde_impls(&rust),
-        bind = if json.is_request {
-            bind(json, &rust)
-        } else {
-            String::new()
-        },
-    );
-    text
+    )
+}
+
+/// The list of the types of a package that an `Any` may hold.
+pub(crate) fn types<'t>(messages: impl Iterator<Item = &'t JsonType>) -> String {
+    let list: String = messages
+        .map(|json| {
+            let rust = names::message(&json.message, json.message.package_name());
+            format!("    ::keyward_gateway::json::AnyType::message::<{rust}>(),\n")
+        })
+        .collect();
+    format!(
+        "/// Every message of the package that has a form in JSON, for a
+/// `google.protobuf.Any` to hold.
+pub static TYPES: &[::keyward_gateway::json::AnyType] = &[
+{list}];
+"
+    )
 }
 
 fn serde_impls(rust: &str) -> String {
@@ -98,24 +115,63 @@ fn serde_impls(rust: &str) -> String {
     )
 }
 
+/// `MemberInfo`.
+fn info(member: &Member) -> String {
+    let kind = match (&member.message, &member.shape) {
+        (_, Shape::Map(_)) => "Map".to_owned(),
+        (None, Shape::List) => "Repeated".to_owned(),
+        (None, _) => "Single".to_owned(),
+        (Some(_), Shape::List) => "RepeatedMessage".to_owned(),
+        (Some(rust), _) => format!("Message(<{rust} as json::JsonMessage>::INFO)"),
+    };
+    format!(
+        "            json::MemberInfo {{
+                json_name: {json_name:?},
+                proto_name: {proto_name:?},
+                reads_proto_name: {reads},
+                kind: json::MemberKind::{kind},
+            }},\n",
+        json_name = member.json_name,
+        proto_name = member.proto_name,
+        reads = member.reads_proto_name,
+    )
+}
+
 fn lookup(place: usize, member: &Member) -> String {
     let mut pattern = quoted(&member.json_name);
-    if let Some(name) = &member.proto_name {
-        pattern = format!("{pattern} | {}", quoted(name));
+    if member.reads_proto_name && member.proto_name != member.json_name {
+        pattern = format!("{pattern} | {}", quoted(&member.proto_name));
     }
     format!("                {pattern} => ::core::option::Option::Some({place}),\n")
 }
 
 fn read(place: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
-    let taken = match member.presence {
-        Presence::Always => format!("json::take::<{codec}, A>(members)?.unwrap_or_default()"),
-        Presence::Omitted | Presence::Null => format!("json::take::<{codec}, A>(members)?"),
-        Presence::List => {
-            format!("json::take::<json::List<{codec}>, A>(members)?.unwrap_or_default()")
+    let taken = match &member.shape {
+        Shape::Always => format!("take::<{codec}, A>(&mut self.{field}, members, reading)?"),
+        Shape::Omitted | Shape::Null => {
+            format!("take_present::<{codec}, A>(&mut self.{field}, members, reading)?")
         }
+        Shape::List => {
+            format!("take::<json::List<{codec}>, A>(&mut self.{field}, members, reading)?")
+        }
+        Shape::Map(key) => {
+            format!("take::<json::Map<{key}, {codec}>, A>(&mut self.{field}, members, reading)?")
+        }
+        Shape::Choice { variant, .. } => format!(
+            "take_choice::<{codec}, _, A>(
+                    &mut self.{field},
+                    members,
+                    reading,
+                    |choice| match choice {{
+                        {variant}(value) => ::core::result::Result::Ok(value),
+                        other => ::core::result::Result::Err(other),
+                    }},
+                    {variant},
+                )?"
+        ),
     };
-    format!("                {place} => self.{field} = {taken},\n")
+    format!("                {place} => json::{taken},\n")
 }
 
 fn write(member: &Member) -> String {
@@ -125,100 +181,58 @@ fn write(member: &Member) -> String {
         json_name,
         ..
     } = member;
-    let put = match member.presence {
-        Presence::Always => format!("put::<{codec}, S>"),
-        Presence::Omitted => format!("put_present::<{codec}, S>"),
-        Presence::Null => format!("put_or_null::<{codec}, S>"),
-        Presence::List => format!("put::<json::List<{codec}>, S>"),
-    };
-    format!("            json::{put}(members, {json_name:?}, &self.{field})?;\n")
-}
-
-fn bind(json: &JsonType, rust: &str) -> String {
-    let mut kinds = String::new();
-    let mut binds = String::new();
-    for (
-        place,
-        Member {
-            field,
-            codec,
-            presence,
-            is_parameter,
-            ..
-        },
-    ) in json.members.iter().enumerate()
-    {
-        if !is_parameter {
-            continue;
+    let (put, value) = match &member.shape {
+        Shape::Always => (format!("put::<{codec}, S>"), format!("&self.{field}")),
+        Shape::Omitted => (
+            format!("put_present::<{codec}, S>"),
+            format!("self.{field}.as_ref()"),
+        ),
+        Shape::Null => (
+            format!("put_or_null::<{codec}, S>"),
+            format!("self.{field}.as_ref()"),
+        ),
+        Shape::List => (
+            format!("put::<json::List<{codec}>, S>"),
+            format!("&self.{field}"),
+        ),
+        Shape::Map(key) => (
+            format!("put::<json::Map<{key}, {codec}>, S>"),
+            format!("&self.{field}"),
+        ),
+        Shape::Choice { variant, is_null } => {
+            let put = if *is_null {
+                "put_or_null"
+            } else {
+                "put_present"
+            };
+            let value = format!(
+                "match &self.{field} {{
+                ::core::option::Option::Some({variant}(value)) => ::core::option::Option::Some(value),
+                _ => ::core::option::Option::None,
+            }}"
+            );
+            (format!("{put}::<{codec}, S>"), value)
         }
-        let kind = if *presence == Presence::List {
-            "Repeated"
-        } else {
-            "Single"
-        };
-        kinds.push_str(&format!("                {place} => Parameter::{kind},\n"));
-        let value = format!("json::text::<{codec}>(text)?");
-        let bound = match presence {
-            Presence::Always => format!("self.{field} = {value}"),
-            Presence::Omitted | Presence::Null => {
-                format!("self.{field} = ::core::option::Option::Some({value})")
-            }
-            Presence::List => format!("self.{field}.push({value})"),
-        };
-        binds.push_str(&format!("                {place} => {bound},\n"));
-    }
-    format!(
-        "
-    impl ::keyward_gateway::Bind for {rust} {{
-        fn parameter(member: usize) -> ::keyward_gateway::Parameter {{
-            use ::keyward_gateway::Parameter;
-            match member {{
-{kinds}                _ => Parameter::None,
-            }}
-        }}
-
-        fn bind(
-            &mut self,
-            member: usize,
-            text: &str,
-        ) -> ::core::result::Result<(), &'static str> {{
-            _ = text;
-            match member {{
-{binds}                _ => {{}}
-            }}
-            ::core::result::Result::Ok(())
-        }}
-{update_mask}    }}
-",
-        update_mask = update_mask(json),
-    )
+    };
+    format!("            json::{put}(members, {json_name:?}, {value}, writing)?;\n")
 }
 
-/// `Bind::update_mask`, where the message has the mask.
+/// `JsonMessage::update_mask`, where the message has the mask.
 fn update_mask(json: &JsonType) -> String {
     let place = json.update_mask;
     let Some((place, member)) = place.and_then(|at| Some((at, json.members.get(at)?))) else {
         return String::new();
     };
-    let paths: Vec<String> = json
-        .message
-        .fields()
-        .map(|field| quoted(field.name()))
-        .collect();
     format!(
         "
-        fn update_mask(
-            &mut self,
-        ) -> ::core::option::Option<::keyward_gateway::UpdateMask<'_>> {{
-            ::core::option::Option::Some(::keyward_gateway::UpdateMask {{
+        fn update_mask(&mut self) -> ::core::option::Option<json::UpdateMask<'_>> {{
+            ::core::option::Option::Some(json::UpdateMask {{
                 mask: &mut self.{field},
                 member: {place},
-                paths: &[{paths}],
             }})
         }}
 ",
         field = member.field,
-        paths = paths.join(", "),
     )
 }
 

@@ -5,7 +5,7 @@ mod json;
 mod service;
 
 pub(crate) use debug::{debug, redacted, with_own_debug};
-pub(crate) use json::{check, enumeration, message};
+pub(crate) use json::{check, enumeration, message, types};
 pub(crate) use service::{methods, service};
 
 /// A Rust string literal.

@@ -2,14 +2,13 @@
 
 use super::quoted;
 use crate::Builder;
-use crate::error::{Error, declaration};
 use crate::names;
 use crate::options::ErrorRule;
 use crate::routes::{Method, Route, Service};
 use crate::template::Plain;
 
 /// Everything of one service.
-pub(crate) fn service(service: &Service, builder: &Builder) -> Result<String, Error> {
+pub(crate) fn service(service: &Service, builder: &Builder) -> String {
     let mut text = String::new();
     text.push_str(&family(service, builder));
     for method in &service.methods {
@@ -18,11 +17,11 @@ pub(crate) fn service(service: &Service, builder: &Builder) -> Result<String, Er
             text.push_str(&route_specs(service, method));
         }
     }
-    text.push_str(&declared(service)?);
+    text.push_str(&declared(service));
     if service.has_routes() {
         text.push_str(&routes(service));
     }
-    Ok(text)
+    text
 }
 
 /// The list of a package's methods.
@@ -160,14 +159,14 @@ fn route_spec(route: &Route, method: &str, family: &str) -> String {
 }
 
 /// The struct that wraps a service in what is declared of it.
-fn declared(service: &Service) -> Result<String, Error> {
+fn declared(service: &Service) -> String {
     let name = service.service.name();
     let server = format!("{}_server::{name}", names::service_module(name));
     let mut methods = String::new();
     for method in &service.methods {
-        methods.push_str(&declared_method(service, method)?);
+        methods.push_str(&declared_method(service, method));
     }
-    Ok(format!(
+    format!(
         "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
 /// are checked before the inner service sees them, and errors leave it refined.
 /// gRPC and REST both go through it.
@@ -190,27 +189,14 @@ impl<S: {server}> {server} for Declared{name}<S> {{
 {methods}}}
 ",
         debug = format!("Declared{name}"),
-    ))
+    )
 }
 
-fn declared_method(service: &Service, method: &Method) -> Result<String, Error> {
+fn declared_method(service: &Service, method: &Method) -> String {
     let descriptor = &method.method;
     let package = service.service.package_name();
-    let fault =
-        |reason: String| declaration(&descriptor.parent_file(), descriptor.full_name(), reason);
-    let rust = |message: &prost_reflect::MessageDescriptor| {
-        if message.full_name() == "google.protobuf.Empty" {
-            Ok("()".to_owned())
-        } else if message.package_name() == "google.protobuf" {
-            Err(fault(format!(
-                "{} is not supported yet",
-                message.full_name()
-            )))
-        } else {
-            Ok(names::message(message, package))
-        }
-    };
-    let (input, output) = (rust(&descriptor.input())?, rust(&descriptor.output())?);
+    let input = names::message(&descriptor.input(), package);
+    let output = names::message(&descriptor.output(), package);
     let spec = method.static_name(service);
     let (request, check) = if descriptor.is_client_streaming() {
         (format!("::tonic::Streaming<{input}>"), String::new())
@@ -226,7 +212,7 @@ fn declared_method(service: &Service, method: &Method) -> Result<String, Error> 
     } else {
         output
     };
-    Ok(format!(
+    format!(
         "    async fn {name}(
         &self,
         request: ::tonic::Request<{request}>,
@@ -237,7 +223,7 @@ fn declared_method(service: &Service, method: &Method) -> Result<String, Error> 
     }}
 ",
         name = names::snake(descriptor.name()),
-    ))
+    )
 }
 
 /// The function that makes a service's routes.

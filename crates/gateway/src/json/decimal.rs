@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::ser::Serializer;
 
 use super::Codec;
+use super::options::Writing;
 
 /// The largest integer up to which every integer is a floating number too.
 const EXACT: u128 = 1 << 53;
@@ -14,11 +15,13 @@ const EXACT: u128 = 1 << 53;
 /// that a negative number is not rounded to nothing, which would lose its sign.
 pub struct Decimal<T, const PLACES: u32>(PhantomData<T>);
 
-impl<T: Copy + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec for Decimal<T, PLACES> {
+impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
+    for Decimal<T, PLACES>
+{
     type Value = T;
     const EXPECTED: &'static str = "a number within range";
 
-    fn write<S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(value: &T, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
         let units: i128 = (*value).into();
         let scale = 10_i128.pow(PLACES);
         if units % scale == 0 {
@@ -50,14 +53,18 @@ impl<T: Copy + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec for Decimal<
         (!lost).then_some(units)?.try_into().ok()
     }
 
-    fn text(text: &str) -> Option<T> {
-        let number: serde_json::Number = serde_json::from_str(text).ok()?;
-        match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(value), _, _) => Self::i64(value),
-            (_, Some(value), _) => Self::u64(value),
-            (_, _, Some(value)) => Self::f64(value),
-            _ => None,
-        }
+    fn text(text: &str) -> Result<T, &'static str> {
+        let number: Option<serde_json::Number> = serde_json::from_str(text).ok();
+        let value =
+            number.and_then(
+                |number| match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                    (Some(value), _, _) => Self::i64(value),
+                    (_, Some(value), _) => Self::u64(value),
+                    (_, _, Some(value)) => Self::f64(value),
+                    _ => None,
+                },
+            );
+        value.ok_or(Self::EXPECTED)
     }
 }
 
@@ -103,13 +110,16 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, Out};
+    use super::super::options::JsonOptions;
+    use super::super::slot::Out;
+    use super::super::{Codec, Writing};
     use super::Decimal;
 
     type Nanos = Decimal<i64, 9>;
 
     fn written(value: i64) -> String {
-        serde_json::to_string(&Out::<Nanos>(&value)).unwrap()
+        let options = JsonOptions::default();
+        serde_json::to_string(&Out::<Nanos>::new(&value, &Writing::new(&options))).unwrap()
     }
 
     #[test]

@@ -1,75 +1,177 @@
-//! The body of a request, and why it could not be read.
+//! What requests are made of: bodies, query parameters and path variables.
 
-use serde::de::DeserializeSeed;
+use std::borrow::Cow;
+
+use serde::de::{DeserializeSeed, MapAccess};
 use serde_json::error::Category;
 use tonic::Status;
 
-use super::message::{Seen, Tracked};
-use super::{In, JsonMessage, Message, Out};
+use super::Codec;
+use super::message::{JsonMessage, Message, failed_in};
+use super::options::{JsonOptions, Mode, Reading};
+use super::slot::Slot;
+use super::text::Members;
 use crate::check::{Violation, refused_fields};
 
-/// Writes a message as the body of a response.
-///
-/// # Errors
-///
-/// That a value, such as a timestamp after the year 9999, has no form in JSON.
-pub fn encode<M: JsonMessage>(message: &M) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Out::<Message<M>>(message))
+/// Why a part of a request could not be read. It never holds what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The path of what is wrong, in JSON names; empty when it is the whole.
+    pub field: String,
+    /// What is wrong with it, as a sentence.
+    pub description: String,
+}
+
+impl Fault {
+    /// The INVALID_ARGUMENT that says so.
+    pub fn into_status(self, reason: &str, domain: &str) -> Status {
+        refused_fields(
+            &[Violation::new(self.field, self.description)],
+            reason,
+            domain,
+        )
+    }
+
+    /// What a JSON text is refused for.
+    #[cold]
+    fn of_json(error: &serde_json::Error, reading: &Reading<'_>) -> Self {
+        if error.classify() != Category::Data {
+            let (line, column) = (error.line(), error.column());
+            return Self {
+                field: String::new(),
+                description: format!("Malformed JSON at line {line} column {column}"),
+            };
+        }
+        // The parser puts the place behind what the codec said.
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        Self::at(reading, text.strip_suffix(&place).unwrap_or(&text))
+    }
+
+    #[cold]
+    fn at(reading: &Reading<'_>, text: &str) -> Self {
+        let field = reading.path();
+        let description = match text {
+            "must be an object" if field.is_empty() => "The body must be a JSON object".to_owned(),
+            text if field.is_empty() => format!("The body {text}"),
+            text => format!("`{field}` {text}"),
+        };
+        Self { field, description }
+    }
 }
 
 /// Reads a message from the body of a request.
 ///
 /// # Errors
 ///
-/// INVALID_ARGUMENT that says where the text stops being JSON, or names the
-/// member that is wrong and what it should be. It never repeats a value.
-pub fn decode<M: JsonMessage>(body: &[u8], domain: &str) -> Result<M, Status> {
-    decode_seen(body, domain).map(|(message, _)| message)
+/// As [`decode_into`].
+pub fn decode<M: JsonMessage>(body: &[u8], options: &JsonOptions) -> Result<M, Fault> {
+    let mut message = M::default();
+    decode_into(&mut message, body, options)?;
+    Ok(message)
 }
 
-/// As [`decode`], with the members that the body has.
+/// Reads the body of a request into a message.
 ///
 /// # Errors
 ///
-/// As [`decode`].
-pub(crate) fn decode_seen<M: JsonMessage>(body: &[u8], domain: &str) -> Result<(M, Seen), Status> {
-    match serde_json::from_slice::<In<Tracked<M>>>(body) {
-        Ok(In(read)) => Ok(read),
-        Err(error) => Err(explain::<M>(body, &error, domain)),
-    }
+/// Where the text stops being JSON, or the member that is wrong and what it should
+/// be.
+pub fn decode_into<M: JsonMessage>(
+    message: &mut M,
+    body: &[u8],
+    options: &JsonOptions,
+) -> Result<(), Fault> {
+    let reading = Reading::new(options, Mode::Json);
+    let mut text = serde_json::Deserializer::from_slice(body);
+    Slot::<M::Form>::new(message, &reading)
+        .deserialize(&mut text)
+        .and_then(|_| text.end())
+        .map_err(|error| Fault::of_json(&error, &reading))
 }
 
-/// Reads the body once more, now with an eye on where it fails.
-fn explain<M: JsonMessage>(body: &[u8], error: &serde_json::Error, domain: &str) -> Status {
-    if error.classify() != Category::Data {
-        let (line, column) = (error.line(), error.column());
-        let text = format!("Malformed JSON at line {line} column {column}");
-        return refused_fields(&[Violation::new("", text)], "JSON_MALFORMED", domain);
-    }
-    let mut track = serde_path_to_error::Track::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let failed = std::marker::PhantomData::<In<Message<M>>>
-        .deserialize(tracked)
-        .is_err();
-    let path = if failed {
-        track.path().to_string()
-    } else {
-        String::new()
-    };
-
-    let violation = if path.is_empty() || path == "." {
-        Violation::new("", "The body must be a JSON object")
-    } else {
-        let description = format!("`{path}` {}", fault(error));
-        Violation::new(path, description)
-    };
-    refused_fields(&[violation], "JSON_MALFORMED", domain)
+/// Reads the body of a request into one member of a message.
+///
+/// # Errors
+///
+/// As [`decode_into`].
+pub fn decode_member_into<M: JsonMessage>(
+    message: &mut M,
+    member: usize,
+    body: &[u8],
+    options: &JsonOptions,
+) -> Result<(), Fault> {
+    let reading = Reading::new(options, Mode::Json);
+    let mut text = serde_json::Deserializer::from_slice(body);
+    message
+        .read(member, &mut OnlyValue(&mut text), &reading)
+        .inspect_err(|_| failed_in::<M>(member, &reading))
+        .and_then(|()| text.end())
+        .map_err(|error| Fault::of_json(&error, &reading))
 }
 
-/// What the codec said, without the place that `serde_json` puts behind it.
-fn fault(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+/// Sets what a path variable gives; it replaces what is there. `path` has the places
+/// of the members that lead to the field.
+///
+/// # Errors
+///
+/// The field and what its text should have been.
+pub fn bind_path<M: JsonMessage>(
+    message: &mut M,
+    path: &[usize],
+    text: &str,
+    options: &JsonOptions,
+) -> Result<(), Fault> {
+    bind(message, vec![(path, text)], Mode::Path, options)
+}
+
+/// Sets what query parameters give, each a path as [`bind_path`] takes it and a text.
+///
+/// # Errors
+///
+/// The field and what its text should have been, or that it is there twice.
+pub fn bind_query<M: JsonMessage>(
+    message: &mut M,
+    values: &[(Vec<usize>, Cow<'_, str>)],
+    options: &JsonOptions,
+) -> Result<(), Fault> {
+    let values = values
+        .iter()
+        .map(|(path, text)| (path.as_slice(), text.as_ref()))
+        .collect();
+    bind(message, values, Mode::Query, options)
+}
+
+fn bind<M: JsonMessage>(
+    message: &mut M,
+    values: Vec<(&[usize], &str)>,
+    mode: Mode,
+    options: &JsonOptions,
+) -> Result<(), Fault> {
+    let reading = Reading::new(options, mode);
+    Message::<M>::object(message, Members::new(values), &reading)
+        .map_err(|error| Fault::at(&reading, &error.to_string()))
+}
+
+/// One value without its name.
+struct OnlyValue<D>(D);
+
+impl<'de, 'd, R: serde_json::de::Read<'de>> MapAccess<'de>
+    for OnlyValue<&'d mut serde_json::Deserializer<R>>
+{
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        _: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        seed.deserialize(&mut *self.0)
+    }
 }

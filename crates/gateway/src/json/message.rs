@@ -3,19 +3,24 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use prost_types::FieldMask;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::{AnyVisitor, Codec};
+use super::info::MessageInfo;
+use super::options::{JsonOptions, Mode, Reading, Step, Writing};
+use super::slot::Slot;
+use super::{Codec, GIVEN_TWICE};
 
 /// What the generator says of a message. Its members are counted from zero, in
-/// the order of their field numbers.
+/// the order of their declaration.
 pub trait JsonMessage: Default {
-    /// The message's own name.
-    const NAME: &'static str;
+    /// How the whole message looks in JSON: [`Message`] of itself, except for the
+    /// messages of `google.protobuf` that look different.
+    type Form: Codec<Value = Self>;
 
-    /// The members' names in JSON.
-    const MEMBERS: &'static [&'static str];
+    /// The message's name and members.
+    const INFO: &'static MessageInfo;
 
     /// The member of this name, which is the one in JSON or the one in the proto
     /// file.
@@ -30,6 +35,7 @@ pub trait JsonMessage: Default {
         &mut self,
         member: usize,
         members: &mut A,
+        reading: &Reading<'_>,
     ) -> Result<(), A::Error>;
 
     /// Writes every member.
@@ -37,7 +43,26 @@ pub trait JsonMessage: Default {
     /// # Errors
     ///
     /// The serializer's, or that a value has no form in JSON.
-    fn write<S: SerializeStruct>(&self, members: &mut S) -> Result<(), S::Error>;
+    fn write<S: SerializeStruct>(
+        &self,
+        members: &mut S,
+        writing: &Writing<'_>,
+    ) -> Result<(), S::Error>;
+
+    /// The message's `update_mask`, if it has one.
+    fn update_mask(&mut self) -> Option<UpdateMask<'_>> {
+        None
+    }
+}
+
+/// The field mask of a request that says what the call changes, as
+/// <https://google.aip.dev/134> has it.
+#[derive(Debug)]
+pub struct UpdateMask<'m> {
+    /// The mask itself.
+    pub mask: &'m mut Option<FieldMask>,
+    /// The mask's own member.
+    pub member: usize,
 }
 
 /// A message inside a message.
@@ -47,43 +72,49 @@ impl<M: JsonMessage> Codec for Message<M> {
     type Value = M;
     const EXPECTED: &'static str = "an object";
 
-    fn write<S: Serializer>(value: &M, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_struct(M::NAME, M::MEMBERS.len())?;
-        value.write(&mut members)?;
+    fn write<S: Serializer>(
+        value: &M,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let inside = writing.deeper()?;
+        let mut members = serializer.serialize_struct("", M::INFO.members.len())?;
+        value.write(&mut members, &inside)?;
         members.end()
     }
 
-    fn object<'de, A: MapAccess<'de>>(object: A) -> Result<M, A::Error> {
-        Tracked::<M>::object(object).map(|(message, _)| message)
-    }
-}
-
-/// A message and the members that its object has.
-pub(super) struct Tracked<M>(PhantomData<M>);
-
-impl<M: JsonMessage> Codec for Tracked<M> {
-    type Value = (M, Seen);
-    const EXPECTED: &'static str = Message::<M>::EXPECTED;
-
-    fn write<S: Serializer>(value: &(M, Seen), serializer: S) -> Result<S::Ok, S::Error> {
-        Message::<M>::write(&value.0, serializer)
-    }
-
-    fn object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(M, Seen), A::Error> {
-        let mut message = M::default();
+    fn object<'de, A: MapAccess<'de>>(
+        message: &mut M,
+        mut object: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
         let mut seen = Seen::default();
-        while let Some(name) = object.next_key::<MemberName<M>>()? {
-            match name.member {
-                None => {
-                    object.next_value::<IgnoredAny>()?;
+        while let Some(member) = object.next_key_seed(MemberName::<M>(PhantomData))? {
+            match member {
+                None if reading.refuses_unknown_members() => {
+                    return Err(de::Error::custom("must have no unknown members"));
                 }
-                Some(member) if seen.insert(member) => message.read(member, &mut object)?,
-                Some(_) => {
-                    object.next_value::<GivenTwice>()?;
+                None => _ = object.next_value::<IgnoredAny>()?,
+                Some(member) if seen.insert(member) => {
+                    message
+                        .read(member, &mut object, reading)
+                        .inspect_err(|_| failed_in::<M>(member, reading))?
+                }
+                Some(member) => {
+                    failed_in::<M>(member, reading);
+                    return Err(de::Error::custom(GIVEN_TWICE));
                 }
             }
         }
-        Ok((message, seen))
+        Ok(())
+    }
+}
+
+/// Notes the member that failed.
+#[cold]
+pub(super) fn failed_in<M: JsonMessage>(member: usize, reading: &Reading<'_>) {
+    if let Some(member) = M::INFO.members.get(member) {
+        reading.failed_in(Step::Member(member.json_name));
     }
 }
 
@@ -96,7 +127,7 @@ pub fn serialize<M: JsonMessage, S: Serializer>(
     message: &M,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    Message::<M>::write(message, serializer)
+    M::Form::write(message, serializer, &Writing::new(&JsonOptions::default()))
 }
 
 /// Reads a message; what the generated `Deserialize` calls.
@@ -107,57 +138,49 @@ pub fn serialize<M: JsonMessage, S: Serializer>(
 pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<M, D::Error> {
-    deserializer.deserialize_any(AnyVisitor::<Message<M>>(PhantomData))
+    let options = JsonOptions::default();
+    let reading = Reading::new(&options, Mode::Json);
+    let mut message = M::default();
+    Slot::<M::Form>::new(&mut message, &reading).deserialize(deserializer)?;
+    Ok(message)
 }
 
 /// Which members were read, whatever their values.
 #[derive(Default)]
-pub(crate) struct Seen {
+struct Seen {
     low: u128,
     high: Vec<usize>,
 }
 
 impl Seen {
-    /// Whether the member was read.
-    pub(crate) fn contains(&self, member: usize) -> bool {
-        if member < 128 {
-            self.low & (1 << member) != 0
-        } else {
-            self.high.contains(&member)
-        }
-    }
-
     /// Whether this is the member's first time.
     fn insert(&mut self, member: usize) -> bool {
-        let first = !self.contains(member);
         if member < 128 {
+            let first = self.low & (1 << member) == 0;
             self.low |= 1 << member;
-        } else if first {
+            return first;
+        }
+        let first = !self.high.contains(&member);
+        if first {
             self.high.push(member);
         }
         first
     }
 }
 
-/// The name of a member, looked up without being copied.
-struct MemberName<M> {
-    member: Option<usize>,
-    of: PhantomData<M>,
-}
+/// The name of a member, looked up without being copied. What is not JSON gives the
+/// member's place instead.
+struct MemberName<M>(PhantomData<M>);
 
-impl<'de, M: JsonMessage> Deserialize<'de> for MemberName<M> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let member = deserializer.deserialize_identifier(NameVisitor::<M>(PhantomData))?;
-        Ok(Self {
-            member,
-            of: PhantomData,
-        })
+impl<'de, M: JsonMessage> DeserializeSeed<'de> for MemberName<M> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_identifier(self)
     }
 }
 
-struct NameVisitor<M>(PhantomData<M>);
-
-impl<M: JsonMessage> Visitor<'_> for NameVisitor<M> {
+impl<M: JsonMessage> Visitor<'_> for MemberName<M> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,15 +190,9 @@ impl<M: JsonMessage> Visitor<'_> for NameVisitor<M> {
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<usize>, E> {
         Ok(M::member(name))
     }
-}
 
-/// Refuses the value of a member that was read before. It takes the value's
-/// place so that the error has the member's path.
-struct GivenTwice;
-
-impl<'de> Deserialize<'de> for GivenTwice {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("must be given once"))
+    fn visit_u64<E: de::Error>(self, place: u64) -> Result<Option<usize>, E> {
+        Ok(usize::try_from(place).ok())
     }
 }
 
@@ -187,11 +204,9 @@ mod tests {
     fn members_past_the_bits_are_seen_too() {
         let mut seen = Seen::default();
         for member in [0, 127, 128, 1000] {
-            assert!(!seen.contains(member), "{member}");
             assert!(seen.insert(member), "{member}");
             assert!(!seen.insert(member), "{member}");
-            assert!(seen.contains(member), "{member}");
         }
-        assert!(!seen.contains(1) && !seen.contains(129));
+        assert!(seen.insert(1) && seen.insert(129));
     }
 }

@@ -1,13 +1,14 @@
-//! Scalars, enums and field masks.
+//! Scalars and enums.
 
 use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
-use serde::ser::{Error, Serializer};
+use serde::ser::Serializer;
 
 use super::Codec;
+use super::options::Writing;
 
 /// `bool`.
 pub struct Bool;
@@ -16,7 +17,11 @@ impl Codec for Bool {
     type Value = bool;
     const EXPECTED: &'static str = "true or false";
 
-    fn write<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &bool,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(*value)
     }
 
@@ -24,8 +29,8 @@ impl Codec for Bool {
         Some(value)
     }
 
-    fn text(text: &str) -> Option<bool> {
-        text.parse().ok()
+    fn text(text: &str) -> Result<bool, &'static str> {
+        text.parse().map_err(|_| Self::EXPECTED)
     }
 }
 
@@ -36,7 +41,11 @@ impl Codec for Text {
     type Value = String;
     const EXPECTED: &'static str = "a string";
 
-    fn write<S: Serializer>(value: &String, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &String,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(value)
     }
 
@@ -82,7 +91,7 @@ macro_rules! integer {
             type Value = $value;
             const EXPECTED: &'static str = $expected;
 
-            fn write<S: Serializer>(value: &$value, serializer: S) -> Result<S::Ok, S::Error> {
+            fn write<S: Serializer>(value: &$value, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
                 $write(*value, serializer)
             }
 
@@ -131,7 +140,11 @@ impl Codec for Double {
     type Value = f64;
     const EXPECTED: &'static str = "a number";
 
-    fn write<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &f64,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         if value.is_finite() {
             serializer.serialize_f64(*value)
         } else if value.is_nan() {
@@ -176,11 +189,15 @@ impl Codec for Float {
     type Value = f32;
     const EXPECTED: &'static str = "a 32-bit number";
 
-    fn write<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &f32,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         if value.is_finite() {
             serializer.serialize_f32(*value)
         } else {
-            Double::write(&f64::from(*value), serializer)
+            Double::write(&f64::from(*value), serializer, writing)
         }
     }
 
@@ -217,7 +234,11 @@ impl Codec for Binary {
     type Value = Vec<u8>;
     const EXPECTED: &'static str = "a base64 string";
 
-    fn write<S: Serializer>(value: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &Vec<u8>,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&general_purpose::STANDARD.encode(value))
     }
 
@@ -248,8 +269,13 @@ pub struct Enum<E>(PhantomData<E>);
 impl<E: JsonEnum> Codec for Enum<E> {
     type Value = i32;
     const EXPECTED: &'static str = E::EXPECTED;
+    const IS_ENUM: bool = true;
 
-    fn write<S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &i32,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         match E::name(*value) {
             Some(name) => serializer.serialize_str(name),
             None => serializer.serialize_i32(*value),
@@ -268,66 +294,8 @@ impl<E: JsonEnum> Codec for Enum<E> {
         E::number(value)
     }
 
-    fn text(text: &str) -> Option<i32> {
-        E::number(text).or_else(|| text.parse().ok())
+    fn text(text: &str) -> Result<i32, &'static str> {
+        let number = E::number(text).or_else(|| text.parse().ok());
+        number.ok_or(Self::EXPECTED)
     }
-}
-
-/// `google.protobuf.FieldMask`: its paths in lowerCamel, joined by commas. The
-/// original names are read too.
-pub struct FieldMask;
-
-impl Codec for FieldMask {
-    type Value = prost_types::FieldMask;
-    const EXPECTED: &'static str = "a string of field names joined by commas";
-
-    fn write<S: Serializer>(mask: &Self::Value, serializer: S) -> Result<S::Ok, S::Error> {
-        let paths: Option<Vec<String>> = mask.paths.iter().map(|path| camel(path)).collect();
-        match paths {
-            Some(paths) => serializer.serialize_str(&paths.join(",")),
-            None => Err(S::Error::custom(
-                "a field mask has a path without a form in JSON",
-            )),
-        }
-    }
-
-    fn str(value: &str) -> Option<Self::Value> {
-        let paths = value
-            .split(',')
-            .filter(|path| !path.is_empty())
-            .map(snake)
-            .collect();
-        Some(prost_types::FieldMask { paths })
-    }
-}
-
-/// `a_b` as `aB`. None when the way back would lead elsewhere.
-fn camel(path: &str) -> Option<String> {
-    let mut name = String::with_capacity(path.len());
-    let mut characters = path.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '_' => name.push(
-                characters
-                    .next()
-                    .filter(char::is_ascii_lowercase)?
-                    .to_ascii_uppercase(),
-            ),
-            upper if upper.is_ascii_uppercase() => return None,
-            other => name.push(other),
-        }
-    }
-    Some(name)
-}
-
-/// `aB` as `a_b`.
-fn snake(path: &str) -> String {
-    let mut name = String::with_capacity(path.len() + 4);
-    for character in path.chars() {
-        if character.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(character.to_ascii_lowercase());
-    }
-    name
 }

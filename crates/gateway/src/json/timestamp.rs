@@ -3,6 +3,7 @@
 use serde::ser::{Error, Serializer};
 
 use super::Codec;
+use super::options::Writing;
 
 /// The first second of the year 1.
 const MIN_SECONDS: i64 = -62_135_596_800;
@@ -18,7 +19,11 @@ impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
     type Value = prost_types::Timestamp;
     const EXPECTED: &'static str = "an RFC 3339 timestamp";
 
-    fn write<S: Serializer>(value: &Self::Value, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; 30];
         match format(value, DIGITS, &mut buffer) {
             Some(text) => serializer.serialize_str(text),
@@ -41,8 +46,12 @@ impl<const DIGITS: usize> Codec for Utc<DIGITS> {
     type Value = prost_types::Timestamp;
     const EXPECTED: &'static str = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
 
-    fn write<S: Serializer>(value: &Self::Value, serializer: S) -> Result<S::Ok, S::Error> {
-        Timestamp::<DIGITS>::write(value, serializer)
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        Timestamp::<DIGITS>::write(value, serializer, writing)
     }
 
     fn str(value: &str) -> Option<Self::Value> {
@@ -208,7 +217,7 @@ fn civil(days: i64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, text};
+    use super::super::{Codec, JsonOptions, Writing};
     use super::{MAX_SECONDS, MIN_SECONDS, Utc, civil, days, format, parse};
     use prost_types::Timestamp;
 
@@ -322,10 +331,10 @@ mod tests {
 
     #[test]
     fn what_is_not_utc_is_told_what_is() {
-        let refused = text::<Utc<3>>("2027-01-31T00:00:00+00:00");
+        let refused = Utc::<3>::text("2027-01-31T00:00:00+00:00");
         let expected = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
         assert_eq!(refused, Err(expected));
-        assert!(text::<Utc<3>>(expected.rsplit(' ').next().unwrap()).is_ok());
+        assert!(Utc::<3>::text(expected.rsplit(' ').next().unwrap()).is_ok());
     }
 
     #[test]
@@ -334,7 +343,12 @@ mod tests {
             seconds: 0,
             nanos: 5_000_000,
         };
-        let written = Utc::<3>::write(&value, serde_json::value::Serializer).unwrap();
+        let written = Utc::<3>::write(
+            &value,
+            serde_json::value::Serializer,
+            &Writing::new(&JsonOptions::default()),
+        )
+        .unwrap();
         assert_eq!(written, "1970-01-01T00:00:00.005Z");
     }
 

@@ -16,11 +16,11 @@
 
 use keyward_gateway::serde::de::MapAccess;
 use keyward_gateway::serde::ser::SerializeStruct;
-use keyward_gateway::{Bind, Binding, MethodSpec, Parameter, RouteSpec, UpdateMask, json};
+use keyward_gateway::{Binding, MethodSpec, RouteSpec, json};
 use prost_types::FieldMask;
 
 use super::Segment::{Literal, Variable};
-use super::{route, spec};
+use super::{route, single, spec};
 
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Change {
@@ -30,9 +30,19 @@ pub(crate) struct Change {
     update_mask: Option<FieldMask>,
 }
 
+static INFO: json::MessageInfo = json::MessageInfo {
+    full_name: "probe.Change",
+    members: &[
+        single("name", "name", true),
+        single("limit", "limit_nanos", false),
+        single("theNote", "the_note", true),
+        single("updateMask", "update_mask", true),
+    ],
+};
+
 impl json::JsonMessage for Change {
-    const NAME: &'static str = "Change";
-    const MEMBERS: &'static [&'static str] = &["name", "limit", "theNote", "updateMask"];
+    type Form = json::Message<Self>;
+    const INFO: &'static json::MessageInfo = &INFO;
 
     fn member(name: &str) -> Option<usize> {
         match name {
@@ -48,47 +58,33 @@ impl json::JsonMessage for Change {
         &mut self,
         member: usize,
         from: &mut A,
+        how: &json::Reading<'_>,
     ) -> Result<(), A::Error> {
         match member {
-            0 => self.name = json::take::<json::Text, A>(from)?.unwrap_or_default(),
-            1 => self.limit_nanos = json::take::<json::Decimal<i64, 9>, A>(from)?,
-            2 => self.the_note = json::take::<json::Text, A>(from)?,
-            _ => self.update_mask = json::take::<json::FieldMask, A>(from)?,
-        }
-        Ok(())
-    }
-
-    fn write<S: SerializeStruct>(&self, to: &mut S) -> Result<(), S::Error> {
-        json::put::<json::Text, S>(to, "name", &self.name)?;
-        json::put_present::<json::Decimal<i64, 9>, S>(to, "limit", &self.limit_nanos)?;
-        json::put_present::<json::Text, S>(to, "theNote", &self.the_note)?;
-        json::put_present::<json::FieldMask, S>(to, "updateMask", &self.update_mask)
-    }
-}
-
-impl Bind for Change {
-    fn parameter(member: usize) -> Parameter {
-        if member == 3 {
-            Parameter::None
-        } else {
-            Parameter::Single
+            0 => json::take::<json::Text, A>(&mut self.name, from, how),
+            1 => json::take_present::<json::Decimal<i64, 9>, A>(&mut self.limit_nanos, from, how),
+            2 => json::take_present::<json::Text, A>(&mut self.the_note, from, how),
+            _ => json::take_present::<json::UpdatePaths, A>(&mut self.update_mask, from, how),
         }
     }
 
-    fn bind(&mut self, member: usize, text: &str) -> Result<(), &'static str> {
-        match member {
-            0 => self.name = json::text::<json::Text>(text)?,
-            1 => self.limit_nanos = Some(json::text::<json::Decimal<i64, 9>>(text)?),
-            _ => self.the_note = Some(json::text::<json::Text>(text)?),
-        }
-        Ok(())
+    fn write<S: SerializeStruct>(
+        &self,
+        to: &mut S,
+        how: &json::Writing<'_>,
+    ) -> Result<(), S::Error> {
+        json::put::<json::Text, S>(to, "name", &self.name, how)?;
+        let limit = self.limit_nanos.as_ref();
+        json::put_present::<json::Decimal<i64, 9>, S>(to, "limit", limit, how)?;
+        json::put_present::<json::Text, S>(to, "theNote", self.the_note.as_ref(), how)?;
+        let mask = self.update_mask.as_ref();
+        json::put_present::<json::UpdatePaths, S>(to, "updateMask", mask, how)
     }
 
-    fn update_mask(&mut self) -> Option<UpdateMask<'_>> {
-        Some(UpdateMask {
+    fn update_mask(&mut self) -> Option<json::UpdateMask<'_>> {
+        Some(json::UpdateMask {
             mask: &mut self.update_mask,
             member: 3,
-            paths: &["name", "limit_nanos", "the_note", "update_mask"],
         })
     }
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use keyward_gateway::serde::de::MapAccess;
 use keyward_gateway::serde::ser::SerializeStruct;
-use keyward_gateway::{
-    Bind, Binding, MethodSpec, Parameter, RestRouter, Route, RouteSpec, Segment, json,
-};
+use keyward_gateway::{Binding, MethodSpec, RestRouter, Route, RouteSpec, Segment, json};
 use tonic::Status;
 
 /// A message as the generator would make it: a text, a flag, numbers.
@@ -19,9 +17,37 @@ struct Probe {
     numbers: Vec<i64>,
 }
 
+/// A member that a text can set.
+const fn single(
+    json_name: &'static str,
+    proto_name: &'static str,
+    reads_proto_name: bool,
+) -> json::MemberInfo {
+    json::MemberInfo {
+        json_name,
+        proto_name,
+        reads_proto_name,
+        kind: json::MemberKind::Single,
+    }
+}
+
+static INFO: json::MessageInfo = json::MessageInfo {
+    full_name: "probe.Probe",
+    members: &[
+        single("theText", "the_text", true),
+        single("flag", "flag", true),
+        json::MemberInfo {
+            json_name: "numbers",
+            proto_name: "numbers",
+            reads_proto_name: true,
+            kind: json::MemberKind::Repeated,
+        },
+    ],
+};
+
 impl json::JsonMessage for Probe {
-    const NAME: &'static str = "Probe";
-    const MEMBERS: &'static [&'static str] = &["theText", "flag", "numbers"];
+    type Form = json::Message<Self>;
+    const INFO: &'static json::MessageInfo = &INFO;
 
     fn member(name: &str) -> Option<usize> {
         match name {
@@ -36,38 +62,23 @@ impl json::JsonMessage for Probe {
         &mut self,
         member: usize,
         from: &mut A,
+        how: &json::Reading<'_>,
     ) -> Result<(), A::Error> {
         match member {
-            0 => self.text = json::take::<json::Text, A>(from)?.unwrap_or_default(),
-            1 => self.flag = json::take::<json::Bool, A>(from)?,
-            _ => self.numbers = json::take::<json::List<json::Int64>, A>(from)?.unwrap_or_default(),
-        }
-        Ok(())
-    }
-
-    fn write<S: SerializeStruct>(&self, to: &mut S) -> Result<(), S::Error> {
-        json::put::<json::Text, S>(to, "theText", &self.text)?;
-        json::put_present::<json::Bool, S>(to, "flag", &self.flag)?;
-        json::put::<json::List<json::Int64>, S>(to, "numbers", &self.numbers)
-    }
-}
-
-impl Bind for Probe {
-    fn parameter(member: usize) -> Parameter {
-        if member == 2 {
-            Parameter::Repeated
-        } else {
-            Parameter::Single
+            0 => json::take::<json::Text, A>(&mut self.text, from, how),
+            1 => json::take_present::<json::Bool, A>(&mut self.flag, from, how),
+            _ => json::take::<json::List<json::Int64>, A>(&mut self.numbers, from, how),
         }
     }
 
-    fn bind(&mut self, member: usize, text: &str) -> Result<(), &'static str> {
-        match member {
-            0 => self.text = json::text::<json::Text>(text)?,
-            1 => self.flag = Some(json::text::<json::Bool>(text)?),
-            _ => self.numbers.push(json::text::<json::Int64>(text)?),
-        }
-        Ok(())
+    fn write<S: SerializeStruct>(
+        &self,
+        to: &mut S,
+        how: &json::Writing<'_>,
+    ) -> Result<(), S::Error> {
+        json::put::<json::Text, S>(to, "theText", &self.text, how)?;
+        json::put_present::<json::Bool, S>(to, "flag", self.flag.as_ref(), how)?;
+        json::put::<json::List<json::Int64>, S>(to, "numbers", &self.numbers, how)
     }
 }
 

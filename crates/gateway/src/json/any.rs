@@ -1,0 +1,173 @@
+//! `google.protobuf.Any`: a message of a type that the value itself names.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::Codec;
+use super::info::MessageInfo;
+use super::message::{JsonMessage, Message};
+use super::options::{Reading, Step, Writing};
+use super::slot::{Out, Slot};
+use super::text::Refused;
+use super::tree::{Tree, members};
+
+/// The member that names the type.
+const TYPE: &str = "@type";
+/// The member that has what is not an object of members.
+const VALUE: &str = "value";
+
+type Entries = [(String, Tree)];
+
+/// A type that an `Any` may hold.
+#[derive(Clone, Copy)]
+pub struct AnyType {
+    pub(super) info: &'static MessageInfo,
+    has_own_form: bool,
+    read: fn(&Entries, &Reading<'_>) -> Result<Vec<u8>, Refused>,
+    write: fn(&[u8], &Writing<'_>) -> Result<String, Refused>,
+}
+
+impl AnyType {
+    /// The type of a message whose members lie beside the `@type`.
+    pub const fn message<M: JsonMessage + prost::Message>() -> Self {
+        Self {
+            info: M::INFO,
+            has_own_form: false,
+            read: read_members::<M>,
+            write: write::<M>,
+        }
+    }
+
+    /// The type of a message that looks different in JSON and so lies in a `value`
+    /// beside the `@type`.
+    pub(super) const fn value<M: JsonMessage + prost::Message>() -> Self {
+        Self {
+            info: M::INFO,
+            has_own_form: true,
+            read: read_value::<M>,
+            write: write::<M>,
+        }
+    }
+}
+
+impl fmt::Debug for AnyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyType")
+            .field(&self.info.full_name)
+            .finish()
+    }
+}
+
+fn read_members<M: JsonMessage + prost::Message>(
+    entries: &Entries,
+    reading: &Reading<'_>,
+) -> Result<Vec<u8>, Refused> {
+    let mut message = M::default();
+    Message::<M>::object(&mut message, members(entries, TYPE), reading)?;
+    Ok(message.encode_to_vec())
+}
+
+fn read_value<M: JsonMessage + prost::Message>(
+    entries: &Entries,
+    reading: &Reading<'_>,
+) -> Result<Vec<u8>, Refused> {
+    let value = only(entries, VALUE).map_err(|()| Refused::custom("must have one `value`"))?;
+    let value = value.ok_or_else(|| Refused::custom("must have a `value`"))?;
+    if reading.refuses_unknown_members() && entries.len() > 2 {
+        return Err(Refused::custom("must have no unknown members"));
+    }
+    let mut message = M::default();
+    Slot::<M::Form>::new(&mut message, reading)
+        .deserialize(value)
+        .inspect_err(|_| reading.failed_in(Step::Member(VALUE)))?;
+    Ok(message.encode_to_vec())
+}
+
+fn write<M: JsonMessage + prost::Message>(
+    bytes: &[u8],
+    writing: &Writing<'_>,
+) -> Result<String, Refused> {
+    let message = <M as prost::Message>::decode(bytes)
+        .map_err(|_| Refused::custom("an Any does not hold what its type says"))?;
+    serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(Refused::custom)
+}
+
+/// The one entry of a name, if it is there.
+fn only<'e>(entries: &'e Entries, name: &str) -> Result<Option<&'e Tree>, ()> {
+    let mut found = entries.iter().filter(|(known, _)| known == name);
+    let first = found.next().map(|(_, value)| value);
+    if found.next().is_some() {
+        return Err(());
+    }
+    Ok(first)
+}
+
+/// The full name at the end of a type's URL.
+fn full_name(url: &str) -> Option<&str> {
+    let (_, name) = url.rsplit_once('/')?;
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// `google.protobuf.Any`: an object whose `@type` says what the rest of it is. The
+/// type must be one that the [`JsonOptions`](super::JsonOptions) know.
+pub struct Any;
+
+impl Codec for Any {
+    type Value = prost_types::Any;
+    const EXPECTED: &'static str = "an object with an @type";
+
+    fn write<S: Serializer>(
+        any: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        if any.type_url.is_empty() && any.value.is_empty() {
+            return serializer.collect_map(std::iter::empty::<((), ())>());
+        }
+        let known = full_name(&any.type_url).and_then(|name| writing.options.any_type(name));
+        let known = known.ok_or_else(|| S::Error::custom("an Any holds an unknown type"))?;
+        let inner = (known.write)(&any.value, &writing.deeper()?).map_err(S::Error::custom)?;
+        let url = serde_json::to_string(&any.type_url).map_err(S::Error::custom)?;
+        let text = match inner.strip_prefix('{').filter(|_| !known.has_own_form) {
+            Some("}") => format!("{{{TYPE:?}:{url}}}"),
+            Some(rest) => format!("{{{TYPE:?}:{url},{rest}"),
+            None => format!("{{{TYPE:?}:{url},{VALUE:?}:{inner}}}"),
+        };
+        RawValue::from_string(text)
+            .map_err(S::Error::custom)?
+            .serialize(serializer)
+    }
+
+    fn object<'de, A: MapAccess<'de>>(
+        any: &mut Self::Value,
+        mut object: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = object.next_entry::<String, Tree>()? {
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            *any = prost_types::Any::default();
+            return Ok(());
+        }
+        let Ok(Some(Tree::Text(url))) = only(&entries, TYPE) else {
+            return Err(A::Error::custom("must have one `@type` that is a string"));
+        };
+        let known = full_name(url).and_then(|name| reading.options.any_type(name));
+        let known =
+            known.ok_or_else(|| A::Error::custom("must have an `@type` that is known here"))?;
+        let value = (known.read)(&entries, reading).map_err(A::Error::custom)?;
+        *any = prost_types::Any {
+            type_url: url.clone(),
+            value,
+        };
+        Ok(())
+    }
+}
+
+/// The types that every `Any` may hold.
+pub(super) static BUILT_IN: &[AnyType] = &[];

@@ -1,0 +1,65 @@
+//! The body of a response.
+
+use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde_json::Error;
+
+use super::message::JsonMessage;
+use super::options::{JsonOptions, Writing};
+use super::slot::Out;
+
+/// Writes a message as the body of a response.
+///
+/// # Errors
+///
+/// That a value, such as a timestamp after the year 9999, has no form in JSON.
+pub fn encode<M: JsonMessage>(message: &M, options: &JsonOptions) -> Result<Vec<u8>, Error> {
+    let writing = Writing::new(options);
+    serde_json::to_vec(&Out::<M::Form>::new(message, &writing))
+}
+
+/// Writes one member of a message as the body of a response; null, if it is not
+/// there.
+///
+/// # Errors
+///
+/// As [`encode`].
+pub fn encode_member<M: JsonMessage>(
+    message: &M,
+    member: usize,
+    options: &JsonOptions,
+) -> Result<Vec<u8>, Error> {
+    let name = M::INFO.members.get(member).map(|member| member.json_name);
+    let mut one = One {
+        name: name.unwrap_or_default(),
+        text: None,
+    };
+    message.write(&mut one, &Writing::new(options))?;
+    Ok(one.text.unwrap_or_else(|| b"null".to_vec()))
+}
+
+/// Keeps the one member of a message that is asked for.
+struct One {
+    name: &'static str,
+    text: Option<Vec<u8>>,
+}
+
+impl SerializeStruct for One {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        if name == self.name {
+            self.text = Some(serde_json::to_vec(value)?);
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Field masks.
+
+use serde::ser::{Error, Serializer};
+
+use super::Codec;
+use super::options::Writing;
+
+/// `google.protobuf.FieldMask`: its paths in lowerCamel, joined by commas.
+pub struct FieldMask;
+
+impl Codec for FieldMask {
+    type Value = prost_types::FieldMask;
+    const EXPECTED: &'static str = "a string of field names in lowerCamel joined by commas";
+
+    fn write<S: Serializer>(
+        mask: &Self::Value,
+        serializer: S,
+        _: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let paths: Option<Vec<String>> = mask.paths.iter().map(|path| camel(path)).collect();
+        match paths {
+            Some(paths) => serializer.serialize_str(&paths.join(",")),
+            None => Err(S::Error::custom(
+                "a field mask has a path without a form in JSON",
+            )),
+        }
+    }
+
+    fn str(value: &str) -> Option<Self::Value> {
+        if value.contains('_') {
+            return None;
+        }
+        UpdatePaths::str(value)
+    }
+}
+
+/// The field mask of a request, `update_mask`, which is written as any other and
+/// may be read in the names of the proto file too: callers of REST faces take the
+/// names that they see, and those may have underscores.
+pub struct UpdatePaths;
+
+impl Codec for UpdatePaths {
+    type Value = prost_types::FieldMask;
+    const EXPECTED: &'static str = "a string of field names joined by commas";
+
+    fn write<S: Serializer>(
+        mask: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        FieldMask::write(mask, serializer, writing)
+    }
+
+    fn str(value: &str) -> Option<Self::Value> {
+        let paths = value
+            .split(',')
+            .filter(|path| !path.is_empty())
+            .map(snake)
+            .collect();
+        Some(prost_types::FieldMask { paths })
+    }
+}
+
+/// `a_b` as `aB`. None when the way back would lead elsewhere.
+fn camel(path: &str) -> Option<String> {
+    let mut name = String::with_capacity(path.len());
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '_' => name.push(
+                characters
+                    .next()
+                    .filter(char::is_ascii_lowercase)?
+                    .to_ascii_uppercase(),
+            ),
+            upper if upper.is_ascii_uppercase() => return None,
+            other => name.push(other),
+        }
+    }
+    Some(name)
+}
+
+/// `aB` as `a_b`.
+fn snake(path: &str) -> String {
+    let mut name = String::with_capacity(path.len() + 4);
+    for character in path.chars() {
+        if character.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name
+}

@@ -1,0 +1,107 @@
+//! What is known of a message before there is one.
+
+use super::tree::Tree;
+
+/// What the generator says of a message. The members are in the order of their
+/// declaration; a message that can hold itself has itself among its members' kinds.
+#[derive(Debug)]
+pub struct MessageInfo {
+    /// The full name, such as `keyward.v1.ApiKey`.
+    pub full_name: &'static str,
+    /// The members, whose places [`JsonMessage::member`](super::JsonMessage::member)
+    /// gives.
+    pub members: &'static [MemberInfo],
+}
+
+/// What the generator says of a member.
+#[derive(Debug)]
+pub struct MemberInfo {
+    /// The name in JSON.
+    pub json_name: &'static str,
+    /// The name in the proto file, which paths of masks are made of.
+    pub proto_name: &'static str,
+    /// Whether the name in the proto file is read too.
+    pub reads_proto_name: bool,
+    /// What the member is.
+    pub kind: MemberKind,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy)]
+pub enum MemberKind {
+    /// One scalar, one enum, or one message of `google.protobuf` with a form of its
+    /// own. A text can set it.
+    Single,
+    /// A list of those. Texts can set it.
+    Repeated,
+    /// A map.
+    Map,
+    /// A list of messages.
+    RepeatedMessage,
+    /// A message, which texts can set the members of.
+    Message(&'static MessageInfo),
+}
+
+impl MessageInfo {
+    /// The place of the member of this name, as it is read.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|member| {
+            member.json_name == name || member.reads_proto_name && member.proto_name == name
+        })
+    }
+}
+
+/// The places of the members on a path such as `limits.per_day`, each by the name in
+/// JSON or in the proto file. None when there is no such path.
+pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
+    let mut places = Vec::new();
+    let mut message = Some(info);
+    for name in path.split('.') {
+        let outer = message?;
+        let place = outer.place(name)?;
+        places.push(place);
+        message = match outer.members.get(place)?.kind {
+            MemberKind::Message(inner) => Some(inner),
+            _ => None,
+        };
+    }
+    Some(places)
+}
+
+/// What a body changes, as a field mask names it: the paths in proto names, in the
+/// order of declaration. Messages inside are descended into; null, lists, maps,
+/// values with a form of their own and empty messages are changed as a whole. What
+/// is no JSON object changes nothing.
+pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Vec<String> {
+    let mut paths = Vec::new();
+    if let Ok(tree) = Tree::parse(body) {
+        add_paths(info, &tree, "", &mut paths);
+    }
+    paths
+}
+
+fn add_paths(info: &MessageInfo, tree: &Tree, outer: &str, paths: &mut Vec<String>) {
+    let Tree::Object(entries) = tree else {
+        return;
+    };
+    for (place, member) in info.members.iter().enumerate() {
+        let given = entries
+            .iter()
+            .find(|(name, _)| info.place(name) == Some(place));
+        let Some((_, value)) = given else {
+            continue;
+        };
+        let path = if outer.is_empty() {
+            member.proto_name.to_owned()
+        } else {
+            format!("{outer}.{}", member.proto_name)
+        };
+        let before = paths.len();
+        if let MemberKind::Message(inner) = member.kind {
+            add_paths(inner, value, &path, paths);
+        }
+        if paths.len() == before {
+            paths.push(path);
+        }
+    }
+}

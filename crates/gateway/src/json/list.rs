@@ -1,0 +1,160 @@
+//! Lists, maps, and messages on the heap.
+
+use std::collections::HashMap;
+use std::fmt::{self, Display};
+use std::hash::Hash;
+use std::marker::PhantomData;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use super::Codec;
+use super::options::{Reading, Step, Writing};
+use super::slot::{Out, Slot};
+
+/// Any number of values; JSON has them in an array.
+pub struct List<C>(PhantomData<C>);
+
+impl<C: Codec> Codec for List<C> {
+    type Value = Vec<C::Value>;
+    const EXPECTED: &'static str = "an array";
+
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let mut array = serializer.serialize_seq(Some(value.len()))?;
+        for element in value {
+            array.serialize_element(&Out::<C>::new(element, writing))?;
+        }
+        array.end()
+    }
+
+    fn text(text: &str) -> Result<Self::Value, &'static str> {
+        C::text(text).map(|value| vec![value])
+    }
+
+    fn array<'de, A: SeqAccess<'de>>(
+        values: &mut Self::Value,
+        mut array: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        values.clear();
+        let mut place = 0;
+        loop {
+            let mut value = C::Value::default();
+            let read = array
+                .next_element_seed(Slot::<C>::new(&mut value, reading))
+                .inspect_err(|_| reading.failed_in(Step::Place(place)))?;
+            match read {
+                None => return Ok(()),
+                Some(true) => values.push(value),
+                Some(false) => {}
+            }
+            place += 1;
+        }
+    }
+}
+
+/// `map`: an object, whose keys are the texts of the map's. They are written in
+/// their order.
+pub struct Map<K, C>(PhantomData<(K, C)>);
+
+impl<K, C> Codec for Map<K, C>
+where
+    K: Codec<Value: Display + Eq + Hash + Ord>,
+    C: Codec,
+{
+    type Value = HashMap<K::Value, C::Value>;
+    const EXPECTED: &'static str = "an object";
+
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let mut entries: Vec<_> = value.iter().collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        let mut object = serializer.serialize_map(Some(entries.len()))?;
+        for (key, value) in entries {
+            object.serialize_entry(&Shown(key), &Out::<C>::new(value, writing))?;
+        }
+        object.end()
+    }
+
+    fn object<'de, A: MapAccess<'de>>(
+        values: &mut Self::Value,
+        mut object: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        values.clear();
+        while let Some(key) = object.next_key_seed(Key::<K>(PhantomData))? {
+            let mut value = C::Value::default();
+            let is_there = object
+                .next_value_seed(Slot::<C>::new(&mut value, reading))
+                .inspect_err(|_| reading.failed_in(Step::Entry))?;
+            if is_there && values.insert(key, value).is_some() {
+                return Err(de::Error::custom("must have each key once"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key of a map, as its text.
+struct Shown<'k, K>(&'k K);
+
+impl<K: Display> Serialize for Shown<'_, K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// Reads the key of a map from its text.
+struct Key<K>(PhantomData<K>);
+
+impl<'de, K: Codec> DeserializeSeed<'de> for Key<K> {
+    type Value = K::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<K: Codec> Visitor<'_> for Key<K> {
+    type Value = K::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<K::Value, E> {
+        K::text(key)
+            .map_err(|expected| E::custom(format_args!("must have keys that are {expected}")))
+    }
+}
+
+/// A message that prost keeps on the heap, since it can hold itself.
+pub struct Boxed<C>(PhantomData<C>);
+
+impl<C: Codec> Codec for Boxed<C> {
+    type Value = Box<C::Value>;
+    const EXPECTED: &'static str = C::EXPECTED;
+
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        C::write(value, serializer, writing)
+    }
+
+    fn object<'de, A: MapAccess<'de>>(
+        value: &mut Self::Value,
+        object: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        C::object(value, object, reading)
+    }
+}

@@ -1,0 +1,155 @@
+//! How JSON is read and written.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use super::any::AnyType;
+
+/// How deep messages, lists and objects may lie inside each other when they are
+/// written. What is read is held to the same number by the JSON parser.
+pub(super) const MAX_DEPTH: u32 = 128;
+
+/// How JSON is read and written: which types an `Any` may hold, and what becomes
+/// of names that are not known.
+///
+/// By default unknown members are ignored, so that a caller may be newer than the
+/// service, and unknown enum names are refused, since a request that asks for
+/// something unknown must not do something else.
+#[derive(Debug, Clone, Default)]
+pub struct JsonOptions {
+    types: Vec<&'static [AnyType]>,
+    refuse_unknown_members: bool,
+    ignore_unknown_enum_names: bool,
+}
+
+impl JsonOptions {
+    /// Adds types that an `Any` may hold: the generated `TYPES` of a package. Those
+    /// of `google.protobuf` and the error details of `google.rpc` are always known.
+    #[must_use]
+    pub fn with_types(mut self, types: &'static [AnyType]) -> Self {
+        self.types.push(types);
+        self
+    }
+
+    /// Refuses members that the message does not have.
+    #[must_use]
+    pub fn refuse_unknown_members(mut self) -> Self {
+        self.refuse_unknown_members = true;
+        self
+    }
+
+    /// Reads a value that is no name of its enum as if it were not there.
+    #[must_use]
+    pub fn ignore_unknown_enum_names(mut self) -> Self {
+        self.ignore_unknown_enum_names = true;
+        self
+    }
+
+    /// The type of this full name, such as `google.protobuf.Duration`.
+    pub(super) fn any_type(&self, full_name: &str) -> Option<&'static AnyType> {
+        let own = self.types.iter().copied().flatten();
+        own.chain(super::any::BUILT_IN)
+            .find(|known| known.info.full_name == full_name)
+    }
+}
+
+/// Where values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A JSON text.
+    Json,
+    /// Query parameters.
+    Query,
+    /// A path variable, which replaces what is there.
+    Path,
+}
+
+/// A step of the way to a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Member(&'static str),
+    Place(usize),
+    /// A value of a map, whose key is the caller's and is not repeated.
+    Entry,
+}
+
+/// One reading of a request: the options, where the values come from and, once it
+/// failed, where.
+#[derive(Debug)]
+pub struct Reading<'o> {
+    pub(super) options: &'o JsonOptions,
+    pub(super) mode: Mode,
+    /// The steps to what failed, from the inside out.
+    trail: RefCell<Vec<Step>>,
+}
+
+impl<'o> Reading<'o> {
+    pub(super) fn new(options: &'o JsonOptions, mode: Mode) -> Self {
+        Self {
+            options,
+            mode,
+            trail: RefCell::default(),
+        }
+    }
+
+    /// Whether values are texts rather than JSON.
+    pub(super) fn is_text(&self) -> bool {
+        self.mode != Mode::Json
+    }
+
+    pub(super) fn refuses_unknown_members(&self) -> bool {
+        self.options.refuse_unknown_members
+    }
+
+    pub(super) fn ignores_unknown_enum_names(&self) -> bool {
+        self.options.ignore_unknown_enum_names
+    }
+
+    /// Notes a step out from what failed.
+    #[cold]
+    pub(super) fn failed_in(&self, step: Step) {
+        // Parameters have no place: each is known by its name.
+        if matches!(step, Step::Place(_)) && self.is_text() {
+            return;
+        }
+        self.trail.borrow_mut().push(step);
+    }
+
+    /// The path to what failed, in JSON names.
+    pub(super) fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.trail.borrow().iter().rev() {
+            match step {
+                Step::Member(name) if path.is_empty() => path.push_str(name),
+                Step::Member(name) => _ = write!(path, ".{name}"),
+                Step::Place(place) => _ = write!(path, "[{place}]"),
+                Step::Entry => path.push_str("[*]"),
+            }
+        }
+        path
+    }
+}
+
+/// One writing of a message: the options, and how deep it has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Writing<'o> {
+    pub(super) options: &'o JsonOptions,
+    depth: u32,
+}
+
+impl<'o> Writing<'o> {
+    pub(super) fn new(options: &'o JsonOptions) -> Self {
+        Self { options, depth: 0 }
+    }
+
+    /// The writing of what lies inside.
+    pub(super) fn deeper<E: serde::ser::Error>(&self) -> Result<Self, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom("the message is nested too deeply for JSON"));
+        }
+        Ok(Self {
+            options: self.options,
+            depth: self.depth + 1,
+        })
+    }
+}

@@ -1,0 +1,354 @@
+//! The place that a value is read into, and the value that is written.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::options::{Mode, Reading, Writing};
+use super::{Codec, expected};
+
+/// The place that a value is read into. What comes out says whether there was one:
+/// a name that is not its enum's may be ignored.
+pub(super) struct Slot<'s, 'o, C: Codec> {
+    value: &'s mut C::Value,
+    reading: &'s Reading<'o>,
+}
+
+impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
+    pub(super) fn new(value: &'s mut C::Value, reading: &'s Reading<'o>) -> Self {
+        Self { value, reading }
+    }
+
+    fn set<E: de::Error>(self, read: Option<C::Value>) -> Result<bool, E> {
+        match read {
+            Some(value) => {
+                *self.value = value;
+                Ok(true)
+            }
+            None => Err(expected::<C, E>()),
+        }
+    }
+
+    /// Sets what was a string.
+    fn set_named<E: de::Error>(self, read: Option<C::Value>) -> Result<bool, E> {
+        if C::IS_ENUM && read.is_none() && self.reading.ignores_unknown_enum_names() {
+            return Ok(false);
+        }
+        self.set(read)
+    }
+}
+
+impl<'de, C: Codec> DeserializeSeed<'de> for Slot<'_, '_, C> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Takes any JSON and lets the codec say whether it fits. Every method is here:
+/// those that serde would add put the value into the error.
+impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(C::EXPECTED)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+        self.set(C::bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<bool, E> {
+        self.set(C::i64(value))
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<bool, E> {
+        self.set(None)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<bool, E> {
+        self.set(C::u64(value))
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<bool, E> {
+        self.set(None)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<bool, E> {
+        self.set(C::f64(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<bool, E> {
+        if self.reading.is_text() {
+            *self.value =
+                C::text(value).map_err(|expected| E::custom(format_args!("must be {expected}")))?;
+            return Ok(true);
+        }
+        self.set_named(C::str(value))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<bool, E> {
+        self.set_named(C::string(value))
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<bool, E> {
+        self.set(None)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<bool, E> {
+        self.visit_unit()
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<bool, E> {
+        self.set(C::null())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<bool, A::Error> {
+        C::array(self.value, array, self.reading).map(|()| true)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<bool, A::Error> {
+        C::object(self.value, object, self.reading).map(|()| true)
+    }
+}
+
+/// Adds to a codec what null stands for: everything else is the codec's.
+macro_rules! with_null {
+    ($(#[$doc:meta])* $name:ident, $value:ty, $wrap:expr, $open:expr, $null:expr, $write:expr) => {
+        $(#[$doc])*
+        pub(super) struct $name<C>(PhantomData<C>);
+
+        impl<C: Codec> Codec for $name<C> {
+            type Value = $value;
+            const EXPECTED: &'static str = C::EXPECTED;
+            const IS_ENUM: bool = C::IS_ENUM;
+
+            fn write<S: Serializer>(
+                value: &Self::Value,
+                serializer: S,
+                writing: &Writing<'_>,
+            ) -> Result<S::Ok, S::Error> {
+                $write(value, serializer, writing)
+            }
+
+            fn bool(value: bool) -> Option<Self::Value> {
+                C::bool(value).map($wrap)
+            }
+
+            fn i64(value: i64) -> Option<Self::Value> {
+                C::i64(value).map($wrap)
+            }
+
+            fn u64(value: u64) -> Option<Self::Value> {
+                C::u64(value).map($wrap)
+            }
+
+            fn f64(value: f64) -> Option<Self::Value> {
+                C::f64(value).map($wrap)
+            }
+
+            fn str(value: &str) -> Option<Self::Value> {
+                C::str(value).map($wrap)
+            }
+
+            fn string(value: String) -> Option<Self::Value> {
+                C::string(value).map($wrap)
+            }
+
+            fn text(text: &str) -> Result<Self::Value, &'static str> {
+                C::text(text).map($wrap)
+            }
+
+            fn null() -> Option<Self::Value> {
+                Some($null)
+            }
+
+            fn array<'de, A: SeqAccess<'de>>(
+                value: &mut Self::Value,
+                array: A,
+                reading: &Reading<'_>,
+            ) -> Result<(), A::Error> {
+                C::array($open(value), array, reading)
+            }
+
+            fn object<'de, A: MapAccess<'de>>(
+                value: &mut Self::Value,
+                object: A,
+                reading: &Reading<'_>,
+            ) -> Result<(), A::Error> {
+                C::object($open(value), object, reading)
+            }
+        }
+    };
+}
+
+with_null!(
+    /// A value that null leaves unset, unless null is one of its values.
+    OrNull,
+    Option<C::Value>,
+    Some,
+    |value| Option::get_or_insert_with(value, Default::default),
+    C::null(),
+    |value: &Option<C::Value>, serializer: S, writing| match value {
+        Some(value) => C::write(value, serializer, writing),
+        None => serializer.serialize_none(),
+    }
+);
+
+with_null!(
+    /// A value for whose default null stands.
+    OrDefault,
+    C::Value,
+    std::convert::identity,
+    std::convert::identity,
+    C::null().unwrap_or_default(),
+    C::write
+);
+
+/// A value to write.
+pub(super) struct Out<'a, 'o, C: Codec> {
+    value: &'a C::Value,
+    writing: &'a Writing<'o>,
+}
+
+impl<'a, 'o, C: Codec> Out<'a, 'o, C> {
+    pub(super) fn new(value: &'a C::Value, writing: &'a Writing<'o>) -> Self {
+        Self { value, writing }
+    }
+}
+
+impl<C: Codec> Serialize for Out<'_, '_, C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        C::write(self.value, serializer, self.writing)
+    }
+}
+
+/// Reads the value of the member whose name was just read; null is the default.
+///
+/// # Errors
+///
+/// What the value should have been.
+pub fn take<'de, C: Codec, A: MapAccess<'de>>(
+    value: &mut C::Value,
+    members: &mut A,
+    reading: &Reading<'_>,
+) -> Result<(), A::Error> {
+    let slot = Slot::<OrDefault<C>>::new(value, reading);
+    members.next_value_seed(slot).map(|_| ())
+}
+
+/// Reads the value of a member that can be unset; null leaves it so.
+///
+/// # Errors
+///
+/// What the value should have been.
+pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
+    value: &mut Option<C::Value>,
+    members: &mut A,
+    reading: &Reading<'_>,
+) -> Result<(), A::Error> {
+    let slot = Slot::<OrNull<C>>::new(value, reading);
+    members.next_value_seed(slot).map(|_| ())
+}
+
+/// Reads the value of a member of a oneof. `open` gives the value if the choice is
+/// this member, and the choice back if it is another.
+///
+/// # Errors
+///
+/// What the value should have been, or that another member of the oneof is there;
+/// a path variable replaces that instead.
+pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
+    choice: &mut Option<O>,
+    members: &mut A,
+    reading: &Reading<'_>,
+    open: impl FnOnce(O) -> Result<C::Value, O>,
+    wrap: impl FnOnce(C::Value) -> O,
+) -> Result<(), A::Error> {
+    let (mut value, other) = match choice.take().map(open) {
+        None => (None, None),
+        Some(Ok(value)) => (Some(value), None),
+        Some(Err(other)) => (None, Some(other)),
+    };
+    members.next_value_seed(Choice::<C> {
+        value: &mut value,
+        is_taken: other.is_some() && reading.mode != Mode::Path,
+        reading,
+    })?;
+    *choice = value.map(wrap).or(other);
+    Ok(())
+}
+
+/// The place of a oneof's member. It refuses in the value's place so that the error
+/// has the member's path.
+struct Choice<'s, 'o, C: Codec> {
+    value: &'s mut Option<C::Value>,
+    is_taken: bool,
+    reading: &'s Reading<'o>,
+}
+
+impl<'de, C: Codec> DeserializeSeed<'de> for Choice<'_, '_, C> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let slot = Slot::<OrNull<C>>::new(self.value, self.reading);
+        deserializer.deserialize_any(slot)?;
+        if self.is_taken && self.value.is_some() {
+            return Err(de::Error::custom(
+                "must not be given beside another member of its oneof",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a member that is always there.
+///
+/// # Errors
+///
+/// As [`Codec::write`].
+pub fn put<C: Codec, S: SerializeStruct>(
+    members: &mut S,
+    name: &'static str,
+    value: &C::Value,
+    writing: &Writing<'_>,
+) -> Result<(), S::Error> {
+    members.serialize_field(name, &Out::<C>::new(value, writing))
+}
+
+/// Writes a member that is left out when it is unset.
+///
+/// # Errors
+///
+/// As [`Codec::write`].
+pub fn put_present<C: Codec, S: SerializeStruct>(
+    members: &mut S,
+    name: &'static str,
+    value: Option<&C::Value>,
+    writing: &Writing<'_>,
+) -> Result<(), S::Error> {
+    match value {
+        Some(value) => put::<C, S>(members, name, value, writing),
+        None => members.skip_field(name),
+    }
+}
+
+/// Writes a member that is null when it is unset.
+///
+/// # Errors
+///
+/// As [`Codec::write`].
+pub fn put_or_null<C: Codec, S: SerializeStruct>(
+    members: &mut S,
+    name: &'static str,
+    value: Option<&C::Value>,
+    writing: &Writing<'_>,
+) -> Result<(), S::Error> {
+    match value {
+        Some(value) => put::<C, S>(members, name, value, writing),
+        None => members.serialize_field(name, &()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Texts with paths, read as if they were an object.
+
+use std::fmt::{self, Display};
+
+use serde::de::value::{SeqDeserializer, StrDeserializer, U64Deserializer};
+use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+/// The text of an error.
+#[derive(Debug)]
+pub(super) struct Refused(String);
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl serde::de::Error for Refused {
+    fn custom<T: Display>(text: T) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// The places that lead to a value, and its text.
+type Texts<'t> = Vec<(&'t [usize], &'t str)>;
+
+/// The members of a message, each with the texts that lead through it.
+pub(super) struct Members<'t> {
+    rest: Texts<'t>,
+    value: Texts<'t>,
+}
+
+impl<'t> Members<'t> {
+    pub(super) fn new(texts: Texts<'t>) -> Self {
+        Self {
+            rest: texts,
+            value: Vec::new(),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Members<'_> {
+    type Error = Refused;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Refused> {
+        let next = self.rest.first().and_then(|(path, _)| path.first());
+        let Some(member) = next.copied() else {
+            return Ok(None);
+        };
+        let (value, rest) = std::mem::take(&mut self.rest)
+            .into_iter()
+            .partition(|(path, _)| path.first() == Some(&member));
+        self.rest = rest;
+        self.value = value;
+        for (path, _) in &mut self.value {
+            *path = path.get(1..).unwrap_or_default();
+        }
+        let place = u64::try_from(member).unwrap_or(u64::MAX);
+        let place: U64Deserializer<Refused> = place.into_deserializer();
+        seed.deserialize(place).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        seed.deserialize(Value(std::mem::take(&mut self.value)))
+    }
+}
+
+/// One text, several, or those of the members inside.
+struct Value<'t>(Texts<'t>);
+
+impl<'de> Deserializer<'de> for Value<'_> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        let own: Vec<&str> = self
+            .0
+            .iter()
+            .filter(|(path, _)| path.is_empty())
+            .map(|(_, text)| *text)
+            .collect();
+        match own.as_slice() {
+            [] => visitor.visit_map(Members::new(self.0)),
+            [text] => visitor.visit_str(text),
+            several => {
+                let texts = several.iter().map(|text| Text(text));
+                visitor.visit_seq(SeqDeserializer::<_, Refused>::new(texts))
+            }
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string
+        bytes byte_buf option unit unit_struct newtype_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct Text<'t>(&'t str);
+
+impl<'t> IntoDeserializer<'_, Refused> for Text<'t> {
+    type Deserializer = StrDeserializer<'t, Refused>;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        self.0.into_deserializer()
+    }
+}
