@@ -31,9 +31,26 @@ pub trait Check {
     fn check(&self, violations: &mut Vec<Violation>);
 }
 
-impl Check for () {
-    fn check(&self, _: &mut Vec<Violation>) {}
+/// Messages whose fields have no rules.
+macro_rules! unruled {
+    ($($message:ty),*) => {
+        $(impl Check for $message {
+            fn check(&self, _: &mut Vec<Violation>) {}
+        })*
+    };
 }
+
+// The messages of `google.protobuf` that a method may take.
+unruled!((), bool, f32, f64, i32, i64, u32, u64, String, Vec<u8>);
+unruled!(
+    prost_types::Any,
+    prost_types::Duration,
+    prost_types::FieldMask,
+    prost_types::ListValue,
+    prost_types::Struct,
+    prost_types::Timestamp,
+    prost_types::Value
+);
 
 impl<M: Check> Check for Box<M> {
     fn check(&self, violations: &mut Vec<Violation>) {

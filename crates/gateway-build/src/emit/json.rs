@@ -122,7 +122,7 @@ fn info(member: &Member) -> String {
         (None, Shape::List) => "Repeated".to_owned(),
         (None, _) => "Single".to_owned(),
         (Some(_), Shape::List) => "RepeatedMessage".to_owned(),
-        (Some(rust), _) => format!("Message(<{rust} as json::JsonMessage>::INFO)"),
+        (Some(rust), _) => format!("Message(json::info::<{rust}>)"),
     };
     format!(
         "            json::MemberInfo {{

@@ -168,6 +168,3 @@ impl Codec for Any {
         Ok(())
     }
 }
-
-/// The types that every `Any` may hold.
-pub(super) static BUILT_IN: &[AnyType] = &[];

@@ -1,5 +1,6 @@
 //! What is known of a message before there is one.
 
+use super::JsonMessage;
 use super::tree::Tree;
 
 /// What the generator says of a message. The members are in the order of their
@@ -38,13 +39,19 @@ pub enum MemberKind {
     Map,
     /// A list of messages.
     RepeatedMessage,
-    /// A message, which texts can set the members of.
-    Message(&'static MessageInfo),
+    /// A message, which texts can set the members of. It is asked for, since a static
+    /// that refers to itself through a trait does not compile.
+    Message(fn() -> &'static MessageInfo),
+}
+
+/// The facts of a message, for [`MemberKind::Message`].
+pub fn info<M: JsonMessage>() -> &'static MessageInfo {
+    M::INFO
 }
 
 impl MessageInfo {
     /// The place of the member of this name, as it is read.
-    fn place(&self, name: &str) -> Option<usize> {
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
         self.members.iter().position(|member| {
             member.json_name == name || member.reads_proto_name && member.proto_name == name
         })
@@ -61,7 +68,7 @@ pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
         let place = outer.place(name)?;
         places.push(place);
         message = match outer.members.get(place)?.kind {
-            MemberKind::Message(inner) => Some(inner),
+            MemberKind::Message(inner) => Some(inner()),
             _ => None,
         };
     }
@@ -98,7 +105,7 @@ fn add_paths(info: &MessageInfo, tree: &Tree, outer: &str, paths: &mut Vec<Strin
         };
         let before = paths.len();
         if let MemberKind::Message(inner) = member.kind {
-            add_paths(inner, value, &path, paths);
+            add_paths(inner(), value, &path, paths);
         }
         if paths.len() == before {
             paths.push(path);

@@ -10,14 +10,17 @@
 mod any;
 mod decimal;
 mod decode;
+mod duration;
 mod encode;
 mod field_mask;
+mod google;
 mod info;
 mod list;
 mod message;
 mod options;
 mod scalar;
 mod slot;
+mod structure;
 mod text;
 mod timestamp;
 mod tree;
@@ -28,14 +31,16 @@ use serde::ser::Serializer;
 pub use any::{Any, AnyType};
 pub use decimal::Decimal;
 pub use decode::{Fault, bind_path, bind_query, decode, decode_into, decode_member_into};
+pub use duration::Duration;
 pub use encode::{encode, encode_member};
 pub use field_mask::{FieldMask, UpdatePaths};
-pub use info::{MemberInfo, MemberKind, MessageInfo, body_paths, resolve};
+pub use info::{MemberInfo, MemberKind, MessageInfo, body_paths, info, resolve};
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
 pub use options::{JsonOptions, Reading, Writing};
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};
 pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};
+pub use structure::{ListValue, NullValue, Struct, Value};
 pub use timestamp::{Timestamp, Utc};
 
 /// How one kind of value looks in JSON. A method that a kind does not implement

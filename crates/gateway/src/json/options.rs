@@ -48,7 +48,7 @@ impl JsonOptions {
     /// The type of this full name, such as `google.protobuf.Duration`.
     pub(super) fn any_type(&self, full_name: &str) -> Option<&'static AnyType> {
         let own = self.types.iter().copied().flatten();
-        own.chain(super::any::BUILT_IN)
+        own.chain(super::google::BUILT_IN)
             .find(|known| known.info.full_name == full_name)
     }
 }

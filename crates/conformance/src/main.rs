@@ -1,0 +1,108 @@
+//! What protobuf's conformance runner tests: the JSON that the gateway's generator
+//! gives to messages. `tests/conformance/run` builds and starts it.
+//!
+//! The runner writes requests to the standard input, each behind its length in four
+//! bytes, and reads one response to each: a message in binary or JSON comes in and is
+//! to go out in binary or JSON. What is not proto3 in these two forms is skipped.
+
+#[allow(
+    missing_docs,
+    reason = "what is generated has its docs in the proto files"
+)]
+#[allow(clippy::enum_variant_names, reason = "so are its names")]
+mod proto {
+    pub(crate) mod conformance {
+        include!(concat!(env!("OUT_DIR"), "/conformance.rs"));
+    }
+    pub(crate) mod protobuf_test_messages {
+        pub(crate) mod proto3 {
+            include!(concat!(
+                env!("OUT_DIR"),
+                "/protobuf_test_messages.proto3.rs"
+            ));
+        }
+    }
+}
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use keyward_gateway::json::{self, JsonOptions};
+use prost::Message;
+
+use proto::conformance::conformance_request::Payload;
+use proto::conformance::conformance_response::Result as Answer;
+use proto::conformance::{
+    ConformanceRequest, ConformanceResponse, FailureSet, TestCategory, WireFormat,
+};
+use proto::protobuf_test_messages::proto3::{TYPES, TestAllTypesProto3};
+
+fn main() -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    let mut length = [0; 4];
+    loop {
+        match input.read_exact(&mut length) {
+            Err(end) if end.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        }
+        let length = usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?;
+        let mut request = vec![0; length];
+        input.read_exact(&mut request)?;
+
+        let result = match ConformanceRequest::decode(request.as_slice()) {
+            Ok(request) => answer(request),
+            Err(error) => Answer::RuntimeError(error.to_string()),
+        };
+        let response = ConformanceResponse {
+            result: Some(result),
+        };
+        let bytes = response.encode_to_vec();
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        output.write_all(&length.to_le_bytes())?;
+        output.write_all(&bytes)?;
+        output.flush()?;
+    }
+}
+
+fn answer(request: ConformanceRequest) -> Answer {
+    // The first request asks what is known to fail; the runner's list says it.
+    if request.message_type == "conformance.FailureSet" {
+        return Answer::ProtobufPayload(FailureSet::default().encode_to_vec());
+    }
+    if request.message_type != "protobuf_test_messages.proto3.TestAllTypesProto3" {
+        return Answer::Skipped("only proto3".to_owned());
+    }
+    let mut options = JsonOptions::default().with_types(TYPES);
+    if request.test_category() == TestCategory::JsonIgnoreUnknownParsingTest {
+        options = options.ignore_unknown_enum_names();
+    } else {
+        options = options.refuse_unknown_members();
+    }
+
+    let output = request.requested_output_format();
+    let message = match request.payload {
+        Some(Payload::ProtobufPayload(bytes)) => {
+            TestAllTypesProto3::decode(bytes.as_slice()).map_err(|error| error.to_string())
+        }
+        Some(Payload::JsonPayload(text)) => {
+            json::decode(text.as_bytes(), &options).map_err(|fault| fault.description)
+        }
+        _ => return Answer::Skipped("neither binary nor JSON comes in".to_owned()),
+    };
+    let message: TestAllTypesProto3 = match message {
+        Ok(message) => message,
+        Err(error) => return Answer::ParseError(error),
+    };
+    match output {
+        WireFormat::Protobuf => Answer::ProtobufPayload(message.encode_to_vec()),
+        WireFormat::Json => written(&message, &options),
+        _ => Answer::Skipped("neither binary nor JSON is to go out".to_owned()),
+    }
+}
+
+fn written(message: &TestAllTypesProto3, options: &JsonOptions) -> Answer {
+    let text = json::encode(message, options).map_err(|error| error.to_string());
+    match text.and_then(|text| String::from_utf8(text).map_err(|error| error.to_string())) {
+        Ok(text) => Answer::JsonPayload(text),
+        Err(error) => Answer::SerializeError(error),
+    }
+}

@@ -1,0 +1,224 @@
+//! JSON inside JSON: values that have no type of their own.
+
+use std::collections::BTreeMap;
+
+use prost_types::value::Kind;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess};
+use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
+
+use super::options::{JsonOptions, Mode, Reading, Step, Writing};
+use super::slot::{Out, Slot};
+use super::{Codec, JsonMessage};
+
+/// Every integer up to this is a floating number too.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// `google.protobuf.NullValue`: null.
+pub struct NullValue;
+
+impl Codec for NullValue {
+    type Value = i32;
+    const EXPECTED: &'static str = "null";
+    const IS_ENUM: bool = true;
+
+    fn write<S: Serializer>(_: &i32, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+
+    fn i64(value: i64) -> Option<i32> {
+        value.try_into().ok()
+    }
+
+    fn str(value: &str) -> Option<i32> {
+        (value == "NULL_VALUE").then_some(0)
+    }
+
+    fn null() -> Option<i32> {
+        Some(0)
+    }
+}
+
+fn value(kind: Kind) -> Option<prost_types::Value> {
+    Some(prost_types::Value { kind: Some(kind) })
+}
+
+/// `google.protobuf.Value`: any JSON.
+pub struct Value;
+
+impl Codec for Value {
+    type Value = prost_types::Value;
+    const EXPECTED: &'static str = "JSON";
+
+    fn write<S: Serializer>(
+        value: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        match &value.kind {
+            Some(Kind::NullValue(_)) => serializer.serialize_unit(),
+            Some(Kind::BoolValue(value)) => serializer.serialize_bool(*value),
+            Some(Kind::StringValue(value)) => serializer.serialize_str(value),
+            Some(Kind::ListValue(list)) => ListValue::write(list, serializer, writing),
+            Some(Kind::StructValue(object)) => Struct::write(object, serializer, writing),
+            #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
+            Some(Kind::NumberValue(value))
+                if value.fract() == 0.0
+                    && value.abs() <= EXACT
+                    && (*value != 0.0 || value.is_sign_positive()) =>
+            {
+                serializer.serialize_i64(*value as i64)
+            }
+            Some(Kind::NumberValue(value)) if value.is_finite() => serializer.serialize_f64(*value),
+            Some(Kind::NumberValue(_)) => Err(S::Error::custom(
+                "a Value has a number without a form in JSON",
+            )),
+            None => Err(S::Error::custom("a Value has no kind")),
+        }
+    }
+
+    fn bool(given: bool) -> Option<Self::Value> {
+        value(Kind::BoolValue(given))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "its numbers are doubles")]
+    fn i64(given: i64) -> Option<Self::Value> {
+        value(Kind::NumberValue(given as f64))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "its numbers are doubles")]
+    fn u64(given: u64) -> Option<Self::Value> {
+        value(Kind::NumberValue(given as f64))
+    }
+
+    fn f64(given: f64) -> Option<Self::Value> {
+        value(Kind::NumberValue(given))
+    }
+
+    fn str(given: &str) -> Option<Self::Value> {
+        value(Kind::StringValue(given.to_owned()))
+    }
+
+    fn string(given: String) -> Option<Self::Value> {
+        value(Kind::StringValue(given))
+    }
+
+    fn text(text: &str) -> Result<Self::Value, &'static str> {
+        json_text::<Self>(text)
+    }
+
+    fn null() -> Option<Self::Value> {
+        value(Kind::NullValue(0))
+    }
+
+    fn array<'de, A: SeqAccess<'de>>(
+        value: &mut Self::Value,
+        array: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        let mut list = prost_types::ListValue::default();
+        ListValue::array(&mut list, array, reading)?;
+        value.kind = Some(Kind::ListValue(list));
+        Ok(())
+    }
+
+    fn object<'de, A: MapAccess<'de>>(
+        value: &mut Self::Value,
+        object: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        let mut fields = prost_types::Struct::default();
+        Struct::object(&mut fields, object, reading)?;
+        value.kind = Some(Kind::StructValue(fields));
+        Ok(())
+    }
+}
+
+/// `google.protobuf.ListValue`: any array.
+pub struct ListValue;
+
+impl Codec for ListValue {
+    type Value = prost_types::ListValue;
+    const EXPECTED: &'static str = "an array";
+
+    fn write<S: Serializer>(
+        list: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let inside = writing.deeper()?;
+        let mut array = serializer.serialize_seq(Some(list.values.len()))?;
+        for value in &list.values {
+            array.serialize_element(&Out::<Value>::new(value, &inside))?;
+        }
+        array.end()
+    }
+
+    fn text(text: &str) -> Result<Self::Value, &'static str> {
+        json_text::<Self>(text)
+    }
+
+    fn array<'de, A: SeqAccess<'de>>(
+        list: &mut Self::Value,
+        array: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        super::List::<Value>::array(&mut list.values, array, reading)
+    }
+}
+
+/// `google.protobuf.Struct`: any object.
+pub struct Struct;
+
+impl Codec for Struct {
+    type Value = prost_types::Struct;
+    const EXPECTED: &'static str = "an object";
+
+    fn write<S: Serializer>(
+        object: &Self::Value,
+        serializer: S,
+        writing: &Writing<'_>,
+    ) -> Result<S::Ok, S::Error> {
+        let inside = writing.deeper()?;
+        let mut members = serializer.serialize_map(Some(object.fields.len()))?;
+        for (name, value) in &object.fields {
+            members.serialize_entry(name, &Out::<Value>::new(value, &inside))?;
+        }
+        members.end()
+    }
+
+    fn text(text: &str) -> Result<Self::Value, &'static str> {
+        json_text::<Self>(text)
+    }
+
+    fn object<'de, A: MapAccess<'de>>(
+        object: &mut Self::Value,
+        mut members: A,
+        reading: &Reading<'_>,
+    ) -> Result<(), A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let mut value = prost_types::Value::default();
+            members
+                .next_value_seed(Slot::<Value>::new(&mut value, reading))
+                .inspect_err(|_| reading.failed_in(Step::Entry))?;
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("must have each member once"));
+            }
+        }
+        object.fields = fields;
+        Ok(())
+    }
+}
+
+/// Reads a parameter whose text is JSON, as grpc-gateway reads it.
+fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'static str> {
+    let options = JsonOptions::default();
+    let reading = Reading::new(&options, Mode::Json);
+    let mut value = C::Value::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    Slot::<C>::new(&mut value, &reading)
+        .deserialize(&mut json)
+        .and_then(|_| json.end())
+        .map_err(|_| C::EXPECTED)?;
+    Ok(value)
+}
