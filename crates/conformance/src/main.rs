@@ -6,10 +6,12 @@
 //! to go out in binary or JSON. What is not proto3 in these two forms is skipped.
 
 #[allow(
-    missing_docs,
-    reason = "what is generated has its docs in the proto files"
+    dead_code,
+    unreachable_pub,
+    clippy::enum_variant_names,
+    clippy::large_enum_variant,
+    reason = "all of it is generated, whatever is used of it"
 )]
-#[allow(clippy::enum_variant_names, reason = "so are its names")]
 mod proto {
     pub(crate) mod conformance {
         include!(concat!(env!("OUT_DIR"), "/conformance.rs"));
@@ -71,7 +73,7 @@ fn answer(request: ConformanceRequest) -> Answer {
     if request.message_type != "protobuf_test_messages.proto3.TestAllTypesProto3" {
         return Answer::Skipped("only proto3".to_owned());
     }
-    let mut options = JsonOptions::default().with_types(TYPES);
+    let mut options = JsonOptions::default().with_types(TYPES).omit_defaults();
     if request.test_category() == TestCategory::JsonIgnoreUnknownParsingTest {
         options = options.ignore_unknown_enum_names();
     } else {

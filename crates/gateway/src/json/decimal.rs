@@ -31,6 +31,10 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
         }
     }
 
+    fn is_default(value: &T) -> bool {
+        (*value).into() == 0
+    }
+
     fn i64(value: i64) -> Option<T> {
         i128::from(value)
             .checked_mul(10_i128.pow(PLACES))?

@@ -76,8 +76,7 @@ fn parse(text: &str) -> Option<prost_types::Duration> {
     let nanos: i32 = format!("{:0<9}", fraction.unwrap_or_default())
         .parse()
         .ok()?;
-    let is_short = seconds < MAX_SECONDS || seconds == MAX_SECONDS && nanos == 0;
-    is_short.then_some(prost_types::Duration {
+    (seconds <= MAX_SECONDS).then_some(prost_types::Duration {
         seconds: i64::from(sign) * seconds,
         nanos: sign * nanos,
     })
@@ -126,7 +125,7 @@ mod tests {
             ("-1.000000001s", -1, -1),
             ("007.10s", 7, 100_000_000),
             ("315576000000s", 315_576_000_000, 0),
-            ("-315576000000.000s", -315_576_000_000, 0),
+            ("-315576000000.999999999s", -315_576_000_000, -999_999_999),
         ] {
             assert_eq!(parse(text), Some(Duration { seconds, nanos }), "{text}");
         }

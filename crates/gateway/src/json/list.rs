@@ -31,6 +31,10 @@ impl<C: Codec> Codec for List<C> {
         array.end()
     }
 
+    fn is_default(value: &Self::Value) -> bool {
+        value.is_empty()
+    }
+
     fn text(text: &str) -> Result<Self::Value, &'static str> {
         C::text(text).map(|value| vec![value])
     }
@@ -81,6 +85,10 @@ where
             object.serialize_entry(&Shown(key), &Out::<C>::new(value, writing))?;
         }
         object.end()
+    }
+
+    fn is_default(value: &Self::Value) -> bool {
+        value.is_empty()
     }
 
     fn object<'de, A: MapAccess<'de>>(

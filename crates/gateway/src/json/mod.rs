@@ -66,6 +66,12 @@ pub trait Codec {
         writing: &Writing<'_>,
     ) -> Result<S::Ok, S::Error>;
 
+    /// Whether the value is the default of a field without presence, which may be
+    /// left out.
+    fn is_default(_: &Self::Value) -> bool {
+        false
+    }
+
     /// Reads true or false.
     fn bool(_: bool) -> Option<Self::Value> {
         None

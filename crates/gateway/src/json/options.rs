@@ -10,16 +10,18 @@ use super::any::AnyType;
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// How JSON is read and written: which types an `Any` may hold, and what becomes
-/// of names that are not known.
+/// of names that are not known and of values that need not be there.
 ///
 /// By default unknown members are ignored, so that a caller may be newer than the
 /// service, and unknown enum names are refused, since a request that asks for
-/// something unknown must not do something else.
+/// something unknown must not do something else. Default values are written, so that
+/// an object always has the members of its schema.
 #[derive(Debug, Clone, Default)]
 pub struct JsonOptions {
     types: Vec<&'static [AnyType]>,
     refuse_unknown_members: bool,
     ignore_unknown_enum_names: bool,
+    omit_defaults: bool,
 }
 
 impl JsonOptions {
@@ -42,6 +44,14 @@ impl JsonOptions {
     #[must_use]
     pub fn ignore_unknown_enum_names(mut self) -> Self {
         self.ignore_unknown_enum_names = true;
+        self
+    }
+
+    /// Leaves out numbers that are 0, empty strings, lists and maps, and so on, where
+    /// the message cannot tell them from unset.
+    #[must_use]
+    pub fn omit_defaults(mut self) -> Self {
+        self.omit_defaults = true;
         self
     }
 
@@ -140,6 +150,10 @@ pub struct Writing<'o> {
 impl<'o> Writing<'o> {
     pub(super) fn new(options: &'o JsonOptions) -> Self {
         Self { options, depth: 0 }
+    }
+
+    pub(super) fn omits_defaults(&self) -> bool {
+        self.options.omit_defaults
     }
 
     /// The writing of what lies inside.

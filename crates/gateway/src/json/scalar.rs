@@ -25,6 +25,10 @@ impl Codec for Bool {
         serializer.serialize_bool(*value)
     }
 
+    fn is_default(value: &bool) -> bool {
+        !*value
+    }
+
     fn bool(value: bool) -> Option<bool> {
         Some(value)
     }
@@ -47,6 +51,10 @@ impl Codec for Text {
         _: &Writing<'_>,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(value)
+    }
+
+    fn is_default(value: &String) -> bool {
+        value.is_empty()
     }
 
     fn str(value: &str) -> Option<String> {
@@ -93,6 +101,10 @@ macro_rules! integer {
 
             fn write<S: Serializer>(value: &$value, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
                 $write(*value, serializer)
+            }
+
+            fn is_default(value: &$value) -> bool {
+                *value == 0
             }
 
             fn i64(value: i64) -> Option<$value> {
@@ -159,6 +171,10 @@ impl Codec for Double {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a double is asked for")]
+    fn is_default(value: &f64) -> bool {
+        value.to_bits() == 0
+    }
+
     fn i64(value: i64) -> Option<f64> {
         Some(value as f64)
     }
@@ -199,6 +215,10 @@ impl Codec for Float {
         } else {
             Double::write(&f64::from(*value), serializer, writing)
         }
+    }
+
+    fn is_default(value: &f32) -> bool {
+        value.to_bits() == 0
     }
 
     fn i64(value: i64) -> Option<f32> {
@@ -242,6 +262,10 @@ impl Codec for Binary {
         serializer.serialize_str(&general_purpose::STANDARD.encode(value))
     }
 
+    fn is_default(value: &Vec<u8>) -> bool {
+        value.is_empty()
+    }
+
     fn str(value: &str) -> Option<Vec<u8>> {
         STANDARD
             .decode(value)
@@ -280,6 +304,10 @@ impl<E: JsonEnum> Codec for Enum<E> {
             Some(name) => serializer.serialize_str(name),
             None => serializer.serialize_i32(*value),
         }
+    }
+
+    fn is_default(value: &i32) -> bool {
+        *value == 0
     }
 
     fn i64(value: i64) -> Option<i32> {

@@ -305,7 +305,7 @@ impl<'de, C: Codec> DeserializeSeed<'de> for Choice<'_, '_, C> {
     }
 }
 
-/// Writes a member that is always there.
+/// Writes a member that has a default value.
 ///
 /// # Errors
 ///
@@ -316,6 +316,9 @@ pub fn put<C: Codec, S: SerializeStruct>(
     value: &C::Value,
     writing: &Writing<'_>,
 ) -> Result<(), S::Error> {
+    if writing.omits_defaults() && C::is_default(value) {
+        return members.skip_field(name);
+    }
     members.serialize_field(name, &Out::<C>::new(value, writing))
 }
 
@@ -331,7 +334,7 @@ pub fn put_present<C: Codec, S: SerializeStruct>(
     writing: &Writing<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => put::<C, S>(members, name, value, writing),
+        Some(value) => members.serialize_field(name, &Out::<C>::new(value, writing)),
         None => members.skip_field(name),
     }
 }
@@ -348,7 +351,7 @@ pub fn put_or_null<C: Codec, S: SerializeStruct>(
     writing: &Writing<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => put::<C, S>(members, name, value, writing),
+        Some(value) => members.serialize_field(name, &Out::<C>::new(value, writing)),
         None => members.serialize_field(name, &()),
     }
 }

@@ -25,6 +25,10 @@ impl Codec for NullValue {
         serializer.serialize_unit()
     }
 
+    fn is_default(value: &i32) -> bool {
+        *value == 0
+    }
+
     fn i64(value: i64) -> Option<i32> {
         value.try_into().ok()
     }
