@@ -26,6 +26,10 @@ mod proto {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::panic, clippy::unwrap_used, reason = "tests may panic")]
+mod tests;
+
 use std::io::{self, ErrorKind, Read, Write};
 
 use keyward_gateway::json::{self, JsonOptions};

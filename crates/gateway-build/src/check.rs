@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::error::{Error, declaration};
+use crate::error::{Error, annotation};
 use crate::names;
 use crate::options;
 
 /// What is checked of one field.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// The field in Rust.
+    /// The field in Rust, which for a oneof's member is the oneof's.
     pub(crate) field: String,
+    /// The variant that a oneof's member is.
+    pub(crate) variant: Option<String>,
     /// Its name in JSON.
     pub(crate) json_name: String,
     /// What refuses it when it is empty, and how that is told.
@@ -42,6 +44,7 @@ pub(crate) enum Nested {
     No,
     One,
     List,
+    Map,
 }
 
 /// A message to check and its rules, in the order of its fields.
@@ -63,7 +66,7 @@ pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Checked
 }
 
 fn visit(message: &MessageDescriptor, checked: &mut Checked) -> Result<(), Error> {
-    if checked.contains_key(message.full_name()) || message.package_name() == "google.protobuf" {
+    if checked.contains_key(message.full_name()) || names::is_well_known(message) {
         return Ok(());
     }
     let mut rules = Vec::new();
@@ -71,8 +74,8 @@ fn visit(message: &MessageDescriptor, checked: &mut Checked) -> Result<(), Error
         rules.extend(rule(&field)?);
     }
     checked.insert(message.full_name().to_owned(), (message.clone(), rules));
-    for field in message.fields().filter(|field| !field.is_map()) {
-        if let Kind::Message(inner) = field.kind()
+    for field in message.fields() {
+        if let Kind::Message(inner) = names::value_kind(&field)
             && has_rules(&inner, &mut Vec::new())?
         {
             visit(&inner, checked)?;
@@ -83,51 +86,58 @@ fn visit(message: &MessageDescriptor, checked: &mut Checked) -> Result<(), Error
 
 /// The rule of a field, if it has one or messages inside it have.
 pub(crate) fn rule(field: &FieldDescriptor) -> Result<Option<Rule>, Error> {
-    let fault = |reason: &str| Err(declaration(&field.parent_file(), field.full_name(), reason));
     let json = options::field(field)?;
-    let inner_rules = match field.kind() {
+    let inner_rules = match names::value_kind(field) {
         Kind::Message(inner) => has_rules(&inner, &mut Vec::new())?,
         _ => false,
     };
     if json.not_empty.is_none() && !inner_rules {
         return Ok(None);
     }
-    if field.is_map()
-        || field
-            .containing_oneof()
-            .is_some_and(|oneof| !oneof.is_synthetic())
-    {
-        return fault("not_empty in maps and oneofs is not supported yet");
-    }
     let not_empty = match json.not_empty {
         None => None,
-        Some(text) => match emptiness(field) {
-            Some(emptiness) => Some((text, emptiness)),
-            None => return fault("not_empty does not fit a number or a bool"),
-        },
+        Some(text) => {
+            let emptiness = emptiness(field).map_err(|reason| {
+                let extension = "keyward.gateway.v1.field";
+                annotation(&field.parent_file(), field.full_name(), extension, reason)
+            })?;
+            Some((text, emptiness))
+        }
     };
-    let nested = match (inner_rules, field.is_list()) {
-        (false, _) => Nested::No,
-        (true, false) => Nested::One,
-        (true, true) => Nested::List,
+    let nested = match inner_rules {
+        false => Nested::No,
+        true if field.is_map() => Nested::Map,
+        true if field.is_list() => Nested::List,
+        true => Nested::One,
     };
+    let package = field.parent_message().package_name().to_owned();
+    let oneof = names::real_oneof(field);
     Ok(Some(Rule {
-        field: names::field(field),
+        field: match &oneof {
+            Some(oneof) => names::snake(oneof.name()),
+            None => names::field(field),
+        },
+        variant: oneof.map(|oneof| names::variant(&oneof, field, &package)),
         json_name: field.json_name().to_owned(),
         not_empty,
         nested,
     }))
 }
 
-fn emptiness(field: &FieldDescriptor) -> Option<Emptiness> {
+fn emptiness(field: &FieldDescriptor) -> Result<Emptiness, &'static str> {
+    if field.is_list() || field.is_map() {
+        return Ok(Emptiness::Length);
+    }
     match (field.kind(), field.supports_presence()) {
-        _ if field.is_list() => Some(Emptiness::Length),
-        (Kind::String | Kind::Bytes, true) => Some(Emptiness::PresentLength),
-        (Kind::String | Kind::Bytes, false) => Some(Emptiness::Length),
-        (Kind::Enum(_), true) => Some(Emptiness::PresentZero),
-        (Kind::Enum(_), false) => Some(Emptiness::Zero),
-        (Kind::Message(_), _) => Some(Emptiness::Unset),
-        _ => None,
+        (Kind::String | Kind::Bytes, true) => Ok(Emptiness::PresentLength),
+        (Kind::String | Kind::Bytes, false) => Ok(Emptiness::Length),
+        (Kind::Enum(_), true) => Ok(Emptiness::PresentZero),
+        (Kind::Enum(_), false) => Ok(Emptiness::Zero),
+        (Kind::Message(_), _) if names::is_choice(field) => {
+            Err("not_empty of a message would leave its oneof no other choice")
+        }
+        (Kind::Message(_), _) => Ok(Emptiness::Unset),
+        _ => Err("not_empty does not fit a number or a bool"),
     }
 }
 

@@ -92,7 +92,7 @@ impl JsonTypes {
         // Before what is inside, since that may be the message itself.
         self.messages.insert(name, found);
         for field in message.fields() {
-            match value_kind(&field) {
+            match names::value_kind(&field) {
                 Kind::Message(inner) if !names::is_well_known(&inner) => self.add(&inner)?,
                 Kind::Enum(inner) if inner.package_name() != "google.protobuf" => {
                     check_enum(&inner)?;
@@ -102,14 +102,6 @@ impl JsonTypes {
             }
         }
         Ok(())
-    }
-}
-
-/// The kind of the field's values, which for a map are not its entries.
-fn value_kind(field: &FieldDescriptor) -> Kind {
-    match field.kind() {
-        Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
-        other => other,
     }
 }
 
@@ -126,7 +118,7 @@ fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
     let fault =
         |reason: String| annotation(&file, field.full_name(), "keyward.gateway.v1.field", reason);
     let json = options::field(field)?;
-    let value = value_kind(field);
+    let value = names::value_kind(field);
     let package = field.parent_message().package_name().to_owned();
     let message = match &value {
         Kind::Message(inner) if !names::is_well_known(inner) => {

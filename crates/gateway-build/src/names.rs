@@ -1,7 +1,7 @@
 //! The names that prost and tonic give in Rust.
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 
 /// The field of a message's struct.
 pub(crate) fn field(field: &FieldDescriptor) -> String {
@@ -40,6 +40,14 @@ pub(crate) fn real_oneof(field: &FieldDescriptor) -> Option<OneofDescriptor> {
 /// Whether a field is a member of a oneof.
 pub(crate) fn is_choice(field: &FieldDescriptor) -> bool {
     real_oneof(field).is_some()
+}
+
+/// The kind of the field's values, which for a map are not its entries.
+pub(crate) fn value_kind(field: &FieldDescriptor) -> Kind {
+    match field.kind() {
+        Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
+        other => other,
+    }
 }
 
 /// The enum that prost makes of a oneof, seen from a package.

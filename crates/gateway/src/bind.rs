@@ -42,7 +42,7 @@ pub(crate) fn bind_query<M: JsonMessage>(
             };
             return Err(fault.into_status(REASON, domain));
         };
-        values.push((vec![member], value.into()));
+        values.push((vec![member], value));
     }
     json::bind_query(message, &values, options).map_err(|fault| fault.into_status(REASON, domain))
 }

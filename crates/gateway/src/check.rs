@@ -1,5 +1,7 @@
 //! The declared rules on requests, checked before a method runs.
 
+use std::collections::HashMap;
+
 use tonic::{Code, Status};
 use tonic_types::pb;
 
@@ -75,6 +77,20 @@ pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut
 pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Violation>) {
     for (place, message) in messages.iter().enumerate() {
         check_nested(&format!("{field}[{place}]"), Some(message), violations);
+    }
+}
+
+/// Checks each message of a map in `field` and adds its violations under the field's
+/// name, in the order of the keys, which are the caller's and are not repeated.
+pub fn check_map<K: Ord, M: Check>(
+    field: &str,
+    messages: &HashMap<K, M>,
+    violations: &mut Vec<Violation>,
+) {
+    let mut entries: Vec<_> = messages.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    for (_, message) in entries {
+        check_nested(&format!("{field}[*]"), Some(message), violations);
     }
 }
 

@@ -23,7 +23,7 @@ mod spec;
 #[doc(hidden)]
 pub use serde;
 
-pub use check::{Check, Violation, check_list, check_nested, check_request, invalid};
+pub use check::{Check, Violation, check_list, check_map, check_nested, check_request, invalid};
 pub use face::Face;
 pub use refine::{complete_grpc_error, refine};
 pub use refusal::{BodyTooLarge, Refusal};

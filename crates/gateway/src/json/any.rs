@@ -65,7 +65,7 @@ fn read_members<M: JsonMessage + prost::Message>(
     entries: &Entries,
     reading: &Reading<'_>,
 ) -> Result<Vec<u8>, Refused> {
-    let mut message = M::default();
+    let mut message = Box::<M>::default();
     Message::<M>::object(&mut message, members(entries, TYPE), reading)?;
     Ok(message.encode_to_vec())
 }
@@ -79,7 +79,7 @@ fn read_value<M: JsonMessage + prost::Message>(
     if reading.refuses_unknown_members() && entries.len() > 2 {
         return Err(Refused::custom("must have no unknown members"));
     }
-    let mut message = M::default();
+    let mut message = Box::<M>::default();
     Slot::<M::Form>::new(&mut message, reading)
         .deserialize(value)
         .inspect_err(|_| reading.failed_in(Step::Member(VALUE)))?;
@@ -129,7 +129,7 @@ impl Codec for Any {
         }
         let known = full_name(&any.type_url).and_then(|name| writing.options.any_type(name));
         let known = known.ok_or_else(|| S::Error::custom("an Any holds an unknown type"))?;
-        let inner = (known.write)(&any.value, &writing.deeper()?).map_err(S::Error::custom)?;
+        let inner = (known.write)(&any.value, &writing.in_any()?).map_err(S::Error::custom)?;
         let url = serde_json::to_string(&any.type_url).map_err(S::Error::custom)?;
         let text = match inner.strip_prefix('{').filter(|_| !known.has_own_form) {
             Some("}") => format!("{{{TYPE:?}:{url}}}"),
@@ -160,7 +160,10 @@ impl Codec for Any {
         let known = full_name(url).and_then(|name| reading.options.any_type(name));
         let known =
             known.ok_or_else(|| A::Error::custom("must have an `@type` that is known here"))?;
-        let value = (known.read)(&entries, reading).map_err(A::Error::custom)?;
+        let value = reading
+            .in_any(|| (known.read)(&entries, reading))
+            .ok_or_else(|| A::Error::custom("must not be nested so deeply"))?
+            .map_err(A::Error::custom)?;
         *any = prost_types::Any {
             type_url: url.clone(),
             value,

@@ -156,8 +156,8 @@ fn bind<M: JsonMessage>(
 /// One value without its name.
 struct OnlyValue<D>(D);
 
-impl<'de, 'd, R: serde_json::de::Read<'de>> MapAccess<'de>
-    for OnlyValue<&'d mut serde_json::Deserializer<R>>
+impl<'de, R: serde_json::de::Read<'de>> MapAccess<'de>
+    for OnlyValue<&mut serde_json::Deserializer<R>>
 {
     type Error = serde_json::Error;
 

@@ -1,13 +1,17 @@
 //! How JSON is read and written.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 
 use super::any::AnyType;
 
 /// How deep messages, lists and objects may lie inside each other when they are
 /// written. What is read is held to the same number by the JSON parser.
-pub(super) const MAX_DEPTH: u32 = 128;
+const MAX_DEPTH: u32 = 128;
+
+/// How many `Any`s may lie inside each other. Each is kept whole until its type is
+/// known, so their number multiplies the work.
+const MAX_ANY_DEPTH: u32 = 16;
 
 /// How JSON is read and written: which types an `Any` may hold, and what becomes
 /// of names that are not known and of values that need not be there.
@@ -63,6 +67,9 @@ impl JsonOptions {
     }
 }
 
+/// Why a message is not written.
+const TOO_DEEP: &str = "the message is nested too deeply for JSON";
+
 /// Where values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -91,6 +98,8 @@ pub struct Reading<'o> {
     pub(super) mode: Mode,
     /// The steps to what failed, from the inside out.
     trail: RefCell<Vec<Step>>,
+    /// How many `Any`s lie around what is read.
+    any_depth: Cell<u32>,
 }
 
 impl<'o> Reading<'o> {
@@ -99,6 +108,7 @@ impl<'o> Reading<'o> {
             options,
             mode,
             trail: RefCell::default(),
+            any_depth: Cell::new(0),
         }
     }
 
@@ -113,6 +123,18 @@ impl<'o> Reading<'o> {
 
     pub(super) fn ignores_unknown_enum_names(&self) -> bool {
         self.options.ignore_unknown_enum_names
+    }
+
+    /// Reads the inside of an `Any`; None if it lies too deep.
+    pub(super) fn in_any<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let depth = self.any_depth.get();
+        if depth >= MAX_ANY_DEPTH {
+            return None;
+        }
+        self.any_depth.set(depth + 1);
+        let value = read();
+        self.any_depth.set(depth);
+        Some(value)
     }
 
     /// Notes a step out from what failed.
@@ -145,11 +167,16 @@ impl<'o> Reading<'o> {
 pub struct Writing<'o> {
     pub(super) options: &'o JsonOptions,
     depth: u32,
+    any_depth: u32,
 }
 
 impl<'o> Writing<'o> {
     pub(super) fn new(options: &'o JsonOptions) -> Self {
-        Self { options, depth: 0 }
+        Self {
+            options,
+            depth: 0,
+            any_depth: 0,
+        }
     }
 
     pub(super) fn omits_defaults(&self) -> bool {
@@ -159,11 +186,22 @@ impl<'o> Writing<'o> {
     /// The writing of what lies inside.
     pub(super) fn deeper<E: serde::ser::Error>(&self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom("the message is nested too deeply for JSON"));
+            return Err(E::custom(TOO_DEEP));
         }
         Ok(Self {
-            options: self.options,
             depth: self.depth + 1,
+            ..*self
+        })
+    }
+
+    /// The writing of what lies inside an `Any`.
+    pub(super) fn in_any<E: serde::ser::Error>(&self) -> Result<Self, E> {
+        if self.any_depth >= MAX_ANY_DEPTH {
+            return Err(E::custom(TOO_DEEP));
+        }
+        Ok(Self {
+            any_depth: self.any_depth + 1,
+            ..self.deeper()?
         })
     }
 }
