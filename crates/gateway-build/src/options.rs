@@ -5,7 +5,8 @@ use prost_reflect::{
     ReflectMessage, ServiceDescriptor,
 };
 
-use crate::error::{Error, declaration};
+use crate::error::{Error, annotation, declaration};
+use crate::names;
 
 /// The most decimal places that 64 bits have.
 const MAX_DECIMAL_PLACES: u32 = 18;
@@ -72,11 +73,20 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
         decimal_places: some_number(&json, "decimal_places"),
         utc_only: flag(&json, "utc_only"),
     };
-    let fault = |reason: &str| Err(declaration(&field.parent_file(), field.full_name(), reason));
+    let fault = |reason: &str| {
+        let extension = "keyward.gateway.v1.field";
+        Err(annotation(
+            &field.parent_file(),
+            field.full_name(),
+            extension,
+            reason,
+        ))
+    };
+    let value = names::value_kind(field);
     if declared.null_when_unset && (field.is_list() || !field.supports_presence()) {
         return fault("null_when_unset needs a field that can be unset");
     }
-    if declared.decimal_places.is_some() && !is_integer(&field.kind()) {
+    if declared.decimal_places.is_some() && !is_integer(&value) {
         return fault("decimal_places needs an integer");
     }
     if declared
@@ -85,7 +95,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
     {
         return fault("decimal_places must be at most 18");
     }
-    if declared.utc_only && !is_timestamp(&field.kind()) {
+    if declared.utc_only && !is_timestamp(&value) {
         return fault("utc_only needs a google.protobuf.Timestamp");
     }
     Ok(declared)
@@ -114,7 +124,15 @@ pub(crate) fn service(service: &ServiceDescriptor) -> Result<ServiceRest, Error>
     let Some(rest) = extension(&service.options(), "service") else {
         return Ok(ServiceRest::default());
     };
-    let fault = |reason| declaration(&service.parent_file(), service.full_name(), reason);
+    let fault = |reason| {
+        let extension = "keyward.gateway.v1.service";
+        annotation(
+            &service.parent_file(),
+            service.full_name(),
+            extension,
+            reason,
+        )
+    };
     let error_body = text(&rest, "error_body");
     if let Some(body) = &error_body {
         check_template("error_body", body).map_err(fault)?;
@@ -126,7 +144,10 @@ pub(crate) fn service(service: &ServiceDescriptor) -> Result<ServiceRest, Error>
 }
 
 pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
-    let fault = |reason| declaration(&method.parent_file(), method.full_name(), reason);
+    let fault = |reason| {
+        let extension = "keyward.gateway.v1.method";
+        annotation(&method.parent_file(), method.full_name(), extension, reason)
+    };
     let Some(rest) = extension(&method.options(), "method") else {
         return Ok(MethodRest {
             success_status: 200,

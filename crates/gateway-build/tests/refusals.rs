@@ -181,7 +181,7 @@ fn field_options_that_do_not_fit() {
         "google.protobuf.Duration",
         "google.protobuf.FieldMask",
         "Answer",
-        "map<string, google.protobuf.Timestamp>",
+        "map<string, google.protobuf.Duration>",
     ] {
         refused_field(&field(declared, "utc_only: true"), timestamp);
     }

@@ -1,15 +1,17 @@
 //! What the runner does not ask: the parts of a request, faults, limits, presence.
 
+mod own;
+
 use std::borrow::Cow;
 use std::thread;
 
 use keyward_gateway::json::{self, Fault, JsonMessage, JsonOptions, MemberKind};
 use prost::Message;
 
-use super::proto::protobuf_test_messages::proto3::test_all_types_proto3::{
+use crate::proto::protobuf_test_messages::proto3::test_all_types_proto3::{
     NestedMessage, OneofField,
 };
-use super::proto::protobuf_test_messages::proto3::{ForeignMessage, TYPES, TestAllTypesProto3};
+use crate::proto::protobuf_test_messages::proto3::{ForeignMessage, TYPES, TestAllTypesProto3};
 
 type All = TestAllTypesProto3;
 
