@@ -185,7 +185,8 @@ fn helpers_know_nothing_and_are_not_shipped() {
                 package.name
             );
             let builder = declared.contains("keyward-gateway-build");
-            let allowed = package.name.as_str() == "keyward" && kind == Build;
+            let users = ["keyward", "keyward-conformance"];
+            let allowed = users.contains(&package.name.as_str()) && kind == Build;
             assert!(
                 !builder || allowed,
                 "{} links the gateway's builder",
@@ -199,6 +200,7 @@ fn helpers_know_nothing_and_are_not_shipped() {
         &shipped,
         &[
             "keyward-testkit",
+            "keyward-conformance",
             "keyward-gateway-build",
             "protox",
             "openssl",

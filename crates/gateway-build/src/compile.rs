@@ -9,7 +9,7 @@ use prost_reflect::{DescriptorPool, FileDescriptor, Kind, MessageDescriptor};
 use prost_types::FileDescriptorSet;
 use protox::Compiler;
 
-use crate::error::Error;
+use crate::error::{Error, declaration};
 use crate::json::{self, JsonType, JsonTypes};
 use crate::{Builder, check, emit, options, routes};
 
@@ -103,8 +103,11 @@ fn plan(
     let mut types = JsonTypes::default();
     for method in services.iter().flat_map(|service| &service.methods) {
         if !method.routes.is_empty() {
-            types.add(&method.method.input())?;
-            types.add(&method.method.output())?;
+            let (file, name) = (method.method.parent_file(), method.method.full_name());
+            for message in [method.method.input(), method.method.output()] {
+                json::form(&message).map_err(|reason| declaration(&file, name, reason))?;
+                types.add(&message)?;
+            }
         }
     }
     if builder.all_messages {

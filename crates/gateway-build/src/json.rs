@@ -65,12 +65,7 @@ impl JsonTypes {
     /// Adds a message and everything inside it.
     pub(crate) fn add(&mut self, message: &MessageDescriptor) -> Result<(), Error> {
         let name = message.full_name().to_owned();
-        if names::is_well_known(message) {
-            return well_known(message)
-                .map(|_| ())
-                .map_err(|reason| declaration(&message.parent_file(), &name, reason));
-        }
-        if self.messages.contains_key(&name) {
+        if names::is_well_known(message) || self.messages.contains_key(&name) {
             return Ok(());
         }
         if message.parent_file().syntax() != Syntax::Proto3 {
@@ -241,6 +236,14 @@ fn scalar(kind: &Kind) -> Option<String> {
         Kind::Message(_) | Kind::Enum(_) => return None,
     };
     Some(format!("json::{name}"))
+}
+
+/// Says why a message that is not part of another has no form in JSON.
+pub(crate) fn form(message: &MessageDescriptor) -> Result<(), String> {
+    if names::is_well_known(message) {
+        well_known(message)?;
+    }
+    Ok(())
 }
 
 /// The codec of a message of `google.protobuf`.

@@ -2,71 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use std::fs;
+use keyward_gateway_build::Builder;
 
-use keyward_gateway_build::{Builder, Error};
+mod common;
 
-const HEAD: &str = r#"
-syntax = "proto3";
-package probe.v1;
-import "google/api/annotations.proto";
-import "google/protobuf/timestamp.proto";
-import "google/protobuf/descriptor.proto";
-import "google/protobuf/duration.proto";
-import "google/protobuf/any.proto";
-import "google/protobuf/field_mask.proto";
-import "google/protobuf/struct.proto";
-import "google/protobuf/wrappers.proto";
-import "keyward/gateway/v1/options.proto";
-"#;
-
-const ANSWER: &str = "message Answer {}\n";
-
-/// Compiles one proto file and returns what was written.
-fn compile(text: &str) -> Result<String, Error> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("probe.proto"), format!("{HEAD}{text}")).unwrap();
-    Builder::new()
-        .include(dir.path())
-        // Cargo runs a test in its package's folder; a path baked in would outlive the checkout.
-        .include("../../proto")
-        .file("probe.proto")
-        .out_dir(dir.path())
-        .error_domain("probe")
-        .compile()?;
-    assert!(!dir.path().join("google.api.rs").exists());
-    assert!(!dir.path().join("keyward.gateway.v1.rs").exists());
-    Ok(fs::read_to_string(dir.path().join("probe.v1.rs")).unwrap())
-}
-
-/// A service of one method, whose body, request fields and service options are given.
-fn service(http: &str, fields: &str) -> String {
-    format!(
-        "{ANSWER}message Ask {{ {fields} }}
-         service Probe {{ rpc Do(Ask) returns (Answer) {{ {http} }} }}"
-    )
-}
-
-#[track_caller]
-fn refused(text: &str, reason: &str) {
-    let error = compile(text).unwrap_err().to_string();
-    assert!(error.starts_with("probe.proto:"), "{error}");
-    assert!(error.contains(reason), "{error}");
-}
+use common::{ANSWER, HEAD, compile, refused, service};
 
 #[track_caller]
 fn refused_http(rule: &str, reason: &str) {
     let http = format!("option (google.api.http) = {{ {rule} }};");
     refused(
         &service(&http, "string a = 1; repeated string b = 2; double c = 3;"),
-        reason,
-    );
-}
-
-#[track_caller]
-fn refused_field(fields: &str, reason: &str) {
-    refused(
-        &service(r#"option (google.api.http) = { get: "/a" };"#, fields),
         reason,
     );
 }
@@ -133,17 +79,62 @@ fn routes_that_cannot_be_told_apart() {
     refused(&two, "cannot be told apart from probe.v1.One.Do's");
 }
 
+/// The lines of a file behind its head.
+#[track_caller]
+fn refused_at(text: &str, line: usize, reason: &str) {
+    let error = compile(text).unwrap_err().to_string();
+    let expected = format!("probe.proto:{}: probe.v1.", HEAD.lines().count() + line);
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.contains(reason), "{error}");
+}
+
 #[test]
-fn what_json_cannot_have() {
-    let streaming = format!(
-        r#"{ANSWER}service Probe {{ rpc Do(Answer) returns (stream Answer) {{
-            option (google.api.http) = {{ get: "/a" }}; }} }}"#
-    );
-    refused(&streaming, "streaming methods are not supported yet");
-    refused_field(
-        "google.protobuf.FileOptions a = 1;",
-        "google.protobuf.FileOptions describes proto files and has no JSON form here",
-    );
+fn a_refusal_has_the_line_of_what_it_refuses() {
+    let service = r#"message Ask {
+  string b = 1 [json_name = "c"];
+  int32 a = 2 [
+    deprecated = true,
+    (keyward.gateway.v1.field) = {not_empty: "x"}
+  ];
+  string d = 3;
+}
+enum Kind {
+  KIND_UNSPECIFIED = 0;
+  KIND_A = 1 [(keyward.gateway.v1.enum_value) = {name: "KIND_B"}];
+  KIND_B = 2;
+}
+service Probe {
+  option (keyward.gateway.v1.service) = {error_body: "{"};
+  rpc Do(Ask) returns (Ask) {
+    option deprecated = true;
+    option (keyward.gateway.v1.method) = {success_status: 404};
+    option (google.api.http) = {get: "/a"};
+  }
+  rpc Again(Ask) returns (Ask) {
+    option (google.api.http) = {
+      get: "/a"
+    };
+  }
+}
+"#;
+    let without = |parts: &[&str]| {
+        let emptied = |text: String, part: &&str| text.replace(*part, "");
+        parts.iter().fold(service.to_owned(), emptied)
+    };
+    let field = r#"(keyward.gateway.v1.field) = {not_empty: "x"}"#;
+    let fixed = without(&["deprecated = true,"]).replace(field, "deprecated = true");
+    refused_at(service, 5, "not_empty does not fit");
+    refused_at(&fixed, 12, "KIND_B is the JSON name of two values");
+    let fixed = fixed.replace(r#"{name: "KIND_B"}"#, r#"{name: "a"}"#);
+    refused_at(&fixed, 18, "success_status must not be 404");
+    let fixed = fixed.replace("404", "201");
+    refused_at(&fixed, 15, "error_body is not JSON");
+    let fixed = fixed.replace(r#"error_body: "{""#, "");
+    refused_at(&fixed, 22, "cannot be told apart from probe.v1.Probe.Do's");
+    let fixed = fixed.replace("get: \"/a\"\n", "get: \"/b\"\n");
+    compile(&fixed).unwrap();
+    let clash = fixed.replace("string d = 3;", r#"string d = 3 [json_name = "b"];"#);
+    refused_at(&clash, 7, "b is the JSON name of b and d");
 }
 
 #[test]
@@ -156,42 +147,6 @@ fn without_a_route_all_of_it_is_allowed() {
     let text = text.unwrap();
     assert!(text.contains("pub static PROBE_DO: ::keyward_gateway::MethodSpec"));
     assert!(!text.contains("JsonMessage") && !text.contains("probe_routes"));
-}
-
-#[test]
-fn field_options_that_do_not_fit() {
-    let field = |declared: &str, option: &str| {
-        format!("{declared} a = 1 [(keyward.gateway.v1.field) = {{ {option} }}];")
-    };
-    let presence = "null_when_unset needs a field that can be unset";
-    refused_field(&field("string", "null_when_unset: true"), presence);
-    refused_field(&field("repeated string", "null_when_unset: true"), presence);
-    let integer = "decimal_places needs an integer";
-    refused_field(&field("string", "decimal_places: 9"), integer);
-    refused_field(&field("double", "decimal_places: 9"), integer);
-    refused_field(
-        &field("int64", "decimal_places: 19"),
-        "decimal_places must be at most 18",
-    );
-    let timestamp = "probe.v1.Ask.a: utc_only needs a google.protobuf.Timestamp";
-    for declared in [
-        "string",
-        "int64",
-        "repeated int64",
-        "google.protobuf.Duration",
-        "google.protobuf.FieldMask",
-        "Answer",
-        "map<string, google.protobuf.Duration>",
-    ] {
-        refused_field(&field(declared, "utc_only: true"), timestamp);
-    }
-    let empty = "not_empty does not fit a number or a bool";
-    refused_field(&field("int32", r#"not_empty: "x""#), empty);
-    refused_field(&field("bool", r#"not_empty: "x""#), empty);
-    refused_field(
-        r#"string a = 1 [json_name = "b"]; string b = 2 [json_name = "c"];"#,
-        "b is the JSON name of a and b",
-    );
 }
 
 #[test]
@@ -239,21 +194,6 @@ fn file_service_and_method_options_that_do_not_fit() {
 }
 
 #[test]
-fn an_enum_whose_names_collide() {
-    let text = format!(
-        r#"enum Kind {{ KIND_UNSPECIFIED = 0;
-            KIND_A = 1 [(keyward.gateway.v1.enum_value) = {{ name: "KIND_B" }}];
-            KIND_B = 2; }}
-        {}"#,
-        service(
-            r#"option (google.api.http) = { get: "/a" };"#,
-            "Kind kind = 1;"
-        )
-    );
-    refused(&text, "KIND_B is the JSON name of two values");
-}
-
-#[test]
 fn a_file_that_does_not_compile_or_is_not_there() {
     refused("message A { Nothing a = 1; }", "Nothing");
     let error = Builder::new()
@@ -263,43 +203,6 @@ fn a_file_that_does_not_compile_or_is_not_there() {
         .compile()
         .unwrap_err();
     assert!(error.to_string().starts_with("none.proto: "), "{error}");
-}
-
-#[test]
-fn utc_is_asked_for_where_it_is_declared() {
-    let text = compile(&service(
-        r#"option (google.api.http) = { get: "/a" };"#,
-        "google.protobuf.Timestamp a = 1 [(keyward.gateway.v1.field) = { utc_only: true }];
-         repeated google.protobuf.Timestamp b = 2 [(keyward.gateway.v1.field) = { utc_only: true }];
-         google.protobuf.Timestamp c = 3 [(keyward.gateway.v1.field) = { utc_only: false }];",
-    ));
-    let text = text.unwrap();
-    assert!(text.contains("json::take_present::<json::Utc<0>, A>(&mut self.a"));
-    assert!(text.contains("json::take::<json::List<json::Utc<0>>, A>(&mut self.b"));
-    assert!(text.contains("json::take_present::<json::Timestamp<0>, A>(&mut self.c"));
-}
-
-#[test]
-fn an_update_mask_is_one_by_name_and_type() {
-    let masked = |fields: &str| {
-        let http = r#"option (google.api.http) = { patch: "/a" body: "*" };"#;
-        compile(&service(http, fields)).unwrap()
-    };
-    let text = masked(
-        r#"int64 limit_nanos = 3 [json_name = "limit"]; string a = 1;
-           google.protobuf.FieldMask update_mask = 2;"#,
-    );
-    assert!(text.contains("mask: &mut self.update_mask,"));
-    assert!(text.contains("member: 1,"));
-    assert!(text.contains("take_present::<json::UpdatePaths, A>(&mut self.update_mask"));
-    for fields in [
-        "string a = 1;",
-        "string update_mask = 1;",
-        "repeated google.protobuf.FieldMask update_mask = 1;",
-        "google.protobuf.FieldMask mask = 1;",
-    ] {
-        assert!(!masked(fields).contains("fn update_mask"), "{fields}");
-    }
 }
 
 #[test]

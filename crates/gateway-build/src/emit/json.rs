@@ -21,7 +21,7 @@ pub(crate) fn message(json: &JsonType) -> String {
             .collect()
     };
     format!(
-        "#[allow(deprecated, unreachable_patterns)]
+        "#[allow(deprecated, unreachable_patterns, clippy::all)]
 const _: () = {{
     use ::keyward_gateway::{{json, serde}};
 
@@ -287,7 +287,7 @@ pub(crate) fn check(message: &MessageDescriptor, rules: &[Rule]) -> String {
     let rust = names::message(message, message.package_name());
     let lines: String = rules.iter().map(rule).collect();
     format!(
-        "#[allow(deprecated, unreachable_patterns)]
+        "#[allow(deprecated, unreachable_patterns, clippy::all)]
 impl ::keyward_gateway::Check for {rust} {{
     fn check(&self, violations: &mut ::std::vec::Vec<::keyward_gateway::Violation>) {{
         _ = &violations;

@@ -1,0 +1,185 @@
+//! Which fields and messages have a form in JSON, and which fail the build.
+
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod common;
+
+use std::fs;
+
+use common::{ANSWER, compile, refused, refused_field, service};
+use keyward_gateway_build::Builder;
+
+#[test]
+fn what_json_cannot_have() {
+    let streaming = format!(
+        r#"{ANSWER}service Probe {{ rpc Do(Answer) returns (stream Answer) {{
+            option (google.api.http) = {{ get: "/a" }}; }} }}"#
+    );
+    refused(&streaming, "streaming methods are not supported yet");
+    let no_form = "describes proto files and has no JSON form here";
+    refused_field("google.protobuf.FileOptions a = 1;", no_form);
+    refused_field(
+        "map<string, google.protobuf.FieldDescriptorProto.Type> a = 1;",
+        no_form,
+    );
+    refused_field(
+        r#"oneof o { string a = 1 [json_name = "b"]; } string b = 2 [json_name = "c"];"#,
+        "b is the JSON name of a and b",
+    );
+    refused_field(
+        "oneof o { Answer a = 1 [(keyward.gateway.v1.field) = { not_empty: 'x' }]; }",
+        "not_empty of a message would leave its oneof no other choice",
+    );
+    let method = format!(
+        r#"{ANSWER}service Probe {{ rpc Do(Answer) returns (google.protobuf.FileOptions) {{
+            option (google.api.http) = {{ get: "/a" }}; }} }}"#
+    );
+    refused(&method, no_form);
+}
+
+#[test]
+fn only_proto3_has_a_form_in_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = r#"syntax = "proto2"; package old.v1; message Old { optional int32 a = 1; }"#;
+    fs::write(dir.path().join("old.proto"), old).unwrap();
+    let compile = |builder: Builder| {
+        builder
+            .include(dir.path())
+            .file("old.proto")
+            .out_dir(dir.path())
+            .compile()
+    };
+    compile(Builder::new()).unwrap();
+    let error = compile(Builder::new().json_for_all_messages()).unwrap_err();
+    let expected = "old.proto:1: old.v1.Old: only proto3 has a JSON form here";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[test]
+fn maps_oneofs_and_messages_inside_themselves_have_a_form() {
+    let text = compile(&service(
+        r#"option (google.api.http) = { get: "/a" };"#,
+        "map<bool, Kind> a = 1; map<string, Ask> b = 2; repeated Ask c = 3; Ask d = 4;
+         oneof of { Ask e = 5; google.protobuf.StringValue f = 6; sint64 type = 7; }
+         enum Kind { NONE = 0; }",
+    ));
+    let text = text.unwrap();
+    for expected in [
+        "json::take::<json::Map<json::Bool, json::Enum<ask::Kind>>, A>(&mut self.a,",
+        "json::take::<json::Map<json::Text, json::Message<Ask>>, A>(&mut self.b,",
+        "json::take::<json::List<json::Message<Ask>>, A>(&mut self.c,",
+        "json::take_present::<json::Boxed<json::Message<Ask>>, A>(&mut self.d,",
+        "json::take_choice::<json::Boxed<json::Message<Ask>>, _, A>(",
+        "ask::Of::F(value)",
+        "ask::Of::Type(value)",
+        "kind: json::MemberKind::Message(json::info::<Ask>)",
+        "kind: json::MemberKind::RepeatedMessage,",
+        "json::AnyType::message::<Ask>()",
+    ] {
+        assert!(text.contains(expected), "{expected}");
+    }
+}
+
+#[test]
+fn a_file_without_a_package_is_compiled_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = r#"syntax = "proto3"; message Alone { Alone a = 1; message In { In b = 1; } }"#;
+    fs::write(dir.path().join("alone.proto"), file).unwrap();
+    Builder::new()
+        .include(dir.path())
+        .file("alone.proto")
+        .out_dir(dir.path())
+        .json_for_all_messages()
+        .compile()
+        .unwrap();
+    let text = fs::read_to_string(dir.path().join("_.rs")).unwrap();
+    assert!(text.contains("impl json::JsonMessage for alone::In"));
+}
+
+#[test]
+fn field_options_that_do_not_fit() {
+    let field = |declared: &str, option: &str| {
+        format!("{declared} a = 1 [(keyward.gateway.v1.field) = {{ {option} }}];")
+    };
+    let presence = "null_when_unset needs a field that can be unset";
+    refused_field(&field("string", "null_when_unset: true"), presence);
+    refused_field(&field("repeated string", "null_when_unset: true"), presence);
+    let integer = "decimal_places needs an integer";
+    refused_field(&field("string", "decimal_places: 9"), integer);
+    refused_field(&field("double", "decimal_places: 9"), integer);
+    refused_field(
+        &field("int64", "decimal_places: 19"),
+        "decimal_places must be at most 18",
+    );
+    let timestamp = "probe.v1.Ask.a: utc_only needs a google.protobuf.Timestamp";
+    for declared in [
+        "string",
+        "int64",
+        "repeated int64",
+        "google.protobuf.Duration",
+        "google.protobuf.FieldMask",
+        "Answer",
+        "map<string, google.protobuf.Duration>",
+    ] {
+        refused_field(&field(declared, "utc_only: true"), timestamp);
+    }
+    let empty = "not_empty does not fit a number or a bool";
+    refused_field(&field("int32", r#"not_empty: "x""#), empty);
+    refused_field(&field("bool", r#"not_empty: "x""#), empty);
+    refused_field(
+        r#"string a = 1 [json_name = "b"]; string b = 2 [json_name = "c"];"#,
+        "b is the JSON name of a and b",
+    );
+}
+
+#[test]
+fn utc_is_asked_for_where_it_is_declared() {
+    let text = compile(&service(
+        r#"option (google.api.http) = { get: "/a" };"#,
+        "google.protobuf.Timestamp a = 1 [(keyward.gateway.v1.field) = { utc_only: true }];
+         repeated google.protobuf.Timestamp b = 2 [(keyward.gateway.v1.field) = { utc_only: true }];
+         google.protobuf.Timestamp c = 3 [(keyward.gateway.v1.field) = { utc_only: false }];",
+    ));
+    let text = text.unwrap();
+    assert!(text.contains("json::take_present::<json::Utc<0>, A>(&mut self.a"));
+    assert!(text.contains("json::take::<json::List<json::Utc<0>>, A>(&mut self.b"));
+    assert!(text.contains("json::take_present::<json::Timestamp<0>, A>(&mut self.c"));
+}
+
+#[test]
+fn an_update_mask_is_one_by_name_and_type() {
+    let masked = |fields: &str| {
+        let http = r#"option (google.api.http) = { patch: "/a" body: "*" };"#;
+        compile(&service(http, fields)).unwrap()
+    };
+    let text = masked(
+        r#"int64 limit_nanos = 3 [json_name = "limit"]; string a = 1;
+           google.protobuf.FieldMask update_mask = 2;"#,
+    );
+    assert!(text.contains("mask: &mut self.update_mask,"));
+    assert!(text.contains("member: 1,"));
+    assert!(text.contains("take_present::<json::UpdatePaths, A>(&mut self.update_mask"));
+    for fields in [
+        "string a = 1;",
+        "string update_mask = 1;",
+        "repeated google.protobuf.FieldMask update_mask = 1;",
+        "google.protobuf.FieldMask mask = 1;",
+    ] {
+        assert!(!masked(fields).contains("fn update_mask"), "{fields}");
+    }
+}
+
+#[test]
+fn an_enum_whose_names_collide() {
+    let text = format!(
+        r#"enum Kind {{ KIND_UNSPECIFIED = 0;
+            KIND_A = 1 [(keyward.gateway.v1.enum_value) = {{ name: "KIND_B" }}];
+            KIND_B = 2; }}
+        {}"#,
+        service(
+            r#"option (google.api.http) = { get: "/a" };"#,
+            "Kind kind = 1;"
+        )
+    );
+    refused(&text, "KIND_B is the JSON name of two values");
+}
