@@ -1,4 +1,5 @@
-//! The same service on each face: gRPC-Web in both forms over HTTP/1.1, and details on native gRPC.
+//! The same service on each face: gRPC-Web in both forms over both versions of HTTP, and details on
+//! native gRPC.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -6,7 +7,6 @@ use keyward::proto::v1::{
     CreateApiKeyRequest, CreateApiKeyResponse, ListApiKeysRequest, ListApiKeysResponse,
 };
 use prost::Message;
-use reqwest::Version;
 use tonic::Code;
 
 use crate::support::{
@@ -32,8 +32,7 @@ on_each_engine! {
         for flavor in WebFlavor::ALL {
             let request = new_key(&format!("{flavor:?}"));
             let answer = server.grpc_web(flavor, CREATE, Some(&token), &request).await;
-            assert_eq!((answer.http_status, answer.version), (200, Version::HTTP_11));
-            assert_eq!(answer.code(), "0", "{answer:?}");
+            assert_eq!((answer.http_status, answer.code()), (200, "0"), "{answer:?}");
             let created = CreateApiKeyResponse::decode(answer.messages[0].as_slice()).unwrap();
             assert!(created.success);
 

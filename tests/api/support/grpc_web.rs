@@ -1,4 +1,4 @@
-//! The gRPC-Web face: HTTP/1.1, with messages framed by hand.
+//! The gRPC-Web face, with messages framed by hand.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,46 @@ use reqwest::Version;
 
 use super::TestServer;
 
-/// The two forms of gRPC-Web.
+/// The two forms of gRPC-Web, over the two versions of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebFlavor {
     Binary,
     Text,
+    BinaryOverHttp2,
+    TextOverHttp2,
 }
 
 impl WebFlavor {
-    pub const ALL: [Self; 2] = [Self::Binary, Self::Text];
+    pub const ALL: [Self; 4] = [
+        Self::Binary,
+        Self::Text,
+        Self::BinaryOverHttp2,
+        Self::TextOverHttp2,
+    ];
+
+    pub fn version(self) -> Version {
+        match self {
+            Self::Binary | Self::Text => Version::HTTP_11,
+            Self::BinaryOverHttp2 | Self::TextOverHttp2 => Version::HTTP_2,
+        }
+    }
+
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::TextOverHttp2)
+    }
 
     fn content_type(self) -> &'static str {
-        match self {
-            Self::Binary => "application/grpc-web+proto",
-            Self::Text => "application/grpc-web-text+proto",
+        match self.is_text() {
+            false => "application/grpc-web+proto",
+            true => "application/grpc-web-text+proto",
+        }
+    }
+
+    /// The bytes of a body, or of a part of it that was sent at once.
+    pub fn decode(self, body: &[u8]) -> Vec<u8> {
+        match self.is_text() {
+            false => body.to_vec(),
+            true => unpadded(body),
         }
     }
 }
@@ -31,7 +57,6 @@ impl WebFlavor {
 #[derive(Debug)]
 pub struct WebAnswer {
     pub http_status: u16,
-    pub version: Version,
     pub headers: http::HeaderMap,
     pub messages: Vec<Vec<u8>>,
     pub trailers: BTreeMap<String, String>,
@@ -57,39 +82,54 @@ impl TestServer {
         token: Option<&str>,
         message: &impl Message,
     ) -> WebAnswer {
-        let mut request = self
-            .http
-            .post(self.url(path))
-            .version(Version::HTTP_11)
-            .header("content-type", flavor.content_type())
-            .header("accept", flavor.content_type())
-            .header("x-grpc-web", "1");
+        let mut request = self.grpc_web_request(flavor, path, frame(message));
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let framed = frame(message);
-        let body = match flavor {
-            WebFlavor::Binary => framed,
-            WebFlavor::Text => STANDARD.encode(framed).into_bytes(),
+        WebAnswer::of(flavor, request).await
+    }
+
+    /// A call that is not sent yet, with frames that the test has made.
+    pub fn grpc_web_request(
+        &self,
+        flavor: WebFlavor,
+        path: &str,
+        framed: Vec<u8>,
+    ) -> reqwest::RequestBuilder {
+        let http = match flavor.version() {
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http,
         };
-        let response = request.body(body).send().await.unwrap();
+        let body = match flavor.is_text() {
+            false => framed,
+            true => STANDARD.encode(framed).into_bytes(),
+        };
+        http.post(self.url(path))
+            .version(flavor.version())
+            .header("content-type", flavor.content_type())
+            .header("accept", flavor.content_type())
+            .header("x-grpc-web", "1")
+            .body(body)
+    }
+}
+
+impl WebAnswer {
+    /// Sends a call and reads its answer to the end.
+    pub async fn of(flavor: WebFlavor, request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
         let (http_status, version) = (response.status().as_u16(), response.version());
+        assert_eq!(version, flavor.version());
         let headers = response.headers().clone();
         assert_eq!(headers["content-type"], flavor.content_type());
-        let body = response.bytes().await.unwrap();
-        let body = match flavor {
-            WebFlavor::Binary => body.to_vec(),
-            WebFlavor::Text => unpadded(&body),
-        };
+        let body = flavor.decode(&response.bytes().await.unwrap());
         let (messages, mut trailers) = unframe(&body);
         for name in ["grpc-status", "grpc-message"] {
             if let Some(value) = headers.get(name) {
                 trailers.insert(name.to_owned(), value.to_str().unwrap().to_owned());
             }
         }
-        WebAnswer {
+        Self {
             http_status,
-            version,
             headers,
             messages,
             trailers,
@@ -99,10 +139,14 @@ impl TestServer {
 
 /// A message behind its flag and its length.
 pub fn frame(message: &impl Message) -> Vec<u8> {
-    let message = message.encode_to_vec();
-    let mut framed = vec![0];
-    framed.extend((message.len() as u32).to_be_bytes());
-    framed.extend(message);
+    flagged(0, &message.encode_to_vec())
+}
+
+/// Bytes behind a flag and their length; the flag 1 says that they are compressed.
+pub fn flagged(flag: u8, content: &[u8]) -> Vec<u8> {
+    let mut framed = vec![flag];
+    framed.extend((content.len() as u32).to_be_bytes());
+    framed.extend(content);
     framed
 }
 
@@ -114,7 +158,8 @@ fn unpadded(text: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn unframe(mut body: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<String, String>) {
+/// The messages of a body, compressed or not, and its trailers.
+pub fn unframe(mut body: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<String, String>) {
     let (mut messages, mut trailers) = (Vec::new(), BTreeMap::new());
     while let Some((head, rest)) = body.split_at_checked(5) {
         let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;

@@ -105,6 +105,8 @@ pub struct TestServer {
     /// Publishes the session issuer's keys when they come from a file.
     pub jwks_file: NamedTempFile,
     pub http: reqwest::Client,
+    /// Speaks HTTP/2 from the first byte.
+    pub http2: reqwest::Client,
     _shutdown: oneshot::Sender<()>,
     // Last, since everything above uses it.
     pub database: TestDatabase,
@@ -163,6 +165,11 @@ impl Setup {
             cluster,
             jwks_file,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http2: reqwest::Client::builder()
+                .no_proxy()
+                .http2_prior_knowledge()
+                .build()
+                .unwrap(),
             _shutdown: shutdown,
             database: self.database,
         }
