@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::grpc::{self, ApiKeys, DirectoryEntries, Later};
-use crate::layers::{self, Given, Limits};
+use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -41,6 +41,8 @@ pub struct Parts {
     pub authn: AuthnSettings,
     /// What every call is held to.
     pub limits: Limits,
+    /// Whose pages may call from a browser.
+    pub origins: AllowedOrigins,
     /// How the ledger is run.
     pub ledger: LedgerSettings,
 }
@@ -145,6 +147,7 @@ impl App {
             rest,
             authenticator: Arc::new(authenticator),
             limits: parts.limits,
+            origins: parts.origins,
         };
         let router = layers::apply(inner, &given);
         Ok(Self { router, use_cases })

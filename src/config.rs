@@ -19,7 +19,7 @@ use keyward_store::StoreOptions;
 use serde::{Deserialize, Deserializer};
 
 use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
-use crate::layers::{CallerRate, Limits};
+use crate::layers::{AllowedOrigins, CallerRate, Limits};
 use crate::telemetry::LogFormat;
 
 /// The defaults, which are also the example that operators start from.
@@ -46,6 +46,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// What one caller may take.
     pub limits: LimitsConfig,
+    /// Whose pages may call from a browser.
+    pub cors: CorsConfig,
     /// Where everything is kept.
     pub database: DatabaseConfig,
     /// The key-encryption keys.
@@ -78,6 +80,13 @@ pub struct ServerConfig {
 pub struct LimitsConfig {
     caller_requests_per_second: u32,
     caller_burst: u32,
+}
+
+/// Whose pages may call from a browser.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsConfig {
+    allowed_origins: Vec<String>,
 }
 
 /// Where everything is kept.
@@ -173,13 +182,13 @@ impl Config {
         Self::from_layers(Some(text), Env::raw().only(&[]))
     }
 
-    /// Reads defaults and this text, and of the environment what it says of logging.
+    /// Reads defaults and this text, and of the environment what it says of logging and of browsers.
     ///
     /// # Errors
     /// The fields that are wrong.
     pub fn for_dev(text: &str) -> Result<Self, ConfigError> {
-        let logging = environment().filter(|key| key.starts_with("log."));
-        Self::from_layers(Some(text), logging)
+        let taken = environment().filter(|key| key.starts_with("log.") || key.starts_with("cors."));
+        Self::from_layers(Some(text), taken)
     }
 
     fn from_layers(text: Option<&str>, environment: Env) -> Result<Self, ConfigError> {
@@ -222,6 +231,7 @@ impl Config {
             let problem = "must not be greater than `ledger.max_reservation_ttl_ms`";
             return Err(ConfigError::field("ledger.reservation_ttl_ms", problem));
         }
+        self.origins()?;
         self.authn()?;
         self.providers()?;
         if self.vault.keyring_file.is_none() {
@@ -249,6 +259,15 @@ impl Config {
             max_body_bytes: self.server.max_body_bytes,
             caller_rate: CallerRate::per_second(caller_requests_per_second, caller_burst),
         }
+    }
+
+    /// Whose pages may call from a browser.
+    ///
+    /// # Errors
+    /// One is no origin.
+    pub fn origins(&self) -> Result<AllowedOrigins, ConfigError> {
+        AllowedOrigins::parse(&self.cors.allowed_origins)
+            .map_err(|problem| ConfigError::field("cors.allowed_origins", problem))
     }
 
     /// How long calls under way may take to finish at the end.

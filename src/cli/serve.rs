@@ -113,6 +113,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         providers: config.providers().map_err(misconfigured)?,
         authn: config.authn().map_err(misconfigured)?,
         limits: config.limits(),
+        origins: config.origins().map_err(misconfigured)?,
         ledger: config.ledger(),
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;

@@ -3,6 +3,7 @@
 
 mod authn;
 mod body_limit;
+mod cors;
 mod deadline;
 mod panic;
 mod rate_limit;
@@ -23,6 +24,7 @@ use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
 
+pub use cors::{AllowedOrigins, NotAnOrigin};
 pub use rate_limit::CallerRate;
 pub(crate) use target::{HEALTHZ, Kind, Target};
 
@@ -47,6 +49,8 @@ pub(crate) struct Given {
     pub(crate) authenticator: Arc<Authenticator>,
     /// What every call is held to.
     pub(crate) limits: Limits,
+    /// Whose pages may call from a browser.
+    pub(crate) origins: AllowedOrigins,
 }
 
 /// Makes the chain and the list of its names out of one list: a layer is the function `layer` of the
@@ -72,6 +76,9 @@ chain! { given:
     target(given.rest),
     // Around authentication, so that refused calls have a span too.
     trace,
+    // Around all that may refuse, so that a page can read every refusal; before authentication, since
+    // a preflight has no token.
+    cors(cors::Cors::new(&given.origins)),
     // Inside the span, so that a panic is reported in it, and answered like any failure.
     panic,
     // Around everything that waits, authentication's look-ups included.

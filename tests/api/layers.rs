@@ -14,6 +14,7 @@ fn the_layers_have_these_names_and_this_order() {
         "request_id",
         "target",
         "trace",
+        "cors",
         "panic",
         "deadline",
         "body_limit",

@@ -157,6 +157,7 @@ fn unknown_fields_are_refused_without_their_values() {
         "auth.session",
         "auth.service",
         "limits",
+        "cors",
         "ledger",
         "log",
     ] {
@@ -182,7 +183,7 @@ fn unknown_fields_are_refused_without_their_values() {
 fn every_setting_of_the_wrong_type_is_named_wherever_it_comes_from() {
     let directory = TempDir::new().unwrap();
     let (names, _) = settings();
-    assert_eq!(names.len(), 30, "{names:?}");
+    assert_eq!(names.len(), 31, "{names:?}");
     for name in names {
         // A subject's name has colons, which no variable's name can have.
         let Some((section, field)) = name.rsplit_once('.') else {
@@ -268,6 +269,21 @@ fn numbers_and_addresses_are_checked() {
             "KEYWARD_LIMITS__CALLER_BURST",
             CANARY,
             "`limits.caller_burst`",
+        ),
+        (
+            "KEYWARD_CORS__ALLOWED_ORIGINS",
+            "[\"*\"]",
+            "`cors.allowed_origins` must hold origins",
+        ),
+        (
+            "KEYWARD_CORS__ALLOWED_ORIGINS",
+            "[\"https://Canary7QzX.example/\"]",
+            "`cors.allowed_origins` must hold origins",
+        ),
+        (
+            "KEYWARD_CORS__ALLOWED_ORIGINS",
+            CANARY,
+            "`cors.allowed_origins`",
         ),
         ("KEYWARD_LOG__FORMAT", CANARY, "`log.format`"),
         ("KEYWARD_LOG__FILTER", "Canary7QzX=[[[=", "`log.filter`"),

@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod collector;
 mod config;
+mod config_faces;
 mod config_ledger;
 mod dev;
 mod dev_management_key;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
-use keyward::layers::{CallerRate, Limits};
+use keyward::layers::{AllowedOrigins, CallerRate, Limits};
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
@@ -61,6 +61,8 @@ pub struct Setup {
     pub max_deadline: Duration,
     pub max_body_bytes: u64,
     pub charge_retention: Option<Duration>,
+    /// Whose pages may call from a browser.
+    pub origins: AllowedOrigins,
 }
 
 impl OnEngine for Setup {
@@ -81,6 +83,7 @@ impl OnEngine for Setup {
             max_deadline: Duration::from_secs(60),
             max_body_bytes: 1024 * 1024,
             charge_retention: None,
+            origins: AllowedOrigins::default(),
         })
     }
 }
@@ -141,6 +144,7 @@ impl Setup {
                 max_body_bytes: self.max_body_bytes,
                 caller_rate: self.caller_rate,
             },
+            origins: self.origins.clone(),
             ledger: LedgerSettings {
                 default_reservation_ttl: Duration::from_secs(600),
                 max_reservation_ttl: Duration::from_secs(24 * 3600),

@@ -1,0 +1,236 @@
+//! What browsers let pages of other origins do: call and read, if the operator allows their origin.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use keyward::layers::AllowedOrigins;
+use keyward::proto::v1::ListApiKeysRequest;
+use serde_json::json;
+
+use crate::support::{
+    Setup, TestServer, UNAUTHENTICATED, UNAUTHENTICATED_BODY, User, WORKSPACE_A, WebAnswer,
+    WebFlavor, grpc_frame,
+};
+
+const ALLOWED: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
+const OTHERS: [&str; 6] = [
+    "https://evil.example",
+    "https://app.example.com.evil.example",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://APP.example.com",
+    "null",
+];
+const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
+
+async fn start(setup: Setup) -> TestServer {
+    let origins = AllowedOrigins::parse(&ALLOWED).unwrap();
+    Setup { origins, ..setup }.start().await
+}
+
+/// The members of a header that is a list, in lower case.
+fn list(headers: &http::HeaderMap, name: &str) -> BTreeSet<String> {
+    let values = headers.get_all(name).iter();
+    let members = values.flat_map(|value| value.to_str().unwrap().split(','));
+    members
+        .map(|member| member.trim().to_ascii_lowercase())
+        .collect()
+}
+
+#[track_caller]
+fn holds(headers: &http::HeaderMap, name: &str, expected: &[&str]) {
+    let held = list(headers, name);
+    for member in expected {
+        assert!(
+            held.contains(*member),
+            "{member} is not in {name}: {held:?}"
+        );
+    }
+}
+
+/// The page may read the answer, and all that we say beside it.
+#[track_caller]
+fn readable(headers: &http::HeaderMap, origin: &str) {
+    assert_eq!(headers["access-control-allow-origin"], origin);
+    let seen = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "x-request-id",
+        "retry-after",
+    ];
+    holds(headers, "access-control-expose-headers", &seen);
+    common(headers);
+}
+
+/// No page may read it.
+#[track_caller]
+fn unreadable(headers: &http::HeaderMap) {
+    assert!(
+        !headers.contains_key("access-control-allow-origin"),
+        "{headers:?}"
+    );
+    common(headers);
+}
+
+#[track_caller]
+fn common(headers: &http::HeaderMap) {
+    holds(headers, "vary", &["origin"]);
+    assert!(
+        !headers.contains_key("access-control-allow-credentials"),
+        "{headers:?}"
+    );
+    assert!(!format!("{headers:?}").contains("\"*\""), "{headers:?}");
+    assert!(headers.contains_key("x-request-id"));
+}
+
+on_each_engine! {
+    async fn a_preflight_is_answered_on_every_path_without_a_token(setup: Setup) {
+        let server = start(setup).await;
+        let asked = "authorization,content-type,x-grpc-web,x-user-agent,grpc-timeout,traceparent";
+        for origin in ALLOWED {
+            for path in ["/apikeys", "/keys/x", "/api/v1/keys", LIST, "/healthz", "/nowhere"] {
+                for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                    let call = server.call(Method::OPTIONS, path).header("origin", origin);
+                    let call = call.header("access-control-request-method", method);
+                    let call = call.header("access-control-request-headers", asked);
+                    let answer = call.send().await;
+                    assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{path}");
+                    let headers = &answer.headers;
+                    assert_eq!(headers["access-control-allow-origin"], origin);
+                    holds(headers, "access-control-allow-methods", &[&method.to_lowercase()]);
+                    let asked: Vec<_> = asked.split(',').collect();
+                    holds(headers, "access-control-allow-headers", &asked);
+                    assert_eq!(headers["access-control-max-age"], "7200");
+                    common(headers);
+                }
+            }
+        }
+    }
+
+    async fn what_the_clients_of_browsers_send_is_allowed(setup: Setup) {
+        let server = start(setup).await;
+        let call = server.call(Method::OPTIONS, LIST).header("origin", ALLOWED[0]);
+        let answer = call.header("access-control-request-method", "POST").send().await;
+        let sent = [
+            "authorization", "content-type", "x-grpc-web", "x-user-agent", "grpc-timeout",
+            "grpc-encoding", "grpc-accept-encoding", "connect-protocol-version",
+            "connect-timeout-ms", "traceparent", "tracestate", "baggage", "x-request-id",
+        ];
+        holds(&answer.headers, "access-control-allow-headers", &sent);
+    }
+
+    async fn a_preflight_of_another_origin_allows_nothing(setup: Setup) {
+        let server = start(setup).await;
+        for origin in OTHERS {
+            let call = server.call(Method::OPTIONS, "/apikeys").header("origin", origin);
+            let answer = call.header("access-control-request-method", "GET").send().await;
+            unreadable(&answer.headers);
+        }
+    }
+
+    async fn pages_read_answers_and_refusals_over_rest(setup: Setup) {
+        let server = start(setup).await;
+        let (token, denied) = (server.token(User::Owner), server.token(User::NoAccess));
+        let list = format!("/apikeys?workspaceId={WORKSPACE_A}");
+        for origin in ALLOWED {
+            let get = |path: &str| server.get(path).header("origin", origin);
+            for (call, status) in [
+                (get("/apikeys").bearer(&token), 200),
+                (get("/apikeys?capability=x").bearer(&token), 400),
+                (get("/apikeys"), 401),
+                (get(&list).bearer(&denied), 403),
+                (get("/nowhere"), 404),
+                (server.delete("/apikeys").header("origin", origin).bearer(&token), 405),
+                (
+                    server.post("/apikeys").header("origin", origin).bearer(&token)
+                        .text("application/json", " ".repeat(1024 * 1024 + 1)),
+                    413,
+                ),
+                (
+                    server.post("/apikeys").header("origin", origin).bearer(&token)
+                        .text("text/plain", "{}"),
+                    415,
+                ),
+                (get("/apikeys").bearer(&token).header("grpc-timeout", "0n"), 504),
+                (get("/healthz"), 200),
+                (get("/readyz"), 200),
+            ] {
+                let answer = call.send().await;
+                assert_eq!(answer.status, status, "{}", answer.body);
+                readable(&answer.headers, origin);
+            }
+        }
+        server.store.close().await;
+        for path in ["/readyz", "/apikeys"] {
+            let answer = server.get(path).header("origin", ALLOWED[0]).bearer(&token).send().await;
+            assert_eq!(answer.status, 503, "{path}");
+            readable(&answer.headers, ALLOWED[0]);
+        }
+    }
+
+    async fn pages_read_answers_and_refusals_over_grpc_web(setup: Setup) {
+        let server = start(setup).await;
+        let token = server.token(User::Owner);
+        for flavor in WebFlavor::ALL {
+            for (path, token, code) in [
+                (LIST, Some(&token), "0"),
+                (LIST, None, "16"),
+                ("/keyward.v1.Nothing/AtAll", None, "12"),
+            ] {
+                let framed = grpc_frame(&ListApiKeysRequest::default());
+                let mut request = server.grpc_web_request(flavor, path, framed);
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let answer = WebAnswer::of(flavor, request.header("origin", ALLOWED[1])).await;
+                assert_eq!(answer.code(), code);
+                readable(&answer.headers, ALLOWED[1]);
+            }
+        }
+    }
+
+    /// CORS is the browser's to enforce; the answer is the same, and no page may read it.
+    async fn a_page_of_another_origin_reads_nothing(setup: Setup) {
+        let server = start(setup).await;
+        for origin in OTHERS {
+            let answer = server.get("/apikeys").header("origin", origin).send().await;
+            answer.refuses(401, UNAUTHENTICATED);
+            unreadable(&answer.headers);
+            let answer = server.get("/healthz").header("origin", origin).send().await;
+            unreadable(&answer.headers);
+        }
+        // Nor does a cache give it to one what it has from another caller.
+        let answer = server.get("/healthz").send().await;
+        unreadable(&answer.headers);
+    }
+
+    async fn options_without_a_preflights_headers_is_a_question_about_the_path(setup: Setup) {
+        let server = start(setup).await;
+        let call = server.call(Method::OPTIONS, "/apikeys").header("origin", ALLOWED[0]);
+        let answer = call.send().await;
+        assert!(!answer.headers.contains_key("access-control-allow-methods"));
+        let same = server.call(Method::OPTIONS, "/apikeys").send().await;
+        assert_eq!((answer.status, answer.body), (same.status, same.body));
+    }
+
+    async fn without_allowed_origins_there_is_no_cors(server: TestServer) {
+        let call = server.call(Method::OPTIONS, "/apikeys").header("origin", ALLOWED[0]);
+        let preflight = call.header("access-control-request-method", "POST").send().await;
+        let answer = server.get("/apikeys").header("origin", ALLOWED[0]).send().await;
+        answer.is(401, UNAUTHENTICATED_BODY);
+        for headers in [preflight.headers, answer.headers] {
+            let cors = |name: &&http::HeaderName| name.as_str().starts_with("access-control-");
+            assert_eq!(headers.keys().find(cors), None);
+        }
+    }
+
+    async fn a_page_may_post_what_it_may_read(setup: Setup) {
+        let server = start(setup).await;
+        let body = json!({ "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS" });
+        let call = server.post("/apikeys").header("origin", ALLOWED[0]);
+        let answer = call.bearer(&server.token(User::Owner)).json(&body).send().await;
+        assert_eq!(answer.status, 201);
+        readable(&answer.headers, ALLOWED[0]);
+    }
+}
