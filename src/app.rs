@@ -15,10 +15,12 @@ use keyward_crypto::Kek;
 use keyward_gateway::RestRouter;
 use keyward_store::Store;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
-use crate::grpc::{self, ApiKeys, DirectoryEntries, Later};
+use crate::grpc::{self, ApiKeys, DirectoryEntries, HealthChecks, Later};
+use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
@@ -43,6 +45,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
+    /// Whether callers may ask for the descriptors.
+    pub reflection: bool,
     /// How the ledger is run.
     pub ledger: LedgerSettings,
 }
@@ -114,6 +118,8 @@ pub struct App {
     pub router: Router,
     /// What the services call.
     pub use_cases: UseCases,
+    /// Whether it is ready, which must be told that it ends.
+    pub health: Health,
 }
 
 impl App {
@@ -136,12 +142,14 @@ impl App {
             use_cases.issued_keys.clone(),
             Arc::clone(&parts.clock),
         )?;
-        let (rest, grpc) = faces(&use_cases, parts.limits.max_body_bytes)?;
+        let health = Health::new(store);
+        let (rest, services) = faces(&use_cases);
+        let grpc = services.routes(&health, parts.reflection, parts.limits.max_body_bytes)?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
             grpc,
             max_body_bytes: parts.limits.max_body_bytes,
-            health: store,
+            health: health.clone(),
         });
         let given = Given {
             rest,
@@ -150,74 +158,105 @@ impl App {
             origins: parts.origins,
         };
         let router = layers::apply(inner, &given);
-        Ok(Self { router, use_cases })
+        Ok(Self {
+            router,
+            use_cases,
+            health,
+        })
     }
 }
 
 /// Both faces of the same services.
-fn faces(
-    use_cases: &UseCases,
-    max_body_bytes: u64,
-) -> Result<(RestRouter, Router), tonic_reflection::server::Error> {
-    let api_keys = Arc::new(ApiKeys::new(use_cases.provider_keys.clone()));
-    let directory = Arc::new(DirectoryEntries::new(use_cases.directory.clone()));
-    let repo_ai_keys = Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone()));
-    let management_keys = Arc::new(grpc::ManagementKeys::new(
-        use_cases.issued_keys.clone(),
-        use_cases.management_keys.clone(),
-        use_cases.ledger.clone(),
-    ));
-    let later = Arc::new(Later);
-
-    let mut rest = v1::api_key_service_routes(Arc::clone(&api_keys));
-    rest.extend(v1::repo_ai_key_service_routes(Arc::clone(&repo_ai_keys)));
-    rest.extend(v1::management_key_service_routes(Arc::clone(
-        &management_keys,
+fn faces(use_cases: &UseCases) -> (RestRouter, Services) {
+    let services = Services {
+        api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone())),
+        directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone())),
+        repo_ai_keys: Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone())),
+        management_keys: Arc::new(grpc::ManagementKeys::new(
+            use_cases.issued_keys.clone(),
+            use_cases.management_keys.clone(),
+            use_cases.ledger.clone(),
+        )),
+        later: Arc::new(Later),
+    };
+    let mut rest = v1::api_key_service_routes(Arc::clone(&services.api_keys));
+    rest.extend(v1::repo_ai_key_service_routes(Arc::clone(
+        &services.repo_ai_keys,
     )));
-    let rest = RestRouter::new(rest, proto::UNKNOWN);
-
-    // tonic's own limit is above that of the layers, whose answer would come too late.
-    let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
-    macro_rules! declared {
-        ($server:path, $declared:path, $service:expr) => {
-            <$server>::new($declared($service)).max_decoding_message_size(limit)
-        };
-    }
-    let mut grpc = Routes::builder();
-    grpc.add_service(declared!(
-        ApiKeyServiceServer<_>,
-        v1::DeclaredApiKeyService,
-        api_keys
-    ))
-    .add_service(declared!(
-        RepoAiKeyServiceServer<_>,
-        v1::DeclaredRepoAiKeyService,
-        repo_ai_keys
-    ))
-    .add_service(declared!(
-        ManagementKeyServiceServer<_>,
-        v1::DeclaredManagementKeyService,
-        management_keys
-    ))
-    .add_service(declared!(
-        AuditServiceServer<_>,
-        v1::DeclaredAuditService,
-        later
-    ))
-    .add_service(declared!(
-        DirectoryServiceServer<_>,
-        v1::DeclaredDirectoryService,
-        directory
-    ))
-    .add_service(reflection()?.build_v1()?)
-    .add_service(reflection()?.build_v1alpha()?);
-    let grpc = grpc.routes().into_axum_router().reset_fallback();
-    let grpc = grpc.fallback(dispatch::unknown_method);
-    Ok((rest, grpc.layer(tonic_web::GrpcWebLayer::new())))
+    rest.extend(v1::management_key_service_routes(Arc::clone(
+        &services.management_keys,
+    )));
+    (RestRouter::new(rest, proto::UNKNOWN), services)
 }
 
-fn reflection()
--> Result<tonic_reflection::server::Builder<'static>, tonic_reflection::server::Error> {
-    Ok(tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTOR))
+struct Services {
+    api_keys: Arc<ApiKeys>,
+    directory: Arc<DirectoryEntries>,
+    repo_ai_keys: Arc<grpc::RepoAiKeys>,
+    management_keys: Arc<grpc::ManagementKeys>,
+    later: Arc<Later>,
+}
+
+impl Services {
+    /// The gRPC face.
+    fn routes(
+        self,
+        health: &Health,
+        reflection: bool,
+        max_body_bytes: u64,
+    ) -> Result<Router, tonic_reflection::server::Error> {
+        // tonic's own limit is above that of the layers, whose answer would come too late.
+        let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+        macro_rules! held {
+            ($server:expr) => {
+                $server.max_decoding_message_size(limit)
+            };
+        }
+        macro_rules! declared {
+            ($server:path, $declared:path, $service:expr) => {
+                held!(<$server>::new($declared($service)))
+            };
+        }
+        let mut grpc = Routes::builder();
+        grpc.add_service(declared!(
+            ApiKeyServiceServer<_>,
+            v1::DeclaredApiKeyService,
+            self.api_keys
+        ))
+        .add_service(declared!(
+            RepoAiKeyServiceServer<_>,
+            v1::DeclaredRepoAiKeyService,
+            self.repo_ai_keys
+        ))
+        .add_service(declared!(
+            ManagementKeyServiceServer<_>,
+            v1::DeclaredManagementKeyService,
+            self.management_keys
+        ))
+        .add_service(declared!(
+            AuditServiceServer<_>,
+            v1::DeclaredAuditService,
+            self.later
+        ))
+        .add_service(declared!(
+            DirectoryServiceServer<_>,
+            v1::DeclaredDirectoryService,
+            self.directory
+        ))
+        .add_service(held!(HealthServer::new(HealthChecks::new(health.clone()))));
+        if reflection {
+            grpc.add_service(held!(descriptors().build_v1()?))
+                .add_service(held!(descriptors().build_v1alpha()?));
+        }
+        let grpc = grpc.routes().into_axum_router().reset_fallback();
+        let grpc = grpc.fallback(dispatch::unknown_method);
+        Ok(grpc.layer(tonic_web::GrpcWebLayer::new()))
+    }
+}
+
+/// What reflection tells of.
+fn descriptors() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }

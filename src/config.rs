@@ -72,6 +72,8 @@ pub struct ServerConfig {
     max_deadline_ms: u64,
     max_body_bytes: u64,
     drain_ms: u64,
+    /// Whether callers may ask for the descriptors.
+    pub reflection: bool,
 }
 
 /// What one caller may take.

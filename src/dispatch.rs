@@ -1,19 +1,17 @@
 //! Inside the layers: every call goes to its face.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use keyward_core::store::StoreHealth;
 use keyward_gateway::{BodyTooLarge, Face, Refusal, RestRouter, complete_grpc_error};
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use crate::error::{self, ERROR_DOMAIN};
+use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 
 /// What is inside the layers.
@@ -25,8 +23,8 @@ pub(crate) struct Inside {
     pub(crate) grpc: Router,
     /// The largest message of gRPC.
     pub(crate) max_body_bytes: u64,
-    /// Tells whether the store can be reached.
-    pub(crate) health: Arc<dyn StoreHealth>,
+    /// Tells whether we are ready.
+    pub(crate) health: Health,
 }
 
 /// Sends a call to its face.
@@ -113,7 +111,7 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
 
 /// Liveness never touches the store; readiness asks it.
 async fn probe(inside: &Inside, liveness: bool) -> Response {
-    let ready = liveness || inside.health.ping().await.is_ok();
+    let ready = liveness || inside.health.is_ready().await;
     let (status, body) = if ready {
         (StatusCode::OK, r#"{"status":"ok"}"#)
     } else {

@@ -11,6 +11,7 @@ mod convert;
 mod dispatch;
 pub mod error;
 mod grpc;
+pub mod health;
 pub mod housekeeping;
 pub mod layers;
 pub mod proto;

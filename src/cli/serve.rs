@@ -45,7 +45,12 @@ pub(super) async fn serve(
     signals: Signals,
 ) -> Result<(), Failure> {
     let housekeeping = tokio::spawn(housekeeping::run(app.use_cases.ledger));
-    let serving = server::serve(listener, app.router, signals.received(1), config.drain());
+    let asked_to_end = async {
+        signals.received(1).await;
+        // First, so that who watches goes elsewhere, and no stream of theirs holds us up.
+        app.health.end();
+    };
+    let serving = server::serve(listener, app.router, asked_to_end, config.drain());
     tokio::select! {
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
@@ -114,6 +119,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         authn: config.authn().map_err(misconfigured)?,
         limits: config.limits(),
         origins: config.origins().map_err(misconfigured)?,
+        reflection: config.server.reflection,
         ledger: config.ledger(),
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;

@@ -1,5 +1,7 @@
 //! No call takes longer than its caller will wait (`grpc-timeout`), nor longer than the operator
 //! allows; the store's transactions learn of the deadline too.
+//!
+//! A stream has to begin in that time. Then it may last, until the moment that its caller set, if any.
 
 use std::time::Duration;
 
@@ -13,7 +15,15 @@ use tonic::Code;
 use super::Limits;
 use crate::error;
 
-pub(super) async fn layer(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+/// When a stream ends, in the extensions of a request whose caller has said so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamDeadline(pub(crate) Instant);
+
+pub(super) async fn layer(
+    State(limits): State<Limits>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let target = super::target(&request);
     let asked = match grpc_timeout(request.headers()) {
         Ok(asked) => asked,
@@ -29,7 +39,11 @@ pub(super) async fn layer(State(limits): State<Limits>, request: Request, next: 
     if allowed.is_zero() {
         return super::refuse(&target, error::deadline_exceeded().into());
     }
-    let deadline = Instant::now() + allowed;
+    let now = Instant::now();
+    if let Some(end) = asked.and_then(|asked| now.checked_add(asked)) {
+        request.extensions_mut().insert(StreamDeadline(end));
+    }
+    let deadline = now + allowed;
     let call = keyward_store::deadline::scope(deadline, next.run(request));
     match tokio::time::timeout_at(deadline, call).await {
         Ok(response) => response,

@@ -25,6 +25,7 @@ use tower::ServiceBuilder;
 use crate::authn::Authenticator;
 
 pub use cors::{AllowedOrigins, NotAnOrigin};
+pub(crate) use deadline::StreamDeadline;
 pub use rate_limit::CallerRate;
 pub(crate) use target::{HEALTHZ, Kind, Target};
 

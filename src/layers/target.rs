@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Rest(Resolution),
     /// To a method of one of our services.
     Grpc,
-    /// To something that needs no token: a probe or reflection.
+    /// To something that needs no token: a probe, health or reflection.
     Open,
     /// Nowhere.
     Unknown,
@@ -60,7 +60,11 @@ pub(crate) const HEALTHZ: &str = "/healthz";
 /// See [`HEALTHZ`].
 pub(crate) const READYZ: &str = "/readyz";
 /// How the paths of services begin that answer without a token.
-const OPEN_SERVICES: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
+const OPEN_SERVICES: [&str; 3] = [
+    "/grpc.health.v1.",
+    "/grpc.reflection.v1.",
+    "/grpc.reflection.v1alpha.",
+];
 
 static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock::new(|| {
     proto::METHODS

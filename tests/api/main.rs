@@ -31,6 +31,7 @@ mod edges;
 mod faces;
 mod failures;
 mod get_key;
+mod health;
 mod issuer_keys;
 mod key_audit;
 mod key_callers;

@@ -3,12 +3,41 @@
 use std::collections::BTreeSet;
 
 use keyward::proto;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic::{Code, Status};
 
-use crate::support::TestServer;
+use crate::support::{Setup, TestServer, WebFlavor, refused};
+
+/// The services that reflection lists: one function for each version, whose messages are alike.
+macro_rules! listed_by {
+    ($name:ident, $version:ident) => {
+        async fn $name(server: &TestServer) -> Result<BTreeSet<String>, Status> {
+            use pb::server_reflection_request::MessageRequest;
+            use pb::server_reflection_response::MessageResponse;
+            use tonic_reflection::pb::$version as pb;
+            let request = pb::ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let requests = futures_util::stream::iter([request]);
+            let mut client =
+                pb::server_reflection_client::ServerReflectionClient::new(server.channel());
+            let mut answers = client.server_reflection_info(requests).await?.into_inner();
+            let answer = answers.message().await?.unwrap();
+            let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response
+            else {
+                panic!("{answer:?}");
+            };
+            Ok(listed
+                .service
+                .into_iter()
+                .map(|service| service.name)
+                .collect())
+        }
+    };
+}
+
+listed_by!(listed_by_v1, v1);
+listed_by!(listed_by_v1alpha, v1alpha);
 
 on_each_engine! {
     async fn a_running_server_is_alive_and_ready(server: TestServer) {
@@ -25,20 +54,28 @@ on_each_engine! {
     }
 
     async fn reflection_lists_the_services_without_a_token(server: TestServer) {
-        let mut client = ServerReflectionClient::new(server.channel());
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let requests = futures_util::stream::iter([request]);
-        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
-        let answer = answers.message().await.unwrap().unwrap();
-        let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response else {
-            panic!("{answer:?}");
-        };
-        let listed: BTreeSet<_> = listed.service.into_iter().map(|service| service.name).collect();
+        let listed = listed_by_v1(&server).await.unwrap();
         for method in proto::METHODS {
             assert!(listed.contains(method.service), "{} is not listed", method.service);
         }
+        assert!(listed.contains("grpc.health.v1.Health"), "{listed:?}");
+        assert!(listed.contains("grpc.reflection.v1.ServerReflection"), "{listed:?}");
+        // The version before says the same, but for itself.
+        let before = listed_by_v1alpha(&server).await.unwrap();
+        assert!(before.contains("grpc.reflection.v1alpha.ServerReflection"), "{before:?}");
+        let but_itself = |listed: BTreeSet<String>| -> BTreeSet<String> {
+            listed.into_iter().filter(|name| !name.contains("reflection")).collect()
+        };
+        assert_eq!(but_itself(before), but_itself(listed));
+    }
+
+    async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Setup) {
+        let server = Setup { reflection: false, ..setup }.start().await;
+        for result in [listed_by_v1(&server).await, listed_by_v1alpha(&server).await] {
+            refused(result).is(Code::Unimplemented, "UNIMPLEMENTED", "Unknown method");
+        }
+        let path = "/grpc.health.v1.Health/Check";
+        let answer = server.grpc_web(WebFlavor::Binary, path, None, &()).await;
+        assert_eq!(answer.code(), "0");
     }
 }

@@ -2,8 +2,12 @@
 
 use http::Method;
 use tempfile::TempDir;
+use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
-use crate::client::{Answer, Rest};
+use crate::client::{Answer, Rest, channel};
 use crate::house::{Dev, House, Served, dev_program};
 
 const ORIGINS: &str = "KEYWARD_CORS__ALLOWED_ORIGINS";
@@ -52,4 +56,34 @@ async fn dev_takes_origins_from_the_environment() {
     let dev = Dev::of(program, directory.path());
     assert_eq!(allowed(&dev.url).await, [ALLOWED[0]]);
     dev.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_can_be_switched_off() {
+    let house = House::sqlite().await;
+    for (value, code) in [
+        (None, Code::Ok),
+        (Some("true"), Code::Ok),
+        (Some("false"), Code::Unimplemented),
+    ] {
+        let mut program = house.command("serve");
+        if let Some(value) = value {
+            program = program.env("KEYWARD_SERVER__REFLECTION", value);
+        }
+        let served = Served::of(program);
+        let mut client = ServerReflectionClient::new(channel(&served.url).await);
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let answers = client
+            .server_reflection_info(futures_util::stream::iter([request]))
+            .await;
+        assert_eq!(
+            answers.err().map_or(Code::Ok, |status| status.code()),
+            code,
+            "{value:?}"
+        );
+        served.running.terminate().expect(0);
+    }
 }

@@ -4,15 +4,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use futures_util::StreamExt;
+use http::Method;
 use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 use keyward::proto::v1::{CreateApiKeyRequest, CreateApiKeyResponse, ListApiKeysRequest};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 
-use crate::client::{called_by, channel};
+use crate::client::{Rest, called_by, channel};
 use crate::house::{Dev, dev_program};
 
 fn start(directory: &TempDir) -> Dev {
@@ -156,6 +160,44 @@ async fn idle_connections_hold_nothing_up() {
     // Far below the time that calls under way are given.
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
     drop((rest, channel));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_health_is_told_and_holds_nothing_up() {
+    let directory = TempDir::new().unwrap();
+    let dev = start(&directory);
+    let channel = channel(&dev.env["KEYWARD_URL"]).await;
+    let mut client = HealthClient::new(channel);
+    let watching = client.watch(HealthCheckRequest::default());
+    let mut native = watching.await.unwrap().into_inner();
+    let first = native.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    // A browser's, over HTTP/1.1: an empty message asks about all of us.
+    let rest = Rest::new(&dev.env["KEYWARD_URL"]);
+    let request = rest.request(Method::POST, "/grpc.health.v1.Health/Watch");
+    let request = request.header("content-type", "application/grpc-web+proto");
+    let mut web = request.body(vec![0; 5]).send().await.unwrap();
+    assert_eq!(
+        web.chunk().await.unwrap().unwrap(),
+        [0, 0, 0, 0, 2, 8, 1].as_slice()
+    );
+
+    let started = std::time::Instant::now();
+    dev.running.signal(Signal::TERM);
+    let last = native.message().await.unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    assert_eq!(
+        native.message().await.unwrap_err().code(),
+        tonic::Code::Unavailable
+    );
+    let rest_of_it = web.bytes().await.unwrap();
+    assert!(
+        rest_of_it.starts_with(&[0, 0, 0, 0, 2, 8, 2, 0x80]),
+        "{rest_of_it:?}"
+    );
+    dev.running.wait().expect(0);
+    // Far below the time that calls under way are given.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
+use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, CallerRate, Limits};
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
@@ -63,6 +64,7 @@ pub struct Setup {
     pub charge_retention: Option<Duration>,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
+    pub reflection: bool,
 }
 
 impl OnEngine for Setup {
@@ -84,6 +86,7 @@ impl OnEngine for Setup {
             max_body_bytes: 1024 * 1024,
             charge_retention: None,
             origins: AllowedOrigins::default(),
+            reflection: true,
         })
     }
 }
@@ -100,6 +103,7 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub store: Store,
     pub use_cases: UseCases,
+    pub health: Health,
     pub clock: Arc<ManualClock>,
     /// Issues session tokens.
     pub issuer: Issuer,
@@ -145,6 +149,7 @@ impl Setup {
                 caller_rate: self.caller_rate,
             },
             origins: self.origins.clone(),
+            reflection: self.reflection,
             ledger: LedgerSettings {
                 default_reservation_ttl: Duration::from_secs(600),
                 max_reservation_ttl: Duration::from_secs(24 * 3600),
@@ -164,6 +169,7 @@ impl Setup {
             address,
             store,
             use_cases: app.use_cases,
+            health: app.health,
             clock,
             issuer,
             cluster,

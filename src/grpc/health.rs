@@ -1,0 +1,137 @@
+//! `grpc.health.v1`: what `/readyz` says, of all of us ("") and of each service by its full name.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health as HealthService;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::error;
+use crate::health::{Health, Readiness};
+use crate::layers::StreamDeadline;
+use crate::proto;
+
+/// How many streams may be open together. There need be no more than connections.
+const MAX_STREAMS: usize = 1000;
+
+/// Serves our readiness.
+pub(crate) struct HealthChecks {
+    health: Health,
+    /// What can be asked about.
+    names: HashSet<&'static str>,
+    streams: Arc<Semaphore>,
+}
+
+impl HealthChecks {
+    /// Serves this.
+    pub(crate) fn new(health: Health) -> Self {
+        let services = proto::METHODS.iter().map(|method| method.service);
+        Self {
+            health,
+            names: services.chain([""]).collect(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl HealthService for HealthChecks {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        if !self.names.contains(request.get_ref().service.as_str()) {
+            let message = "Service not found";
+            return Err(error::plain(Code::NotFound, "SERVICE_NOT_FOUND", message));
+        }
+        let status = match self.health.is_ready().await {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        Ok(Response::new(response(status)))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+            let message = "Too many streams are open";
+            return Err(error::plain(
+                Code::ResourceExhausted,
+                "TOO_MANY_STREAMS",
+                message,
+            ));
+        };
+        let watching = Watching {
+            // Whoever asks about a service that is not there is not told that it is not, but waits for
+            // it to come.
+            is_known: self.names.contains(request.get_ref().service.as_str()),
+            deadline: request.extensions().get::<StreamDeadline>().map(|it| it.0),
+            readiness: self.health.watch().await,
+            told: None,
+            _permit: permit,
+        };
+        let statuses = stream::unfold(Some(watching), |watching| async { watching?.next().await });
+        Ok(Response::new(Box::pin(statuses)))
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+/// One stream.
+struct Watching {
+    is_known: bool,
+    deadline: Option<Instant>,
+    readiness: watch::Receiver<Readiness>,
+    /// The last status that was sent.
+    told: Option<ServingStatus>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Watching {
+    /// The next status, as soon as it is another. A stream ends with an error, since its caller has to
+    /// come again.
+    async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Option<Self>)> {
+        loop {
+            let readiness = *self.readiness.borrow_and_update();
+            let status = match readiness {
+                _ if !self.is_known => ServingStatus::ServiceUnknown,
+                Readiness::Ready => ServingStatus::Serving,
+                Readiness::NotReady | Readiness::Ending => ServingStatus::NotServing,
+            };
+            if self.told != Some(status) {
+                self.told = Some(status);
+                return Some((Ok(response(status)), Some(self)));
+            }
+            if readiness == Readiness::Ending {
+                let message = "The server is shutting down";
+                let ending = error::plain(Code::Unavailable, "SHUTTING_DOWN", message);
+                return Some((Err(ending), None));
+            }
+            tokio::select! {
+                changed = self.readiness.changed() => changed.ok()?,
+                () = until(self.deadline) => return Some((Err(error::deadline_exceeded()), None)),
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether we are ready: while the store answers, and until we are asked to end. Probes ask each
+//! time; who watches over gRPC is told of changes, and then a task asks now and then, for all of them
+//! together and only while there is somebody.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keyward_core::store::StoreHealth;
+use tokio::sync::watch;
+
+/// How often the store is asked while somebody watches.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long the store may take to answer before it counts as gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known of our readiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// The store answers.
+    Ready,
+    /// The store does not answer.
+    NotReady,
+    /// We have been asked to end. Nothing comes after it.
+    Ending,
+}
+
+/// Tells whether we are ready.
+#[derive(Clone)]
+pub struct Health {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn StoreHealth>,
+    readiness: watch::Sender<Readiness>,
+    /// Whether the task that asks for those who watch is there.
+    asking: Mutex<bool>,
+}
+
+impl Health {
+    /// Asks this store; nothing is asked yet.
+    pub(crate) fn new(store: Arc<dyn StoreHealth>) -> Self {
+        let inner = Inner {
+            store,
+            readiness: watch::Sender::new(Readiness::NotReady),
+            asking: Mutex::new(false),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Says that we are asked to end: from now on we are not ready, and who watches is told.
+    pub fn end(&self) {
+        self.inner.readiness.send_replace(Readiness::Ending);
+    }
+
+    /// Whether we are ready now.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.inner.ask().await == Readiness::Ready
+    }
+
+    /// What holds now, and every change from here on.
+    pub(crate) async fn watch(&self) -> watch::Receiver<Readiness> {
+        let readiness = self.inner.readiness.subscribe();
+        self.inner.publish().await;
+        self.keep_asking();
+        readiness
+    }
+
+    /// Starts the task that asks for those who watch, unless it is there.
+    fn keep_asking(&self) {
+        let mut asking = self
+            .inner
+            .asking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*asking {
+            *asking = true;
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(INTERVAL).await;
+                    if !inner.is_watched() {
+                        return;
+                    }
+                    inner.publish().await;
+                }
+            });
+        }
+    }
+}
+
+impl Inner {
+    async fn ask(&self) -> Readiness {
+        if *self.readiness.borrow() == Readiness::Ending {
+            return Readiness::Ending;
+        }
+        match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+            Ok(Ok(())) => Readiness::Ready,
+            _ => Readiness::NotReady,
+        }
+    }
+
+    async fn publish(&self) {
+        let found = self.ask().await;
+        self.readiness.send_if_modified(|known| {
+            let changes = *known != Readiness::Ending && *known != found;
+            if changes {
+                *known = found;
+            }
+            changes
+        });
+    }
+
+    /// Whether somebody watches. If not, the task that asks is gone from here on; whoever comes then
+    /// has subscribed before they look for it, so that none of them goes without.
+    fn is_watched(&self) -> bool {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        *asking = self.readiness.receiver_count() > 0;
+        *asking
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use keyward_core::error::Error;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Pinged {
+        times: AtomicUsize,
+        answers: AtomicBool,
+        hangs: AtomicBool,
+    }
+
+    #[tonic::async_trait]
+    impl StoreHealth for Pinged {
+        async fn ping(&self) -> Result<(), Error> {
+            self.times.fetch_add(1, Ordering::SeqCst);
+            if self.hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            match self.answers.load(Ordering::SeqCst) {
+                true => Ok(()),
+                false => Err(Error::unavailable("gone")),
+            }
+        }
+    }
+
+    fn house() -> (Arc<Pinged>, Health) {
+        let store = Arc::new(Pinged::default());
+        store.answers.store(true, Ordering::SeqCst);
+        let health = Health::new(Arc::clone(&store) as _);
+        (store, health)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_store_is_asked_for_all_who_watch_together_and_for_nobody_else() {
+        let (store, health) = house();
+        let asked = || store.times.load(Ordering::SeqCst);
+        tokio::time::sleep(100 * INTERVAL).await;
+        assert_eq!(asked(), 0);
+        let mut watching = Vec::new();
+        for _ in 0..10 {
+            watching.push(health.watch().await);
+        }
+        // Once for each, so that their first status is of now.
+        assert_eq!(asked(), 10);
+        tokio::time::sleep(10 * INTERVAL + INTERVAL / 2).await;
+        assert_eq!(asked(), 20);
+        watching.clear();
+        tokio::time::sleep(100 * INTERVAL).await;
+        assert_eq!(asked(), 20);
+        // And anew for who comes later.
+        let _watching = health.watch().await;
+        tokio::time::sleep(5 * INTERVAL + INTERVAL / 2).await;
+        assert_eq!(asked(), 26);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_watches_learns_of_each_change_and_of_the_end() {
+        let (store, health) = house();
+        let mut watching = health.watch().await;
+        assert_eq!(*watching.borrow_and_update(), Readiness::Ready);
+        store.answers.store(false, Ordering::SeqCst);
+        watching.changed().await.unwrap();
+        assert_eq!(*watching.borrow_and_update(), Readiness::NotReady);
+        store.answers.store(true, Ordering::SeqCst);
+        watching.changed().await.unwrap();
+        assert_eq!(*watching.borrow_and_update(), Readiness::Ready);
+        health.end();
+        watching.changed().await.unwrap();
+        assert_eq!(*watching.borrow_and_update(), Readiness::Ending);
+        // The store's answers no longer matter.
+        tokio::time::sleep(10 * INTERVAL).await;
+        assert_eq!(*watching.borrow(), Readiness::Ending);
+        assert_eq!(*health.watch().await.borrow(), Readiness::Ending);
+        assert!(!health.is_ready().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_gone() {
+        let (store, health) = house();
+        assert!(health.is_ready().await);
+        store.hangs.store(true, Ordering::SeqCst);
+        assert!(!health.is_ready().await);
+        assert_eq!(*health.watch().await.borrow(), Readiness::NotReady);
+    }
+}

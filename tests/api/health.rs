@@ -1,0 +1,232 @@
+//! `grpc.health.v1`: what `/readyz` says, to whoever asks and to whoever watches, without a token.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keyward::layers::CallerRate;
+use keyward::proto;
+use prost::Message;
+use tonic::{Code, Request, Streaming};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, refused, unframe};
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// After this time a test fails instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn about(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+/// All of us, and each service.
+fn names() -> BTreeSet<&'static str> {
+    let services = proto::METHODS.iter().map(|method| method.service);
+    services.chain([""]).collect()
+}
+
+async fn check(server: &TestServer, service: &str) -> ServingStatus {
+    let mut client = HealthClient::new(server.channel());
+    client
+        .check(about(service))
+        .await
+        .unwrap()
+        .into_inner()
+        .status()
+}
+
+async fn watch(server: &TestServer, service: &str) -> Streaming<HealthCheckResponse> {
+    let mut client = HealthClient::new(server.channel());
+    client.watch(about(service)).await.unwrap().into_inner()
+}
+
+async fn next(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await;
+    message
+        .expect("nothing came")
+        .unwrap()
+        .expect("it ended")
+        .status()
+}
+
+/// A server whose database the test can take away.
+async fn fragile(setup: Setup) -> Option<(TestServer, Proxy)> {
+    if setup.engine == Engine::Sqlite {
+        return None;
+    }
+    let proxy = Proxy::before(setup.database.url()).await;
+    let store_url = Some(proxy.url(setup.database.url()));
+    Some((Setup { store_url, ..setup }.start().await, proxy))
+}
+
+on_each_engine! {
+    async fn every_service_is_serving_while_the_store_answers(server: TestServer) {
+        assert!(names().len() > 5);
+        for name in names() {
+            assert_eq!(check(&server, name).await, ServingStatus::Serving, "{name}");
+            assert_eq!(next(&mut watch(&server, name).await).await, ServingStatus::Serving);
+        }
+    }
+
+    async fn nothing_is_serving_without_the_store(server: TestServer) {
+        server.store.close().await;
+        for name in names() {
+            assert_eq!(check(&server, name).await, ServingStatus::NotServing, "{name}");
+            assert_eq!(next(&mut watch(&server, name).await).await, ServingStatus::NotServing);
+        }
+    }
+
+    async fn an_unknown_service_is_not_found_and_can_be_waited_for(server: TestServer) {
+        let mut client = HealthClient::new(server.channel());
+        for name in ["keyward.v1.Nothing", "keyward.v1", "ApiKeyService", "/", " "] {
+            refused(client.check(about(name)).await)
+                .is(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found")
+                .alone();
+            let mut stream = watch(&server, name).await;
+            assert_eq!(next(&mut stream).await, ServingStatus::ServiceUnknown);
+            // And no more, as long as nothing changes: the stream is open.
+            let more = tokio::time::timeout(Duration::from_millis(50), stream.message()).await;
+            assert!(more.is_err(), "{more:?}");
+        }
+    }
+
+    async fn who_watches_is_told_of_each_change(setup: Setup) {
+        let Some((server, proxy)) = fragile(setup).await else { return };
+        let mut streams = Vec::new();
+        for name in names() {
+            streams.push(watch(&server, name).await);
+        }
+        for expected in [
+            ServingStatus::Serving,
+            ServingStatus::NotServing,
+            ServingStatus::Serving,
+        ] {
+            match expected {
+                ServingStatus::NotServing => proxy.cut(),
+                _ => proxy.mend(),
+            }
+            for stream in &mut streams {
+                assert_eq!(next(stream).await, expected);
+            }
+            assert_eq!(check(&server, "").await, expected);
+            let ready = server.get("/readyz").send().await.status;
+            assert_eq!(ready == 200, expected == ServingStatus::Serving);
+        }
+    }
+
+    async fn who_watches_is_told_of_the_end_and_let_go(server: TestServer) {
+        let mut known = watch(&server, "keyward.v1.ApiKeyService").await;
+        let mut unknown = watch(&server, "nothing").await;
+        assert_eq!(next(&mut known).await, ServingStatus::Serving);
+        assert_eq!(next(&mut unknown).await, ServingStatus::ServiceUnknown);
+        server.health.end();
+        assert_eq!(next(&mut known).await, ServingStatus::NotServing);
+        for mut stream in [known, unknown] {
+            refused(stream.message().await)
+                .is(Code::Unavailable, "SHUTTING_DOWN", "The server is shutting down")
+                .alone();
+        }
+        // Whoever comes on an open connection learns the same.
+        assert_eq!(check(&server, "").await, ServingStatus::NotServing);
+        let mut late = watch(&server, "").await;
+        assert_eq!(next(&mut late).await, ServingStatus::NotServing);
+        late.message().await.unwrap_err();
+        server.get("/readyz").send().await.is(503, r#"{"status":"unavailable"}"#);
+        server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
+    }
+
+    async fn no_default_ends_a_stream_and_a_callers_deadline_does(setup: Setup) {
+        let max_deadline = Duration::from_millis(300);
+        let server = Setup { max_deadline, ..setup }.start().await;
+        let mut client = HealthClient::new(server.channel());
+        let mut lasting = watch(&server, "").await;
+        assert_eq!(next(&mut lasting).await, ServingStatus::Serving);
+        // The maximum is for the stream's start as well: what its caller asks for counts.
+        for asked in ["100m", "700m"] {
+            let mut request = Request::new(about(""));
+            request.metadata_mut().insert("grpc-timeout", asked.parse().unwrap());
+            let mut bounded = client.watch(request).await.unwrap().into_inner();
+            assert_eq!(next(&mut bounded).await, ServingStatus::Serving);
+            let error = tokio::time::timeout(PATIENCE, bounded.message()).await.unwrap();
+            refused(error).is(
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+                "The deadline expired before the call could complete",
+            );
+        }
+        // More than twice the longest deadline has passed.
+        server.health.end();
+        assert_eq!(next(&mut lasting).await, ServingStatus::NotServing);
+    }
+
+    async fn it_is_there_over_grpc_web(server: TestServer) {
+        for flavor in WebFlavor::ALL {
+            let answer = server.grpc_web(flavor, CHECK, None, &about("")).await;
+            assert_eq!(answer.code(), "0");
+            let status = HealthCheckResponse::decode(answer.messages[0].as_slice()).unwrap();
+            assert_eq!(status.status(), ServingStatus::Serving);
+            let answer = server.grpc_web(flavor, CHECK, Some("garbage"), &about("x")).await;
+            assert_eq!((answer.code(), answer.message().as_str()), ("5", "Service not found"));
+            assert!(answer.headers.contains_key("grpc-status-details-bin"));
+        }
+    }
+
+    async fn a_stream_comes_over_grpc_web_as_it_happens(server: TestServer) {
+        let mut streams = Vec::new();
+        for flavor in WebFlavor::ALL {
+            let request = server.grpc_web_request(flavor, WATCH, grpc_frame(&about("")));
+            let mut response = request.send().await.unwrap();
+            let first = flavor.decode(&response.chunk().await.unwrap().unwrap());
+            let (messages, trailers) = unframe(&first);
+            let status = HealthCheckResponse::decode(messages[0].as_slice()).unwrap();
+            assert_eq!((status.status(), trailers.len()), (ServingStatus::Serving, 0));
+            streams.push((flavor, response));
+        }
+        server.health.end();
+        for (flavor, response) in streams {
+            let rest = flavor.decode(&response.bytes().await.unwrap());
+            let (messages, trailers) = unframe(&rest);
+            let status = HealthCheckResponse::decode(messages[0].as_slice()).unwrap();
+            assert_eq!(status.status(), ServingStatus::NotServing);
+            assert_eq!(trailers["grpc-status"], "14");
+            assert!(trailers.contains_key("grpc-status-details-bin"));
+        }
+    }
+
+    async fn no_rate_limit_holds_for_it(setup: Setup) {
+        let caller_rate = CallerRate::per_second(1, 1);
+        let server = Setup { caller_rate, ..setup }.start().await;
+        for _ in 0..20 {
+            assert_eq!(check(&server, "").await, ServingStatus::Serving);
+        }
+    }
+
+    async fn there_is_a_bound_on_open_streams(server: TestServer) {
+        let mut client = HealthClient::new(server.channel());
+        // A connection has fewer streams than there may be in all.
+        let mut open = Vec::new();
+        for number in 0..1000 {
+            if number % 150 == 0 {
+                client = HealthClient::new(server.channel());
+            }
+            open.push(client.watch(about("")).await.unwrap().into_inner());
+        }
+        client = HealthClient::new(server.channel());
+        refused(client.watch(about("")).await.map(|_| ()))
+            .is(Code::ResourceExhausted, "TOO_MANY_STREAMS", "Too many streams are open");
+        // Those who only ask are not held up, and who leaves makes room.
+        assert_eq!(check(&server, "").await, ServingStatus::Serving);
+        drop(open);
+        let room = async {
+            while client.watch(about("")).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, room).await.unwrap();
+    }
+}
