@@ -14,6 +14,7 @@ use keyward_core::vault::Vault;
 use keyward_crypto::Kek;
 use keyward_gateway::RestRouter;
 use keyward_store::Store;
+use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
@@ -205,11 +206,17 @@ impl Services {
         reflection: bool,
         max_body_bytes: u64,
     ) -> Result<Router, tonic_reflection::server::Error> {
-        // tonic's own limit is above that of the layers, whose answer would come too late.
+        // tonic's own limit is above that of the layers, whose answer would come too late; and it
+        // holds for what a message is when it is decompressed.
         let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
         macro_rules! held {
             ($server:expr) => {
-                $server.max_decoding_message_size(limit)
+                $server
+                    .max_decoding_message_size(limit)
+                    .accept_compressed(Gzip)
+                    .accept_compressed(Zstd)
+                    .send_compressed(Gzip)
+                    .send_compressed(Zstd)
             };
         }
         macro_rules! declared {

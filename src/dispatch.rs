@@ -49,22 +49,24 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
     layers::refuse(&layers::target(&request), status.into())
 }
 
-/// The one encoding of gRPC messages.
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+/// The encodings of gRPC messages, as tonic's services have them.
+const ENCODINGS: [&str; 3] = ["gzip", "zstd", "identity"];
+/// The same, for callers.
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,identity");
 
 async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
     if target.face == Face::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
         return layers::refuse(target, status.into());
     }
-    // Messages are taken as they are. tonic would say so too, but repeat what the header holds.
+    // tonic would say so too, but repeat what the header holds.
     let encoding = request.headers().get("grpc-encoding");
-    if encoding.is_some_and(|encoding| encoding != IDENTITY) {
+    if encoding.is_some_and(|encoding| !ENCODINGS.iter().any(|known| encoding == known)) {
         let status = Status::unimplemented("Message encoding not supported");
         let mut response = layers::refuse(target, status.into());
         response
             .headers_mut()
-            .insert("grpc-accept-encoding", IDENTITY);
+            .insert("grpc-accept-encoding", ACCEPTED_ENCODINGS);
         return response;
     }
     say_face_plainly(target.face, request.headers_mut());
@@ -104,7 +106,10 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
                 message,
             ))
         }
-        Code::OutOfRange => Some(Status::from(BodyTooLarge { limit_bytes })),
+        // The former of one that is too large once it is decompressed.
+        Code::ResourceExhausted | Code::OutOfRange => {
+            Some(Status::from(BodyTooLarge { limit_bytes }))
+        }
         _ => None,
     }
 }

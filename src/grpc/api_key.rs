@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::api_key as convert;
 use crate::error::status;
-use crate::grpc::enter;
+use crate::grpc::{enter, with_secret};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
 use crate::proto::v1::{
     CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
@@ -95,7 +95,7 @@ impl ApiKeyService for ApiKeys {
         let (caller, message) = enter(request)?;
         let id = ProviderKeyId::parse(&message.uuid);
         let opened = self.keys.resolve(&caller, id).await.map_err(status)?;
-        Ok(Response::new(convert::resolved(opened)))
+        Ok(with_secret(convert::resolved(opened)))
     }
 
     async fn link_api_key(

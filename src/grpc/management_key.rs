@@ -11,7 +11,7 @@ use crate::convert::ledger as convert_ledger;
 use crate::convert::management_key as convert;
 use crate::convert::moment;
 use crate::error::status;
-use crate::grpc::enter;
+use crate::grpc::{enter, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;
 use crate::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
@@ -71,7 +71,7 @@ impl ManagementKeyService for ManagementKeys {
         let (caller, message) = enter(request)?;
         let new = convert::new_key(message).map_err(status)?;
         let minted = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(Response::new(convert::created(minted)))
+        Ok(with_secret(convert::created(minted)))
     }
 
     async fn get_key(
@@ -186,7 +186,7 @@ impl ManagementKeyService for ManagementKeys {
             .create(&caller, &organization, message.name)
             .await
             .map_err(status)?;
-        Ok(Response::new(convert::created_management_key(minted)))
+        Ok(with_secret(convert::created_management_key(minted)))
     }
 
     async fn list_management_keys(

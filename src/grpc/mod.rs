@@ -16,7 +16,7 @@ pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
 
 use keyward_core::principal::Caller;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::error;
 
@@ -32,4 +32,13 @@ fn enter<T>(request: Request<T>) -> Result<(Caller, T), Status> {
             "Not authenticated",
         )),
     }
+}
+
+/// A response that holds a secret or a plaintext key. It is never compressed: beside it there is what
+/// others may have written, and from the length of both together one could tell how much of the one
+/// is in the other (as CRIME and BREACH do).
+fn with_secret<T>(message: T) -> Response<T> {
+    let mut response = Response::new(message);
+    response.disable_compression();
+    response
 }

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::repo_ai_key as convert;
 use crate::error::status;
-use crate::grpc::enter;
+use crate::grpc::{enter, with_secret};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
 use crate::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
@@ -50,7 +50,7 @@ impl RepoAiKeyService for RepoAiKeys {
         let (caller, message) = enter(request)?;
         let new = convert::new_key(message).map_err(status)?;
         let created = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(Response::new(convert::created(created)))
+        Ok(with_secret(convert::created(created)))
     }
 
     async fn update_repo_ai_key(

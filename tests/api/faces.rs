@@ -88,6 +88,7 @@ on_each_engine! {
         let answer = call.header("grpc-encoding", "canary").send().await;
         assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("12")));
         assert!(answer.header("grpc-status-details-bin").is_some());
+        assert_eq!(answer.header("grpc-accept-encoding"), Some("gzip,zstd,identity"));
         assert!(!format!("{:?}{}", answer.headers, answer.body).contains("canary"));
     }
 

@@ -15,6 +15,7 @@ mod support;
 
 mod authentication;
 mod callers;
+mod compression;
 mod cors;
 mod create_api_key;
 mod create_key;

@@ -1,0 +1,279 @@
+//! Messages of gRPC and gRPC-Web, compressed both ways; limits hold for what they are decompressed.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use keyward::proto::v1::{
+    AiType, CreateApiKeyRequest, CreateRepoAiKeyRequest, ListApiKeysRequest, ListApiKeysResponse,
+    ResolveApiKeyRequest,
+};
+use prost::Message;
+use serde_json::json;
+use tonic::Code;
+use tonic::codec::CompressionEncoding;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::{
+    REPO_A, TestServer, User, WORKSPACE_A, WebAnswer, WebFlavor, flagged, grpc_frame, refused,
+};
+
+const MIB: usize = 1024 * 1024;
+const TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
+const MALFORMED: &str = "The request message cannot be decoded";
+const CREATE: &str = "/keyward.v1.ApiKeyService/CreateApiKey";
+const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
+
+const ENCODINGS: [(&str, CompressionEncoding); 2] = [
+    ("gzip", CompressionEncoding::Gzip),
+    ("zstd", CompressionEncoding::Zstd),
+];
+
+fn compressed(encoding: &str, content: &[u8]) -> Vec<u8> {
+    if encoding == "zstd" {
+        return zstd::encode_all(content, 3).unwrap();
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn decompressed(encoding: &str, content: &[u8]) -> Vec<u8> {
+    if encoding == "zstd" {
+        return zstd::decode_all(content).unwrap();
+    }
+    let mut bytes = Vec::new();
+    GzDecoder::new(content).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn new_key(key: &str, secret_bytes: usize) -> CreateApiKeyRequest {
+    CreateApiKeyRequest {
+        workspace_id: WORKSPACE_A.to_owned(),
+        key: key.to_owned(),
+        secret: "s".repeat(secret_bytes),
+        provider: "AWS".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Native gRPC without a client that knows what may be sent, and the answer's headers.
+async fn grpc(
+    server: &TestServer,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, &str)],
+    framed: Vec<u8>,
+) -> http::HeaderMap {
+    let mut request = server.http2.post(server.url(path)).body(framed);
+    request = request
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.headers().clone()
+}
+
+/// A message that says that it is compressed with `encoding`, on each face that has them.
+async fn refusals(
+    server: &TestServer,
+    encoding: &str,
+    message: &[u8],
+) -> Vec<(String, String, bool)> {
+    let token = server.token(User::Owner);
+    let framed = flagged(1, message);
+    let headers = [("grpc-encoding", encoding)];
+    let native = grpc(server, CREATE, Some(&token), &headers, framed.clone()).await;
+    let text =
+        |headers: &http::HeaderMap, name: &str| headers[name].to_str().unwrap().replace("%20", " ");
+    let told = |headers: &http::HeaderMap| {
+        let details = headers.contains_key("grpc-status-details-bin");
+        (
+            text(headers, "grpc-status"),
+            text(headers, "grpc-message"),
+            details,
+        )
+    };
+    let mut refusals = vec![told(&native)];
+    for flavor in WebFlavor::ALL {
+        let request = server.grpc_web_request(flavor, CREATE, framed.clone());
+        let request = request
+            .header("grpc-encoding", encoding)
+            .bearer_auth(&token);
+        refusals.push(told(&WebAnswer::of(flavor, request).await.headers));
+    }
+    refusals
+}
+
+on_each_engine! {
+    async fn requests_and_answers_are_compressed_over_grpc(server: TestServer) {
+        let token = server.token(User::Owner);
+        for (name, encoding) in ENCODINGS {
+            let client = server.api_keys(&token).send_compressed(encoding);
+            let mut client = client.accept_compressed(encoding);
+            client.create_api_key(new_key(name, 5000)).await.unwrap();
+            let listed = client.list_api_keys(ListApiKeysRequest::default()).await.unwrap();
+            assert_eq!(listed.metadata().get("grpc-encoding").unwrap(), name);
+            assert!(listed.into_inner().api_keys.iter().any(|key| key.key == name));
+        }
+        // Whoever accepts none gets none.
+        let mut client = server.api_keys(&token);
+        let listed = client.list_api_keys(ListApiKeysRequest::default()).await.unwrap();
+        assert_eq!(listed.metadata().get("grpc-encoding"), None);
+    }
+
+    async fn requests_and_answers_are_compressed_over_grpc_web(server: TestServer) {
+        let token = server.token(User::Owner);
+        for (name, _) in ENCODINGS {
+            for flavor in WebFlavor::ALL {
+                let key = format!("{name} {flavor:?}");
+                let message = compressed(name, &new_key(&key, 5000).encode_to_vec());
+                let call = server.grpc_web_request(flavor, CREATE, flagged(1, &message));
+                let call = call.header("grpc-encoding", name).bearer_auth(&token);
+                assert_eq!(WebAnswer::of(flavor, call).await.code(), "0");
+
+                let message = grpc_frame(&ListApiKeysRequest::default());
+                let call = server.grpc_web_request(flavor, LIST, message).bearer_auth(&token);
+                let call = call.header("grpc-accept-encoding", name);
+                let answer = WebAnswer::of(flavor, call).await;
+                assert_eq!((answer.code(), &answer.headers["grpc-encoding"]), ("0", &name.parse().unwrap()));
+                let listed = decompressed(name, &answer.messages[0]);
+                let listed = ListApiKeysResponse::decode(listed.as_slice()).unwrap();
+                assert!(listed.api_keys.iter().any(|listed| listed.key == key));
+            }
+        }
+    }
+
+    async fn a_secret_is_never_compressed(server: TestServer) {
+        let repeated = "secretive ".repeat(20);
+        let id = server.create(json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": repeated, "provider": "AWS",
+        }));
+        let resolve = ResolveApiKeyRequest { uuid: id.await };
+        for (name, _) in ENCODINGS {
+            let create = CreateRepoAiKeyRequest {
+                repo_id: REPO_A.to_owned(),
+                name: format!("{name} {repeated}"),
+                ai_type: AiType::Openai.into(),
+            };
+            let create_path = "/keyward.v1.RepoAiKeyService/CreateRepoAiKey";
+            let resolve_path = "/keyward.v1.ApiKeyService/ResolveApiKey";
+            for (path, token, message) in [
+                (create_path, server.token(User::Owner), grpc_frame(&create)),
+                (resolve_path, server.service_token(), grpc_frame(&resolve)),
+            ] {
+                let call = server.grpc_web_request(WebFlavor::Binary, path, message);
+                let call = call.header("grpc-accept-encoding", name).bearer_auth(token);
+                let answer = call.send().await.unwrap();
+                assert_eq!(answer.headers()["grpc-encoding"], name);
+                // The first frame's flag.
+                let body = answer.bytes().await.unwrap();
+                assert_eq!((body[0], body.len() > 100), (0, true), "{path}");
+            }
+        }
+    }
+
+    async fn a_caller_is_answered_in_the_first_encoding_that_both_know(server: TestServer) {
+        let token = server.token(User::Owner);
+        let message = || grpc_frame(&ListApiKeysRequest::default());
+        for (accepted, answered) in [
+            ("identity", None),
+            ("br", None),
+            ("", None),
+            ("br,zstd,gzip", Some("zstd")),
+            ("gzip, zstd", Some("gzip")),
+        ] {
+            let headers = [("grpc-accept-encoding", accepted)];
+            let headers = grpc(&server, LIST, Some(&token), &headers, message()).await;
+            let encoding = headers.get("grpc-encoding").map(|value| value.to_str().unwrap());
+            assert_eq!(encoding, answered, "{accepted}");
+        }
+    }
+
+    async fn a_message_that_is_too_large_once_decompressed_is_refused(server: TestServer) {
+        for (name, _) in ENCODINGS {
+            // A thousand times as large as what is sent, and one byte more than what is allowed.
+            let bomb = compressed(name, &new_key("bomb", 32 * MIB).encode_to_vec());
+            assert!(bomb.len() < MIB / 8, "{}", bomb.len());
+            let fixed = new_key("edge", 0).encode_to_vec().len();
+            // The secret's tag and length are five bytes more.
+            let edge = new_key("edge", MIB + 1 - fixed - 4).encode_to_vec();
+            assert_eq!(edge.len(), MIB + 1);
+            for message in [bomb, compressed(name, &edge)] {
+                for refusal in refusals(&server, name, &message).await {
+                    assert_eq!(refusal, ("8".to_owned(), TOO_LARGE.to_owned(), true));
+                }
+            }
+        }
+        assert!(server.list(WORKSPACE_A).await.is_empty());
+    }
+
+    async fn its_details_are_those_of_any_message_that_is_too_large(server: TestServer) {
+        for (_, encoding) in ENCODINGS {
+            let mut client = server.api_keys(&server.token(User::Owner)).send_compressed(encoding);
+            refused(client.create_api_key(new_key("k", 8 * MIB)).await)
+                .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE)
+                .alone();
+        }
+    }
+
+    async fn a_message_of_the_largest_size_is_read(server: TestServer) {
+        for (name, encoding) in ENCODINGS {
+            let fixed = new_key(name, 0).encode_to_vec().len();
+            let request = new_key(name, MIB - fixed - 4);
+            assert_eq!(request.encoded_len(), MIB);
+            let mut client = server.api_keys(&server.token(User::Owner)).send_compressed(encoding);
+            // It is the use case that refuses a secret of that size.
+            let refusal = refused(client.create_api_key(request).await);
+            assert_eq!(refusal.status.code(), Code::InvalidArgument, "{:?}", refusal.status);
+            assert_ne!(refusal.status.message(), MALFORMED);
+        }
+    }
+
+    async fn what_cannot_be_decompressed_is_its_senders_fault(server: TestServer) {
+        for (name, _) in ENCODINGS {
+            let whole = compressed(name, &new_key("k", 5000).encode_to_vec());
+            for message in [b"neither of them".as_slice(), &whole[..whole.len() / 2], &[]] {
+                for refusal in refusals(&server, name, message).await {
+                    assert_eq!(refusal, ("3".to_owned(), MALFORMED.to_owned(), true), "{name}");
+                }
+            }
+        }
+        // Compressed by no encoding at all.
+        for refusal in refusals(&server, "identity", b"x").await {
+            assert_eq!(refusal, ("3".to_owned(), MALFORMED.to_owned(), true));
+        }
+    }
+
+    async fn an_unknown_encoding_is_refused_with_those_that_are_known(server: TestServer) {
+        let token = server.token(User::Owner);
+        for name in ["deflate", "br", "snappy", "GZIP", "gzip,zstd"] {
+            let headers = [("grpc-encoding", name)];
+            let headers = grpc(&server, LIST, Some(&token), &headers, flagged(1, b"x")).await;
+            assert_eq!(headers["grpc-status"], "12", "{name}");
+            assert_eq!(headers["grpc-accept-encoding"], "gzip,zstd,identity");
+        }
+    }
+
+    /// What needs no token is held to the same.
+    async fn health_is_compressed_and_bounded_too(server: TestServer) {
+        for (_, encoding) in ENCODINGS {
+            let client = HealthClient::new(server.channel()).send_compressed(encoding);
+            let mut client = client.accept_compressed(encoding);
+            client.check(HealthCheckRequest::default()).await.unwrap();
+            let service = "s".repeat(8 * MIB);
+            refused(client.check(HealthCheckRequest { service: service.clone() }).await)
+                .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE);
+            let watched = client.watch(HealthCheckRequest { service }).await;
+            refused(watched.map(|_| ())).is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE);
+        }
+    }
+}
