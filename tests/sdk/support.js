@@ -2,16 +2,16 @@
 // server URL and its key.
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { EventEmitter, once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 
 import { OpenRouter } from "@openrouter/sdk";
 import { OpenRouterDefaultError } from "@openrouter/sdk/models/errors";
+
+import { Running, dev, run } from "../node/program.mjs";
 
 /** After this time a suite, or its start, fails instead of waiting for ever. */
 const PATIENCE = { timeout: 120_000 };
@@ -31,8 +31,6 @@ export const UNUSED = {
   byokUsageMonthly: 0,
 };
 
-const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
-const PROGRAM = process.env.KEYWARD_BIN || build();
 const OTHER_ORGANIZATION = "other";
 
 // The SDK would take its key from the environment where a test gives none.
@@ -64,16 +62,15 @@ class House {
   /** Starts `keyward dev` on a new data directory. */
   async dev() {
     this.#directory = await mkdtemp(join(tmpdir(), "keyward-sdk-"));
-    this.#running = new Running("dev", "--listen", "127.0.0.1:0", "--data-dir", this.#directory);
-    const says = /^Keyward listens on (\S+)$/m;
-    this.url = await this.#running.waitFor(() => says.exec(this.#running.stdout)?.[1]);
-    const lines = (await readFile(join(this.#directory, "dev.env"), "utf8")).trimEnd().split("\n");
-    this.env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s, 2)));
+    const { running, url, env } = await dev(this.#directory);
+    this.#running = running;
+    this.url = url;
+    this.env = env;
   }
 
   /** Starts `keyward serve` where `dev` was, with further lines of configuration. */
   async serve(more) {
-    this.#running = new Running("serve", "--config", await this.#configure(more));
+    this.#running = new Running(["serve", "--config", await this.#configure(more)]);
     const listens = () => {
       const lines = this.#running.stderr.split("\n").slice(0, -1);
       const log = lines.filter((line) => line.startsWith("{"));
@@ -86,7 +83,7 @@ class House {
   async otherManagementKey() {
     const config = await this.#configure("");
     const create = ["admin", "create-management-key", "--organization", OTHER_ORGANIZATION];
-    const running = new Running(...create, "--config", config);
+    const running = new Running([...create, "--config", config]);
     assert.equal(await running.ended, 0, running.stderr);
     return running.stdout.trim();
   }
@@ -147,67 +144,6 @@ ${more}`;
     await writeFile(path, text);
     return path;
   }
-}
-
-/** The program as a child process. */
-class Running {
-  stdout = "";
-  stderr = "";
-  /** Its exit code, or the signal that ended it. */
-  ended;
-  #child;
-  #hasEnded = false;
-  #news = new EventEmitter();
-
-  constructor(...args) {
-    // Nothing of the surroundings configures it, or sends it elsewhere.
-    const foreign = /^(KEYWARD|OTEL)_|_PROXY$/i;
-    const env = Object.entries(process.env).filter(([name]) => !foreign.test(name));
-    const stdio = ["ignore", "pipe", "pipe"];
-    this.#child = spawn(PROGRAM, args, { env: Object.fromEntries(env), stdio });
-    for (const stream of ["stdout", "stderr"]) {
-      this.#child[stream].setEncoding("utf8").on("data", (text) => {
-        this[stream] += text;
-        this.#news.emit("news");
-      });
-    }
-    this.ended = once(this.#child, "close").then(([code, signal]) => {
-      this.#hasEnded = true;
-      this.#news.emit("news");
-      return code ?? signal;
-    });
-    // Whatever becomes of the tests, it does not outlive them.
-    process.once("exit", () => this.#child.kill("SIGKILL"));
-  }
-
-  /** What `find` finds in what was printed, as soon as it does. */
-  async waitFor(find) {
-    for (;;) {
-      const found = find();
-      if (found !== undefined) return found;
-      assert.ok(!this.#hasEnded, `it did not start:\n${this.stdout}${this.stderr}`);
-      await once(this.#news, "news");
-    }
-  }
-
-  terminate() {
-    this.#child.kill("SIGTERM");
-  }
-}
-
-/** What Cargo builds. */
-function build() {
-  const args = ["build", "--locked", "--bin=keyward", "--message-format=json-render-diagnostics"];
-  const messages = run("cargo", args).trim().split("\n").map((line) => JSON.parse(line));
-  return messages.findLast((message) => message.executable).executable;
-}
-
-function run(program, args) {
-  const stdio = ["ignore", "pipe", "inherit"];
-  const options = { cwd: REPOSITORY, encoding: "utf8", maxBuffer: 2 ** 30, stdio };
-  const { error, status, stdout } = spawnSync(program, args, options);
-  assert.equal(error ?? status, 0, `${program} failed`);
-  return stdout;
 }
 
 /** Expects the SDK to raise that class and no other, made of a body that says this and no more. */
