@@ -4,39 +4,32 @@
 //! An error names the field and says what is wanted, and never repeats a value, since any value may
 //! be a secret in the wrong place.
 
+mod problem;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::Secret;
 use keyward_store::StoreOptions;
+use problem::describe;
 use serde::{Deserialize, Deserializer};
 
 use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
 use crate::layers::{AllowedOrigins, CallerRate, Limits};
 use crate::telemetry::LogFormat;
 
+pub use problem::ConfigError;
+
 /// The defaults, which are also the example that operators start from.
 pub const DEFAULTS: &str = include_str!("../deploy/keyward.example.toml");
 /// The prefix of environment variables; sections and fields are parted by two underscores.
 const ENV_PREFIX: &str = "KEYWARD_";
-
-/// What is wrong with the configuration; never with a value in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("configuration: {}", .0.join("; "))]
-pub struct ConfigError(Vec<String>);
-
-impl ConfigError {
-    fn field(field: &str, problem: impl std::fmt::Display) -> Self {
-        Self(vec![format!("`{field}` {problem}")])
-    }
-}
 
 /// The whole configuration.
 #[derive(Deserialize)]
@@ -377,8 +370,7 @@ impl Config {
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(vec![format!("{} cannot be read: {error}", path.display())]))
+    std::fs::read_to_string(path).map_err(|error| ConfigError::file(path, &error))
 }
 
 /// Only variables with a section: Kubernetes itself sets `KEYWARD_PORT` and the like in every pod
@@ -410,50 +402,4 @@ fn issuer(
         audience: required("audience", audience)?,
         jwks,
     })
-}
-
-/// Says what is wrong in figment's error without its values.
-fn describe(error: figment::Error) -> ConfigError {
-    ConfigError(
-        error
-            .into_iter()
-            .map(|error| describe_one(&error))
-            .collect(),
-    )
-}
-
-fn describe_one(error: &figment::Error) -> String {
-    let mut path = error.path.clone();
-    // A name that is not known may already end the path, and may be a value in the wrong place.
-    if let Kind::UnknownField(name, _) | Kind::UnknownVariant(name, _) = &error.kind
-        && path.last() == Some(name)
-    {
-        path.pop();
-    }
-    let field = path.join(".");
-    match &error.kind {
-        Kind::InvalidType(_, wanted)
-        | Kind::InvalidValue(_, wanted)
-        | Kind::InvalidLength(_, wanted) => format!("`{field}` must be {wanted}"),
-        Kind::UnknownVariant(_, known) => format!("`{field}` must be one of {}", known.join(", ")),
-        Kind::UnknownField(name, known) => {
-            let name = if field.is_empty() {
-                name.clone()
-            } else {
-                format!("{field}.{name}")
-            };
-            format!("`{name}` is not a setting; there are {}", known.join(", "))
-        }
-        Kind::MissingField(name) => format!("`{field}.{name}` is required"),
-        Kind::DuplicateField(name) => format!("`{field}.{name}` is given twice"),
-        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => format!("`{field}` is out of range"),
-        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => {
-            format!("`{field}` has a kind of value that no setting has")
-        }
-        // The parser quotes the text below the first line, which says where the error is.
-        Kind::Message(message) if field.is_empty() => {
-            message.lines().next().unwrap_or_default().to_owned()
-        }
-        Kind::Message(_) => format!("`{field}` is malformed"),
-    }
 }
