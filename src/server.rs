@@ -21,6 +21,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use opening::Opening;
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +31,7 @@ use tower::ServiceExt;
 /// How long a client may take to send a request's headers, and a new one to say anything at all.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to say so.
+/// One on HTTP/1.1 is asked as often by the system, since a stream may have nothing to tell for days.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many calls one HTTP/2 connection may have under way.
@@ -158,6 +160,10 @@ fn connection(
 ) -> impl Future<Output = ()> + Send + 'static {
     // Answers are small; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
+    // Without these, a client that is gone without a word is missed later, and no call fails.
+    let _ = sockopt::set_socket_keepalive(&stream, true);
+    let _ = sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_INTERVAL);
+    let _ = sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE_TIMEOUT);
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         request.map(Body::new)
