@@ -12,7 +12,7 @@ use keyward_core::provider_key::ProviderKeys;
 use keyward_core::repo_ai_key::RepoAiKeys;
 use keyward_core::vault::Vault;
 use keyward_crypto::Kek;
-use keyward_gateway::RestRouter;
+use keyward_gateway::{AmbiguousRoute, RestRouter};
 use keyward_store::Store;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
@@ -144,7 +144,7 @@ impl App {
             Arc::clone(&parts.clock),
         )?;
         let health = Health::new(store);
-        let (rest, services) = faces(&use_cases);
+        let (rest, services) = faces(&use_cases, parts.limits.max_body_bytes)?;
         let grpc = services.routes(&health, parts.reflection, parts.limits.max_body_bytes)?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
@@ -168,7 +168,10 @@ impl App {
 }
 
 /// Both faces of the same services.
-fn faces(use_cases: &UseCases) -> (RestRouter, Services) {
+fn faces(
+    use_cases: &UseCases,
+    max_body_bytes: u64,
+) -> Result<(RestRouter, Services), AmbiguousRoute> {
     let services = Services {
         api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone())),
         directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone())),
@@ -180,14 +183,20 @@ fn faces(use_cases: &UseCases) -> (RestRouter, Services) {
         )),
         later: Arc::new(Later),
     };
-    let mut rest = v1::api_key_service_routes(Arc::clone(&services.api_keys));
-    rest.extend(v1::repo_ai_key_service_routes(Arc::clone(
-        &services.repo_ai_keys,
-    )));
-    rest.extend(v1::management_key_service_routes(Arc::clone(
-        &services.management_keys,
-    )));
-    (RestRouter::new(rest, proto::UNKNOWN), services)
+    let rest = RestRouter::builder()
+        .routes(v1::api_key_service_routes(Arc::clone(&services.api_keys)))
+        .routes(v1::repo_ai_key_service_routes(Arc::clone(
+            &services.repo_ai_keys,
+        )))
+        .routes(v1::management_key_service_routes(Arc::clone(
+            &services.management_keys,
+        )))
+        .unknown(proto::UNKNOWN)
+        .types(v1::TYPES)
+        // The layers limit what is sent; this limits what it decompresses to.
+        .max_body_bytes(max_body_bytes)
+        .build()?;
+    Ok((rest, services))
 }
 
 struct Services {

@@ -49,7 +49,10 @@ impl Target {
     /// without one.
     pub(crate) fn needs_token(&self) -> bool {
         match &self.kind {
-            Kind::Rest(Resolution::NotFound { .. }) | Kind::Open | Kind::Unknown => false,
+            // Who asks for the methods of a path is not told who may call them.
+            Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
+            | Kind::Open
+            | Kind::Unknown => false,
             Kind::Rest(_) | Kind::Grpc => true,
         }
     }

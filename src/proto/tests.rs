@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use keyward_gateway::{Check, RestRouter, Route, json};
 use prost_types::Timestamp;
@@ -354,7 +354,7 @@ async fn rest_by(
     path: &str,
     body: &str,
 ) -> (StatusCode, String) {
-    let router = RestRouter::new(routes, super::UNKNOWN);
+    let router = RestRouter::builder().routes(routes).build().unwrap();
     let request = Request::builder()
         .method(method.clone())
         .uri(path)
@@ -362,7 +362,7 @@ async fn rest_by(
         .body(Full::new(Bytes::from(body.to_owned())))
         .unwrap();
     let resolution = router.resolve(&method, request.uri().path());
-    let response: Response<Full<Bytes>> = router.call(resolution, request).await;
+    let response = router.call(resolution, request).await;
     let (parts, body) = response.into_parts();
     assert_eq!(parts.headers["content-type"], "application/json");
     let text = body.collect().await.unwrap().to_bytes();

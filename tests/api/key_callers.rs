@@ -258,10 +258,10 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         for mount in MOUNTS {
             for (method, path, allow) in [
-                (Method::POST, "/key", "GET"),
-                (Method::PUT, "/keys", "GET, POST"),
-                (Method::PUT, "/keys/00", "DELETE, GET, PATCH"),
-                (Method::POST, "/keys/00", "DELETE, GET, PATCH"),
+                (Method::POST, "/key", "GET, HEAD, OPTIONS"),
+                (Method::PUT, "/keys", "GET, HEAD, OPTIONS, POST"),
+                (Method::PUT, "/keys/00", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+                (Method::POST, "/keys/00", "DELETE, GET, HEAD, OPTIONS, PATCH"),
             ] {
                 let call = || server.call(method.clone(), &format!("{mount}{path}"));
                 call().send().await.refuses_key(401, NO_HEADER);

@@ -1,6 +1,10 @@
 //! What holds for every path: sizes, media types, verbs and unknown places, each answered in the
 //! error body of the path's family.
 
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::Method;
 use keyward::proto::v1::CreateApiKeyRequest;
 use serde_json::json;
@@ -124,12 +128,11 @@ on_each_engine! {
     async fn a_known_path_with_the_wrong_verb_says_which_are_right(server: TestServer) {
         let token = server.token(User::Owner);
         for (method, path, allow) in [
-            (Method::DELETE, "/apikeys", "GET, POST"),
-            (Method::PUT, "/apikeys", "GET, POST"),
-            (Method::GET, "/apikeys/x", "DELETE, PUT"),
-            (Method::POST, "/apikeys/x", "DELETE, PUT"),
-            (Method::PATCH, "/apikeys/x", "DELETE, PUT"),
-            (Method::OPTIONS, "/apikeys", "GET, POST"),
+            (Method::DELETE, "/apikeys", "GET, HEAD, OPTIONS, POST"),
+            (Method::PUT, "/apikeys", "GET, HEAD, OPTIONS, POST"),
+            (Method::GET, "/apikeys/x", "DELETE, OPTIONS, PUT"),
+            (Method::POST, "/apikeys/x", "DELETE, OPTIONS, PUT"),
+            (Method::PATCH, "/apikeys/x", "DELETE, OPTIONS, PUT"),
         ] {
             let answer = server.call(method.clone(), path).bearer(&token).send().await;
             answer.refuses(405, "Method not allowed");
@@ -140,7 +143,56 @@ on_each_engine! {
         }
         let answer = server.put("/keys").bearer(&token).send().await;
         answer.is(405, &error(405, "Method not allowed"));
-        assert_eq!(answer.header("allow"), Some("GET, POST"));
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    }
+
+    async fn which_verbs_are_right_is_told_without_a_token(server: TestServer) {
+        for (path, allow) in [
+            ("/apikeys", "GET, HEAD, OPTIONS, POST"),
+            ("/apikeys/x", "DELETE, OPTIONS, PUT"),
+            ("/api/v1/key", "GET, HEAD, OPTIONS"),
+        ] {
+            let answer = server.call(Method::OPTIONS, path).send().await;
+            assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{path}");
+            assert_eq!(answer.header("allow"), Some(allow), "{path}");
+        }
+        let answer = server.call(Method::OPTIONS, "/nowhere").send().await;
+        answer.refuses(404, "Not found");
+    }
+
+    async fn head_is_get_without_its_body(server: TestServer) {
+        let path = format!("/apikeys?workspaceId={WORKSPACE_A}");
+        let token = server.token(User::Owner);
+        let get = server.get(&path).bearer(&token).send().await;
+        let head = server.call(Method::HEAD, &path).bearer(&token).send().await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""));
+        assert_eq!(head.header("content-length"), get.header("content-length"));
+        assert_eq!(head.header("content-type"), Some("application/json"));
+        assert_eq!(server.call(Method::HEAD, &path).send().await.status, 401);
+    }
+
+    async fn a_body_may_be_compressed_and_is_measured_after(server: TestServer) {
+        let token = server.token(User::Owner);
+        let send = |encoding: &str, body: Vec<u8>| {
+            let call = server.post("/apikeys").bearer(&token);
+            call.header("content-encoding", encoding).text("application/json", body).send()
+        };
+        let gzip = |data: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        };
+        let body = json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS"
+        });
+        let created = send("gzip", gzip(body.to_string().as_bytes())).await;
+        assert_eq!(created.status, 201, "{}", created.body);
+        send("gzip", gzip(&vec![b' '; MIB + 1])).await.refuses(413, TOO_LARGE);
+        let corrupt = "The request body is not what its content encoding says";
+        send("gzip", b"{}".to_vec()).await.refuses(400, corrupt);
+        let unknown = send("br", b"{}".to_vec()).await;
+        unknown.refuses(415, "The content encoding must be gzip, zstd or none");
+        assert_eq!(unknown.header("accept-encoding"), Some("gzip, zstd"));
     }
 
     async fn an_unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {

@@ -171,7 +171,12 @@ fn transport_and_sql_stop_where_they_should() {
 
 #[test]
 fn helpers_know_nothing_and_are_not_shipped() {
-    for name in ["keyward-gateway", "keyward-gateway-build"] {
+    for name in [
+        "keyward-gateway",
+        "keyward-gateway-build",
+        "keyward-gateway-probe",
+        "keyward-conformance",
+    ] {
         expect_none(name, &linked(member(name)), &CHAIN);
         expect_none(name, &linked(member(name)), &SQL);
         expect_none(name, &declared(member(name), Development), &CHAIN);
@@ -179,13 +184,19 @@ fn helpers_know_nothing_and_are_not_shipped() {
     for package in METADATA.workspace_packages() {
         for kind in [Normal, Build] {
             let declared = declared(package, kind);
-            assert!(
-                !declared.contains("keyward-testkit"),
-                "{} ships the test kit",
-                package.name
-            );
+            for test_only in [
+                "keyward-testkit",
+                "keyward-gateway-probe",
+                "keyward-conformance",
+            ] {
+                assert!(
+                    !declared.contains(test_only),
+                    "{} ships {test_only}",
+                    package.name
+                );
+            }
             let builder = declared.contains("keyward-gateway-build");
-            let users = ["keyward", "keyward-conformance"];
+            let users = ["keyward", "keyward-gateway-probe", "keyward-conformance"];
             let allowed = users.contains(&package.name.as_str()) && kind == Build;
             assert!(
                 !builder || allowed,
@@ -202,6 +213,7 @@ fn helpers_know_nothing_and_are_not_shipped() {
             "keyward-testkit",
             "keyward-conformance",
             "keyward-gateway-build",
+            "keyward-gateway-probe",
             "protox",
             "openssl",
         ],

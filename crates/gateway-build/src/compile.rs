@@ -23,14 +23,15 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     for include in &builder.includes {
         println!("cargo:rerun-if-changed={}", include.display());
     }
-    options::check_template("error_body", &builder.error_body).map_err(|reason| {
-        Error::Declaration {
+    let error_body = builder.error_body.as_deref();
+    error_body
+        .map_or(Ok(()), |body| options::check_template("error_body", body))
+        .map_err(|reason| Error::Declaration {
             file: "build.rs".into(),
             line: None,
             item: "Builder".into(),
             reason,
-        }
-    })?;
+        })?;
 
     let compiler = open(builder)?;
     let pool = compiler.descriptor_pool();

@@ -11,6 +11,7 @@ mod check;
 mod compile;
 mod emit;
 mod error;
+mod field_path;
 mod http_rule;
 mod json;
 mod names;
@@ -31,7 +32,7 @@ pub struct Builder {
     out_dir: Option<PathBuf>,
     descriptor_name: String,
     error_domain: String,
-    error_body: String,
+    error_body: Option<String>,
     all_messages: bool,
 }
 
@@ -43,7 +44,7 @@ impl Default for Builder {
             out_dir: None,
             descriptor_name: "keyward_descriptor.bin".to_owned(),
             error_domain: String::new(),
-            error_body: r#"{"error":{"code":$status,"message":$message}}"#.to_owned(),
+            error_body: None,
             all_messages: false,
         }
     }
@@ -98,10 +99,11 @@ impl Builder {
         self
     }
 
-    /// The JSON text of an error of a service that declares none.
+    /// The JSON text of an error of a service that declares none, as the option
+    /// `error_body` has it. When not given, it is that of <https://google.aip.dev/193>.
     #[must_use]
     pub fn error_body(mut self, body: impl Into<String>) -> Self {
-        self.error_body = body.into();
+        self.error_body = Some(body.into());
         self
     }
 

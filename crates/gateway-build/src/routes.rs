@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use heck::{ToShoutySnakeCase, ToSnakeCase};
-use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-use crate::error::{Error, declaration, line};
+use crate::error::{Error, line};
 use crate::http_rule::{self, HttpRule};
 use crate::options::{self, MethodRest, ServiceRest};
-use crate::template::Plain;
+use crate::template::Segment;
 
 /// A service.
 #[derive(Debug)]
@@ -23,15 +23,7 @@ pub(crate) struct Service {
 pub(crate) struct Method {
     pub(crate) method: MethodDescriptor,
     pub(crate) rest: MethodRest,
-    pub(crate) routes: Vec<Route>,
-}
-
-/// A route.
-#[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) rule: HttpRule,
-    /// The places of the variables' fields in the request.
-    pub(crate) variables: Vec<usize>,
+    pub(crate) routes: Vec<HttpRule>,
 }
 
 impl Service {
@@ -80,80 +72,34 @@ pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Vec<Ser
 }
 
 fn method(method: MethodDescriptor) -> Result<Method, Error> {
-    let rest = options::method(&method)?;
-    let mut routes = Vec::new();
-    for rule in http_rule::read(&method)? {
-        let variables = variables(&method, &rule)?;
-        routes.push(Route { rule, variables });
-    }
     Ok(Method {
+        rest: options::method(&method)?,
+        routes: http_rule::read(&method)?,
         method,
-        rest,
-        routes,
     })
 }
 
-fn variables(method: &MethodDescriptor, rule: &HttpRule) -> Result<Vec<usize>, Error> {
-    let fault = |reason: String| declaration(&method.parent_file(), method.full_name(), reason);
-    let mut found = Vec::new();
-    for segment in &rule.segments {
-        let Plain::Variable(name) = segment else {
-            continue;
-        };
-        let input = method.input();
-        let place = input.fields().position(|field| field.name() == name);
-        let field = place.and_then(|place| input.fields().nth(place));
-        let (Some(place), Some(field)) = (place, field) else {
-            return Err(fault(format!(
-                "{}: the request has no field {name}",
-                rule.path
-            )));
-        };
-        if !fits_a_segment(&field) {
-            return Err(fault(format!(
-                "{}: the field {name} does not fit a path",
-                rule.path
-            )));
-        }
-        if found.contains(&place) {
-            return Err(fault(format!(
-                "{}: the field {name} is there twice",
-                rule.path
-            )));
-        }
-        found.push(place);
-    }
-    Ok(found)
-}
+/// What tells two routes apart: the HTTP method, the verb and the segments. What
+/// their variables are called and which segments they cover changes nothing.
+type Shape<'r> = (&'r str, Option<&'r str>, &'r [Segment]);
 
-fn fits_a_segment(field: &FieldDescriptor) -> bool {
-    let is_scalar = !matches!(
-        field.kind(),
-        Kind::Message(_) | Kind::Bytes | Kind::Float | Kind::Double
-    );
-    is_scalar && !field.is_list()
-}
-
-/// No two routes may match the same requests.
+/// No two routes may match the same requests. A route for all HTTP methods leaves
+/// to others those that they name, so it is alike only to one of its kind.
 fn check_distinct(services: &[Service]) -> Result<(), Error> {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut known: BTreeMap<Shape<'_>, String> = BTreeMap::new();
     for method in services.iter().flat_map(|service| &service.methods) {
-        for Route { rule, .. } in &method.routes {
-            let shape: Vec<&str> = rule
-                .segments
-                .iter()
-                .map(|segment| match segment {
-                    Plain::Literal(text) => text.as_str(),
-                    Plain::Variable(_) => "{}",
-                })
-                .collect();
-            let key = format!("{} /{}", rule.http_method, shape.join("/"));
+        for rule in &method.routes {
+            let key = (
+                rule.http_method.as_str(),
+                rule.verb.as_deref(),
+                rule.segments.as_slice(),
+            );
             let name = method.method.full_name().to_owned();
             if let Some(other) = known.insert(key, name.clone()) {
                 let file = method.method.parent_file();
                 return Err(Error::AmbiguousRoute {
                     file: file.name().to_owned(),
-                    line: line(&file, &name, "google.api.http"),
+                    line: line(&file, &name, http_rule::HTTP),
                     item: name,
                     route: format!("{} {}", rule.http_method, rule.path),
                     other,

@@ -1,43 +1,47 @@
-//! The grammar of path templates.
+//! The grammar of path templates, as `google/api/http.proto` has it:
 //!
 //! ```text
-//! Template = "/" Segments [ ":" LITERAL ]
+//! Template = "/" Segments [ Verb ]
 //! Segments = Segment { "/" Segment }
-//! Segment  = "*" | "**" | LITERAL | "{" FieldPath [ "=" Segments ] "}"
+//! Segment  = "*" | "**" | LITERAL | Variable
+//! Variable = "{" FieldPath [ "=" Segments ] "}"
+//! FieldPath = IDENT { "." IDENT }
+//! Verb     = ":" LITERAL
 //! ```
 //!
-//! The whole grammar is read here; [`Template::plain`] says which part of it the
-//! rest can serve so far.
+//! A LITERAL is what RFC 3986 lets a path segment hold, without `:`, which begins
+//! the verb, and `*`. Percent-escapes are decoded here, as the router decodes those
+//! of a request before it compares.
 
-/// A path template.
+/// A path template. Its segments are flat: variables only say which of them they
+/// cover.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    segments: Vec<Segment>,
-    verb: Option<String>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) verb: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Segment {
+/// What matches one segment of a path, or the rest of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Segment {
     /// Itself.
     Literal(String),
     /// `*`, one segment.
     One,
     /// `**`, all that remains.
     Rest,
-    /// A field and what it matches.
-    Variable {
-        path: Vec<String>,
-        pattern: Vec<Segment>,
-    },
 }
 
-/// A segment that the rest can serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Plain {
-    /// Itself.
-    Literal(String),
-    /// The field that takes one segment.
-    Variable(String),
+/// A field and the segments that give its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    /// The names of the field path.
+    pub(crate) path: Vec<String>,
+    /// The first of its segments.
+    pub(crate) first: usize,
+    /// How many there are; None for one that ends in `**`.
+    pub(crate) count: Option<usize>,
 }
 
 impl Template {
@@ -45,34 +49,78 @@ impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix('/').ok_or("a path must begin with /")?;
         let (rest, verb) = split_verb(rest);
-        if let Some(verb) = verb {
-            literal(verb)?;
-        }
-        Ok(Self {
-            segments: segments(rest, true)?,
-            verb: verb.map(str::to_owned),
-        })
+        let mut template = Self {
+            segments: Vec::new(),
+            variables: Vec::new(),
+            verb: verb.map(literal).transpose()?,
+        };
+        template.read(rest, true)?;
+        Ok(template)
     }
 
-    /// The segments, if all are literals and variables of one segment.
-    pub(crate) fn plain(self) -> Result<Vec<Plain>, String> {
-        if self.verb.is_some() {
-            return Err("verbs in paths are not supported yet".to_owned());
-        }
-        self.segments
-            .into_iter()
-            .map(|segment| match segment {
-                Segment::Literal(text) => Ok(Plain::Literal(text)),
-                Segment::One | Segment::Rest => Err("wildcards are not supported yet".to_owned()),
-                Segment::Variable { pattern, .. } if pattern != [Segment::One] => {
-                    Err("patterns of variables are not supported yet".to_owned())
+    /// Reads segments; variables only where they may be.
+    fn read(&mut self, text: &str, variables: bool) -> Result<(), String> {
+        let mut rest = text;
+        loop {
+            let after = match rest.strip_prefix('{') {
+                Some(_) if !variables => return Err("a variable inside a variable".to_owned()),
+                Some(inner) => {
+                    let (inside, after) = braced(inner)?;
+                    self.read_variable(inside)?;
+                    after
                 }
-                Segment::Variable { path, .. } => match <[String; 1]>::try_from(path) {
-                    Ok([field]) => Ok(Plain::Variable(field)),
-                    Err(_) => Err("fields of fields in paths are not supported yet".to_owned()),
-                },
-            })
-            .collect()
+                None => {
+                    let end = rest.find('/').unwrap_or(rest.len());
+                    let (text, after) = rest.split_at(end);
+                    let segment = match text {
+                        "*" => Segment::One,
+                        "**" => Segment::Rest,
+                        other => Segment::Literal(literal(other)?),
+                    };
+                    self.push(segment)?;
+                    after
+                }
+            };
+            if after.is_empty() {
+                return Ok(());
+            }
+            rest = after.strip_prefix('/').ok_or("a } must end its segment")?;
+        }
+    }
+
+    fn push(&mut self, segment: Segment) -> Result<(), String> {
+        if self.segments.last() == Some(&Segment::Rest) {
+            return Err("** must be the last segment".to_owned());
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    fn read_variable(&mut self, text: &str) -> Result<(), String> {
+        let (path, pattern) = text.split_once('=').unwrap_or((text, "*"));
+        let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+        if !names.iter().all(|name| is_ident(name)) {
+            return Err(format!("{{{text}}} names no field"));
+        }
+        let first = self.segments.len();
+        self.read(pattern, false)?;
+        let open = self.segments.last() == Some(&Segment::Rest);
+        self.variables.push(Variable {
+            path: names,
+            first,
+            count: (!open).then_some(self.segments.len() - first),
+        });
+        Ok(())
+    }
+}
+
+/// Splits at the `}` that ends a variable.
+fn braced(inner: &str) -> Result<(&str, &str), String> {
+    let end = inner.find(['{', '}']).ok_or("a { without its }")?;
+    let (inside, after) = inner.split_at(end);
+    match after.strip_prefix('}') {
+        Some(after) => Ok((inside, after)),
+        None => Err("a variable inside a variable".to_owned()),
     }
 }
 
@@ -88,116 +136,148 @@ fn split_verb(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn segments(text: &str, variables: bool) -> Result<Vec<Segment>, String> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        let (segment, after) = match rest.strip_prefix('{') {
-            Some(_) if !variables => return Err("a variable inside a variable".to_owned()),
-            Some(inner) => {
-                let (inside, after) = inner.split_once('}').ok_or("a { without its }")?;
-                (variable(inside)?, after)
-            }
-            None => {
-                let end = rest.find('/').unwrap_or(rest.len());
-                let (text, after) = rest.split_at(end);
-                (plain_segment(text)?, after)
-            }
-        };
-        if found.contains(&Segment::Rest) {
-            return Err("** must be the last segment".to_owned());
-        }
-        found.push(segment);
-        if after.is_empty() {
-            return Ok(found);
-        }
-        rest = after.strip_prefix('/').ok_or("a } must end its segment")?;
-    }
+fn is_ident(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .chars()
+            .all(|other| other.is_ascii_alphanumeric() || other == '_')
 }
 
-fn plain_segment(text: &str) -> Result<Segment, String> {
-    match text {
-        "*" => Ok(Segment::One),
-        "**" => Ok(Segment::Rest),
-        other => literal(other).map(|()| Segment::Literal(other.to_owned())),
+/// A literal that is not empty, decoded.
+fn literal(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("the path has an empty segment".to_owned());
     }
-}
-
-fn variable(text: &str) -> Result<Segment, String> {
-    let (path, pattern) = match text.split_once('=') {
-        Some((path, pattern)) => (path, segments(pattern, false)?),
-        None => (text, vec![Segment::One]),
-    };
-    let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-    let is_name = |name: &String| {
-        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name
-                .chars()
-                .all(|other| other.is_ascii_alphanumeric() || other == '_')
-    };
-    if path.iter().all(is_name) {
-        Ok(Segment::Variable { path, pattern })
-    } else {
-        Err(format!("{{{text}}} names no field"))
-    }
-}
-
-/// A literal is not empty and has only characters that a path holds as they are.
-fn literal(text: &str) -> Result<(), String> {
-    let allowed = |other: char| other.is_ascii_alphanumeric() || "-._~!$&'()+,;@".contains(other);
+    let allowed = |other: char| other.is_ascii_alphanumeric() || "-._~!$&'()+,;=@%".contains(other);
     match text.chars().find(|other| !allowed(*other)) {
+        None => decode(text).ok_or_else(|| format!("{text} is not percent-encoded UTF-8")),
+        Some('*') => Err("a * must be a segment of its own".to_owned()),
+        Some(':') => Err("a : begins the verb, which ends the path".to_owned()),
         Some(other) => Err(format!("the path has an unexpected {other:?}")),
-        None if text.is_empty() => Err("the path has an empty segment".to_owned()),
-        None => Ok(()),
     }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => u8::try_from(hex(bytes.next())? << 4 | hex(bytes.next())?).ok()?,
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Plain, Template};
+    use super::{Segment, Template};
 
-    fn plain(text: &str) -> Result<Vec<Plain>, String> {
-        Template::parse(text)?.plain()
+    /// The segments and the verb, then the variables with what they cover.
+    fn shown(text: &str) -> String {
+        let template = Template::parse(text).unwrap();
+        let segments: Vec<&str> = template
+            .segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Literal(text) => text.as_str(),
+                Segment::One => "*",
+                Segment::Rest => "**",
+            })
+            .collect();
+        let mut shown = segments.join(" ");
+        if let Some(verb) = template.verb {
+            shown.push_str(&format!(" :{verb}"));
+        }
+        for variable in template.variables {
+            let end = variable
+                .count
+                .map_or("..".to_owned(), |n| (variable.first + n).to_string());
+            shown.push_str(&format!(
+                " | {} {} {end}",
+                variable.path.join("."),
+                variable.first
+            ));
+        }
+        shown
     }
 
     #[test]
-    fn literals_and_variables_are_read() {
-        let expected = vec![
-            Plain::Literal("repo".to_owned()),
-            Plain::Variable("repo_id".to_owned()),
-            Plain::Literal("ai".to_owned()),
-        ];
-        assert_eq!(plain("/repo/{repo_id}/ai"), Ok(expected.clone()));
-        assert_eq!(plain("/repo/{repo_id=*}/ai"), Ok(expected));
-    }
-
-    #[test]
-    fn what_comes_later_is_refused_by_name() {
-        for (text, word) in [
-            ("/a/*", "wildcards"),
-            ("/a/**", "wildcards"),
-            ("/a/{b=**}", "patterns"),
-            ("/a/{b=c/*}", "patterns"),
-            ("/a/{b.c}", "fields of fields"),
-            ("/a/{b}:rotate", "verbs"),
-            ("/a:rotate", "verbs"),
+    fn the_whole_grammar_is_read() {
+        for (text, expected) in [
+            ("/a", "a"),
+            ("/*", "*"),
+            ("/**", "**"),
+            ("/a/*/b/**", "a * b **"),
+            ("/a:rotate", "a :rotate"),
+            ("/**:v", "** :v"),
+            ("/{a}", "* | a 0 1"),
+            ("/{a=*}", "* | a 0 1"),
+            ("/{a=**}", "** | a 0 .."),
+            ("/{a=b}", "b | a 0 1"),
+            (
+                "/repo/{repo_id}/ai/{_k1=x/*}:x",
+                "repo * ai x * :x | repo_id 1 2 | _k1 3 5",
+            ),
+            (
+                "/v1/{name=projects/*/keys/**}:rotate",
+                "v1 projects * keys ** :rotate | name 1 ..",
+            ),
+            ("/v1/{a.b.c=x}/{a.d}", "v1 x * | a.b.c 1 2 | a.d 2 3"),
+            ("/a%20b/%7e/{c=x=y}", "a b ~ x=y | c 2 3"),
+            ("/a.b/-._~!$&'()+,;=@", "a.b -._~!$&'()+,;=@"),
+            ("/a:%3A", "a ::"),
         ] {
-            let reason = plain(text).unwrap_err();
-            assert!(
-                reason.contains(word) && reason.contains("not supported yet"),
-                "{reason}"
-            );
+            assert_eq!(shown(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn malformed_templates_are_refused() {
-        for text in [
-            "", "a", "/", "/a/", "//a", "/a//b", "/{", "/{}", "/{a", "/a}", "/{a}b", "/b{a}",
-            "/{a={b}}", "/a?b", "/a b", "/ä", "/{1a}", "/{a..b}", "/**/a", "/a:", "/a:b:c",
-            "/a%20",
+    fn malformed_templates_are_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "must begin with /"),
+            ("a", "must begin with /"),
+            ("/", "empty segment"),
+            ("/a/", "empty segment"),
+            ("//a", "empty segment"),
+            ("/a//b", "empty segment"),
+            ("/a:", "empty segment"),
+            ("/:a", "empty segment"),
+            ("/{a=}", "empty segment"),
+            ("/{a=b/}", "empty segment"),
+            ("/{", "a { without its }"),
+            ("/{a", "a { without its }"),
+            ("/{a}b", "a } must end its segment"),
+            ("/{a}{b}", "a } must end its segment"),
+            ("/a}", "unexpected '}'"),
+            ("/b{a}", "unexpected '{'"),
+            ("/a?b", "unexpected '?'"),
+            ("/a b", "unexpected ' '"),
+            ("/ä", "unexpected 'ä'"),
+            ("/{a={b}}", "a variable inside a variable"),
+            ("/{a=x/{b}}", "a variable inside a variable"),
+            ("/{}", "names no field"),
+            ("/{1a}", "names no field"),
+            ("/{a..b}", "names no field"),
+            ("/{a-b}", "names no field"),
+            ("/**/a", "** must be the last segment"),
+            ("/**/**", "** must be the last segment"),
+            ("/{a=**}/b", "** must be the last segment"),
+            ("/{a=**/b}", "** must be the last segment"),
+            ("/a*", "a * must be a segment of its own"),
+            ("/***", "a * must be a segment of its own"),
+            ("/a:*", "a * must be a segment of its own"),
+            ("/a:b:c", "a : begins the verb"),
+            ("/a:b/c", "a : begins the verb"),
+            ("/{a=b:c}", "a : begins the verb"),
+            ("/a%2", "not percent-encoded"),
+            ("/a%zz", "not percent-encoded"),
+            ("/a%ff", "not percent-encoded"),
+            ("/a%+1", "not percent-encoded"),
         ] {
-            assert!(Template::parse(text).is_err(), "{text}");
+            let refused = Template::parse(text).unwrap_err();
+            assert!(refused.contains(reason), "{text}: {refused}");
         }
     }
 }

@@ -11,11 +11,6 @@ use keyward_gateway_build::Builder;
 
 #[test]
 fn what_json_cannot_have() {
-    let streaming = format!(
-        r#"{ANSWER}service Probe {{ rpc Do(Answer) returns (stream Answer) {{
-            option (google.api.http) = {{ get: "/a" }}; }} }}"#
-    );
-    refused(&streaming, "streaming methods are not supported yet");
     let no_form = "describes proto files and has no JSON form here";
     refused_field("google.protobuf.FileOptions a = 1;", no_form);
     refused_field(

@@ -4,59 +4,111 @@ use std::borrow::Cow;
 
 use tonic::Status;
 
-use crate::json::{self, Fault, JsonMessage, JsonOptions, MemberKind};
-use crate::percent;
-use crate::spec::RouteSpec;
+use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo};
+use crate::percent::{self, Keep};
+use crate::settings::Settings;
+use crate::spec::{BodyBinding, RouteSpec};
 
 /// The reason of an error that a parameter is to blame for.
 const REASON: &str = "PARAMETER_MALFORMED";
+/// How deep a parameter may lie: as deep as JSON may.
+const MAX_DEPTH: usize = 100;
 
-/// Sets what the query gives and the path does not.
+/// Sets what the query gives and neither path nor body does. A parameter that leads
+/// to no field, or to one that no text can set, is unknown.
+///
+/// # Errors
+///
+/// The parameter that is wrong, and what it should be.
 pub(crate) fn bind_query<M: JsonMessage>(
     message: &mut M,
     query: &str,
     route: &RouteSpec,
-    options: &JsonOptions,
+    settings: &Settings,
 ) -> Result<(), Status> {
-    let domain = route.method.error_domain;
+    let refused = |fault: Fault| fault.into_status(REASON, route.method.error_domain);
     let mut values: Vec<(Vec<usize>, Cow<'_, str>)> = Vec::new();
-    for pair in query.split('&') {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(name) = percent::decode(name, true) else {
+        let Some(path) = parameter(M::INFO, name) else {
+            if settings.refuses_unknown {
+                return Err(refused(Fault {
+                    field: String::new(),
+                    description: "The query must have no unknown parameters".to_owned(),
+                }));
+            }
             continue;
         };
-        let Some(member) = M::member(&name) else {
-            continue;
-        };
-        let Some(info) = M::INFO.members.get(member) else {
-            continue;
-        };
-        let takes_text = matches!(info.kind, MemberKind::Single | MemberKind::Repeated);
-        if !takes_text || route.variables.contains(&member) {
+        if is_given(&path, route) {
             continue;
         }
-        let Some(value) = percent::decode(value, true) else {
-            let fault = Fault {
-                field: info.json_name.to_owned(),
-                description: format!("`{}` must be percent-encoded UTF-8", info.json_name),
-            };
-            return Err(fault.into_status(REASON, domain));
+        let Some(value) = percent::decode(value, Keep::NothingPlusIsSpace) else {
+            let field = shown(M::INFO, &path);
+            let description = format!("`{field}` must be percent-encoded UTF-8");
+            return Err(refused(Fault { field, description }));
         };
-        values.push((vec![member], value));
+        values.push((path, value));
     }
-    json::bind_query(message, &values, options).map_err(|fault| fault.into_status(REASON, domain))
+    if values.is_empty() {
+        return Ok(());
+    }
+    json::bind_query(message, &values, &settings.json).map_err(refused)
 }
 
-/// Sets what the path gives.
+/// The members that lead to the field of a parameter.
+fn parameter(info: &'static MessageInfo, name: &str) -> Option<Vec<usize>> {
+    let name = percent::decode(name, Keep::NothingPlusIsSpace)?;
+    if name.split('.').nth(MAX_DEPTH).is_some() {
+        return None;
+    }
+    let path = json::resolve(info, &name)?;
+    let kind = members(info, &path).last()?.kind;
+    matches!(kind, MemberKind::Single | MemberKind::Repeated).then_some(path)
+}
+
+/// Whether the URL's path or the body gives the field, or what it is in.
+fn is_given(path: &[usize], route: &RouteSpec) -> bool {
+    let by_body =
+        matches!(route.body, BodyBinding::Member(member) if path.first() == Some(&member));
+    let mut variables = route.variables.iter();
+    by_body || variables.any(|variable| path.starts_with(variable.path))
+}
+
+/// Sets what the path gives; it replaces what is there.
+///
+/// # Errors
+///
+/// The field and what it should be.
 pub(crate) fn bind_path<M: JsonMessage>(
     message: &mut M,
     values: &[String],
     route: &RouteSpec,
-    options: &JsonOptions,
+    settings: &Settings,
 ) -> Result<(), Status> {
-    for (member, value) in route.variables.iter().zip(values) {
-        json::bind_path(message, std::slice::from_ref(member), value, options)
+    for (variable, value) in route.variables.iter().zip(values) {
+        json::bind_path(message, variable.path, value, &settings.json)
             .map_err(|fault| fault.into_status(REASON, route.method.error_domain))?;
     }
     Ok(())
+}
+
+/// What is known of each member on a path.
+pub(crate) fn members<'p>(
+    info: &'static MessageInfo,
+    path: &'p [usize],
+) -> impl Iterator<Item = &'static json::MemberInfo> + use<'p> {
+    let mut message = Some(info);
+    path.iter().map_while(move |place| {
+        let member = message?.members.get(*place)?;
+        message = match member.kind {
+            MemberKind::Message(inner) => Some(inner()),
+            _ => None,
+        };
+        Some(member)
+    })
+}
+
+fn shown(info: &'static MessageInfo, path: &[usize]) -> String {
+    let names: Vec<&str> = members(info, path).map(|member| member.json_name).collect();
+    names.join(".")
 }

@@ -8,25 +8,33 @@
 //! request is one call of the service inside the process.
 
 mod bind;
+mod body;
 mod check;
+mod compression;
 mod details;
+mod error_json;
 mod face;
 pub mod json;
 mod mask;
 mod percent;
+mod preference;
 mod refine;
 mod refusal;
 mod route;
 mod router;
+mod settings;
 mod spec;
+mod stream;
+mod trie;
 
 #[doc(hidden)]
 pub use serde;
 
+pub use body::Body;
 pub use check::{Check, Violation, check_list, check_map, check_nested, check_request, invalid};
 pub use face::Face;
-pub use refine::{complete_grpc_error, refine};
+pub use refine::{complete_grpc_error, refine, refine_stream};
 pub use refusal::{BodyTooLarge, Refusal};
-pub use route::{RestCall, Route};
-pub use router::{Matched, Resolution, RestRouter};
-pub use spec::{Binding, ErrorRule, MethodSpec, RouteSpec, Segment};
+pub use route::Route;
+pub use router::{AmbiguousRoute, Matched, Resolution, RestRouter, RestRouterBuilder};
+pub use spec::{BodyBinding, ErrorRule, MethodSpec, RouteSpec, Segment, Variable};

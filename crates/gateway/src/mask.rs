@@ -1,42 +1,91 @@
 //! Update masks that the body implies.
 
+use http::Method;
 use prost_types::FieldMask;
 
-use crate::json::{self, JsonMessage};
-use crate::spec::{Binding, RouteSpec};
+use crate::bind::members;
+use crate::json::{self, JsonMessage, MemberKind, MessageInfo};
+use crate::spec::{BodyBinding, RouteSpec};
 
-/// Makes the mask of a PATCH from what its body gave, unless it gave a mask that
-/// names something: then what that names as the body's members are named becomes
-/// their paths. What the URL's path gives is not changed but found by it, and so
-/// is left out.
+/// Makes the mask of a PATCH from what its body gave, unless the caller gave a mask
+/// that names something: then what that names as the body's members are named
+/// becomes their paths.
 ///
-/// A PATCH whose body has no mask means the members that it has, and no others. A
-/// null is one of them, so that the method can tell it from an absent member.
-pub(crate) fn fill_mask<M: JsonMessage>(message: &mut M, body: &[u8], route: &RouteSpec) {
-    if route.http_method != "PATCH" || route.binding != Binding::Body {
+/// A PATCH whose caller gives no mask means the members that its body has, and no
+/// others. A null is one of them, so that the method can tell it from an absent
+/// member. Where the body is one field, the paths begin in it, as
+/// <https://google.aip.dev/134> has them. What the URL's path gives is not changed
+/// but found by it, and so is left out.
+pub(crate) fn fill_mask<M: JsonMessage>(
+    message: &mut M,
+    http_method: &Method,
+    body: &[u8],
+    route: &RouteSpec,
+) {
+    let Some(changed) = changed(M::INFO, route).filter(|_| http_method == Method::PATCH) else {
         return;
-    }
+    };
     let Some(update) = message.update_mask() else {
         return;
     };
-    let path_of = |member: usize| {
-        M::INFO
-            .members
-            .get(member)
-            .map_or("", |info| info.proto_name)
-    };
     if let Some(mask) = update.mask.as_mut().filter(|mask| !mask.paths.is_empty()) {
         for path in &mut mask.paths {
-            if let Some(member) = M::member(path) {
-                path_of(member).clone_into(path);
+            if let Some(places) = json::resolve(changed, path) {
+                *path = proto_path(changed, &places);
             }
         }
         return;
     }
-    let mut paths = json::body_paths(M::INFO, body);
-    paths.retain(|path| {
-        let is = |member: usize| path_of(member) == path;
-        !is(update.member) && !route.variables.iter().copied().any(is)
-    });
+    let own = match route.body {
+        BodyBinding::All => Some(proto_path(M::INFO, &[update.member])),
+        _ => None,
+    };
+    let by_path: Vec<String> = route
+        .variables
+        .iter()
+        .filter_map(|variable| relative(variable.path, route.body))
+        .map(|places| proto_path(changed, places))
+        .chain(own)
+        .collect();
+    let mut paths = json::body_paths(changed, body);
+    paths.retain(|path| !by_path.iter().any(|given| covers(given, path)));
     *update.mask = Some(FieldMask { paths });
+}
+
+/// The message whose members the body has.
+fn changed(info: &'static MessageInfo, route: &RouteSpec) -> Option<&'static MessageInfo> {
+    let member = match route.body {
+        BodyBinding::None => return None,
+        BodyBinding::All => return Some(info),
+        BodyBinding::Member(member) => info.members.get(member)?,
+    };
+    match member.kind {
+        MemberKind::Message(inner) => Some(inner()),
+        _ => None,
+    }
+}
+
+/// The way to a variable's field from the message whose members the body has.
+fn relative(path: &[usize], body: BodyBinding) -> Option<&[usize]> {
+    match body {
+        BodyBinding::Member(member) => path
+            .split_first()
+            .filter(|(first, _)| **first == member)
+            .map(|(_, rest)| rest),
+        _ => Some(path),
+    }
+}
+
+/// A mask's path: names as the proto file has them.
+fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
+    let names: Vec<&str> = members(info, places)
+        .map(|member| member.proto_name)
+        .collect();
+    names.join(".")
+}
+
+/// Whether a path is the given one or leads through it.
+fn covers(given: &str, path: &str) -> bool {
+    path.strip_prefix(given)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

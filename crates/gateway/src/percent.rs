@@ -2,23 +2,40 @@
 
 use std::borrow::Cow;
 
-/// Decodes `%XX`, and `+` as a space where `plus` says so. None when an escape is
-/// malformed or the result is not UTF-8.
-pub(crate) fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
-    if !text
-        .bytes()
-        .any(|byte| byte == b'%' || (plus && byte == b'+'))
-    {
+/// Which characters are left as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None.
+    Nothing,
+    /// None, and `+` is a space, as HTML's forms have it.
+    NothingPlusIsSpace,
+    /// An escaped character stays escaped if it is reserved in RFC 6570.
+    Reserved,
+}
+
+/// Decodes `%XX`. None when an escape is malformed or the result is not UTF-8.
+pub(crate) fn decode(text: &str, keep: Keep) -> Option<Cow<'_, str>> {
+    let plus = keep == Keep::NothingPlusIsSpace;
+    let changes = |byte| byte == b'%' || (plus && byte == b'+');
+    if !text.bytes().any(changes) {
         return Some(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            b'+' if plus => b' ',
-            other => other,
-        });
+        match byte {
+            b'%' => {
+                let (high, low) = (bytes.next()?, bytes.next()?);
+                let byte = hex(high)? << 4 | hex(low)?;
+                if keep == Keep::Reserved && is_reserved(byte) {
+                    decoded.extend([b'%', high, low]);
+                } else {
+                    decoded.push(byte);
+                }
+            }
+            b'+' if plus => decoded.push(b' '),
+            other => decoded.push(other),
+        }
     }
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
@@ -32,18 +49,37 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
+/// The reserved characters of RFC 6570, which are those of RFC 3986.
+fn is_reserved(byte: u8) -> bool {
+    b":/?#[]@!$&'()*+,;=".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{Keep, decode};
 
     #[test]
     fn escapes_are_decoded_and_malformed_ones_refused() {
-        assert_eq!(decode("a%2Fb%c3%a4", false).as_deref(), Some("a/bä"));
-        assert_eq!(decode("a+b", false).as_deref(), Some("a+b"));
-        assert_eq!(decode("a+b%2B", true).as_deref(), Some("a b+"));
-        assert_eq!(decode("%", false), None);
-        assert_eq!(decode("%2", false), None);
-        assert_eq!(decode("%zz", false), None);
-        assert_eq!(decode("%ff", false), None);
+        let all = |text| decode(text, Keep::Nothing);
+        assert_eq!(all("a%2Fb%c3%a4").as_deref(), Some("a/bä"));
+        assert_eq!(all("a+b").as_deref(), Some("a+b"));
+        assert_eq!(all("%2525").as_deref(), Some("%25"));
+        for malformed in ["%", "%2", "%zz", "%+1", "%ff", "a%c3", "%C0%80"] {
+            assert_eq!(all(malformed), None, "{malformed}");
+        }
+        let query = decode("a+b%2B", Keep::NothingPlusIsSpace);
+        assert_eq!(query.as_deref(), Some("a b+"));
+    }
+
+    #[test]
+    fn reserved_characters_stay_escaped_where_they_should() {
+        let kept = |text| decode(text, Keep::Reserved);
+        assert_eq!(kept("a%2fb%3A%20%7E+").as_deref(), Some("a%2fb%3A ~+"));
+        for byte in 0..0x80_u8 {
+            let escaped = format!("%{byte:02X}");
+            let stays = b"!#$&'()*+,/:;=?@[]".contains(&byte);
+            let decoded = decode(&escaped, Keep::Reserved).unwrap();
+            assert_eq!(decoded == escaped, stays, "{byte}");
+        }
     }
 }

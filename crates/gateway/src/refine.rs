@@ -1,8 +1,12 @@
 //! The last touch on every error before a caller sees it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_core::Stream;
 use http::HeaderMap;
+use tonic::codegen::BoxStream;
 use tonic::{Code, Status};
 
 use crate::details;
@@ -55,6 +59,32 @@ fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
     let mut refined = Status::with_details_and_metadata(code, message, bytes, metadata);
     refined.set_source(Arc::new(status));
     refined
+}
+
+/// Gives the errors of a stream the form that [`refine`] gives those of a call.
+pub fn refine_stream<M: 'static>(
+    spec: &'static MethodSpec,
+    messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
+) -> BoxStream<M> {
+    Box::pin(Refined {
+        messages: Box::pin(messages),
+        spec,
+    })
+}
+
+struct Refined<S> {
+    messages: Pin<Box<S>>,
+    spec: &'static MethodSpec,
+}
+
+impl<M, S: Stream<Item = Result<M, Status>>> Stream for Refined<S> {
+    type Item = Result<M, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let spec = self.spec;
+        let next = self.messages.as_mut().poll_next(context);
+        next.map(|next| Some(next?.map_err(|status| refine(spec, status))))
+    }
 }
 
 /// Refines the error in the headers of a gRPC response that has no body, such as

@@ -5,14 +5,15 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use tonic::{Code, Status};
 
+use crate::body::Body;
 use crate::details;
+use crate::error_json;
 use crate::face::Face;
+use crate::json::JsonOptions;
 use crate::refine::refine;
 use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
@@ -62,6 +63,20 @@ impl Refusal {
         Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 
+    /// The body is compressed in a way that is not known.
+    pub fn unsupported_encoding() -> Self {
+        let status = Status::invalid_argument("The content encoding must be gzip, zstd or none");
+        Self::new(status)
+            .with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))
+    }
+
+    /// The body is not what its encoding says.
+    pub(crate) fn corrupt_body() -> Self {
+        let text = "The request body is not what its content encoding says";
+        Self::new(Status::invalid_argument(text))
+    }
+
     /// The path is known, but not with this HTTP method; `allow` lists those that are.
     pub fn method_not_allowed(allow: &str) -> Self {
         let refusal = Self::new(Status::unimplemented("Method not allowed"))
@@ -83,13 +98,25 @@ impl Refusal {
     }
 
     /// Makes the response. The refined status rides in its extensions, for the log.
-    pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Full<Bytes>> {
+    /// Of the details, JSON has those of `google.rpc`; [`RestRouter::render`]
+    /// (crate::RestRouter::render) knows a server's own too.
+    pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Body> {
+        self.render_with(face, spec, &JsonOptions::default())
+    }
+
+    /// As [`Refusal::render`], with types that details may be of.
+    pub(crate) fn render_with(
+        self,
+        face: Face,
+        spec: &MethodSpec,
+        options: &JsonOptions,
+    ) -> Response<Body> {
         let status = refine(spec, self.status);
         match face {
             Face::Grpc => grpc(status, "application/grpc"),
             Face::GrpcWeb => grpc(status, "application/grpc-web+proto"),
             Face::GrpcWebText => grpc(status, "application/grpc-web-text+proto"),
-            Face::Rest => rest(status, self.http, self.headers, spec),
+            Face::Rest => rest(status, self.http, self.headers, spec, options),
         }
     }
 }
@@ -101,8 +128,8 @@ impl From<Status> for Refusal {
 }
 
 /// A response without a body, whose headers are the trailers.
-fn grpc(status: Status, content_type: &'static str) -> Response<Full<Bytes>> {
-    let mut response = status.into_http::<Full<Bytes>>();
+fn grpc(status: Status, content_type: &'static str) -> Response<Body> {
+    let mut response = status.into_http::<Body>();
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -114,7 +141,8 @@ fn rest(
     http: Option<StatusCode>,
     headers: HeaderMap,
     spec: &MethodSpec,
-) -> Response<Full<Bytes>> {
+    options: &JsonOptions,
+) -> Response<Body> {
     let code = status.code();
     let declared = spec
         .status_of(code)
@@ -123,8 +151,11 @@ fn rest(
         .or_else(|| StatusCode::from_u16(declared).ok())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
 
-    let body = envelope(spec.body_of(code), status.message(), http);
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let body = match spec.body_of(code) {
+        Some(template) => error_json::envelope(template, status.message(), http),
+        None => error_json::aip_193(&status, http, options),
+    };
+    let mut response = Response::new(Body::full(body));
     *response.status_mut() = http;
     copy_custom_headers(status.metadata().clone(), response.headers_mut());
     if let Some(seconds) = details::retry_after_s(&details::decode(&status).details) {
@@ -143,17 +174,6 @@ fn rest(
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(status);
     response
-}
-
-/// Fills in a declared error body. The message is put in last, so that a
-/// placeholder inside it stays what the message says.
-fn envelope(template: &str, message: &str, http: StatusCode) -> String {
-    let quoted = serde_json::to_string(message).unwrap_or_else(|_| "\"\"".to_owned());
-    let parts: Vec<String> = template
-        .split("$message")
-        .map(|part| part.replace("$status", http.as_str()))
-        .collect();
-    parts.join(&quoted)
 }
 
 /// The body of a request is larger than allowed.

@@ -6,19 +6,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use futures_core::Stream;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::bind::{bind_path, bind_query};
-use crate::json::{self, JsonMessage, JsonOptions};
+use crate::body::Body;
+use crate::json::{self, JsonMessage};
 use crate::mask::fill_mask;
 use crate::refusal::Refusal;
-use crate::spec::{Binding, RouteSpec};
+use crate::settings::Settings;
+use crate::spec::{BodyBinding, RouteSpec};
+use crate::stream::{self, Format};
 
-type Answer = Result<Response<Full<Bytes>>, Refusal>;
+pub(crate) type Answer = Result<Response<Body>, Refusal>;
 type Handler = dyn Fn(RestCall) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
 /// One HTTP binding of a method and the code that answers it.
@@ -40,12 +43,46 @@ impl Route {
         Fut: Future<Output = Result<tonic::Response<Res>, Status>> + Send + 'static,
     {
         let handler = move |rest: RestCall| {
+            let settings = rest.settings.clone();
             let called = rest
                 .into_request::<Req>()
                 .map(|request| call(service.clone(), request));
             let answer = async move {
                 let response = called?.await?;
-                reply(spec, response)
+                reply(spec, response, &settings)
+            };
+            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+        };
+        Self {
+            spec,
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// A route of a method with one request and a stream of responses, which is
+    /// sent on as it comes. Dropping the response drops the stream.
+    pub fn server_streaming<S, Req, Res, St, F, Fut>(
+        spec: &'static RouteSpec,
+        service: Arc<S>,
+        call: F,
+    ) -> Self
+    where
+        S: Send + Sync + 'static,
+        Req: JsonMessage + Send,
+        Res: JsonMessage + 'static,
+        St: Stream<Item = Result<Res, Status>> + Send + 'static,
+        F: Fn(Arc<S>, tonic::Request<Req>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<tonic::Response<St>, Status>> + Send + 'static,
+    {
+        let handler = move |rest: RestCall| {
+            let settings = rest.settings.clone();
+            let format = Format::accepted(&rest.parts.headers);
+            let called = rest
+                .into_request::<Req>()
+                .map(|request| call(service.clone(), request));
+            let answer = async move {
+                let response = called?.await?;
+                stream::reply(spec, format, settings, response).await
             };
             Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
         };
@@ -74,11 +111,12 @@ impl fmt::Debug for Route {
 }
 
 /// A REST request whose route is known and whose body has been read.
-pub struct RestCall {
+pub(crate) struct RestCall {
     pub(crate) spec: &'static RouteSpec,
     pub(crate) parts: http::request::Parts,
-    pub(crate) variables: Vec<String>,
+    pub(crate) variables: Arc<[String]>,
     pub(crate) body: Bytes,
+    pub(crate) settings: Arc<Settings>,
 }
 
 impl RestCall {
@@ -89,24 +127,31 @@ impl RestCall {
     /// # Errors
     ///
     /// A refusal that names the member or parameter at fault.
-    fn into_request<M: JsonMessage>(self) -> Result<tonic::Request<M>, Refusal> {
-        let domain = self.spec.method.error_domain;
+    fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Refusal> {
+        let settings = &*self.settings;
         let mut message = M::default();
-        let options = JsonOptions::default();
-        match self.spec.binding {
-            Binding::Query => {
-                let query = self.parts.uri.query().unwrap_or_default();
-                bind_query(&mut message, query, self.spec, &options)?;
-            }
-            Binding::Body if self.body.is_empty() => {}
-            Binding::Body if !is_json(&self.parts.headers) => {
+        if !self.body.is_empty() && self.spec.body != BodyBinding::None {
+            if !is_json(&self.parts.headers) {
                 return Err(Refusal::unsupported_media_type());
             }
-            Binding::Body => json::decode_into(&mut message, &self.body, &options)
-                .map_err(|fault| fault.into_status("JSON_MALFORMED", domain))?,
+            let read = match self.spec.body {
+                BodyBinding::Member(member) => {
+                    json::decode_member_into(&mut message, member, &self.body, &settings.json)
+                }
+                _ => json::decode_into(&mut message, &self.body, &settings.json),
+            };
+            let domain = self.spec.method.error_domain;
+            read.map_err(|fault| fault.into_status("JSON_MALFORMED", domain))?;
         }
-        fill_mask(&mut message, &self.body, self.spec);
-        bind_path(&mut message, &self.variables, self.spec, &options)?;
+        if self.spec.body != BodyBinding::All
+            && let Some(query) = self.parts.uri.query()
+        {
+            bind_query(&mut message, query, self.spec, settings)?;
+        }
+        fill_mask(&mut message, &self.parts.method, &self.body, self.spec);
+        bind_path(&mut message, &self.variables, self.spec, settings)?;
+        // The body is decoded.
+        self.parts.headers.remove(CONTENT_ENCODING);
         let metadata = MetadataMap::from_headers(self.parts.headers);
         Ok(tonic::Request::from_parts(
             metadata,
@@ -130,22 +175,47 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-fn reply<M: JsonMessage>(spec: &RouteSpec, response: tonic::Response<M>) -> Answer {
+fn reply<M: JsonMessage>(
+    spec: &RouteSpec,
+    response: tonic::Response<M>,
+    settings: &Settings,
+) -> Answer {
     let (metadata, message, extensions) = response.into_parts();
-    let text = json::encode(&message, &JsonOptions::default()).map_err(|error| {
+    let mut reply = Response::default();
+    *reply.status_mut() = success(spec);
+    if *reply.status_mut() != StatusCode::NO_CONTENT {
+        *reply.body_mut() = Body::full(encode(spec, &message, settings)?);
+    }
+    *reply.extensions_mut() = extensions;
+    copy_custom_headers(metadata, reply.headers_mut());
+    if *reply.status_mut() != StatusCode::NO_CONTENT {
+        reply
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(reply)
+}
+
+/// The HTTP status of the method's success.
+pub(crate) fn success(spec: &RouteSpec) -> StatusCode {
+    StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK)
+}
+
+/// Writes a response, or the one member of it that the route answers with.
+pub(crate) fn encode<M: JsonMessage>(
+    spec: &RouteSpec,
+    message: &M,
+    settings: &Settings,
+) -> Result<Vec<u8>, Status> {
+    let text = match spec.response_body {
+        Some(member) => json::encode_member(message, member, &settings.json),
+        None => json::encode(message, &settings.json),
+    };
+    text.map_err(|error| {
         let mut status = Status::internal("The response cannot be written as JSON");
         status.set_source(Arc::new(error));
         status
-    })?;
-    let mut reply = Response::new(Full::new(Bytes::from(text)));
-    *reply.status_mut() =
-        StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK);
-    *reply.extensions_mut() = extensions;
-    copy_custom_headers(metadata, reply.headers_mut());
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(reply)
+    })
 }
 
 /// Copies metadata that is the service's own, and none of the protocol's.

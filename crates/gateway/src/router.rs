@@ -1,35 +1,155 @@
-//! Which route a path belongs to.
+//! Which route a path belongs to, and how its requests are answered.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::header::{ALLOW, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 
+use crate::body::Body;
+use crate::compression::{self, Accepted, Coding};
 use crate::face::Face;
-use crate::percent;
-use crate::refusal::{Refusal, body_refusal};
-use crate::route::{RestCall, Route};
-use crate::spec::{Binding, MethodSpec, RouteSpec, Segment};
+use crate::json::AnyType;
+use crate::refusal::Refusal;
+use crate::route::{Answer, RestCall, Route};
+use crate::settings::Settings;
+use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
+use crate::trie::{self, Node};
 
-/// All routes of a server.
+/// How errors look where nothing is declared.
+static UNDECLARED: MethodSpec = MethodSpec {
+    service: "",
+    method: "",
+    grpc_path: "",
+    success_status: 200,
+    error_body: None,
+    error_domain: "",
+    errors: &[],
+    server_streaming: false,
+};
+
+/// All routes of a server. It is a [`tower_service::Service`] that answers every
+/// request; layers that want to know the route before anything runs call
+/// [`RestRouter::resolve`] and [`RestRouter::call`] themselves.
 #[derive(Debug, Clone)]
 pub struct RestRouter {
     root: Arc<Node>,
     routes: Arc<[Route]>,
     unknown: &'static MethodSpec,
+    settings: Arc<Settings>,
 }
 
-/// One place in the tree of templates. Literals beat the variable.
-#[derive(Debug, Default)]
-struct Node {
-    literals: BTreeMap<&'static str, Node>,
-    variable: Option<Box<Node>>,
-    routes: Vec<(&'static str, usize)>,
-    /// How errors look below this place.
-    family: Option<&'static MethodSpec>,
+/// Puts a [`RestRouter`] together.
+#[derive(Debug)]
+pub struct RestRouterBuilder {
+    routes: Vec<Route>,
+    unknown: &'static MethodSpec,
+    settings: Settings,
+}
+
+/// Two routes match the same requests.
+#[derive(Debug, Clone, Copy)]
+pub struct AmbiguousRoute {
+    route: &'static RouteSpec,
+    other: &'static RouteSpec,
+}
+
+impl fmt::Display for AmbiguousRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |spec: &RouteSpec| format!("{}.{}", spec.method.service, spec.method.method);
+        write!(
+            f,
+            "{}: the route {} {} cannot be told apart from {}'s",
+            name(self.route),
+            self.route.http_method,
+            self.route.template,
+            name(self.other),
+        )
+    }
+}
+
+impl Error for AmbiguousRoute {}
+
+impl RestRouterBuilder {
+    /// Adds the routes of a service, which its generated function makes.
+    #[must_use]
+    pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
+        self.routes.extend(routes);
+        self
+    }
+
+    /// Says how errors look on paths that are near no route: as those of this
+    /// service, or as <https://google.aip.dev/193> has them when none is given.
+    #[must_use]
+    pub fn unknown(mut self, service: &'static MethodSpec) -> Self {
+        self.unknown = service;
+        self
+    }
+
+    /// Adds types that an `Any` and an error's details may hold: the generated
+    /// `TYPES` of a package.
+    #[must_use]
+    pub fn types(mut self, types: &'static [AnyType]) -> Self {
+        self.settings.json = self.settings.json.with_types(types);
+        self
+    }
+
+    /// Refuses members of bodies and query parameters that lead to no field; by
+    /// default they are ignored.
+    #[must_use]
+    pub fn refuse_unknown_members(mut self) -> Self {
+        self.settings.json = self.settings.json.refuse_unknown_members();
+        self.settings.refuses_unknown = true;
+        self
+    }
+
+    /// The largest body that is read, after decompression; 4 MiB when not given.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_body_bytes = bytes;
+        self
+    }
+
+    /// Never compresses a response, for servers behind something that does.
+    /// Compressed requests are read all the same.
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        self.settings.compresses = false;
+        self
+    }
+
+    /// Makes the router.
+    ///
+    /// # Errors
+    ///
+    /// Two routes match the same requests. Among services that were generated
+    /// together the generator sees to it that there are none.
+    pub fn build(self) -> Result<RestRouter, AmbiguousRoute> {
+        let mut root = Node::default();
+        for (place, route) in self.routes.iter().enumerate() {
+            if let Err(known) = root.insert(route.spec(), place)
+                && let Some(other) = self.routes.get(known)
+            {
+                return Err(AmbiguousRoute {
+                    route: route.spec(),
+                    other: other.spec(),
+                });
+            }
+        }
+        Ok(RestRouter {
+            root: Arc::new(root),
+            routes: self.routes.into(),
+            unknown: self.unknown,
+            settings: Arc::new(self.settings),
+        })
+    }
 }
 
 /// What a method and a path lead to. It can sit in a request's extensions, so
@@ -38,6 +158,13 @@ struct Node {
 pub enum Resolution {
     /// A route.
     Matched(Matched),
+    /// The question which methods have a route here.
+    Options {
+        /// Those methods, as the `Allow` header lists them.
+        allow: String,
+        /// How the path's errors look.
+        method: &'static MethodSpec,
+    },
     /// Other HTTP methods have a route here.
     MethodNotAllowed {
         /// Those methods, as the `Allow` header lists them.
@@ -57,7 +184,9 @@ impl Resolution {
     pub fn method(&self) -> &'static MethodSpec {
         match self {
             Self::Matched(matched) => matched.spec().method,
-            Self::MethodNotAllowed { method, .. } | Self::NotFound { method } => method,
+            Self::Options { method, .. }
+            | Self::MethodNotAllowed { method, .. }
+            | Self::NotFound { method } => method,
         }
     }
 }
@@ -72,7 +201,7 @@ impl From<Matched> for Resolution {
 #[derive(Debug, Clone)]
 pub struct Matched {
     route: Route,
-    variables: Vec<String>,
+    variables: Arc<[String]>,
 }
 
 impl Matched {
@@ -81,69 +210,51 @@ impl Matched {
         self.route.spec()
     }
 
-    /// The decoded values of the template's variables, in order.
+    /// The values of the template's variables, in order.
     pub fn variables(&self) -> &[String] {
         &self.variables
     }
 }
 
 impl RestRouter {
-    /// Puts routes together. Of two that match the same, the first wins; the
-    /// generator refuses such declarations. `unknown` says how errors look on
-    /// paths that are near no route.
-    pub fn new(routes: Vec<Route>, unknown: &'static MethodSpec) -> Self {
-        let mut root = Node::default();
-        for (index, route) in routes.iter().enumerate() {
-            let spec = route.spec();
-            let mut node = &mut root;
-            for segment in spec.segments {
-                node = match segment {
-                    Segment::Literal(text) => node.literals.entry(text).or_default(),
-                    Segment::Variable => node.variable.get_or_insert_default(),
-                };
-                node.family.get_or_insert(spec.family);
-            }
-            node.routes.push((spec.http_method, index));
-        }
-        Self {
-            root: Arc::new(root),
-            routes: routes.into(),
-            unknown,
+    /// A builder without routes.
+    pub fn builder() -> RestRouterBuilder {
+        RestRouterBuilder {
+            routes: Vec::new(),
+            unknown: &UNDECLARED,
+            settings: Settings::default(),
         }
     }
 
     /// Finds what a method and a path (without its query) lead to.
+    ///
+    /// HEAD leads to a route for GET and OPTIONS to the list of methods, unless a
+    /// route is declared for them.
     pub fn resolve(&self, method: &Method, path: &str) -> Resolution {
-        let mut walk = Walk {
-            method: method.as_str(),
-            ..Walk::default()
+        let Some(mut segments) = trie::split(path) else {
+            return Resolution::NotFound {
+                method: self.unknown,
+            };
         };
-        let segments: Option<Vec<_>> = path
-            .strip_prefix('/')
-            .map(|rest| {
-                rest.split('/')
-                    .map(|part| percent::decode(part, false))
-                    .collect()
-            })
-            .unwrap_or_default();
-        let found = segments
-            .as_deref()
-            .and_then(|parts| walk.descend(&self.root, parts, 0));
-        if let Some(route) = found.and_then(|index| self.routes.get(index)) {
+        let found = self.root.find(method.as_str(), &mut segments);
+        if let Some(route) = found.and_then(|place| self.routes.get(place)) {
             return Resolution::Matched(Matched {
+                variables: trie::values(route.spec(), &segments).into(),
                 route: route.clone(),
-                variables: walk.variables,
             });
         }
-        let method = walk.nearest.unwrap_or(self.unknown);
-        if walk.allowed.is_empty() {
-            return Resolution::NotFound { method };
-        }
-        walk.allowed.sort_unstable();
-        walk.allowed.dedup();
-        Resolution::MethodNotAllowed {
-            allow: walk.allowed.join(", "),
-            method,
+        let near = self.root.near(&mut segments);
+        let family = near.family.unwrap_or(self.unknown);
+        match near.allow_header() {
+            None => Resolution::NotFound { method: family },
+            Some(allow) if method == Method::OPTIONS => Resolution::Options {
+                allow,
+                method: family,
+            },
+            Some(allow) => Resolution::MethodNotAllowed {
+                allow,
+                method: family,
+            },
         }
     }
 
@@ -152,86 +263,102 @@ impl RestRouter {
         &self,
         resolution: impl Into<Resolution>,
         request: Request<B>,
-    ) -> Response<Full<Bytes>>
+    ) -> Response<Body>
     where
         B: http_body::Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let resolution = resolution.into();
         let spec = resolution.method();
+        let is_head = request.method() == Method::HEAD;
+        let accepted = Accepted::of(request.headers());
         let answer = match resolution {
-            Resolution::Matched(matched) => answer(matched, request).await,
+            Resolution::Matched(matched) => self.answer(matched, request).await,
+            Resolution::Options { allow, .. } => Ok(options(&allow)),
             Resolution::MethodNotAllowed { allow, .. } => Err(Refusal::method_not_allowed(&allow)),
             Resolution::NotFound { .. } => Err(Refusal::not_found()),
         };
-        answer.unwrap_or_else(|refusal| refusal.render(Face::Rest, spec))
+        let mut response = answer.unwrap_or_else(|refusal| self.render(refusal, spec));
+        if self.settings.compresses {
+            compression::compress(&accepted, &mut response);
+        }
+        if is_head {
+            take_body(&mut response);
+        }
+        response
+    }
+
+    /// Words a refusal for callers of REST, as this router words its own: its types
+    /// are known in the details.
+    pub fn render(&self, refusal: Refusal, spec: &MethodSpec) -> Response<Body> {
+        refusal.render_with(Face::Rest, spec, &self.settings.json)
+    }
+
+    async fn answer<B>(&self, matched: Matched, request: Request<B>) -> Answer
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let spec = matched.spec();
+        let body = match spec.body {
+            BodyBinding::None => Bytes::new(),
+            BodyBinding::All | BodyBinding::Member(_) => {
+                let coding = Coding::of(&parts.headers)?;
+                compression::read(body, coding, self.settings.max_body_bytes).await?
+            }
+        };
+        let call = RestCall {
+            spec,
+            parts,
+            variables: matched.variables,
+            body,
+            settings: Arc::clone(&self.settings),
+        };
+        matched.route.answer(call).await
     }
 }
 
-async fn answer<B>(matched: Matched, request: Request<B>) -> Result<Response<Full<Bytes>>, Refusal>
+impl<B> tower_service::Service<Request<B>> for RestRouter
 where
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (parts, body) = request.into_parts();
-    let spec = matched.spec();
-    let body = match spec.binding {
-        Binding::Query => Bytes::new(),
-        Binding::Body => match body.collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) => return Err(body_refusal(&*error.into())),
-        },
-    };
-    let call = RestCall {
-        spec,
-        parts,
-        variables: matched.variables,
-        body,
-    };
-    matched.route.answer(call).await
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let router = self.clone();
+        Box::pin(async move {
+            let resolution = router.resolve(request.method(), request.uri().path());
+            Ok(RestRouter::call(&router, resolution, request).await)
+        })
+    }
 }
 
-/// One search through the tree.
-#[derive(Default)]
-struct Walk<'a> {
-    method: &'a str,
-    variables: Vec<String>,
-    allowed: Vec<&'static str>,
-    nearest: Option<&'static MethodSpec>,
-    nearest_depth: usize,
+/// Says which methods have a route.
+fn options(allow: &str) -> Response<Body> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(value) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
 }
 
-impl Walk<'_> {
-    /// The route for the remaining segments. On the way it notes the deepest known
-    /// place and the methods of routes that match but for the method.
-    fn descend<S: AsRef<str>>(&mut self, node: &Node, rest: &[S], depth: usize) -> Option<usize> {
-        if depth > self.nearest_depth {
-            self.nearest = node.family;
-            self.nearest_depth = depth;
-        }
-        let Some((segment, rest)) = rest.split_first() else {
-            let found = node
-                .routes
-                .iter()
-                .find(|(method, _)| *method == self.method);
-            if found.is_none() {
-                self.allowed
-                    .extend(node.routes.iter().map(|(method, _)| *method));
-            }
-            return found.map(|(_, index)| *index);
-        };
-        let segment = segment.as_ref();
-        if let Some(literal) = node.literals.get(segment)
-            && let Some(found) = self.descend(literal, rest, depth + 1)
-        {
-            return Some(found);
-        }
-        let variable = node.variable.as_ref().filter(|_| !segment.is_empty())?;
-        self.variables.push(segment.to_owned());
-        let found = self.descend(variable, rest, depth + 1);
-        if found.is_none() {
-            self.variables.pop();
-        }
-        found
+/// Leaves what HEAD asks for: the headers, and the length that the body would have.
+fn take_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    let length = body.size_hint().exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NO_CONTENT) {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

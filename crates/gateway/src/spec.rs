@@ -17,8 +17,9 @@ pub struct MethodSpec {
     /// The HTTP status of success.
     pub success_status: u16,
     /// The JSON text of an error; `$message` stands for the message as a JSON
-    /// string and `$status` for the HTTP status as a JSON number.
-    pub error_body: &'static str,
+    /// string and `$status` for the HTTP status as a JSON number. Without one, an
+    /// error is the JSON of <https://google.aip.dev/193>, with its details.
+    pub error_body: Option<&'static str>,
     /// The domain of each error's `ErrorInfo`.
     pub error_domain: &'static str,
     /// What becomes of single codes: the method's rules, then its service's.
@@ -51,11 +52,11 @@ impl MethodSpec {
         self.rules(code).find_map(|rule| rule.message)
     }
 
-    /// The JSON text that answers `code`.
-    pub(crate) fn body_of(&self, code: Code) -> &'static str {
+    /// The JSON text that answers `code`, if one is declared.
+    pub(crate) fn body_of(&self, code: Code) -> Option<&'static str> {
         self.rules(code)
             .find_map(|rule| rule.body)
-            .unwrap_or(self.error_body)
+            .or(self.error_body)
     }
 
     fn rules(&self, code: Code) -> impl Iterator<Item = &'static ErrorRule> {
@@ -66,16 +67,20 @@ impl MethodSpec {
 /// One HTTP binding of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteSpec {
-    /// The HTTP method, such as `GET`.
+    /// The HTTP method, such as `GET`; `*` stands for all.
     pub http_method: &'static str,
     /// The path as declared, such as `/apikeys/{uuid}`; the `http.route` of a span.
     pub template: &'static str,
     /// The template's segments.
     pub segments: &'static [Segment],
-    /// For each variable of the template, in order, its member of the request.
-    pub variables: &'static [usize],
-    /// Where the rest of the request comes from.
-    pub binding: Binding,
+    /// What follows the colon at the template's end.
+    pub verb: Option<&'static str>,
+    /// The template's variables, in order.
+    pub variables: &'static [Variable],
+    /// What the body of the HTTP request holds.
+    pub body: BodyBinding,
+    /// The member of the response that is the body; all of it when there is none.
+    pub response_body: Option<usize>,
     /// The method that answers.
     pub method: &'static MethodSpec,
     /// How errors look that are the path's but not the method's.
@@ -85,17 +90,49 @@ pub struct RouteSpec {
 /// One segment of a path template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment {
-    /// Matches itself.
+    /// Matches itself; percent-decoded.
     Literal(&'static str),
-    /// Matches any one segment that is not empty.
-    Variable,
+    /// `*`: matches any one segment that is not empty.
+    One,
+    /// `**`: matches any number of segments, even none. It is the last.
+    Rest,
 }
 
-/// Where the fields of a request come from that the path does not give.
+/// A variable of a path template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binding {
-    /// From the query; a body is ignored.
-    Query,
-    /// All from the JSON body; the query is ignored.
-    Body,
+pub struct Variable {
+    /// The field that it sets: members of messages, from the request inwards.
+    pub path: &'static [usize],
+    /// The first segment that it covers.
+    pub first: usize,
+    /// How many segments it covers; [`Variable::OPEN`] for one that ends in `**`.
+    pub count: usize,
+}
+
+impl Variable {
+    /// The count of a variable that ends in `**`.
+    pub const OPEN: usize = usize::MAX;
+
+    /// Whether it covers exactly one segment, whose value then is fully decoded.
+    pub(crate) fn is_single(&self) -> bool {
+        self.count == 1
+    }
+
+    /// The segments that it covers, of those of a path.
+    pub(crate) fn of<'s, S>(&self, segments: &'s [S]) -> &'s [S] {
+        let last = self.first.saturating_add(self.count).min(segments.len());
+        segments.get(self.first..last).unwrap_or_default()
+    }
+}
+
+/// What the body of an HTTP request holds. What neither it nor the path gives
+/// comes from the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyBinding {
+    /// Nothing; a body is not read.
+    None,
+    /// All that the path does not give; the query is ignored.
+    All,
+    /// This member.
+    Member(usize),
 }

@@ -5,12 +5,11 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use keyward_gateway::{
-    BodyTooLarge, ErrorRule, Face, MethodSpec, Refusal, Violation, complete_grpc_error, invalid,
-    refine,
+    Body, BodyTooLarge, ErrorRule, Face, MethodSpec, Refusal, Violation, complete_grpc_error,
+    invalid, refine,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -20,7 +19,7 @@ static SPEC: MethodSpec = MethodSpec {
     method: "Do",
     grpc_path: "/probe.v1.Probe/Do",
     success_status: 200,
-    error_body: r#"{"code":$status,"message":$message}"#,
+    error_body: Some(r#"{"code":$status,"message":$message}"#),
     error_domain: "probe",
     errors: &[
         rule(Code::PermissionDenied, None, Some("Do not"), None),
@@ -216,8 +215,7 @@ fn grpc_callers_get_trailers_only() {
         (Face::GrpcWeb, "application/grpc-web+proto"),
         (Face::GrpcWebText, "application/grpc-web-text+proto"),
     ] {
-        let response: Response<Full<Bytes>> =
-            Refusal::method_not_allowed("GET").render(face, &SPEC);
+        let response: Response<Body> = Refusal::method_not_allowed("GET").render(face, &SPEC);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], content_type);
         assert_eq!(response.headers()["grpc-status"], "12");

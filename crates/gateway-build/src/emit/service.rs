@@ -2,10 +2,12 @@
 
 use super::quoted;
 use crate::Builder;
+use crate::field_path::place;
+use crate::http_rule::{Body, HttpRule, Variable};
 use crate::names;
 use crate::options::ErrorRule;
-use crate::routes::{Method, Route, Service};
-use crate::template::Plain;
+use crate::routes::{Method, Service};
+use crate::template::Segment;
 
 /// Everything of one service.
 pub(crate) fn service(service: &Service, builder: &Builder) -> String {
@@ -67,6 +69,8 @@ fn method_spec(
     let method_name = method.map_or("", |method| method.method.name());
     let domain = Some(builder.error_domain.as_str()).filter(|domain| !domain.is_empty());
     let rules: String = rules.iter().map(error_rule).collect();
+    let error_body = service.rest.error_body.as_ref();
+    let error_body = error_body.or(builder.error_body.as_ref());
     format!(
         "/// {doc}
 pub static {static_name}: ::keyward_gateway::MethodSpec = ::keyward_gateway::MethodSpec {{
@@ -74,7 +78,7 @@ pub static {static_name}: ::keyward_gateway::MethodSpec = ::keyward_gateway::Met
     method: {method_name:?},
     grpc_path: {path:?},
     success_status: {success_status},
-    error_body: {error_body:?},
+    error_body: {error_body},
     error_domain: {domain:?},
     errors: &[{rules}],
     server_streaming: {streaming},
@@ -82,21 +86,20 @@ pub static {static_name}: ::keyward_gateway::MethodSpec = ::keyward_gateway::Met
 ",
         path = format!("/{full_name}/{method_name}"),
         success_status = method.map_or(200, |method| method.rest.success_status),
-        error_body = service
-            .rest
-            .error_body
-            .as_ref()
-            .unwrap_or(&builder.error_body),
+        error_body = option(error_body.map(|body| quoted(body))),
         domain = domain.unwrap_or(service.service.package_name()),
         streaming = method.is_some_and(|method| method.method.is_server_streaming()),
     )
 }
 
-fn error_rule(rule: &ErrorRule) -> String {
-    let option = |value: Option<String>| match value {
+fn option(value: Option<String>) -> String {
+    match value {
         Some(value) => format!("::core::option::Option::Some({value})"),
         None => "::core::option::Option::None".to_owned(),
-    };
+    }
+}
+
+fn error_rule(rule: &ErrorRule) -> String {
     format!(
         "
         ::keyward_gateway::ErrorRule {{
@@ -117,7 +120,7 @@ fn route_specs(service: &Service, method: &Method) -> String {
     let specs: String = method
         .routes
         .iter()
-        .map(|route| route_spec(route, &name, &service.static_name()))
+        .map(|rule| route_spec(rule, &name, &service.static_name()))
         .collect();
     format!(
         "/// The HTTP bindings of `{full_name}`.
@@ -129,32 +132,58 @@ pub static {name}_ROUTES: [::keyward_gateway::RouteSpec; {count}] = [{specs}
     )
 }
 
-fn route_spec(route: &Route, method: &str, family: &str) -> String {
-    let segments: Vec<String> = route
-        .rule
-        .segments
-        .iter()
-        .map(|segment| match segment {
-            Plain::Literal(text) => format!("::keyward_gateway::Segment::Literal({text:?})"),
-            Plain::Variable(_) => "::keyward_gateway::Segment::Variable".to_owned(),
-        })
-        .collect();
+fn route_spec(rule: &HttpRule, method: &str, family: &str) -> String {
+    let segments: Vec<String> = rule.segments.iter().map(segment).collect();
+    let variables: Vec<String> = rule.variables.iter().map(variable).collect();
+    let body = match &rule.body {
+        Body::None => "None".to_owned(),
+        Body::All => "All".to_owned(),
+        Body::Field(field) => format!("Member({})", place(field)),
+    };
     format!(
         "
     ::keyward_gateway::RouteSpec {{
         http_method: {http_method:?},
         template: {path:?},
         segments: &[{segments}],
-        variables: &{variables:?},
-        binding: ::keyward_gateway::Binding::{binding},
+        verb: {verb},
+        variables: &[{variables}],
+        body: ::keyward_gateway::BodyBinding::{body},
+        response_body: {response_body},
         method: &{method},
         family: &{family},
     }},",
-        http_method = route.rule.http_method,
-        path = route.rule.path,
+        http_method = rule.http_method,
+        path = rule.path,
         segments = segments.join(", "),
-        variables = route.variables,
-        binding = if route.rule.has_body { "Body" } else { "Query" },
+        verb = option(rule.verb.as_deref().map(quoted)),
+        variables = variables.join(", "),
+        response_body = option(
+            rule.response_body
+                .as_ref()
+                .map(|field| place(field).to_string())
+        ),
+    )
+}
+
+fn segment(segment: &Segment) -> String {
+    let of = |kind: &str| format!("::keyward_gateway::Segment::{kind}");
+    match segment {
+        Segment::Literal(text) => of(&format!("Literal({text:?})")),
+        Segment::One => of("One"),
+        Segment::Rest => of("Rest"),
+    }
+}
+
+fn variable(variable: &Variable) -> String {
+    let count = match variable.count {
+        Some(count) => count.to_string(),
+        None => "::keyward_gateway::Variable::OPEN".to_owned(),
+    };
+    format!(
+        "::keyward_gateway::Variable {{ path: &{path:?}, first: {first}, count: {count} }}",
+        path = variable.field.places(),
+        first = variable.first,
     )
 }
 
@@ -207,10 +236,16 @@ fn declared_method(service: &Service, method: &Method) -> String {
         );
         (input, check)
     };
-    let response = if descriptor.is_server_streaming() {
-        format!("::tonic::codegen::BoxStream<{output}>")
+    let (response, refined) = if descriptor.is_server_streaming() {
+        let refined = format!(
+            "
+            .map(|response| {{
+                response.map(|messages| ::keyward_gateway::refine_stream(&{spec}, messages))
+            }})"
+        );
+        (format!("::tonic::codegen::BoxStream<{output}>"), refined)
     } else {
-        output
+        (output, String::new())
     };
     format!(
         "    async fn {name}(
@@ -219,7 +254,7 @@ fn declared_method(service: &Service, method: &Method) -> String {
     ) -> ::core::result::Result<::tonic::Response<{response}>, ::tonic::Status> {{
 {check}        S::{name}(&self.0, request)
             .await
-            .map_err(|status| ::keyward_gateway::refine(&{spec}, status))
+            .map_err(|status| ::keyward_gateway::refine(&{spec}, status)){refined}
     }}
 ",
         name = names::snake(descriptor.name()),
@@ -232,9 +267,14 @@ fn routes(service: &Service) -> String {
     let server = format!("{}_server::{name}", names::service_module(name));
     let mut list = String::new();
     for method in &service.methods {
+        let kind = if method.method.is_server_streaming() {
+            "server_streaming"
+        } else {
+            "unary"
+        };
         for place in 0..method.routes.len() {
             list.push_str(&format!(
-                "        ::keyward_gateway::Route::unary(
+                "        ::keyward_gateway::Route::{kind}(
             &{spec}_ROUTES[{place}],
             ::std::sync::Arc::clone(&service),
             |service, request| async move {{

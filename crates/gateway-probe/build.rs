@@ -1,0 +1,14 @@
+//! Compiles the probe's proto files as any user of the gateway would.
+
+use keyward_gateway_build::{Builder, Error};
+
+fn main() -> Result<(), Error> {
+    Builder::new()
+        .include("../gateway/tests/proto")
+        .include("../../proto")
+        .file("probe/v1/types.proto")
+        .file("probe/v1/probe.proto")
+        .descriptor_name("probe_descriptor.bin")
+        .json_for_all_messages()
+        .compile()
+}

@@ -1,0 +1,154 @@
+//! The service that the tests of the gateway call, compiled from
+//! `crates/gateway/tests/proto` by the gateway's own generator.
+//!
+//! It answers with its requests, or fails as it is told to. What an answer says of
+//! the request's metadata stands in its own: `x-seen` is the caller's `user-agent`,
+//! `x-extension` a text in the request's extensions.
+
+mod outcome;
+
+use std::sync::Arc;
+
+use keyward_gateway::{RestRouter, RestRouterBuilder};
+use tonic::codegen::BoxStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+pub use outcome::Dropped;
+
+/// The generated code.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    rustdoc::all,
+    reason = "the code and its comments are generated"
+)]
+pub mod v1 {
+    tonic::include_proto!("probe.v1");
+}
+
+use v1::{Everything, Nested, Plan, UpdateBookRequest, UpdateFlatRequest};
+
+/// All services of the probe.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// Counts the streams that were dropped.
+    pub dropped: Dropped,
+}
+
+impl Probe {
+    /// A router of everything that the probe serves, which may be told more.
+    pub fn rest(&self) -> RestRouterBuilder {
+        let probe = Arc::new(self.clone());
+        RestRouter::builder()
+            .routes(v1::paths_routes(Arc::clone(&probe)))
+            .routes(v1::echo_routes(Arc::clone(&probe)))
+            .routes(v1::library_routes(Arc::clone(&probe)))
+            .routes(v1::outcomes_routes(Arc::clone(&probe)))
+            .routes(v1::enveloped_routes(probe))
+            .types(v1::TYPES)
+    }
+
+    /// The same services for gRPC.
+    pub fn grpc(&self) -> Routes {
+        let probe = Arc::new(self.clone());
+        let mut routes = Routes::builder();
+        routes
+            .add_service(v1::echo_server::EchoServer::new(v1::DeclaredEcho(
+                Arc::clone(&probe),
+            )))
+            .add_service(v1::outcomes_server::OutcomesServer::new(
+                v1::DeclaredOutcomes(Arc::clone(&probe)),
+            ))
+            .add_service(v1::enveloped_server::EnvelopedServer::new(
+                v1::DeclaredEnveloped(probe),
+            ));
+        routes.routes()
+    }
+}
+
+/// Answers with the request.
+fn echo<M>(request: Request<M>) -> Result<Response<M>, Status> {
+    let user_agent = request.metadata().get("user-agent").cloned();
+    let extension = request.extensions().get::<&str>().copied();
+    let mut response = Response::new(request.into_inner());
+    let metadata = response.metadata_mut();
+    if let Some(value) = user_agent {
+        metadata.insert("x-seen", value);
+    }
+    if let Some(value) = extension.and_then(|value| value.parse().ok()) {
+        metadata.insert("x-extension", value);
+    }
+    if let Ok(value) = "1".parse() {
+        metadata.insert("grpc-hidden", value);
+    }
+    Ok(response)
+}
+
+/// Implements methods that answer with their request.
+macro_rules! echoes {
+    ($service:path { $($method:ident: $message:ty,)* }) => {
+        #[tonic::async_trait]
+        impl $service for Probe {
+            $(async fn $method(
+                &self,
+                request: Request<$message>,
+            ) -> Result<Response<$message>, Status> {
+                echo(request)
+            })*
+        }
+    };
+}
+
+echoes!(v1::paths_server::Paths {
+    rest: Everything,
+    one: Everything,
+    literal: Everything,
+    pattern: Everything,
+    back: Everything,
+    post: Everything,
+    any: Everything,
+});
+
+echoes!(v1::echo_server::Echo {
+    query: Everything,
+    body: Everything,
+    field: Everything,
+    member: Everything,
+    create: Everything,
+    nothing: (),
+    gone: (),
+});
+
+echoes!(v1::library_server::Library {
+    update_book: UpdateBookRequest,
+    update_flat: UpdateFlatRequest,
+});
+
+#[tonic::async_trait]
+impl v1::outcomes_server::Outcomes for Probe {
+    async fn fail(&self, request: Request<Plan>) -> Result<Response<Everything>, Status> {
+        outcome::end(request.get_ref())?;
+        Ok(Response::new(outcome::filled(request.get_ref())))
+    }
+
+    async fn watch(&self, request: Request<Plan>) -> Result<Response<BoxStream<Nested>>, Status> {
+        outcome::stream(request.into_inner(), &self.dropped)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::enveloped_server::Enveloped for Probe {
+    async fn fail_plainly(&self, request: Request<Plan>) -> Result<Response<Everything>, Status> {
+        outcome::end(request.get_ref())?;
+        Ok(Response::new(outcome::filled(request.get_ref())))
+    }
+
+    async fn watch_plainly(
+        &self,
+        request: Request<Plan>,
+    ) -> Result<Response<BoxStream<Nested>>, Status> {
+        outcome::stream(request.into_inner(), &self.dropped)
+    }
+}

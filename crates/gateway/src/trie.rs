@@ -1,0 +1,256 @@
+//! The tree of all templates.
+//!
+//! Segment by segment, a literal beats `*`, and both beat `**`; where the better
+//! one leads nowhere the search comes back and tries the next. Since `**` is the
+//! last of its template, a search sees each node at most once: its time is bounded
+//! by the size of the tree, whatever the path.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::percent::{self, Keep};
+use crate::spec::{MethodSpec, RouteSpec, Segment, Variable};
+
+/// One place in the tree.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    literals: BTreeMap<&'static str, Node>,
+    one: Option<Box<Node>>,
+    /// The routes whose templates end here.
+    ends: Vec<End>,
+    /// The routes whose `**` begins here.
+    rest: Vec<End>,
+    /// How errors look at this place and below it.
+    family: Option<&'static MethodSpec>,
+}
+
+/// The end of a template.
+#[derive(Debug)]
+struct End {
+    verb: Option<&'static str>,
+    http_method: &'static str,
+    /// The place of the route in the list of all.
+    route: usize,
+}
+
+/// A segment of a request's path.
+#[derive(Debug, Clone)]
+pub(crate) struct PathSegment<'p> {
+    raw: &'p str,
+    text: Cow<'p, str>,
+}
+
+impl<'p> PathSegment<'p> {
+    /// None when it has a malformed escape.
+    fn new(raw: &'p str) -> Option<Self> {
+        let text = percent::decode(raw, Keep::Nothing)?;
+        Some(Self { raw, text })
+    }
+
+    /// Splits at the last colon, before which a segment and behind which a verb is.
+    fn split_verb(&self) -> Option<(Self, Cow<'p, str>)> {
+        let (raw, verb) = self.raw.rsplit_once(':')?;
+        Some((Self::new(raw)?, percent::decode(verb, Keep::Nothing)?))
+    }
+}
+
+impl Node {
+    /// Adds a route. Gives back the route that matches the same requests, if there
+    /// is one.
+    pub(crate) fn insert(&mut self, spec: &'static RouteSpec, route: usize) -> Result<(), usize> {
+        let mut node = self;
+        let mut ends_in_rest = false;
+        for segment in spec.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text).or_default(),
+                Segment::One => node.one.get_or_insert_default(),
+                Segment::Rest => {
+                    ends_in_rest = true;
+                    node
+                }
+            };
+            node.family.get_or_insert(spec.family);
+        }
+        let ends = if ends_in_rest {
+            &mut node.rest
+        } else {
+            &mut node.ends
+        };
+        let same = |end: &&End| end.verb == spec.verb && end.http_method == spec.http_method;
+        if let Some(known) = ends.iter().find(same) {
+            return Err(known.route);
+        }
+        ends.push(End {
+            verb: spec.verb,
+            http_method: spec.http_method,
+            route,
+        });
+        Ok(())
+    }
+
+    /// Finds the route of a path, whose last segment may end in a verb. Its last
+    /// colon begins the verb only if that leads to a route; then the verb is taken
+    /// off the segments. Else it is part of its segment.
+    pub(crate) fn find(
+        &self,
+        http_method: &str,
+        segments: &mut [PathSegment<'_>],
+    ) -> Option<usize> {
+        let whole = segments.last().cloned()?;
+        if let Some((before, verb)) = whole.split_verb() {
+            replace_last(segments, before);
+            let verb = Some(&*verb);
+            let found = Search { http_method, verb }.find(self, segments);
+            if found.is_some() {
+                return found;
+            }
+            replace_last(segments, whole);
+        }
+        let verb = None;
+        Search { http_method, verb }.find(self, segments)
+    }
+
+    /// What is known of a path that has no route for its method.
+    pub(crate) fn near(&self, segments: &mut [PathSegment<'_>]) -> Near {
+        let mut near = Near::default();
+        near.look(self, segments, None, 0);
+        if let Some((before, verb)) = segments.last().and_then(PathSegment::split_verb) {
+            replace_last(segments, before);
+            near.look(self, segments, Some(&verb), 0);
+        }
+        near
+    }
+}
+
+/// The segments of a path; None for one that no template can match.
+pub(crate) fn split(path: &str) -> Option<Vec<PathSegment<'_>>> {
+    path.strip_prefix('/')?
+        .split('/')
+        .map(PathSegment::new)
+        .collect()
+}
+
+fn replace_last<'p>(segments: &mut [PathSegment<'p>], with: PathSegment<'p>) {
+    if let Some(last) = segments.last_mut() {
+        *last = with;
+    }
+}
+
+/// The values of a route's variables. One that covers one segment is decoded to the
+/// end, even to a slash. Several segments are one text of which the slashes are a
+/// part, so that of these nothing reserved is decoded; that a `**` covers one
+/// segment in one request and two in another must make no difference.
+pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>]) -> Vec<String> {
+    let value = |variable: &Variable| {
+        let covered = variable.of(segments);
+        if variable.is_single() {
+            covered.iter().map(|segment| &*segment.text).collect()
+        } else {
+            several(covered)
+        }
+    };
+    spec.variables.iter().map(value).collect()
+}
+
+/// The value of a variable of several segments: slashes that were there from the
+/// start must stay apart from those that were escaped.
+fn several(segments: &[PathSegment<'_>]) -> String {
+    let mut value = String::new();
+    for (place, segment) in segments.iter().enumerate() {
+        if place > 0 {
+            value.push('/');
+        }
+        // The segment was decoded before, so that this cannot fail.
+        value.push_str(&percent::decode(segment.raw, Keep::Reserved).unwrap_or_default());
+    }
+    value
+}
+
+/// One search for a route.
+struct Search<'s> {
+    http_method: &'s str,
+    verb: Option<&'s str>,
+}
+
+impl Search<'_> {
+    fn find(&self, node: &Node, rest: &[PathSegment<'_>]) -> Option<usize> {
+        let further = match rest.split_first() {
+            None => self.pick(&node.ends),
+            Some((segment, rest)) => {
+                let literal = node.literals.get(&*segment.text);
+                let one = node.one.as_deref().filter(|_| !segment.text.is_empty());
+                literal
+                    .and_then(|literal| self.find(literal, rest))
+                    .or_else(|| one.and_then(|one| self.find(one, rest)))
+            }
+        };
+        further.or_else(|| self.pick(&node.rest))
+    }
+
+    /// The route among these that takes the method: by its name, as a HEAD that GET
+    /// answers, or as one of all.
+    fn pick(&self, ends: &[End]) -> Option<usize> {
+        let by = |name: &str| {
+            let mut ends = ends.iter();
+            ends.find(|end| end.verb == self.verb && end.http_method == name)
+        };
+        let get = if self.http_method == "HEAD" {
+            "GET"
+        } else {
+            "*"
+        };
+        let end = by(self.http_method).or_else(|| by(get)).or_else(|| by("*"));
+        end.map(|end| end.route)
+    }
+}
+
+/// What is near a path.
+#[derive(Default)]
+pub(crate) struct Near {
+    /// The methods that have a route there.
+    pub(crate) allowed: Vec<&'static str>,
+    /// The family of the deepest known place on the way.
+    pub(crate) family: Option<&'static MethodSpec>,
+    depth: usize,
+}
+
+impl Near {
+    fn look(&mut self, node: &Node, rest: &[PathSegment<'_>], verb: Option<&str>, depth: usize) {
+        if depth >= self.depth && node.family.is_some() {
+            self.family = node.family;
+            self.depth = depth + 1;
+        }
+        match rest.split_first() {
+            None => self.allow(&node.ends, verb),
+            Some((segment, rest)) => {
+                if let Some(literal) = node.literals.get(&*segment.text) {
+                    self.look(literal, rest, verb, depth + 1);
+                }
+                if let Some(one) = node.one.as_deref().filter(|_| !segment.text.is_empty()) {
+                    self.look(one, rest, verb, depth + 1);
+                }
+            }
+        }
+        self.allow(&node.rest, verb);
+    }
+
+    fn allow(&mut self, ends: &[End], verb: Option<&str>) {
+        let here = ends.iter().filter(|end| end.verb == verb);
+        self.allowed.extend(here.map(|end| end.http_method));
+    }
+
+    /// The value of `Allow`: HEAD is answered where GET is, OPTIONS everywhere.
+    pub(crate) fn allow_header(&self) -> Option<String> {
+        if self.allowed.is_empty() {
+            return None;
+        }
+        let mut methods = self.allowed.clone();
+        methods.push("OPTIONS");
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.sort_unstable();
+        methods.dedup();
+        Some(methods.join(", "))
+    }
+}

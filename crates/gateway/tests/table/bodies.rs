@@ -1,0 +1,283 @@
+//! What the body gives, and what it leaves to path and query.
+
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, call, call_on, request, router, told};
+use keyward_gateway_probe::Probe;
+
+fn nested(text: &str, number: &str) -> Value {
+    json!({
+        "text": text, "bigNumber": number, "tags": [], "color": "COLOR_UNSPECIFIED", "labels": {}
+    })
+}
+
+#[tokio::test]
+async fn all_of_the_request() {
+    for (line, body, expected) in [
+        ("POST /body", r#"{"aString":"x"}"#, json!({"aString": "x"})),
+        ("POST /body", "{}", json!({})),
+        // No body is an empty message, as in Envoy; grpc-gateway calls it EOF and,
+        // for most methods, lets it pass.
+        ("POST /body", "", json!({})),
+        (
+            "DELETE /body",
+            r#"{"aString":"x"}"#,
+            json!({"aString": "x"}),
+        ),
+        // http.proto: with `*` "every field not bound by the path template should be
+        // mapped to the request body". grpc-gateway ignores the query then; Envoy
+        // binds it. We follow grpc-gateway: a body says all.
+        ("POST /body?aString=query&anInt32=x", "{}", json!({})),
+        // The path wins. So in grpc-gateway; Envoy adds the binding after the body's
+        // members, so that it wins too.
+        (
+            "PUT /body/path/inner",
+            r#"{"aString":"body","nested":{"text":"body","bigNumber":5}}"#,
+            json!({"aString": "path", "nested": nested("inner", "5")}),
+        ),
+        (
+            "PUT /body/path/inner",
+            "",
+            json!({"aString": "path", "nested": nested("inner", "0")}),
+        ),
+        (
+            "POST /body/choice/5",
+            r#"{"choiceText":"body"}"#,
+            json!({"choiceNumber": 5}),
+        ),
+    ] {
+        assert_eq!(told(line, body).await, expected, "{line} {body}");
+    }
+}
+
+#[tokio::test]
+async fn one_field() {
+    for (line, body, expected) in [
+        (
+            "POST /field/nested",
+            r#"{"text":"x"}"#,
+            json!({"nested": nested("x", "0")}),
+        ),
+        // Query parameters give the other fields; those of the body's are skipped.
+        (
+            "POST /field/nested?aString=y&nested.text=query&nested.text=twice&numbers=1&numbers=2",
+            r#"{"text":"x"}"#,
+            json!({"nested": nested("x", "0"), "aString": "y", "numbers": ["1", "2"]}),
+        ),
+        // No body leaves the field unset; an empty object sets it.
+        ("POST /field/nested?aString=y", "", json!({"aString": "y"})),
+        (
+            "POST /field/nested",
+            "{}",
+            json!({"nested": nested("", "0")}),
+        ),
+        ("POST /field/nested", "null", json!({})),
+        (
+            "POST /field/nested/path",
+            r#"{"text":"body","bigNumber":5}"#,
+            json!({"nested": nested("path", "5")}),
+        ),
+        (
+            "POST /field/strings",
+            r#"["a","b"]"#,
+            json!({"strings": ["a", "b"]}),
+        ),
+        (
+            "POST /field/labels",
+            r#"{"a":"b"}"#,
+            json!({"labels": {"a": "b"}}),
+        ),
+        ("POST /field/string", r#""x""#, json!({"aString": "x"})),
+        (
+            "POST /field/timestamp",
+            r#""1970-01-01T00:00:00Z""#,
+            json!({"timestamp": "1970-01-01T00:00:00Z"}),
+        ),
+        ("POST /field/value", "[1,null]", json!({"value": [1, null]})),
+        ("POST /field/value", "null", json!({"value": null})),
+        (
+            "POST /field/choice",
+            "{}",
+            json!({"choiceNested": nested("", "0")}),
+        ),
+    ] {
+        assert_eq!(told(line, body).await, expected, "{line} {body}");
+    }
+}
+
+#[tokio::test]
+async fn one_field_of_the_response() {
+    for (line, body, expected) in [
+        (
+            "POST /member/nested",
+            r#"{"nested":{"text":"x"}}"#,
+            nested("x", "0"),
+        ),
+        ("POST /member/strings", r#"{"strings":["a"]}"#, json!(["a"])),
+        ("POST /member/strings", "{}", json!([])),
+        ("POST /member/string", r#"{"aString":"x"}"#, json!("x")),
+        ("POST /member/string", "{}", json!("")),
+        // What is not there is null: the body must be JSON.
+        ("POST /member/nested", "{}", json!(null)),
+        ("POST /member/choice", r#"{"choiceText":""}"#, json!("")),
+        ("POST /member/choice", r#"{"choiceNumber":1}"#, json!(null)),
+    ] {
+        let answer = call(line, body).await;
+        assert_eq!(answer.json(), expected, "{line} {body}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
+
+#[tokio::test]
+async fn empty_messages_and_other_statuses() {
+    let answer = call("DELETE /nothing", "").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+    assert_eq!(call("POST /nothing", r#"{"unknown":1}"#).await.text(), "{}");
+    assert_eq!(call("POST /create", "{}").await.status, 201);
+    // 204 has no body, whatever the message is.
+    let answer = call("DELETE /gone", "").await;
+    assert_eq!((answer.status, answer.bytes.len()), (204, 0));
+    assert_eq!(answer.header("content-type"), None);
+}
+
+async fn sent(line: &str, content_type: Option<&str>, body: &'static str) -> Answer {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let mut builder = Request::builder().method(method).uri(uri);
+    if let Some(content_type) = content_type {
+        builder = builder.header("content-type", content_type);
+    }
+    call_on(
+        router(),
+        builder.body(Full::<bytes::Bytes>::from(body)).unwrap(),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
+    for content_type in [
+        "application/json",
+        "Application/JSON ; charset=utf-8",
+        "application/merge-patch+json",
+    ] {
+        assert_eq!(
+            sent("POST /body", Some(content_type), "{}").await.status,
+            200,
+            "{content_type}"
+        );
+    }
+    for content_type in [
+        None,
+        Some("text/plain"),
+        Some("application/jsonx"),
+        Some("text/x+json"),
+        Some("application/x-www-form-urlencoded"),
+    ] {
+        let answer = sent("POST /body", content_type, "{}").await;
+        assert_eq!(
+            answer.refusal(),
+            "415 The content type must be application/json"
+        );
+        assert_eq!(sent("POST /body", content_type, "").await.status, 200);
+        // http.proto: without `body` there is no body; what is sent all the same
+        // counts for nothing.
+        assert_eq!(
+            sent("GET /query", content_type, "no json").await.status,
+            200
+        );
+        assert_eq!(sent("POST /p/x", content_type, "no json").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_not_repeated() {
+    for (line, body, message, field) in [
+        (
+            "POST /body",
+            r#"{"anInt32":"s3cr3t"}"#,
+            "`anInt32` must be a 32-bit integer",
+            "anInt32",
+        ),
+        (
+            "POST /body",
+            r#"{"nested":{"text":5}}"#,
+            "`nested.text` must be a string",
+            "nested.text",
+        ),
+        (
+            "POST /body",
+            r#"{"numbers":[1,"x"]}"#,
+            "`numbers[1]` must be a 64-bit integer",
+            "numbers[1]",
+        ),
+        (
+            "POST /body",
+            r#"{"aString":"a","a_string":"b"}"#,
+            "`aString` must be given once",
+            "aString",
+        ),
+        ("POST /body", "[]", "The body must be a JSON object", ""),
+        (
+            "POST /field/nested",
+            r#"{"text":5}"#,
+            "`nested.text` must be a string",
+            "nested.text",
+        ),
+        (
+            "POST /field/string",
+            "5",
+            "`aString` must be a string",
+            "aString",
+        ),
+        ("POST /body", "{", "Malformed JSON at line 1 column 1", ""),
+        (
+            "POST /body",
+            "{} x",
+            "Malformed JSON at line 1 column 4",
+            "",
+        ),
+        (
+            "POST /body",
+            "{\"aString\": \"\u{1}\"}",
+            "Malformed JSON at line 1 column 14",
+            "",
+        ),
+    ] {
+        let answer = call(line, body).await;
+        assert_eq!(answer.refusal(), format!("400 {message}"), "{line} {body}");
+        assert_eq!(answer.field().unwrap_or_default(), field, "{line} {body}");
+        assert_eq!(
+            answer.json()["error"]["details"][0]["reason"],
+            "JSON_MALFORMED"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unknown_members_are_refused_where_that_is_asked_for() {
+    // By default they are ignored. Envoy and grpc-gateway ignore them too.
+    let body = r#"{"unknown":{"a":[1]},"nested":{"unknown":1},"aString":"x"}"#;
+    assert_eq!(told("POST /body", body).await["aString"], "x");
+    let router = Probe::default()
+        .rest()
+        .refuse_unknown_members()
+        .build()
+        .unwrap();
+    for (line, body) in [
+        ("POST /body", r#"{"unknown":1}"#),
+        ("POST /body", r#"{"nested":{"unknown":null}}"#),
+        ("POST /field/nested", r#"{"unknown":1}"#),
+    ] {
+        let answer = call_on(&router, request(line, body)).await;
+        assert_eq!(answer.status, 400, "{line} {body}");
+        assert!(
+            answer.text().contains("unknown members"),
+            "{}",
+            answer.text()
+        );
+    }
+    let answer = call_on(&router, request("POST /body?query=1", r#"{"aString":"x"}"#)).await;
+    assert_eq!(answer.status, 200);
+}

@@ -1,0 +1,137 @@
+//! The masks of PATCH.
+
+use serde_json::{Value, json};
+
+use crate::support::call;
+
+async fn patched(line: &str, body: &str) -> Value {
+    let answer = call(line, body).await;
+    assert_eq!(answer.status, 200, "{line} {body}: {}", answer.text());
+    answer.json()
+}
+
+async fn mask(line: &str, body: &str) -> Value {
+    patched(line, body).await["updateMask"].clone()
+}
+
+#[tokio::test]
+async fn the_members_of_a_body_become_its_mask() {
+    for (body, expected) in [
+        ("", ""),
+        ("{}", ""),
+        // Names as the proto file has them, where JSON has others.
+        (r#"{"limit":1.5}"#, "limitNanos"),
+        // null is a change; ProtoJSON cannot tell it from absence, the mask can.
+        (r#"{"limit":null}"#, "limitNanos"),
+        // In the order of declaration.
+        (r#"{"theNote":null,"limit":0}"#, "limitNanos,theNote"),
+        (r#"{"the_note":""}"#, "theNote"),
+        (r#"{"unknown":1,"limit_nanos":1}"#, ""),
+        // Messages are descended into; as grpc-gateway's FieldMaskFromRequestBody.
+        (
+            r#"{"author":{"text":"x","nested":{"bigNumber":1}}}"#,
+            "author.text,author.nested.bigNumber",
+        ),
+        // Lists, maps, values with a form of their own and empty messages are
+        // changed as a whole. grpc-gateway goes into `Struct` and `Value`, and
+        // leaves empty messages out; a path into a `Struct` names no field, and what
+        // is there is a change.
+        (r#"{"author":{}}"#, "author"),
+        (r#"{"author":null}"#, "author"),
+        (
+            r#"{"author":{"tags":["x"],"labels":{"a":"b"},"seenAt":"1970-01-01T00:00:00Z"}}"#,
+            "author.tags,author.seenAt,author.labels",
+        ),
+    ] {
+        assert_eq!(mask("PATCH /flat/n", body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_body_is_a_field_the_paths_begin_in_it() {
+    // AIP-134, and `allow_patch_feature` of grpc-gateway.
+    let line = "PATCH /v1/shelves/1/books/2";
+    for (body, expected) in [
+        ("", ""),
+        (r#"{"title":"x"}"#, "title"),
+        (
+            r#"{"title":"x","author":{"text":"y"},"limit":1}"#,
+            "title,author.text,limitNanos",
+        ),
+        (
+            r#"{"tags":[],"labels":{},"length":"1s"}"#,
+            "tags,labels,length",
+        ),
+        // The path finds the book and changes nothing.
+        (r#"{"name":"other","title":"x"}"#, "title"),
+    ] {
+        let told = patched(line, body).await;
+        assert_eq!(told["updateMask"], expected, "{body}");
+        assert_eq!(told["book"]["name"], "shelves/1/books/2");
+    }
+    // The body is the whole request.
+    for (body, expected) in [
+        (r#"{"book":{"title":"x"}}"#, "book.title"),
+        (r#"{"book":{"name":"other"}}"#, ""),
+        (
+            r#"{"book":{"name":"other","title":"x"},"validateOnly":true}"#,
+            "book.title,validateOnly",
+        ),
+        (r#"{"book":{"title":"x"},"updateMask":""}"#, "book.title"),
+    ] {
+        assert_eq!(mask("PATCH /v1/all/n", body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_mask_leaves_out_what_the_path_binds() {
+    let body = r#"{"theNote":"b","name":"b","limit":1}"#;
+    let told = patched("PATCH /flat/n", body).await;
+    assert_eq!(told["updateMask"], "limitNanos,theNote");
+    assert_eq!(told["name"], "n");
+    let told = patched("PATCH /flat/n/p", body).await;
+    assert_eq!(told["updateMask"], "limitNanos");
+    assert_eq!(told["theNote"], "p");
+}
+
+#[tokio::test]
+async fn a_mask_that_the_caller_gives_stays() {
+    for (body, expected) in [
+        (
+            r#"{"limit":1,"updateMask":"theNote,other"}"#,
+            "theNote,other",
+        ),
+        // By the names that the members have in JSON, where these differ.
+        (
+            r#"{"limit":1,"updateMask":"limit,theNote,author.bigNumber"}"#,
+            "limitNanos,theNote,author.bigNumber",
+        ),
+        (r#"{"updateMask":"*"}"#, "*"),
+        // A mask that names nothing, or is null, is as good as none.
+        (r#"{"update_mask":"","limit":1}"#, "limitNanos"),
+        (r#"{"limit":null,"updateMask":null}"#, "limitNanos"),
+    ] {
+        assert_eq!(mask("PATCH /flat/n", body).await, expected, "{body}");
+    }
+    let line = "PATCH /v1/shelves/1/books/2?updateMask=limit,author.text&validateOnly=true";
+    let told = patched(line, r#"{"title":"x"}"#).await;
+    assert_eq!(told["updateMask"], "limitNanos,author.text");
+    assert_eq!(told["validateOnly"], true);
+}
+
+#[tokio::test]
+async fn nothing_but_a_patch_with_a_body_has_its_mask_made() {
+    for line in [
+        "PUT /flat/n",
+        "PUT /any/flat/n",
+        "PUT /v1/shelves/1/books/2",
+    ] {
+        assert_eq!(mask(line, r#"{"limit":1}"#).await, json!(null), "{line}");
+    }
+    assert_eq!(mask("PATCH /flat?limit=1", "").await, json!(null));
+    // A route for all methods knows which one it was.
+    assert_eq!(
+        mask("PATCH /any/flat/n", r#"{"limit":1}"#).await,
+        "limitNanos"
+    );
+}

@@ -1,0 +1,362 @@
+//! What query parameters become.
+
+use serde_json::{Value, json};
+
+use crate::support::{call, call_on, request, told};
+use keyward_gateway_probe::Probe;
+
+async fn table(cases: &[(&str, Value)]) {
+    for (query, expected) in cases {
+        assert_eq!(
+            told(&format!("GET /query?{query}"), "").await,
+            *expected,
+            "{query}"
+        );
+    }
+}
+
+/// The status and message, and the field that the details name.
+async fn refused(line: &str, message: &str, field: &str) {
+    let answer = call(line, "").await;
+    assert_eq!(answer.refusal(), format!("400 {message}"), "{line}");
+    assert_eq!(answer.field().unwrap_or_default(), field, "{line}");
+    let json = answer.json();
+    assert_eq!(json["error"]["status"], "INVALID_ARGUMENT", "{line}");
+    assert_eq!(
+        json["error"]["details"][0]["reason"], "PARAMETER_MALFORMED",
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn every_scalar() {
+    table(&[
+        (
+            "aDouble=1.5&aFloat=-2.5",
+            json!({"aDouble": 1.5, "aFloat": -2.5}),
+        ),
+        ("aDouble=1e3", json!({"aDouble": 1000.0})),
+        ("aDouble=NaN", json!({"aDouble": "NaN"})),
+        ("aDouble=-Infinity", json!({"aDouble": "-Infinity"})),
+        (
+            "anInt32=-1&anInt64=-9223372036854775808",
+            json!({"anInt32": -1, "anInt64": "-9223372036854775808"}),
+        ),
+        (
+            "aUint32=4294967295&aUint64=18446744073709551615",
+            json!({"aUint32": 4294967295_u32, "aUint64": "18446744073709551615"}),
+        ),
+        (
+            "aSint32=-3&aSint64=-4",
+            json!({"aSint32": -3, "aSint64": "-4"}),
+        ),
+        (
+            "aFixed32=5&aFixed64=6",
+            json!({"aFixed32": 5, "aFixed64": "6"}),
+        ),
+        (
+            "aSfixed32=-7&aSfixed64=-8",
+            json!({"aSfixed32": -7, "aSfixed64": "-8"}),
+        ),
+        (
+            "aBool=true&aString=x&aBytes=AQI=",
+            json!({"aBool": true, "aString": "x", "aBytes": "AQI="}),
+        ),
+        // Either alphabet, as in a JSON body; Go's and C++'s parsers take both.
+        ("aBytes=-_8", json!({"aBytes": "+/8="})),
+        ("aColor=COLOR_RED", json!({"aColor": "COLOR_RED"})),
+        ("aColor=2", json!({"aColor": "COLOR_BLUE"})),
+        // proto3's enums are open: ProtoJSON takes a number without a name.
+        // grpc-gateway takes it in a body but not in a query; we see no difference.
+        ("aColor=7", json!({"aColor": 7})),
+        // Presence.
+        ("maybeInt32=0", json!({"maybeInt32": 0})),
+        ("maybeString=", json!({"maybeString": ""})),
+        (
+            "maybeBool=false&maybeColor=COLOR_UNSPECIFIED",
+            json!({"maybeBool": false, "maybeColor": "COLOR_UNSPECIFIED"}),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn names() {
+    table(&[
+        // The name in JSON and the name in the proto file, as both do.
+        ("a_string=x", json!({"aString": "x"})),
+        ("other-name=x", json!({"other-name": "x"})),
+        ("renamed=x", json!({"other-name": "x"})),
+        // What leads nowhere is ignored. Envoy refuses it unless
+        // `ignore_unknown_query_parameters` is set; grpc-gateway ignores it. We
+        // follow grpc-gateway: links gather parameters on their way.
+        (
+            "unknown=1&nested.unknown=2&aString.x=3&utm_source=mail",
+            json!({}),
+        ),
+        ("=1&&x&=", json!({})),
+        // No name is like another but for its case.
+        ("astring=x", json!({})),
+        ("%61String=x", json!({"aString": "x"})),
+        ("%zz=x&%ff=y", json!({})),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn texts() {
+    table(&[
+        // A plus is a space, as forms have it: grpc-gateway's `net/url` does so,
+        // Envoy only with `query_param_unescape_plus`. We follow grpc-gateway, since
+        // `URLSearchParams` writes it.
+        ("aString=a+b%2Bc%26", json!({"aString": "a b+c&"})),
+        ("aString=a=b", json!({"aString": "a=b"})),
+        ("aString=a;b", json!({"aString": "a;b"})),
+        // Without `=` the value is empty, as in `net/url`; Envoy drops it.
+        ("maybeString", json!({"maybeString": ""})),
+        ("aString=%C3%A4", json!({"aString": "ä"})),
+        // Texts are not JSON.
+        ("aString=%22x%22", json!({"aString": "\"x\""})),
+        ("aString=null", json!({"aString": "null"})),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn repeated_fields() {
+    table(&[
+        (
+            "numbers=1&numbers=-2&numbers=3",
+            json!({"numbers": ["1", "-2", "3"]}),
+        ),
+        (
+            "strings=b&aString=x&strings=a&strings=",
+            json!({"aString": "x", "strings": ["b", "a", ""]}),
+        ),
+        ("flags=true&flags=false", json!({"flags": [true, false]})),
+        (
+            "colors=COLOR_BLUE&colors=1",
+            json!({"colors": ["COLOR_BLUE", "COLOR_RED"]}),
+        ),
+        ("doubles=1&doubles=2.5", json!({"doubles": [1.0, 2.5]})),
+        ("blobs=AQ==&blobs=Ag", json!({"blobs": ["AQ==", "Ag=="]})),
+        (
+            "times=1970-01-01T00:00:01Z&times=1970-01-01T00:00:02Z",
+            json!({"times": ["1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z"]}),
+        ),
+        // A comma divides nothing: neither Envoy nor grpc-gateway has it.
+        ("strings=a,b", json!({"strings": ["a,b"]})),
+        // http.proto: a repeated message is no parameter, nor is a map. grpc-gateway
+        // has `labels[key]=value`; Envoy does not. We follow http.proto.
+        ("nesteds=x&nesteds.text=y&labels=z&labels.a=b", json!({})),
+        ("labels[a]=b&labels%5Ba%5D=b", json!({})),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn fields_of_fields() {
+    let nested = |text: &str| {
+        json!({"nested": {
+            "text": text, "bigNumber": "0", "tags": [], "color": "COLOR_UNSPECIFIED", "labels": {}
+        }})
+    };
+    table(&[
+        ("nested.text=x", nested("x")),
+        (
+            "choice_nested.text=x",
+            json!({"choiceNested": nested("x")["nested"]}),
+        ),
+        // A message is no parameter itself: only its fields are.
+        ("nested=x", json!({})),
+        ("nested.labels=x", json!({})),
+    ])
+    .await;
+    let all = told(
+        "GET /query?nested.big_number=5&nested.tags=a&nested.tags=b&nested.color=COLOR_RED\
+         &nested.seenAt=1970-01-01T00:00:00Z&nested.nested.maybe=false&nested.nested.nested.text=deep",
+        "",
+    )
+    .await;
+    assert_eq!(all["nested"]["bigNumber"], "5");
+    assert_eq!(all["nested"]["tags"], json!(["a", "b"]));
+    assert_eq!(all["nested"]["color"], "COLOR_RED");
+    assert_eq!(all["nested"]["seenAt"], "1970-01-01T00:00:00Z");
+    assert_eq!(all["nested"]["nested"]["maybe"], false);
+    assert_eq!(all["nested"]["nested"]["nested"]["text"], "deep");
+}
+
+#[tokio::test]
+async fn well_known_types() {
+    table(&[
+        (
+            "timestamp=2024-03-08T13:00:00.5%2B01:00",
+            json!({"timestamp": "2024-03-08T12:00:00.500Z"}),
+        ),
+        // ProtoJSON's form, as in Envoy; grpc-gateway takes Go's own, such as `1h`.
+        ("duration=-1.5s", json!({"duration": "-1.500s"})),
+        (
+            "mask=aString,nested.bigNumber",
+            json!({"mask": "aString,nested.bigNumber"}),
+        ),
+        // Wrappers are what they wrap.
+        (
+            "doubleValue=0&floatValue=1.5",
+            json!({"doubleValue": 0.0, "floatValue": 1.5}),
+        ),
+        (
+            "int64Value=0&uint64Value=1",
+            json!({"int64Value": "0", "uint64Value": "1"}),
+        ),
+        (
+            "int32Value=-1&uint32Value=0",
+            json!({"int32Value": -1, "uint32Value": 0}),
+        ),
+        (
+            "boolValue=false&stringValue=",
+            json!({"boolValue": false, "stringValue": ""}),
+        ),
+        ("bytesValue=AQ==", json!({"bytesValue": "AQ=="})),
+        ("choiceDuration=1s", json!({"choiceDuration": "1s"})),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_malformed_parameter_is_named_and_not_repeated() {
+    for (query, message, field) in [
+        (
+            "anInt32=s3cr3t",
+            "`anInt32` must be a 32-bit integer",
+            "anInt32",
+        ),
+        ("anInt32=", "`anInt32` must be a 32-bit integer", "anInt32"),
+        (
+            "anInt32=2147483648",
+            "`anInt32` must be a 32-bit integer",
+            "anInt32",
+        ),
+        (
+            "an_int32=1.5",
+            "`anInt32` must be a 32-bit integer",
+            "anInt32",
+        ),
+        (
+            "aUint64=-1",
+            "`aUint64` must be an unsigned 64-bit integer",
+            "aUint64",
+        ),
+        ("aBool=1", "`aBool` must be true or false", "aBool"),
+        // grpc-gateway's ParseBool takes `1`, `t` and `TRUE`. ProtoJSON has none of
+        // them, and neither has Envoy.
+        ("aBool=TRUE", "`aBool` must be true or false", "aBool"),
+        ("aDouble=x", "`aDouble` must be a number", "aDouble"),
+        ("aFloat=1e39", "`aFloat` must be a 32-bit number", "aFloat"),
+        ("aBytes=!", "`aBytes` must be a base64 string", "aBytes"),
+        (
+            "aColor=RED",
+            "`aColor` must be one of COLOR_RED, COLOR_BLUE",
+            "aColor",
+        ),
+        (
+            "nested.bigNumber=x",
+            "`nested.bigNumber` must be a 64-bit integer",
+            "nested.bigNumber",
+        ),
+        (
+            "aString=%ff",
+            "`aString` must be percent-encoded UTF-8",
+            "aString",
+        ),
+        (
+            "nested.text=%zz",
+            "`nested.text` must be percent-encoded UTF-8",
+            "nested.text",
+        ),
+    ] {
+        refused(&format!("GET /query?{query}"), message, field).await;
+    }
+    let answer = call("GET /query?numbers=1&numbers=s3cr3t", "").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.refusal().contains("numbers") && !answer.text().contains("s3cr3t"));
+    let answer = call("GET /query?timestamp=s3cr3t", "").await;
+    assert!(
+        answer.refusal().starts_with("400 `timestamp` must be "),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
+async fn a_scalar_is_given_once() {
+    // So in grpc-gateway; in Envoy the last one wins, and a reader cannot tell which
+    // of the two the caller meant.
+    let once = |field: &str| format!("`{field}` must be given once");
+    for (query, field) in [
+        ("aString=a&aString=a", "aString"),
+        ("aString=a&a_string=b", "aString"),
+        ("maybeInt32=1&maybeInt32=2", "maybeInt32"),
+        ("nested.text=a&nested.text=b", "nested.text"),
+        ("int64Value=1&int64Value=1", "int64Value"),
+        ("duration=1s&duration=1s", "duration"),
+    ] {
+        refused(&format!("GET /query?{query}"), &once(field), field).await;
+    }
+}
+
+#[tokio::test]
+async fn a_oneof_has_one_member() {
+    // So in grpc-gateway: "field already set for oneof".
+    let answer = call("GET /query?choiceText=a&choiceNumber=1", "").await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.refusal().contains("oneof"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_path_wins_over_the_query() {
+    for query in [
+        "aString=other&nested.text=other",
+        "a_string=a&a_string=b&nested.text=%ff",
+    ] {
+        let told = told(&format!("GET /query/x/y?{query}&nested.bigNumber=5"), "").await;
+        assert_eq!(told["aString"], "x", "{query}");
+        assert_eq!(told["nested"]["text"], "y", "{query}");
+        assert_eq!(told["nested"]["bigNumber"], "5", "{query}");
+    }
+    // Of a oneof, too.
+    let told = told("GET /path/choice/5?choiceText=x", "").await;
+    assert_eq!(told, json!({"choiceNumber": 5}));
+}
+
+#[tokio::test]
+async fn unknown_parameters_are_refused_where_that_is_asked_for() {
+    let router = Probe::default()
+        .rest()
+        .refuse_unknown_members()
+        .build()
+        .unwrap();
+    for query in [
+        "unknown=1",
+        "nested.unknown=1",
+        "nested=1",
+        "labels=1",
+        "%ff=1",
+        "=1",
+        "x",
+    ] {
+        let answer = call_on(&router, request(&format!("GET /query?{query}"), "")).await;
+        let expected = "400 The query must have no unknown parameters";
+        assert_eq!(answer.refusal(), expected, "{query}");
+    }
+    for query in ["", "aString=x&", "&"] {
+        let answer = call_on(&router, request(&format!("GET /query?{query}"), "")).await;
+        assert_eq!(answer.status, 200, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_may_not_lie_too_deep() {
+    let path = vec!["nested"; 9_000].join(".");
+    let told = told(&format!("GET /query?{path}.text=x"), "").await;
+    assert_eq!(told, json!({}));
+}
