@@ -52,7 +52,7 @@ pub(crate) enum Body {
 }
 
 /// All HTTP bindings of a method, the main one first.
-pub(crate) fn read(method: &MethodDescriptor) -> Result<Vec<HttpRule>, Error> {
+pub(crate) fn read(method: &MethodDescriptor, success_status: u32) -> Result<Vec<HttpRule>, Error> {
     let options = method.options();
     let pool = options.descriptor().parent_pool().clone();
     let Some(extension) = pool.get_extension_by_name(HTTP) else {
@@ -65,16 +65,23 @@ pub(crate) fn read(method: &MethodDescriptor) -> Result<Vec<HttpRule>, Error> {
     let Some(main) = value.as_message() else {
         return Ok(Vec::new());
     };
-    rules(method, main)
+    rules(method, main, success_status)
         .map_err(|reason| annotation(&method.parent_file(), method.full_name(), HTTP, reason))
 }
 
-fn rules(method: &MethodDescriptor, main: &DynamicMessage) -> Result<Vec<HttpRule>, String> {
+fn rules(
+    method: &MethodDescriptor,
+    main: &DynamicMessage,
+    success_status: u32,
+) -> Result<Vec<HttpRule>, String> {
     // One HTTP request has one body, which is one JSON text: there is no telling
     // where its messages would end. Bidirectional streams are out of HTTP's reach
     // altogether, since browsers send the whole request first.
     if method.is_client_streaming() {
         return Err("a method that takes a stream has no form in REST".to_owned());
+    }
+    if method.is_server_streaming() && matches!(success_status, 204 | 205) {
+        return Err(format!("a stream cannot answer with {success_status}"));
     }
     let mut rules = vec![rule(method, main)?];
     for additional in additional(main) {

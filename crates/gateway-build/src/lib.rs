@@ -23,6 +23,12 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 
+/// Reads a path template and says what is wrong with it; for fuzzing.
+#[doc(hidden)]
+pub fn check_template(text: &str) -> Result<(), String> {
+    template::Template::parse(text).map(|_| ())
+}
+
 /// Compiles proto files into one Rust file for each package, to be included with
 /// `tonic::include_proto!`, and the descriptor set `keyward_descriptor.bin`.
 #[derive(Debug, Clone)]

@@ -72,9 +72,10 @@ pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Vec<Ser
 }
 
 fn method(method: MethodDescriptor) -> Result<Method, Error> {
+    let rest = options::method(&method)?;
     Ok(Method {
-        rest: options::method(&method)?,
-        routes: http_rule::read(&method)?,
+        routes: http_rule::read(&method, rest.success_status)?,
+        rest,
         method,
     })
 }

@@ -211,6 +211,11 @@ fn streams() {
     };
     let text = compile(&streaming("", "stream")).unwrap();
     assert!(text.contains("::keyward_gateway::Route::server_streaming("));
+    let nothing = streaming("", "stream").replace(
+        "option (google",
+        "option (keyward.gateway.v1.method) = { success_status: 204 }; option (google",
+    );
+    refused(&nothing, "a stream cannot answer with 204");
     let reason = "a method that takes a stream has no form in REST";
     refused(&streaming("stream", ""), reason);
     refused(&streaming("stream", "stream"), reason);

@@ -95,7 +95,10 @@ where
     B: http_body::Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut pieces = Pieces::new(coding, limit_bytes)?;
+    if body.size_hint().lower() > limit_bytes && coding == Coding::Identity {
+        return Err(Refusal::body_too_large(limit_bytes));
+    }
+    let mut pieces = Pieces::new(coding, limit_bytes);
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| body_refusal(&*error.into()))?;
@@ -124,8 +127,8 @@ enum Pieces {
 }
 
 impl Pieces {
-    fn new(coding: Coding, limit_bytes: u64) -> Result<Self, Refusal> {
-        Ok(match coding {
+    fn new(coding: Coding, limit_bytes: u64) -> Self {
+        match coding {
             Coding::Identity => Self::One {
                 piece: Bytes::new(),
                 limit_bytes,
@@ -134,7 +137,7 @@ impl Pieces {
                 coding,
                 limit_bytes,
             },
-        })
+        }
     }
 
     fn push(&mut self, data: Bytes) -> Result<(), Refusal> {

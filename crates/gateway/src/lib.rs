@@ -9,6 +9,7 @@
 
 mod bind;
 mod body;
+mod builder;
 mod check;
 mod compression;
 mod details;
@@ -31,10 +32,11 @@ mod trie;
 pub use serde;
 
 pub use body::Body;
+pub use builder::{AmbiguousRoute, RestRouterBuilder};
 pub use check::{Check, Violation, check_list, check_map, check_nested, check_request, invalid};
 pub use face::Face;
 pub use refine::{complete_grpc_error, refine, refine_stream};
 pub use refusal::{BodyTooLarge, Refusal};
 pub use route::Route;
-pub use router::{AmbiguousRoute, Matched, Resolution, RestRouter, RestRouterBuilder};
+pub use router::{Matched, Resolution, RestRouter};
 pub use spec::{BodyBinding, ErrorRule, MethodSpec, RouteSpec, Segment, Variable};

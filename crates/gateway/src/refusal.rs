@@ -98,8 +98,8 @@ impl Refusal {
     }
 
     /// Makes the response. The refined status rides in its extensions, for the log.
-    /// Of the details, JSON has those of `google.rpc`; [`RestRouter::render`]
-    /// (crate::RestRouter::render) knows a server's own too.
+    /// Of the details, JSON has those of `google.rpc`; a router's
+    /// [`render`](crate::RestRouter::render) knows its own types too.
     pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Body> {
         self.render_with(face, spec, &JsonOptions::default())
     }

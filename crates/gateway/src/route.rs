@@ -183,15 +183,13 @@ fn reply<M: JsonMessage>(
     let (metadata, message, extensions) = response.into_parts();
     let mut reply = Response::default();
     *reply.status_mut() = success(spec);
-    if *reply.status_mut() != StatusCode::NO_CONTENT {
-        *reply.body_mut() = Body::full(encode(spec, &message, settings)?);
-    }
     *reply.extensions_mut() = extensions;
     copy_custom_headers(metadata, reply.headers_mut());
-    if *reply.status_mut() != StatusCode::NO_CONTENT {
-        reply
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // These have no content, whatever the message is.
+    if !matches!(spec.method.success_status, 204 | 205) {
+        *reply.body_mut() = Body::full(encode(spec, &message, settings)?);
+        let json = HeaderValue::from_static("application/json");
+        reply.headers_mut().insert(CONTENT_TYPE, json);
     }
     Ok(reply)
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,142 +13,24 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::body::Body;
+use crate::builder::RestRouterBuilder;
 use crate::compression::{self, Accepted, Coding};
 use crate::face::Face;
-use crate::json::AnyType;
 use crate::refusal::Refusal;
 use crate::route::{Answer, RestCall, Route};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
 use crate::trie::{self, Node};
 
-/// How errors look where nothing is declared.
-static UNDECLARED: MethodSpec = MethodSpec {
-    service: "",
-    method: "",
-    grpc_path: "",
-    success_status: 200,
-    error_body: None,
-    error_domain: "",
-    errors: &[],
-    server_streaming: false,
-};
-
 /// All routes of a server. It is a [`tower_service::Service`] that answers every
 /// request; layers that want to know the route before anything runs call
 /// [`RestRouter::resolve`] and [`RestRouter::call`] themselves.
 #[derive(Debug, Clone)]
 pub struct RestRouter {
-    root: Arc<Node>,
-    routes: Arc<[Route]>,
-    unknown: &'static MethodSpec,
-    settings: Arc<Settings>,
-}
-
-/// Puts a [`RestRouter`] together.
-#[derive(Debug)]
-pub struct RestRouterBuilder {
-    routes: Vec<Route>,
-    unknown: &'static MethodSpec,
-    settings: Settings,
-}
-
-/// Two routes match the same requests.
-#[derive(Debug, Clone, Copy)]
-pub struct AmbiguousRoute {
-    route: &'static RouteSpec,
-    other: &'static RouteSpec,
-}
-
-impl fmt::Display for AmbiguousRoute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |spec: &RouteSpec| format!("{}.{}", spec.method.service, spec.method.method);
-        write!(
-            f,
-            "{}: the route {} {} cannot be told apart from {}'s",
-            name(self.route),
-            self.route.http_method,
-            self.route.template,
-            name(self.other),
-        )
-    }
-}
-
-impl Error for AmbiguousRoute {}
-
-impl RestRouterBuilder {
-    /// Adds the routes of a service, which its generated function makes.
-    #[must_use]
-    pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
-        self.routes.extend(routes);
-        self
-    }
-
-    /// Says how errors look on paths that are near no route: as those of this
-    /// service, or as <https://google.aip.dev/193> has them when none is given.
-    #[must_use]
-    pub fn unknown(mut self, service: &'static MethodSpec) -> Self {
-        self.unknown = service;
-        self
-    }
-
-    /// Adds types that an `Any` and an error's details may hold: the generated
-    /// `TYPES` of a package.
-    #[must_use]
-    pub fn types(mut self, types: &'static [AnyType]) -> Self {
-        self.settings.json = self.settings.json.with_types(types);
-        self
-    }
-
-    /// Refuses members of bodies and query parameters that lead to no field; by
-    /// default they are ignored.
-    #[must_use]
-    pub fn refuse_unknown_members(mut self) -> Self {
-        self.settings.json = self.settings.json.refuse_unknown_members();
-        self.settings.refuses_unknown = true;
-        self
-    }
-
-    /// The largest body that is read, after decompression; 4 MiB when not given.
-    #[must_use]
-    pub fn max_body_bytes(mut self, bytes: u64) -> Self {
-        self.settings.max_body_bytes = bytes;
-        self
-    }
-
-    /// Never compresses a response, for servers behind something that does.
-    /// Compressed requests are read all the same.
-    #[must_use]
-    pub fn without_compression(mut self) -> Self {
-        self.settings.compresses = false;
-        self
-    }
-
-    /// Makes the router.
-    ///
-    /// # Errors
-    ///
-    /// Two routes match the same requests. Among services that were generated
-    /// together the generator sees to it that there are none.
-    pub fn build(self) -> Result<RestRouter, AmbiguousRoute> {
-        let mut root = Node::default();
-        for (place, route) in self.routes.iter().enumerate() {
-            if let Err(known) = root.insert(route.spec(), place)
-                && let Some(other) = self.routes.get(known)
-            {
-                return Err(AmbiguousRoute {
-                    route: route.spec(),
-                    other: other.spec(),
-                });
-            }
-        }
-        Ok(RestRouter {
-            root: Arc::new(root),
-            routes: self.routes.into(),
-            unknown: self.unknown,
-            settings: Arc::new(self.settings),
-        })
-    }
+    pub(crate) root: Arc<Node>,
+    pub(crate) routes: Arc<[Route]>,
+    pub(crate) unknown: &'static MethodSpec,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// What a method and a path lead to. It can sit in a request's extensions, so
@@ -219,11 +100,7 @@ impl Matched {
 impl RestRouter {
     /// A builder without routes.
     pub fn builder() -> RestRouterBuilder {
-        RestRouterBuilder {
-            routes: Vec::new(),
-            unknown: &UNDECLARED,
-            settings: Settings::default(),
-        }
+        RestRouterBuilder::new()
     }
 
     /// Finds what a method and a path (without its query) lead to.

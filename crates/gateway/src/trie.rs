@@ -254,3 +254,6 @@ impl Near {
         Some(methods.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;

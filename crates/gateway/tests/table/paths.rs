@@ -60,8 +60,8 @@ fn an_empty_segment_is_no_value() {
         ("GET /w//y", "nothing"),
         ("GET /w/x/", "nothing"),
         ("GET /int/", "nothing"),
-        // Slashes are not collapsed, as Envoy's comment says they are but its code
-        // does not: `//` and `/` are two paths.
+        // Slashes are not collapsed: `//` and `/` are two paths. Envoy's comment
+        // says that it collapses them, its code does not.
         ("GET //p/literal", "nothing"),
         ("GET /w//x/y", "nothing"),
         // A trailing slash is one more segment. Envoy takes it off, grpc-gateway

@@ -1,0 +1,136 @@
+//! The tree against a search that tries every template.
+
+use super::{Node, split};
+use crate::spec::{BodyBinding, MethodSpec, RouteSpec, Segment};
+
+static METHOD: MethodSpec = MethodSpec {
+    service: "",
+    method: "",
+    grpc_path: "",
+    success_status: 200,
+    error_body: None,
+    error_domain: "",
+    errors: &[],
+    server_streaming: false,
+};
+
+/// A sequence that is the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+}
+
+fn template(random: &mut Random) -> RouteSpec {
+    let mut segments = Vec::new();
+    for _ in 0..=random.below(4) {
+        segments.push(match random.below(4) {
+            0 => Segment::One,
+            _ => Segment::Literal(random.one_of(&["a", "b", "c"])),
+        });
+    }
+    if random.below(4) == 0 {
+        segments.push(Segment::Rest);
+    }
+    RouteSpec {
+        http_method: random.one_of(&["GET", "POST", "HEAD", "*"]),
+        template: "",
+        segments: segments.leak(),
+        verb: random.one_of(&[None, None, Some("v"), Some("w")]),
+        variables: &[],
+        body: BodyBinding::None,
+        response_body: None,
+        method: &METHOD,
+        family: &METHOD,
+    }
+}
+
+/// How well a template fits: the smaller, the better. None when it does not.
+fn rank(spec: &RouteSpec, verb: Option<&str>, path: &[&str], method: &str) -> Option<Vec<u8>> {
+    let by_method = match spec.http_method {
+        name if name == method => 0,
+        "GET" if method == "HEAD" => 1,
+        "*" => 2,
+        _ => return None,
+    };
+    if spec.verb != verb {
+        return None;
+    }
+    let mut ranks = Vec::new();
+    let mut rest = path.iter();
+    for segment in spec.segments {
+        match segment {
+            Segment::Literal(text) if rest.next() == Some(text) => ranks.push(0),
+            Segment::One if rest.next().is_some_and(|text| !text.is_empty()) => ranks.push(1),
+            Segment::Rest => {
+                ranks.push(2);
+                rest.by_ref().for_each(drop);
+            }
+            _ => return None,
+        }
+    }
+    rest.next().is_none().then(|| {
+        ranks.push(by_method);
+        ranks
+    })
+}
+
+/// The best of all templates, with the verb and then without.
+fn best(specs: &[&'static RouteSpec], path: &str, method: &str) -> Option<usize> {
+    let of = |path: &str, verb: Option<&str>| {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let fits = specs.iter().enumerate();
+        fits.filter_map(|(place, spec)| Some((rank(spec, verb, &segments, method)?, place)))
+            .min()
+            .map(|(_, place)| place)
+    };
+    let last = path.rfind('/').unwrap_or_default();
+    let verb = path[last..]
+        .rfind(':')
+        .map(|colon| path.split_at(last + colon));
+    verb.and_then(|(before, verb)| of(before, verb.strip_prefix(':')))
+        .or_else(|| of(path, None))
+}
+
+#[test]
+fn the_tree_finds_what_trying_every_template_finds() {
+    let mut random = Random(1);
+    let mut found = 0;
+    for _ in 0..300 {
+        let mut root = Node::default();
+        let mut specs: Vec<&'static RouteSpec> = Vec::new();
+        for _ in 0..random.below(30) {
+            let spec = Box::leak(Box::new(template(&mut random)));
+            if root.insert(spec, specs.len()).is_ok() {
+                specs.push(spec);
+            }
+        }
+        for _ in 0..100 {
+            let mut path = String::new();
+            for _ in 0..=random.below(5) {
+                path.push('/');
+                path.push_str(random.one_of(&["a", "b", "c", "d", ""]));
+            }
+            path.push_str(random.one_of(&["", "", ":v", ":w", ":x", ":v:w"]));
+            let method = random.one_of(&["GET", "POST", "HEAD", "OPTIONS"]);
+            let place = root.find(method, &mut split(&path).unwrap());
+            assert_eq!(
+                place,
+                best(&specs, &path, method),
+                "{method} {path} {specs:?}"
+            );
+            found += usize::from(place.is_some());
+        }
+    }
+    assert!(found > 1_000, "{found}");
+}
