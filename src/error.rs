@@ -95,6 +95,23 @@ pub(crate) fn deadline_exceeded() -> Status {
     plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
+/// Health was asked about a service that is not one of ours.
+pub(crate) fn service_not_found() -> Status {
+    plain(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found")
+}
+
+/// There are as many streams as there may be.
+pub(crate) fn too_many_streams() -> Status {
+    let message = "Too many streams are open";
+    plain(Code::ResourceExhausted, "TOO_MANY_STREAMS", message)
+}
+
+/// What ends a stream when the process ends: its caller comes again, and finds another.
+pub(crate) fn shutting_down() -> Status {
+    let message = "The server is shutting down";
+    plain(Code::Unavailable, "SHUTTING_DOWN", message)
+}
+
 /// A status with exactly one detail, the ErrorInfo.
 pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health as HealthService;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -47,8 +47,7 @@ impl HealthService for HealthChecks {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         if !self.names.contains(request.get_ref().service.as_str()) {
-            let message = "Service not found";
-            return Err(error::plain(Code::NotFound, "SERVICE_NOT_FOUND", message));
+            return Err(error::service_not_found());
         }
         let status = match self.health.is_ready().await {
             true => ServingStatus::Serving,
@@ -64,16 +63,10 @@ impl HealthService for HealthChecks {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
-            let message = "Too many streams are open";
-            return Err(error::plain(
-                Code::ResourceExhausted,
-                "TOO_MANY_STREAMS",
-                message,
-            ));
+            return Err(error::too_many_streams());
         };
         let watching = Watching {
-            // Whoever asks about a service that is not there is not told that it is not, but waits for
-            // it to come.
+            // No error if it is not: the protocol has whoever watches wait for it to come.
             is_known: self.names.contains(request.get_ref().service.as_str()),
             deadline: request.extensions().get::<StreamDeadline>().map(|it| it.0),
             readiness: self.health.watch().await,
@@ -117,9 +110,7 @@ impl Watching {
                 return Some((Ok(response(status)), Some(self)));
             }
             if readiness == Readiness::Ending {
-                let message = "The server is shutting down";
-                let ending = error::plain(Code::Unavailable, "SHUTTING_DOWN", message);
-                return Some((Err(ending), None));
+                return Some((Err(error::shutting_down()), None));
             }
             tokio::select! {
                 changed = self.readiness.changed() => changed.ok()?,
