@@ -34,7 +34,7 @@ pub fn encode_member<M: JsonMessage>(
         name: name.unwrap_or_default(),
         text: None,
     };
-    message.write(&mut one, &Writing::new(options))?;
+    message.write(&mut one, &Writing::of_member(options))?;
     Ok(one.text.unwrap_or_else(|| b"null".to_vec()))
 }
 

@@ -91,3 +91,52 @@ fn snake(path: &str) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Codec;
+    use super::{FieldMask, UpdatePaths, camel};
+
+    fn read<C: Codec<Value = prost_types::FieldMask>>(text: &str) -> Option<String> {
+        C::str(text).map(|mask| mask.paths.join(","))
+    }
+
+    #[test]
+    fn masks_are_read_in_lower_camel() {
+        for (text, expected) in [
+            ("", ""),
+            ("a", "a"),
+            ("aB,c.dEf", "a_b,c.d_ef"),
+            (",a,,b,", "a,b"),
+            ("a1B", "a1_b"),
+        ] {
+            assert_eq!(read::<FieldMask>(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(
+                read::<UpdatePaths>(text).as_deref(),
+                Some(expected),
+                "{text}"
+            );
+        }
+        assert_eq!(read::<FieldMask>("a_b"), None);
+        assert_eq!(
+            read::<UpdatePaths>("a_b,c.dE").as_deref(),
+            Some("a_b,c.d_e")
+        );
+    }
+
+    #[test]
+    fn a_path_is_written_if_it_can_come_back() {
+        for (path, expected) in [
+            ("a_b.c_d", Some("aB.cD")),
+            ("", Some("")),
+            ("a1", Some("a1")),
+            ("aB", None),
+            ("a__b", None),
+            ("a_1", None),
+            ("a_", None),
+            ("_a", Some("A")),
+        ] {
+            assert_eq!(camel(path).as_deref(), expected, "{path}");
+        }
+    }
+}

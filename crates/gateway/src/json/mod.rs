@@ -21,6 +21,8 @@ mod options;
 mod scalar;
 mod slot;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timestamp;
 mod tree;

@@ -168,6 +168,7 @@ pub struct Writing<'o> {
     pub(super) options: &'o JsonOptions,
     depth: u32,
     any_depth: u32,
+    omits_defaults: bool,
 }
 
 impl<'o> Writing<'o> {
@@ -176,11 +177,20 @@ impl<'o> Writing<'o> {
             options,
             depth: 0,
             any_depth: 0,
+            omits_defaults: options.omit_defaults,
+        }
+    }
+
+    /// The writing of a member that was asked for, whatever its value.
+    pub(super) fn of_member(options: &'o JsonOptions) -> Self {
+        Self {
+            omits_defaults: false,
+            ..Self::new(options)
         }
     }
 
     pub(super) fn omits_defaults(&self) -> bool {
-        self.options.omit_defaults
+        self.omits_defaults
     }
 
     /// The writing of what lies inside.
@@ -190,6 +200,7 @@ impl<'o> Writing<'o> {
         }
         Ok(Self {
             depth: self.depth + 1,
+            omits_defaults: self.options.omit_defaults,
             ..*self
         })
     }
