@@ -101,6 +101,11 @@ fn the_better_template_wins_whatever_the_order() {
         ("GET /p/liter", "/p/{a_string} [liter]"),
         ("GET /p/literal/b", "/p/{a_string=**} [literal/b]"),
         ("GET /p/literal/b/x", "/p/literal/*/x"),
+        // The longer literal beats the shorter.
+        ("GET /p/long/x", "/p/long/{a_string=**} [x]"),
+        ("GET /p/long/er/x", "/p/long/er/{a_string=**} [x]"),
+        ("GET /p/long/er", "/p/long/er/{a_string=**} []"),
+        ("GET /p/longer/x", "/p/{a_string=**} [longer/x]"),
         // Where the better one leads nowhere, the search comes back.
         ("GET /back/literal/one/end", "/back/literal/one/end"),
         ("GET /back/literal/one/other", "/back/*/one/other"),
