@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use prost_reflect::{DescriptorPool, FileDescriptor, Kind, MessageDescriptor};
 use prost_types::FileDescriptorSet;
 use protox::Compiler;
+use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
 
+use crate::bundled::Bundled;
 use crate::error::{Error, declaration};
 use crate::json::{self, JsonType, JsonTypes};
 use crate::{Builder, check, emit, options, routes};
@@ -62,8 +64,13 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
 }
 
 fn open(builder: &Builder) -> Result<Compiler, Error> {
-    let mut compiler =
-        Compiler::new(&builder.includes).map_err(|error| not_compiled("include", &error))?;
+    let mut resolver = ChainFileResolver::new();
+    for include in &builder.includes {
+        resolver.add(IncludeFileResolver::new(include.clone()));
+    }
+    resolver.add(Bundled);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
     for file in &builder.files {
         let opened = compiler.open_file(file);

@@ -7,6 +7,7 @@
 //!
 //! An annotation that cannot be honoured fails the build; none is ever ignored.
 
+mod bundled;
 mod check;
 mod compile;
 mod emit;

@@ -1,0 +1,34 @@
+//! A tonic service with a REST face. `docs/gateway.md` walks through it.
+
+mod shelf;
+
+use std::sync::Arc;
+
+use axum::Router;
+use keyward_gateway::{AmbiguousRoute, RestRouter};
+use tonic::service::Routes;
+
+pub use shelf::Shelf;
+
+/// What the proto file became.
+#[allow(missing_docs, clippy::all, reason = "it is generated")]
+pub mod v1 {
+    tonic::include_proto!("bookshelf.v1");
+}
+
+/// Both faces of one service on one port: gRPC for its own paths, REST for all others.
+///
+/// # Errors
+///
+/// Two routes match the same requests; never among those of one build.
+pub fn app(shelf: Arc<Shelf>) -> Result<Router, AmbiguousRoute> {
+    let rest = RestRouter::builder()
+        .routes(v1::bookshelf_service_routes(Arc::clone(&shelf)))
+        .types(v1::TYPES)
+        .build()?;
+    let grpc = v1::bookshelf_service_server::BookshelfServiceServer::new(
+        v1::DeclaredBookshelfService(shelf),
+    );
+    let router = Routes::new(grpc).into_axum_router().reset_fallback();
+    Ok(router.fallback_service(rest))
+}

@@ -1,0 +1,150 @@
+//! What docs/gateway.md says, done: both faces of the shelf, as a caller sees them.
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bookshelf_example::v1::GetBookRequest;
+use bookshelf_example::v1::bookshelf_service_client::BookshelfServiceClient;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tonic::Code;
+use tower::ServiceExt;
+
+fn app() -> Router {
+    bookshelf_example::app(Arc::default()).unwrap()
+}
+
+async fn text(app: &Router, line: &str, body: &str) -> (StatusCode, String) {
+    let (method, path) = line.split_once(' ').unwrap();
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+async fn call(app: &Router, line: &str, body: &str) -> (u16, Value) {
+    let (status, text) = text(app, line, body).await;
+    (status.as_u16(), serde_json::from_str(&text).unwrap())
+}
+
+/// A shelf with one book on it.
+async fn with_a_book() -> Router {
+    let app = app();
+    let line = "POST /v1/shelves/sea/books?bookId=moby-dick";
+    let (status, book) = call(&app, line, r#"{"title":"Moby Dick","pages":635}"#).await;
+    assert_eq!(status, 200, "{book}");
+    assert_eq!(book["name"], "shelves/sea/books/moby-dick");
+    app
+}
+
+#[tokio::test]
+async fn a_path_a_query_and_a_body_make_one_request() {
+    let app = with_a_book().await;
+    let list = |query: &str| format!("GET /v1/shelves/sea/books?{query}");
+    for (query, count) in [
+        ("", 1),
+        ("filter.minPages=100", 1),
+        ("filter.min_pages=1000", 0),
+        ("genres=GENRE_FICTION&genres=GENRE_NON_FICTION", 0),
+        ("genres=GENRE_FICTION&genres=GENRE_UNSPECIFIED", 1),
+    ] {
+        let (status, found) = call(&app, &list(query), "").await;
+        assert_eq!(status, 200, "{query}: {found}");
+        assert_eq!(found["books"].as_array().unwrap().len(), count, "{query}");
+    }
+    let (_, elsewhere) = call(&app, "GET /v1/shelves/land/books", "").await;
+    assert_eq!(elsewhere, json!({"books": []}));
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_its_body_has() {
+    let app = with_a_book().await;
+    let line = "PATCH /v1/shelves/sea/books/moby-dick";
+    let (status, book) = call(&app, line, r#"{"genre":"GENRE_FICTION","pages":null}"#).await;
+    assert_eq!(status, 200, "{book}");
+    assert_eq!(book["genre"], "GENRE_FICTION");
+    assert_eq!(book["title"], "Moby Dick");
+    assert!(book.get("pages").is_none(), "{book}");
+}
+
+#[tokio::test]
+async fn a_stream_comes_line_by_line() {
+    let app = with_a_book().await;
+    let line = "GET /v1/shelves/sea/books/moby-dick:read";
+    let (status, text) = text(&app, line, "").await;
+    assert_eq!(status, 200);
+    let words: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let word = |word: &str| json!({"result": {"word": word}});
+    assert_eq!(words, [word("Moby"), word("Dick")]);
+}
+
+#[tokio::test]
+async fn both_faces_refuse_alike() {
+    let app = with_a_book().await;
+    let (status, refused) = call(&app, "GET /v1/shelves/sea/books/emma", "").await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        refused,
+        json!({"error": {
+            "code": 404,
+            "message": "There is no such book",
+            "status": "NOT_FOUND",
+            "details": [{
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "NOT_FOUND",
+                "domain": "bookshelf.example",
+                "metadata": {},
+            }],
+        }})
+    );
+
+    let mut client = BookshelfServiceClient::new(app.clone());
+    let name = "shelves/sea/books/emma".to_owned();
+    let refused = client.get_book(GetBookRequest { name }).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::NotFound, "There is no such book")
+    );
+    assert!(!refused.details().is_empty());
+
+    let name = "shelves/sea/books/moby-dick".to_owned();
+    let book = client.get_book(GetBookRequest { name }).await.unwrap();
+    assert_eq!(book.into_inner().title, "Moby Dick");
+
+    let (status, _) = call(&app, "DELETE /v1/shelves/sea/books/moby-dick", "").await;
+    assert_eq!(status, 200);
+    let (status, _) = call(&app, "DELETE /v1/shelves/sea/books/moby-dick", "").await;
+    assert_eq!(status, 404);
+}
+
+/// What the document shows is what is here.
+#[test]
+fn the_document_shows_these_files() {
+    // Cargo runs a test in its package's folder.
+    let shown = fs::read_to_string("../../docs/gateway.md").unwrap();
+    let mut parts = shown.split("<!-- crates/example/");
+    parts.next();
+    let mut count = 0;
+    for part in parts {
+        let (name, rest) = part.split_once(" -->").unwrap();
+        let block = rest.split("```").nth(1).unwrap();
+        let (_, block) = block.split_once('\n').unwrap();
+        let (file, _) = name.split_once(':').unwrap_or((name, ""));
+        let text = fs::read_to_string(Path::new(file)).unwrap();
+        assert!(text.contains(block), "docs/gateway.md shows another {name}");
+        assert!(block.lines().count() > 3, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
