@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use keyward_gateway_build::{Builder, Error};
+use keyward_gateway_build::{Builder, Error, OpenApi};
 
 const PROTOS: [&str; 5] = [
     "keyward/v1/api_key.proto",
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         .include("proto")
         .files(PROTOS)
         .error_domain("keyward")
+        .openapi(openapi())
         .compile()
     {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,6 +27,54 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the OpenAPI document says beside what the proto files do.
+fn openapi() -> OpenApi {
+    OpenApi::new("Keyward", "1")
+        .description(
+            "Keeps provider API keys, issues repo AI keys, and issues keys with spend limits.\n\n\
+             Members of a JSON body that are not listed are ignored, null is as good as absent where \
+             it is allowed, and a member's original name in the proto files is taken as well as the \
+             one that is listed. The same methods, and those for internal services, are there over \
+             gRPC and gRPC-Web on the same port.",
+        )
+        .license("Apache License 2.0", "Apache-2.0")
+        .bearer(
+            "session_token",
+            Some("JWT"),
+            "A user's session token, from the platform that Keyward serves.",
+        )
+        .bearer(
+            "management_key",
+            Some("sk-kw-v1-…"),
+            "A management key, which administers the issued keys of its organization.",
+        )
+        .bearer(
+            "issued_key",
+            Some("sk-kw-v1-…"),
+            "An issued key: what an application spends with.",
+        )
+        .response_header(
+            "x-request-id",
+            "Names the call in Keyward's logs and audit trail: what the caller sent, if that is \
+             harmless, or a new name.",
+        )
+        .error(
+            "RESOURCE_EXHAUSTED",
+            "The caller makes more requests than the operator allows.",
+            "Too many requests",
+        )
+        .error(
+            "UNAVAILABLE",
+            "Something that Keyward needs cannot be reached now. What a change became is not known.",
+            "Service unavailable",
+        )
+        .error(
+            "DEADLINE_EXCEEDED",
+            "The call took longer than it may. What a change became is not known.",
+            "The deadline expired before the call could complete",
+        )
 }
 
 /// The error and its causes on one line.

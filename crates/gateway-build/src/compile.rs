@@ -13,7 +13,7 @@ use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
 use crate::bundled::Bundled;
 use crate::error::{Error, declaration};
 use crate::json::{self, JsonType, JsonTypes};
-use crate::{Builder, check, emit, options, routes};
+use crate::{Builder, check, emit, openapi, options, routes};
 
 pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     let out_dir = match &builder.out_dir {
@@ -39,6 +39,11 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
     let pool = compiler.descriptor_pool();
     let files = own_files(&compiler);
     let packages = plan(builder, &pool, &files)?;
+    let services = routes::collect(&pool, &files)?;
+    let document = match &builder.openapi {
+        Some(settings) => Some(openapi::document(settings, builder, &pool, &services)?),
+        None => None,
+    };
 
     write(
         &out_dir.join(&builder.descriptor_name),
@@ -59,6 +64,9 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
         // prost calls the file of no package so.
         let name = if package.is_empty() { "_" } else { &package };
         append(&out_dir.join(format!("{name}.rs")), &text)?;
+    }
+    if let Some(document) = document {
+        write(&out_dir.join("openapi.json"), document.pretty().as_bytes())?;
     }
     Ok(())
 }

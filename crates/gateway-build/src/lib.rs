@@ -16,6 +16,7 @@ mod field_path;
 mod http_rule;
 mod json;
 mod names;
+mod openapi;
 mod options;
 mod routes;
 mod template;
@@ -23,6 +24,7 @@ mod template;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
+pub use openapi::OpenApi;
 
 /// Reads a path template and says what is wrong with it; for fuzzing.
 #[doc(hidden)]
@@ -41,6 +43,7 @@ pub struct Builder {
     error_domain: String,
     error_body: Option<String>,
     all_messages: bool,
+    openapi: Option<OpenApi>,
 }
 
 impl Default for Builder {
@@ -53,6 +56,7 @@ impl Default for Builder {
             error_domain: String::new(),
             error_body: None,
             all_messages: false,
+            openapi: None,
         }
     }
 }
@@ -120,6 +124,14 @@ impl Builder {
     #[must_use]
     pub fn json_for_all_messages(mut self) -> Self {
         self.all_messages = true;
+        self
+    }
+
+    /// Writes an OpenAPI 3.1 document too, as `openapi.json`, and a page for people made from it, as
+    /// `docs.html`.
+    #[must_use]
+    pub fn openapi(mut self, openapi: OpenApi) -> Self {
+        self.openapi = Some(openapi);
         self
     }
 

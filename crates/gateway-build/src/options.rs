@@ -6,7 +6,7 @@ use prost_reflect::{
 };
 
 use crate::error::{Error, annotation, declaration};
-use crate::names;
+use crate::{names, openapi};
 
 /// The most decimal places that 64 bits have.
 const MAX_DECIMAL_PLACES: u32 = 18;
@@ -42,6 +42,10 @@ pub(crate) struct ErrorRule {
     pub(crate) status: Option<u32>,
     pub(crate) message: Option<String>,
     pub(crate) body: Option<String>,
+    /// When a caller meets it, for the OpenAPI document.
+    pub(crate) description: Option<String>,
+    /// Other texts that it has, for the OpenAPI document.
+    pub(crate) examples: Vec<String>,
 }
 
 /// The declared number of fractional digits; 0 when none is.
@@ -210,6 +214,8 @@ fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
         status,
         message: text(rule, "message"),
         body,
+        description: text(rule, "description"),
+        examples: openapi::declared::texts(rule, "examples"),
     })
 }
 
@@ -234,6 +240,13 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
+/// The variant of the code that has this name in the protocol, unless that is OK's.
+pub(crate) fn code(name: &str) -> Option<&'static str> {
+    use heck::ToShoutySnakeCase;
+    let mut errors = CODES.iter().skip(1).copied();
+    errors.find(|code| code.to_shouty_snake_case() == name)
+}
+
 /// An error body must be JSON once its placeholders are filled in.
 pub(crate) fn check_template(option: &str, body: &str) -> Result<(), String> {
     let filled = body.replace("$message", "\"\"").replace("$status", "400");
@@ -243,7 +256,7 @@ pub(crate) fn check_template(option: &str, body: &str) -> Result<(), String> {
     }
 }
 
-fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
+pub(crate) fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     let pool = options.descriptor().parent_pool().clone();
     let extension = pool.get_extension_by_name(&format!("keyward.gateway.v1.{name}"))?;
     if !options.has_extension(&extension) {
@@ -252,7 +265,7 @@ fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     options.get_extension(&extension).as_message().cloned()
 }
 
-fn flag(message: &DynamicMessage, field: &str) -> bool {
+pub(crate) fn flag(message: &DynamicMessage, field: &str) -> bool {
     message
         .get_field_by_name(field)
         .and_then(|value| value.as_bool())

@@ -1,0 +1,256 @@
+//! One binding of a method as an operation.
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+use super::declared;
+use super::example;
+use super::node::{Node, Object, object};
+use super::path::{self, Path};
+use super::scalar::Place;
+use super::schema::{Schemas, is_plain, is_required};
+use crate::error::{Error, declaration};
+use crate::http_rule::HttpRule;
+use crate::options::flag;
+use crate::routes::Method;
+
+/// Where a binding takes the fields of a request from.
+pub(crate) struct Request {
+    /// The path, as OpenAPI writes it.
+    pub(crate) path: Path,
+    /// The fields that the path gives, each as the way to it.
+    in_path: Vec<Vec<FieldDescriptor>>,
+    /// The way to the field whose value the body is; none is the whole message.
+    body: Option<Option<FieldDescriptor>>,
+    message: MessageDescriptor,
+}
+
+impl Request {
+    /// Looks up what a binding names.
+    pub(crate) fn new(method: &Method, rule: &HttpRule) -> Result<Self, Error> {
+        let message = method.method.input();
+        let path = Path::translate(&rule.path, |field| shown(&message, field));
+        let mut in_path = Vec::new();
+        for field in path
+            .parameters
+            .iter()
+            .filter_map(|known| known.field.as_deref())
+        {
+            let Some(way) = way(&message, field) else {
+                let reason = format!("{}: the request has no field {field}", rule.path);
+                let file = method.method.parent_file();
+                return Err(declaration(&file, method.method.full_name(), reason));
+            };
+            in_path.push(way);
+        }
+        Ok(Self {
+            path,
+            in_path,
+            body: rule.has_body.then_some(None),
+            message,
+        })
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// The parameters of path and query.
+    pub(crate) fn parameters(&self, schemas: &mut Schemas) -> Result<Vec<Node>, Error> {
+        let mut parameters = Vec::new();
+        for parameter in &self.path.parameters {
+            parameters.push(self.path_parameter(parameter, schemas)?.into());
+        }
+        if !matches!(self.body, Some(None)) {
+            self.query(&self.message, &mut Vec::new(), schemas, &mut parameters)?;
+        }
+        Ok(parameters)
+    }
+
+    fn path_parameter(
+        &self,
+        parameter: &path::Parameter,
+        schemas: &mut Schemas,
+    ) -> Result<Object, Error> {
+        let way = parameter
+            .field
+            .as_deref()
+            .and_then(|field| way(&self.message, field));
+        let field = way.and_then(|way| way.last().cloned());
+        let mut object = object! {
+            "name" => parameter.name.as_str(),
+            "in" => "path",
+            "required" => true,
+        };
+        let mut notes = Vec::new();
+        if let Some(pattern) = &parameter.pattern {
+            notes.push(format!("The part of `{pattern}` that is not fixed."));
+        }
+        if parameter.is_rest {
+            notes.push("It may have several segments, whose slashes are sent as they are.".into());
+        }
+        let mut schema = object! {"type" => "string", "minLength" => 1_u64};
+        if let Some(field) = field {
+            let comment = schemas.field_comment(&field)?;
+            notes.splice(..0, comment.description());
+            if parameter.pattern.is_none() {
+                schema = schemas.value(&field, Place::Text)?;
+                let is_text = schema.get("type").and_then(Node::as_str) == Some("string");
+                if is_text && schema.get("minLength").is_none() && !parameter.is_rest {
+                    schema.set("minLength", 1_u64);
+                }
+                schema.set_list("examples", comment.examples);
+            }
+        }
+        object.set_some(
+            "description",
+            Some(notes.join(" ")).filter(|text| !text.is_empty()),
+        );
+        object.set("schema", schema);
+        Ok(object)
+    }
+
+    /// The parameters of the query: every field that a text can give and nothing else does.
+    fn query(
+        &self,
+        message: &MessageDescriptor,
+        before: &mut Vec<FieldDescriptor>,
+        schemas: &mut Schemas,
+        found: &mut Vec<Node>,
+    ) -> Result<(), Error> {
+        for field in message.fields() {
+            let is_body =
+                matches!(&self.body, Some(Some(body)) if before.is_empty() && *body == field);
+            let inside = before
+                .iter()
+                .any(|outer| outer.parent_message() == field.parent_message());
+            before.push(field.clone());
+            let skipped = is_body || inside || self.in_path.contains(before);
+            match field.kind() {
+                _ if skipped || field.is_map() => {}
+                Kind::Message(inner) if is_plain(&inner) => {
+                    if is_text(&inner) {
+                        found.push(query_parameter(before, schemas)?.into());
+                    }
+                }
+                Kind::Message(inner) => {
+                    if !field.is_list() {
+                        self.query(&inner, before, schemas, found)?;
+                    }
+                }
+                _ => found.push(query_parameter(before, schemas)?.into()),
+            }
+            before.pop();
+        }
+        Ok(())
+    }
+
+    /// The body.
+    pub(crate) fn body(&self, schemas: &mut Schemas) -> Result<Option<Object>, Error> {
+        let Some(body) = &self.body else {
+            return Ok(None);
+        };
+        let (schema, required, example) = match body {
+            None => {
+                let without: Vec<FieldDescriptor> = self
+                    .in_path
+                    .iter()
+                    .filter(|way| way.len() == 1)
+                    .filter_map(|way| way.first().cloned())
+                    .collect();
+                let mut required = false;
+                for field in self
+                    .message
+                    .fields()
+                    .filter(|field| !without.contains(field))
+                {
+                    required |= is_required(&field, Place::Request)?;
+                }
+                let example = example::message(schemas, &self.message, Place::Request, &without)?;
+                (schemas.body(&self.message, &without)?, required, example)
+            }
+            Some(field) => {
+                let example = example::field(schemas, field, Place::Request)?;
+                let required = is_required(field, Place::Request)?;
+                (schemas.value(field, Place::Request)?, required, example)
+            }
+        };
+        let mut media = object! {"schema" => schema};
+        media.set("example", example);
+        Ok(Some(object! {
+            "required" => required,
+            "content" => object! {"application/json" => media},
+        }))
+    }
+}
+
+fn query_parameter(way: &[FieldDescriptor], schemas: &mut Schemas) -> Result<Object, Error> {
+    let names: Vec<&str> = way.iter().map(FieldDescriptor::json_name).collect();
+    let mut object = object! {"name" => names.join("."), "in" => "query"};
+    if let Some(field) = way.last() {
+        let comment = schemas.field_comment(field)?;
+        object.set_some("description", comment.description());
+        if is_required(field, Place::Text)? && way.len() == 1 {
+            object.set("required", true);
+        }
+        if flag(&field.options(), "deprecated") {
+            object.set("deprecated", true);
+        }
+        let mut schema = schemas.value(field, Place::Text)?;
+        schema.set_list("examples", comment.examples);
+        object.set("schema", schema);
+    }
+    Ok(object)
+}
+
+/// Whether a message with a form of its own is a text, a number or a bool in JSON.
+fn is_text(message: &MessageDescriptor) -> bool {
+    !matches!(
+        message.name(),
+        "Any" | "Empty" | "ListValue" | "Struct" | "Value"
+    )
+}
+
+/// The fields on the way to a field, by original names.
+fn way(message: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> {
+    let mut found: Vec<FieldDescriptor> = Vec::new();
+    for name in path.split('.') {
+        let inside = match found.last().map(FieldDescriptor::kind) {
+            None => message.clone(),
+            Some(Kind::Message(inner)) => inner,
+            Some(_) => return None,
+        };
+        found.push(inside.get_field_by_name(name)?);
+    }
+    Some(found)
+}
+
+/// The JSON names on that way.
+fn shown(message: &MessageDescriptor, path: &str) -> String {
+    let Some(way) = way(message, path) else {
+        return path.to_owned();
+    };
+    let names: Vec<&str> = way.iter().map(FieldDescriptor::json_name).collect();
+    names.join(".")
+}
+
+/// The links of a response to other operations.
+pub(crate) fn links(
+    method: &Method,
+    operation_id: impl Fn(&str) -> String,
+) -> Result<Object, Error> {
+    let mut links = Object::default();
+    for link in declared::method(&method.method)?.links {
+        let mut parameters = Object::default();
+        for (name, value) in &link.parameters {
+            parameters.set(name.as_str(), value.as_str());
+        }
+        let id = operation_id(&link.method);
+        let mut object = object! {"operationId" => id.as_str()};
+        if !parameters.is_empty() {
+            object.set("parameters", parameters);
+        }
+        object.set_some("description", link.description);
+        links.set(id, object);
+    }
+    Ok(links)
+}

@@ -1,0 +1,126 @@
+//! Path templates of `google.api.http` as those of OpenAPI.
+
+/// A path as OpenAPI writes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+/// What stands for a part of the path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    /// The field that it belongs to, by original names; none for a wildcard outside of variables.
+    pub(crate) field: Option<String>,
+    /// The variable's pattern, where the field is more than this one segment.
+    pub(crate) pattern: Option<String>,
+    /// Whether it can be several segments, or none.
+    pub(crate) is_rest: bool,
+}
+
+impl Path {
+    /// Translates a template that was found to be sound. A variable with a pattern is spelled out,
+    /// since a parameter of OpenAPI is one segment; what stands for several says so in its
+    /// description.
+    /// `shown` gives the name of a field's parameter.
+    pub(crate) fn translate(template: &str, shown: impl Fn(&str) -> String) -> Self {
+        let mut path = Self {
+            text: String::new(),
+            parameters: Vec::new(),
+        };
+        let mut rest = template;
+        while let Some((before, inner)) = rest.split_once('{') {
+            path.plain(before, None, &shown);
+            let (variable, after) = inner.split_once('}').unwrap_or((inner, ""));
+            let (field, pattern) = variable.split_once('=').unwrap_or((variable, "*"));
+            path.plain(pattern, Some((field, pattern)), &shown);
+            rest = after;
+        }
+        path.plain(rest, None, &shown);
+        path
+    }
+
+    /// Adds literals and wildcards, which may be those of a variable.
+    fn plain(
+        &mut self,
+        text: &str,
+        variable: Option<(&str, &str)>,
+        shown: &impl Fn(&str) -> String,
+    ) {
+        let wildcards = text.split('/').filter(|part| part.starts_with('*')).count();
+        for (place, part) in text.split('/').enumerate() {
+            if place > 0 {
+                self.text.push('/');
+            }
+            let (stars, verb) = part.split_at(part.len() - part.trim_start_matches('*').len());
+            if stars.is_empty() {
+                self.text.push_str(part);
+                continue;
+            }
+            let field = variable.map(|(field, _)| shown(field));
+            let name = self.name(field.as_deref(), wildcards > 1);
+            self.text.push_str(&format!("{{{name}}}{verb}"));
+            let whole = |pattern: &&str| *pattern != "*" && *pattern != "**";
+            self.parameters.push(Parameter {
+                name,
+                field: variable.map(|(field, _)| field.to_owned()),
+                pattern: variable
+                    .map(|(_, all)| all)
+                    .filter(whole)
+                    .map(str::to_owned),
+                is_rest: stars == "**",
+            });
+        }
+    }
+
+    /// A name that no parameter has yet: the field's, or with a number behind it.
+    fn name(&self, field: Option<&str>, numbered: bool) -> String {
+        let base = field.unwrap_or("segment");
+        if !numbered && field.is_some() {
+            return base.to_owned();
+        }
+        let is_free = |name: &String| self.parameters.iter().all(|known| known.name != *name);
+        let mut number = 1;
+        loop {
+            let name = format!("{base}_{number}");
+            if is_free(&name) {
+                return name;
+            }
+            number += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Path;
+
+    fn text(template: &str) -> String {
+        Path::translate(template, str::to_owned).text
+    }
+
+    #[test]
+    fn variables_become_parameters() {
+        assert_eq!(text("/keys/{hash}"), "/keys/{hash}");
+        assert_eq!(text("/keys/{hash}:rotate"), "/keys/{hash}:rotate");
+        assert_eq!(text("/v1/{name=shelves/*}"), "/v1/shelves/{name}");
+        assert_eq!(
+            text("/v1/{book.name=shelves/*/books/*}:lend"),
+            "/v1/shelves/{book.name_1}/books/{book.name_2}:lend"
+        );
+        assert_eq!(text("/files/{path=**}"), "/files/{path}");
+        assert_eq!(text("/a/*/b/**"), "/a/{segment_1}/b/{segment_2}");
+    }
+
+    #[test]
+    fn parameters_know_their_field_and_pattern() {
+        let path = Path::translate("/v1/{name=shelves/*}/{rest=**}", str::to_owned);
+        let [name, rest] = path.parameters.as_slice() else {
+            panic!("{path:?}");
+        };
+        assert_eq!(name.field.as_deref(), Some("name"));
+        assert_eq!(name.pattern.as_deref(), Some("shelves/*"));
+        assert!(!name.is_rest && rest.is_rest && rest.pattern.is_none());
+    }
+}

@@ -1,0 +1,296 @@
+//! The schemas of scalars and well-known types, each in three directions.
+
+use prost_reflect::Kind;
+
+use super::node::{Node, Object, object};
+
+/// Where a value stands, which decides what it may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// In the JSON of a request, where several forms are read.
+    Request,
+    /// In a path or a query, as text.
+    Text,
+    /// In the JSON of a response, where there is one form.
+    Response,
+}
+
+/// A number in JSON's own grammar, or what has no number there.
+const NUMBER_TEXT: &str =
+    r"^(?:NaN|-?Infinity|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$";
+/// Base64 in either alphabet, padded or not.
+const ANY_BASE64: &str = "^(?:(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?\
+                          |(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}(?:==)?|[A-Za-z0-9_-]{3}=?)?)$";
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
+const DATE_TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}";
+/// The longest duration, in seconds.
+const MAX_DURATION: u64 = 315_576_000_000;
+const FIELD_MASK: &str = "^(?:[A-Za-z_][A-Za-z0-9_.]*(?:,[A-Za-z_][A-Za-z0-9_.]*)*)?$";
+
+/// The schema of a scalar that is no enum.
+pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
+    match kind {
+        Kind::Bool => object! {"type" => "boolean"},
+        Kind::Bytes => object! {
+            "type" => "string",
+            "contentEncoding" => "base64",
+            "pattern" => if place == Place::Response { BASE64 } else { ANY_BASE64 },
+        },
+        Kind::Double => floating("double", f64::MAX, place),
+        Kind::Float => floating("float", f64::from(f32::MAX), place),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+            small_integer("int32", i64::from(i32::MIN), i64::from(i32::MAX), place)
+        }
+        Kind::Uint32 | Kind::Fixed32 => small_integer("uint32", 0, i64::from(u32::MAX), place),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+            large_integer("int64", i64::MIN, i64::MAX.unsigned_abs(), place)
+        }
+        Kind::Uint64 | Kind::Fixed64 => large_integer("uint64", 0, u64::MAX, place),
+        Kind::String | Kind::Enum(_) | Kind::Message(_) => object! {"type" => "string"},
+    }
+}
+
+/// In JSON a number, or a text for what is none there; when read, any number may be a text.
+fn floating(format: &str, max: f64, place: Place) -> Object {
+    let mut schema = object! {
+        "type" => vec!["number", "string"],
+        "format" => format,
+    };
+    if place == Place::Response {
+        schema.set("pattern", "^(?:NaN|-?Infinity)$");
+    } else {
+        schema.set("minimum", -max);
+        schema.set("maximum", max);
+        schema.set("pattern", NUMBER_TEXT);
+    }
+    schema
+}
+
+/// In JSON a number; a text is read too.
+fn small_integer(format: &str, min: i64, max: i64, place: Place) -> Object {
+    let mut schema = object! {
+        "type" => "integer",
+        "format" => format,
+        "minimum" => min,
+        "maximum" => max,
+    };
+    if place == Place::Request {
+        schema.set("type", vec!["integer", "string"]);
+        schema.set("pattern", range(min, max.unsigned_abs()));
+    }
+    schema
+}
+
+/// In JSON a text, since JavaScript's numbers are too small; a number is read too.
+fn large_integer(format: &str, min: i64, max: u64, place: Place) -> Object {
+    let mut schema = object! {"type" => "string", "format" => format};
+    if place == Place::Response {
+        let pattern = if min < 0 { "^-?[0-9]+$" } else { "^[0-9]+$" };
+        schema.set("pattern", pattern);
+        return schema;
+    }
+    schema.set("minimum", min);
+    schema.set("maximum", max);
+    if place == Place::Text {
+        schema.set("type", "integer");
+    } else {
+        schema.set("type", vec!["string", "integer"]);
+        schema.set("pattern", range(min, max));
+    }
+    schema
+}
+
+/// The texts of the integers from `min`, which is 0 or the complement of `max`, to `max`.
+fn range(min: i64, max: u64) -> String {
+    let positive = up_to(max);
+    match min {
+        0 => format!("^(?:{positive})$"),
+        min => format!("^(?:-?(?:{positive})|{min})$"),
+    }
+}
+
+/// The texts of the integers from 0 to `max`: those with fewer digits; for each digit those that
+/// are less there and the same before; and `max` itself.
+fn up_to(max: u64) -> String {
+    let text = max.to_string();
+    let mut forms = Vec::new();
+    match text.len() {
+        1 => {}
+        2 => forms.push("[0-9]".to_owned()),
+        length => forms.push(format!("0|[1-9][0-9]{{0,{}}}", length - 2)),
+    }
+    for (place, digit) in text.char_indices() {
+        let least = if place == 0 && text.len() > 1 {
+            '1'
+        } else {
+            '0'
+        };
+        let Some(below) = digit.to_digit(10).and_then(|digit| digit.checked_sub(1)) else {
+            continue;
+        };
+        let Some(below) = char::from_digit(below, 10).filter(|below| *below >= least) else {
+            continue;
+        };
+        let choice = if below == least {
+            below.to_string()
+        } else {
+            format!("[{least}-{below}]")
+        };
+        let before = text.get(..place).unwrap_or_default();
+        let rest = match text.len() - place - 1 {
+            0 => String::new(),
+            1 => "[0-9]".to_owned(),
+            more => format!("[0-9]{{{more}}}"),
+        };
+        forms.push(format!("{before}{choice}{rest}"));
+    }
+    forms.push(text);
+    forms.join("|")
+}
+
+/// The schema of an integer that counts units of ten to the minus `places`.
+pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
+    let (min, max): (i128, i128) = match kind {
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => (i32::MIN.into(), i32::MAX.into()),
+        Kind::Uint32 | Kind::Fixed32 => (0, u32::MAX.into()),
+        Kind::Uint64 | Kind::Fixed64 => (0, u64::MAX.into()),
+        _ => (i64::MIN.into(), i64::MAX.into()),
+    };
+    let mut schema = object! {"type" => "number"};
+    if place != Place::Response {
+        schema.set("minimum", -greatest(-min, places));
+        schema.set("maximum", greatest(max, places));
+    }
+    schema
+}
+
+/// The greatest floating number that is at most `units` when its text is scaled.
+#[allow(clippy::cast_precision_loss, reason = "what is lost is looked for")]
+fn greatest(units: i128, places: u32) -> f64 {
+    if units <= 0 {
+        return 0.0;
+    }
+    let mut candidate = units as f64 / 10_f64.powi(places.cast_signed());
+    while scaled(&format!("{candidate}"), places).is_none_or(|found| found > units) {
+        candidate = candidate.next_down();
+    }
+    candidate
+}
+
+/// The decimal number `text` (without exponent) times ten to the `places`, rounded up.
+fn scaled(text: &str, places: u32) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut units: i128 = whole.parse().ok()?;
+    let mut digits = fraction.bytes();
+    for _ in 0..places {
+        let digit = digits.next().map_or(0, |byte| byte.wrapping_sub(b'0'));
+        units = units.checked_mul(10)?.checked_add(i128::from(digit))?;
+    }
+    units.checked_add(i128::from(digits.next().is_some()))
+}
+
+/// The schema of a well-known type that has a JSON form of its own. `digits` are those of a
+/// timestamp's fraction that are declared.
+pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) -> Option<Object> {
+    let wrapped = |kind: &Kind| Some(scalar(kind, place));
+    Some(match name {
+        "google.protobuf.Timestamp" => timestamp(place, digits, utc_only),
+        "google.protobuf.Duration" => {
+            let seconds = up_to(MAX_DURATION - 1);
+            object! {
+                "type" => "string",
+                "pattern" => format!(r"^-?(?:(?:{seconds})(?:\.[0-9]{{1,9}})?|{MAX_DURATION})s$"),
+            }
+        }
+        "google.protobuf.FieldMask" => object! {"type" => "string", "pattern" => FIELD_MASK},
+        "google.protobuf.Struct" | "google.protobuf.Empty" => object! {"type" => "object"},
+        "google.protobuf.Value" => object! {},
+        "google.protobuf.ListValue" => object! {"type" => "array"},
+        "google.protobuf.Any" => object! {
+            "type" => "object",
+            "properties" => object! {
+                "@type" => object! {
+                    "type" => "string",
+                    "description" => "The URL of the type of the other members, such as \
+                                      `type.googleapis.com/google.protobuf.Duration`.",
+                },
+            },
+            "required" => vec!["@type"],
+        },
+        "google.protobuf.BoolValue" => return wrapped(&Kind::Bool),
+        "google.protobuf.StringValue" => return wrapped(&Kind::String),
+        "google.protobuf.BytesValue" => return wrapped(&Kind::Bytes),
+        "google.protobuf.DoubleValue" => return wrapped(&Kind::Double),
+        "google.protobuf.FloatValue" => return wrapped(&Kind::Float),
+        "google.protobuf.Int32Value" => return wrapped(&Kind::Int32),
+        "google.protobuf.UInt32Value" => return wrapped(&Kind::Uint32),
+        "google.protobuf.Int64Value" => return wrapped(&Kind::Int64),
+        "google.protobuf.UInt64Value" => return wrapped(&Kind::Uint64),
+        _ => return None,
+    })
+}
+
+fn timestamp(place: Place, digits: u32, utc_only: bool) -> Object {
+    let fraction = match (place, digits) {
+        (Place::Response, 0) => r"(?:\.(?:[0-9]{3}){1,3})?".to_owned(),
+        (Place::Response, digits) => format!(r"\.[0-9]{{{digits}}}"),
+        _ => r"(?:\.[0-9]{1,9})?".to_owned(),
+    };
+    let zone = if place == Place::Response || utc_only {
+        "Z"
+    } else {
+        "(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    };
+    object! {
+        "type" => "string",
+        "format" => "date-time",
+        "pattern" => format!("^{DATE_TIME}{fraction}{zone}$"),
+    }
+}
+
+/// Lets a schema take null too. One that says nothing of types takes it already.
+pub(crate) fn nullable(mut schema: Object) -> Object {
+    if let Some(Node::List(values)) = schema.get_mut("enum") {
+        values.push(Node::Null);
+    }
+    let null = Node::from("null");
+    match schema.get("type").cloned() {
+        Some(Node::List(mut types)) => {
+            if !types.contains(&null) {
+                types.push(null);
+            }
+            schema.set("type", types);
+        }
+        Some(one) => schema.set("type", vec![one, null]),
+        None if schema.is_empty() || schema.get("enum").is_some() => {}
+        None => {
+            let null = object! {"type" => "null"};
+            return object! {"anyOf" => vec![schema, null]};
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, decimal, range, up_to};
+    use prost_reflect::Kind;
+
+    #[test]
+    fn ranges_are_exact() {
+        assert_eq!(up_to(7), "[0-6]|7");
+        assert_eq!(up_to(10), "[0-9]|10");
+        assert_eq!(
+            up_to(215),
+            "0|[1-9][0-9]{0,1}|1[0-9]{2}|20[0-9]|21[0-4]|215"
+        );
+        assert!(range(i64::from(i32::MIN), 2_147_483_647).ends_with("|2147483647)|-2147483648)$"));
+    }
+
+    #[test]
+    fn the_bounds_of_decimals_are_the_last_numbers_that_are_read() {
+        let schema = decimal(&Kind::Int64, 9, Place::Request);
+        let bound = schema.get("maximum").map(super::Node::compact);
+        assert_eq!(bound.as_deref(), Some("9223372036.854774"));
+    }
+}

@@ -1,0 +1,451 @@
+//! The schemas of messages and enums.
+//!
+//! Requests are read in more forms than responses are written in, so a type that is in both has two
+//! schemas. What a request's schema allows is read, and what it forbids is refused; but members by
+//! their original names, which are read too, are not in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor,
+};
+
+use super::comment::{Comment, Comments};
+use super::declared;
+use super::node::{Node, Object, object};
+use super::scalar::{self, Place};
+use crate::error::Error;
+use crate::options::{self, FieldJson, flag};
+
+/// The keywords that are for an array and not for its elements.
+const ARRAY_KEYWORDS: [&str; 3] = ["minItems", "maxItems", "uniqueItems"];
+
+/// The schemas that a document has so far.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    pub(crate) comments: Comments,
+    /// The types that responses have, by full name.
+    in_responses: BTreeSet<String>,
+    /// The names of types in the document, by full name.
+    names: BTreeMap<String, String>,
+    /// Finished schemas by name, and null for those under way.
+    components: BTreeMap<String, Node>,
+    refuses_unknown: bool,
+}
+
+impl Schemas {
+    /// Knows the types of requests and responses, and has no schema yet.
+    pub(crate) fn new(
+        pool: &DescriptorPool,
+        requests: &[MessageDescriptor],
+        responses: &[MessageDescriptor],
+        refuses_unknown: bool,
+    ) -> Self {
+        let (mut in_requests, mut in_responses) = (BTreeMap::new(), BTreeMap::new());
+        for message in requests {
+            reach(message, &mut in_requests);
+        }
+        for message in responses {
+            reach(message, &mut in_responses);
+        }
+        let mut all = in_requests;
+        all.extend(in_responses.clone());
+        Self {
+            comments: Comments::new(pool),
+            in_responses: in_responses.into_keys().collect(),
+            names: names(&all),
+            components: BTreeMap::new(),
+            refuses_unknown,
+        }
+    }
+
+    /// The finished schemas.
+    pub(crate) fn into_components(self) -> Object {
+        let mut object = Object::default();
+        for (name, schema) in self.components {
+            object.set(name, schema);
+        }
+        object
+    }
+
+    /// Adds a schema of no message, such as an error's, and refers to it.
+    pub(crate) fn add(&mut self, name: &str, schema: Object) -> Object {
+        let mut name = name.to_owned();
+        let schema = Node::from(schema);
+        while self
+            .components
+            .get(&name)
+            .is_some_and(|known| *known != schema)
+        {
+            name.push('_');
+        }
+        let reference = refer(&name);
+        self.components.insert(name, schema);
+        reference
+    }
+
+    /// A comment of a message, by its path.
+    pub(crate) fn message_comment(&self, message: &MessageDescriptor) -> Result<Comment, Error> {
+        let file = message.parent_file();
+        self.comments.of(&file, message.path(), message.full_name())
+    }
+
+    pub(crate) fn field_comment(&self, field: &FieldDescriptor) -> Result<Comment, Error> {
+        let file = field.parent_file();
+        self.comments.of(&file, field.path(), field.full_name())
+    }
+
+    fn name(&self, full_name: &str, place: Place) -> String {
+        let name = self.names.get(full_name).cloned();
+        let mut name = name.unwrap_or_else(|| full_name.to_owned());
+        if place == Place::Request && self.in_responses.contains(full_name) {
+            name.push_str("Input");
+        }
+        name
+    }
+
+    /// A reference to a message's schema.
+    pub(crate) fn message(
+        &mut self,
+        message: &MessageDescriptor,
+        place: Place,
+    ) -> Result<Object, Error> {
+        let name = self.name(message.full_name(), place);
+        if !self.components.contains_key(&name) {
+            self.components.insert(name.clone(), Node::Null);
+            let schema = self.message_schema(message, place, &[])?;
+            self.components.insert(name.clone(), schema.into());
+        }
+        Ok(refer(&name))
+    }
+
+    /// A reference to the schema of a body without the fields that are bound elsewhere.
+    pub(crate) fn body(
+        &mut self,
+        message: &MessageDescriptor,
+        without: &[FieldDescriptor],
+    ) -> Result<Object, Error> {
+        if without.is_empty() {
+            return self.message(message, Place::Request);
+        }
+        let schema = self.message_schema(message, Place::Request, without)?;
+        let name = self.name(message.full_name(), Place::Request);
+        Ok(self.add(&name, schema))
+    }
+
+    /// The schema of a message's object.
+    fn message_schema(
+        &mut self,
+        message: &MessageDescriptor,
+        place: Place,
+        without: &[FieldDescriptor],
+    ) -> Result<Object, Error> {
+        let comment = self.message_comment(message)?;
+        let mut schema = object! {"type" => "object"};
+        schema.set_some("description", comment.description());
+        let (mut properties, mut required) = (Object::default(), Vec::new());
+        for field in message.fields() {
+            if without.contains(&field) {
+                continue;
+            }
+            if is_required(&field, place)? {
+                required.push(Node::from(field.json_name()));
+            }
+            properties.set(field.json_name(), self.property(&field, place)?);
+        }
+        if !properties.is_empty() {
+            schema.set("properties", properties);
+        }
+        schema.set_list("required", required);
+        let oneofs = message.oneofs().filter(|oneof| !oneof.is_synthetic());
+        schema.set_list(
+            "allOf",
+            oneofs.flat_map(|oneof| at_most_one(&oneof)).collect(),
+        );
+        if place == Place::Request && self.refuses_unknown {
+            schema.set("additionalProperties", false);
+        }
+        schema.merge(declared::message(message)?);
+        if flag(&message.options(), "deprecated") {
+            schema.set("deprecated", true);
+        }
+        let whole = without.is_empty();
+        schema.set_list(
+            "examples",
+            if whole { comment.examples } else { Vec::new() },
+        );
+        Ok(schema)
+    }
+
+    /// The schema of a member, with what is said of it.
+    fn property(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
+        let json = options::field(field)?;
+        let typed = declared::field(field)?.schema.get("type").is_some();
+        let mut schema = self.value(field, place)?;
+        let takes_null = match place {
+            Place::Request => !is_required(field, place)?,
+            Place::Response => json.null_when_unset,
+            Place::Text => false,
+        };
+        if takes_null && !typed {
+            schema = scalar::nullable(schema);
+        }
+        self.describe(field, &mut schema)?;
+        Ok(schema)
+    }
+
+    /// Says of a schema what is said of a field.
+    pub(crate) fn describe(
+        &self,
+        field: &FieldDescriptor,
+        schema: &mut Object,
+    ) -> Result<(), Error> {
+        let comment = self.field_comment(field)?;
+        schema.set_some("description", comment.description());
+        if flag(&field.options(), "deprecated") {
+            schema.set("deprecated", true);
+        }
+        schema.set_list("examples", comment.examples);
+        Ok(())
+    }
+
+    /// The schema of a field's value, whether one or many.
+    pub(crate) fn value(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
+        let json = options::field(field)?;
+        let mut keywords = declared::field(field)?.schema;
+        if let Kind::Message(entry) = field.kind()
+            && field.is_map()
+        {
+            return self.map(&entry, place, keywords);
+        }
+        if !field.is_list() {
+            return self.single(field, place, &json, keywords);
+        }
+        let mut array = object! {"type" => "array"};
+        for name in ARRAY_KEYWORDS {
+            array.set_some(name, keywords.remove(name));
+        }
+        if json.not_empty.is_some() && array.get("minItems").is_none() {
+            array.set("minItems", 1_u64);
+        }
+        array.set("items", self.single(field, place, &json, keywords)?);
+        Ok(array)
+    }
+
+    fn map(
+        &mut self,
+        entry: &MessageDescriptor,
+        place: Place,
+        keywords: Object,
+    ) -> Result<Object, Error> {
+        let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+        let mut schema = object! {"type" => "object"};
+        let names = match key.kind() {
+            Kind::String => None,
+            Kind::Bool => Some(object! {"enum" => vec!["true", "false"]}),
+            kind => {
+                let number = scalar::scalar(&kind, Place::Request);
+                number
+                    .get("pattern")
+                    .map(|pattern| object! {"pattern" => pattern.clone()})
+            }
+        };
+        schema.set_some("propertyNames", names);
+        schema.set("additionalProperties", self.value(&value, place)?);
+        schema.merge(keywords);
+        Ok(schema)
+    }
+
+    /// The schema of one value of a field.
+    fn single(
+        &mut self,
+        field: &FieldDescriptor,
+        place: Place,
+        json: &FieldJson,
+        keywords: Object,
+    ) -> Result<Object, Error> {
+        let kind = field.kind();
+        let mut schema = match (&kind, json.decimal_places) {
+            (_, Some(places)) => scalar::decimal(&kind, places, place),
+            (Kind::Enum(inner), _) => self.enumeration(inner, place)?,
+            (Kind::Message(inner), _) => {
+                let digits = options::timestamp_digits(&field.parent_file())?;
+                match scalar::well_known(inner.full_name(), place, digits, json.utc_only) {
+                    Some(schema) => schema,
+                    None => self.message(inner, place)?,
+                }
+            }
+            (kind, None) => scalar::scalar(kind, place),
+        };
+        if options::is_redacted(field) && kind == Kind::String {
+            schema.set("format", "password");
+        }
+        if json.not_empty.is_some() && !field.is_list() && place != Place::Response {
+            match &kind {
+                Kind::String | Kind::Bytes => schema.set("minLength", 1_u64),
+                Kind::Enum(inner) => schema.set("not", object! {"enum" => forms_of_zero(inner)}),
+                _ => {}
+            }
+        }
+        schema.merge(keywords);
+        Ok(schema)
+    }
+
+    /// A reference to an enum's schema.
+    fn enumeration(&mut self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
+        if descriptor.full_name() == "google.protobuf.NullValue" {
+            return Ok(object! {"type" => "null"});
+        }
+        // Texts and JSON are read in the same forms.
+        let place = match place {
+            Place::Text => Place::Request,
+            other => other,
+        };
+        let name = self.name(descriptor.full_name(), place);
+        if !self.components.contains_key(&name) {
+            let schema = self.enum_schema(descriptor, place)?;
+            self.components.insert(name.clone(), schema.into());
+        }
+        Ok(refer(&name))
+    }
+
+    fn enum_schema(&self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
+        let file = descriptor.parent_file();
+        let comment = self
+            .comments
+            .of(&file, descriptor.path(), descriptor.full_name())?;
+        let mut points = Vec::new();
+        let (mut names, mut originals, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for value in descriptor.values() {
+            let name = options::enum_value_name(&value);
+            let said = self
+                .comments
+                .of(&file, value.path(), value.full_name())?
+                .text;
+            if !said.is_empty() {
+                points.push(format!("- `{name}`: {said}"));
+            }
+            if name != value.name() {
+                originals.push(Node::from(value.name()));
+            }
+            names.push(Node::from(name));
+            let number = Node::from(i64::from(value.number()));
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        let mut schema = if place == Place::Response {
+            object! {"type" => "string", "enum" => names}
+        } else {
+            names.append(&mut originals);
+            names.append(&mut numbers);
+            object! {"enum" => names}
+        };
+        let mut text = vec![comment.text, points.join("\n")];
+        text.retain(|part| !part.is_empty());
+        if !text.is_empty() {
+            schema.set("description", text.join("\n\n"));
+        }
+        if flag(&descriptor.options(), "deprecated") {
+            schema.set("deprecated", true);
+        }
+        Ok(schema)
+    }
+}
+
+/// Whether a member must be there: in a request because it is refused without, in a response because
+/// it is always written.
+pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool, Error> {
+    let json = options::field(field)?;
+    let presence = field.supports_presence();
+    Ok(match place {
+        Place::Response => !presence || json.null_when_unset || declared::field(field)?.always_set,
+        Place::Request | Place::Text => {
+            let is_message = matches!(field.kind(), Kind::Message(_));
+            json.not_empty.is_some() && (!presence || is_message)
+        }
+    })
+}
+
+/// What a request must not have of an enum that may not be empty.
+fn forms_of_zero(descriptor: &EnumDescriptor) -> Vec<Node> {
+    let zero = descriptor.default_value();
+    let mut forms = vec![Node::from(options::enum_value_name(&zero))];
+    if forms.first().and_then(Node::as_str) != Some(zero.name()) {
+        forms.push(zero.name().into());
+    }
+    forms.push(0_i64.into());
+    forms
+}
+
+/// No two members of a oneof may be there, where null counts for nothing.
+fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
+    let names: Vec<String> = oneof
+        .fields()
+        .map(|field| field.json_name().to_owned())
+        .collect();
+    let mut rules = Vec::new();
+    for (place, first) in names.iter().enumerate() {
+        for second in names.iter().skip(place + 1) {
+            let given = || object! {"not" => object! {"type" => "null"}};
+            let both = object! {
+                "required" => vec![first.as_str(), second.as_str()],
+                "properties" => object! {first.as_str() => given(), second.as_str() => given()},
+            };
+            rules.push(object! {"not" => both}.into());
+        }
+    }
+    rules
+}
+
+fn refer(name: &str) -> Object {
+    object! {"$ref" => format!("#/components/schemas/{name}")}
+}
+
+/// Every message and enum inside a message, by full name, with the package.
+fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
+    if is_plain(message) {
+        return;
+    }
+    let package = message.package_name().to_owned();
+    if !message.is_map_entry()
+        && found
+            .insert(message.full_name().to_owned(), package)
+            .is_some()
+    {
+        return;
+    }
+    for field in message.fields() {
+        match field.kind() {
+            Kind::Message(inner) => reach(&inner, found),
+            Kind::Enum(inner) => {
+                let package = inner.package_name().to_owned();
+                found.insert(inner.full_name().to_owned(), package);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a message has a JSON form of its own, and so no schema by its name.
+pub(crate) fn is_plain(message: &MessageDescriptor) -> bool {
+    scalar::well_known(message.full_name(), Place::Response, 0, false).is_some()
+}
+
+/// The shortest names that tell all types apart: without the package if they can.
+fn names(types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let short = |full: &str, package: &str| {
+        let prefix = format!("{package}.");
+        full.strip_prefix(&prefix).unwrap_or(full).to_owned()
+    };
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for (full, package) in types {
+        *count.entry(short(full, package)).or_default() += 1;
+    }
+    let name = |(full, package): (&String, &String)| {
+        let short = short(full, package);
+        let is_own = count.get(&short) == Some(&1);
+        (full.clone(), if is_own { short } else { full.clone() })
+    };
+    types.iter().map(name).collect()
+}

@@ -1,0 +1,125 @@
+//! What a declared error body is: its schema, and what it looks like.
+
+use super::node::{Node, Object, object};
+
+/// Stands for the message while a template is read.
+const MESSAGE: &str = "$message";
+/// Stands for the status while a template is read; no status is that.
+const STATUS: i64 = -7_400_000_001;
+
+/// An error body with placeholders.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ErrorBody(Node);
+
+impl ErrorBody {
+    /// Reads a template that was found to be JSON.
+    pub(crate) fn parse(template: &str) -> Result<Self, String> {
+        let text = template
+            .replace(MESSAGE, "\"$message\"")
+            .replace("$status", &STATUS.to_string());
+        Node::parse(&text).map(Self)
+    }
+
+    /// The schema of every such body.
+    pub(crate) fn schema(&self) -> Object {
+        schema(&self.0)
+    }
+
+    /// What more is known of those that come with a status.
+    pub(crate) fn with_status(&self, status: u32) -> Option<Object> {
+        with_status(&self.0, status)
+    }
+
+    /// The body of an error.
+    pub(crate) fn example(&self, message: &str, status: u32) -> Node {
+        filled(&self.0, message, status)
+    }
+}
+
+fn is_status(node: &Node) -> bool {
+    *node == Node::from(STATUS)
+}
+
+fn schema(node: &Node) -> Object {
+    match node {
+        Node::Text(text) if text == MESSAGE => object! {
+            "type" => "string",
+            "description" => "What is wrong, in words.",
+        },
+        Node::Text(text) if text.contains(&STATUS.to_string()) => object! {"type" => "string"},
+        node if is_status(node) => object! {
+            "type" => "integer",
+            "description" => "The HTTP status.",
+        },
+        Node::Object(members) => {
+            let (mut properties, mut required) = (Object::default(), Vec::new());
+            for (name, value) in members.iter() {
+                properties.set(name, schema(value));
+                required.push(Node::from(name));
+            }
+            let mut object = object! {"type" => "object"};
+            if !properties.is_empty() {
+                object.set("properties", properties);
+            }
+            object.set_list("required", required);
+            object
+        }
+        fixed => object! {"const" => fixed.clone()},
+    }
+}
+
+fn with_status(node: &Node, status: u32) -> Option<Object> {
+    if is_status(node) {
+        return Some(object! {"const" => i64::from(status)});
+    }
+    let mut properties = Object::default();
+    for (name, value) in node.as_object()?.iter() {
+        properties.set_some(name, with_status(value, status));
+    }
+    (!properties.is_empty()).then(|| object! {"properties" => properties})
+}
+
+fn filled(node: &Node, message: &str, status: u32) -> Node {
+    match node {
+        Node::Text(text) if text == MESSAGE => message.into(),
+        Node::Text(text) => text
+            .replace(&STATUS.to_string(), &status.to_string())
+            .into(),
+        node if is_status(node) => i64::from(status).into(),
+        Node::List(list) => {
+            let list = list.iter().map(|node| filled(node, message, status));
+            Node::List(list.collect())
+        }
+        Node::Object(members) => {
+            let mut object = Object::default();
+            for (name, value) in members.iter() {
+                object.set(name, filled(value, message, status));
+            }
+            object.into()
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ErrorBody, Node};
+
+    #[test]
+    fn fixed_members_are_constants() {
+        let body = ErrorBody::parse(r#"{"ok":false,"error":{"code":$status,"message":$message}}"#);
+        let body = body.unwrap();
+        let schema = body.schema();
+        let ok = schema.get("properties").and_then(|all| all.get("ok"));
+        assert_eq!(ok.map(Node::compact).as_deref(), Some(r#"{"const":false}"#));
+        let more = body.with_status(404).unwrap();
+        assert_eq!(
+            Node::from(more).compact(),
+            r#"{"properties":{"error":{"properties":{"code":{"const":404}}}}}"#
+        );
+        assert_eq!(
+            body.example("No", 404).compact(),
+            r#"{"ok":false,"error":{"code":404,"message":"No"}}"#
+        );
+    }
+}
