@@ -1,0 +1,151 @@
+"""What schemathesis cannot know of a running Keyward: names that exist, and what is taken.
+
+Nothing here changes a case that is meant to be refused, and no check is changed but one, which is made
+stricter: a response may hold nothing that the document does not list.
+"""
+
+import itertools
+import json
+import os
+import urllib.request
+
+import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation.meta import TestPhase
+
+URL = os.environ["KEYWARD_URL"]
+WORKSPACE = os.environ["WORKSPACE_A"]
+REPO = os.environ["REPO_A"]
+SESSION = os.environ["ADMIN_TOKEN"]
+MANAGEMENT_KEY = os.environ["MANAGEMENT_KEY"]
+
+numbers = itertools.count(1)
+calls = itertools.count(1)
+taken = set()
+
+
+def post(path, token, body):
+    request = urllib.request.Request(
+        URL + path,
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def seed(*names):
+    """A text that no case has used as one of these, nor will."""
+    text = f"seed-{next(numbers)}"
+    taken.update((name, text) for name in names)
+    return text
+
+
+def new_api_key():
+    text = seed("key", "secret")
+    body = {"workspaceId": WORKSPACE, "provider": "AWS", "key": text, "secret": text}
+    return post("/apikeys", SESSION, body)["apiKeyId"]
+
+
+def new_repo_ai_key():
+    body = {"name": seed("name"), "aiType": "OTHER"}
+    return post(f"/repo/{REPO}/ai/apikey", SESSION, body)["id"]
+
+
+def new_key():
+    return post("/keys", MANAGEMENT_KEY, {"name": "seed", "limit": 1})["data"]["hash"]
+
+
+# A random value of these names nothing, so that without more every call would end at a 403 or a 404.
+CREATED = {
+    "uuid": new_api_key,
+    "apikeyId": new_repo_ai_key,
+    "hash": new_key,
+}
+PLACES = {
+    "repoId": lambda: REPO,
+    "workspaceId": lambda: WORKSPACE,
+    "workspace_id": lambda: WORKSPACE,
+}
+# The contract has these but once: credentials in a workspace, the name of a key in a repo.
+UNIQUE = {
+    ("/apikeys", "key"),
+    ("/apikeys", "secret"),
+    ("/apikeys/{uuid}", "key"),
+    ("/apikeys/{uuid}", "secret"),
+    ("/repo/{repoId}/ai/apikey", "name"),
+    ("/repo/{repoId}/ai/apikey/{apikeyId}", "name"),
+}
+
+
+@schemathesis.hook
+def before_load_schema(context, raw_schema):
+    """Closes the schemas of responses. The published ones are open, since members may be added."""
+    schemas = raw_schema["components"]["schemas"]
+    seen = set()
+
+    def close(node):
+        if isinstance(node, list):
+            for item in node:
+                close(item)
+        elif isinstance(node, dict):
+            name = node.get("$ref", "").removeprefix("#/components/schemas/")
+            if name in schemas and name not in seen:
+                seen.add(name)
+                close(schemas[name])
+            if node.get("type") == "object":
+                node.setdefault("additionalProperties", False)
+            for item in node.values():
+                close(item)
+
+    def responses():
+        yield from raw_schema["components"]["responses"].values()
+        for item in raw_schema["paths"].values():
+            for operation in item.values():
+                yield from operation["responses"].values()
+
+    for response in responses():
+        for media in response.get("content", {}).values():
+            close(media["schema"])
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    meta = case.meta
+    if meta is None:
+        return
+    is_meant = {
+        location: not meta.is_negative_at(location)
+        for location in (ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.BODY)
+    }
+    # Most calls, but not all, are about what exists. The steps of a stateful test make what they use.
+    if next(calls) % 4:
+        existing = PLACES if meta.phase.name == TestPhase.STATEFUL else PLACES | CREATED
+        if is_meant[ParameterLocation.PATH]:
+            use(existing, case.path_parameters)
+        if is_meant[ParameterLocation.QUERY]:
+            use(existing, case.query)
+        if is_meant[ParameterLocation.BODY]:
+            use(existing, case.body)
+    if is_meant[ParameterLocation.BODY]:
+        use_unique(case)
+
+
+def use(existing, values):
+    if isinstance(values, dict):
+        for name in sorted(existing.keys() & values.keys()):
+            values[name] = existing[name]()
+
+
+def use_unique(case):
+    """Gives a value that was used before another end, and so the same length if it is long enough."""
+    if not isinstance(case.body, dict):
+        return
+    for path, name in UNIQUE:
+        value = case.body.get(name)
+        if path != case.path or not isinstance(value, str) or not value:
+            continue
+        if (name, value) in taken:
+            end = f"-{next(numbers)}"
+            value = case.body[name] = value[: -len(end)] + end
+        taken.add((name, value))
