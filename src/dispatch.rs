@@ -10,6 +10,7 @@ use keyward_gateway::{BodyTooLarge, Face, Refusal, RestRouter, complete_grpc_err
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
+use crate::docs;
 use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
@@ -32,6 +33,7 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
     let target = layers::target(&request);
     match target.kind.clone() {
         Kind::Rest(resolution) => inside.rest.call(resolution, request).await.map(Body::new),
+        Kind::Description(document) => docs::answer(document, &target, &request),
         Kind::Open if target.face == Face::Rest => {
             let liveness = request.uri().path() == layers::HEALTHZ;
             match *request.method() {

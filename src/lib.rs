@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod convert;
 mod dispatch;
+pub mod docs;
 pub mod error;
 mod grpc;
 pub mod health;

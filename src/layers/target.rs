@@ -7,8 +7,9 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use keyward_gateway::{Face, MethodSpec, Resolution, RestRouter};
+use keyward_gateway::{Document, Face, MethodSpec, Resolution, RestRouter};
 
+use crate::docs;
 use crate::proto;
 
 /// What a call is for, in the request's extensions.
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Grpc,
     /// To something that needs no token: a probe, health or reflection.
     Open,
+    /// To a description of the API, which needs no token either.
+    Description(&'static Document),
     /// Nowhere.
     Unknown,
 }
@@ -52,6 +55,7 @@ impl Target {
             // Who asks for the methods of a path is not told who may call them.
             Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
             | Kind::Open
+            | Kind::Description(_)
             | Kind::Unknown => false,
             Kind::Rest(_) | Kind::Grpc => true,
         }
@@ -115,11 +119,14 @@ fn find(rest: &RestRouter, request: &Request) -> Target {
         }
         _ if face != Face::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,
-        _ => Kind::Rest(rest.resolve(request.method(), path)),
+        _ => match docs::at(path) {
+            Some(document) => Kind::Description(document),
+            None => Kind::Rest(rest.resolve(request.method(), path)),
+        },
     };
     let spec = match &kind {
         Kind::Rest(resolution) => resolution.method(),
-        Kind::Grpc | Kind::Open | Kind::Unknown => proto::UNKNOWN,
+        _ => proto::UNKNOWN,
     };
     Target { face, spec, kind }
 }

@@ -65,8 +65,8 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
         let name = if package.is_empty() { "_" } else { &package };
         append(&out_dir.join(format!("{name}.rs")), &text)?;
     }
-    if let Some(document) = document {
-        write(&out_dir.join("openapi.json"), document.pretty().as_bytes())?;
+    for (name, text) in document.iter().flat_map(openapi::files) {
+        write(&out_dir.join(name), text.as_bytes())?;
     }
     Ok(())
 }

@@ -127,8 +127,9 @@ impl Builder {
         self
     }
 
-    /// Writes an OpenAPI 3.1 document too, as `openapi.json`, and a page for people made from it, as
-    /// `docs.html`.
+    /// Writes an OpenAPI 3.1 document too, as `openapi.json`, a page for people made from it, as
+    /// `docs.html`, and `openapi.rs`, to be included with `include!`: the statics `OPENAPI` and
+    /// `DOCS`, which answer with the two.
     #[must_use]
     pub fn openapi(mut self, openapi: OpenApi) -> Self {
         self.openapi = Some(openapi);

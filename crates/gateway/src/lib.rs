@@ -13,6 +13,7 @@ mod builder;
 mod check;
 mod compression;
 mod details;
+mod document;
 mod error_json;
 mod face;
 pub mod json;
@@ -29,11 +30,16 @@ mod stream;
 mod trie;
 
 #[doc(hidden)]
+pub use bytes::Bytes;
+#[doc(hidden)]
+pub use http::HeaderValue;
+#[doc(hidden)]
 pub use serde;
 
 pub use body::Body;
 pub use builder::{AmbiguousRoute, RestRouterBuilder};
 pub use check::{Check, Violation, check_list, check_map, check_nested, check_request, invalid};
+pub use document::{DOCUMENT_METHODS, Document};
 pub use face::Face;
 pub use refine::{complete_grpc_error, refine, refine_stream};
 pub use refusal::{BodyTooLarge, Refusal};

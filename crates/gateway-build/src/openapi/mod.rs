@@ -9,6 +9,7 @@ pub(crate) mod declared;
 mod example;
 pub(crate) mod node;
 mod operation;
+mod page;
 mod path;
 mod responses;
 mod scalar;
@@ -28,6 +29,11 @@ use operation::Request;
 use responses::Failures;
 use scalar::Place;
 use schema::Schemas;
+
+/// The file with the document.
+const DOCUMENT: &str = "openapi.json";
+/// The file with the page.
+const PAGE: &str = "docs.html";
 
 /// What the OpenAPI document says beside what the proto files do.
 #[derive(Debug, Clone)]
@@ -150,41 +156,89 @@ impl OpenApi {
         self
     }
 
-    /// The headers of a response of that status.
-    fn response_headers(&self, status: u32) -> Object {
-        let mut headers = Object::default();
-        for header in &self.headers {
-            headers.set(
-                header.name.as_str(),
-                object! {
-                    "description" => header.description.as_str(),
-                    "required" => true,
-                    "schema" => object! {"type" => "string"},
-                },
-            );
-        }
-        let text = |description: &str, required: bool| {
+    /// Every header, by name.
+    fn headers(&self) -> Object {
+        let text = |description: &str| {
             object! {
                 "description" => description,
-                "required" => required,
+                "required" => true,
                 "schema" => object! {"type" => "string"},
             }
         };
-        match status {
-            401 => headers.set("WWW-Authenticate", text("`Bearer`.", true)),
-            405 => headers.set("Allow", text("The methods that the path has.", true)),
-            429 => headers.set(
-                "Retry-After",
-                object! {
-                    "description" => "After how many seconds the same may succeed, if time helps.",
-                    "required" => false,
-                    "schema" => object! {"type" => "integer", "minimum" => 0_u64},
-                },
-            ),
-            _ => {}
+        let mut headers = object! {
+            "Allow" => text("The methods that the path has."),
+            "Retry-After" => object! {
+                "description" => "After how many seconds the same may succeed, if time helps.",
+                "schema" => object! {"type" => "integer", "minimum" => 0_u64},
+            },
+            "WWW-Authenticate" => text("What kind of token is wanted: `Bearer`."),
+        };
+        for header in &self.headers {
+            headers.set(header.name.as_str(), text(&header.description));
         }
         headers
     }
+
+    /// References to the headers of a response of that status.
+    fn response_headers(&self, status: u32) -> Object {
+        let own = self.headers.iter().map(|header| header.name.as_str());
+        let more = match status {
+            401 => Some("WWW-Authenticate"),
+            405 => Some("Allow"),
+            429 => Some("Retry-After"),
+            _ => None,
+        };
+        let mut headers = Object::default();
+        for name in own.chain(more) {
+            let reference = format!("#/components/headers/{name}");
+            headers.set(name, object! {"$ref" => reference});
+        }
+        headers
+    }
+}
+
+/// The files that are made: their names and what is in them.
+pub(crate) fn files(document: &Node) -> [(&'static str, String); 3] {
+    let text = document.pretty();
+    let page = page::page(document);
+    let code = emit(&text, &page);
+    [(DOCUMENT, text), (PAGE, page.html), ("openapi.rs", code)]
+}
+
+/// What a server answers with, as Rust. The tags change with what is answered.
+fn emit(text: &str, page: &page::Page) -> String {
+    let one = |name: &str, doc: &str, file: &str, media_type: &str, policy: &str, text: &str| {
+        format!(
+            "/// {doc}
+pub static {name}: ::keyward_gateway::Document = ::keyward_gateway::Document {{
+    content_type: ::keyward_gateway::HeaderValue::from_static({media_type:?}),
+    etag: ::keyward_gateway::HeaderValue::from_static({etag:?}),
+    security_policy: ::keyward_gateway::HeaderValue::from_static({policy:?}),
+    body: ::keyward_gateway::Bytes::from_static(include_bytes!({file:?})),
+}};
+",
+            etag = format!("\"{}\"", page::short_hash(text)),
+        )
+    };
+    let json = "application/json";
+    let nothing = "default-src 'none'; frame-ancestors 'none'";
+    let mut code = one(
+        "OPENAPI",
+        "The OpenAPI document.",
+        DOCUMENT,
+        json,
+        nothing,
+        text,
+    );
+    code.push_str(&one(
+        "DOCS",
+        "The page for people.",
+        PAGE,
+        "text/html; charset=utf-8",
+        &page.security_policy,
+        &page.html,
+    ));
+    code
 }
 
 /// Makes the document.
@@ -210,7 +264,7 @@ pub(crate) fn document(
         schemas: schemas(settings, pool, services),
         names,
         paths: BTreeMap::new(),
-        responses: Object::default(),
+        responses: BTreeMap::new(),
     };
     let mut tags = Vec::new();
     for service in services.iter().filter(|service| service.has_routes()) {
@@ -260,7 +314,7 @@ struct Document<'a> {
     schemas: Schemas,
     names: BTreeMap<String, String>,
     paths: BTreeMap<String, Object>,
-    responses: Object,
+    responses: BTreeMap<String, Node>,
 }
 
 impl Document<'_> {
@@ -423,10 +477,6 @@ impl Document<'_> {
             );
         }
         info.set("version", settings.version.as_str());
-        let mut paths = Object::default();
-        for (path, item) in self.paths {
-            paths.set(path, item);
-        }
         let mut schemes = Object::default();
         for scheme in &settings.schemes {
             let mut object = object! {"type" => "http", "scheme" => "bearer"};
@@ -436,7 +486,8 @@ impl Document<'_> {
         }
         let mut components = object! {
             "schemas" => self.schemas.into_components(),
-            "responses" => self.responses,
+            "responses" => Object::from(self.responses),
+            "headers" => settings.headers(),
         };
         if !schemes.is_empty() {
             components.set("securitySchemes", schemes);
@@ -445,7 +496,7 @@ impl Document<'_> {
             "openapi" => "3.1.0",
             "info" => info,
             "tags" => tags,
-            "paths" => paths,
+            "paths" => Object::from(self.paths),
             "components" => components,
         }
         .into())

@@ -1,5 +1,6 @@
 //! JSON that keeps the order of its members, so that a document reads as it was built.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -84,6 +85,16 @@ impl Object {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<T: Into<Node>> From<BTreeMap<String, T>> for Object {
+    fn from(map: BTreeMap<String, T>) -> Self {
+        Self(
+            map.into_iter()
+                .map(|(name, value)| (name, value.into()))
+                .collect(),
+        )
     }
 }
 

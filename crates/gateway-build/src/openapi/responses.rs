@@ -26,6 +26,8 @@ struct Failure {
     description: String,
     messages: Vec<String>,
     body: String,
+    /// Whether the method says something of it that its service does not.
+    is_own: bool,
 }
 
 /// The errors of one method.
@@ -60,7 +62,7 @@ impl<'a> Failures<'a> {
         mut self,
         has_body: bool,
         schemas: &mut Schemas,
-        shared: &mut Object,
+        shared: &mut BTreeMap<String, Node>,
     ) -> Result<Vec<(u32, Node)>, Error> {
         self.collect(has_body);
         let mut by_status: BTreeMap<u32, Vec<Failure>> = BTreeMap::new();
@@ -69,14 +71,14 @@ impl<'a> Failures<'a> {
         }
         let mut responses = Vec::new();
         for (status, failures) in by_status {
-            let (name, response) = self.response(status, &failures, schemas)?;
-            let response = Node::from(response);
-            let known = shared.get(&name);
-            if known.is_some_and(|known| *known != response) {
-                responses.push((status, response));
-                continue;
-            }
-            shared.set(name.as_str(), response);
+            let is_own = failures.iter().any(|failure| failure.is_own);
+            let name = if is_own {
+                format!("{}{status}", self.method.method.name())
+            } else {
+                format!("{}{status}", family(self.service.service.name()))
+            };
+            let response = self.response(status, &failures, schemas)?;
+            shared.insert(name.clone(), response.into());
             let reference = object! {"$ref" => format!("#/components/responses/{name}")};
             responses.push((status, reference.into()));
         }
@@ -153,6 +155,7 @@ impl<'a> Failures<'a> {
         if messages.is_empty() && !message.is_empty() {
             messages.push(message.to_owned());
         }
+        let is_own = self.method.rest.errors.iter().any(|rule| rule.code == code);
         let body = rules.iter().find_map(|rule| rule.body.clone());
         let body = body.or_else(|| self.service.rest.error_body.clone());
         self.found.push(Failure {
@@ -161,16 +164,17 @@ impl<'a> Failures<'a> {
             description: description.to_owned(),
             messages,
             body: body.unwrap_or_else(|| self.builder.error_body.clone()),
+            is_own,
         });
     }
 
-    /// The response of one status, and the name by which methods may share it.
+    /// The response of one status.
     fn response(
         &self,
         status: u32,
         failures: &[Failure],
         schemas: &mut Schemas,
-    ) -> Result<(String, Object), Error> {
+    ) -> Result<Object, Error> {
         let family = family(self.service.service.name());
         let mut bodies: Vec<&str> = Vec::new();
         let (mut descriptions, mut examples) = (Vec::new(), Object::default());
@@ -195,13 +199,11 @@ impl<'a> Failures<'a> {
             }
         }
         let mut alternatives = Vec::new();
-        let mut is_own = false;
         for body in bodies {
             let own = self.service.rest.error_body.as_ref();
             let name = if own.is_none_or(|own| own == body) {
                 format!("{family}Error")
             } else {
-                is_own = true;
                 format!("{}{status}Error", self.method.method.name())
             };
             let parsed = self.parse(body)?;
@@ -222,17 +224,11 @@ impl<'a> Failures<'a> {
         if descriptions.is_empty() {
             descriptions.push(reason(status).to_owned());
         }
-        let response = object! {
+        Ok(object! {
             "description" => descriptions.join("\n\n"),
             "headers" => self.settings.response_headers(status),
             "content" => object! {"application/json" => media},
-        };
-        let name = if is_own {
-            format!("{}{status}", self.method.method.name())
-        } else {
-            format!("{family}{status}")
-        };
-        Ok((name, response))
+        })
     }
 
     fn parse(&self, body: &str) -> Result<ErrorBody, Error> {

@@ -61,11 +61,7 @@ impl Schemas {
 
     /// The finished schemas.
     pub(crate) fn into_components(self) -> Object {
-        let mut object = Object::default();
-        for (name, schema) in self.components {
-            object.set(name, schema);
-        }
-        object
+        self.components.into()
     }
 
     /// Adds a schema of no message, such as an error's, and refers to it.

@@ -1,0 +1,133 @@
+//! Documents that are known at build time, such as the OpenAPI document of the routes.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+
+/// A document that is the same for everyone. The generator makes statics of them.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What it is, as the `Content-Type` header says it.
+    pub content_type: HeaderValue,
+    /// What tells it from others, as the `ETag` header says it: a strong tag.
+    pub etag: HeaderValue,
+    /// What a browser may do for it, as the `Content-Security-Policy` header says it.
+    pub security_policy: HeaderValue,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+/// The methods that a document answers, as the `Allow` header lists them.
+pub const DOCUMENT_METHODS: &str = "GET, HEAD, OPTIONS";
+
+impl Document {
+    /// Answers GET, HEAD and OPTIONS; nothing for another method. Whoever has the document already is
+    /// told so (RFC 9110, section 13.1.2), and is to ask each time, since the next release may have
+    /// another.
+    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+        let mut response = Response::new(Full::default());
+        if *method == Method::OPTIONS {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            let methods = HeaderValue::from_static(DOCUMENT_METHODS);
+            response.headers_mut().insert(ALLOW, methods);
+            return Some(response);
+        }
+        if *method != Method::GET && *method != Method::HEAD {
+            return None;
+        }
+        let answered = response.headers_mut();
+        answered.insert(ETAG, self.etag.clone());
+        answered.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        answered.insert(CONTENT_SECURITY_POLICY, self.security_policy.clone());
+        answered.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answered.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        if self.is_known(headers) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Some(response);
+        }
+        answered.insert(CONTENT_TYPE, self.content_type.clone());
+        answered.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        if *method == Method::GET {
+            *response.body_mut() = Full::new(self.body.clone());
+        }
+        Some(response)
+    }
+
+    /// Whether the caller has the document already. The tags compare weakly, since a proxy that
+    /// compresses makes them weak.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(IF_NONE_MATCH).iter();
+        let mut tags = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim);
+        tags.any(|tag| tag == "*" || self.etag == tag.strip_prefix("W/").unwrap_or(tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    static DOCUMENT: Document = Document {
+        content_type: HeaderValue::from_static("application/json"),
+        etag: HeaderValue::from_static("\"a\""),
+        security_policy: HeaderValue::from_static("default-src 'none'"),
+        body: Bytes::from_static(b"{}"),
+    };
+
+    fn answer(method: Method, known: Option<&'static str>) -> Option<Response<Full<Bytes>>> {
+        let mut headers = HeaderMap::new();
+        if let Some(known) = known {
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(known));
+        }
+        DOCUMENT.answer(&method, &headers)
+    }
+
+    #[tokio::test]
+    async fn whoever_has_another_or_none_gets_the_document() {
+        for known in [None, Some("\"b\""), Some("a")] {
+            let response = answer(Method::GET, known).unwrap();
+            assert_eq!(response.status(), 200, "{known:?}");
+            assert_eq!(response.headers()[ETAG], "\"a\"");
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(&body[..], b"{}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_it_is_told_so() {
+        for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
+            for method in [Method::GET, Method::HEAD] {
+                let response = answer(method, Some(known)).unwrap();
+                assert_eq!(response.status(), 304, "{known}");
+                assert_eq!(response.headers()[ETAG], "\"a\"");
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert!(body.is_empty());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_has_the_headers_of_a_get_alone() {
+        let response = answer(Method::HEAD, None).unwrap();
+        assert_eq!(response.headers()[CONTENT_LENGTH], "2");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.is_empty());
+    }
+
+    #[test]
+    fn other_methods_have_no_answer_and_options_says_so() {
+        assert!(answer(Method::POST, None).is_none());
+        let response = answer(Method::OPTIONS, None).unwrap();
+        assert_eq!(response.status(), 204);
+        assert_eq!(response.headers()[ALLOW], DOCUMENT_METHODS);
+    }
+}
