@@ -20,6 +20,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
+use crate::docs::Descriptions;
 use crate::grpc::{self, ApiKeys, DirectoryEntries, HealthChecks, Later};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
@@ -127,9 +128,10 @@ impl App {
     /// Builds the house; nothing is fetched or listened to yet.
     ///
     /// # Errors
-    /// Authentication or reflection cannot be set up.
+    /// Authentication, routes or reflection cannot be set up.
     pub fn build(parts: Parts) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let store = Arc::new(parts.store);
+        let descriptions = Descriptions::new(&parts.providers);
         let use_cases = UseCases::new(
             &store,
             parts.kek,
@@ -149,6 +151,7 @@ impl App {
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
             grpc,
+            descriptions,
             max_body_bytes: parts.limits.max_body_bytes,
             health: health.clone(),
         });

@@ -10,7 +10,7 @@ use keyward_gateway::{BodyTooLarge, Face, Refusal, RestRouter, complete_grpc_err
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
-use crate::docs;
+use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
@@ -22,6 +22,8 @@ pub(crate) struct Inside {
     pub(crate) rest: RestRouter,
     /// The services of gRPC and gRPC-Web.
     pub(crate) grpc: Router,
+    /// What describes the API.
+    pub(crate) descriptions: Descriptions,
     /// The largest message of gRPC.
     pub(crate) max_body_bytes: u64,
     /// Tells whether we are ready.
@@ -33,7 +35,9 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
     let target = layers::target(&request);
     match target.kind.clone() {
         Kind::Rest(resolution) => inside.rest.call(resolution, request).await.map(Body::new),
-        Kind::Description(document) => docs::answer(document, &target, &request),
+        Kind::Description(description) => {
+            inside.descriptions.answer(description, &target, &request)
+        }
         Kind::Open if target.face == Face::Rest => {
             let liveness = request.uri().path() == layers::HEALTHZ;
             match *request.method() {

@@ -1,28 +1,142 @@
 //! What describes the API to those who call it: its OpenAPI document, and a page for people made from
 //! it. Both are generated from `proto/`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use keyward_core::provider::ProviderRegistry;
 use keyward_gateway::{DOCUMENT_METHODS, Document, Refusal};
+use serde_json::Value;
 
 use crate::layers::{self, Target};
 
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 
-/// The description at a path.
-pub(crate) fn at(path: &str) -> Option<&'static Document> {
-    match path {
-        "/openapi.json" => Some(&OPENAPI),
-        "/docs" => Some(&DOCS),
-        _ => None,
+/// How the document marks the lists of what an operator may add to: this, with a registry's name.
+const REGISTRY: &str = "x-registry";
+
+/// A description of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Description {
+    /// The OpenAPI document.
+    OpenApi,
+    /// The page for people.
+    Page,
+}
+
+impl Description {
+    /// The description at a path.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/openapi.json" => Some(Self::OpenApi),
+            "/docs" => Some(Self::Page),
+            _ => None,
+        }
     }
 }
 
-/// Answers with a description.
-pub(crate) fn answer(document: &Document, target: &Target, request: &Request) -> Response {
-    match document.answer(request.method(), request.headers()) {
-        Some(response) => response.map(Body::new),
-        None => layers::refuse(target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+/// The descriptions as this process gives them.
+#[derive(Clone)]
+pub(crate) struct Descriptions {
+    openapi: Arc<Document>,
+}
+
+impl Descriptions {
+    /// The generated ones, with the providers that the operator has registered in the document, which
+    /// says what is taken and what is refused.
+    pub(crate) fn new(providers: &ProviderRegistry) -> Self {
+        let openapi = with_providers(providers).unwrap_or_else(|| OPENAPI.clone());
+        Self {
+            openapi: Arc::new(openapi),
+        }
+    }
+
+    /// Answers with one of them.
+    pub(crate) fn answer(
+        &self,
+        description: Description,
+        target: &Target,
+        request: &Request,
+    ) -> Response {
+        let document = match description {
+            Description::OpenApi => &self.openapi,
+            Description::Page => &DOCS,
+        };
+        match document.answer(request.method(), request.headers()) {
+            Some(response) => response.map(Body::new),
+            None => layers::refuse(target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+        }
+    }
+}
+
+/// The document with further providers; nothing when there are none.
+fn with_providers(providers: &ProviderRegistry) -> Option<Document> {
+    let mut document: Value = serde_json::from_slice(&OPENAPI.body).ok()?;
+    if !add_providers(&mut document, providers) {
+        return None;
+    }
+    Some(OPENAPI.with_body(serde_json::to_vec(&document).ok()?))
+}
+
+/// Adds the providers to every list of them, and tells whether that changed any.
+fn add_providers(node: &mut Value, providers: &ProviderRegistry) -> bool {
+    let mut changed = false;
+    match node {
+        Value::Array(items) => {
+            for item in items {
+                changed |= add_providers(item, providers);
+            }
+        }
+        Value::Object(members) => {
+            let is_list = members
+                .get(REGISTRY)
+                .is_some_and(|name| name == "providers");
+            if let Some(Value::Array(known)) = members.get_mut("enum").filter(|_| is_list) {
+                let before = known.len();
+                for name in providers.names().map(Value::from) {
+                    if !known.contains(&name) {
+                        known.push(name);
+                    }
+                }
+                changed |= known.len() > before;
+            }
+            for member in members.values_mut() {
+                changed |= add_providers(member, providers);
+            }
+        }
+        _ => {}
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward_core::provider::Capabilities;
+
+    use super::*;
+
+    #[test]
+    fn the_providers_of_the_document_are_those_that_are_built_in() {
+        assert!(with_providers(&ProviderRegistry::built_in()).is_none());
+    }
+
+    #[test]
+    fn providers_that_are_registered_are_in_the_document_too() {
+        let mut providers = ProviderRegistry::built_in();
+        providers.register("MINIO", Capabilities(1)).unwrap();
+        let document = with_providers(&providers).unwrap();
+        assert_ne!(document.etag, OPENAPI.etag);
+        let document: Value = serde_json::from_slice(&document.body).unwrap();
+        for pointer in [
+            "/components/schemas/CreateApiKeyRequest/properties/provider/enum",
+            "/components/schemas/UpdateApiKeyRequest/properties/provider/enum",
+            "/paths/~1apikeys/get/parameters/1/schema/enum",
+        ] {
+            let names = document.pointer(pointer).unwrap().as_array().unwrap();
+            assert!(names.contains(&"MINIO".into()), "{pointer}");
+            assert!(names.contains(&"AWS".into()), "{pointer}");
+        }
     }
 }

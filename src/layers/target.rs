@@ -7,9 +7,9 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use keyward_gateway::{Document, Face, MethodSpec, Resolution, RestRouter};
+use keyward_gateway::{Face, MethodSpec, Resolution, RestRouter};
 
-use crate::docs;
+use crate::docs::Description;
 use crate::proto;
 
 /// What a call is for, in the request's extensions.
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     /// To something that needs no token: a probe, health or reflection.
     Open,
     /// To a description of the API, which needs no token either.
-    Description(&'static Document),
+    Description(Description),
     /// Nowhere.
     Unknown,
 }
@@ -119,8 +119,8 @@ fn find(rest: &RestRouter, request: &Request) -> Target {
         }
         _ if face != Face::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,
-        _ => match docs::at(path) {
-            Some(document) => Kind::Description(document),
+        _ => match Description::at(path) {
+            Some(description) => Kind::Description(description),
             None => Kind::Rest(rest.resolve(request.method(), path)),
         },
     };

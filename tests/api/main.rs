@@ -26,6 +26,7 @@ mod deadline;
 mod delete_api_key;
 mod delete_key;
 mod delete_repo_ai_key;
+mod descriptions;
 mod directory;
 mod directory_refusals;
 mod edges;

@@ -16,6 +16,7 @@ mod collector;
 mod config;
 mod config_faces;
 mod config_ledger;
+mod description;
 mod dev;
 mod dev_management_key;
 mod durability;

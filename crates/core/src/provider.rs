@@ -103,6 +103,11 @@ impl ProviderRegistry {
         }
     }
 
+    /// The names of all providers, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The providers that have one of the capabilities.
     #[must_use]
     pub fn with_capability(&self, wanted: Capabilities) -> Vec<Provider> {

@@ -1,5 +1,7 @@
 //! Documents that are known at build time, such as the OpenAPI document of the routes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -25,6 +27,20 @@ pub struct Document {
 pub const DOCUMENT_METHODS: &str = "GET, HEAD, OPTIONS";
 
 impl Document {
+    /// Another document instead of this one, with a tag that is made from its bytes.
+    #[must_use]
+    pub fn with_body(&self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let etag = HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish()));
+        Self {
+            etag: etag.unwrap_or_else(|_| self.etag.clone()),
+            body,
+            ..self.clone()
+        }
+    }
+
     /// Answers GET, HEAD and OPTIONS; nothing for another method. Whoever has the document already is
     /// told so (RFC 9110, section 13.1.2), and is to ask each time, since the next release may have
     /// another.
@@ -121,6 +137,15 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_LENGTH], "2");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.is_empty());
+    }
+
+    #[test]
+    fn another_body_has_another_tag() {
+        let other = DOCUMENT.with_body("[]");
+        assert_ne!(other.etag, DOCUMENT.etag);
+        assert_eq!(other.etag, DOCUMENT.with_body("[]").etag);
+        assert_ne!(other.etag, DOCUMENT.with_body("[1]").etag);
+        assert_eq!(other.content_type, DOCUMENT.content_type);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::declared;
 use super::example;
+use super::names::is_plain;
 use super::node::{Node, Object, object};
 use super::path::{self, Path};
 use super::scalar::Place;
-use super::schema::{Schemas, is_plain, is_required};
+use super::schema::{Schemas, is_required};
 use crate::error::{Error, declaration};
 use crate::http_rule::HttpRule;
 use crate::options::flag;

@@ -16,6 +16,7 @@ const METHOD_NOT_ALLOWED: &str = "Method not allowed";
 const UNSUPPORTED_MEDIA_TYPE: &str = "The content type must be application/json";
 const BODY_TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
 const MALFORMED_BODY: &str = "Malformed JSON at line 1 column 2";
+const MALFORMED: &str = "Invalid request";
 const INTERNAL: &str = "Internal server error";
 
 /// An error that an operation may answer.
@@ -86,7 +87,7 @@ impl<'a> Failures<'a> {
     }
 
     fn collect(&mut self, has_body: bool) {
-        let malformed = if has_body { MALFORMED_BODY } else { "" };
+        let malformed = if has_body { MALFORMED_BODY } else { MALFORMED };
         self.add(
             "InvalidArgument",
             None,

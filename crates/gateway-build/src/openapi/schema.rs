@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_reflect::{
-    DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor,
-};
+use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 
 use super::comment::{Comment, Comments};
 use super::declared;
+use super::enumeration::forms_of_zero;
+use super::names::{names, reach};
 use super::node::{Node, Object, object};
 use super::scalar::{self, Place};
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub(crate) struct Schemas {
     /// The names of types in the document, by full name.
     names: BTreeMap<String, String>,
     /// Finished schemas by name, and null for those under way.
-    components: BTreeMap<String, Node>,
+    pub(super) components: BTreeMap<String, Node>,
     refuses_unknown: bool,
 }
 
@@ -91,7 +91,7 @@ impl Schemas {
         self.comments.of(&file, field.path(), field.full_name())
     }
 
-    fn name(&self, full_name: &str, place: Place) -> String {
+    pub(super) fn name(&self, full_name: &str, place: Place) -> String {
         let name = self.names.get(full_name).cloned();
         let mut name = name.unwrap_or_else(|| full_name.to_owned());
         if place == Place::Request && self.in_responses.contains(full_name) {
@@ -286,67 +286,6 @@ impl Schemas {
         schema.merge(keywords);
         Ok(schema)
     }
-
-    /// A reference to an enum's schema.
-    fn enumeration(&mut self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
-        if descriptor.full_name() == "google.protobuf.NullValue" {
-            return Ok(object! {"type" => "null"});
-        }
-        // Texts and JSON are read in the same forms.
-        let place = match place {
-            Place::Text => Place::Request,
-            other => other,
-        };
-        let name = self.name(descriptor.full_name(), place);
-        if !self.components.contains_key(&name) {
-            let schema = self.enum_schema(descriptor, place)?;
-            self.components.insert(name.clone(), schema.into());
-        }
-        Ok(refer(&name))
-    }
-
-    fn enum_schema(&self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
-        let file = descriptor.parent_file();
-        let comment = self
-            .comments
-            .of(&file, descriptor.path(), descriptor.full_name())?;
-        let mut points = Vec::new();
-        let (mut names, mut originals, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        for value in descriptor.values() {
-            let name = options::enum_value_name(&value);
-            let said = self
-                .comments
-                .of(&file, value.path(), value.full_name())?
-                .text;
-            if !said.is_empty() {
-                points.push(format!("- `{name}`: {said}"));
-            }
-            if name != value.name() {
-                originals.push(Node::from(value.name()));
-            }
-            names.push(Node::from(name));
-            let number = Node::from(i64::from(value.number()));
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
-        }
-        let mut schema = if place == Place::Response {
-            object! {"type" => "string", "enum" => names}
-        } else {
-            names.append(&mut originals);
-            names.append(&mut numbers);
-            object! {"enum" => names}
-        };
-        let mut text = vec![comment.text, points.join("\n")];
-        text.retain(|part| !part.is_empty());
-        if !text.is_empty() {
-            schema.set("description", text.join("\n\n"));
-        }
-        if flag(&descriptor.options(), "deprecated") {
-            schema.set("deprecated", true);
-        }
-        Ok(schema)
-    }
 }
 
 /// Whether a member must be there: in a request because it is refused without, in a response because
@@ -361,17 +300,6 @@ pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool,
             json.not_empty.is_some() && (!presence || is_message)
         }
     })
-}
-
-/// What a request must not have of an enum that may not be empty.
-fn forms_of_zero(descriptor: &EnumDescriptor) -> Vec<Node> {
-    let zero = descriptor.default_value();
-    let mut forms = vec![Node::from(options::enum_value_name(&zero))];
-    if forms.first().and_then(Node::as_str) != Some(zero.name()) {
-        forms.push(zero.name().into());
-    }
-    forms.push(0_i64.into());
-    forms
 }
 
 /// No two members of a oneof may be there, where null counts for nothing.
@@ -394,54 +322,7 @@ fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
     rules
 }
 
-fn refer(name: &str) -> Object {
+/// A reference to a schema.
+pub(super) fn refer(name: &str) -> Object {
     object! {"$ref" => format!("#/components/schemas/{name}")}
-}
-
-/// Every message and enum inside a message, by full name, with the package.
-fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
-    if is_plain(message) {
-        return;
-    }
-    let package = message.package_name().to_owned();
-    if !message.is_map_entry()
-        && found
-            .insert(message.full_name().to_owned(), package)
-            .is_some()
-    {
-        return;
-    }
-    for field in message.fields() {
-        match field.kind() {
-            Kind::Message(inner) => reach(&inner, found),
-            Kind::Enum(inner) => {
-                let package = inner.package_name().to_owned();
-                found.insert(inner.full_name().to_owned(), package);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether a message has a JSON form of its own, and so no schema by its name.
-pub(crate) fn is_plain(message: &MessageDescriptor) -> bool {
-    scalar::well_known(message.full_name(), Place::Response, 0, false).is_some()
-}
-
-/// The shortest names that tell all types apart: without the package if they can.
-fn names(types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let short = |full: &str, package: &str| {
-        let prefix = format!("{package}.");
-        full.strip_prefix(&prefix).unwrap_or(full).to_owned()
-    };
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    for (full, package) in types {
-        *count.entry(short(full, package)).or_default() += 1;
-    }
-    let name = |(full, package): (&String, &String)| {
-        let short = short(full, package);
-        let is_own = count.get(&short) == Some(&1);
-        (full.clone(), if is_own { short } else { full.clone() })
-    };
-    types.iter().map(name).collect()
 }

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
+use super::document::SAME_AS;
 use super::node::{Node, Object};
 use operation::Resolver;
 use text::{blocks, escape, line};
@@ -98,6 +99,11 @@ impl Place<'_> {
         tags.iter().any(|own| own.as_str() == Some(tag))
     }
 
+    /// The operation of which this is a further binding.
+    fn same_as(&self) -> Option<&str> {
+        self.operation.get(SAME_AS).and_then(Node::as_str)
+    }
+
     fn text(&self, name: &str) -> &str {
         self.operation
             .get(name)
@@ -121,6 +127,30 @@ fn operations(document: &Node) -> Vec<Place<'_>> {
         }
     }
     found
+}
+
+/// The first bindings of a tag's operations.
+fn own<'a>(operations: &'a [Place<'a>], tag: &'a str) -> impl Iterator<Item = &'a Place<'a>> {
+    let own = move |place: &&Place<'_>| place.has_tag(tag) && place.same_as().is_none();
+    operations.iter().filter(own)
+}
+
+/// Where else an operation is, for people and for who follows a link.
+fn further(operations: &[Place<'_>], id: &str) -> String {
+    operations
+        .iter()
+        .filter(|place| place.same_as() == Some(id))
+        .map(|place| {
+            format!(
+                "<p class=\"route\" id=\"{}\"><span class=\"method {method}\">{upper}</span> \
+                 <code>{}</code></p>\n",
+                escape(place.text("operationId")),
+                escape(place.path),
+                method = place.method,
+                upper = place.method.to_uppercase(),
+            )
+        })
+        .collect()
 }
 
 fn name(tag: &Object) -> &str {
@@ -148,7 +178,7 @@ fn navigation(tags: &[&Object], operations: &[Place<'_>]) -> String {
             slug(name),
             escape(name)
         ));
-        for place in operations.iter().filter(|place| place.has_tag(name)) {
+        for place in own(operations, name) {
             html.push_str(&format!(
                 "<li><a href=\"#{}\"><span class=\"method {method}\">{upper}</span> {}</a></li>\n",
                 escape(place.text("operationId")),
@@ -199,9 +229,9 @@ fn sections(tags: &[&Object], operations: &[Place<'_>], resolver: &Resolver<'_>)
             escape(name),
             blocks(about)
         ));
-        for place in operations.iter().filter(|place| place.has_tag(name)) {
-            let one = operation::operation(resolver, place.path, place.method, place.operation)?;
-            html.push_str(&one);
+        for place in own(operations, name) {
+            let further = further(operations, place.text("operationId"));
+            html.push_str(&operation::operation(resolver, place, &further)?);
         }
         html.push_str("</section>\n");
     }

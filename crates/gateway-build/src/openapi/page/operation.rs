@@ -1,6 +1,7 @@
 //! Operations as HTML.
 
 use super::super::node::{Node, Object};
+use super::Place;
 use super::schema::{members, row, table};
 use super::text::{blocks, code, escape, line};
 
@@ -21,13 +22,13 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// One operation, with everything that there is to know of it.
+/// One operation, with everything that there is to know of it, and where else it is.
 pub(super) fn operation(
     resolver: &Resolver<'_>,
-    path: &str,
-    method: &str,
-    operation: &Object,
+    place: &Place<'_>,
+    further: &str,
 ) -> Option<String> {
+    let (path, method, operation) = (place.path, place.method, place.operation);
     let text = |name: &str| {
         operation
             .get(name)
@@ -38,7 +39,7 @@ pub(super) fn operation(
     let mut html = format!(
         "<article class=\"operation\" id=\"{id}\" data-search=\"{search}\">\n\
          <h3><a class=\"anchor\" href=\"#{id}\">{summary}</a></h3>\n\
-         <p class=\"route\"><span class=\"method {method}\">{upper}</span> <code>{path}</code></p>\n",
+         <p class=\"route\"><span class=\"method {method}\">{upper}</span> <code>{path}</code></p>\n{further}",
         id = escape(id),
         search = escape(&format!("{id} {method} {path} {}", text("summary")).to_lowercase()),
         summary = line(text("summary")),
@@ -96,7 +97,8 @@ fn parameters(operation: &Object) -> String {
                 let name = parameter.get("name")?.as_str()?;
                 let schema = parameter.get("schema")?.as_object()?;
                 let required = parameter.get("required") == Some(&Node::Bool(true));
-                Some(row(name, required, parameter, schema))
+                let must = if required { "required" } else { "" };
+                Some(row(name, must, parameter, schema))
             })
             .collect();
         if !rows.is_empty() {
@@ -125,7 +127,9 @@ fn body(resolver: &Resolver<'_>, operation: &Object) -> String {
     format!(
         "<h4>Body <code>{}</code></h4>\n{}",
         escape(name),
-        schema.map(members).unwrap_or_default()
+        schema
+            .map(|schema| members(schema, "required"))
+            .unwrap_or_default()
     )
 }
 
@@ -213,7 +217,7 @@ fn answer(resolver: &Resolver<'_>, media: &Object) -> String {
     if let Some(schema) = media.get("schema") {
         let named = schema.get("$ref").is_some();
         if let Some(schema) = resolver.resolve(schema).filter(|_| named) {
-            html.push_str(&members(schema));
+            html.push_str(&members(schema, "always there"));
         }
     }
     if let Some(example) = media.get("example") {

@@ -3,10 +3,13 @@
 use super::super::node::{Node, Object};
 use super::text::{blocks, escape};
 
+/// A pattern that is easier said in words.
+const NO_CONTROL_CHARACTERS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// The table of an object's members; nothing when it has none.
-pub(super) fn members(schema: &Object) -> String {
+/// The table of an object's members, with a word for those that it must have; nothing when it has
+/// none.
+pub(super) fn members(schema: &Object, must: &str) -> String {
     let Some(properties) = schema.get("properties").and_then(Node::as_object) else {
         return String::new();
     };
@@ -19,7 +22,8 @@ pub(super) fn members(schema: &Object) -> String {
         .filter_map(|(name, member)| Some((name, member.as_object()?)))
         .map(|(name, member)| {
             let is_required = required.iter().any(|other| other.as_str() == Some(name));
-            row(name, is_required, member, member)
+            let must = if is_required { must } else { "" };
+            row(name, must, member, member)
         })
         .collect();
     table("Member", &rows)
@@ -38,11 +42,10 @@ pub(super) fn table(what: &str, rows: &str) -> String {
 }
 
 /// A row of such a table. What is said stands in `about`, the type in `schema`.
-pub(super) fn row(name: &str, is_required: bool, about: &Object, schema: &Object) -> String {
-    let mark = if is_required {
-        " <span class=\"required\">required</span>"
-    } else {
-        ""
+pub(super) fn row(name: &str, must: &str, about: &Object, schema: &Object) -> String {
+    let mark = match must {
+        "" => String::new(),
+        must => format!(" <span class=\"required\">{must}</span>"),
     };
     let deprecated = match about.get("deprecated") {
         Some(Node::Bool(true)) => " <span class=\"deprecated\">deprecated</span>",
@@ -137,10 +140,15 @@ fn limits(schema: &Object) -> Vec<String> {
             found.push(format!("{before} {bound}{after}"));
         }
     }
+    let pattern = schema.get("pattern").and_then(Node::as_str);
+    if pattern == Some(NO_CONTROL_CHARACTERS) {
+        found.push("no control characters".to_owned());
+    }
     // A format says the same as the pattern that goes with it, and more.
     let has_format = schema.get("format").is_some();
-    let pattern = schema.get("pattern").and_then(Node::as_str);
-    if let Some(pattern) = pattern.filter(|pattern| !has_format && pattern.len() <= 60) {
+    let is_short = |pattern: &&str| !has_format && pattern.len() <= 60;
+    let pattern = pattern.filter(|pattern| *pattern != NO_CONTROL_CHARACTERS);
+    if let Some(pattern) = pattern.filter(is_short) {
         found.push(format!("matches <code>{}</code>", escape(pattern)));
     }
     if let Some(examples) = schema.get("examples").and_then(Node::as_list)
@@ -170,7 +178,7 @@ pub(super) fn component(name: &str, schema: &Object) -> String {
         blocks(said),
         name = escape(name),
     );
-    let members = members(schema);
+    let members = members(schema, "required");
     if members.is_empty() {
         let limits = limits(schema).join("; ");
         let kind = kind(schema);

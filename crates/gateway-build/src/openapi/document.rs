@@ -1,0 +1,291 @@
+//! The document itself, put together from the services.
+
+use std::collections::BTreeMap;
+
+use heck::ToUpperCamelCase;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+use super::node::{Node, Object, object};
+use super::operation::{self, Request};
+use super::responses::Failures;
+use super::scalar::Place;
+use super::schema::Schemas;
+use super::{OpenApi, declared, example, names};
+use crate::Builder;
+use crate::error::{Error, declaration};
+use crate::options;
+use crate::routes::{Method, Route, Service};
+
+/// The member of an operation that names the one of which it is a further binding.
+pub(super) const SAME_AS: &str = "x-same-as";
+
+/// Makes the document.
+pub(crate) fn document(
+    settings: &OpenApi,
+    builder: &Builder,
+    pool: &DescriptorPool,
+    services: &[Service],
+) -> Result<Node, Error> {
+    for error in &settings.errors {
+        if options::code(&error.code).is_none() {
+            return Err(Error::Declaration {
+                file: "build.rs".to_owned(),
+                item: "OpenApi".to_owned(),
+                reason: format!("{} is the code of no error", error.code),
+            });
+        }
+    }
+    let names = operation_names(services);
+    let mut document = Document {
+        settings,
+        builder,
+        schemas: schemas(settings, pool, services),
+        names,
+        paths: Object::default(),
+        responses: BTreeMap::new(),
+    };
+    let mut tags = Vec::new();
+    for service in services.iter().filter(|service| service.has_routes()) {
+        tags.push(document.service(service)?);
+    }
+    document.finish(tags)
+}
+
+fn schemas(settings: &OpenApi, pool: &DescriptorPool, services: &[Service]) -> Schemas {
+    let (mut requests, mut responses): (Vec<MessageDescriptor>, Vec<MessageDescriptor>) =
+        (Vec::new(), Vec::new());
+    for method in services.iter().flat_map(|service| &service.methods) {
+        if !method.routes.is_empty() {
+            requests.push(method.method.input());
+            responses.push(method.method.output());
+        }
+    }
+    Schemas::new(
+        pool,
+        &requests,
+        &responses,
+        settings.refuses_unknown_members,
+    )
+}
+
+/// The name of each method in the document: its own, with its service's where two have the same.
+fn operation_names(services: &[Service]) -> BTreeMap<String, String> {
+    let methods = || services.iter().flat_map(|service| &service.methods);
+    let mut names = BTreeMap::new();
+    for method in methods().filter(|method| !method.routes.is_empty()) {
+        let own = method.method.name();
+        let same = methods().filter(|other| other.method.name() == own && !other.routes.is_empty());
+        let name = if same.count() == 1 {
+            own.to_owned()
+        } else {
+            format!("{}_{own}", method.method.parent_service().name())
+        };
+        names.insert(method.method.full_name().to_owned(), name);
+    }
+    names
+}
+
+/// A document under way.
+struct Document<'a> {
+    settings: &'a OpenApi,
+    builder: &'a Builder,
+    schemas: Schemas,
+    names: BTreeMap<String, String>,
+    paths: Object,
+    responses: BTreeMap<String, Node>,
+}
+
+impl Document<'_> {
+    /// Adds a service's operations, further bindings behind all first ones; its tag.
+    fn service(&mut self, service: &Service) -> Result<Object, Error> {
+        let descriptor = &service.service;
+        let facts = declared::service(descriptor);
+        let tag = facts.title.unwrap_or_else(|| descriptor.name().to_owned());
+        let routes = service.methods.iter().flat_map(|method| {
+            let routes = method.routes.iter().enumerate();
+            routes.map(move |(place, route)| (place, method, route))
+        });
+        let mut routes: Vec<_> = routes.collect();
+        routes.sort_by_key(|(place, ..)| *place);
+        for (place, method, route) in routes {
+            let operation = self.operation(service, method, route, place, &tag)?;
+            let path = Request::new(method, &route.rule)?.path.text;
+            let http_method = route.rule.http_method.to_lowercase();
+            match self.paths.get_mut(&path) {
+                Some(Node::Object(item)) => item.set(http_method, operation),
+                _ => self.paths.set(path, object! {http_method => operation}),
+            }
+        }
+        let file = descriptor.parent_file();
+        let comment = self
+            .schemas
+            .comments
+            .of(&file, descriptor.path(), descriptor.full_name())?;
+        let mut object = object! {"name" => tag};
+        object.set_some("description", comment.description());
+        Ok(object)
+    }
+
+    fn operation(
+        &mut self,
+        service: &Service,
+        method: &Method,
+        route: &Route,
+        place: usize,
+        tag: &str,
+    ) -> Result<Object, Error> {
+        let descriptor = &method.method;
+        let file = descriptor.parent_file();
+        let comment = self
+            .schemas
+            .comments
+            .of(&file, descriptor.path(), descriptor.full_name())?;
+        let (summary, description) = comment.split();
+        let mut operation = object! {
+            "operationId" => self.operation_id(method, place),
+            "tags" => vec![tag],
+        };
+        operation.set_some("summary", summary);
+        operation.set_some("description", description);
+        if place > 0 {
+            operation.set(SAME_AS, self.operation_id(method, 0));
+        }
+        if options::flag(&descriptor.options(), "deprecated") {
+            operation.set("deprecated", true);
+        }
+        let request = Request::new(method, &route.rule)?;
+        operation.set_list("parameters", request.parameters(&mut self.schemas)?);
+        operation.set_some("requestBody", request.body(&mut self.schemas)?);
+        let mut responses = object! {
+            method.rest.success_status.to_string() => self.success(method, place)?,
+        };
+        let failures = Failures::of(self.settings, self.builder, service, method);
+        let failed =
+            failures.responses(request.has_body(), &mut self.schemas, &mut self.responses)?;
+        for (status, response) in failed {
+            responses.set(status.to_string(), response);
+        }
+        operation.set("responses", responses);
+        operation.set_list("security", self.security(service, method)?);
+        Ok(operation)
+    }
+
+    /// The method's name, and for further bindings where they differ from the first.
+    fn operation_id(&self, method: &Method, place: usize) -> String {
+        let name = self.names.get(method.method.full_name());
+        let name = name.map_or(method.method.name(), String::as_str);
+        let path = |place: usize| {
+            method
+                .routes
+                .get(place)
+                .map(|route| route.rule.path.as_str())
+        };
+        let (Some(first), Some(this)) = (path(0), path(place)) else {
+            return name.to_owned();
+        };
+        if place == 0 {
+            return name.to_owned();
+        }
+        match this
+            .strip_suffix(first)
+            .map(ToUpperCamelCase::to_upper_camel_case)
+        {
+            Some(mount) if !mount.is_empty() => format!("{name}_{mount}"),
+            _ => format!("{name}_{}", place + 1),
+        }
+    }
+
+    fn success(&mut self, method: &Method, place: usize) -> Result<Object, Error> {
+        let output = method.method.output();
+        let comment = self.schemas.message_comment(&output)?;
+        let (summary, _) = comment.split();
+        let schema = if names::is_plain(&output) {
+            object! {"type" => "object"}
+        } else {
+            self.schemas.message(&output, Place::Response)?
+        };
+        let example = example::message(&self.schemas, &output, Place::Response, &[])?;
+        let content = object! {"schema" => schema, "example" => example};
+        let mut response = object! {
+            "description" => format!("{}.", summary.as_deref().unwrap_or("Success")),
+            "headers" => self.settings.response_headers(method.rest.success_status),
+            "content" => object! {"application/json" => content},
+        };
+        let links = operation::links(method, |target| self.linked(method, place, target))?;
+        if !links.is_empty() {
+            response.set("links", links);
+        }
+        Ok(response)
+    }
+
+    /// The operation that a link from a binding leads to: with the same mount, if there is one.
+    fn linked(&self, method: &Method, place: usize, target: &str) -> String {
+        let id = self.operation_id(method, place);
+        let own = self.operation_id(method, 0);
+        let mount = id.strip_prefix(own.as_str()).unwrap_or_default();
+        let name = self.names.get(target).map_or(target, String::as_str);
+        format!("{name}{mount}")
+    }
+
+    /// The tokens of which a method needs one.
+    fn security(&self, service: &Service, method: &Method) -> Result<Vec<Node>, Error> {
+        let own = declared::method(&method.method)?.security;
+        let names = if own.is_empty() {
+            declared::service(&service.service).security
+        } else {
+            own
+        };
+        let none = Node::List(Vec::new());
+        let mut needs = Vec::new();
+        for name in names {
+            if self
+                .settings
+                .schemes
+                .iter()
+                .all(|scheme| scheme.name != name)
+            {
+                let reason = format!("there is no security scheme {name:?}");
+                let file = method.method.parent_file();
+                return Err(declaration(&file, method.method.full_name(), reason));
+            }
+            needs.push(object! {name => none.clone()}.into());
+        }
+        Ok(needs)
+    }
+
+    fn finish(self, tags: Vec<Object>) -> Result<Node, Error> {
+        let settings = self.settings;
+        let mut info = object! {"title" => settings.title.as_str()};
+        info.set_some("description", settings.description.as_deref());
+        if let Some((name, identifier)) = &settings.license {
+            info.set(
+                "license",
+                object! {"name" => name.as_str(), "identifier" => identifier.as_str()},
+            );
+        }
+        info.set("version", settings.version.as_str());
+        let mut schemes = Object::default();
+        for scheme in &settings.schemes {
+            let mut object = object! {"type" => "http", "scheme" => "bearer"};
+            object.set_some("bearerFormat", scheme.format.as_deref());
+            object.set("description", scheme.description.as_str());
+            schemes.set(scheme.name.as_str(), object);
+        }
+        let mut components = object! {
+            "schemas" => self.schemas.into_components(),
+            "responses" => Object::from(self.responses),
+            "headers" => settings.headers(),
+        };
+        if !schemes.is_empty() {
+            components.set("securitySchemes", schemes);
+        }
+        Ok(object! {
+            "openapi" => "3.1.0",
+            "info" => info,
+            "tags" => tags,
+            "paths" => self.paths,
+            "components" => components,
+        }
+        .into())
+    }
+}

@@ -1,0 +1,87 @@
+//! The schemas of enums.
+
+use prost_reflect::EnumDescriptor;
+
+use super::node::{Node, Object, object};
+use super::scalar::Place;
+use super::schema::{Schemas, refer};
+use crate::error::Error;
+use crate::options::{self, flag};
+
+impl Schemas {
+    /// A reference to an enum's schema.
+    pub(super) fn enumeration(
+        &mut self,
+        descriptor: &EnumDescriptor,
+        place: Place,
+    ) -> Result<Object, Error> {
+        if descriptor.full_name() == "google.protobuf.NullValue" {
+            return Ok(object! {"type" => "null"});
+        }
+        // Texts and JSON are read in the same forms.
+        let place = match place {
+            Place::Text => Place::Request,
+            other => other,
+        };
+        let name = self.name(descriptor.full_name(), place);
+        if !self.components.contains_key(&name) {
+            let schema = self.enum_schema(descriptor, place)?;
+            self.components.insert(name.clone(), schema.into());
+        }
+        Ok(refer(&name))
+    }
+
+    fn enum_schema(&self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
+        let file = descriptor.parent_file();
+        let comment = self
+            .comments
+            .of(&file, descriptor.path(), descriptor.full_name())?;
+        let mut points = Vec::new();
+        let (mut names, mut originals, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for value in descriptor.values() {
+            let name = options::enum_value_name(&value);
+            let said = self
+                .comments
+                .of(&file, value.path(), value.full_name())?
+                .text;
+            if !said.is_empty() {
+                points.push(format!("- `{name}`: {said}"));
+            }
+            if name != value.name() {
+                originals.push(Node::from(value.name()));
+            }
+            names.push(Node::from(name));
+            let number = Node::from(i64::from(value.number()));
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        let mut schema = if place == Place::Response {
+            object! {"type" => "string", "enum" => names}
+        } else {
+            names.append(&mut originals);
+            names.append(&mut numbers);
+            object! {"enum" => names}
+        };
+        let mut text = vec![comment.text, points.join("\n")];
+        text.retain(|part| !part.is_empty());
+        if !text.is_empty() {
+            schema.set("description", text.join("\n\n"));
+        }
+        if flag(&descriptor.options(), "deprecated") {
+            schema.set("deprecated", true);
+        }
+        Ok(schema)
+    }
+}
+
+/// What a request must not have of an enum that may not be empty.
+pub(super) fn forms_of_zero(descriptor: &EnumDescriptor) -> Vec<Node> {
+    let zero = descriptor.default_value();
+    let mut forms = vec![Node::from(options::enum_value_name(&zero))];
+    if forms.first().and_then(Node::as_str) != Some(zero.name()) {
+        forms.push(zero.name().into());
+    }
+    forms.push(0_i64.into());
+    forms
+}
