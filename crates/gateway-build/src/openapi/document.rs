@@ -1,6 +1,6 @@
 //! The document itself, put together from the services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heck::ToUpperCamelCase;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
@@ -10,11 +10,12 @@ use super::operation::{self, Request};
 use super::responses::Failures;
 use super::scalar::Place;
 use super::schema::Schemas;
-use super::{OpenApi, declared, example, names};
+use super::{OpenApi, declared, example, scalar, template};
 use crate::Builder;
 use crate::error::{Error, declaration};
+use crate::http_rule::HttpRule;
 use crate::options;
-use crate::routes::{Method, Route, Service};
+use crate::routes::{Method, Service};
 
 /// The member of an operation that names the one of which it is a further binding.
 pub(super) const SAME_AS: &str = "x-same-as";
@@ -30,13 +31,22 @@ pub(crate) fn document(
         if options::code(&error.code).is_none() {
             return Err(Error::Declaration {
                 file: "build.rs".to_owned(),
+                line: None,
                 item: "OpenApi".to_owned(),
                 reason: format!("{} is the code of no error", error.code),
             });
         }
     }
     let names = operation_names(services);
+    let methods = services.iter().flat_map(|service| &service.methods);
+    let ids = methods.flat_map(|method| {
+        let places = 0..method.routes.len();
+        places
+            .map(|place| operation_id(&names, method, place))
+            .collect::<Vec<_>>()
+    });
     let mut document = Document {
+        ids: ids.collect(),
         settings,
         builder,
         schemas: schemas(settings, pool, services),
@@ -85,12 +95,60 @@ fn operation_names(services: &[Service]) -> BTreeMap<String, String> {
     names
 }
 
+/// The JSON of `google.rpc.Status`, with which a stream that fails ends.
+fn stream_error() -> Object {
+    object! {
+        "type" => "object",
+        "properties" => object! {
+            "code" => object! {
+                "type" => "integer",
+                "format" => "int32",
+                "description" => "The number of the code in gRPC.",
+            },
+            "message" => object! {"type" => "string", "description" => "What is wrong, in words."},
+            "details" => template::details(),
+        },
+        "required" => vec!["code", "message", "details"],
+    }
+}
+
+/// The member of a path item that an HTTP method has. OpenAPI knows eight; another is an extension,
+/// which tools pass over.
+fn member(http_method: &str) -> String {
+    match http_method {
+        "GET" | "PUT" | "POST" | "DELETE" | "OPTIONS" | "HEAD" | "PATCH" | "TRACE" => {
+            http_method.to_lowercase()
+        }
+        "*" => "x-any".to_owned(),
+        other => format!("x-{}", other.to_lowercase()),
+    }
+}
+
+/// The method's name, and for further bindings where they differ from the first.
+fn operation_id(names: &BTreeMap<String, String>, method: &Method, place: usize) -> String {
+    let name = names.get(method.method.full_name());
+    let name = name.map_or(method.method.name(), String::as_str);
+    let path = |place: usize| method.routes.get(place).map(|route| route.path.as_str());
+    let (Some(first), Some(this)) = (path(0), path(place).filter(|_| place > 0)) else {
+        return name.to_owned();
+    };
+    let mount = this
+        .strip_suffix(first)
+        .map(ToUpperCamelCase::to_upper_camel_case);
+    match mount.filter(|mount| !mount.is_empty()) {
+        Some(mount) => format!("{name}_{mount}"),
+        None => format!("{name}_{}", place + 1),
+    }
+}
+
 /// A document under way.
 struct Document<'a> {
     settings: &'a OpenApi,
     builder: &'a Builder,
     schemas: Schemas,
     names: BTreeMap<String, String>,
+    /// The ids of all operations.
+    ids: BTreeSet<String>,
     paths: Object,
     responses: BTreeMap<String, Node>,
 }
@@ -108,9 +166,18 @@ impl Document<'_> {
         let mut routes: Vec<_> = routes.collect();
         routes.sort_by_key(|(place, ..)| *place);
         for (place, method, route) in routes {
-            let operation = self.operation(service, method, route, place, &tag)?;
-            let path = Request::new(method, &route.rule)?.path.text;
-            let http_method = route.rule.http_method.to_lowercase();
+            let http_method = member(&route.http_method);
+            let mut request = Request::new(method, route);
+            for number in 2.. {
+                let item = self.paths.get(&request.path.text);
+                if item.is_none_or(|item| item.get(&http_method).is_none()) {
+                    break;
+                }
+                request = Request::new(method, route);
+                request.path.renamed(number);
+            }
+            let path = request.path.text.clone();
+            let operation = self.operation(service, method, route, &request, place, &tag)?;
             match self.paths.get_mut(&path) {
                 Some(Node::Object(item)) => item.set(http_method, operation),
                 _ => self.paths.set(path, object! {http_method => operation}),
@@ -130,7 +197,8 @@ impl Document<'_> {
         &mut self,
         service: &Service,
         method: &Method,
-        route: &Route,
+        route: &HttpRule,
+        request: &Request,
         place: usize,
         tag: &str,
     ) -> Result<Object, Error> {
@@ -153,11 +221,10 @@ impl Document<'_> {
         if options::flag(&descriptor.options(), "deprecated") {
             operation.set("deprecated", true);
         }
-        let request = Request::new(method, &route.rule)?;
         operation.set_list("parameters", request.parameters(&mut self.schemas)?);
         operation.set_some("requestBody", request.body(&mut self.schemas)?);
         let mut responses = object! {
-            method.rest.success_status.to_string() => self.success(method, place)?,
+            method.rest.success_status.to_string() => self.success(method, route, place)?,
         };
         let failures = Failures::of(self.settings, self.builder, service, method);
         let failed =
@@ -170,52 +237,90 @@ impl Document<'_> {
         Ok(operation)
     }
 
-    /// The method's name, and for further bindings where they differ from the first.
     fn operation_id(&self, method: &Method, place: usize) -> String {
-        let name = self.names.get(method.method.full_name());
-        let name = name.map_or(method.method.name(), String::as_str);
-        let path = |place: usize| {
-            method
-                .routes
-                .get(place)
-                .map(|route| route.rule.path.as_str())
-        };
-        let (Some(first), Some(this)) = (path(0), path(place)) else {
-            return name.to_owned();
-        };
-        if place == 0 {
-            return name.to_owned();
-        }
-        match this
-            .strip_suffix(first)
-            .map(ToUpperCamelCase::to_upper_camel_case)
-        {
-            Some(mount) if !mount.is_empty() => format!("{name}_{mount}"),
-            _ => format!("{name}_{}", place + 1),
-        }
+        operation_id(&self.names, method, place)
     }
 
-    fn success(&mut self, method: &Method, place: usize) -> Result<Object, Error> {
+    fn success(
+        &mut self,
+        method: &Method,
+        route: &HttpRule,
+        place: usize,
+    ) -> Result<Object, Error> {
+        let status = method.rest.success_status;
         let output = method.method.output();
-        let comment = self.schemas.message_comment(&output)?;
-        let (summary, _) = comment.split();
-        let schema = if names::is_plain(&output) {
-            object! {"type" => "object"}
-        } else {
-            self.schemas.message(&output, Place::Response)?
-        };
-        let example = example::message(&self.schemas, &output, Place::Response, &[])?;
-        let content = object! {"schema" => schema, "example" => example};
+        let (summary, _) = self.schemas.message_comment(&output)?.split();
         let mut response = object! {
             "description" => format!("{}.", summary.as_deref().unwrap_or("Success")),
-            "headers" => self.settings.response_headers(method.rest.success_status),
-            "content" => object! {"application/json" => content},
+            "headers" => self.settings.response_headers(status),
         };
+        if status != 204 {
+            let (schema, example) = self.output(&output, route)?;
+            let content = if method.method.is_server_streaming() {
+                self.stream(schema, &example)
+            } else {
+                let media = object! {"schema" => schema, "example" => example};
+                object! {"application/json" => media}
+            };
+            response.set("content", content);
+        }
         let links = operation::links(method, |target| self.linked(method, place, target))?;
         if !links.is_empty() {
             response.set("links", links);
         }
         Ok(response)
+    }
+
+    /// The schema of what a binding answers, and an example.
+    fn output(
+        &mut self,
+        output: &MessageDescriptor,
+        route: &HttpRule,
+    ) -> Result<(Object, Node), Error> {
+        if let Some(field) = &route.response_body {
+            let schema = self.schemas.value(field, Place::Response)?;
+            return Ok((
+                schema,
+                example::field(&self.schemas, field, Place::Response)?,
+            ));
+        }
+        let schema = match scalar::well_known(output.full_name(), Place::Response, 0, false) {
+            Some(schema) => schema,
+            None => self.schemas.message(output, Place::Response)?,
+        };
+        let example = example::message(&self.schemas, output, Place::Response, &[])?;
+        Ok((schema, example))
+    }
+
+    /// A response that comes message by message, in the form that the caller accepts.
+    fn stream(&mut self, message: Object, example: &Node) -> Object {
+        let error = self.schemas.add("StreamError", stream_error());
+        let result = object! {
+            "type" => "object",
+            "properties" => object! {"result" => message},
+            "required" => vec!["result"],
+        };
+        let failed = object! {
+            "type" => "object",
+            "properties" => object! {"error" => error},
+            "required" => vec!["error"],
+        };
+        let line = object! {
+            "description" => "One line. The response has any number of them; a stream that fails ends \
+                              with an `error`.",
+            "oneOf" => vec![result, failed],
+        };
+        let events = object! {
+            "type" => "string",
+            "description" => "Server-sent events, each with a message as its data; a stream that fails \
+                              ends with an event `error`.",
+        };
+        let lines = object! {"schema" => line, "example" => object! {"result" => example.clone()}};
+        let event = format!("data: {}\n\n", example.compact());
+        object! {
+            "application/x-ndjson" => lines,
+            "text/event-stream" => object! {"schema" => events, "example" => event},
+        }
     }
 
     /// The operation that a link from a binding leads to: with the same mount, if there is one.
@@ -224,7 +329,12 @@ impl Document<'_> {
         let own = self.operation_id(method, 0);
         let mount = id.strip_prefix(own.as_str()).unwrap_or_default();
         let name = self.names.get(target).map_or(target, String::as_str);
-        format!("{name}{mount}")
+        let mounted = format!("{name}{mount}");
+        if self.ids.contains(&mounted) {
+            mounted
+        } else {
+            name.to_owned()
+        }
     }
 
     /// The tokens of which a method needs one.

@@ -4,7 +4,7 @@ use prost_reflect::EnumDescriptor;
 
 use super::node::{Node, Object, object};
 use super::scalar::Place;
-use super::schema::{Schemas, refer};
+use super::schema::{NULL, Schemas, refer};
 use crate::error::Error;
 use crate::options::{self, flag};
 
@@ -15,7 +15,7 @@ impl Schemas {
         descriptor: &EnumDescriptor,
         place: Place,
     ) -> Result<Object, Error> {
-        if descriptor.full_name() == "google.protobuf.NullValue" {
+        if descriptor.full_name() == NULL {
             return Ok(object! {"type" => "null"});
         }
         // Texts and JSON are read in the same forms.

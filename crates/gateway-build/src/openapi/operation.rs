@@ -8,9 +8,10 @@ use super::names::is_plain;
 use super::node::{Node, Object, object};
 use super::path::{self, Path};
 use super::scalar::Place;
-use super::schema::{Schemas, is_required};
-use crate::error::{Error, declaration};
-use crate::http_rule::HttpRule;
+use super::schema::{NULL, Schemas, is_required};
+use crate::error::Error;
+use crate::field_path::FieldPath;
+use crate::http_rule::{Body, HttpRule};
 use crate::options::flag;
 use crate::routes::Method;
 
@@ -18,41 +19,30 @@ use crate::routes::Method;
 pub(crate) struct Request {
     /// The path, as OpenAPI writes it.
     pub(crate) path: Path,
-    /// The fields that the path gives, each as the way to it.
-    in_path: Vec<Vec<FieldDescriptor>>,
-    /// The way to the field whose value the body is; none is the whole message.
-    body: Option<Option<FieldDescriptor>>,
+    /// The fields that the path gives.
+    in_path: Vec<FieldPath>,
+    body: Body,
     message: MessageDescriptor,
 }
 
 impl Request {
     /// Looks up what a binding names.
-    pub(crate) fn new(method: &Method, rule: &HttpRule) -> Result<Self, Error> {
+    pub(crate) fn new(method: &Method, rule: &HttpRule) -> Self {
         let message = method.method.input();
-        let path = Path::translate(&rule.path, |field| shown(&message, field));
-        let mut in_path = Vec::new();
-        for field in path
-            .parameters
-            .iter()
-            .filter_map(|known| known.field.as_deref())
-        {
-            let Some(way) = way(&message, field) else {
-                let reason = format!("{}: the request has no field {field}", rule.path);
-                let file = method.method.parent_file();
-                return Err(declaration(&file, method.method.full_name(), reason));
-            };
-            in_path.push(way);
-        }
-        Ok(Self {
-            path,
-            in_path,
-            body: rule.has_body.then_some(None),
+        Self {
+            path: Path::translate(&rule.path, |field| shown(&message, field)),
+            in_path: rule
+                .variables
+                .iter()
+                .map(|variable| variable.field.clone())
+                .collect(),
+            body: rule.body.clone(),
             message,
-        })
+        }
     }
 
     pub(crate) fn has_body(&self) -> bool {
-        self.body.is_some()
+        self.body != Body::None
     }
 
     /// The parameters of path and query.
@@ -61,7 +51,7 @@ impl Request {
         for parameter in &self.path.parameters {
             parameters.push(self.path_parameter(parameter, schemas)?.into());
         }
-        if !matches!(self.body, Some(None)) {
+        if self.body != Body::All {
             self.query(&self.message, &mut Vec::new(), schemas, &mut parameters)?;
         }
         Ok(parameters)
@@ -119,13 +109,13 @@ impl Request {
         found: &mut Vec<Node>,
     ) -> Result<(), Error> {
         for field in message.fields() {
-            let is_body =
-                matches!(&self.body, Some(Some(body)) if before.is_empty() && *body == field);
+            let is_body = before.is_empty() && self.body == Body::Field(field.clone());
             let inside = before
                 .iter()
                 .any(|outer| outer.parent_message() == field.parent_message());
             before.push(field.clone());
-            let skipped = is_body || inside || self.in_path.contains(before);
+            let in_path = self.in_path.iter().any(|path| path.fields == *before);
+            let skipped = is_body || inside || in_path;
             match field.kind() {
                 _ if skipped || field.is_map() => {}
                 Kind::Message(inner) if is_plain(&inner) => {
@@ -138,6 +128,8 @@ impl Request {
                         self.query(&inner, before, schemas, found)?;
                     }
                 }
+                // A text that is null has nothing to say.
+                Kind::Enum(inner) if inner.full_name() == NULL => {}
                 _ => found.push(query_parameter(before, schemas)?.into()),
             }
             before.pop();
@@ -147,16 +139,14 @@ impl Request {
 
     /// The body.
     pub(crate) fn body(&self, schemas: &mut Schemas) -> Result<Option<Object>, Error> {
-        let Some(body) = &self.body else {
-            return Ok(None);
-        };
-        let (schema, required, example) = match body {
-            None => {
+        let (schema, required, example) = match &self.body {
+            Body::None => return Ok(None),
+            Body::All => {
                 let without: Vec<FieldDescriptor> = self
                     .in_path
                     .iter()
-                    .filter(|way| way.len() == 1)
-                    .filter_map(|way| way.first().cloned())
+                    .filter_map(|path| <[_; 1]>::try_from(path.fields.clone()).ok())
+                    .map(|[field]| field)
                     .collect();
                 let mut required = false;
                 for field in self
@@ -169,7 +159,7 @@ impl Request {
                 let example = example::message(schemas, &self.message, Place::Request, &without)?;
                 (schemas.body(&self.message, &without)?, required, example)
             }
-            Some(field) => {
+            Body::Field(field) => {
                 let example = example::field(schemas, field, Place::Request)?;
                 let required = is_required(field, Place::Request)?;
                 (schemas.value(field, Place::Request)?, required, example)

@@ -41,6 +41,17 @@ impl Path {
         path
     }
 
+    /// The same path with other names of parameters: OpenAPI has no other way to tell apart two that
+    /// differ in what their parameters match.
+    pub(crate) fn renamed(&mut self, number: usize) {
+        for parameter in &mut self.parameters {
+            let name = format!("{}_{number}", parameter.name);
+            let before = format!("{{{}}}", parameter.name);
+            self.text = self.text.replace(&before, &format!("{{{name}}}"));
+            parameter.name = name;
+        }
+    }
+
     /// Adds literals and wildcards, which may be those of a variable.
     fn plain(
         &mut self,
@@ -111,6 +122,14 @@ mod tests {
         );
         assert_eq!(text("/files/{path=**}"), "/files/{path}");
         assert_eq!(text("/a/*/b/**"), "/a/{segment_1}/b/{segment_2}");
+    }
+
+    #[test]
+    fn parameters_can_have_other_names() {
+        let mut path = Path::translate("/v1/{a}/x/{b}:c", str::to_owned);
+        path.renamed(2);
+        assert_eq!(path.text, "/v1/{a_2}/x/{b_2}:c");
+        assert_eq!(path.parameters[1].name, "b_2");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::routes::{Method, Service};
 /// The texts of what the gateway itself answers.
 const METHOD_NOT_ALLOWED: &str = "Method not allowed";
 const UNSUPPORTED_MEDIA_TYPE: &str = "The content type must be application/json";
+const UNSUPPORTED_ENCODING: &str = "The content encoding must be gzip, zstd or none";
 const BODY_TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
 const MALFORMED_BODY: &str = "Malformed JSON at line 1 column 2";
 const MALFORMED: &str = "Invalid request";
@@ -26,7 +27,8 @@ struct Failure {
     code: &'static str,
     description: String,
     messages: Vec<String>,
-    body: String,
+    /// The declared body, if there is one.
+    body: Option<String>,
     /// Whether the method says something of it that its service does not.
     is_own: bool,
 }
@@ -92,25 +94,36 @@ impl<'a> Failures<'a> {
             "InvalidArgument",
             None,
             "The request is malformed, or a field does not fit.",
-            malformed,
+            &[malformed],
         );
         let known = "The path is known, but not with this method; `Allow` lists those that are.";
-        self.add("Unimplemented", Some(405), known, METHOD_NOT_ALLOWED);
+        self.add("Unimplemented", Some(405), known, &[METHOD_NOT_ALLOWED]);
         if has_body {
             self.add(
                 "ResourceExhausted",
                 Some(413),
                 "The body is too large.",
-                BODY_TOO_LARGE,
+                &[BODY_TOO_LARGE],
             );
-            let text = "The body is not JSON by its `Content-Type`.";
-            self.add("InvalidArgument", Some(415), text, UNSUPPORTED_MEDIA_TYPE);
+            let text = "The body is not JSON by its `Content-Type`, or compressed in a way that is not \
+                        known.";
+            self.add(
+                "InvalidArgument",
+                Some(415),
+                text,
+                &[UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING],
+            );
         }
-        self.add("Internal", None, "Something went wrong inside.", INTERNAL);
+        self.add(
+            "Internal",
+            None,
+            "Something went wrong inside.",
+            &[INTERNAL],
+        );
         let settings = self.settings;
         for common in &settings.errors {
             if let Some(code) = options::code(&common.code) {
-                self.add(code, None, &common.description, &common.message);
+                self.add(code, None, &common.description, &[&common.message]);
             }
         }
         let (own, shared) = (&self.method.rest.errors, &self.service.rest.errors);
@@ -118,12 +131,12 @@ impl<'a> Failures<'a> {
             rule.description.is_some() || rule.message.is_some() || !rule.examples.is_empty()
         };
         for rule in own.iter().chain(shared.iter().filter(says)) {
-            self.add(rule.code, None, "", "");
+            self.add(rule.code, None, "", &[]);
         }
     }
 
     /// Adds an error, unless it is there; what the rules say of it goes before what is given.
-    fn add(&mut self, code: &'static str, status: Option<u32>, description: &str, message: &str) {
+    fn add(&mut self, code: &'static str, status: Option<u32>, description: &str, texts: &[&str]) {
         let rules: Vec<&ErrorRule> = self
             .method
             .rest
@@ -153,8 +166,8 @@ impl<'a> Failures<'a> {
                 .collect(),
             None => Vec::new(),
         };
-        if messages.is_empty() && !message.is_empty() {
-            messages.push(message.to_owned());
+        if messages.is_empty() {
+            messages.extend(texts.iter().map(|text| (*text).to_owned()));
         }
         let is_own = self.method.rest.errors.iter().any(|rule| rule.code == code);
         let body = rules.iter().find_map(|rule| rule.body.clone());
@@ -164,7 +177,7 @@ impl<'a> Failures<'a> {
             code,
             description: description.to_owned(),
             messages,
-            body: body.unwrap_or_else(|| self.builder.error_body.clone()),
+            body: body.or_else(|| self.builder.error_body.clone()),
             is_own,
         });
     }
@@ -177,22 +190,22 @@ impl<'a> Failures<'a> {
         schemas: &mut Schemas,
     ) -> Result<Object, Error> {
         let family = family(self.service.service.name());
-        let mut bodies: Vec<&str> = Vec::new();
+        let mut bodies: Vec<Option<&str>> = Vec::new();
         let (mut descriptions, mut examples) = (Vec::new(), Object::default());
         for failure in failures {
-            if !bodies.contains(&failure.body.as_str()) {
-                bodies.push(&failure.body);
+            if !bodies.contains(&failure.body.as_deref()) {
+                bodies.push(failure.body.as_deref());
             }
             if !failure.description.is_empty() && !descriptions.contains(&failure.description) {
                 descriptions.push(failure.description.clone());
             }
-            let body = self.parse(&failure.body)?;
+            let body = self.parse(failure.body.as_deref())?;
             for (number, message) in failure.messages.iter().enumerate() {
                 let mut name = code_name(failure.code);
                 if number > 0 {
                     name.push_str(&format!("_{}", number + 1));
                 }
-                let value = body.example(message, status);
+                let value = body.example(message, status, &code_name(failure.code));
                 examples.set(
                     name,
                     object! {"summary" => message.as_str(), "value" => value},
@@ -201,8 +214,9 @@ impl<'a> Failures<'a> {
         }
         let mut alternatives = Vec::new();
         for body in bodies {
-            let own = self.service.rest.error_body.as_ref();
-            let name = if own.is_none_or(|own| own == body) {
+            let own = &self.service.rest.error_body;
+            let own = own.as_deref().or(self.builder.error_body.as_deref());
+            let name = if own == body {
                 format!("{family}Error")
             } else {
                 format!("{}{status}Error", self.method.method.name())
@@ -232,7 +246,10 @@ impl<'a> Failures<'a> {
         })
     }
 
-    fn parse(&self, body: &str) -> Result<ErrorBody, Error> {
+    fn parse(&self, body: Option<&str>) -> Result<ErrorBody, Error> {
+        let Some(body) = body else {
+            return Ok(ErrorBody::aip_193());
+        };
         ErrorBody::parse(body).map_err(|reason| {
             let method = &self.method.method;
             declaration(&method.parent_file(), method.full_name(), reason)

@@ -25,7 +25,9 @@ const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 const DATE_TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}";
 /// The longest duration, in seconds.
 const MAX_DURATION: u64 = 315_576_000_000;
-const FIELD_MASK: &str = "^(?:[A-Za-z_][A-Za-z0-9_.]*(?:,[A-Za-z_][A-Za-z0-9_.]*)*)?$";
+const FIELD_MASK: &str = "^(?:[a-z][A-Za-z0-9]*(?:[.,][a-z][A-Za-z0-9]*)*)?$";
+/// Names in lowerCamel have no underscore; whether there are such fields is not asked.
+const READ_FIELD_MASK: &str = "^[^_]*$";
 
 /// The schema of a scalar that is no enum.
 pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
@@ -196,13 +198,20 @@ pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) 
     Some(match name {
         "google.protobuf.Timestamp" => timestamp(place, digits, utc_only),
         "google.protobuf.Duration" => {
-            let seconds = up_to(MAX_DURATION - 1);
+            let seconds = up_to(MAX_DURATION);
             object! {
                 "type" => "string",
-                "pattern" => format!(r"^-?(?:(?:{seconds})(?:\.[0-9]{{1,9}})?|{MAX_DURATION})s$"),
+                "pattern" => format!(r"^-?(?:{seconds})(?:\.[0-9]{{1,9}})?s$"),
             }
         }
-        "google.protobuf.FieldMask" => object! {"type" => "string", "pattern" => FIELD_MASK},
+        "google.protobuf.FieldMask" => {
+            let pattern = if place == Place::Response {
+                FIELD_MASK
+            } else {
+                READ_FIELD_MASK
+            };
+            object! {"type" => "string", "pattern" => pattern}
+        }
         "google.protobuf.Struct" | "google.protobuf.Empty" => object! {"type" => "object"},
         "google.protobuf.Value" => object! {},
         "google.protobuf.ListValue" => object! {"type" => "array"},
@@ -261,6 +270,7 @@ pub(crate) fn nullable(mut schema: Object) -> Object {
             }
             schema.set("type", types);
         }
+        Some(one) if one == null => {}
         Some(one) => schema.set("type", vec![one, null]),
         None if schema.is_empty() || schema.get("enum").is_some() => {}
         None => {

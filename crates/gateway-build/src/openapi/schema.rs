@@ -17,6 +17,8 @@ use super::scalar::{self, Place};
 use crate::error::Error;
 use crate::options::{self, FieldJson, flag};
 
+/// The enum whose value is null.
+pub(super) const NULL: &str = "google.protobuf.NullValue";
 /// The keywords that are for an array and not for its elements.
 const ARRAY_KEYWORDS: [&str; 3] = ["minItems", "maxItems", "uniqueItems"];
 
@@ -66,15 +68,14 @@ impl Schemas {
 
     /// Adds a schema of no message, such as an error's, and refers to it.
     pub(crate) fn add(&mut self, name: &str, schema: Object) -> Object {
-        let mut name = name.to_owned();
         let schema = Node::from(schema);
-        while self
-            .components
-            .get(&name)
-            .is_some_and(|known| *known != schema)
-        {
-            name.push('_');
-        }
+        let is_free = |name: &String| {
+            let known = self.components.get(name);
+            known.is_none_or(|known| *known == schema)
+        };
+        let numbered = (2..).map(|number| format!("{name}{number}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        let name = names.find(is_free).unwrap_or_default();
         let reference = refer(&name);
         self.components.insert(name, schema);
         reference
@@ -267,6 +268,10 @@ impl Schemas {
             (Kind::Message(inner), _) => {
                 let digits = options::timestamp_digits(&field.parent_file())?;
                 match scalar::well_known(inner.full_name(), place, digits, json.utc_only) {
+                    // The mask of an update is read in the names of the proto file too.
+                    Some(_) if is_update_mask(field) && place != Place::Response => {
+                        object! {"type" => "string"}
+                    }
                     Some(schema) => schema,
                     None => self.message(inner, place)?,
                 }
@@ -302,19 +307,26 @@ pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool,
     })
 }
 
-/// No two members of a oneof may be there, where null counts for nothing.
+/// Whether the field is the mask of an update by its name and its type.
+fn is_update_mask(field: &FieldDescriptor) -> bool {
+    let is_mask = |message: MessageDescriptor| message.full_name() == "google.protobuf.FieldMask";
+    field.name() == "update_mask" && field.kind().as_message().cloned().is_some_and(is_mask)
+}
+
+/// No two members of a oneof may be there. A null counts for nothing, unless it is the value.
 fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
-    let names: Vec<String> = oneof
-        .fields()
-        .map(|field| field.json_name().to_owned())
-        .collect();
+    let given = |field: &FieldDescriptor| match field.kind() {
+        Kind::Enum(inner) if inner.full_name() == NULL => object! {},
+        _ => object! {"not" => object! {"type" => "null"}},
+    };
+    let fields: Vec<FieldDescriptor> = oneof.fields().collect();
     let mut rules = Vec::new();
-    for (place, first) in names.iter().enumerate() {
-        for second in names.iter().skip(place + 1) {
-            let given = || object! {"not" => object! {"type" => "null"}};
+    for (place, first) in fields.iter().enumerate() {
+        for second in fields.iter().skip(place + 1) {
+            let (one, other) = (first.json_name(), second.json_name());
             let both = object! {
-                "required" => vec![first.as_str(), second.as_str()],
-                "properties" => object! {first.as_str() => given(), second.as_str() => given()},
+                "required" => vec![one, other],
+                "properties" => object! {one => given(first), other => given(second)},
             };
             rules.push(object! {"not" => both}.into());
         }

@@ -7,6 +7,11 @@ const MESSAGE: &str = "$message";
 /// Stands for the status while a template is read; no status is that.
 const STATUS: i64 = -7_400_000_001;
 
+/// Stands for the name of the code while a template is read.
+const CODE: &str = "$code";
+/// Stands for the details while a template is read.
+const DETAILS: &str = "$details";
+
 /// An error body with placeholders.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ErrorBody(Node);
@@ -20,6 +25,17 @@ impl ErrorBody {
         Node::parse(&text).map(Self)
     }
 
+    /// The error of <https://google.aip.dev/193>, which services answer with that declare none.
+    pub(crate) fn aip_193() -> Self {
+        let error = object! {
+            "code" => STATUS,
+            "message" => MESSAGE,
+            "status" => CODE,
+            "details" => DETAILS,
+        };
+        Self(object! {"error" => error}.into())
+    }
+
     /// The schema of every such body.
     pub(crate) fn schema(&self) -> Object {
         schema(&self.0)
@@ -31,8 +47,13 @@ impl ErrorBody {
     }
 
     /// The body of an error.
-    pub(crate) fn example(&self, message: &str, status: u32) -> Node {
-        filled(&self.0, message, status)
+    pub(crate) fn example(&self, message: &str, status: u32, code: &str) -> Node {
+        let filling = Filling {
+            message,
+            status,
+            code,
+        };
+        filling.fill(&self.0)
     }
 }
 
@@ -46,6 +67,11 @@ fn schema(node: &Node) -> Object {
             "type" => "string",
             "description" => "What is wrong, in words.",
         },
+        Node::Text(text) if text == CODE => object! {
+            "type" => "string",
+            "description" => "The name of the code in gRPC.",
+        },
+        Node::Text(text) if text == DETAILS => details(),
         Node::Text(text) if text.contains(&STATUS.to_string()) => object! {"type" => "string"},
         node if is_status(node) => object! {
             "type" => "integer",
@@ -79,25 +105,53 @@ fn with_status(node: &Node, status: u32) -> Option<Object> {
     (!properties.is_empty()).then(|| object! {"properties" => properties})
 }
 
-fn filled(node: &Node, message: &str, status: u32) -> Node {
-    match node {
-        Node::Text(text) if text == MESSAGE => message.into(),
-        Node::Text(text) => text
-            .replace(&STATUS.to_string(), &status.to_string())
-            .into(),
-        node if is_status(node) => i64::from(status).into(),
-        Node::List(list) => {
-            let list = list.iter().map(|node| filled(node, message, status));
-            Node::List(list.collect())
-        }
-        Node::Object(members) => {
-            let mut object = Object::default();
-            for (name, value) in members.iter() {
-                object.set(name, filled(value, message, status));
+/// What a template is filled with.
+struct Filling<'a> {
+    message: &'a str,
+    status: u32,
+    code: &'a str,
+}
+
+impl Filling<'_> {
+    fn fill(&self, node: &Node) -> Node {
+        match node {
+            Node::Text(text) if text == MESSAGE => self.message.into(),
+            Node::Text(text) if text == CODE => self.code.into(),
+            Node::Text(text) if text == DETAILS => {
+                let info = object! {
+                    "@type" => "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason" => self.code,
+                };
+                vec![info].into()
             }
-            object.into()
+            Node::Text(text) => {
+                let status = self.status.to_string();
+                text.replace(&STATUS.to_string(), &status).into()
+            }
+            node if is_status(node) => i64::from(self.status).into(),
+            Node::List(list) => Node::List(list.iter().map(|node| self.fill(node)).collect()),
+            Node::Object(members) => {
+                let mut object = Object::default();
+                for (name, value) in members.iter() {
+                    object.set(name, self.fill(value));
+                }
+                object.into()
+            }
+            other => other.clone(),
         }
-        other => other.clone(),
+    }
+}
+
+/// The schema of an error's details.
+pub(crate) fn details() -> Object {
+    object! {
+        "type" => "array",
+        "description" => "What more there is to know, for programs: messages of `google.rpc`.",
+        "items" => object! {
+            "type" => "object",
+            "properties" => object! {"@type" => object! {"type" => "string"}},
+            "required" => vec!["@type"],
+        },
     }
 }
 
@@ -118,7 +172,7 @@ mod tests {
             r#"{"properties":{"error":{"properties":{"code":{"const":404}}}}}"#
         );
         assert_eq!(
-            body.example("No", 404).compact(),
+            body.example("No", 404, "NOT_FOUND").compact(),
             r#"{"ok":false,"error":{"code":404,"message":"No"}}"#
         );
     }

@@ -1,0 +1,458 @@
+//! The OpenAPI document and the page: what they say of everything that a proto file can say, and what
+//! fails the build.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::HEAD;
+use keyward_gateway_build::{Builder, Error, OpenApi};
+use serde_json::{Value, json};
+
+fn settings() -> OpenApi {
+    OpenApi::new("Probe", "1")
+        .bearer("token", Some("JWT"), "A token.")
+        .response_header("x-request-id", "Names the call.")
+        .error("UNAVAILABLE", "It cannot be reached.", "Later")
+}
+
+/// What is written for one proto file.
+fn written(text: &str, settings: OpenApi) -> Result<(Value, String), Error> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("probe.proto"), format!("{HEAD}{text}")).unwrap();
+    build(dir.path(), &["probe.proto"], settings)
+}
+
+fn build(dir: &Path, files: &[&str], settings: OpenApi) -> Result<(Value, String), Error> {
+    let out = tempfile::tempdir().unwrap();
+    Builder::new()
+        .include(dir)
+        .include("../../proto")
+        .files(files)
+        .out_dir(out.path())
+        .openapi(settings)
+        .compile()?;
+    let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
+    assert!(read("openapi.rs").contains("pub static OPENAPI"));
+    let document = serde_json::from_str(&read("openapi.json")).unwrap();
+    Ok((document, read("docs.html")))
+}
+
+#[track_caller]
+fn document(text: &str) -> Value {
+    let (document, _) = written(text, settings()).unwrap_or_else(|error| panic!("{error}"));
+    valid(&document);
+    document
+}
+
+#[track_caller]
+fn valid(document: &Value) {
+    let published = include_str!("openapi-3.1/schema.json");
+    let published: Value = serde_json::from_str(published).unwrap();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://probe.test/openapi",
+        "$ref": published["$id"],
+        "$defs": {
+            "published": published,
+            "schema": {
+                "$dynamicAnchor": "meta",
+                "$ref": "https://json-schema.org/draft/2020-12/schema",
+            },
+        },
+    });
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+}
+
+#[track_caller]
+fn refused(text: &str, reason: &str) {
+    let error = written(text, settings()).unwrap_err().to_string();
+    assert!(error.starts_with("probe.proto:"), "{error}");
+    assert!(error.contains(reason), "{error}");
+}
+
+const SERVICE: &str = r#"
+// Keeps things. All of them.
+service ThingService {
+  option (keyward.gateway.v1.service) = {
+    title: "Things"
+    security: "token"
+    error_body: '{"ok":false,"error":{"code":$status,"message":$message}}'
+    errors: [
+      { code: UNAUTHENTICATED message: "Who are you?" description: "There is no token." },
+      { code: ALREADY_EXISTS status: 400 }
+    ]
+  };
+
+  // Makes a thing. It is there
+  // at once.
+  //
+  // Needs:
+  // - a token
+  // - patience
+  rpc MakeThing(MakeThingRequest) returns (Thing) {
+    option (google.api.http) = {
+      post: "/shelves/{shelf}/things" body: "*"
+      additional_bindings { post: "/v2/shelves/{shelf}/things" body: "*" }
+    };
+    option (keyward.gateway.v1.method) = {
+      success_status: 201
+      errors: { code: ALREADY_EXISTS description: "It is there." examples: ["Name is taken", "Again"] }
+      links: {
+        method: "GetThing"
+        parameters: { key: "name" value: "$response.body#/name" }
+        description: "Gets it."
+      }
+    };
+  }
+
+  // Gets a thing.
+  rpc GetThing(GetThingRequest) returns (Thing) {
+    option (google.api.http) = { get: "/things/{name}" };
+    option (keyward.gateway.v1.method) = { errors: { code: INTERNAL body: '{"bad":true}' } };
+    option deprecated = true;
+  }
+}
+
+// What to make.
+message MakeThingRequest {
+  // Where.
+  // Example: "top"
+  string shelf = 1;
+  // What it is called.
+  //
+  // Example: "cup"
+  // Example: "plate"
+  string name = 2 [(keyward.gateway.v1.field) = {
+    not_empty: "Name is required" schema: '{"maxLength":20}'
+  }];
+  // How much.
+  optional int64 cents = 3 [json_name = "price", (keyward.gateway.v1.field) = { decimal_places: 2 }];
+  repeated string tags = 4 [(keyward.gateway.v1.field) = { schema: '{"maxItems":3,"maxLength":5}' }];
+  Kind kind = 5 [(keyward.gateway.v1.field) = { not_empty: "Kind is required" }];
+  string old = 6 [deprecated = true];
+}
+
+// Which thing.
+message GetThingRequest {
+  string name = 1;
+  repeated Kind kinds = 2;
+  Filter filter = 3;
+}
+
+message Filter { optional bool whole = 1; string text = 2; Filter and = 3; }
+
+// What a thing is.
+enum Kind {
+  // Nothing.
+  KIND_UNSPECIFIED = 0;
+  // To drink from.
+  KIND_CUP = 1 [(keyward.gateway.v1.enum_value) = { name: "cup" }];
+}
+
+// A thing.
+message Thing {
+  string name = 1;
+  Kind kind = 2;
+  google.protobuf.Timestamp made_at = 3 [(keyward.gateway.v1.field) = { always_set: true }];
+  google.protobuf.Timestamp lost_at = 4 [(keyward.gateway.v1.field) = { null_when_unset: true }];
+  google.protobuf.Timestamp found_at = 5;
+  Thing inside = 6;
+  map<string, Thing> named = 7;
+  oneof more { string text = 8; Thing thing = 9; }
+}
+"#;
+
+#[test]
+fn an_operation_says_what_its_comment_and_options_say() {
+    let document = document(SERVICE);
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["tags"][0]["name"], "Things");
+    assert_eq!(
+        document["tags"][0]["description"],
+        "Keeps things. All of them."
+    );
+    let make = &document["paths"]["/shelves/{shelf}/things"]["post"];
+    assert_eq!(make["operationId"], "MakeThing");
+    assert_eq!(make["summary"], "Makes a thing");
+    assert_eq!(
+        make["description"],
+        "It is there at once.\n\nNeeds:\n\n- a token\n\n- patience"
+    );
+    assert_eq!(make["security"], json!([{"token": []}]));
+    let shelf = json!({
+        "name": "shelf", "in": "path", "required": true, "description": "Where.",
+        "schema": {"type": "string", "minLength": 1, "examples": ["top"]},
+    });
+    assert_eq!(make["parameters"], json!([shelf]));
+    let link = &make["responses"]["201"]["links"]["GetThing"];
+    assert_eq!(link["operationId"], "GetThing");
+    assert_eq!(link["parameters"]["name"], "$response.body#/name");
+    let get = &document["paths"]["/things/{name}"]["get"];
+    assert_eq!(get["deprecated"], true);
+}
+
+#[test]
+fn a_further_binding_is_an_operation_of_its_own() {
+    let document = document(SERVICE);
+    let further = &document["paths"]["/v2/shelves/{shelf}/things"]["post"];
+    assert_eq!(further["operationId"], "MakeThing_V2");
+    assert_eq!(further["x-same-as"], "MakeThing");
+    // There is no such mount of the method that it links to.
+    assert_eq!(
+        further["responses"]["201"]["links"]["GetThing"]["operationId"],
+        "GetThing"
+    );
+}
+
+#[test]
+fn a_body_has_what_the_path_has_not() {
+    let document = document(SERVICE);
+    let make = &document["paths"]["/shelves/{shelf}/things"]["post"];
+    let body = &make["requestBody"];
+    assert_eq!(body["required"], true);
+    let media = &body["content"]["application/json"];
+    assert_eq!(
+        media["schema"]["$ref"],
+        "#/components/schemas/MakeThingRequest"
+    );
+    assert_eq!(media["example"], json!({"name": "cup", "kind": "cup"}));
+    let schema = &document["components"]["schemas"]["MakeThingRequest"];
+    assert_eq!(schema["required"], json!(["name", "kind"]));
+    let properties = &schema["properties"];
+    assert_eq!(properties["shelf"], Value::Null);
+    assert_eq!(
+        properties["name"],
+        json!({
+            "type": "string", "minLength": 1, "maxLength": 20,
+            "description": "What it is called.", "examples": ["cup", "plate"],
+        })
+    );
+    assert_eq!(properties["price"]["type"], json!(["number", "null"]));
+    assert_eq!(
+        properties["tags"],
+        json!({"type": ["array", "null"], "maxItems": 3, "items": {"type": "string", "maxLength": 5}})
+    );
+    assert_eq!(properties["kind"]["$ref"], "#/components/schemas/KindInput");
+    assert_eq!(
+        properties["kind"]["not"]["enum"],
+        json!(["KIND_UNSPECIFIED", 0])
+    );
+    assert_eq!(properties["old"]["deprecated"], true);
+}
+
+#[test]
+fn requests_are_lenient_and_responses_strict() {
+    let document = document(SERVICE);
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Kind"]["enum"], json!(["KIND_UNSPECIFIED", "cup"]));
+    assert_eq!(
+        schemas["KindInput"]["enum"],
+        json!(["KIND_UNSPECIFIED", "cup", "KIND_CUP", 0, 1])
+    );
+    let thing = &schemas["Thing"];
+    assert_eq!(
+        thing["required"],
+        json!(["name", "kind", "madeAt", "lostAt", "named"])
+    );
+    assert_eq!(
+        thing["properties"]["lostAt"]["type"],
+        json!(["string", "null"])
+    );
+    assert_eq!(thing["properties"]["foundAt"]["type"], "string");
+    assert_eq!(
+        thing["properties"]["inside"]["$ref"],
+        "#/components/schemas/Thing"
+    );
+    let values = &thing["properties"]["named"]["additionalProperties"];
+    assert_eq!(values["$ref"], "#/components/schemas/Thing");
+    assert_eq!(
+        thing["allOf"][0]["not"]["required"],
+        json!(["text", "thing"])
+    );
+}
+
+#[test]
+fn the_query_has_what_a_text_can_give() {
+    let document = document(SERVICE);
+    let parameters = document["paths"]["/things/{name}"]["get"]["parameters"]
+        .as_array()
+        .unwrap();
+    let names: Vec<_> = parameters
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["name", "kinds", "filter.whole", "filter.text"]);
+    assert_eq!(parameters[1]["schema"]["type"], "array");
+    assert_eq!(parameters[2]["schema"]["type"], "boolean");
+}
+
+#[test]
+fn every_status_has_the_declared_body() {
+    let document = document(SERVICE);
+    let make = &document["paths"]["/shelves/{shelf}/things"]["post"]["responses"];
+    let statuses: Vec<_> = make
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        statuses,
+        ["201", "400", "401", "405", "413", "415", "500", "503"]
+    );
+    let responses = &document["components"]["responses"];
+    assert_eq!(make["400"]["$ref"], "#/components/responses/MakeThing400");
+    let media = &responses["MakeThing400"]["content"]["application/json"];
+    assert_eq!(
+        media["schema"]["allOf"][0]["$ref"],
+        "#/components/schemas/ThingError"
+    );
+    assert_eq!(
+        media["examples"]["ALREADY_EXISTS_2"]["value"],
+        json!({"ok": false, "error": {"code": 400, "message": "Again"}})
+    );
+    assert_eq!(make["401"]["$ref"], "#/components/responses/Thing401");
+    let unauthenticated = &responses["Thing401"];
+    assert_eq!(unauthenticated["description"], "There is no token.");
+    let header = &unauthenticated["headers"]["WWW-Authenticate"]["$ref"];
+    assert_eq!(header, "#/components/headers/WWW-Authenticate");
+    let own = &responses["GetThing500"]["content"]["application/json"]["schema"];
+    assert_eq!(own["$ref"], "#/components/schemas/GetThing500Error");
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(
+        schemas["ThingError"]["properties"]["ok"],
+        json!({"const": false})
+    );
+    assert_eq!(
+        schemas["GetThing500Error"]["properties"]["bad"],
+        json!({"const": true})
+    );
+}
+
+#[test]
+fn an_error_that_is_not_declared_is_that_of_aip_193() {
+    let text = r#"message A { string a = 1; }
+        service S { rpc Do(A) returns (A) { option (google.api.http) = { get: "/a" }; } }"#;
+    let document = document(text);
+    let response = &document["components"]["responses"]["S503"]["content"]["application/json"];
+    let error = &response["examples"]["UNAVAILABLE"]["value"]["error"];
+    assert_eq!(
+        (&error["code"], &error["status"]),
+        (&json!(503), &json!("UNAVAILABLE"))
+    );
+    assert_eq!(error["message"], "Later");
+    let schema = &document["components"]["schemas"]["SError"]["properties"]["error"];
+    assert_eq!(
+        schema["required"],
+        json!(["code", "message", "status", "details"])
+    );
+    assert_eq!(document["paths"]["/a"]["get"]["security"], Value::Null);
+}
+
+#[test]
+fn a_service_that_refuses_unknown_members_says_so() {
+    let (document, _) = written(SERVICE, settings().refuses_unknown_members()).unwrap();
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["MakeThingRequest"]["additionalProperties"], false);
+    assert_eq!(schemas["Thing"]["additionalProperties"], Value::Null);
+}
+
+#[test]
+fn what_cannot_be_honoured_fails_the_build() {
+    let field = |options: &str| {
+        format!(
+            r#"message A {{ string a = 1 [(keyward.gateway.v1.field) = {{ {options} }}]; }}
+            service S {{ rpc Do(A) returns (A) {{ option (google.api.http) = {{ get: "/a" }}; }} }}"#
+        )
+    };
+    refused(&field("schema: 'x'"), "probe.v1.A.a: schema is not JSON");
+    refused(
+        &field("schema: '[]'"),
+        "probe.v1.A.a: schema is no JSON object",
+    );
+    refused(
+        &field("always_set: true"),
+        "always_set needs a field that can be unset",
+    );
+    let method = |options: &str| {
+        format!(
+            r#"message A {{ string a = 1; }}
+            service S {{ rpc Do(A) returns (A) {{ option (google.api.http) = {{ get: "/a" }};
+            option (keyward.gateway.v1.method) = {{ {options} }}; }} }}"#
+        )
+    };
+    refused(
+        &method("security: 'key'"),
+        "there is no security scheme \"key\"",
+    );
+    refused(
+        &method("links: { method: 'Other' }"),
+        "there is no method \"Other\" to link to",
+    );
+    let comment = "// Example: cup\nmessage A { string a = 1; }
+        service S { rpc Do(A) returns (A) { option (google.api.http) = { get: '/a' }; } }";
+    refused(comment, "probe.v1.A: an example of its comment is not JSON");
+    let error = written(SERVICE, settings().error("LATER", "", "")).unwrap_err();
+    assert!(
+        error.to_string().contains("LATER is the code of no error"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_same_files_give_the_same_document() {
+    assert_eq!(
+        written(SERVICE, settings()).unwrap(),
+        written(SERVICE, settings()).unwrap()
+    );
+}
+
+#[test]
+fn nothing_in_a_comment_is_markup_on_the_page() {
+    let text = SERVICE.replace(
+        "Keeps things.",
+        "Keeps <script>alert(1)</script> & `</style>`.",
+    );
+    let (_, page) = written(&text, settings()).unwrap();
+    assert!(page.contains(
+        "Keeps &lt;script&gt;alert(1)&lt;/script&gt; &amp; <code>&lt;/style&gt;</code>."
+    ));
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert_eq!(page.matches("</style>").count(), 1);
+}
+
+#[test]
+fn everything_that_a_proto_file_can_say_is_in_a_valid_document() {
+    let probe = Path::new("../gateway/tests/proto");
+    let files = ["probe/v1/types.proto", "probe/v1/probe.proto"];
+    let (document, page) = build(probe, &files, settings()).unwrap();
+    valid(&document);
+    let text = fs::read_to_string(probe.join("probe/v1/probe.proto")).unwrap();
+    let bindings = [
+        "get: \"",
+        "put: \"",
+        "post: \"",
+        "delete: \"",
+        "patch: \"",
+        "kind: \"",
+    ];
+    let declared: usize = bindings
+        .iter()
+        .map(|binding| text.matches(binding).count())
+        .sum();
+    let items = document["paths"].as_object().unwrap().values();
+    let operations: usize = items.map(|item| item.as_object().unwrap().len()).sum();
+    assert_eq!(operations, declared);
+    let custom = &document["paths"]["/custom"];
+    assert_eq!(custom["x-report"]["operationId"], "Any_3");
+    assert!(page.contains("x-report") || page.contains("X-REPORT"));
+}
