@@ -8,6 +8,7 @@ fn main() -> Result<(), Error> {
         .include("../../proto")
         .file("probe/v1/types.proto")
         .file("probe/v1/probe.proto")
+        .file("probe/v1/rows.proto")
         .descriptor_name("probe_descriptor.bin")
         .json_for_all_messages()
         .compile()

@@ -9,7 +9,7 @@ mod outcome;
 
 use std::sync::Arc;
 
-use keyward_gateway::{RestRouter, RestRouterBuilder};
+use keyward_gateway::{RestRouter, RestRouterBuilder, Route};
 use tonic::codegen::BoxStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -28,7 +28,7 @@ pub mod v1 {
     tonic::include_proto!("probe.v1");
 }
 
-use v1::{Everything, Nested, Plan, UpdateBookRequest, UpdateFlatRequest};
+use v1::{Everything, Nested, Plan, Row, UpdateBookRequest, UpdateFlatRequest};
 
 /// All services of the probe.
 #[derive(Debug, Clone, Default)]
@@ -40,14 +40,19 @@ pub struct Probe {
 impl Probe {
     /// A router of everything that the probe serves, which may be told more.
     pub fn rest(&self) -> RestRouterBuilder {
+        RestRouter::builder().routes(self.routes()).types(v1::TYPES)
+    }
+
+    /// The routes of everything that the probe serves.
+    pub fn routes(&self) -> Vec<Route> {
         let probe = Arc::new(self.clone());
-        RestRouter::builder()
-            .routes(v1::paths_routes(Arc::clone(&probe)))
-            .routes(v1::echo_routes(Arc::clone(&probe)))
-            .routes(v1::library_routes(Arc::clone(&probe)))
-            .routes(v1::outcomes_routes(Arc::clone(&probe)))
-            .routes(v1::enveloped_routes(probe))
-            .types(v1::TYPES)
+        let mut routes = v1::paths_routes(Arc::clone(&probe));
+        routes.extend(v1::echo_routes(Arc::clone(&probe)));
+        routes.extend(v1::library_routes(Arc::clone(&probe)));
+        routes.extend(v1::outcomes_routes(Arc::clone(&probe)));
+        routes.extend(v1::enveloped_routes(Arc::clone(&probe)));
+        routes.extend(v1::rows_routes(probe));
+        routes
     }
 
     /// The same services for gRPC.
@@ -88,7 +93,7 @@ fn echo<M>(request: Request<M>) -> Result<Response<M>, Status> {
 
 /// Implements methods that answer with their request.
 macro_rules! echoes {
-    ($service:path { $($method:ident: $message:ty,)* }) => {
+    ($service:path { $($method:ident: $message:ty),* $(,)? }) => {
         #[tonic::async_trait]
         impl $service for Probe {
             $(async fn $method(
@@ -120,6 +125,8 @@ echoes!(v1::echo_server::Echo {
     nothing: (),
     gone: (),
 });
+
+echoes!(v1::rows_server::Rows { put: Row });
 
 echoes!(v1::library_server::Library {
     update_book: UpdateBookRequest,
