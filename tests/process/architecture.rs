@@ -203,10 +203,7 @@ fn helpers_know_nothing_and_are_not_shipped() {
             let builder = declared.contains("keyward-gateway-build");
             let compiles = name == "keyward" || NOT_SHIPPED.contains(&name);
             let allowed = compiles && kind == Build || name == "keyward-fuzz";
-            assert!(
-                !builder || allowed,
-                "{name} links the gateway's builder"
-            );
+            assert!(!builder || allowed, "{name} links the gateway's builder");
         }
     }
     let shipped = linked(member("keyward"));

@@ -20,6 +20,15 @@ pub struct Shelf {
     books: Mutex<BTreeMap<String, Book>>,
 }
 
+/// What a book's time on the shelf begins with.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an example needs no clock to set"
+)]
+fn now() -> prost_types::Timestamp {
+    SystemTime::now().into()
+}
+
 impl Shelf {
     fn books(&self) -> MutexGuard<'_, BTreeMap<String, Book>> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,7 +57,7 @@ impl BookshelfService for Shelf {
         let name = format!("{parent}/books/{book_id}");
         let book = Book {
             name: name.clone(),
-            shelved_at: Some(SystemTime::now().into()),
+            shelved_at: Some(now()),
             ..book.unwrap_or_default()
         };
         let mut books = self.books();

@@ -13,6 +13,8 @@ mod compile;
 mod emit;
 mod error;
 mod field_path;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http_rule;
 mod json;
 mod names;
@@ -25,12 +27,6 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use openapi::OpenApi;
-
-/// Reads a path template and says what is wrong with it; for fuzzing.
-#[doc(hidden)]
-pub fn check_template(text: &str) -> Result<(), String> {
-    template::Template::parse(text).map(|_| ())
-}
 
 /// Compiles proto files into one Rust file for each package, to be included with
 /// `tonic::include_proto!`, and the descriptor set `keyward_descriptor.bin`.

@@ -1,0 +1,147 @@
+//! What the fuzzer feeds with anything.
+//!
+//! Each function takes whatever bytes there are and panics when a guarantee does not hold; that
+//! nothing overflows, hangs or swells is for the fuzzer to see. `fuzz/` has a target for each, and
+//! `seeds/` what they begin with and what was once found, which `tests/seeds.rs` runs in every test
+//! run.
+//!
+//! ```sh
+//! cargo install cargo-fuzz
+//! cd crates/fuzz && cargo +nightly fuzz run json fuzz/corpus/json seeds/json -- -max_total_time=600
+//! ```
+#![allow(clippy::unwrap_used, reason = "a broken guarantee is to end the run")]
+
+mod matching;
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use keyward_crypto::Envelope;
+use keyward_gateway::json::{self, JsonOptions};
+use keyward_gateway::{Face, Refusal, Resolution, RestRouter, Route, RouteSpec};
+use keyward_gateway_probe::{Probe, v1};
+use tonic::{Code, Status};
+
+static REST: LazyLock<RestRouter> = LazyLock::new(|| Probe::default().rest().build().unwrap());
+static SPECS: LazyLock<Vec<&'static RouteSpec>> = LazyLock::new(|| {
+    let routes = Probe::default().routes();
+    routes.iter().map(Route::spec).collect()
+});
+static STRICT: LazyLock<JsonOptions> = LazyLock::new(|| {
+    JsonOptions::default()
+        .with_types(v1::TYPES)
+        .refuse_unknown_members()
+});
+
+/// A target: its name and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 6] = [
+    ("template", template),
+    ("path", path),
+    ("query", query),
+    ("json", json),
+    ("envelope", envelope),
+    ("status", status),
+];
+
+/// A path template that is read, printed and read again is the same.
+pub fn template(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(printed) = keyward_gateway_build::fuzzing::template(text) {
+        let again = keyward_gateway_build::fuzzing::template(&printed);
+        assert_eq!(again.as_deref(), Ok(printed.as_str()), "{text}");
+    }
+}
+
+/// The router and a naive matcher find the same route for a method and a path.
+pub fn path(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else {
+        return;
+    };
+    let Ok(path) = std::str::from_utf8(rest) else {
+        return;
+    };
+    let method = [Method::GET, Method::POST, Method::PATCH, Method::DELETE]
+        .into_iter()
+        .nth(usize::from(*first) % 4)
+        .unwrap();
+    let best = matching::best(&SPECS, &method, path);
+    match REST.resolve(&method, path) {
+        Resolution::Matched(matched) => {
+            assert_eq!(
+                Some(matched.spec().template),
+                best.map(|spec| spec.template)
+            );
+        }
+        Resolution::MethodNotAllowed { allow, .. } => {
+            assert!(best.is_none() && !allow.is_empty());
+        }
+        Resolution::Options { .. } | Resolution::NotFound { .. } => assert!(best.is_none()),
+    }
+}
+
+/// A query is taken or refused, and what is taken comes back as JSON that can be read.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let request = Request::get(format!("/query?{text}")).body(Full::new(Bytes::new()));
+    let Ok(request) = request else {
+        return;
+    };
+    let Some((status, body)) = call(request) else {
+        return;
+    };
+    match status {
+        200 => _ = json::decode::<v1::Everything>(&body, &STRICT).unwrap(),
+        400 => _ = serde_json::from_slice::<serde_json::Value>(&body).unwrap(),
+        // A value without a form in JSON, such as a field mask's path.
+        other => assert_eq!(other, 500),
+    }
+}
+
+/// What JSON says is the same after it was written and read again.
+pub fn json(data: &[u8]) {
+    let Ok(message) = json::decode::<v1::Everything>(data, &STRICT) else {
+        return;
+    };
+    let Ok(text) = json::encode(&message, &STRICT) else {
+        return;
+    };
+    let again: v1::Everything = json::decode(&text, &STRICT).unwrap();
+    assert_eq!(json::encode(&again, &STRICT).unwrap(), text);
+}
+
+/// A sealed secret's envelope that is read is written as it was.
+pub fn envelope(data: &[u8]) {
+    if let Ok(envelope) = Envelope::parse(data) {
+        assert_eq!(envelope.to_bytes(), data);
+    }
+}
+
+/// Whatever the details of an error hold, REST says it in JSON.
+pub fn status(data: &[u8]) {
+    let status = Status::with_details(Code::NotFound, "gone", Bytes::copy_from_slice(data));
+    let answer = Refusal::new(status).render(Face::Rest, &v1::OUTCOMES);
+    let (_, body) = collected(answer).unwrap();
+    serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+}
+
+/// The status and the body of the probe's answer.
+fn call(request: Request<Full<Bytes>>) -> Option<(u16, Bytes)> {
+    let resolution = REST.resolve(request.method(), request.uri().path());
+    collected(REST.call(resolution, request).now_or_never()?)
+}
+
+fn collected<B: http_body::Body>(response: Response<B>) -> Option<(u16, Bytes)> {
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().now_or_never()?.ok()?;
+    Some((status, body.to_bytes()))
+}

@@ -1,0 +1,86 @@
+//! The rules of matching once more, as simply as can be.
+
+use http::Method;
+use keyward_gateway::{RouteSpec, Segment};
+
+/// The route that should answer, of all that match.
+pub(crate) fn best(
+    routes: &[&'static RouteSpec],
+    method: &Method,
+    path: &str,
+) -> Option<&'static RouteSpec> {
+    let ways = ways(path)?;
+    let fits =
+        |spec: &&RouteSpec| matches!(spec.http_method, "*") || spec.http_method == method.as_str();
+    routes
+        .iter()
+        .copied()
+        .filter(fits)
+        .filter(|spec| {
+            ways.iter().any(|(segments, verb)| {
+                spec.verb.map(str::to_owned) == *verb && covers(spec.segments, segments)
+            })
+        })
+        .min_by_key(|spec| rank(spec))
+}
+
+/// The path's decoded segments: whole, and with what follows the last colon as a verb.
+fn ways(path: &str) -> Option<Vec<(Vec<String>, Option<String>)>> {
+    let raw: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    let decoded = |parts: &[&str]| parts.iter().map(|part| decode(part)).collect::<Option<_>>();
+    let mut ways = vec![(decoded(&raw)?, None)];
+    let (last, before) = raw.split_last()?;
+    if let Some((last, verb)) = last.rsplit_once(':') {
+        let mut parts = before.to_vec();
+        parts.push(last);
+        ways.push((decoded(&parts)?, Some(decode(verb)?)));
+    }
+    Some(ways)
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next()?, bytes.next()?];
+            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            let digits = std::str::from_utf8(&digits).ok()?;
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        } else {
+            decoded.push(byte);
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn covers(template: &[Segment], path: &[String]) -> bool {
+    match (template, path) {
+        ([], []) => true,
+        ([Segment::Rest], _) => true,
+        ([Segment::Literal(literal), template @ ..], [first, path @ ..]) => {
+            literal == first && covers(template, path)
+        }
+        ([Segment::One, template @ ..], [first, path @ ..]) => {
+            !first.is_empty() && covers(template, path)
+        }
+        _ => false,
+    }
+}
+
+/// The lower, the better: segment by segment the literal before `*` before `**`; a verb before
+/// none, and a method by its name before all of them.
+fn rank(spec: &RouteSpec) -> (Vec<u8>, bool, bool) {
+    let segments = spec.segments.iter().map(|segment| match segment {
+        Segment::Literal(_) => 0,
+        Segment::One => 1,
+        Segment::Rest => 2,
+    });
+    (
+        segments.collect(),
+        spec.verb.is_none(),
+        spec.http_method == "*",
+    )
+}
