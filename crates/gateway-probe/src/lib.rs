@@ -137,7 +137,11 @@ echoes!(v1::library_server::Library {
 impl v1::outcomes_server::Outcomes for Probe {
     async fn fail(&self, request: Request<Plan>) -> Result<Response<Everything>, Status> {
         outcome::end(request.get_ref())?;
-        Ok(Response::new(outcome::filled(request.get_ref())))
+        let mut response = Response::new(outcome::filled(request.get_ref()));
+        if request.get_ref().uncompressed {
+            response.disable_compression();
+        }
+        Ok(response)
     }
 
     async fn watch(&self, request: Request<Plan>) -> Result<Response<BoxStream<Nested>>, Status> {

@@ -11,6 +11,7 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
+use tonic::codec::SingleMessageCompressionOverride;
 use zstd::stream::raw;
 use zstd::stream::zio;
 use zstd::zstd_safe::DParameter;
@@ -248,8 +249,16 @@ impl Accepted {
 }
 
 /// Compresses a response's body if it is worth it and its caller accepts it. A
-/// stream is left as it is: compressing would hold back what it has.
+/// stream is left as it is: compressing would hold back what it has. So is what the
+/// service does not want compressed in gRPC either (`disable_compression`), such as
+/// a secret beside what others have written (BREACH).
 pub(crate) fn compress(asked: &Accepted, response: &mut Response<Body>) {
+    let unwanted = response
+        .extensions()
+        .get::<SingleMessageCompressionOverride>();
+    if unwanted == Some(&SingleMessageCompressionOverride::Disable) {
+        return;
+    }
     let Some(bytes) = response.body().bytes() else {
         return;
     };

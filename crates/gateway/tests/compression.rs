@@ -281,3 +281,13 @@ async fn compression_can_be_left_to_others() {
     assert_eq!(answer.header("content-encoding"), None);
     assert_eq!(answer.header("vary"), None);
 }
+
+/// Beside a secret there may be what others have written, and the length of both
+/// compressed together tells of the one what is in the other (BREACH).
+#[tokio::test]
+async fn what_the_service_wants_uncompressed_is_left_as_it_is() {
+    let answer = asked("/fail?message=x&filling=2000&uncompressed=true", Some("gzip")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-encoding"), None);
+    assert_eq!(answer.json()["aString"].as_str().unwrap().len(), 2000);
+}
