@@ -1,6 +1,6 @@
 //! Compiles the probe's proto files as any user of the gateway would.
 
-use keyward_gateway_build::{Builder, Error};
+use keyward_gateway_build::{Builder, Error, OpenApi};
 
 fn main() -> Result<(), Error> {
     Builder::new()
@@ -11,5 +11,6 @@ fn main() -> Result<(), Error> {
         .file("probe/v1/rows.proto")
         .descriptor_name("probe_descriptor.bin")
         .json_for_all_messages()
+        .openapi(OpenApi::new("Probe", "1"))
         .compile()
 }

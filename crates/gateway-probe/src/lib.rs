@@ -28,6 +28,8 @@ pub mod v1 {
     tonic::include_proto!("probe.v1");
 }
 
+include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
+
 use v1::{Everything, Nested, Plan, Row, UpdateBookRequest, UpdateFlatRequest};
 
 /// All services of the probe.

@@ -16,7 +16,10 @@ impl Schemas {
         place: Place,
     ) -> Result<Object, Error> {
         if descriptor.full_name() == NULL {
-            return Ok(object! {"type" => "null"});
+            return Ok(match place {
+                Place::Response => object! {"type" => "null"},
+                _ => object! {"enum" => vec![Node::Null, "NULL_VALUE".into(), 0_i64.into()]},
+            });
         }
         // Texts and JSON are read in the same forms.
         let place = match place {

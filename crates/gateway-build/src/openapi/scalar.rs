@@ -25,9 +25,8 @@ const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 const DATE_TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}";
 /// The longest duration, in seconds.
 const MAX_DURATION: u64 = 315_576_000_000;
-const FIELD_MASK: &str = "^(?:[a-z][A-Za-z0-9]*(?:[.,][a-z][A-Za-z0-9]*)*)?$";
 /// Names in lowerCamel have no underscore; whether there are such fields is not asked.
-const READ_FIELD_MASK: &str = "^[^_]*$";
+const FIELD_MASK: &str = "^[^_]*$";
 
 /// The schema of a scalar that is no enum.
 pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
@@ -204,14 +203,7 @@ pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) 
                 "pattern" => format!(r"^-?(?:{seconds})(?:\.[0-9]{{1,9}})?s$"),
             }
         }
-        "google.protobuf.FieldMask" => {
-            let pattern = if place == Place::Response {
-                FIELD_MASK
-            } else {
-                READ_FIELD_MASK
-            };
-            object! {"type" => "string", "pattern" => pattern}
-        }
+        "google.protobuf.FieldMask" => object! {"type" => "string", "pattern" => FIELD_MASK},
         "google.protobuf.Struct" | "google.protobuf.Empty" => object! {"type" => "object"},
         "google.protobuf.Value" => object! {},
         "google.protobuf.ListValue" => object! {"type" => "array"},
@@ -224,7 +216,10 @@ pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) 
                                       `type.googleapis.com/google.protobuf.Duration`.",
                 },
             },
-            "required" => vec!["@type"],
+            "anyOf" => vec![
+                object! {"required" => vec!["@type"]},
+                object! {"maxProperties" => 0_u64},
+            ],
         },
         "google.protobuf.BoolValue" => return wrapped(&Kind::Bool),
         "google.protobuf.StringValue" => return wrapped(&Kind::String),
@@ -259,7 +254,9 @@ fn timestamp(place: Place, digits: u32, utc_only: bool) -> Object {
 
 /// Lets a schema take null too. One that says nothing of types takes it already.
 pub(crate) fn nullable(mut schema: Object) -> Object {
-    if let Some(Node::List(values)) = schema.get_mut("enum") {
+    if let Some(Node::List(values)) = schema.get_mut("enum")
+        && !values.contains(&Node::Null)
+    {
         values.push(Node::Null);
     }
     let null = Node::from("null");
