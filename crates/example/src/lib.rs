@@ -16,6 +16,9 @@ pub mod v1 {
     tonic::include_proto!("bookshelf.v1");
 }
 
+// `OPENAPI`, and `DOCS`, a page of it for people.
+include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
+
 /// Both faces of one service on one port: gRPC for its own paths, REST for all others.
 ///
 /// # Errors
@@ -30,5 +33,8 @@ pub fn app(shelf: Arc<Shelf>) -> Result<Router, AmbiguousRoute> {
         v1::DeclaredBookshelfService(shelf),
     );
     let router = Routes::new(grpc).into_axum_router().reset_fallback();
-    Ok(router.fallback_service(rest))
+    Ok(router
+        .route_service("/openapi.json", &OPENAPI)
+        .route_service("/docs", &DOCS)
+        .fallback_service(rest))
 }

@@ -128,6 +128,28 @@ async fn both_faces_refuse_alike() {
     assert_eq!(status, 404);
 }
 
+#[tokio::test]
+async fn it_describes_itself() {
+    let app = app();
+    let (status, document) = call(&app, "GET /openapi.json", "").await;
+    assert_eq!(
+        (status, &document["openapi"]),
+        (200, &json!("3.1.0")),
+        "{document}"
+    );
+    let operations = &document["paths"]["/v1/shelves/{parent}/books"];
+    assert_eq!(
+        operations["get"]["operationId"], "ListBooks",
+        "{operations}"
+    );
+    assert!(operations["post"].is_object(), "{operations}");
+    let (status, page) = text(&app, "GET /docs", "").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("Moby Dick"), "{page}");
+    let (status, _) = text(&app, "DELETE /docs", "").await;
+    assert_eq!(status, 405);
+}
+
 /// What the document shows is what is here.
 #[test]
 fn the_document_shows_these_files() {

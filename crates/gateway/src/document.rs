@@ -1,13 +1,16 @@
 //! Documents that are known at build time, such as the OpenAPI document of the routes.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 /// A document that is the same for everyone. The generator makes statics of them.
@@ -82,6 +85,28 @@ impl Document {
             .flat_map(|value| value.split(','))
             .map(str::trim);
         tags.any(|tag| tag == "*" || self.etag == tag.strip_prefix("W/").unwrap_or(tag))
+    }
+}
+
+/// A document by itself at a path, such as with axum's `route_service`.
+impl<B> tower_service::Service<Request<B>> for &'static Document {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let answer = self.answer(request.method(), request.headers());
+        ready(Ok(answer.unwrap_or_else(|| {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            let methods = HeaderValue::from_static(DOCUMENT_METHODS);
+            response.headers_mut().insert(ALLOW, methods);
+            response
+        })))
     }
 }
 

@@ -286,7 +286,11 @@ async fn compression_can_be_left_to_others() {
 /// compressed together tells of the one what is in the other (BREACH).
 #[tokio::test]
 async fn what_the_service_wants_uncompressed_is_left_as_it_is() {
-    let answer = asked("/fail?message=x&filling=2000&uncompressed=true", Some("gzip")).await;
+    let answer = asked(
+        "/fail?message=x&filling=2000&uncompressed=true",
+        Some("gzip"),
+    )
+    .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-encoding"), None);
     assert_eq!(answer.json()["aString"].as_str().unwrap().len(), 2000);
