@@ -143,6 +143,9 @@ async fn it_describes_itself() {
         "{operations}"
     );
     assert!(operations["post"].is_object(), "{operations}");
+    // One path, whatever its parameters are called in the methods' templates.
+    let book = &document["paths"]["/v1/shelves/{name_1}/books/{name_2}"];
+    assert_eq!(book["patch"]["operationId"], "UpdateBook", "{document}");
     let (status, page) = text(&app, "GET /docs", "").await;
     assert_eq!(status, 200);
     assert!(page.contains("Moby Dick"), "{page}");

@@ -168,6 +168,11 @@ impl Document<'_> {
         for (place, method, route) in routes {
             let http_method = member(&route.http_method);
             let mut request = Request::new(method, route);
+            let is_free = |item: &Node| item.get(&http_method).is_none();
+            _ = self
+                .paths
+                .iter()
+                .any(|(known, item)| is_free(item) && request.path.named_as(known));
             for number in 2.. {
                 let item = self.paths.get(&request.path.text);
                 if item.is_none_or(|item| item.get(&http_method).is_none()) {

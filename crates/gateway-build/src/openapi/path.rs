@@ -52,6 +52,20 @@ impl Path {
         }
     }
 
+    /// The same path with the names that a known one's parameters have, if the two differ in nothing
+    /// else: OpenAPI holds them for one path, whatever its parameters are called.
+    pub(crate) fn named_as(&mut self, known: &str) -> bool {
+        let (literals, names) = parts(known);
+        if literals != parts(&self.text).0 {
+            return false;
+        }
+        for (parameter, name) in self.parameters.iter_mut().zip(names) {
+            parameter.name = name.to_owned();
+        }
+        known.clone_into(&mut self.text);
+        true
+    }
+
     /// Adds literals and wildcards, which may be those of a variable.
     fn plain(
         &mut self,
@@ -103,6 +117,20 @@ impl Path {
     }
 }
 
+/// What stands around a path's parameters, and their names.
+fn parts(text: &str) -> (Vec<&str>, Vec<&str>) {
+    text.split(['{', '}'])
+        .enumerate()
+        .fold((Vec::new(), Vec::new()), |mut found, (place, part)| {
+            if place % 2 == 0 {
+                found.0.push(part);
+            } else {
+                found.1.push(part);
+            }
+            found
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::Path;
@@ -130,6 +158,17 @@ mod tests {
         path.renamed(2);
         assert_eq!(path.text, "/v1/{a_2}/x/{b_2}:c");
         assert_eq!(path.parameters[1].name, "b_2");
+    }
+
+    #[test]
+    fn one_path_has_one_set_of_names() {
+        let mut path = Path::translate("/v1/{book.name=shelves/*/books/*}", str::to_owned);
+        assert!(!path.named_as("/v1/shelves/{a}/books/{b}:lend"));
+        assert!(!path.named_as("/v1/shelves/{a}/books"));
+        assert!(path.named_as("/v1/shelves/{a}/books/{b}"));
+        assert_eq!(path.text, "/v1/shelves/{a}/books/{b}");
+        assert_eq!(path.parameters[1].name, "b");
+        assert_eq!(path.parameters[1].field.as_deref(), Some("book.name"));
     }
 
     #[test]
