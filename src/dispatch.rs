@@ -4,9 +4,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use keyward_gateway::{BodyTooLarge, Face, Refusal, RestRouter, complete_grpc_error};
+use keyward_gateway::{
+    BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, complete_grpc_error,
+};
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
@@ -42,11 +44,21 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
             let liveness = request.uri().path() == layers::HEALTHZ;
             match *request.method() {
                 Method::GET | Method::HEAD => probe(&inside, liveness).await,
-                _ => layers::refuse(&target, Refusal::method_not_allowed("GET, HEAD")),
+                Method::OPTIONS => allowed(DOCUMENT_METHODS),
+                _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
             }
         }
         Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
+}
+
+/// Says which methods there are.
+fn allowed(methods: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static(methods);
+    response.headers_mut().insert(ALLOW, methods);
+    response
 }
 
 /// What tonic would answer, with the details that every error of ours has.

@@ -108,10 +108,11 @@ fn find(rest: &RestRouter, request: &Request) -> Target {
             };
         }
         Some(spec) if !posts => {
-            let allow = Method::POST.to_string();
-            Kind::Rest(Resolution::MethodNotAllowed {
-                allow,
-                method: spec,
+            let allow = "OPTIONS, POST".to_owned();
+            let method = *spec;
+            Kind::Rest(match *request.method() {
+                Method::OPTIONS => Resolution::Options { allow, method },
+                _ => Resolution::MethodNotAllowed { allow, method },
             })
         }
         _ if face != Face::Rest && OPEN_SERVICES.iter().any(|open| path.starts_with(open)) => {

@@ -27,8 +27,10 @@ on_each_engine! {
             for method in [Method::POST, Method::PUT, Method::DELETE] {
                 let answer = server.call(method, path).send().await;
                 answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
-                assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+                assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
             }
+            let options = server.call(Method::OPTIONS, path).send().await;
+            assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
         }
     }
 
@@ -38,8 +40,10 @@ on_each_engine! {
             call().send().await.is(401, UNAUTHENTICATED_BODY);
             let answer = call().bearer(&server.token(User::Owner)).send().await;
             answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
-            assert_eq!(answer.header("allow"), Some("POST"));
+            assert_eq!(answer.header("allow"), Some("OPTIONS, POST"));
         }
+        let options = server.call(Method::OPTIONS, LIST).send().await;
+        assert_eq!((options.status, options.header("allow")), (204, Some("OPTIONS, POST")));
     }
 
     async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) {
