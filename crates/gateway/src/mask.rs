@@ -4,7 +4,7 @@ use http::Method;
 use prost_types::FieldMask;
 
 use crate::bind::members;
-use crate::json::{self, JsonMessage, MemberKind, MessageInfo};
+use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo};
 use crate::spec::{BodyBinding, RouteSpec};
 
 /// Makes the mask of a PATCH from what its body gave, unless the caller gave a mask
@@ -16,17 +16,21 @@ use crate::spec::{BodyBinding, RouteSpec};
 /// member. Where the body is one field, the paths begin in it, as
 /// <https://google.aip.dev/134> has them. What the URL's path gives is not changed
 /// but found by it, and so is left out.
+///
+/// # Errors
+///
+/// Where the body stops being JSON.
 pub(crate) fn fill_mask<M: JsonMessage>(
     message: &mut M,
     http_method: &Method,
     body: &[u8],
     route: &RouteSpec,
-) {
+) -> Result<(), Fault> {
     let Some(changed) = changed(M::INFO, route).filter(|_| http_method == Method::PATCH) else {
-        return;
+        return Ok(());
     };
     let Some(update) = message.update_mask() else {
-        return;
+        return Ok(());
     };
     if let Some(mask) = update.mask.as_mut().filter(|mask| !mask.paths.is_empty()) {
         for path in &mut mask.paths {
@@ -34,7 +38,7 @@ pub(crate) fn fill_mask<M: JsonMessage>(
                 *path = proto_path(changed, &places);
             }
         }
-        return;
+        return Ok(());
     }
     let own = match route.body {
         BodyBinding::All => Some(proto_path(M::INFO, &[update.member])),
@@ -47,9 +51,10 @@ pub(crate) fn fill_mask<M: JsonMessage>(
         .map(|places| proto_path(changed, places))
         .chain(own)
         .collect();
-    let mut paths = json::body_paths(changed, body);
+    let mut paths = json::body_paths(changed, body)?;
     paths.retain(|path| !by_path.iter().any(|given| covers(given, path)));
     *update.mask = Some(FieldMask { paths });
+    Ok(())
 }
 
 /// The message whose members the body has.

@@ -129,6 +129,8 @@ impl RestCall {
     /// A refusal that names the member or parameter at fault.
     fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Refusal> {
         let settings = &*self.settings;
+        let domain = self.spec.method.error_domain;
+        let malformed = |fault: json::Fault| fault.into_status("JSON_MALFORMED", domain);
         let mut message = M::default();
         if !self.body.is_empty() && self.spec.body != BodyBinding::None {
             if !is_json(&self.parts.headers) {
@@ -140,15 +142,14 @@ impl RestCall {
                 }
                 _ => json::decode_into(&mut message, &self.body, &settings.json),
             };
-            let domain = self.spec.method.error_domain;
-            read.map_err(|fault| fault.into_status("JSON_MALFORMED", domain))?;
+            read.map_err(malformed)?;
         }
         if self.spec.body != BodyBinding::All
             && let Some(query) = self.parts.uri.query()
         {
             bind_query(&mut message, query, self.spec, settings)?;
         }
-        fill_mask(&mut message, &self.parts.method, &self.body, self.spec);
+        fill_mask(&mut message, &self.parts.method, &self.body, self.spec).map_err(malformed)?;
         bind_path(&mut message, &self.variables, self.spec, settings)?;
         // The body is decoded.
         self.parts.headers.remove(CONTENT_ENCODING);

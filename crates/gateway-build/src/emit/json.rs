@@ -29,6 +29,7 @@ const _: () = {{
         full_name: {name:?},
         members: &[
 {infos}        ],
+        member: <{rust} as json::JsonMessage>::member,
     }};
 
     impl json::JsonMessage for {rust} {{

@@ -1,6 +1,7 @@
 //! What requests are made of: bodies, query parameters and path variables.
 
 use std::borrow::Cow;
+use std::str::Utf8Error;
 
 use serde::de::{DeserializeSeed, MapAccess};
 use serde_json::error::Category;
@@ -11,6 +12,7 @@ use super::message::{JsonMessage, Message, failed_in};
 use super::options::{JsonOptions, Mode, Reading};
 use super::slot::Slot;
 use super::text::Members;
+use super::tree::Tree;
 use crate::check::{Violation, refused_fields};
 
 /// Why a part of a request could not be read. It never holds what was sent.
@@ -48,6 +50,16 @@ impl Fault {
         Self::at(reading, text.strip_suffix(&place).unwrap_or(&text))
     }
 
+    /// What a body is refused for that is not even text, as
+    /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1> demands.
+    #[cold]
+    fn of_bytes(_: Utf8Error) -> Self {
+        Self {
+            field: String::new(),
+            description: "The body must be UTF-8".to_owned(),
+        }
+    }
+
     #[cold]
     fn at(reading: &Reading<'_>, text: &str) -> Self {
         let field = reading.path();
@@ -83,7 +95,7 @@ pub fn decode_into<M: JsonMessage>(
     options: &JsonOptions,
 ) -> Result<(), Fault> {
     let reading = Reading::new(options, Mode::Json);
-    let mut text = serde_json::Deserializer::from_slice(body);
+    let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     Slot::<M::Form>::new(message, &reading)
         .deserialize(&mut text)
         .and_then(|_| text.end())
@@ -102,12 +114,27 @@ pub fn decode_member_into<M: JsonMessage>(
     options: &JsonOptions,
 ) -> Result<(), Fault> {
     let reading = Reading::new(options, Mode::Json);
-    let mut text = serde_json::Deserializer::from_slice(body);
+    let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     message
         .read(member, &mut OnlyValue(&mut text), &reading)
         .inspect_err(|_| failed_in::<M>(member, &reading))
         .and_then(|()| text.end())
         .map_err(|error| Fault::of_json(&error, &reading))
+}
+
+/// Reads a body whose type is of no interest.
+///
+/// # Errors
+///
+/// Where the text stops being JSON.
+pub(super) fn parse(body: &[u8]) -> Result<Tree, Fault> {
+    let options = JsonOptions::default();
+    let reading = Reading::new(&options, Mode::Json);
+    serde_json::from_str(utf8(body)?).map_err(|error| Fault::of_json(&error, &reading))
+}
+
+fn utf8(body: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(body).map_err(Fault::of_bytes)
 }
 
 /// Sets what a path variable gives; it replaces what is there. `path` has the places

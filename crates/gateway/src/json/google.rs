@@ -76,14 +76,19 @@ macro_rules! message {
                     reads_proto_name: true,
                     kind: MemberKind::$kind$((info::<$inner>))?,
                 }),*],
+                member: <$rust as JsonMessage>::member,
             };
 
             impl JsonMessage for $rust {
                 type Form = $form;
                 const INFO: &'static MessageInfo = &INFO;
 
+                #[allow(unreachable_patterns, reason = "both names may be one")]
                 fn member(name: &str) -> Option<usize> {
-                    INFO.place(name)
+                    match name {
+                        $($json_name | $proto_name => Some($place),)*
+                        _ => None,
+                    }
                 }
 
                 fn read<'de, A: MapAccess<'de>>(

@@ -1,6 +1,7 @@
 //! What is known of a message before there is one.
 
 use super::JsonMessage;
+use super::decode::{Fault, parse};
 use super::tree::Tree;
 
 /// What the generator says of a message. The members are in the order of their
@@ -12,6 +13,8 @@ pub struct MessageInfo {
     /// The members, whose places [`JsonMessage::member`](super::JsonMessage::member)
     /// gives.
     pub members: &'static [MemberInfo],
+    /// [`JsonMessage::member`](super::JsonMessage::member).
+    pub member: fn(&str) -> Option<usize>,
 }
 
 /// What the generator says of a member.
@@ -52,9 +55,7 @@ pub fn info<M: JsonMessage>() -> &'static MessageInfo {
 impl MessageInfo {
     /// The place of the member of this name, as it is read.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|member| {
-            member.json_name == name || member.reads_proto_name && member.proto_name == name
-        })
+        (self.member)(name)
     }
 }
 
@@ -79,23 +80,29 @@ pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
 /// order of declaration. Messages inside are descended into; null, lists, maps,
 /// values with a form of their own and empty messages are changed as a whole. What
 /// is no JSON object changes nothing.
-pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Vec<String> {
+///
+/// # Errors
+///
+/// Where the text stops being JSON.
+pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, Fault> {
     let mut paths = Vec::new();
-    if let Ok(tree) = Tree::parse(body) {
-        add_paths(info, &tree, "", &mut paths);
+    if !body.is_empty() {
+        add_paths(info, &parse(body)?, "", &mut paths);
     }
-    paths
+    Ok(paths)
 }
 
 fn add_paths(info: &MessageInfo, tree: &Tree, outer: &str, paths: &mut Vec<String>) {
     let Tree::Object(entries) = tree else {
         return;
     };
-    for (place, member) in info.members.iter().enumerate() {
-        let given = entries
-            .iter()
-            .find(|(name, _)| info.place(name) == Some(place));
-        let Some((_, value)) = given else {
+    let mut given: Vec<(usize, &Tree)> = entries
+        .iter()
+        .filter_map(|(name, value)| Some((info.place(name)?, value)))
+        .collect();
+    given.sort_by_key(|(place, _)| *place);
+    for (place, value) in given {
+        let Some(member) = info.members.get(place) else {
             continue;
         };
         let path = if outer.is_empty() {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use prost_types::FieldMask;
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::info::MessageInfo;
 use super::options::{JsonOptions, Mode, Reading, Step, Writing};
 use super::slot::Slot;
+use super::unread::Unread;
 use super::{Codec, GIVEN_TWICE};
 
 /// What the generator says of a message. Its members are counted from zero, in
@@ -94,7 +95,7 @@ impl<M: JsonMessage> Codec for Message<M> {
                 None if reading.refuses_unknown_members() => {
                     return Err(de::Error::custom("must have no unknown members"));
                 }
-                None => _ = object.next_value::<IgnoredAny>()?,
+                None => _ = object.next_value::<Unread>()?,
                 Some(member) if seen.insert(member) => {
                     message
                         .read(member, &mut object, reading)

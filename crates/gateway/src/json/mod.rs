@@ -26,6 +26,7 @@ mod tests;
 mod text;
 mod timestamp;
 mod tree;
+mod unread;
 
 use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::Serializer;

@@ -22,12 +22,6 @@ pub(super) enum Tree {
     Object(Vec<(String, Tree)>),
 }
 
-impl Tree {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(text)
-    }
-}
-
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TreeVisitor)

@@ -281,3 +281,38 @@ async fn unknown_members_are_refused_where_that_is_asked_for() {
     let answer = call_on(&router, request("POST /body?query=1", r#"{"aString":"x"}"#)).await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test]
+async fn a_body_is_utf8_to_the_last_ignored_member() {
+    // RFC 8259, section 8.1.
+    for (line, body) in [
+        ("POST /body", &b"{\"aString\":\"a\",\"x\":\"\xff\"}"[..]),
+        ("POST /body", b"{\"\xff\":1}"),
+        ("POST /body", b"{\"aString\":\"\xed\xa0\x80\"}"),
+        ("POST /body", b"{\"struct\":{\"a\":\"\xc0\x80\"}}"),
+        ("POST /create", b"{\"x\":[\"\xff\"]}"),
+        ("POST /field/nested", b"{\"x\":\"\xff\"}"),
+        ("PATCH /flat/n", b"{\"limit\":1,\"x\":\"\xff\"}"),
+    ] {
+        let (method, path) = line.split_once(' ').unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .unwrap();
+        let answer = call_on(router(), request).await;
+        assert_eq!(answer.refusal(), "400 The body must be UTF-8", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_json_all_the_same() {
+    for value in ["1e999", r#""\ud800""#, "[01]", r#"{"a":nul}"#] {
+        let body = format!(r#"{{"aString":"a","x":{value}}}"#);
+        let answer = call("POST /create", &body).await;
+        assert_eq!(answer.status, 400, "{body}");
+    }
+    let body = r#"{"x":{"aString":["\u0000\ud83d\ude00",-0.0,1e-999,null]},"aString":"a"}"#;
+    assert_eq!(told("POST /create", body).await, json!({"aString": "a"}));
+}

@@ -135,3 +135,62 @@ async fn nothing_but_a_patch_with_a_body_has_its_mask_made() {
         "limitNanos"
     );
 }
+
+/// What no reader of JSON takes, as the value of a member that is not known.
+fn odd_values() -> [String; 7] {
+    [
+        format!("{}1{}", "[".repeat(200), "]".repeat(200)),
+        format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200)),
+        "1e999".to_owned(),
+        r#""\ud800""#.to_owned(),
+        r#"{"\ud800":1}"#.to_owned(),
+        r#"[{"a":[-1e999]}]"#.to_owned(),
+        "01".to_owned(),
+    ]
+}
+
+#[tokio::test]
+async fn a_member_that_is_ignored_loses_no_change() {
+    for value in odd_values() {
+        for (line, body) in [
+            ("PATCH /flat/n", format!(r#"{{"limit":null,"zz":{value}}}"#)),
+            ("PATCH /flat/n", format!(r#"{{"zz":{value},"limit":1}}"#)),
+            (
+                "PATCH /flat/n",
+                format!(r#"{{"author":{{"zz":{value},"text":"x"}}}}"#),
+            ),
+            (
+                "PATCH /v1/shelves/1/books/2",
+                format!(r#"{{"zz":{value},"title":"x"}}"#),
+            ),
+        ] {
+            let answer = call(line, &body).await;
+            assert_eq!(answer.status, 400, "{line} {body}");
+            let message = answer.refusal();
+            assert!(
+                message.starts_with("400 Malformed JSON at line 1"),
+                "{message}"
+            );
+        }
+    }
+    for value in [
+        "1e-999",
+        "18446744073709551616",
+        r#""\ud83d\ude00""#,
+        r#"{"a":1,"a":[[null,true,-1,1.5,"x"]]}"#,
+    ] {
+        let body = format!(r#"{{"zz":{value},"limit":null,"zz":{value},"theNote":"b"}}"#);
+        assert_eq!(
+            mask("PATCH /flat/n", &body).await,
+            "limitNanos,theNote",
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_members_are_walked_once() {
+    let unknown: String = (0..60_000).map(|n| format!(r#""u{n}":1,"#)).collect();
+    let body = format!(r#"{{{unknown}"theNote":"b","limit":1}}"#);
+    assert_eq!(mask("PATCH /flat/n", &body).await, "limitNanos,theNote");
+}
