@@ -8,6 +8,11 @@ use tonic_types::pb;
 use crate::details;
 use crate::spec::MethodSpec;
 
+/// How many violations an error names. A request may hold any number of messages
+/// that break a rule, and the answer, whose details travel in a header, must not grow
+/// with them.
+const MAX_VIOLATIONS: usize = 50;
+
 /// One field that breaks its rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -63,6 +68,9 @@ impl<M: Check> Check for Box<M> {
 /// Checks the message in `field`, if it is there, and adds its violations under
 /// the field's name.
 pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut Vec<Violation>) {
+    if violations.len() >= MAX_VIOLATIONS {
+        return;
+    }
     if let Some(message) = message {
         let first = violations.len();
         message.check(violations);
@@ -76,6 +84,9 @@ pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut
 /// and the message's place.
 pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Violation>) {
     for (place, message) in messages.iter().enumerate() {
+        if violations.len() >= MAX_VIOLATIONS {
+            return;
+        }
         check_nested(&format!("{field}[{place}]"), Some(message), violations);
     }
 }
@@ -90,6 +101,9 @@ pub fn check_map<K: Ord, M: Check>(
     let mut entries: Vec<_> = messages.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     for (_, message) in entries {
+        if violations.len() >= MAX_VIOLATIONS {
+            return;
+        }
         check_nested(&format!("{field}[*]"), Some(message), violations);
     }
 }
@@ -110,7 +124,7 @@ pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Sta
 }
 
 /// The INVALID_ARGUMENT that says which fields are empty: the message is the
-/// first violation's, the details name them all.
+/// first violation's, the details name the first fifty.
 pub fn invalid(violations: &[Violation], domain: &str) -> Status {
     refused_fields(violations, "FIELD_REQUIRED", domain)
 }
@@ -124,6 +138,7 @@ pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &st
     let field_violations: Vec<_> = violations
         .iter()
         .filter(|violation| !violation.field.is_empty())
+        .take(MAX_VIOLATIONS)
         .map(|violation| pb::bad_request::FieldViolation {
             field: violation.field.clone(),
             description: violation.description.clone(),
@@ -139,4 +154,43 @@ pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &st
     }
     let bytes = details::encode(Code::InvalidArgument, message, list);
     Status::with_details(Code::InvalidArgument, message, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::StatusExt;
+
+    use super::{Check, MAX_VIOLATIONS, Violation, check_list, check_map, invalid};
+
+    struct Empty;
+
+    impl Check for Empty {
+        fn check(&self, violations: &mut Vec<Violation>) {
+            violations.push(Violation::new("name", "must not be empty"));
+            violations.push(Violation::new("note", "must not be empty"));
+        }
+    }
+
+    #[test]
+    fn no_more_than_fifty_are_named() {
+        let mut violations = vec![Violation::new("first", "must not be empty")];
+        let list: Vec<Empty> = (0..100_000).map(|_| Empty).collect();
+        check_list("list", &list, &mut violations);
+        // A message is checked as a whole.
+        assert_eq!(violations.len(), MAX_VIOLATIONS + 1);
+        assert_eq!(violations[50].field, "list[24].note");
+        let map: HashMap<u32, Empty> = (0..1000).map(|key| (key, Empty)).collect();
+        check_map("map", &map, &mut violations);
+        assert_eq!(violations.len(), MAX_VIOLATIONS + 1);
+        let status = invalid(&violations, "probe");
+        let named = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(named.len(), MAX_VIOLATIONS);
+        assert_eq!(named[0].field, "first");
+        assert!(status.details().len() < 4096);
+        violations.clear();
+        check_map("map", &map, &mut violations);
+        assert_eq!(violations.len(), MAX_VIOLATIONS);
+    }
 }
