@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use tonic::Status;
 
-use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo};
+use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo, members};
+use crate::mask::masked;
 use crate::percent::{self, Keep};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
@@ -52,7 +53,8 @@ pub(crate) fn bind_query<M: JsonMessage>(
     if values.is_empty() {
         return Ok(());
     }
-    json::bind_query(message, &values, &settings.json).map_err(refused)
+    let masked = masked(M::INFO, route);
+    json::read_query(message, &values, &settings.json, masked).map_err(refused)
 }
 
 /// The members that lead to the field of a parameter.
@@ -90,22 +92,6 @@ pub(crate) fn bind_path<M: JsonMessage>(
             .map_err(|fault| fault.into_status(REASON, route.method.error_domain))?;
     }
     Ok(())
-}
-
-/// What is known of each member on a path.
-pub(crate) fn members<'p>(
-    info: &'static MessageInfo,
-    path: &'p [usize],
-) -> impl Iterator<Item = &'static json::MemberInfo> + use<'p> {
-    let mut message = Some(info);
-    path.iter().map_while(move |place| {
-        let member = message?.members.get(*place)?;
-        message = match member.kind {
-            MemberKind::Message(inner) => Some(inner()),
-            _ => None,
-        };
-        Some(member)
-    })
 }
 
 fn shown(info: &'static MessageInfo, path: &[usize]) -> String {

@@ -3,13 +3,11 @@
 use http::Method;
 use prost_types::FieldMask;
 
-use crate::bind::members;
-use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo};
+use crate::json::{self, Fault, JsonMessage, Masked, MemberKind, MessageInfo, proto_path};
 use crate::spec::{BodyBinding, RouteSpec};
 
 /// Makes the mask of a PATCH from what its body gave, unless the caller gave a mask
-/// that names something: then what that names as the body's members are named
-/// becomes their paths.
+/// that names something.
 ///
 /// A PATCH whose caller gives no mask means the members that its body has, and no
 /// others. A null is one of them, so that the method can tell it from an absent
@@ -32,12 +30,8 @@ pub(crate) fn fill_mask<M: JsonMessage>(
     let Some(update) = message.update_mask() else {
         return Ok(());
     };
-    if let Some(mask) = update.mask.as_mut().filter(|mask| !mask.paths.is_empty()) {
-        for path in &mut mask.paths {
-            if let Some(places) = json::resolve(changed, path) {
-                *path = proto_path(changed, &places);
-            }
-        }
+    let given = update.mask.as_ref();
+    if given.is_some_and(|mask| !mask.paths.is_empty()) {
         return Ok(());
     }
     let own = match route.body {
@@ -55,6 +49,13 @@ pub(crate) fn fill_mask<M: JsonMessage>(
     paths.retain(|path| !by_path.iter().any(|given| covers(given, path)));
     *update.mask = Some(FieldMask { paths });
     Ok(())
+}
+
+/// What the request's own mask is about, so that the names in it are found as the
+/// body's members are.
+pub(crate) fn masked(request: &'static MessageInfo, route: &RouteSpec) -> Option<Masked> {
+    let changed = changed(request, route)?;
+    Some(Masked { request, changed })
 }
 
 /// The message whose members the body has.
@@ -79,14 +80,6 @@ fn relative(path: &[usize], body: BodyBinding) -> Option<&[usize]> {
             .map(|(_, rest)| rest),
         _ => Some(path),
     }
-}
-
-/// A mask's path: names as the proto file has them.
-fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
-    let names: Vec<&str> = members(info, places)
-        .map(|member| member.proto_name)
-        .collect();
-    names.join(".")
 }
 
 /// Whether a path is the given one or leads through it.

@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 use crate::bind::{bind_path, bind_query};
 use crate::body::Body;
 use crate::json::{self, JsonMessage};
-use crate::mask::fill_mask;
+use crate::mask::{fill_mask, masked};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
@@ -140,7 +140,10 @@ impl RestCall {
                 BodyBinding::Member(member) => {
                     json::decode_member_into(&mut message, member, &self.body, &settings.json)
                 }
-                _ => json::decode_into(&mut message, &self.body, &settings.json),
+                _ => {
+                    let masked = masked(M::INFO, self.spec);
+                    json::read_body(&mut message, &self.body, &settings.json, masked)
+                }
             };
             read.map_err(malformed)?;
         }

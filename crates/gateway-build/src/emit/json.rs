@@ -149,6 +149,10 @@ fn lookup(place: usize, member: &Member) -> String {
 fn read(place: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
     let taken = match &member.shape {
+        // Its paths are names of members, which the message knows.
+        Shape::Omitted | Shape::Null if codec == "json::UpdatePaths" => {
+            format!("take_update_mask(&mut self.{field}, &INFO, members, reading)?")
+        }
         Shape::Always => format!("take::<{codec}, A>(&mut self.{field}, members, reading)?"),
         Shape::Omitted | Shape::Null => {
             format!("take_present::<{codec}, A>(&mut self.{field}, members, reading)?")

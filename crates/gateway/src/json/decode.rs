@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::Codec;
 use super::message::{JsonMessage, Message, failed_in};
-use super::options::{JsonOptions, Mode, Reading};
+use super::options::{JsonOptions, Masked, Mode, Reading};
 use super::slot::Slot;
 use super::text::Members;
 use super::tree::Tree;
@@ -94,7 +94,17 @@ pub fn decode_into<M: JsonMessage>(
     body: &[u8],
     options: &JsonOptions,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, Mode::Json);
+    read_body(message, body, options, None)
+}
+
+/// As [`decode_into`], with the request's mask read by the names of what it is about.
+pub(crate) fn read_body<M: JsonMessage>(
+    message: &mut M,
+    body: &[u8],
+    options: &JsonOptions,
+    masked: Option<Masked>,
+) -> Result<(), Fault> {
+    let reading = Reading::new(options, Mode::Json).with_mask_of(masked);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     Slot::<M::Form>::new(message, &reading)
         .deserialize(&mut text)
@@ -149,7 +159,8 @@ pub fn bind_path<M: JsonMessage>(
     text: &str,
     options: &JsonOptions,
 ) -> Result<(), Fault> {
-    bind(message, vec![(path, text)], Mode::Path, options)
+    let reading = Reading::new(options, Mode::Path);
+    bind(message, vec![(path, text)], &reading)
 }
 
 /// Sets what query parameters give, each a path as [`bind_path`] takes it and a text.
@@ -162,22 +173,31 @@ pub fn bind_query<M: JsonMessage>(
     values: &[(Vec<usize>, Cow<'_, str>)],
     options: &JsonOptions,
 ) -> Result<(), Fault> {
+    read_query(message, values, options, None)
+}
+
+/// As [`bind_query`], with the request's mask read by the names of what it is about.
+pub(crate) fn read_query<M: JsonMessage>(
+    message: &mut M,
+    values: &[(Vec<usize>, Cow<'_, str>)],
+    options: &JsonOptions,
+    masked: Option<Masked>,
+) -> Result<(), Fault> {
+    let reading = Reading::new(options, Mode::Query).with_mask_of(masked);
     let values = values
         .iter()
         .map(|(path, text)| (path.as_slice(), text.as_ref()))
         .collect();
-    bind(message, values, Mode::Query, options)
+    bind(message, values, &reading)
 }
 
 fn bind<M: JsonMessage>(
     message: &mut M,
     values: Vec<(&[usize], &str)>,
-    mode: Mode,
-    options: &JsonOptions,
+    reading: &Reading<'_>,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, mode);
-    Message::<M>::object(message, Members::new(values), &reading)
-        .map_err(|error| Fault::at(&reading, &error.to_string()))
+    Message::<M>::object(message, Members::new(values), reading)
+        .map_err(|error| Fault::at(reading, &error.to_string()))
 }
 
 /// One value without its name.

@@ -1,9 +1,12 @@
 //! Field masks.
 
+use serde::de::MapAccess;
 use serde::ser::{Error, Serializer};
 
-use super::Codec;
-use super::options::Writing;
+use super::info::{proto_path, resolve};
+use super::options::{Reading, Writing};
+use super::slot::take_present;
+use super::{Codec, MessageInfo};
 
 /// `google.protobuf.FieldMask`: its paths in lowerCamel, joined by commas.
 pub struct FieldMask;
@@ -30,13 +33,18 @@ impl Codec for FieldMask {
         if value.contains('_') {
             return None;
         }
-        UpdatePaths::str(value)
+        let mut mask = UpdatePaths::str(value)?;
+        for path in &mut mask.paths {
+            *path = snake(path);
+        }
+        Some(mask)
     }
 }
 
 /// The field mask of a request, `update_mask`, which is written as any other and
 /// may be read in the names of the proto file too: callers of REST faces take the
-/// names that they see, and those may have underscores.
+/// names that they see, and those may have underscores. What is read are the paths as
+/// they stand, which [`take_update_mask`] makes those of the proto file.
 pub struct UpdatePaths;
 
 impl Codec for UpdatePaths {
@@ -52,13 +60,33 @@ impl Codec for UpdatePaths {
     }
 
     fn str(value: &str) -> Option<Self::Value> {
-        let paths = value
-            .split(',')
-            .filter(|path| !path.is_empty())
-            .map(snake)
-            .collect();
-        Some(prost_types::FieldMask { paths })
+        let paths = value.split(',').filter(|path| !path.is_empty());
+        Some(prost_types::FieldMask {
+            paths: paths.map(str::to_owned).collect(),
+        })
     }
+}
+
+/// Reads the update mask of the message `info`. Where it is known what the mask is
+/// about, each path is first looked for as it stands, by the names that JSON has, and
+/// becomes that of the proto file; any other is taken as lowerCamel.
+///
+/// # Errors
+///
+/// As [`take_present`].
+pub fn take_update_mask<'de, A: MapAccess<'de>>(
+    mask: &mut Option<prost_types::FieldMask>,
+    info: &'static MessageInfo,
+    members: &mut A,
+    reading: &Reading<'_>,
+) -> Result<(), A::Error> {
+    take_present::<UpdatePaths, A>(mask, members, reading)?;
+    let changed = reading.masked_by(info);
+    for path in mask.iter_mut().flat_map(|mask| &mut mask.paths) {
+        let found = changed.and_then(|info| Some(proto_path(info, &resolve(info, path)?)));
+        *path = found.unwrap_or_else(|| snake(path));
+    }
+    Ok(())
 }
 
 /// `a_b` as `aB`. None when the way back would lead elsewhere.
@@ -111,16 +139,11 @@ mod tests {
             ("a1B", "a1_b"),
         ] {
             assert_eq!(read::<FieldMask>(text).as_deref(), Some(expected), "{text}");
-            assert_eq!(
-                read::<UpdatePaths>(text).as_deref(),
-                Some(expected),
-                "{text}"
-            );
         }
         assert_eq!(read::<FieldMask>("a_b"), None);
         assert_eq!(
-            read::<UpdatePaths>("a_b,c.dE").as_deref(),
-            Some("a_b,c.d_e")
+            read::<UpdatePaths>(",a_b,,c.dE").as_deref(),
+            Some("a_b,c.dE")
         );
     }
 

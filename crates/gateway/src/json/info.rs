@@ -76,6 +76,30 @@ pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
     Some(places)
 }
 
+/// What is known of each member on a path.
+pub fn members<'p>(
+    info: &'static MessageInfo,
+    path: &'p [usize],
+) -> impl Iterator<Item = &'static MemberInfo> + use<'p> {
+    let mut message = Some(info);
+    path.iter().map_while(move |place| {
+        let member = message?.members.get(*place)?;
+        message = match member.kind {
+            MemberKind::Message(inner) => Some(inner()),
+            _ => None,
+        };
+        Some(member)
+    })
+}
+
+/// A mask's path: names as the proto file has them.
+pub fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
+    let names: Vec<&str> = members(info, places)
+        .map(|member| member.proto_name)
+        .collect();
+    names.join(".")
+}
+
 /// What a body changes, as a field mask names it: the paths in proto names, in the
 /// order of declaration. Messages inside are descended into; null, lists, maps,
 /// values with a form of their own and empty messages are changed as a whole. What

@@ -34,12 +34,16 @@ use serde::ser::Serializer;
 pub use any::{Any, AnyType};
 pub use decimal::Decimal;
 pub use decode::{Fault, bind_path, bind_query, decode, decode_into, decode_member_into};
+pub(crate) use decode::{read_body, read_query};
 pub use duration::Duration;
 pub use encode::{encode, encode_member};
-pub use field_mask::{FieldMask, UpdatePaths};
-pub use info::{MemberInfo, MemberKind, MessageInfo, body_paths, info, resolve};
+pub use field_mask::{FieldMask, UpdatePaths, take_update_mask};
+pub use info::{
+    MemberInfo, MemberKind, MessageInfo, body_paths, info, members, proto_path, resolve,
+};
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
+pub(crate) use options::Masked;
 pub use options::{JsonOptions, Reading, Writing};
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};
 pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};

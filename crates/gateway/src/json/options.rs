@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 
 use super::any::AnyType;
+use super::info::MessageInfo;
 
 /// How deep messages, lists and objects may lie inside each other when they are
 /// written. What is read is held to the same number by the JSON parser.
@@ -100,6 +101,16 @@ pub struct Reading<'o> {
     trail: RefCell<Vec<Step>>,
     /// How many `Any`s lie around what is read.
     any_depth: Cell<u32>,
+    masked: Option<Masked>,
+}
+
+/// What the update mask of a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Masked {
+    /// The request, which has the mask.
+    pub(crate) request: &'static MessageInfo,
+    /// The message whose members the mask names.
+    pub(crate) changed: &'static MessageInfo,
 }
 
 impl<'o> Reading<'o> {
@@ -109,7 +120,20 @@ impl<'o> Reading<'o> {
             mode,
             trail: RefCell::default(),
             any_depth: Cell::new(0),
+            masked: None,
         }
+    }
+
+    pub(super) fn with_mask_of(mut self, masked: Option<Masked>) -> Self {
+        self.masked = masked;
+        self
+    }
+
+    /// The message whose members the mask of `request` names, if that is known.
+    pub(super) fn masked_by(&self, request: &'static MessageInfo) -> Option<&'static MessageInfo> {
+        self.masked
+            .filter(|masked| std::ptr::eq(masked.request, request))
+            .map(|masked| masked.changed)
     }
 
     /// Whether values are texts rather than JSON.

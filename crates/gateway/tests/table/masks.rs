@@ -106,6 +106,12 @@ async fn a_mask_that_the_caller_gives_stays() {
             r#"{"limit":1,"updateMask":"limit,theNote,author.bigNumber"}"#,
             "limitNanos,theNote,author.bigNumber",
         ),
+        // As they stand before lowerCamel is undone.
+        (r#"{"updateMask":"URL,link,uRL"}"#, "link,link,uRL"),
+        (
+            r#"{"updateMask":"shelfMark,shelf_mark,place"}"#,
+            "spot,shelfMark,shelfMark",
+        ),
         (r#"{"updateMask":"*"}"#, "*"),
         // A mask that names nothing, or is null, is as good as none.
         (r#"{"update_mask":"","limit":1}"#, "limitNanos"),
@@ -113,6 +119,19 @@ async fn a_mask_that_the_caller_gives_stays() {
     ] {
         assert_eq!(mask("PATCH /flat/n", body).await, expected, "{body}");
     }
+    let line = "PATCH /v1/shelves/1/books/2?updateMask=URL,author.bigNumber,someThing";
+    assert_eq!(
+        mask(line, r#"{"title":"x"}"#).await,
+        "link,author.bigNumber,someThing"
+    );
+    let body = r#"{"updateMask":"book.URL,book.limit","book":{}}"#;
+    assert_eq!(
+        mask("PATCH /v1/all/n", body).await,
+        "book.link,book.limitNanos"
+    );
+    // A PUT changes all, but names are names.
+    let body = r#"{"updateMask":"URL,limit"}"#;
+    assert_eq!(mask("PUT /flat/n", body).await, "link,limitNanos");
     let line = "PATCH /v1/shelves/1/books/2?updateMask=limit,author.text&validateOnly=true";
     let told = patched(line, r#"{"title":"x"}"#).await;
     assert_eq!(told["updateMask"], "limitNanos,author.text");
