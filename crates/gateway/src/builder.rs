@@ -95,7 +95,7 @@ impl RestRouterBuilder {
         self
     }
 
-    /// The largest body that is read, after decompression; 4 MiB when not given.
+    /// The largest body that is read, before and after decompression; 4 MiB when not given.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_body_bytes = bytes;

@@ -1,20 +1,23 @@
 //! Compressed bodies: gzip and zstd, by the libraries that tonic uses for gRPC.
 //!
-//! Limits hold for what comes out of a request's body. Reading stops where a limit
-//! is reached, so that a small body cannot become a large one in memory.
+//! Limits hold for what comes out of a request's body, and for the body as it is sent,
+//! of which nothing may come out. Reading stops where a limit is reached, so that a
+//! small body cannot become a large one in memory.
 
 use std::error::Error;
+use std::fmt;
 use std::io::{self, Write};
 
 use bytes::{Buf, Bytes};
-use flate2::write::{GzEncoder, MultiGzDecoder};
+use flate2::write::{GzDecoder, GzEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
+use tonic::Status;
 use tonic::codec::SingleMessageCompressionOverride;
-use zstd::stream::raw;
+use zstd::stream::raw::{self, InBuffer, Operation, OutBuffer};
 use zstd::stream::zio;
-use zstd::zstd_safe::DParameter;
+use zstd::zstd_safe::{DParameter, WriteBuf};
 
 use crate::body::Body;
 use crate::preference::Preferences;
@@ -24,6 +27,9 @@ use crate::refusal::{BodyTooLarge, Refusal, body_refusal};
 const MIN_COMPRESSED_BYTES: usize = 1024;
 /// The largest window of zstd as a content coding, 8 MiB (RFC 9659).
 const MAX_WINDOW_LOG: u32 = 23;
+/// How many members of gzip or frames of zstd a body may be made of. Each costs a
+/// state of its own to read, even one that is empty.
+const MAX_PARTS: usize = 16;
 /// zstd's own default: fast, and smaller than gzip.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -90,20 +96,26 @@ fn unsupported() -> Refusal {
 ///
 /// # Errors
 ///
-/// It is larger than `limit_bytes`, is not what its coding says, or cannot be read.
+/// It is larger than `limit_bytes`, before or after decompression, is not what its
+/// coding says or in too many parts, or cannot be read.
 pub(crate) async fn read<B>(body: B, coding: Coding, limit_bytes: u64) -> Result<Bytes, Refusal>
 where
     B: http_body::Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    if body.size_hint().lower() > limit_bytes && coding == Coding::Identity {
+    if body.size_hint().lower() > limit_bytes {
         return Err(Refusal::body_too_large(limit_bytes));
     }
     let mut pieces = Pieces::new(coding, limit_bytes);
+    let mut sent_bytes = 0_u64;
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| body_refusal(&*error.into()))?;
         if let Ok(mut data) = frame.into_data() {
+            sent_bytes = sent_bytes.saturating_add(data.remaining() as u64);
+            if sent_bytes > limit_bytes {
+                return Err(Refusal::body_too_large(limit_bytes));
+            }
             pieces.push(data.copy_to_bytes(data.remaining()))?;
         }
     }
@@ -118,8 +130,8 @@ enum Pieces {
         limit_bytes: u64,
     },
     Many(Sink),
-    Gzip(Box<MultiGzDecoder<Sink>>),
-    Zstd(Box<zio::Writer<Sink, raw::Decoder<'static>>>),
+    Gzip(Box<Members>),
+    Zstd(Box<zio::Writer<Sink, Frames>>),
     /// A coded body of which nothing has come: one that stays empty is no body.
     Nothing {
         coding: Coding,
@@ -146,10 +158,7 @@ impl Pieces {
             return Ok(());
         }
         match self {
-            Self::One { piece, limit_bytes } if piece.is_empty() => {
-                if data.len() as u64 > *limit_bytes {
-                    return Err(Refusal::body_too_large(*limit_bytes));
-                }
+            Self::One { piece, .. } if piece.is_empty() => {
                 *piece = data;
                 return Ok(());
             }
@@ -165,7 +174,7 @@ impl Pieces {
                 let sink = Sink::new(*limit_bytes);
                 *self = match coding {
                     Coding::Zstd => Self::Zstd(Box::new(unzstd(sink).map_err(corrupt)?)),
-                    _ => Self::Gzip(Box::new(MultiGzDecoder::new(sink))),
+                    _ => Self::Gzip(Box::new(Members::new(sink))),
                 };
             }
             Self::Many(_) | Self::Gzip(_) | Self::Zstd(_) => {}
@@ -195,16 +204,111 @@ impl Pieces {
     }
 }
 
-fn unzstd(sink: Sink) -> io::Result<zio::Writer<Sink, raw::Decoder<'static>>> {
-    let mut decoder = raw::Decoder::new()?;
-    decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
-    Ok(zio::Writer::new(sink, decoder))
+/// Reads gzip, whose members follow each other.
+struct Members {
+    decoder: GzDecoder<Sink>,
+    count: usize,
 }
 
-/// Why a body could not be decoded: its size, or what it holds.
+impl Members {
+    fn new(sink: Sink) -> Self {
+        Self {
+            decoder: GzDecoder::new(sink),
+            count: 1,
+        }
+    }
+
+    fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let taken = self.decoder.write(data)?;
+            if taken == 0 {
+                // The member has ended; another begins.
+                count_part(&mut self.count)?;
+                self.decoder.try_finish()?;
+                let sink = std::mem::replace(self.decoder.get_mut(), Sink::new(0));
+                self.decoder = GzDecoder::new(sink);
+            }
+            data = data.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<Sink> {
+        self.decoder.finish()
+    }
+}
+
+/// Reads zstd, and counts its frames, also those that are to be skipped.
+struct Frames {
+    decoder: raw::Decoder<'static>,
+    count: usize,
+}
+
+impl Operation for Frames {
+    fn run<C: WriteBuf + ?Sized>(
+        &mut self,
+        input: &mut InBuffer<'_>,
+        output: &mut OutBuffer<'_, C>,
+    ) -> io::Result<usize> {
+        self.decoder.run(input, output)
+    }
+
+    fn flush<C: WriteBuf + ?Sized>(&mut self, output: &mut OutBuffer<'_, C>) -> io::Result<usize> {
+        self.decoder.flush(output)
+    }
+
+    fn reinit(&mut self) -> io::Result<()> {
+        count_part(&mut self.count)?;
+        self.decoder.reinit()
+    }
+
+    fn finish<C: WriteBuf + ?Sized>(
+        &mut self,
+        output: &mut OutBuffer<'_, C>,
+        finished_frame: bool,
+    ) -> io::Result<usize> {
+        self.decoder.finish(output, finished_frame)
+    }
+}
+
+fn unzstd(sink: Sink) -> io::Result<zio::Writer<Sink, Frames>> {
+    let mut decoder = raw::Decoder::new()?;
+    decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
+    Ok(zio::Writer::new(sink, Frames { decoder, count: 1 }))
+}
+
+/// Counts one more part of a body.
+fn count_part(count: &mut usize) -> io::Result<()> {
+    *count += 1;
+    if *count > MAX_PARTS {
+        return Err(io::Error::other(TooManyParts));
+    }
+    Ok(())
+}
+
+/// A body is made of more than [`MAX_PARTS`].
+#[derive(Debug)]
+struct TooManyParts;
+
+impl fmt::Display for TooManyParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "The request body is compressed in more than {MAX_PARTS} parts"
+        )
+    }
+}
+
+impl Error for TooManyParts {}
+
+/// Why a body could not be decoded: its size, its parts, or what it holds.
 fn corrupt(error: io::Error) -> Refusal {
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(BodyTooLarge { limit_bytes }) => Refusal::body_too_large(*limit_bytes),
+    let inner = error.get_ref();
+    if let Some(BodyTooLarge { limit_bytes }) = inner.and_then(|inner| inner.downcast_ref()) {
+        return Refusal::body_too_large(*limit_bytes);
+    }
+    match inner.and_then(|inner| inner.downcast_ref::<TooManyParts>()) {
+        Some(parts) => Refusal::new(Status::invalid_argument(parts.to_string())),
         None => Refusal::corrupt_body(),
     }
 }

@@ -195,6 +195,70 @@ async fn bombs_do_not_go_off() {
     assert!(started.elapsed().as_secs() < 5);
 }
 
+/// Of these parts nothing comes out, but each is work.
+#[tokio::test]
+async fn parts_are_few_even_if_they_are_empty() {
+    // RFC 8878, 3.1.2: a frame that is to be skipped, here with nothing in it.
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+    for (encoding, body, part) in [
+        ("gzip", gzip(BODY), gzip(b"")),
+        ("zstd", zstd(BODY), zstd(b"")),
+        ("zstd", zstd(BODY), skippable.to_vec()),
+    ] {
+        let answer = sent(encoding, [part.repeat(15), body.clone()].concat()).await;
+        assert_eq!(answer.json()["aString"], "compressed", "{encoding}");
+        let started = std::time::Instant::now();
+        for count in [16, 4 * 1024 * 1024 / part.len() - 100] {
+            let body = [part.repeat(count), body.clone()].concat();
+            assert_eq!(
+                sent(encoding, body).await.refusal(),
+                "400 The request body is compressed in more than 16 parts",
+                "{encoding} {count}"
+            );
+        }
+        assert!(started.elapsed().as_secs() < 5);
+    }
+}
+
+/// A frame of zstd that is to be skipped is as long as it likes, and nothing comes of it.
+#[tokio::test]
+async fn the_limit_holds_for_what_is_sent_too() {
+    let router = Probe::default()
+        .rest()
+        .max_body_bytes(1000)
+        .build()
+        .unwrap();
+    let frame = |skipped: u16| {
+        let mut frame = vec![0x50, 0x2a, 0x4d, 0x18];
+        frame.extend(u32::from(skipped).to_le_bytes());
+        frame.resize(8 + usize::from(skipped), 0);
+        [frame, zstd(BODY)].concat()
+    };
+    let rest = u16::try_from(1000 - frame(0).len()).unwrap();
+    for (skipped, status) in [(rest, 200), (rest + 1, 413), (u16::MAX, 413)] {
+        let body = frame(skipped);
+        let pieces: Vec<_> = body
+            .chunks(100)
+            .map(|piece| {
+                Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::copy_from_slice(piece)))
+            })
+            .collect();
+        let request = || {
+            Request::post("/body")
+                .header("content-type", "application/json")
+                .header("content-encoding", "zstd")
+        };
+        let in_pieces = request().body(StreamBody::new(futures_util::stream::iter(pieces)));
+        let whole = request().body(Full::new(Bytes::from(body)));
+        for answer in [
+            call_on(&router, in_pieces.unwrap()).await,
+            call_on(&router, whole.unwrap()).await,
+        ] {
+            assert_eq!(answer.status, status, "{skipped}: {}", answer.text());
+        }
+    }
+}
+
 async fn asked(uri: &str, accept: Option<&str>) -> Answer {
     let mut builder = Request::get(uri);
     if let Some(accept) = accept {
