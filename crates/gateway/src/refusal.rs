@@ -163,12 +163,14 @@ fn rest(
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response.headers_mut().extend(headers);
     if http == StatusCode::UNAUTHORIZED {
+        // RFC 9110, 11.6.1, demands a challenge; the service's own knows better.
         response
             .headers_mut()
-            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            .entry(WWW_AUTHENTICATE)
+            .or_insert(HeaderValue::from_static("Bearer"));
     }
-    response.headers_mut().extend(headers);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -220,16 +220,22 @@ pub(crate) fn encode<M: JsonMessage>(
     })
 }
 
-/// Copies metadata that is the service's own, and none of the protocol's.
+/// Copies metadata that is the service's own, and none of the protocol's: neither
+/// what belongs to one connection (RFC 9113, 8.2.2), nor what the server says itself.
 pub(crate) fn copy_custom_headers(metadata: MetadataMap, headers: &mut HeaderMap) {
-    const RESERVED: [&str; 8] = [
+    const RESERVED: [&str; 13] = [
         "connection",
         "content-encoding",
         "content-length",
         "content-type",
+        "date",
+        "host",
+        "keep-alive",
+        "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
+        "upgrade",
         "user-agent",
     ];
     let custom = metadata.into_headers();

@@ -125,6 +125,46 @@ async fn retry_info_becomes_retry_after_rounded_up() {
     assert_eq!(headers["retry-after"], "3");
 }
 
+#[tokio::test]
+async fn metadata_comes_along_unless_it_is_the_connections() {
+    let mut status = Status::not_found("gone");
+    for name in [
+        "connection",
+        "date",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+        "x-mine",
+    ] {
+        status.metadata_mut().insert(name, "1".parse().unwrap());
+    }
+    let (_, headers, _) = rest(status.into()).await;
+    let names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!(names, ["x-mine", "content-type"]);
+}
+
+#[tokio::test]
+async fn the_challenge_of_the_service_wins() {
+    let (_, headers, _) = rest(Status::unauthenticated("who").into()).await;
+    assert_eq!(headers["www-authenticate"], "Bearer");
+    let mut status = Status::unauthenticated("who");
+    for challenge in ["Basic realm=\"probe\"", "DPoP"] {
+        let challenge = challenge.parse().unwrap();
+        status.metadata_mut().append("www-authenticate", challenge);
+    }
+    let (_, headers, _) = rest(status.into()).await;
+    let challenges: Vec<_> = headers.get_all("www-authenticate").iter().collect();
+    assert_eq!(challenges, ["Basic realm=\"probe\"", "DPoP"]);
+    let own = Refusal::new(Status::unauthenticated("who")).with_header(
+        http::header::WWW_AUTHENTICATE,
+        http::HeaderValue::from_static("DPoP"),
+    );
+    let (_, headers, _) = rest(own).await;
+    assert_eq!(headers["www-authenticate"], "DPoP");
+}
+
 #[test]
 fn refining_fixes_text_and_details_and_does_so_once() {
     let refined = refine(&SPEC, Status::permission_denied("the cause"));
