@@ -4,7 +4,9 @@
 //! `{"error":…}` with a `google.rpc.Status` for the end of a stream that fails. A
 //! line that were the message itself, as Envoy writes it, could not tell an error
 //! from a message. Server-sent events have their own names for the two: what is not
-//! named is a message, and an error is an `error`.
+//! named is a message, and an error is an `error`. The last is an `end`, also behind an
+//! error: whoever reads events asks anew when a response ends, unless it is told that
+//! there is no more.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub(crate) enum Format {
 
 const LINES: &str = "application/x-ndjson";
 const EVENTS: &str = "text/event-stream";
+/// The last of all events.
+const END: &str = "event: end\ndata: {}\n\n";
 
 impl Format {
     /// The format that the caller likes best. Lines are what it gets who does not
@@ -74,7 +78,15 @@ impl Format {
     fn error(self, json: &str) -> Bytes {
         match self {
             Self::Lines => format!("{{\"error\":{json}}}\n").into(),
-            Self::Events => format!("event: error\ndata: {json}\n\n").into(),
+            Self::Events => format!("event: error\ndata: {json}\n\n{END}").into(),
+        }
+    }
+
+    /// What stands behind the last message of a stream that does not fail.
+    fn end(self) -> Option<Bytes> {
+        match self {
+            Self::Lines => None,
+            Self::Events => Some(Bytes::from_static(END.as_bytes())),
         }
     }
 }
@@ -102,7 +114,10 @@ where
     let first = std::future::poll_fn(|context| Poll::Ready(pieces.poll_message(context))).await;
     match first {
         Poll::Pending => {}
-        Poll::Ready(None) => pieces.messages = None,
+        Poll::Ready(None) => {
+            pieces.messages = None;
+            pieces.first = format.end();
+        }
         Poll::Ready(Some(message)) => {
             pieces.first = Some(format.message(&message?));
         }
@@ -128,7 +143,7 @@ where
 struct Pieces<S> {
     /// None once the stream has ended.
     messages: Option<Pin<Box<S>>>,
-    /// A message that was there at once.
+    /// What was there at once: a message, or the end.
     first: Option<Bytes>,
     spec: &'static RouteSpec,
     format: Format,
@@ -171,8 +186,8 @@ where
                 Some(self.format.error(&json))
             }
             None => {
-                self.messages = None;
-                None
+                let had_more = self.messages.take().is_some();
+                had_more.then(|| self.format.end()).flatten()
             }
         })
     }

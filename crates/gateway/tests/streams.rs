@@ -104,7 +104,7 @@ async fn events_are_for_those_who_ask_for_them() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let text = answer.text();
     let events: Vec<&str> = text.split_terminator("\n\n").collect();
-    assert_eq!(events.len(), 3, "{text}");
+    assert_eq!(events.len(), 4, "{text}");
     for (place, event) in events.iter().take(2).enumerate() {
         let data: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(data["bigNumber"], (place + 1).to_string());
@@ -112,6 +112,28 @@ async fn events_are_for_those_who_ask_for_them() {
     let data = events[2].strip_prefix("event: error\ndata: ").unwrap();
     let error: Value = serde_json::from_str(data).unwrap();
     assert_eq!(error["code"], 9);
+    assert_eq!(events[3], "event: end\ndata: {}");
+}
+
+/// An `EventSource` that is not told of the end asks for all of it again, for ever.
+#[tokio::test]
+async fn events_have_an_end() {
+    for (uri, messages) in [("/watch?messages=2", 2), ("/watch", 0)] {
+        let text = watched(uri, Some("text/event-stream")).await.text();
+        let events: Vec<&str> = text.split_terminator("\n\n").collect();
+        assert_eq!(events.len(), messages + 1, "{text}");
+        assert_eq!(events.last(), Some(&"event: end\ndata: {}"), "{text}");
+    }
+}
+
+/// The end comes when the stream ends, also where its first message is waited for.
+#[tokio::test(start_paused = true)]
+async fn events_end_behind_a_pause() {
+    let text = watched("/watch?messages=1&pause=60s", Some("text/event-stream"));
+    let text = text.await.text();
+    assert!(text.starts_with("data: {"), "{text}");
+    assert_eq!(text.matches("event: end\ndata: {}\n\n").count(), 1);
+    assert!(text.ends_with("\n\nevent: end\ndata: {}\n\n"), "{text}");
 }
 
 #[tokio::test]
