@@ -118,17 +118,28 @@ def before_call(context, case, kwargs):
         location: not meta.is_negative_at(location)
         for location in (ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.BODY)
     }
-    # Most calls, but not all, are about what exists. The steps of a stateful test make what they use.
-    if next(calls) % 4:
-        existing = PLACES if meta.phase.name == TestPhase.STATEFUL else PLACES | CREATED
-        if is_meant[ParameterLocation.PATH]:
-            use(existing, case.path_parameters)
-        if is_meant[ParameterLocation.QUERY]:
-            use(existing, case.query)
-        if is_meant[ParameterLocation.BODY]:
-            use(existing, case.body)
+    for location, values in (
+        (ParameterLocation.PATH, case.path_parameters),
+        (ParameterLocation.QUERY, case.query),
+        (ParameterLocation.BODY, case.body),
+    ):
+        if is_meant[location]:
+            use(existing(meta.phase, location), values)
     if is_meant[ParameterLocation.BODY]:
         use_unique(case)
+
+
+def existing(phase, location):
+    """What exists that a case is to be about, at one of its places."""
+    if phase.name == TestPhase.STATEFUL:
+        # Its steps make what they use.
+        return PLACES
+    if phase.name == TestPhase.COVERAGE:
+        # What is tried at one place must not fail for what stands at another.
+        is_tried = getattr(phase.data, "parameter_location", None) == location
+        return {} if is_tried else PLACES | CREATED
+    # Most calls, but not all.
+    return PLACES | CREATED if next(calls) % 4 else {}
 
 
 def use(existing, values):
