@@ -70,17 +70,14 @@ fn covers(template: &[Segment], path: &[String]) -> bool {
     }
 }
 
-/// The lower, the better: segment by segment the literal before `*` before `**`; a verb before
-/// none, and a method by its name before all of them.
-fn rank(spec: &RouteSpec) -> (Vec<u8>, bool, bool) {
+/// The lower, the better: a verb before none; then segment by segment the literal before `*` before
+/// `**`; and a method by its name before all of them.
+fn rank(spec: &RouteSpec) -> (bool, Vec<u8>, bool) {
     let segments = spec.segments.iter().map(|segment| match segment {
         Segment::Literal(_) => 0,
         Segment::One => 1,
         Segment::Rest => 2,
     });
-    (
-        segments.collect(),
-        spec.verb.is_none(),
-        spec.http_method == "*",
-    )
+    let (has_no_verb, takes_all) = (spec.verb.is_none(), spec.http_method == "*");
+    (has_no_verb, segments.collect(), takes_all)
 }
