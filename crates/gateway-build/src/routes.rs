@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use heck::{ToShoutySnakeCase, ToSnakeCase};
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-use crate::error::{Error, line};
+use crate::error::{Error, declaration, line};
 use crate::http_rule::{self, HttpRule};
+use crate::names;
 use crate::options::{self, MethodRest, ServiceRest};
 use crate::template::Segment;
 
@@ -35,6 +36,28 @@ impl Service {
     /// The function that makes the service's routes.
     pub(crate) fn routes_function(&self) -> String {
         format!("{}_routes", self.service.name().to_snake_case())
+    }
+
+    /// What is generated for the service in its package: whose it is, and its name.
+    fn items(&self) -> Vec<(String, String)> {
+        let name = self.service.name();
+        let full_name = self.service.full_name();
+        let mut items = vec![
+            (full_name, format!("static {}", self.static_name())),
+            (full_name, format!("struct Declared{name}")),
+        ];
+        if self.has_routes() {
+            items.push((full_name, format!("fn {}", self.routes_function())));
+        }
+        for method in &self.methods {
+            let (full_name, name) = (method.method.full_name(), method.static_name(self));
+            items.push((full_name, format!("static {name}")));
+            if !method.routes.is_empty() {
+                items.push((full_name, format!("static {name}_ROUTES")));
+            }
+        }
+        let items = items.into_iter();
+        items.map(|(item, name)| (item.to_owned(), name)).collect()
     }
 
     pub(crate) fn has_routes(&self) -> bool {
@@ -68,6 +91,7 @@ pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Vec<Ser
         });
     }
     check_distinct(&services)?;
+    check_names(pool, &services)?;
     Ok(services)
 }
 
@@ -106,6 +130,45 @@ fn check_distinct(services: &[Service]) -> Result<(), Error> {
                     other,
                 });
             }
+        }
+    }
+    Ok(())
+}
+
+/// No two items of a package may have one name in Rust.
+fn check_names(pool: &DescriptorPool, services: &[Service]) -> Result<(), Error> {
+    // What is named by whom, in each package.
+    let mut known: BTreeMap<(String, String), String> = BTreeMap::new();
+    for message in pool.all_messages() {
+        let package = message.package_name();
+        let name = format!("struct {}", names::message(&message, package));
+        known.insert((package.to_owned(), name), message.full_name().to_owned());
+    }
+    for descriptor in pool.all_enums() {
+        let package = descriptor.package_name();
+        let name = format!("struct {}", names::enumeration(&descriptor, package));
+        known.insert(
+            (package.to_owned(), name),
+            descriptor.full_name().to_owned(),
+        );
+    }
+    for service in services {
+        let package = service.service.package_name();
+        for list in ["static METHODS", "static TYPES"] {
+            let whose = "a list of all that the package has".to_owned();
+            known.insert((package.to_owned(), list.to_owned()), whose);
+        }
+    }
+    for service in services {
+        let package = service.service.package_name();
+        for (item, name) in service.items() {
+            let key = (package.to_owned(), name);
+            if let Some(other) = known.get(&key) {
+                let reason = format!("{} would be the name of {other} too", key.1);
+                let file = service.service.parent_file();
+                return Err(declaration(&file, item, reason));
+            }
+            known.insert(key, item);
         }
     }
     Ok(())

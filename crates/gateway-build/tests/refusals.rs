@@ -67,6 +67,42 @@ service Probe {
 }
 
 #[test]
+fn two_items_that_would_have_one_name_in_rust() {
+    let rpc = |name: &str, http: &str| format!("rpc {name}(Answer) returns (Answer) {{ {http} }}");
+    let get = |path: &str| format!("option (google.api.http) = {{get: \"{path}\"}};");
+    let user = format!("service User {{\n{}\n}}\n", rpc("KeyGet", ""));
+    refused_at(
+        &format!("{ANSWER}{user}service UserKey {{\n{}\n}}", rpc("Get", "")),
+        6,
+        "UserKey.Get: static USER_KEY_GET would be the name of probe.v1.User.KeyGet too",
+    );
+    for (name, item) in [("Types", "static TYPES"), ("Methods", "static METHODS")] {
+        refused_at(
+            &format!("{ANSWER}service {name} {{}}"),
+            2,
+            &format!("{item} would be the name of a list of all that the package has too"),
+        );
+    }
+    let routes = format!(
+        "{ANSWER}service A {{\n{}\n{}\n}}",
+        rpc("B", &get("/b")),
+        rpc("BRoutes", "")
+    );
+    refused_at(
+        &routes,
+        4,
+        "A.BRoutes: static A_B_ROUTES would be the name of probe.v1.A.B too",
+    );
+    refused_at(
+        &format!("{ANSWER}message DeclaredUser {{}}\n{user}"),
+        3,
+        "struct DeclaredUser would be the name of probe.v1.DeclaredUser too",
+    );
+    compile(&format!("{ANSWER}{user}")).unwrap();
+    compile(&routes.replace(&get("/b"), "")).unwrap();
+}
+
+#[test]
 fn without_a_route_all_of_it_is_allowed() {
     let text = compile(&service(
         "",
