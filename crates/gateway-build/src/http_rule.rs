@@ -8,7 +8,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ReflectMe
 
 use crate::error::{Error, annotation};
 use crate::field_path::{self, FieldPath};
-use crate::options::text;
+use crate::options::{has_content, text};
 use crate::template::{Segment, Template};
 
 /// The option.
@@ -80,7 +80,7 @@ fn rules(
     if method.is_client_streaming() {
         return Err("a method that takes a stream has no form in REST".to_owned());
     }
-    if method.is_server_streaming() && matches!(success_status, 204 | 205) {
+    if method.is_server_streaming() && !has_content(success_status) {
         return Err(format!("a stream cannot answer with {success_status}"));
     }
     let mut rules = vec![rule(method, main)?];

@@ -265,6 +265,11 @@ pub(crate) fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicM
     options.get_extension(&extension).as_message().cloned()
 }
 
+/// Whether a response of this HTTP status has content.
+pub(crate) fn has_content(status: u32) -> bool {
+    !matches!(status, 204 | 205)
+}
+
 pub(crate) fn flag(message: &DynamicMessage, field: &str) -> bool {
     message
         .get_field_by_name(field)

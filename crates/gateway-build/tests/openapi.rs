@@ -339,6 +339,24 @@ fn every_status_has_the_declared_body() {
 }
 
 #[test]
+fn what_has_no_content_promises_none() {
+    for (status, has_content) in [(200, true), (202, true), (204, false), (205, false)] {
+        let document = document(&format!(
+            r#"message Ask {{}}
+            service Probe {{
+              rpc Do(Ask) returns (Ask) {{
+                option (google.api.http) = {{get: "/a"}};
+                option (keyward.gateway.v1.method) = {{success_status: {status}}};
+              }}
+            }}"#
+        ));
+        let response = &document["paths"]["/a"]["get"]["responses"][status.to_string()];
+        assert!(response.is_object(), "{status}");
+        assert_eq!(response["content"].is_object(), has_content, "{status}");
+    }
+}
+
+#[test]
 fn an_error_that_is_not_declared_is_that_of_aip_193() {
     let text = r#"message A { string a = 1; }
         service S { rpc Do(A) returns (A) { option (google.api.http) = { get: "/a" }; } }"#;

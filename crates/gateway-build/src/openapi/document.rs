@@ -259,7 +259,7 @@ impl Document<'_> {
             "description" => format!("{}.", summary.as_deref().unwrap_or("Success")),
             "headers" => self.settings.response_headers(status),
         };
-        if status != 204 {
+        if options::has_content(status) {
             let (schema, example) = self.output(&output, route)?;
             let content = if method.method.is_server_streaming() {
                 self.stream(schema, &example)
@@ -318,10 +318,10 @@ impl Document<'_> {
         let events = object! {
             "type" => "string",
             "description" => "Server-sent events, each with a message as its data; a stream that fails \
-                              ends with an event `error`.",
+                              has an event `error`, and the last event of all is `end`.",
         };
         let lines = object! {"schema" => line, "example" => object! {"result" => example.clone()}};
-        let event = format!("data: {}\n\n", example.compact());
+        let event = format!("data: {}\n\nevent: end\ndata: {{}}\n\n", example.compact());
         object! {
             "application/x-ndjson" => lines,
             "text/event-stream" => object! {"schema" => events, "example" => event},

@@ -15,7 +15,7 @@ use crate::routes::{Method, Service};
 const METHOD_NOT_ALLOWED: &str = "Method not allowed";
 const UNSUPPORTED_MEDIA_TYPE: &str = "The content type must be application/json";
 const UNSUPPORTED_ENCODING: &str = "The content encoding must be gzip, zstd or none";
-const BODY_TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
+const BODY_TOO_LARGE: &str = "The request body is larger than allowed";
 const MALFORMED_BODY: &str = "Malformed JSON at line 1 column 2";
 const MALFORMED: &str = "Invalid request";
 const INTERNAL: &str = "Internal server error";

@@ -90,6 +90,17 @@ fn schema(node: &Node) -> Object {
             object.set_list("required", required);
             object
         }
+        Node::List(list) if !list.is_empty() => {
+            let places: Vec<Node> = list.iter().map(|node| schema(node).into()).collect();
+            let count = list.len() as u64;
+            object! {
+                "type" => "array",
+                "prefixItems" => places,
+                "items" => false,
+                "minItems" => count,
+                "maxItems" => count,
+            }
+        }
         fixed => object! {"const" => fixed.clone()},
     }
 }
@@ -97,6 +108,16 @@ fn schema(node: &Node) -> Object {
 fn with_status(node: &Node, status: u32) -> Option<Object> {
     if is_status(node) {
         return Some(object! {"const" => i64::from(status)});
+    }
+    if let Some(list) = node.as_list() {
+        let places: Vec<_> = list.iter().map(|node| with_status(node, status)).collect();
+        if places.iter().all(Option::is_none) {
+            return None;
+        }
+        // An object without a member is a schema of anything.
+        let places = places.into_iter().map(Option::unwrap_or_default);
+        let places: Vec<Node> = places.map(Node::from).collect();
+        return Some(object! {"prefixItems" => places});
     }
     let mut properties = Object::default();
     for (name, value) in node.as_object()?.iter() {
@@ -174,6 +195,35 @@ mod tests {
         assert_eq!(
             body.example("No", 404, "NOT_FOUND").compact(),
             r#"{"ok":false,"error":{"code":404,"message":"No"}}"#
+        );
+    }
+
+    #[test]
+    fn the_places_of_a_list_have_their_own_schemas() {
+        let body = ErrorBody::parse(r#"{"errors":[{"text":$message},$status,true],"more":[]}"#);
+        let body = body.unwrap();
+        let schema = body.schema();
+        let of = |name: &str| schema.get("properties").and_then(|all| all.get(name));
+        assert_eq!(
+            of("errors").map(Node::compact).as_deref(),
+            Some(concat!(
+                r#"{"type":"array","prefixItems":[{"type":"object","properties":{"text":"#,
+                r#"{"type":"string","description":"What is wrong, in words."}},"#,
+                r#""required":["text"]},{"type":"integer","description":"The HTTP status."},"#,
+                r#"{"const":true}],"items":false,"minItems":3,"maxItems":3}"#
+            ))
+        );
+        assert_eq!(
+            of("more").map(Node::compact).as_deref(),
+            Some(r#"{"const":[]}"#)
+        );
+        assert_eq!(
+            Node::from(body.with_status(404).unwrap()).compact(),
+            r#"{"properties":{"errors":{"prefixItems":[{},{"const":404},{}]}}}"#
+        );
+        assert_eq!(
+            body.example("No", 404, "NOT_FOUND").compact(),
+            r#"{"errors":[{"text":"No"},404,true],"more":[]}"#
         );
     }
 }
