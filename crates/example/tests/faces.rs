@@ -129,6 +129,18 @@ async fn both_faces_refuse_alike() {
 }
 
 #[tokio::test]
+async fn an_unknown_service_is_refused_in_grpc() {
+    for content_type in ["application/grpc", "application/grpc-web"] {
+        let request = Request::post("/none.v1.None/None").header("content-type", content_type);
+        let request = request.body(Body::empty()).unwrap();
+        let response = app().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], "12");
+        assert!(response.headers().contains_key("grpc-status-details-bin"));
+    }
+}
+
+#[tokio::test]
 async fn it_describes_itself() {
     let app = app();
     let (status, document) = call(&app, "GET /openapi.json", "").await;

@@ -4,14 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::json::AnyType;
+use crate::json::{AnyType, JsonOptions};
 use crate::route::Route;
 use crate::router::RestRouter;
 use crate::settings::Settings;
 use crate::spec::{MethodSpec, RouteSpec};
 use crate::trie::Node;
 
-/// How errors look where nothing is declared.
+/// How errors look of a router that has no routes, and is told nothing else.
 static UNDECLARED: MethodSpec = MethodSpec {
     service: "",
     method: "",
@@ -27,8 +27,9 @@ static UNDECLARED: MethodSpec = MethodSpec {
 #[derive(Debug)]
 pub struct RestRouterBuilder {
     routes: Vec<Route>,
-    unknown: &'static MethodSpec,
+    unknown: Option<&'static MethodSpec>,
     settings: Settings,
+    types: Vec<&'static [AnyType]>,
 }
 
 /// Two routes match the same requests.
@@ -58,8 +59,9 @@ impl RestRouterBuilder {
     pub(crate) fn new() -> Self {
         Self {
             routes: Vec::new(),
-            unknown: &UNDECLARED,
+            unknown: None,
             settings: Settings::default(),
+            types: Vec::new(),
         }
     }
 
@@ -71,10 +73,10 @@ impl RestRouterBuilder {
     }
 
     /// Says how errors look on paths that are near no route: as those of this
-    /// service, or as <https://google.aip.dev/193> has them when none is given.
+    /// service, or as those of the first route's when none is given.
     #[must_use]
     pub fn unknown(mut self, service: &'static MethodSpec) -> Self {
-        self.unknown = service;
+        self.unknown = Some(service);
         self
     }
 
@@ -82,7 +84,18 @@ impl RestRouterBuilder {
     /// `TYPES` of a package.
     #[must_use]
     pub fn types(mut self, types: &'static [AnyType]) -> Self {
-        self.settings.json = self.settings.json.with_types(types);
+        self.types.push(types);
+        self
+    }
+
+    /// Says how JSON is read and written, such as without default values. What
+    /// [`types`](Self::types) and
+    /// [`refuse_unknown_members`](Self::refuse_unknown_members) say is added,
+    /// whichever comes first; what the options say of unknown members holds for
+    /// bodies alone.
+    #[must_use]
+    pub fn json(mut self, options: JsonOptions) -> Self {
+        self.settings.json = options;
         self
     }
 
@@ -90,7 +103,6 @@ impl RestRouterBuilder {
     /// default they are ignored.
     #[must_use]
     pub fn refuse_unknown_members(mut self) -> Self {
-        self.settings.json = self.settings.json.refuse_unknown_members();
         self.settings.refuses_unknown = true;
         self
     }
@@ -128,11 +140,18 @@ impl RestRouterBuilder {
                 });
             }
         }
+        let mut settings = self.settings;
+        let types = self.types.into_iter();
+        settings.json = types.fold(settings.json, JsonOptions::with_types);
+        if settings.refuses_unknown {
+            settings.json = settings.json.refuse_unknown_members();
+        }
+        let first = self.routes.first().map(|route| route.spec().family);
         Ok(RestRouter {
             root: Arc::new(root),
             routes: self.routes.into(),
-            unknown: self.unknown,
-            settings: Arc::new(self.settings),
+            unknown: self.unknown.or(first).unwrap_or(&UNDECLARED),
+            settings: Arc::new(settings),
         })
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use tonic::Status;
 
 use crate::body::Body;
 use crate::builder::RestRouterBuilder;
@@ -23,7 +24,7 @@ use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
 use crate::trie::{self, Node};
 
 /// All routes of a server. It is a [`tower_service::Service`] that answers every
-/// request; layers that want to know the route before anything runs call
+/// request, those of gRPC with UNIMPLEMENTED; layers that want to know the route before anything runs call
 /// [`RestRouter::resolve`] and [`RestRouter::call`] themselves.
 #[derive(Debug, Clone)]
 pub struct RestRouter {
@@ -41,7 +42,7 @@ pub enum Resolution {
     Matched(Matched),
     /// The question which methods have a route here.
     Options {
-        /// Those methods, as the `Allow` header lists them.
+        /// Those methods, as the `Allow` header lists them; none for the whole server.
         allow: String,
         /// How the path's errors look.
         method: &'static MethodSpec,
@@ -106,8 +107,15 @@ impl RestRouter {
     /// Finds what a method and a path (without its query) lead to.
     ///
     /// HEAD leads to a route for GET and OPTIONS to the list of methods, unless a
-    /// route is declared for them.
+    /// route is declared for them. OPTIONS of `*` asks for the server as a whole (RFC
+    /// 9110, 9.3.7), for which there is no such list.
     pub fn resolve(&self, method: &Method, path: &str) -> Resolution {
+        if path == "*" && method == Method::OPTIONS {
+            return Resolution::Options {
+                allow: String::new(),
+                method: self.unknown,
+            };
+        }
         let Some(mut segments) = trie::split(path) else {
             return Resolution::NotFound {
                 method: self.unknown,
@@ -171,6 +179,12 @@ impl RestRouter {
         refusal.render_with(Face::Rest, spec, &self.settings.json)
     }
 
+    /// What a caller of gRPC is told of a method that no server beside this router has.
+    fn unknown_method(&self, face: Face) -> Response<Body> {
+        let refusal = Refusal::new(Status::unimplemented("Unknown method"));
+        refusal.render_with(face, self.unknown, &self.settings.json)
+    }
+
     async fn answer<B>(&self, matched: Matched, request: Request<B>) -> Answer
     where
         B: http_body::Body,
@@ -213,6 +227,13 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let router = self.clone();
         Box::pin(async move {
+            // gRPC knows no other method: whoever has one speaks HTTP.
+            if *request.method() == Method::POST {
+                let face = Face::of(request.headers());
+                if face != Face::Rest {
+                    return Ok(router.unknown_method(face));
+                }
+            }
             let resolution = router.resolve(request.method(), request.uri().path());
             Ok(RestRouter::call(&router, resolution, request).await)
         })
@@ -223,7 +244,9 @@ where
 fn options(allow: &str) -> Response<Body> {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(value) = HeaderValue::from_str(allow) {
+    if let Ok(value) = HeaderValue::from_str(allow)
+        && !value.is_empty()
+    {
         response.headers_mut().insert(ALLOW, value);
     }
     response

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use keyward_gateway::{BodyTooLarge, Resolution};
+use keyward_gateway::{BodyTooLarge, Resolution, RestRouter};
 use keyward_gateway_probe::{Probe, v1};
 use prost::Message;
 use serde_json::{Value, json};
@@ -145,13 +145,18 @@ async fn declared_error_bodies() {
         assert_eq!((answer.status, answer.text().as_str()), (status, expected));
     }
     // Paths below the service's have its body; others have what is told to the
-    // router, and where nothing is, that of AIP-193.
+    // router, and where nothing is, that of the first route's service.
     let answer = call("GET /enveloped/none", "").await;
     assert_eq!(
         answer.text(),
         r#"{"success":false,"code":404,"message":"Not found"}"#
     );
-    assert_eq!(call("GET /none", "").await.refusal(), "404 Not found");
+    let none = call("GET /none", "").await;
+    assert_eq!(none.refusal(), "404 Not found");
+    assert_eq!(
+        none.json()["error"]["details"][0]["domain"],
+        v1::PATHS.error_domain
+    );
     let like = Probe::default()
         .rest()
         .unknown(&v1::ENVELOPED)
@@ -279,8 +284,11 @@ async fn it_is_a_service_that_axum_can_fall_back_to() {
     assert_eq!(text(own).await, "own");
     let rest = app.clone().oneshot(get("/query?aString=x")).await.unwrap();
     assert!(text(rest).await.contains(r#""aString":"x""#));
-    let none = app.oneshot(get("/none")).await.unwrap();
+    let none = app.clone().oneshot(get("/none")).await.unwrap();
     assert_eq!(none.status(), 404);
+    let ping = Request::options("*").body(axum::body::Body::empty());
+    let ping = app.oneshot(ping.unwrap()).await.unwrap();
+    assert_eq!(ping.status(), 204);
 }
 
 /// A real socket, over both versions of HTTP.
@@ -357,5 +365,9 @@ fn a_resolution_knows_how_its_errors_look() {
         service(http::Method::GET, "/enveloped/x/y"),
         "probe.v1.Enveloped"
     );
-    assert_eq!(service(http::Method::GET, "/none"), "");
+    // What is near no route looks as what the first route is near to.
+    assert_eq!(service(http::Method::GET, "/none"), "probe.v1.Paths");
+    let empty = RestRouter::builder().build().unwrap();
+    let nothing = empty.resolve(&http::Method::GET, "/none");
+    assert_eq!(nothing.method().service, "");
 }

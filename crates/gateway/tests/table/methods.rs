@@ -65,6 +65,15 @@ async fn options_lists_the_methods_and_calls_nothing() {
     assert_eq!(call("OPTIONS /none", "").await.status, 404);
 }
 
+/// RFC 9110, 9.3.7: the server as a whole, a ping.
+#[tokio::test]
+async fn options_of_the_server_is_no_path() {
+    let answer = call("OPTIONS *", "").await;
+    assert_eq!((answer.status, answer.bytes.len()), (204, 0));
+    assert_eq!(answer.header("allow"), None);
+    assert_eq!(call("GET *", "").await.status, 404);
+}
+
 #[tokio::test]
 async fn what_is_declared_for_head_and_options_is_called() {
     let answer = call("OPTIONS /custom", "").await;
