@@ -147,7 +147,7 @@ fn further(operations: &[Place<'_>], id: &str) -> String {
                 escape(place.text("operationId")),
                 escape(place.path),
                 method = place.method,
-                upper = place.method.to_uppercase(),
+                upper = escape(&shown(place.method)),
             )
         })
         .collect()
@@ -155,6 +155,15 @@ fn further(operations: &[Place<'_>], id: &str) -> String {
 
 fn name(tag: &Object) -> &str {
     tag.get("name").and_then(Node::as_str).unwrap_or_default()
+}
+
+/// An HTTP method by the member of a path item that it has, for people.
+fn shown(member: &str) -> String {
+    match member.strip_prefix("x-") {
+        Some("any") => "*".to_owned(),
+        Some(other) => other.to_uppercase(),
+        None => member.to_uppercase(),
+    }
 }
 
 /// An id for a tag.
@@ -184,7 +193,7 @@ fn navigation(tags: &[&Object], operations: &[Place<'_>]) -> String {
                 escape(place.text("operationId")),
                 escape(place.path),
                 method = place.method,
-                upper = place.method.to_uppercase(),
+                upper = escape(&shown(place.method)),
             ));
         }
         html.push_str("</ul>\n");

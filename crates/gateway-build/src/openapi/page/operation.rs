@@ -1,9 +1,9 @@
 //! Operations as HTML.
 
 use super::super::node::{Node, Object};
-use super::Place;
 use super::schema::{members, row, table};
 use super::text::{blocks, code, escape, line};
+use super::{Place, shown};
 
 /// What an operation's references lead to.
 pub(super) struct Resolver<'a> {
@@ -43,7 +43,7 @@ pub(super) fn operation(
         id = escape(id),
         search = escape(&format!("{id} {method} {path} {}", text("summary")).to_lowercase()),
         summary = line(text("summary")),
-        upper = method.to_uppercase(),
+        upper = escape(&shown(method)),
         path = escape(path),
     );
     if let Some(Node::Bool(true)) = operation.get("deprecated") {
@@ -155,7 +155,8 @@ fn curl(path: &str, method: &str, operation: &Object) -> String {
     }
     let mut text = match method {
         "get" => "curl".to_owned(),
-        method => format!("curl -X {}", method.to_uppercase()),
+        "x-any" => "curl".to_owned(),
+        method => format!("curl -X {}", shown(method)),
     };
     text.push_str(&format!(" \"$URL{path}\""));
     if !schemes(operation).is_empty() {
