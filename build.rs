@@ -36,7 +36,8 @@ fn openapi() -> OpenApi {
             "Keeps provider API keys, issues repo AI keys, and issues keys with spend limits.\n\n\
              Members of a JSON body that are not listed are ignored, null is as good as absent where \
              it is allowed, and a member's original name in the proto files is taken as well as the \
-             one that is listed. The same methods, and those for internal services, are there over \
+             one that is listed, unless the member is an amount: `limit_nanos` is not read as `limit`, \
+             since the units differ. The same methods, and those for internal services, are there over \
              gRPC and gRPC-Web on the same port.",
         )
         .license("Apache License 2.0", "Apache-2.0")
