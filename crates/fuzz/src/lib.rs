@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a broken guarantee is to end the run")]
 
 mod matching;
+mod patch;
 
 use std::sync::LazyLock;
 
@@ -68,10 +69,11 @@ pub fn path(data: &[u8]) {
     let Ok(path) = std::str::from_utf8(rest) else {
         return;
     };
-    let method = [Method::GET, Method::POST, Method::PATCH, Method::DELETE]
-        .into_iter()
-        .nth(usize::from(*first) % 4)
-        .unwrap();
+    let names = [
+        "GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "REPORT", "PUT",
+    ];
+    let name = names.get(usize::from(*first) % names.len()).unwrap();
+    let method = Method::from_bytes(name.as_bytes()).unwrap();
     let best = matching::best(&SPECS, &method, path);
     match REST.resolve(&method, path) {
         Resolution::Matched(matched) => {
@@ -81,9 +83,12 @@ pub fn path(data: &[u8]) {
             );
         }
         Resolution::MethodNotAllowed { allow, .. } => {
-            assert!(best.is_none() && !allow.is_empty());
+            assert!(best.is_none() && !allow.is_empty() && method != Method::OPTIONS);
         }
-        Resolution::Options { .. } | Resolution::NotFound { .. } => assert!(best.is_none()),
+        Resolution::Options { allow, .. } => {
+            assert!(best.is_none() && !allow.is_empty() && method == Method::OPTIONS);
+        }
+        Resolution::NotFound { .. } => assert!(best.is_none()),
     }
 }
 
@@ -101,14 +106,18 @@ pub fn query(data: &[u8]) {
     };
     match status {
         200 => _ = json::decode::<v1::Everything>(&body, &STRICT).unwrap(),
-        400 => _ = serde_json::from_slice::<serde_json::Value>(&body).unwrap(),
-        // A value without a form in JSON, such as a field mask's path.
-        other => assert_eq!(other, 500),
+        // Every value that a query can give has a form in JSON.
+        other => {
+            assert_eq!(other, 400);
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+        }
     }
 }
 
-/// What JSON says is the same after it was written and read again.
+/// What JSON says is the same after it was written and read again, and what a PATCH gives is in
+/// its mask.
 pub fn json(data: &[u8]) {
+    patch::check(data);
     let Ok(message) = json::decode::<v1::Everything>(data, &STRICT) else {
         return;
     };

@@ -10,8 +10,7 @@ pub(crate) fn best(
     path: &str,
 ) -> Option<&'static RouteSpec> {
     let ways = ways(path)?;
-    let fits =
-        |spec: &&RouteSpec| matches!(spec.http_method, "*") || spec.http_method == method.as_str();
+    let fits = |spec: &&RouteSpec| preference(spec, method).is_some();
     routes
         .iter()
         .copied()
@@ -21,7 +20,7 @@ pub(crate) fn best(
                 spec.verb.map(str::to_owned) == *verb && covers(spec.segments, segments)
             })
         })
-        .min_by_key(|spec| rank(spec))
+        .min_by_key(|spec| rank(spec, method))
 }
 
 /// The path's decoded segments: whole, and with what follows the last colon as a verb.
@@ -72,12 +71,25 @@ fn covers(template: &[Segment], path: &[String]) -> bool {
 
 /// The lower, the better: a verb before none; then segment by segment the literal before `*` before
 /// `**`; and a method by its name before all of them.
-fn rank(spec: &RouteSpec) -> (bool, Vec<u8>, bool) {
+fn rank(spec: &RouteSpec, method: &Method) -> (bool, Vec<u8>, Option<u8>) {
     let segments = spec.segments.iter().map(|segment| match segment {
         Segment::Literal(_) => 0,
         Segment::One => 1,
         Segment::Rest => 2,
     });
-    let (has_no_verb, takes_all) = (spec.verb.is_none(), spec.http_method == "*");
-    (has_no_verb, segments.collect(), takes_all)
+    (
+        spec.verb.is_none(),
+        segments.collect(),
+        preference(spec, method),
+    )
+}
+
+/// How well a route's method fits: its own name, then GET for HEAD, then all of them.
+fn preference(spec: &RouteSpec, method: &Method) -> Option<u8> {
+    match spec.http_method {
+        own if own == method.as_str() => Some(0),
+        "GET" if method == Method::HEAD => Some(1),
+        "*" => Some(2),
+        _ => None,
+    }
 }

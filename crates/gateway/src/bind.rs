@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use tonic::Status;
 
-use crate::json::{self, Fault, JsonMessage, MemberKind, MessageInfo, members};
+use crate::json::{
+    self, Fault, JsonMessage, MAX_PARAMETER_DEPTH, MemberKind, MessageInfo, members,
+};
 use crate::mask::masked;
 use crate::percent::{self, Keep};
 use crate::settings::Settings;
@@ -12,8 +14,6 @@ use crate::spec::{BodyBinding, RouteSpec};
 
 /// The reason of an error that a parameter is to blame for.
 const REASON: &str = "PARAMETER_MALFORMED";
-/// How deep a parameter may lie: as deep as JSON may.
-const MAX_DEPTH: usize = 100;
 
 /// Sets what the query gives and neither path nor body does. A parameter that leads
 /// to no field, or to one that no text can set, is unknown.
@@ -60,7 +60,7 @@ pub(crate) fn bind_query<M: JsonMessage>(
 /// The members that lead to the field of a parameter.
 fn parameter(info: &'static MessageInfo, name: &str) -> Option<Vec<usize>> {
     let name = percent::decode(name, Keep::NothingPlusIsSpace)?;
-    if name.split('.').nth(MAX_DEPTH).is_some() {
+    if name.split('.').nth(MAX_PARAMETER_DEPTH as usize).is_some() {
         return None;
     }
     let path = json::resolve(info, &name)?;

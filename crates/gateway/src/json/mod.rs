@@ -43,8 +43,8 @@ pub use info::{
 };
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
-pub(crate) use options::Masked;
 pub use options::{JsonOptions, Reading, Writing};
+pub(crate) use options::{MAX_PARAMETER_DEPTH, Masked};
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};
 pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};
 pub use structure::{ListValue, NullValue, Struct, Value};

@@ -10,6 +10,9 @@ use super::info::MessageInfo;
 /// written. What is read is held to the same number by the JSON parser.
 const MAX_DEPTH: u32 = 128;
 
+/// How deep the field of a query parameter may lie.
+pub(crate) const MAX_PARAMETER_DEPTH: u32 = 100;
+
 /// How many `Any`s may lie inside each other. Each is kept whole until its type is
 /// known, so their number multiplies the work.
 const MAX_ANY_DEPTH: u32 = 16;
@@ -202,6 +205,14 @@ impl<'o> Writing<'o> {
             depth: 0,
             any_depth: 0,
             omits_defaults: options.omit_defaults,
+        }
+    }
+
+    /// The writing of what has `depth` messages around it.
+    pub(super) fn at_depth(options: &'o JsonOptions, depth: u32) -> Self {
+        Self {
+            depth,
+            ..Self::new(options)
         }
     }
 

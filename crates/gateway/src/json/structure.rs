@@ -6,9 +6,9 @@ use prost_types::value::Kind;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
 
-use super::options::{JsonOptions, Mode, Reading, Step, Writing};
+use super::options::{JsonOptions, MAX_PARAMETER_DEPTH, Mode, Reading, Step, Writing};
 use super::slot::{Out, Slot};
-use super::{Codec, JsonMessage};
+use super::{Codec, GIVEN_TWICE, JsonMessage};
 
 /// Every integer up to this is a floating number too.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -166,6 +166,10 @@ impl Codec for ListValue {
         array: A,
         reading: &Reading<'_>,
     ) -> Result<(), A::Error> {
+        // The text of a parameter is an array by itself.
+        if reading.is_text() {
+            return Err(A::Error::custom(GIVEN_TWICE));
+        }
         super::List::<Value>::array(&mut list.values, array, reading)
     }
 }
@@ -224,5 +228,10 @@ fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'sta
         .deserialize(&mut json)
         .and_then(|_| json.end())
         .map_err(|_| C::EXPECTED)?;
+    // As many messages as a parameter's name may lead through may be around it, and
+    // the whole must not be deeper than JSON that can be written and read again.
+    let inside = Writing::at_depth(&options, MAX_PARAMETER_DEPTH + 1);
+    serde_json::to_writer(std::io::sink(), &Out::<C>::new(&value, &inside))
+        .map_err(|_| "nested less deeply")?;
     Ok(value)
 }

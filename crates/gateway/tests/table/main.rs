@@ -27,3 +27,4 @@ mod path_values;
 mod paths;
 mod proto_json;
 mod queries;
+mod structures;
