@@ -10,7 +10,7 @@ use super::operation::{self, Request};
 use super::responses::Failures;
 use super::scalar::Place;
 use super::schema::Schemas;
-use super::{OpenApi, declared, example, scalar, template};
+use super::{OpenApi, declared, example, scalar, stream};
 use crate::Builder;
 use crate::error::{Error, declaration};
 use crate::http_rule::HttpRule;
@@ -93,23 +93,6 @@ fn operation_names(services: &[Service]) -> BTreeMap<String, String> {
         names.insert(method.method.full_name().to_owned(), name);
     }
     names
-}
-
-/// The JSON of `google.rpc.Status`, with which a stream that fails ends.
-fn stream_error() -> Object {
-    object! {
-        "type" => "object",
-        "properties" => object! {
-            "code" => object! {
-                "type" => "integer",
-                "format" => "int32",
-                "description" => "The number of the code in gRPC.",
-            },
-            "message" => object! {"type" => "string", "description" => "What is wrong, in words."},
-            "details" => template::details(),
-        },
-        "required" => vec!["code", "message", "details"],
-    }
 }
 
 /// The member of a path item that an HTTP method has. OpenAPI knows eight; another is an extension,
@@ -262,7 +245,7 @@ impl Document<'_> {
         if options::has_content(status) {
             let (schema, example) = self.output(&output, route)?;
             let content = if method.method.is_server_streaming() {
-                self.stream(schema, &example)
+                stream::content(&mut self.schemas, schema, &example)
             } else {
                 let media = object! {"schema" => schema, "example" => example};
                 object! {"application/json" => media}
@@ -295,37 +278,6 @@ impl Document<'_> {
         };
         let example = example::message(&self.schemas, output, Place::Response, &[])?;
         Ok((schema, example))
-    }
-
-    /// A response that comes message by message, in the form that the caller accepts.
-    fn stream(&mut self, message: Object, example: &Node) -> Object {
-        let error = self.schemas.add("StreamError", stream_error());
-        let result = object! {
-            "type" => "object",
-            "properties" => object! {"result" => message},
-            "required" => vec!["result"],
-        };
-        let failed = object! {
-            "type" => "object",
-            "properties" => object! {"error" => error},
-            "required" => vec!["error"],
-        };
-        let line = object! {
-            "description" => "One line. The response has any number of them; a stream that fails ends \
-                              with an `error`.",
-            "oneOf" => vec![result, failed],
-        };
-        let events = object! {
-            "type" => "string",
-            "description" => "Server-sent events, each with a message as its data; a stream that fails \
-                              has an event `error`, and the last event of all is `end`.",
-        };
-        let lines = object! {"schema" => line, "example" => object! {"result" => example.clone()}};
-        let event = format!("data: {}\n\nevent: end\ndata: {{}}\n\n", example.compact());
-        object! {
-            "application/x-ndjson" => lines,
-            "text/event-stream" => object! {"schema" => events, "example" => event},
-        }
     }
 
     /// The operation that a link from a binding leads to: with the same mount, if there is one.

@@ -17,6 +17,7 @@ mod path;
 mod responses;
 mod scalar;
 mod schema;
+mod stream;
 mod template;
 
 use node::{Node, Object, object};
