@@ -153,7 +153,7 @@ fn an_update_mask_is_one_by_name_and_type() {
     );
     assert!(text.contains("mask: &mut self.update_mask,"));
     assert!(text.contains("member: 1,"));
-    assert!(text.contains("take_present::<json::UpdatePaths, A>(&mut self.update_mask"));
+    assert!(text.contains("json::take_update_mask(&mut self.update_mask"));
     for fields in [
         "string a = 1;",
         "string update_mask = 1;",
