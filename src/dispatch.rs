@@ -4,10 +4,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use keyward_gateway::{
-    BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, complete_grpc_error,
+    BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, allowed, complete_grpc_error,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -50,15 +50,6 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
         }
         Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
-}
-
-/// Says which methods there are.
-fn allowed(methods: &'static str) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static(methods);
-    response.headers_mut().insert(ALLOW, methods);
-    response
 }
 
 /// What tonic would answer, with the details that every error of ours has.

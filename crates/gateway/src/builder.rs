@@ -12,7 +12,7 @@ use crate::spec::{MethodSpec, RouteSpec};
 use crate::trie::Node;
 
 /// How errors look of a router that has no routes, and is told nothing else.
-static UNDECLARED: MethodSpec = MethodSpec {
+pub(crate) static UNDECLARED: MethodSpec = MethodSpec {
     service: "",
     method: "",
     grpc_path: "",

@@ -7,11 +7,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+
+use crate::body::Body;
+use crate::builder::UNDECLARED;
+use crate::face::Face;
+use crate::refusal::{Refusal, allowed};
 
 /// A document that is the same for everyone. The generator makes statics of them.
 #[derive(Debug, Clone)]
@@ -47,14 +51,11 @@ impl Document {
     /// Answers GET, HEAD and OPTIONS; nothing for another method. Whoever has the document already is
     /// told so (RFC 9110, section 13.1.2), and is to ask each time, since the next release may have
     /// another.
-    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
-        let mut response = Response::new(Full::default());
+    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         if *method == Method::OPTIONS {
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            let methods = HeaderValue::from_static(DOCUMENT_METHODS);
-            response.headers_mut().insert(ALLOW, methods);
-            return Some(response);
+            return Some(allowed(DOCUMENT_METHODS));
         }
+        let mut response = Response::new(Body::default());
         if *method != Method::GET && *method != Method::HEAD {
             return None;
         }
@@ -71,7 +72,7 @@ impl Document {
         answered.insert(CONTENT_TYPE, self.content_type.clone());
         answered.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         if *method == Method::GET {
-            *response.body_mut() = Full::new(self.body.clone());
+            *response.body_mut() = Body::full(self.body.clone());
         }
         Some(response)
     }
@@ -90,7 +91,7 @@ impl Document {
 
 /// A document by itself at a path, such as with axum's `route_service`.
 impl<B> tower_service::Service<Request<B>> for &'static Document {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -101,17 +102,14 @@ impl<B> tower_service::Service<Request<B>> for &'static Document {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let answer = self.answer(request.method(), request.headers());
         ready(Ok(answer.unwrap_or_else(|| {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            let methods = HeaderValue::from_static(DOCUMENT_METHODS);
-            response.headers_mut().insert(ALLOW, methods);
-            response
+            Refusal::method_not_allowed(DOCUMENT_METHODS).render(Face::Rest, &UNDECLARED)
         })))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::ALLOW;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -123,7 +121,7 @@ mod tests {
         body: Bytes::from_static(b"{}"),
     };
 
-    fn answer(method: Method, known: Option<&'static str>) -> Option<Response<Full<Bytes>>> {
+    fn answer(method: Method, known: Option<&'static str>) -> Option<Response<Body>> {
         let mut headers = HeaderMap::new();
         if let Some(known) = known {
             headers.insert(IF_NONE_MATCH, HeaderValue::from_static(known));

@@ -42,7 +42,7 @@ pub use check::{Check, Violation, check_list, check_map, check_nested, check_req
 pub use document::{DOCUMENT_METHODS, Document};
 pub use face::Face;
 pub use refine::{complete_grpc_error, refine, refine_stream};
-pub use refusal::{BodyTooLarge, Refusal};
+pub use refusal::{BodyTooLarge, Refusal, allowed};
 pub use route::Route;
 pub use router::{Matched, Resolution, RestRouter};
 pub use spec::{BodyBinding, ErrorRule, MethodSpec, RouteSpec, Segment, Variable};

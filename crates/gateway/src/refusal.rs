@@ -178,6 +178,18 @@ fn rest(
     response
 }
 
+/// Answers OPTIONS: says which methods there are, as the `Allow` header lists them.
+pub fn allowed<B: Default>(methods: &str) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(value) = HeaderValue::from_str(methods)
+        && !value.is_empty()
+    {
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
+}
+
 /// The body of a request is larger than allowed.
 ///
 /// A layer that limits bodies puts this, or the [`Status`] made from it, into the

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tonic::Status;
@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::builder::RestRouterBuilder;
 use crate::compression::{self, Accepted, Coding};
 use crate::face::Face;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, allowed};
 use crate::route::{Answer, RestCall, Route};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
@@ -159,7 +159,7 @@ impl RestRouter {
         let accepted = Accepted::of(request.headers());
         let answer = match resolution {
             Resolution::Matched(matched) => self.answer(matched, request).await,
-            Resolution::Options { allow, .. } => Ok(options(&allow)),
+            Resolution::Options { allow, .. } => Ok(allowed(&allow)),
             Resolution::MethodNotAllowed { allow, .. } => Err(Refusal::method_not_allowed(&allow)),
             Resolution::NotFound { .. } => Err(Refusal::not_found()),
         };
@@ -238,18 +238,6 @@ where
             Ok(RestRouter::call(&router, resolution, request).await)
         })
     }
-}
-
-/// Says which methods have a route.
-fn options(allow: &str) -> Response<Body> {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(value) = HeaderValue::from_str(allow)
-        && !value.is_empty()
-    {
-        response.headers_mut().insert(ALLOW, value);
-    }
-    response
 }
 
 /// Leaves what HEAD asks for: the headers, and the length that the body would have.

@@ -1,18 +1,8 @@
 //! The tree against a search that tries every template.
 
 use super::{Node, split};
-use crate::spec::{BodyBinding, MethodSpec, RouteSpec, Segment};
-
-static METHOD: MethodSpec = MethodSpec {
-    service: "",
-    method: "",
-    grpc_path: "",
-    success_status: 200,
-    error_body: None,
-    error_domain: "",
-    errors: &[],
-    server_streaming: false,
-};
+use crate::builder::UNDECLARED;
+use crate::spec::{BodyBinding, RouteSpec, Segment};
 
 /// A sequence that is the same in every run.
 struct Random(u64);
@@ -50,8 +40,8 @@ fn template(random: &mut Random) -> RouteSpec {
         variables: &[],
         body: BodyBinding::None,
         response_body: None,
-        method: &METHOD,
-        family: &METHOD,
+        method: &UNDECLARED,
+        family: &UNDECLARED,
     }
 }
 
