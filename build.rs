@@ -56,6 +56,11 @@ fn openapi() -> OpenApi {
             Some("sk-kw-v1-…"),
             "An issued key: what an application spends with.",
         )
+        .bearer(
+            "service_token",
+            Some("JWT"),
+            "A token of an internal service, such as a projected Kubernetes service-account token.",
+        )
         .response_header(
             "x-request-id",
             "Names the call in Keyward's logs and audit trail: what the caller sent, if that is \

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use keyward_core::audit::{AuditSettings, AuditTrail};
 use keyward_core::clock::Clock;
 use keyward_core::directory::Directory;
 use keyward_core::issued_key::{IssuedKeys, ManagementKeys};
@@ -21,7 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, DirectoryEntries, HealthChecks, Later};
+use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub reflection: bool,
     /// How the ledger is run.
     pub ledger: LedgerSettings,
+    /// How the audit trail is kept.
+    pub audit: AuditSettings,
 }
 
 /// The use cases, for those who are inside already.
@@ -68,6 +71,8 @@ pub struct UseCases {
     pub management_keys: ManagementKeys,
     /// What they have spent.
     pub ledger: Ledger,
+    /// What happened, and who did it.
+    pub audit: AuditTrail,
     /// What seals the secrets of the first two.
     pub vault: Vault,
 }
@@ -78,6 +83,7 @@ impl UseCases {
         kek: Arc<dyn Kek>,
         providers: ProviderRegistry,
         ledger: LedgerSettings,
+        audit: AuditSettings,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let clock = || Arc::clone(clock);
@@ -109,6 +115,7 @@ impl UseCases {
                 clock(),
             ),
             ledger: Ledger::new(Arc::clone(store) as _, ledger, clock()),
+            audit: AuditTrail::new(Arc::clone(store) as _, audit, clock()),
             vault,
         }
     }
@@ -137,6 +144,7 @@ impl App {
             parts.kek,
             parts.providers,
             parts.ledger,
+            parts.audit,
             &parts.clock,
         );
         let authenticator = Authenticator::new(
@@ -184,7 +192,7 @@ fn faces(
             use_cases.management_keys.clone(),
             use_cases.ledger.clone(),
         )),
-        later: Arc::new(Later),
+        audit: Arc::new(AuditEvents::new(use_cases.audit.clone())),
     };
     let rest = RestRouter::builder()
         .routes(v1::api_key_service_routes(Arc::clone(&services.api_keys)))
@@ -194,6 +202,7 @@ fn faces(
         .routes(v1::management_key_service_routes(Arc::clone(
             &services.management_keys,
         )))
+        .routes(v1::audit_service_routes(Arc::clone(&services.audit)))
         .unknown(proto::UNKNOWN)
         .types(v1::TYPES)
         // The layers limit what is sent; this limits what it decompresses to.
@@ -207,7 +216,7 @@ struct Services {
     directory: Arc<DirectoryEntries>,
     repo_ai_keys: Arc<grpc::RepoAiKeys>,
     management_keys: Arc<grpc::ManagementKeys>,
-    later: Arc<Later>,
+    audit: Arc<AuditEvents>,
 }
 
 impl Services {
@@ -255,7 +264,7 @@ impl Services {
         .add_service(declared!(
             AuditServiceServer<_>,
             v1::DeclaredAuditService,
-            self.later
+            self.audit
         ))
         .add_service(declared!(
             DirectoryServiceServer<_>,

@@ -4,6 +4,7 @@
 //! An error names the field and says what is wanted, and never repeats a value, since any value may
 //! be a secret in the wrong place.
 
+mod audit;
 mod problem;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use audit::AuditConfig;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::ledger::LedgerSettings;
@@ -49,6 +51,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How the ledger is run.
     pub ledger: LedgerConfig,
+    /// How the audit trail is kept.
+    pub audit: AuditConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Further providers and their capabilities.

@@ -44,7 +44,7 @@ pub(super) async fn serve(
     telemetry: Telemetry,
     signals: Signals,
 ) -> Result<(), Failure> {
-    let housekeeping = tokio::spawn(housekeeping::run(app.use_cases.ledger));
+    let housekeeping = tokio::spawn(housekeeping::run(app.use_cases.ledger, app.use_cases.audit));
     let asked_to_end = async {
         signals.received(1).await;
         // First, so that who watches goes elsewhere, and no stream of theirs holds us up.
@@ -121,6 +121,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         origins: config.origins().map_err(misconfigured)?,
         reflection: config.server.reflection,
         ledger: config.ledger(),
+        audit: config.audit.settings(),
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;
     app.use_cases

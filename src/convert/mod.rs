@@ -1,6 +1,7 @@
 //! Between the API's messages and the core's nouns: parsed once, here.
 
 pub(crate) mod api_key;
+pub(crate) mod audit;
 pub(crate) mod directory;
 pub(crate) mod ledger;
 pub(crate) mod management_key;

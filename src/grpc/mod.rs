@@ -2,16 +2,16 @@
 //! the answer back.
 
 mod api_key;
+mod audit;
 mod directory;
 mod health;
-mod later;
 mod management_key;
 mod repo_ai_key;
 
 pub(crate) use api_key::ApiKeys;
+pub(crate) use audit::AuditEvents;
 pub(crate) use directory::DirectoryEntries;
 pub(crate) use health::HealthChecks;
-pub(crate) use later::Later;
 pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
 

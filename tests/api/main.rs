@@ -13,6 +13,7 @@
 #[macro_use]
 mod support;
 
+mod audit_events;
 mod authentication;
 mod callers;
 mod compression;

@@ -183,7 +183,7 @@ fn unknown_fields_are_refused_without_their_values() {
 fn every_setting_of_the_wrong_type_is_named_wherever_it_comes_from() {
     let directory = TempDir::new().unwrap();
     let (names, _) = settings();
-    assert_eq!(names.len(), 32, "{names:?}");
+    assert!(names.len() >= 33, "{names:?}");
     for name in names {
         // A subject's name has colons, which no variable's name can have.
         let Some((section, field)) = name.rsplit_once('.') else {

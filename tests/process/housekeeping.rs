@@ -77,3 +77,43 @@ async fn a_server_rolls_up_old_charges_at_start_on_postgres() {
         old_charges_are_rolled_up(house).await;
     }
 }
+
+/// Audit events past their retention go when the server starts, and what is younger stays.
+async fn old_audit_events_are_deleted(house: House) {
+    let all = house.database.count("audit_events").await;
+    let age = format!(
+        "UPDATE audit_events SET occurred_at = occurred_at - {} WHERE resource_kind = 'workspace'",
+        DAY_MILLIS + 1000
+    );
+    house.database.execute(&age).await;
+    let old = house
+        .database
+        .count("audit_events WHERE resource_kind = 'workspace'")
+        .await;
+    assert!(old > 0 && old < all, "{old} of {all}");
+
+    // Without a retention nothing goes.
+    house.start().running.terminate().expect(0);
+    assert_eq!(house.database.count("audit_events").await, all);
+
+    let serve = house.command("serve");
+    let served = Served::of(serve.env("KEYWARD_AUDIT__RETENTION_DAYS", "1"));
+    let stderr = &served.running.stderr;
+    stderr.wait_for("audit events past their retention deleted");
+    let printed = stderr.so_far();
+    assert!(printed.contains(&format!("events={old}")), "{printed}");
+    assert_eq!(house.database.count("audit_events").await, all - old);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_deletes_old_audit_events_at_start_on_sqlite() {
+    old_audit_events_are_deleted(House::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_deletes_old_audit_events_at_start_on_postgres() {
+    if let Some(house) = House::postgres().await {
+        old_audit_events_are_deleted(house).await;
+    }
+}

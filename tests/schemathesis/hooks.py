@@ -125,6 +125,9 @@ def before_call(context, case, kwargs):
     ):
         if is_meant[location]:
             use(existing(meta.phase, location), values)
+    if is_meant[ParameterLocation.QUERY] and isinstance(case.query, dict):
+        # Only Keyward makes page tokens; no text that is made up is one.
+        case.query.pop("pageToken", None)
     if is_meant[ParameterLocation.BODY]:
         use_unique(case)
 

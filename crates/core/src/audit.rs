@@ -1,5 +1,11 @@
 //! The audit trail: every change and every release of a secret, and never a secret.
 
+mod filter;
+mod trail;
+
+pub use filter::{AuditFilter, EventPlace};
+pub use trail::{AuditSettings, AuditTrail};
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -80,6 +86,34 @@ impl AuditEvent {
         self.details.insert(name, value.into());
         self
     }
+}
+
+/// An event as it was stored, for those who read the trail. What it names may be gone, and may have
+/// been named by an older version, so that everything but its place is text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Where it stands in the trail.
+    pub place: EventPlace,
+    /// What kind of principal did it.
+    pub actor_kind: String,
+    /// Which one.
+    pub actor_id: String,
+    /// What, such as `api_key.create`.
+    pub action: String,
+    /// The organization that it concerns, where known.
+    pub organization: Option<String>,
+    /// The workspace that it concerns, if any.
+    pub workspace: Option<String>,
+    /// What kind of thing it was done to.
+    pub resource_kind: String,
+    /// Which one.
+    pub resource_id: String,
+    /// The call's `x-request-id`.
+    pub request_id: String,
+    /// The address that the call came from.
+    pub source: Option<String>,
+    /// What else is worth knowing.
+    pub details: BTreeMap<String, String>,
 }
 
 const fn resource_kind(noun: Noun) -> &'static str {

@@ -235,6 +235,20 @@ impl<P: Permission> WorkspaceScope for Grant<P> {
 #[derive(Debug)]
 pub struct DirectoryGrant(());
 
+/// Proof that the policy allowed a principal to read the audit trail, of every organization.
+///
+/// Only this module can make one:
+///
+/// ```compile_fail
+/// use keyward_core::policy::AuditGrant;
+///
+/// fn forge() -> AuditGrant {
+///     AuditGrant(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct AuditGrant(());
+
 /// Decides on an action in a workspace. One that does not exist is refused exactly as one that the
 /// principal may not see.
 ///
@@ -444,6 +458,17 @@ fn administers(member: &Member) -> bool {
 pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
     match principal {
         Principal::Service(_) => Ok(DirectoryGrant(())),
+        _ => Err(Error::Denied),
+    }
+}
+
+/// Decides on reading the audit trail, which internal services alone may do.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize_audit(principal: &Principal) -> Result<AuditGrant, Error> {
+    match principal {
+        Principal::Service(_) => Ok(AuditGrant(())),
         _ => Err(Error::Denied),
     }
 }

@@ -5,6 +5,7 @@
 //! reaches no other workspace; the exceptions are the inputs of authentication and of the policy
 //! itself, and one look at start-up, and say so.
 
+mod audit;
 mod data_key;
 mod directory;
 mod health;
@@ -14,6 +15,7 @@ mod management_key;
 mod provider_key;
 mod repo_ai_key;
 
+pub use audit::AuditStore;
 pub use data_key::DataKeyStore;
 pub use directory::DirectoryStore;
 pub use health::StoreHealth;

@@ -146,6 +146,10 @@ fn table() -> String {
     section(&mut text, title, &[("anywhere", ())], |principal, ()| {
         policy::authorize_directory(principal).is_ok()
     });
+    let title = "audit trail (list its events)";
+    section(&mut text, title, &[("anywhere", ())], |principal, ()| {
+        policy::authorize_audit(principal).is_ok()
+    });
     text
 }
 

@@ -1,15 +1,58 @@
-//! Stores audit events, always in the transaction of what they tell of.
+//! Stores audit events, always in the transaction of what they tell of; lists them, and drops old
+//! ones. No other change is ever made to a row.
 
+use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
-use sea_orm::{ActiveModelTrait, DatabaseTransaction, EntityTrait, IntoActiveModel};
+use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, RecordedEvent};
+use keyward_core::clock::Timestamp;
+use keyward_core::id::AuditEventId;
+use keyward_core::page::{Page, PageRequest};
+use keyward_core::policy::AuditGrant;
+use keyward_core::store::AuditStore;
+use sea_orm::sea_query::{
+    Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, Select,
+};
 
-use crate::entity::audit_event;
+use crate::Store;
+use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
+
+#[async_trait]
+impl AuditStore for Store {
+    async fn events(
+        &self,
+        _grant: &AuditGrant,
+        filter: &AuditFilter,
+        page: &PageRequest<EventPlace>,
+    ) -> Result<Page<RecordedEvent>, Error> {
+        self.read("list_audit_events", |db| async move {
+            let rows = listed(filter, page).all(&db).await?;
+            let events: Result<_, Error> = rows.into_iter().map(from_row).collect();
+            let place = |event: &RecordedEvent| filter.write_place(event.place);
+            Ok(Page::cut(events?, page, place))
+        })
+        .await
+    }
+
+    async fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, Error> {
+        self.write("expire_audit_events", |txn| async move {
+            let deleted = Entity::delete_many()
+                .filter(Column::Id.in_subquery(oldest(before, limit)))
+                .exec(&*txn)
+                .await?;
+            Ok(deleted.rows_affected)
+        })
+        .await
+    }
+}
 
 /// Stores an event.
 pub(crate) async fn insert(txn: &DatabaseTransaction, event: &AuditEvent) -> Result<(), Failure> {
-    let row = audit_event::Model {
+    let row = Model {
         id: event.id.as_uuid(),
         occurred_at: event.occurred_at.unix_millis(),
         actor_kind: event.actor.kind.to_owned(),
@@ -24,8 +67,85 @@ pub(crate) async fn insert(txn: &DatabaseTransaction, event: &AuditEvent) -> Res
         details: serde_json::to_string(&event.details).map_err(Error::internal)?,
     };
     let row = row.into_active_model().reset_all();
-    audit_event::Entity::insert(row)
-        .exec_without_returning(txn)
-        .await?;
+    Entity::insert(row).exec_without_returning(txn).await?;
     Ok(())
 }
+
+/// The rows of a page, and one more.
+fn listed(filter: &AuditFilter, page: &PageRequest<EventPlace>) -> Select<Entity> {
+    let mut query = Entity::find()
+        .order_by_desc(Column::OccurredAt)
+        .order_by_desc(Column::Id)
+        .limit(u64::from(page.limit) + 1);
+    for (column, wanted) in [
+        (Column::OrganizationId, &filter.organization),
+        (Column::WorkspaceId, &filter.workspace),
+        (Column::ResourceKind, &filter.resource_kind),
+        (Column::ResourceId, &filter.resource_id),
+        (Column::Action, &filter.action),
+        (Column::ActorKind, &filter.actor_kind),
+        (Column::ActorId, &filter.actor_id),
+        (Column::RequestId, &filter.request_id),
+    ] {
+        if let Some(wanted) = wanted {
+            query = query.filter(column.eq(wanted));
+        }
+    }
+    if let Some(start) = filter.start {
+        query = query.filter(Column::OccurredAt.gte(start.unix_millis()));
+    }
+    if let Some(end) = filter.end {
+        query = query.filter(Column::OccurredAt.lt(end.unix_millis()));
+    }
+    match page.after {
+        Some(after) => query.filter(is_before(after)),
+        None => query,
+    }
+}
+
+/// Whether a row comes after a place in a list that begins with the newest.
+fn is_before(place: EventPlace) -> SimpleExpr {
+    let columns = [Column::OccurredAt, Column::Id].map(Expr::col);
+    let values = [
+        Expr::value(place.occurred_at.unix_millis()),
+        Expr::value(place.id.as_uuid()),
+    ];
+    Expr::tuple(columns).lt(Expr::tuple(values))
+}
+
+/// The events that are dropped next. Replicas that do so at once take different ones, and none waits
+/// for another.
+fn oldest(before: Timestamp, limit: u64) -> SelectStatement {
+    Query::select()
+        .column(Column::Id)
+        .from(Entity)
+        .and_where(Column::OccurredAt.lt(before.unix_millis()))
+        .order_by(Column::OccurredAt, Order::Asc)
+        .limit(limit)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .to_owned()
+}
+
+fn from_row(row: Model) -> Result<RecordedEvent, Error> {
+    let details = serde_json::from_str(&row.details)
+        .map_err(|_| Error::internal("a stored audit event has unreadable details"))?;
+    Ok(RecordedEvent {
+        place: EventPlace {
+            occurred_at: Timestamp::from_unix_millis(row.occurred_at),
+            id: AuditEventId::from_uuid(row.id),
+        },
+        actor_kind: row.actor_kind,
+        actor_id: row.actor_id,
+        action: row.action,
+        organization: row.organization_id,
+        workspace: row.workspace_id,
+        resource_kind: row.resource_kind,
+        resource_id: row.resource_id,
+        request_id: row.request_id,
+        source: row.source,
+        details,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use keyward_core::issued_key::{IssuedKey, ManagementKey};
 use keyward_core::ledger::{Charge, Reservation};
 use keyward_core::money::Nanos;
 use keyward_core::policy::{
-    self, DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, Write,
+    self, AuditGrant, DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, Write,
 };
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_core::provider::Provider;
@@ -129,6 +129,12 @@ pub fn administrator(organization: &OrganizationId) -> Principal {
 #[must_use]
 pub fn directory_grant() -> DirectoryGrant {
     policy::authorize_directory(&service()).unwrap()
+}
+
+/// What a service is granted for the audit trail.
+#[must_use]
+pub fn audit_grant() -> AuditGrant {
+    policy::authorize_audit(&service()).unwrap()
 }
 
 /// What an administrator is granted for an organization's management keys.

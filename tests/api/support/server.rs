@@ -10,6 +10,7 @@ use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, CallerRate, Limits};
+use keyward_core::audit::AuditSettings;
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
@@ -62,6 +63,7 @@ pub struct Setup {
     pub max_deadline: Duration,
     pub max_body_bytes: u64,
     pub charge_retention: Option<Duration>,
+    pub audit_retention: Option<Duration>,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
     pub reflection: bool,
@@ -85,6 +87,7 @@ impl OnEngine for Setup {
             max_deadline: Duration::from_secs(60),
             max_body_bytes: 1024 * 1024,
             charge_retention: None,
+            audit_retention: None,
             origins: AllowedOrigins::default(),
             reflection: true,
         })
@@ -154,6 +157,9 @@ impl Setup {
                 default_reservation_ttl: Duration::from_secs(600),
                 max_reservation_ttl: Duration::from_secs(24 * 3600),
                 charge_retention: self.charge_retention,
+            },
+            audit: AuditSettings {
+                retention: self.audit_retention,
             },
         })
         .unwrap();

@@ -7,6 +7,7 @@ mod m0003_provider_keys;
 mod m0004_audit;
 mod m0005_repo_ai_keys_and_management_keys;
 mod m0006_issued_keys;
+mod m0007_audit_indexes;
 #[cfg(feature = "rehearsal")]
 mod m9000_rehearsal;
 mod schema;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_audit::Migration),
             Box::new(m0005_repo_ai_keys_and_management_keys::Migration),
             Box::new(m0006_issued_keys::Migration),
+            Box::new(m0007_audit_indexes::Migration),
             #[cfg(feature = "rehearsal")]
             Box::new(m9000_rehearsal::Migration),
         ]

@@ -3,6 +3,7 @@
 //! [`crate::conformance_tests`] makes a test of each.
 
 pub mod audit;
+pub mod audit_trail;
 pub mod holding;
 pub mod issued_key;
 pub mod ledger;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use keyward_core::Error;
 use keyward_core::store::{
-    DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
+    AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore, StoreHealth,
 };
 use tokio::sync::Barrier;
@@ -40,6 +41,7 @@ pub trait Stores:
     + IssuedKeyStore
     + ManagementKeyStore
     + LedgerStore
+    + AuditStore
     + StoreHealth
     + Send
     + Sync
@@ -55,6 +57,7 @@ impl<S> Stores for S where
         + IssuedKeyStore
         + ManagementKeyStore
         + LedgerStore
+        + AuditStore
         + StoreHealth
         + Send
         + Sync
@@ -155,6 +158,14 @@ macro_rules! conformance_tests {
             refused_change_leaves_no_event
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
+        }
+        $crate::conformance_tests! { @module $fixture, audit_trail:
+            event_is_read_whole
+            events_page_newest_first
+            filters_hold_together
+            pages_do_not_move
+            old_events_expire
+            old_events_expire_once
         }
         $crate::conformance_tests! { @module $fixture, holding:
             repo_ai_key_holds_its_repo
@@ -310,6 +321,7 @@ mod tests {
         let list = include_str!("mod.rs");
         for (module, source) in [
             ("audit", include_str!("audit.rs")),
+            ("audit_trail", include_str!("audit_trail.rs")),
             ("holding", include_str!("holding.rs")),
             ("issued_key", include_str!("issued_key.rs")),
             ("ledger", include_str!("ledger.rs")),

@@ -1,0 +1,273 @@
+//! The trail is read as it was written, in pages, and its oldest events go when they are told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, RecordedEvent};
+use keyward_core::clock::Timestamp;
+use keyward_core::error::Noun;
+use keyward_core::page::{Page, PageRequest};
+use keyward_core::principal::Actor;
+
+use super::{Fixture, Stores, at_once};
+use crate::fixtures::{
+    NOON, after_noon, audit_grant, directory_grant, event, organization, organization_id,
+    workspace_id,
+};
+
+/// Stores an event, by a change that anyone may repeat.
+async fn tell<S: Stores>(fixture: &Fixture<S>, event: &AuditEvent) {
+    let organization = organization("told");
+    fixture
+        .store
+        .upsert_organization(&directory_grant(), &organization, event)
+        .await
+        .unwrap();
+}
+
+/// An event at this many milliseconds after noon, whose other parts take turns, each at its own pace.
+fn told(number: usize, millis: i64) -> AuditEvent {
+    let mut told = event("placeholder", Noun::Repo, format!("thing-{}", number % 11));
+    told.occurred_at = after_noon(millis);
+    told.action = ["api_key.create", "api_key.resolve", "repo.upsert"][number % 3];
+    told.resource_kind = ["api_key", "repo"][number % 2];
+    told.organization = [None, Some("org"), Some("other")][number % 3].map(organization_id);
+    told.workspace = [None, Some("a"), Some("b"), Some("A")][number % 4].map(workspace_id);
+    told.actor = Actor {
+        kind: ["user", "service", "issued_key"][number % 3],
+        id: format!("actor-{}", number % 5),
+    };
+    told.request_id = format!("request-{}", number % 7);
+    told
+}
+
+async fn page<S: Stores>(
+    fixture: &Fixture<S>,
+    filter: &AuditFilter,
+    limit: u32,
+    after: Option<EventPlace>,
+) -> Page<RecordedEvent> {
+    let page = PageRequest { limit, after };
+    let listed = fixture.store.events(&audit_grant(), filter, &page).await;
+    listed.unwrap()
+}
+
+/// Walks from page to page.
+async fn walk<S: Stores>(
+    fixture: &Fixture<S>,
+    filter: &AuditFilter,
+    limit: u32,
+) -> Vec<RecordedEvent> {
+    let (mut events, mut after) = (Vec::new(), None);
+    loop {
+        let page = page(fixture, filter, limit, after).await;
+        assert!(page.items.len() <= limit as usize);
+        events.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(filter.read_place(&next).unwrap()),
+            None => return events,
+        }
+    }
+}
+
+/// An event is read with everything that it told.
+pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
+    let whole = event("api_key.create", Noun::ProviderKey, "key-\u{1f511}")
+        .in_organization(&organization_id("org"))
+        .in_workspace(&workspace_id("a"))
+        .with_detail("fields", "key,\"secret\"\u{1f511}")
+        .with_detail("more", "");
+    let mut bare = event("organization.upsert", Noun::Organization, "told");
+    bare.source = None;
+    tell(fixture, &whole).await;
+    tell(fixture, &bare).await;
+
+    let listed = walk(fixture, &AuditFilter::default(), 10).await;
+    let place = |event: &AuditEvent| EventPlace {
+        occurred_at: event.occurred_at,
+        id: event.id,
+    };
+    let read = RecordedEvent {
+        place: place(&whole),
+        actor_kind: "service".to_owned(),
+        actor_id: "platform".to_owned(),
+        action: "api_key.create".to_owned(),
+        organization: Some("org".to_owned()),
+        workspace: Some("a".to_owned()),
+        resource_kind: "api_key".to_owned(),
+        resource_id: "key-\u{1f511}".to_owned(),
+        request_id: "request-1".to_owned(),
+        source: Some("192.0.2.7".to_owned()),
+        details: BTreeMap::from([
+            ("fields".to_owned(), "key,\"secret\"\u{1f511}".to_owned()),
+            ("more".to_owned(), String::new()),
+        ]),
+    };
+    let read_bare = RecordedEvent {
+        place: place(&bare),
+        action: "organization.upsert".to_owned(),
+        organization: None,
+        workspace: None,
+        resource_kind: "organization".to_owned(),
+        resource_id: "told".to_owned(),
+        source: None,
+        details: BTreeMap::new(),
+        ..read.clone()
+    };
+    assert_eq!(listed, [read_bare, read]);
+}
+
+/// Events come newest first, those of one millisecond too, however small the pages are.
+pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
+    // Seven events for each millisecond, told out of order.
+    for number in 0..70 {
+        let millis = i64::try_from(number * 37 % 70 / 7).unwrap();
+        tell(fixture, &told(number, millis)).await;
+    }
+    let all = walk(fixture, &AuditFilter::default(), 1000).await;
+    assert_eq!(all.len(), 70);
+    let places: BTreeSet<_> = all.iter().map(|event| event.place).collect();
+    let newest_first: Vec<_> = places.into_iter().rev().collect();
+    let listed: Vec<_> = all.iter().map(|event| event.place).collect();
+    assert_eq!(listed, newest_first);
+    for limit in [1, 2, 7, 10, 69, 70, 71] {
+        let filter = AuditFilter::default();
+        assert_eq!(walk(fixture, &filter, limit).await, all, "pages of {limit}");
+    }
+}
+
+/// A filter lets through what it says, alone and with others, also from page to page.
+pub async fn filters_hold_together<S: Stores>(fixture: &Fixture<S>) {
+    for number in 0..120 {
+        tell(fixture, &told(number, i64::try_from(number / 2).unwrap())).await;
+    }
+    let all = walk(fixture, &AuditFilter::default(), 1000).await;
+    let text = |text: &str| Some(text.to_owned());
+    let at = |millis| Some(after_noon(millis));
+    let none = AuditFilter::default;
+    let mut filters = vec![none()];
+    type Change = fn(&mut AuditFilter, Option<String>);
+    let changes: [(Change, &str); 9] = [
+        (|filter, text| filter.organization = text, "org"),
+        (|filter, text| filter.workspace = text, "a"),
+        (|filter, text| filter.resource_kind = text, "api_key"),
+        (|filter, text| filter.resource_id = text, "thing-4"),
+        (|filter, text| filter.action = text, "api_key.resolve"),
+        (|filter, text| filter.actor_kind = text, "service"),
+        (|filter, text| filter.actor_id = text, "actor-4"),
+        (|filter, text| filter.request_id = text, "request-4"),
+        (|filter, text| filter.organization = text, "unknown"),
+    ];
+    for (first, value) in changes {
+        for (second, other) in changes {
+            let mut filter = none();
+            first(&mut filter, text(value));
+            second(&mut filter, text(other));
+            filters.push(filter.clone());
+            (filter.start, filter.end) = (at(10), at(50));
+            filters.push(filter);
+        }
+    }
+    for (start, end) in [
+        (at(20), None),
+        (None, at(20)),
+        (at(20), at(21)),
+        (at(20), at(20)),
+        (at(21), at(20)),
+        (
+            Some(Timestamp::from_unix_millis(i64::MIN)),
+            Some(Timestamp::from_unix_millis(i64::MAX)),
+        ),
+    ] {
+        filters.push(AuditFilter {
+            start,
+            end,
+            ..none()
+        });
+    }
+    let mut listed = 0;
+    for filter in filters {
+        let wanted: Vec<_> = all
+            .iter()
+            .filter(|event| filter.lets_through(event))
+            .cloned()
+            .collect();
+        listed += wanted.len();
+        assert_eq!(walk(fixture, &filter, 3).await, wanted, "{filter:?}");
+    }
+    assert!(listed > 1000, "the filters let next to nothing through");
+}
+
+/// What is told meanwhile moves no page, and what was there is seen once each.
+pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
+    for number in 0..30 {
+        tell(fixture, &told(number, i64::try_from(number).unwrap())).await;
+    }
+    let filter = AuditFilter::default();
+    let before = walk(fixture, &filter, 1000).await;
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = page(fixture, &filter, 4, after).await;
+        seen.extend(page.items);
+        // Newer ones, and one in the middle of what the walk has yet to see.
+        for told in [told(1, 100), told(2, 100), told(3, 15)] {
+            tell(fixture, &told).await;
+        }
+        match page.next {
+            Some(next) => after = Some(filter.read_place(&next).unwrap()),
+            None => break,
+        }
+    }
+    let distinct: BTreeSet<_> = seen.iter().map(|event| event.place).collect();
+    assert_eq!(distinct.len(), seen.len(), "an event was listed twice");
+    let of_before = before
+        .iter()
+        .filter(|event| distinct.contains(&event.place));
+    assert_eq!(of_before.count(), before.len(), "an event was left out");
+    assert!(
+        seen.iter()
+            .all(|event| event.place.occurred_at < after_noon(100))
+    );
+}
+
+/// The oldest events go first, no more at a time than is said, and none that is not older.
+pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
+    for number in 0..10 {
+        tell(fixture, &told(number, i64::try_from(number).unwrap())).await;
+    }
+    let store = &fixture.store;
+    let left = async || -> Vec<i64> {
+        let events = walk(fixture, &AuditFilter::default(), 100).await;
+        let millis =
+            |event: &RecordedEvent| event.place.occurred_at.unix_millis() - NOON.unix_millis();
+        events.iter().rev().map(millis).collect()
+    };
+    assert_eq!(store.expire(NOON, 100).await.unwrap(), 0);
+    assert_eq!(store.expire(after_noon(5), 2).await.unwrap(), 2);
+    assert_eq!(left().await, [2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(store.expire(after_noon(5), 100).await.unwrap(), 3);
+    assert_eq!(left().await, [5, 6, 7, 8, 9]);
+    assert_eq!(store.expire(after_noon(5), 100).await.unwrap(), 0);
+}
+
+/// Of replicas that drop old events at once none fails, and together they drop each once.
+pub async fn old_events_expire_once<S: Stores>(fixture: &Fixture<S>) {
+    for number in 0..40 {
+        tell(fixture, &told(number, 0)).await;
+    }
+    let calls = (0..8).map(|_| {
+        let store = fixture.store.clone();
+        async move {
+            let mut dropped = 0;
+            loop {
+                let batch = store.expire(after_noon(1), 3).await.unwrap();
+                dropped += batch;
+                if batch == 0 {
+                    return dropped;
+                }
+            }
+        }
+    });
+    let dropped: u64 = at_once(calls).await.into_iter().sum();
+    assert_eq!(dropped, 40);
+    assert_eq!(fixture.database.count("audit_events").await, 0);
+}

@@ -1,0 +1,26 @@
+//! `[audit]`: how the audit trail is kept.
+
+use std::time::Duration;
+
+use keyward_core::audit::AuditSettings;
+use serde::Deserialize;
+
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+
+/// How the audit trail is kept.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    retention_days: u32,
+}
+
+impl AuditConfig {
+    /// How the audit trail is kept.
+    #[must_use]
+    pub fn settings(&self) -> AuditSettings {
+        let days = u64::from(self.retention_days);
+        AuditSettings {
+            retention: (days > 0).then(|| Duration::from_secs(days * SECONDS_A_DAY)),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Audit events and the filters by which they are listed.
+
+use std::collections::HashMap;
+
+use keyward_core::Error;
+use keyward_core::audit::{AuditFilter, RecordedEvent};
+use keyward_core::clock::Timestamp;
+
+use super::{moment, timestamp};
+use crate::proto::v1::{AuditEvent, ListAuditEventsRequest};
+
+/// Empty texts filter nothing.
+pub(crate) fn filter(message: ListAuditEventsRequest) -> Result<AuditFilter, Error> {
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let bound = |field, label, at: Option<_>| at.map(|at| bound(field, label, at)).transpose();
+    Ok(AuditFilter {
+        organization: given(message.organization_id),
+        workspace: given(message.workspace_id),
+        resource_kind: given(message.resource_kind),
+        resource_id: given(message.resource_id),
+        action: given(message.action),
+        actor_kind: given(message.actor_kind),
+        actor_id: given(message.actor_id),
+        request_id: given(message.request_id),
+        start: bound("startTime", "Start time", message.start_time)?,
+        end: bound("endTime", "End time", message.end_time)?,
+    })
+}
+
+/// The first millisecond that is not before a moment. Events have whole milliseconds, so that for
+/// both bounds of a time it lets through what the moment itself does.
+fn bound(field: &'static str, label: &str, at: prost_types::Timestamp) -> Result<Timestamp, Error> {
+    let is_between = at.nanos % 1_000_000 != 0;
+    let millis = moment(field, label, at)?.unix_millis();
+    Ok(Timestamp::from_unix_millis(millis + i64::from(is_between)))
+}
+
+/// The message form of an event.
+pub(crate) fn event(event: RecordedEvent) -> AuditEvent {
+    AuditEvent {
+        id: event.place.id.to_string(),
+        occurred_at: Some(timestamp(event.place.occurred_at)),
+        actor_kind: event.actor_kind,
+        actor_id: event.actor_id,
+        action: event.action,
+        organization_id: event.organization.unwrap_or_default(),
+        workspace_id: event.workspace.unwrap_or_default(),
+        resource_kind: event.resource_kind,
+        resource_id: event.resource_id,
+        request_id: event.request_id,
+        source_address: event.source.unwrap_or_default(),
+        details: HashMap::from_iter(event.details),
+    }
+}
