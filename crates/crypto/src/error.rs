@@ -188,8 +188,11 @@ pub enum KeyringFileDefect {
     #[error("is not a regular file")]
     NotRegular,
 
-    /// Its mode lets others than its owner at it.
-    #[error("has mode {mode:04o}, which lets its group or others in; it must be 0600 or stricter")]
+    /// Its mode lets others at it than its owner, or a group of ours where its owner is root.
+    #[error(
+        "has mode {mode:04o}, which lets its group or others in; it must be 0600 or stricter, \
+         or 0640 or stricter where it is root's and of a group of this process"
+    )]
     OpenToOthers {
         /// The permission bits found.
         mode: u32,

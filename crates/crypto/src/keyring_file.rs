@@ -1,4 +1,10 @@
-//! The file of a keyring: read only if it is its owner's alone, never overwritten.
+//! The file of a keyring: read only if nobody but its owner can write it and nobody but us can read it,
+//! never overwritten.
+//!
+//! A file is ours alone if its mode lets neither group nor others in. One that root keeps for us is as
+//! good: owned by root, only readable to its group, and that is a group of this process, which is not
+//! root's. So systems hand secrets to a process that is not root (Kubernetes with `fsGroup`: 0440, root
+//! and that group), and PostgreSQL takes its TLS key by the same rule.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,8 +22,8 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyringFile`] with the path and the defect: not a regular file, open to its group
-    /// or to others (on Unix), too large, unreadable, or a text that [`Keyring::parse`] refuses.
+    /// [`Error::KeyringFile`] with the path and the defect: not a regular file, open to others than
+    /// this process (on Unix), too large, unreadable, or a text that [`Keyring::parse`] refuses.
     pub fn load(path: &Path) -> Result<Self, Error> {
         load(path).map_err(|defect| Error::KeyringFile {
             path: path.to_owned(),
@@ -61,12 +67,56 @@ fn check_regular(metadata: &Metadata) -> Result<(), KeyringFileDefect> {
 
 #[cfg(unix)]
 fn check_mode(metadata: &Metadata) -> Result<(), KeyringFileDefect> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::MetadataExt;
 
-    let mode = metadata.permissions().mode() & 0o7777;
+    let mode = metadata.mode() & 0o7777;
+    if is_private(
+        mode,
+        metadata.uid(),
+        metadata.gid(),
+        &Identity::of_process(),
+    ) {
+        Ok(())
+    } else {
+        Err(KeyringFileDefect::OpenToOthers { mode })
+    }
+}
+
+/// Whom the system takes this process for.
+#[cfg(unix)]
+struct Identity {
+    user: u32,
+    /// Its group and its supplementary groups.
+    groups: Vec<u32>,
+}
+
+#[cfg(unix)]
+impl Identity {
+    fn of_process() -> Self {
+        use rustix::process::{getegid, geteuid, getgroups};
+
+        // Supplementary groups that cannot be had count as none, which lets in fewer files.
+        let mut groups: Vec<u32> = getgroups()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|group| group.as_raw())
+            .collect();
+        groups.push(getegid().as_raw());
+        Self {
+            user: geteuid().as_raw(),
+            groups,
+        }
+    }
+}
+
+/// Whether a file of this mode, owner and group is this process's alone, or kept for it by root.
+#[cfg(unix)]
+fn is_private(mode: u32, owner: u32, group: u32, who: &Identity) -> bool {
+    const ROOT: u32 = 0;
     match mode & 0o077 {
-        0 => Ok(()),
-        _ => Err(KeyringFileDefect::OpenToOthers { mode }),
+        0 => true,
+        0o040 => owner == ROOT && who.user != ROOT && who.groups.contains(&group),
+        _ => false,
     }
 }
 
@@ -128,4 +178,62 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_directory_of(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const ROOT: u32 = 0;
+    const US: u32 = 65532;
+    const OTHER: u32 = 1000;
+
+    fn us() -> Identity {
+        Identity {
+            user: US,
+            groups: vec![US, 2000],
+        }
+    }
+
+    #[test]
+    fn what_only_its_owner_may_use_is_private_whoever_that_is() {
+        for mode in [0o400, 0o600, 0o700] {
+            assert!(is_private(mode, US, OTHER, &us()));
+            assert!(is_private(mode, ROOT, ROOT, &us()));
+        }
+    }
+
+    #[test]
+    fn what_root_keeps_for_one_of_our_groups_is_private() {
+        for mode in [0o440, 0o640] {
+            assert!(is_private(mode, ROOT, US, &us()));
+            assert!(is_private(mode, ROOT, 2000, &us()));
+        }
+    }
+
+    #[test]
+    fn what_a_group_may_read_is_not_private_otherwise() {
+        assert!(!is_private(0o440, ROOT, OTHER, &us()), "a foreign group");
+        assert!(!is_private(0o440, ROOT, ROOT, &us()), "root's group");
+        assert!(!is_private(0o440, US, US, &us()), "our own file");
+        assert!(!is_private(0o440, OTHER, US, &us()), "another user's file");
+        let root = Identity {
+            user: ROOT,
+            groups: vec![ROOT, US],
+        };
+        assert!(!is_private(0o440, ROOT, US, &root), "root needs no group");
+    }
+
+    #[test]
+    fn no_other_bit_is_let_through_for_root() {
+        for bits in (0..=0o077).filter(|bits| ![0, 0o040].contains(bits)) {
+            assert!(!is_private(0o600 | bits, ROOT, US, &us()), "{bits:03o}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_in_its_own_group() {
+        let us = Identity::of_process();
+        assert!(us.groups.contains(&rustix::process::getegid().as_raw()));
+    }
 }

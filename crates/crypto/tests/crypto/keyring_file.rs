@@ -210,7 +210,8 @@ mod on_unix {
         );
         let text = Keyring::load(&place.path).unwrap_err().to_string();
         assert!(text.ends_with(
-            "has mode 0644, which lets its group or others in; it must be 0600 or stricter"
+            "has mode 0644, which lets its group or others in; it must be 0600 or stricter, \
+             or 0640 or stricter where it is root's and of a group of this process"
         ));
     }
 
