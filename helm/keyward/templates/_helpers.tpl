@@ -1,0 +1,91 @@
+{{/* Names, labels and what is decided once for all templates. */}}
+
+{{- define "keyward.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* At most 48 characters, so that what is appended stays within 63. */}}
+{{- define "keyward.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects: never more than this, since selectors cannot change. */}}
+{{- define "keyward.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "keyward.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Takes root and component. */}}
+{{- define "keyward.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{ include "keyward.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: keyward
+{{- end -}}
+
+{{- define "keyward.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "keyward.sqlite" -}}
+{{- if eq .Values.database.engine "sqlite" }}true{{ end -}}
+{{- end -}}
+
+{{- define "keyward.tls" -}}
+{{- if .Values.tls.existingSecret.name }}true{{ end -}}
+{{- end -}}
+
+{{- define "keyward.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "keyward.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The account of the migration. A hook comes before the release's own objects, and so brings an account
+with it; one that is not made by the chart is there already.
+*/}}
+{{- define "keyward.migrationAccountName" -}}
+{{- if and .Values.serviceAccount.create (eq .Values.migrations.mode "hook") -}}
+{{ include "keyward.fullname" . }}-migrate
+{{- else -}}
+{{ include "keyward.serviceAccountName" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Annotations of what a migration hook needs: there before it, gone after it. */}}
+{{- define "keyward.hookAnnotations" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/*
+How long a pod may take to end: it serves on, drains, and then closes its store (5 s) and flushes its
+spans (10 s).
+*/}}
+{{- define "keyward.gracePeriod" -}}
+{{- $server := .Values.config.server -}}
+{{- $ms := add ($server.shutdown_delay_ms | int64) ($server.drain_ms | int64) -}}
+{{- add (div (add $ms 999) 1000) 15 -}}
+{{- end -}}
+
+{{- define "keyward.hasJwksUrl" -}}
+{{- if or .Values.auth.session.jwksUrl .Values.auth.service.jwksUrl }}true{{ end -}}
+{{- end -}}
