@@ -25,6 +25,7 @@ mod house;
 mod housekeeping;
 mod invariants;
 mod ledger;
+mod operations;
 mod program;
 mod random;
 mod shutdown;
