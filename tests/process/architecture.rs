@@ -36,11 +36,12 @@ const TRANSPORT: [&str; 20] = [
     "tower-http",
 ];
 /// Members that are there for tests and readers alone.
-const NOT_SHIPPED: [&str; 5] = [
+const NOT_SHIPPED: [&str; 6] = [
     "bookshelf-example",
     "keyward-conformance",
     "keyward-fuzz",
     "keyward-gateway-probe",
+    "keyward-siege",
     "keyward-testkit",
 ];
 /// Databases.

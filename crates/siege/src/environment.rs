@@ -1,0 +1,74 @@
+//! Where Keyward is and who calls: the variables of a `dev.env`, with addresses from the command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::Outcome;
+use crate::target::Target;
+
+/// Where the tokens are, and where to send.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnvironmentArgs {
+    /// The file with tokens and identifiers, as `keyward dev` writes it.
+    #[arg(long, value_name = "FILE")]
+    env: PathBuf,
+    /// Where to send, instead of the file's KEYWARD_URL.
+    #[arg(long, value_name = "URL")]
+    url: Option<Target>,
+    /// Where to send gRPC calls, when it is elsewhere.
+    #[arg(long, value_name = "URL")]
+    grpc_url: Option<Target>,
+    /// Who signed the server's certificate, in PEM; for https.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What a caller needs.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Where REST calls go.
+    pub(crate) rest: Target,
+    /// Where gRPC calls go.
+    pub(crate) grpc: Target,
+}
+
+impl EnvironmentArgs {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or names no loopback address where none is given.
+    pub(crate) fn read(&self) -> Outcome<Environment> {
+        let text = std::fs::read_to_string(&self.env)?;
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        let variables: BTreeMap<_, _> = pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let rest = match &self.url {
+            Some(url) => url.clone(),
+            None => variables
+                .get("KEYWARD_URL")
+                .ok_or("the file has no KEYWARD_URL")?
+                .parse()?,
+        };
+        let grpc = self.grpc_url.clone().unwrap_or_else(|| rest.clone());
+        Ok(Environment {
+            variables,
+            rest,
+            grpc,
+        })
+    }
+}
+
+impl Environment {
+    /// A variable of the file.
+    ///
+    /// # Errors
+    ///
+    /// It is not there.
+    pub(crate) fn get(&self, name: &str) -> Outcome<&str> {
+        let value = self.variables.get(name);
+        Ok(value.ok_or_else(|| format!("the file has no {name}"))?)
+    }
+}

@@ -1,0 +1,114 @@
+//! Load and attacks on a Keyward of one's own. `tests/attacks`, `tests/rolling` and `tests/soak` start it.
+//!
+//! It sends to addresses of 127.0.0.0/8 and to nothing else (`target`), and every loop in it ends after a
+//! count or a time. What it finds it prints as one JSON object a line on standard output.
+
+mod attack;
+mod clients;
+mod environment;
+mod load;
+mod prepare;
+mod recorder;
+mod target;
+mod work;
+
+/// The public API, as a gRPC client has it.
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    rustdoc::all,
+    reason = "all of it is generated, whatever is used of it"
+)]
+mod proto {
+    tonic::include_proto!("keyward.v1");
+}
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What any part of the program may fail with.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Loads and attacks a Keyward on a loopback address.
+#[derive(Parser)]
+#[command(name = "keyward-siege", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be well-behaved callers over REST and gRPC, check every answer, and measure.
+    Load(load::LoadArgs),
+    /// Make the organization that a `dev.env` names, over DirectoryService.
+    Prepare(environment::EnvironmentArgs),
+    /// Hold connections: dribble headers or bodies, or read slowly.
+    SlowLoris(attack::slow_loris::SlowLorisArgs),
+    /// Send headers without end, over HTTP/1.1 and HTTP/2.
+    HugeHeaders(attack::AttackArgs),
+    /// Present issued keys that nobody was issued, most of them well-formed.
+    UnknownKeys(attack::unknown_keys::UnknownKeysArgs),
+    /// Begin HTTP/2 requests and take each back at once.
+    RapidReset(attack::AttackArgs),
+    /// Send small bodies that decompress to gigabytes.
+    ZipBomb(attack::zip_bomb::ZipBombArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("keyward-siege: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome<ExitCode> {
+    // Each connection is a file.
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let attacked = |tally: serde_json::Value| {
+        println!("{tally}");
+        ExitCode::SUCCESS
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Load(args) => load::run(args).await,
+            Command::Prepare(args) => prepare::run(&args).await.map(|()| ExitCode::SUCCESS),
+            Command::SlowLoris(args) => attack::slow_loris::run(args).await.map(attacked),
+            Command::HugeHeaders(args) => attack::huge_headers::run(args).await.map(attacked),
+            Command::UnknownKeys(args) => attack::unknown_keys::run(args).await.map(attacked),
+            Command::RapidReset(args) => attack::rapid_reset::run(args).await.map(attacked),
+            Command::ZipBomb(args) => attack::zip_bomb::run(args).await.map(attacked),
+        }
+    })
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
