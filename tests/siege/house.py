@@ -165,7 +165,9 @@ class House:
     """A database, keys and tokens for `keyward serve`, in a directory that goes with the script."""
 
     def __init__(self, program, siege, postgres=None):
-        self.directory = Path(tempfile.mkdtemp(prefix="keyward-siege-"))
+        # In memory where there is such a place: what is looked at is the server, not the disk.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.directory = Path(tempfile.mkdtemp(prefix="keyward-siege-", dir=memory))
         atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
         self.siege, self.postgres = siege, postgres
         self.env = self.directory / "dev.env"

@@ -26,8 +26,9 @@ use crate::target::{Target, loopback};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an attacker waits after a connection was refused or ended at once.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long an attacker waits after a connection was refused or ended at once: what is tried are the
+/// connections, not a flood of new ones.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whom to attack, from where, and for how long.
 #[derive(Debug, Clone, clap::Args)]
