@@ -26,10 +26,6 @@ use crate::target::{Target, loopback};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an attacker waits after a connection was refused or ended at once: what is tried are the
-/// connections, not a flood of new ones.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// Whom to attack, from where, and for how long.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AttackArgs {
@@ -51,6 +47,10 @@ pub(crate) struct AttackArgs {
     /// How many requests at most, over all connections.
     #[arg(long, value_name = "COUNT", default_value_t = 100_000_000)]
     count: u64,
+    /// How long to wait after a connection was refused, or ended as soon as it was there, in
+    /// milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20)]
+    pause_ms: u64,
 }
 
 /// One of the attackers, with what they all share.
@@ -78,6 +78,10 @@ impl Attacker {
     /// Whether to go on.
     pub(crate) fn goes_on(&self) -> bool {
         Instant::now() < self.end && self.tally.begun.load(Ordering::Relaxed) < self.args.count
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.args.pause_ms.max(1))
     }
 
     /// Takes so many requests from those that may be sent.
@@ -115,7 +119,7 @@ impl Attacker {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if pause {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause()).await;
         }
         connected
     }
@@ -130,8 +134,8 @@ impl Attacker {
         if by_server {
             self.tally.ended_by_server.fetch_add(1, Ordering::Relaxed);
         }
-        if held < PAUSE {
-            tokio::time::sleep(PAUSE).await;
+        if held < self.pause() {
+            tokio::time::sleep(self.pause()).await;
         }
     }
 }
