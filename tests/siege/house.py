@@ -94,19 +94,23 @@ def clean_environment(**more):
 
 
 class Place:
-    """Which CPUs a program has, and how it stands when they are wanted by another, too."""
+    """Which CPUs a program has, and how it stands when others want them too: its niceness, or `IDLE`."""
 
-    def __init__(self, cpus=None, idle=False):
-        self.cpus, self.idle = cpus, idle
+    IDLE = "idle"
+
+    def __init__(self, cpus=None, niceness=0):
+        self.cpus, self.niceness = cpus, niceness
 
     def take(self):
         if self.cpus:
             os.sched_setaffinity(0, self.cpus)
-        if self.idle:
+        if self.niceness == self.IDLE:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        else:
+            os.setpriority(os.PRIO_PROCESS, 0, self.niceness)
 
 
-ANYWHERE = Place()
+ANYWHERE = Place(niceness=os.getpriority(os.PRIO_PROCESS, 0))
 
 
 class Program:

@@ -13,7 +13,7 @@ use super::{AttackArgs, Attacker, storm};
 use crate::Outcome;
 
 /// How many answers are asked for and not read, on one connection.
-const UNREAD_ANSWERS: u32 = 64;
+const UNREAD_ANSWERS: u32 = 16;
 /// How little the attacker's system takes in by itself, in bytes.
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
 
