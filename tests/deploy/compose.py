@@ -1,0 +1,76 @@
+"""deploy/compose.yaml: of the form that the specification has, with nothing named that is nowhere, no
+secret in it, and Keyward as restricted as in a cluster."""
+
+import os
+import pathlib
+import re
+
+import compose_spec
+import yaml
+
+FOLDER = pathlib.Path(__file__).parent.parent.parent / "deploy"
+# What compose-secrets makes.
+MADE = re.compile(r"secrets/[a-z-]+(\.json)?")
+
+
+def _named(services, name, service, problem):
+    if name not in services:
+        yield f"{service}: {problem} {name} is nowhere"
+
+
+def problems(text):
+    """What is wrong with a compose file."""
+    try:
+        compose_spec.loads(text)
+    except Exception as error:  # The binding has no type of its own for this.
+        yield f"is not what the specification says: {error}"
+        return
+    file = yaml.safe_load(text)
+    services = file["services"]
+    made = (FOLDER / "compose-secrets").read_text()
+    for name, secret in file["secrets"].items():
+        path = secret["file"].removeprefix("./")
+        if not MADE.fullmatch(path) or pathlib.Path(path).name not in made:
+            yield f"secret {name}: {path} is not made by compose-secrets"
+    for name, service in services.items():
+        for other in service.get("depends_on", []):
+            yield from _named(services, other, name, "service")
+        for secret in service.get("secrets", []):
+            yield from _named(file["secrets"], secret, name, "secret")
+        for volume in service.get("volumes", []):
+            source, _, rest = volume.partition(":")
+            if source.startswith("."):
+                if not (FOLDER / source).exists():
+                    yield f"{name}: {source} is nowhere"
+                if not rest.endswith(":ro"):
+                    yield f"{name}: {source} may be written"
+            elif source not in file["volumes"]:
+                yield f"{name}: volume {source} is nowhere"
+        for port in service.get("ports", []):
+            if not port.startswith("127.0.0.1:"):
+                yield f"{name}: port {port} is open to everyone"
+        if "build" not in service and not re.search(r":[\w.-]+$", service["image"]):
+            yield f"{name}: an image without a tag"
+        for key, value in (service.get("environment") or {}).items():
+            if re.search(r"PASSWORD|SECRET|TOKEN|DATABASE__URL", key) and not key.endswith("_FILE"):
+                yield f"{name}: {key} is given inline"
+            elif re.search(r"://[^/\s:@]+:[^/\s@]+@", str(value)):
+                yield f"{name}: {key} holds a password"
+            elif key.endswith("_FILE") and os.path.basename(value) not in service.get("secrets", []):
+                yield f"{name}: {key} is no secret of it"
+    for name in ("keyward", "migrate"):
+        service = services[name]
+        if not (service.get("read_only") and service.get("cap_drop") == ["ALL"]
+                and "no-new-privileges:true" in service.get("security_opt", [])
+                and service.get("user", "").startswith("${KEYWARD_USER:?")):
+            yield f"{name}: is not restricted"
+    if services["keyward"]["healthcheck"]["test"][:2] != ["CMD", "/keyward"]:
+        yield "keyward: its health is not asked by the program, and the image has nothing else"
+    if services["keyward"]["depends_on"].get("migrate") != {"condition": "service_completed_successfully"}:
+        yield "keyward: starts before its schema is there"
+
+
+def settings(text):
+    """The settings that the compose file gives as KEYWARD_SECTION__FIELD."""
+    for name in re.findall(r"KEYWARD_([A-Z_]+?)__([A-Z_]+(?:__[A-Z_]+)?):", text):
+        yield ".".join(name).lower().replace("__", ".")

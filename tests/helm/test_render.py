@@ -1,0 +1,164 @@
+"""What Helm makes of the chart: lint, goldens, and refusals of values that do not go together."""
+
+import difflib
+import unittest
+
+import custom
+import invariants
+import kubernetes_validate
+import support
+from support import CASES, KUBERNETES
+
+
+class Lint(unittest.TestCase):
+    def test_every_case_is_without_a_word(self):
+        for case in CASES:
+            for version in KUBERNETES:
+                with self.subTest(case=case, version=version):
+                    done = support.helm("lint", "--strict", "--kube-version", version,
+                                        "--values", support.values_file(case), support.CHART)
+                    self.assertIn("0 chart(s) failed", done.stdout)
+                    self.assertNotIn("WARNING", done.stdout)
+
+
+class Golden(unittest.TestCase):
+    def test_every_case_renders_what_was_agreed(self):
+        for case in CASES:
+            with self.subTest(case=case):
+                golden, found = support.GOLDEN / f"{case}.yaml", support.text(case)
+                if support.UPDATE:
+                    golden.write_text(found)
+                wanted = golden.read_text() if golden.exists() else ""
+                difference = "".join(difflib.unified_diff(
+                    wanted.splitlines(True), found.splitlines(True), str(golden), "rendered"))
+                self.assertEqual(difference, "", "UPDATE_GOLDEN=1 tests/helm/run writes it anew")
+
+    def test_no_golden_is_without_its_case(self):
+        self.assertEqual(sorted(path.stem for path in support.GOLDEN.glob("*.yaml")), CASES)
+
+    def test_every_template_is_in_some_case(self):
+        rendered = "".join(support.text(case) for case in CASES)
+        for template in support.CHART.glob("templates/**/*.yaml"):
+            with self.subTest(template=template.name):
+                self.assertIn(f"# Source: keyward/{template.relative_to(support.CHART)}", rendered)
+
+    def test_old_versions_of_kubernetes_get_the_same(self):
+        for version in KUBERNETES[:-1]:
+            for case in CASES:
+                with self.subTest(case=case, version=version):
+                    done = support.template("--values", support.values_file(case), kubernetes=version)
+                    self.assertEqual(done.stdout, support.text(case))
+
+
+class Kubernetes(unittest.TestCase):
+    def test_every_manifest_is_valid_in_three_versions(self):
+        checked = 0
+        for case in CASES:
+            for manifest in support.documents(case):
+                name = support.name_of(manifest)
+                if manifest["kind"] in custom.SCHEMAS:
+                    with self.subTest(case=case, manifest=name):
+                        self.assertEqual(custom.problems(manifest), [])
+                    continue
+                for version in KUBERNETES:
+                    with self.subTest(case=case, manifest=name, version=version):
+                        kubernetes_validate.validate(manifest, version, strict=True)
+                        checked += 1
+        self.assertGreater(checked, 200)
+
+    def test_every_custom_resource_is_in_some_case(self):
+        kinds = {one["kind"] for case in CASES for one in support.documents(case)}
+        self.assertLessEqual(set(custom.SCHEMAS), kinds)
+
+
+class Invariants(unittest.TestCase):
+    def test_hold_in_every_case(self):
+        for case in CASES:
+            for invariant in invariants.ALL:
+                with self.subTest(case=case, invariant=invariant.__name__):
+                    found = list(invariant(support.documents(case), support.values(case)))
+                    self.assertEqual(found, [])
+
+    def test_a_changed_configuration_starts_new_pods(self):
+        def checksum(over):
+            done = support.template_values("required", over)
+            (line,) = {line for line in done.stdout.splitlines() if "checksum/config" in line}
+            return line
+
+        same = checksum({})
+        self.assertEqual(same, checksum({"podLabels": {"example.com/a": "b"}}))
+        self.assertNotEqual(same, checksum({"config": {"log": {"filter": "debug"}}}))
+
+    def test_a_changed_job_has_another_name(self):
+        def job(over):
+            done = support.template_values("own-database", over)
+            return {line for line in done.stdout.splitlines() if "name: kw-keyward-migrate-" in line}
+
+        names = [job({}), job({"image": {"tag": "2"}}), job({"extraEnv": [{"name": "A", "value": "b"}]}),
+                 job({"migrations": {"backoffLimit": 9}}), job({"tolerations": [{"operator": "Exists"}]})]
+        self.assertEqual(len(set.union(*names)), len(names))
+
+
+class Refusals(unittest.TestCase):
+    """Values that are each good, and do not go together."""
+
+    TABLE = [
+        ({"server": {"tlsTerminatedByProxy": False}}, "or server.tlsTerminatedByProxy=true says"),
+        ({"tls": {"existingSecret": {"name": "a"}}}, "exclude each other"),
+        ({"tls": {"clientCertificates": "optional"}}, "tls.clientCertificates needs"),
+        ({"tls": {"services": {"a": "b"}}}, "tls.services needs"),
+        ({"keyring": {"existingSecret": {"name": ""}}}, "keyring.existingSecret.name is required"),
+        ({"database": {"existingSecret": {"name": ""}}}, "database.existingSecret.name is required"),
+        ({"database": {"engine": "sqlite"}}, "database.existingSecret.name is for postgres"),
+        ({"database": {"engine": "sqlite", "existingSecret": {"name": ""}},
+          "autoscaling": {"enabled": True}}, "SQLite has one pod"),
+        ({"auth": {"session": {"issuer": ""}}}, "auth.session.issuer and auth.session.audience"),
+        ({"auth": {"session": {"jwksUrl": ""}}}, "auth.session needs jwksUrl or"),
+        ({"auth": {"session": {"jwksConfigMap": {"name": "a"}}}}, "and not both"),
+        ({"auth": {"service": {"issuer": "https://a"}}}, "auth.service needs jwksUrl"),
+        ({"server": {"operationsPort": 8080}}, "must differ"),
+        ({"service": {"grpcPort": 80}}, "must differ"),
+        ({"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}, "must not be above"),
+        ({"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}, "needs a target"),
+        ({"updateStrategy": {"maxSurge": 0}}, "must not both be 0"),
+        ({"ingress": {"rest": {"enabled": True}}}, "ingress.rest.hosts is required"),
+        ({"ingress": {"rest": {"enabled": True, "hosts": ["a.b"]},
+                      "grpc": {"enabled": True, "hosts": ["a.b"]}}}, "one protocol"),
+        ({"gateway": {"grpc": {"enabled": True, "hostnames": ["a.b"]}}}, "gateway.parentRefs and"),
+        ({"gateway": {"parentRefs": [{"name": "a"}], "rest": {"enabled": True, "hostnames": ["a.b"]},
+                      "grpc": {"enabled": True, "hostnames": ["a.b"]}}}, "one kind of route"),
+    ]
+
+    def test_are_said_in_words(self):
+        for over, words in self.TABLE:
+            with self.subTest(over=over):
+                done = support.template_values("required", over, check=False)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("Keyward cannot be installed like this", done.stderr)
+                self.assertIn(words, done.stderr)
+
+    def test_a_chart_without_values_says_all_that_it_misses(self):
+        done = support.template(check=False)
+        self.assertEqual(done.stderr.count("\n  - "), 5, done.stderr)
+
+
+class Notes(unittest.TestCase):
+    def notes(self, case):
+        # Helm shows notes where it would install, and nowhere else.
+        done = support.helm(
+            "install", support.RELEASE, support.CHART, "--dry-run=client", "--namespace",
+            support.NAMESPACE, "--values", support.values_file(case), check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.partition("NOTES:")[2]
+
+    def test_say_how_to_reach_it_and_what_is_missing(self):
+        notes = self.notes("required")
+        for words in ("http://kw-keyward.credentials.svc:80", "kw-keyward.credentials.svc:9080",
+                      "dns:///kw-keyward-headless.credentials.svc:8080", "helm test kw -n credentials",
+                      "auth.service.issuer is empty", "No ServiceMonitor", "rollout restart deploy/"):
+            self.assertIn(words, notes)
+        notes = self.notes("everything")
+        self.assertIn("https://keyward.credentials.svc:80", notes)
+        self.assertIn("BackendTLSPolicy", notes)
+        self.assertNotIn("auth.service.issuer is empty", notes)
+        self.assertIn("rollout restart statefulset/", self.notes("sqlite"))
