@@ -1,6 +1,7 @@
 """deploy/compose.yaml: of the form that the specification has, with nothing named that is nowhere, no
 secret in it, and Keyward as restricted as in a cluster."""
 
+import json
 import os
 import pathlib
 import re
@@ -18,14 +19,22 @@ def _named(services, name, service, problem):
         yield f"{service}: {problem} {name} is nowhere"
 
 
+def filled(text):
+    """With the defaults of variables, and 1 for those that must be given."""
+    return re.sub(r"\$\{[A-Z_]+(?::-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "1", text)
+
+
 def problems(text):
     """What is wrong with a compose file."""
+    file = yaml.safe_load(text)
     try:
-        compose_spec.loads(text)
+        # As JSON, since the parser knows no merge keys, and with variables filled in.
+        spec = compose_spec.PyCompose.from_json(filled(json.dumps(file)))
+        spec.validate()
+        spec.to_spec()
     except Exception as error:  # The binding has no type of its own for this.
         yield f"is not what the specification says: {error}"
         return
-    file = yaml.safe_load(text)
     services = file["services"]
     made = (FOLDER / "compose-secrets").read_text()
     for name, secret in file["secrets"].items():
