@@ -6,9 +6,9 @@
 
 mod audit;
 mod problem;
+mod server;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::layers::{AllowedOrigins, CallerRate, Limits};
 use crate::telemetry::LogFormat;
 
 pub use problem::ConfigError;
+pub use server::ServerConfig;
 
 /// The defaults, which are also the example that operators start from.
 pub const DEFAULTS: &str = include_str!("../deploy/keyward.example.toml");
@@ -57,20 +58,6 @@ pub struct Config {
     pub log: LogConfig,
     /// Further providers and their capabilities.
     pub providers: BTreeMap<String, u32>,
-}
-
-/// The listener and what calls are held to.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerConfig {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    default_deadline_ms: u64,
-    max_deadline_ms: u64,
-    max_body_bytes: u64,
-    drain_ms: u64,
-    /// Whether callers may ask for the descriptors.
-    pub reflection: bool,
 }
 
 /// What one caller may take.
@@ -201,11 +188,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let server = &self.server;
+        self.server.check()?;
         let positive = [
-            ("server.default_deadline_ms", server.default_deadline_ms),
-            ("server.max_deadline_ms", server.max_deadline_ms),
-            ("server.max_body_bytes", server.max_body_bytes),
             (
                 "database.max_connections",
                 u64::from(self.database.max_connections),
@@ -221,10 +205,6 @@ impl Config {
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::field(field, "must be greater than 0"));
-        }
-        if server.default_deadline_ms > server.max_deadline_ms {
-            let problem = "must not be greater than `server.max_deadline_ms`";
-            return Err(ConfigError::field("server.default_deadline_ms", problem));
         }
         if self.ledger.reservation_ttl_ms > self.ledger.max_reservation_ttl_ms {
             let problem = "must not be greater than `ledger.max_reservation_ttl_ms`";
@@ -267,12 +247,6 @@ impl Config {
     pub fn origins(&self) -> Result<AllowedOrigins, ConfigError> {
         AllowedOrigins::parse(&self.cors.allowed_origins)
             .map_err(|problem| ConfigError::field("cors.allowed_origins", problem))
-    }
-
-    /// How long calls under way may take to finish at the end.
-    #[must_use]
-    pub fn drain(&self) -> Duration {
-        Duration::from_millis(self.server.drain_ms)
     }
 
     /// How to reach the store.

@@ -15,6 +15,7 @@ mod grpc;
 pub mod health;
 pub mod housekeeping;
 pub mod layers;
+mod metrics;
 pub mod proto;
 pub mod server;
 pub mod telemetry;

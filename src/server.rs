@@ -1,10 +1,15 @@
-//! The listener: HTTP/1.1 and HTTP/2 on one port, and an orderly end.
+//! The listener: HTTP/1.1 and HTTP/2 on one port, in the clear or over TLS, and an orderly end.
 //!
 //! tonic's own server speaks HTTP/2 alone over TLS, so that it could not carry every face there; what
 //! it would do for us is done here: the peer's address, and connections that finish what they have
 //! begun.
 
-mod opening;
+mod activity;
+mod addresses;
+mod connection;
+mod settings;
+mod stream;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -13,36 +18,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use opening::Opening;
-use rustix::net::sockopt;
+use connection::{Builders, House};
+use keyward_core::principal::ServiceName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tower::ServiceExt;
+use tokio::time::sleep;
 
-/// How long a client may take to send a request's headers, and a new one to say anything at all.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to say so.
-/// One on HTTP/1.1 is asked as often by the system, since a stream may have nothing to tell for days.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many calls one HTTP/2 connection may have under way.
-const MAX_CONCURRENT_STREAMS: u32 = 200;
-/// How large a request's headers may be together.
-const MAX_HEADER_BYTES: u32 = 32 * 1024;
-/// How many connections may be open, if the system lets the process have as many files; further ones
-/// wait to be accepted.
-const MAX_CONNECTIONS: u64 = 1000;
+use crate::metrics;
+
+pub use addresses::Exempt;
+pub(crate) use addresses::{PerAddress, Place};
+pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
+pub use tls::{Tls, TlsError};
+
 /// How many open files are left to the database, the collector and the issuers.
-const RESERVED_FILES: u64 = 128;
+const RESERVED_FILES: usize = 128;
 /// How long to wait after the system could not accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -50,50 +42,193 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Serves until `shutdown` is done, then finishes what is under way, for at most `drain`.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()>,
-    drain: Duration,
-) {
-    let builder = connection_builder();
-    let graceful = GracefulShutdown::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    let slots = Arc::new(Semaphore::new(max_connections()));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            () = &mut shutdown => break,
-        };
-        match accepted {
-            Ok((stream, peer, slot)) => {
-                let serving = connection(&builder, stream, peer, router.clone(), &graceful);
-                connections.spawn(async move {
-                    serving.await;
-                    drop(slot);
-                });
-                // Those that have ended; the set would keep them.
-                while connections.try_join_next().is_some() {}
-            }
-            Err(error) => pause_unless_aborted(&error).await,
+/// The service that the connection's client is by its verified certificate, in its requests'
+/// extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerService(pub(crate) ServiceName);
+
+/// How far we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nobody has asked us to end.
+    Serving,
+    /// Everything is served, and clients are asked to connect anew.
+    Leaving,
+    /// Nothing new begins.
+    Ending,
+}
+
+/// A listener's settings, and what it speaks.
+pub struct Server {
+    settings: Settings,
+    tls: Option<Arc<Tls>>,
+    exempt: Exempt,
+}
+
+impl Server {
+    /// A server in the clear, for which every address counts.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tls: None,
+            exempt: Arc::new(|_| false),
         }
     }
-    drop(listener);
-    tracing::info!("finishing what is under way");
-    if tokio::time::timeout(drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some calls did not finish in time");
+
+    /// The same over TLS, if there is any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
-    // With the set, what is left of the connections ends.
+
+    /// The same for addresses from which many clients come, such as a proxy's: how many connections
+    /// they have is not limited.
+    #[must_use]
+    pub fn with_exempt(self, exempt: Exempt) -> Self {
+        Self { exempt, ..self }
+    }
+
+    /// Serves until `shutdown` is done, and for the configured time after that; then finishes what is
+    /// under way.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        router: Router,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let Settings {
+            shutdown_delay,
+            drain,
+            ..
+        } = self.settings;
+        // It lives longer than the connections that hear of it.
+        let (phase, _) = watch::channel(Phase::Serving);
+        let mut door = self.door(router, phase.subscribe());
+        door.admit_until(&listener, shutdown).await;
+        phase.send_replace(Phase::Leaving);
+        if !shutdown_delay.is_zero() {
+            tracing::info!(
+                delay_ms = shutdown_delay.as_millis() as u64,
+                "asked to end; serving on until it is noticed"
+            );
+            door.admit_until(&listener, sleep(shutdown_delay)).await;
+        }
+        door.admit_last(listener);
+        phase.send_replace(Phase::Ending);
+        tracing::info!("finishing what is under way");
+        let finished = async { while door.connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, finished).await.is_err() {
+            tracing::warn!("some calls did not finish in time");
+        }
+        // With the door, what is left of the connections ends.
+    }
+
+    fn door(self, router: Router, phase: watch::Receiver<Phase>) -> Door {
+        let slots = Arc::new(Semaphore::new(max_connections(
+            self.settings.max_connections,
+        )));
+        let most = self.settings.max_connections_per_address;
+        Door {
+            slots,
+            places: PerAddress::new(most, self.exempt),
+            connections: JoinSet::new(),
+            house: Arc::new(House {
+                builders: Builders::new(&self.settings),
+                settings: self.settings,
+                router,
+                tls: self.tls,
+                phase,
+            }),
+        }
+    }
+}
+
+/// Where connections come in.
+struct Door {
+    house: Arc<House>,
+    slots: Arc<Semaphore>,
+    places: Arc<PerAddress>,
+    connections: JoinSet<()>,
+}
+
+impl Door {
+    async fn admit_until(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(listener, &self.slots) => accepted,
+                () = &mut end => return,
+            };
+            match accepted {
+                Ok((stream, peer, slot)) => self.admit(stream, peer, slot),
+                Err(error) => pause_unless_aborted(&error).await,
+            }
+        }
+    }
+
+    /// Admits who has connected already, and closes the door.
+    fn admit_last(&mut self, listener: TcpListener) {
+        // The system is asked, since it may know of some that the runtime does not.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            let Ok((stream, peer)) = listener.accept() else {
+                return;
+            };
+            if let Ok(stream) = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream))
+            {
+                self.admit(stream, peer, slot);
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+        // A socket for both versions of IP has addresses of the older one in the newer one's form.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let Some(place) = self.places.take(peer.ip()) else {
+            tracing::debug!("an address has all the connections that it may have");
+            return;
+        };
+        let held = Held::new(slot, place);
+        let house = Arc::clone(&self.house);
+        self.connections.spawn(async move {
+            let _held = held;
+            connection::serve(house, stream, peer).await;
+        });
+        // Those that have ended; the set would keep them.
+        while self.connections.try_join_next().is_some() {}
+    }
+}
+
+/// What a connection takes up until it ends.
+struct Held {
+    _slot: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+impl Held {
+    fn new(slot: OwnedSemaphorePermit, place: Place) -> Self {
+        metrics::connections(1);
+        Self {
+            _slot: slot,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        metrics::connections(-1);
+    }
 }
 
 /// Asks the system for as many open files as it allows, since each connection is one, and tells how
 /// many connections they suffice for.
-fn max_connections() -> usize {
+fn max_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // Another limit than the hard one stays what it was if the system refuses.
     let _ = setrlimit(
@@ -103,18 +238,19 @@ fn max_connections() -> usize {
             maximum: limit.maximum,
         },
     );
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = MAX_CONNECTIONS
-        .min(files.saturating_sub(RESERVED_FILES))
-        .max(1);
-    if connections < MAX_CONNECTIONS {
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let connections = wanted.min(files.saturating_sub(RESERVED_FILES)).max(1);
+    if connections < wanted {
         tracing::warn!(
             files,
             connections,
             "few files may be open, and so few connections"
         );
     }
-    usize::try_from(connections).unwrap_or(usize::MAX)
+    connections.min(Semaphore::MAX_PERMITS)
 }
 
 /// Waits for a free slot first: what is not accepted costs nothing.
@@ -133,61 +269,6 @@ async fn accept(
     Ok((stream, peer, slot))
 }
 
-fn connection_builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES as usize);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .max_header_list_size(MAX_HEADER_BYTES);
-    builder
-}
-
-/// The future that serves one connection, counted by `graceful`.
-fn connection(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static {
-    // Answers are small; waiting to fill a packet would only delay them.
-    let _ = stream.set_nodelay(true);
-    // Without these, a client that is gone without a word is missed later, and no call fails.
-    let _ = sockopt::set_socket_keepalive(&stream, true);
-    let _ = sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_INTERVAL);
-    let _ = sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE_TIMEOUT);
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.map(Body::new)
-    });
-    let (stream, opened) = Opening::new(stream);
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let connection = graceful.watch(connection.into_owned());
-    async move {
-        let mut connection = std::pin::pin!(connection);
-        // hyper's own timer starts only when it knows which version of HTTP it hears.
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            opened = opened.within(HEADER_READ_TIMEOUT) => match opened {
-                true => connection.await,
-                false => return,
-            },
-        };
-        if let Err(error) = ended {
-            tracing::debug!(cause = %error, "connection ended");
-        }
-    }
-}
-
 /// A connection that ended before it was accepted is its client's affair; anything else will not
 /// pass at once.
 async fn pause_unless_aborted(error: &io::Error) {
@@ -196,6 +277,6 @@ async fn pause_unless_aborted(error: &io::Error) {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     ) {
         tracing::warn!(cause = %error, "cannot accept");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+        sleep(ACCEPT_PAUSE).await;
     }
 }

@@ -19,6 +19,7 @@ use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey}
 use super::{Failure, say, serve};
 use crate::app::UseCases;
 use crate::config::Config;
+use crate::server::Server;
 
 /// Who the audit trail says that it was.
 const ACTOR: &str = "keyward-dev";
@@ -78,7 +79,8 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     drop(preparing);
     let signals = serve::Signals::listen()?;
     print_tour(address, &env_file);
-    serve::serve(&config, listener, app, store, telemetry, signals).await
+    let server = Server::new(config.server.listener());
+    serve::serve(server, listener, app, store, telemetry, signals).await
 }
 
 /// Makes the data directory, and gives its absolute path.
@@ -147,7 +149,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
     };
     let url = format!("sqlite://{}", percent_encoded(database));
     let text = format!(
-        "[server]\nlisten = \"{listen}\"\n\
+        "[server]\nlisten = \"{listen}\"\nshutdown_delay_ms = 0\n\
          [database]\nurl = {}\n\
          [vault]\nkeyring_file = {}\n\
          [auth.session]\nissuer = \"{DEV_ISSUER}\"\naudience = \"{DEV_AUDIENCE}\"\njwks = {jwks}\n\

@@ -18,7 +18,7 @@ use super::Failure;
 use crate::app::{App, Parts};
 use crate::config::{Config, ConfigError};
 use crate::housekeeping;
-use crate::server;
+use crate::server::{Server, Tls};
 use crate::telemetry::Telemetry;
 
 /// How long to wait for the store's connections to close.
@@ -26,18 +26,35 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(misconfigured)?;
+    config.server.check_exposure().map_err(misconfigured)?;
     let telemetry = telemetry(&config)?;
+    let tls = tls(&config)?;
+    // The port opens once everything is there: until then whoever asks whether we are ready is refused.
     let store = open_current_store(&config).await?;
     let app = build(&config, store.clone()).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let signals = Signals::listen()?;
+    let server = Server::new(config.server.listener()).with_tls(tls);
     tracing::info!(%address, "listening");
-    serve(&config, listener, app, store, telemetry, signals).await
+    serve(server, listener, app, store, telemetry, signals).await
+}
+
+/// TLS, if it is configured, which from here on follows its files.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
+    // Without TLS there is nothing to read anew, and the signal is no reason to end.
+    let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let Some(settings) = config.server.tls() else {
+        return Ok(None);
+    };
+    let tls = Tls::load(settings, Arc::new(SystemClock))
+        .map_err(|error| Failure::new(Failure::CONFIG, format!("configuration: {error}")))?;
+    tokio::spawn(Arc::clone(&tls).keep_current(hangup));
+    Ok(Some(tls))
 }
 
 /// Serves until a signal ends it, and leaves everything in order.
 pub(super) async fn serve(
-    config: &Config,
+    server: Server,
     listener: TcpListener,
     app: App,
     store: Store,
@@ -50,7 +67,7 @@ pub(super) async fn serve(
         // First, so that who watches goes elsewhere, and no stream of theirs holds us up.
         app.health.end();
     };
-    let serving = server::serve(listener, app.router, asked_to_end, config.drain());
+    let serving = server.serve(listener, app.router, asked_to_end);
     tokio::select! {
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
@@ -157,6 +174,10 @@ pub(super) fn unavailable(error: &keyward_core::Error) -> Failure {
     Failure::caused(Failure::UNAVAILABLE, "the database cannot be used", error)
 }
 
+fn no_signals(error: std::io::Error) -> Failure {
+    Failure::caused(Failure::OS, "cannot listen for signals", &error)
+}
+
 /// How often the process was asked to end.
 pub(super) struct Signals(watch::Receiver<u32>);
 
@@ -164,11 +185,8 @@ impl Signals {
     /// Listens. From here on a signal does not end the process at once, so this is called before
     /// anyone is told that it runs.
     pub(super) fn listen() -> Result<Self, Failure> {
-        let failure = |error: std::io::Error| {
-            Failure::caused(Failure::OS, "cannot listen for signals", &error)
-        };
-        let mut terminate = signal(SignalKind::terminate()).map_err(failure)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failure)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let (count, receiver) = watch::channel(0);
         tokio::spawn(async move {
             loop {

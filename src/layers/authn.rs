@@ -5,13 +5,15 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use keyward_core::principal::Caller;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use keyward_core::principal::{Caller, Principal};
 use tonic::{Code, Status};
 
 use super::request_id::RequestId;
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
-use crate::server::Peer;
+use crate::server::{Peer, PeerService};
 
 pub(super) async fn layer(
     State(authenticator): State<Arc<Authenticator>>,
@@ -22,7 +24,8 @@ pub(super) async fn layer(
     if !target.needs_token() {
         return next.run(request).await;
     }
-    match authenticator.authenticate(request.headers()).await {
+    let service = request.extensions().get::<PeerService>().cloned();
+    match principal(&authenticator, request.headers(), service).await {
         Ok(principal) => {
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
@@ -35,6 +38,21 @@ pub(super) async fn layer(
             next.run(request).await
         }
         Err(error) => super::refuse(&target, status(&error).into()),
+    }
+}
+
+/// Who calls: whom the token names, or, without one, the service that the connection's verified
+/// certificate stands for.
+async fn principal(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+    service: Option<PeerService>,
+) -> Result<Principal, AuthnError> {
+    match service {
+        Some(PeerService(name)) if !headers.contains_key(AUTHORIZATION) => {
+            Ok(Principal::Service(name))
+        }
+        _ => authenticator.authenticate(headers).await,
     }
 }
 

@@ -239,6 +239,7 @@ pub(crate) fn configuration(directory: &Path, database_url: &str) -> String {
     format!(
         r#"[server]
 listen = "127.0.0.1:0"
+shutdown_delay_ms = 0
 [database]
 url = "{database_url}"
 [vault]
@@ -274,5 +275,10 @@ impl Served {
             running,
             url: format!("http://{address}"),
         }
+    }
+
+    /// Where it listens, without a scheme.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
     }
 }

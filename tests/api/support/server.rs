@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
+use keyward::config::Config;
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, CallerRate, Limits};
 use keyward_core::audit::AuditSettings;
+use keyward::server::{Server, Settings};
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
@@ -169,7 +171,7 @@ impl Setup {
         let address = listener.local_addr().unwrap();
         let (shutdown, ended) = oneshot::channel::<()>();
         let ended = async move { drop(ended.await) };
-        tokio::spawn(keyward::server::serve(listener, app.router, ended, LONG));
+        tokio::spawn(Server::new(listener_settings()).serve(listener, app.router, ended));
         TestServer {
             engine: self.engine,
             address,
@@ -228,6 +230,21 @@ impl TestServer {
     /// Replaces the file that the session issuer's keys come from.
     pub fn write_jwks_file(&self, keys: &[&super::SigningKey]) {
         std::fs::write(self.jwks_file.path(), key_set(keys)).unwrap();
+    }
+}
+
+/// The defaults, but for an end that waits for nobody and takes as long as calls do.
+fn listener_settings() -> Settings {
+    let text = r#"
+        server = { shutdown_delay_ms = 0 }
+        database.url = "sqlite:unused"
+        vault.keyring_file = "unused"
+        auth.session = { issuer = "unused", audience = "unused", jwks = "unused" }
+    "#;
+    let settings = Config::from_text(text).unwrap().server.listener();
+    Settings {
+        drain: LONG,
+        ..settings
     }
 }
 

@@ -1,0 +1,300 @@
+//! One connection, from the handshake to its end.
+//!
+//! No call is cut off by an end that we choose: HTTP/2 has GOAWAY for that; over HTTP/1.1 an answer
+//! says that it is the last one, and a connection without a call is closed only when nothing of a
+//! request is there.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::poll;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tower::ServiceExt;
+
+use super::activity::{Activity, Answer, Seen, Version};
+use super::stream::{Heard, Socket, Stream};
+use super::tls::Tls;
+use super::{Peer, PeerService, Phase, Settings};
+
+/// How long a client may take to say something that has just connected when we end.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub(super) struct House {
+    pub(super) settings: Settings,
+    pub(super) router: Router,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) builders: Builders,
+}
+
+/// What speaks HTTP.
+pub(super) struct Builders {
+    either: auto::Builder<TokioExecutor>,
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+impl Builders {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let either = builder(settings);
+        Self {
+            http1: either.clone().http1_only(),
+            http2: either.clone().http2_only(),
+            either,
+        }
+    }
+
+    fn of(&self, version: Version) -> &auto::Builder<TokioExecutor> {
+        match version {
+            Version::Unknown => &self.either,
+            Version::Http1 => &self.http1,
+            Version::Http2 => &self.http2,
+        }
+    }
+}
+
+fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Its timer would run while no request is there, too; `decide` has one that does not.
+        .header_read_timeout(None)
+        .max_buf_size(settings.max_header_bytes as usize);
+    let bounds = &settings.http2;
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.keep_alive_interval)
+        .keep_alive_timeout(settings.keep_alive_timeout)
+        .max_concurrent_streams(bounds.max_concurrent_streams)
+        .max_pending_accept_reset_streams(bounds.max_pending_resets)
+        .initial_stream_window_size(bounds.stream_window_bytes)
+        .initial_connection_window_size(bounds.connection_window_bytes)
+        .max_send_buf_size(bounds.send_buffer_bytes)
+        .max_header_list_size(settings.max_header_bytes);
+    builder
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr) {
+    let settings = &house.settings;
+    // Answers are small; waiting to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    // Without these, a client that is gone without a word is missed later, and no call fails.
+    let _ = sockopt::set_socket_keepalive(&stream, true);
+    let _ = sockopt::set_tcp_keepidle(&stream, settings.keep_alive_interval);
+    let _ = sockopt::set_tcp_keepintvl(&stream, settings.keep_alive_timeout);
+    let activity = Activity::new(Instant::now());
+    let socket = Socket::new(stream, Arc::clone(&activity), settings.write_timeout);
+    let (stream, service): (Box<dyn Stream>, _) = match &house.tls {
+        None => (Box::new(socket), None),
+        Some(tls) => {
+            let shaking = tls.accept(socket);
+            let Some(stream) = before_last_call(shaking, house.phase.clone())
+                .await
+                .flatten()
+            else {
+                return;
+            };
+            let (_, session) = stream.get_ref();
+            match session.alpn_protocol() {
+                Some(b"h2") => activity.agree(Version::Http2),
+                Some(_) => activity.agree(Version::Http1),
+                None => {}
+            }
+            let service = tls.service(session).map(PeerService);
+            (Box::new(stream), service)
+        }
+    };
+    let times = Times {
+        opened: Instant::now(),
+        old: settings.max_age.map(|age| Instant::now() + jittered(age)),
+        ending: None,
+    };
+    let io = TokioIo::new(Heard::new(stream, Arc::clone(&activity)));
+    let builder = house.builders.of(activity.seen().version);
+    let calls = Calls {
+        router: house.router.clone(),
+        activity: Arc::clone(&activity),
+        peer: Peer(peer),
+        service,
+        phase: house.phase.clone(),
+        old: times.old,
+    };
+    let connection =
+        builder.serve_connection(io, service_fn(move |request| calls.clone().call(request)));
+    let phase = house.phase.clone();
+    if let Err(error) = supervise(connection, &activity, settings, times, phase).await {
+        tracing::debug!(
+            cause = error.as_ref() as &dyn std::error::Error,
+            "connection ended"
+        );
+    }
+}
+
+/// What all calls of a connection share.
+#[derive(Clone)]
+struct Calls {
+    router: Router,
+    activity: Arc<Activity>,
+    peer: Peer,
+    service: Option<PeerService>,
+    phase: watch::Receiver<Phase>,
+    old: Option<Instant>,
+}
+
+impl Calls {
+    async fn call(self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let call = self.activity.begin();
+        let is_http1 = request.version() < http::Version::HTTP_2;
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer);
+        if let Some(service) = self.service {
+            request.extensions_mut().insert(service);
+        }
+        let mut response = self.router.oneshot(request).await?;
+        let is_old = self.old.is_some_and(|old| Instant::now() >= old);
+        if is_http1 && (is_old || *self.phase.borrow() != Phase::Serving) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Ok(response.map(|body| call.answer(body)))
+    }
+}
+
+/// When a connection's time comes.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    opened: Instant,
+    /// When it is old.
+    old: Option<Instant>,
+    /// Since when we end, if we do.
+    ending: Option<Instant>,
+}
+
+/// What is to be done with a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Nothing before then.
+    Wait(Instant),
+    /// Have it end when its calls have.
+    End,
+    /// Cut it off.
+    Cut,
+}
+
+async fn supervise<C>(
+    connection: C,
+    activity: &Activity,
+    settings: &Settings,
+    mut times: Times,
+    mut phase: watch::Receiver<Phase>,
+) -> Result<(), C::Error>
+where
+    C: GracefulConnection,
+{
+    let mut connection = pin!(connection);
+    loop {
+        if times.ending.is_none() && *phase.borrow_and_update() == Phase::Ending {
+            times.ending = Some(Instant::now());
+        }
+        let step = || decide(&activity.seen(), settings, &times, Instant::now());
+        match step() {
+            Step::Wait(until) => tokio::select! {
+                biased;
+                ended = &mut connection => return ended,
+                () = sleep_until(until) => {}
+                Ok(()) = phase.changed() => {}
+            },
+            Step::Cut => return Ok(()),
+            Step::End => {
+                // What has come meanwhile, but was not yet read, is still served.
+                activity.look_again();
+                if let std::task::Poll::Ready(ended) = poll!(&mut connection) {
+                    return ended;
+                }
+                if step() == Step::End {
+                    break;
+                }
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    timeout(settings.grace, connection).await.unwrap_or(Ok(()))
+}
+
+/// Nothing that is new to be seen comes due before the shortest of all times has passed, so that it
+/// suffices to look again after that.
+fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step {
+    let mut due = Vec::with_capacity(4);
+    if !seen.heard || seen.version == Version::Unknown {
+        due.push((times.opened + settings.header_timeout, Step::Cut));
+        if let Some(ending) = times.ending {
+            due.push((ending.max(times.opened) + LAST_CALL, Step::Cut));
+        }
+    } else {
+        let is_http2 = seen.version == Version::Http2;
+        match seen.head_since {
+            // Its answer says that it is the last one.
+            Some(since) if !is_http2 => due.push((since + settings.header_timeout, Step::Cut)),
+            _ => due.extend(times.ending.map(|ending| (ending, Step::End))),
+        }
+        if is_http2 {
+            due.extend(times.old.map(|old| (old, Step::End)));
+        }
+        if seen.calls == 0 && (is_http2 || seen.head_since.is_none()) {
+            due.push((seen.idle_since + settings.idle_timeout, Step::End));
+        }
+        let waiting = seen.waiting_since;
+        due.extend(waiting.map(|since| (since + settings.idle_timeout, Step::End)));
+    }
+    let shortest = settings.header_timeout.min(settings.idle_timeout);
+    match due.into_iter().min_by_key(|(at, _)| *at) {
+        Some((at, step)) if at <= now => step,
+        Some((at, _)) => Step::Wait(at.min(now + shortest)),
+        None => Step::Wait(now + shortest),
+    }
+}
+
+/// Waits, but not much longer once we end.
+async fn before_last_call<T>(
+    future: impl Future<Output = T>,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<T> {
+    let mut future: Pin<&mut _> = pin!(future);
+    tokio::select! {
+        done = &mut future => return Some(done),
+        Ok(_) = phase.wait_for(|phase| *phase == Phase::Ending) => {}
+    }
+    timeout_at(Instant::now() + LAST_CALL, future).await.ok()
+}
+
+/// The time, give or take a tenth, so that connections that began together do not end together.
+fn jittered(age: Duration) -> Duration {
+    // Each state has keys of its own, from the system's random source.
+    let random = RandomState::new().hash_one(0) % 2001;
+    age.mul_f64(0.9 + random as f64 / 10_000.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What is decided about a connection.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings() -> Settings {
+    Settings {
+        max_connections: 1,
+        max_connections_per_address: 1,
+        max_header_bytes: 32 * 1024,
+        header_timeout: 10 * SECOND,
+        write_timeout: 10 * SECOND,
+        keep_alive_interval: 30 * SECOND,
+        keep_alive_timeout: 20 * SECOND,
+        idle_timeout: 120 * SECOND,
+        max_age: Some(600 * SECOND),
+        grace: 60 * SECOND,
+        http2: crate::server::Http2Bounds {
+            max_concurrent_streams: 200,
+            max_pending_resets: 20,
+            stream_window_bytes: 65_536,
+            connection_window_bytes: 262_144,
+            send_buffer_bytes: 65_536,
+        },
+        shutdown_delay: 5 * SECOND,
+        drain: 30 * SECOND,
+    }
+}
+
+/// A connection that was opened at `now`, of that version, without a call.
+fn idle(version: Version, now: Instant) -> (Seen, Times) {
+    let seen = Seen {
+        version,
+        heard: true,
+        calls: 0,
+        idle_since: now,
+        head_since: None,
+        waiting_since: None,
+    };
+    let times = Times {
+        opened: now,
+        old: Some(now + 600 * SECOND),
+        ending: None,
+    };
+    (seen, times)
+}
+
+/// After how many seconds it is decided to do so, looking whenever it is said to.
+fn comes(seen: &Seen, times: &Times, opened: Instant, step: Step) -> Option<u64> {
+    let mut now = opened;
+    for _ in 0..1000 {
+        match decide(seen, &settings(), times, now) {
+            Step::Wait(until) => {
+                assert!(until > now, "it would not wait at all");
+                now = until;
+            }
+            found if found == step => return Some((now - opened).as_secs()),
+            found => panic!("{found:?} after {:?}", now - opened),
+        }
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_cut_off_and_sooner_at_the_end() {
+    let now = Instant::now();
+    for version in [Version::Unknown, Version::Http1, Version::Http2] {
+        let (seen, mut times) = idle(version, now);
+        let silent = Seen {
+            heard: false,
+            head_since: Some(now),
+            ..seen
+        };
+        assert_eq!(comes(&silent, &times, now, Step::Cut), Some(10));
+        times.ending = Some(now + 3 * SECOND);
+        assert_eq!(comes(&silent, &times, now, Step::Cut), Some(4));
+        // Who connects when we end already has as long.
+        times.ending = Some(now);
+        times.opened = now + 2 * SECOND;
+        assert_eq!(comes(&silent, &times, now, Step::Cut), Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_call_a_connection_ends_in_time() {
+    let now = Instant::now();
+    for version in [Version::Http1, Version::Http2] {
+        let (seen, mut times) = idle(version, now);
+        assert_eq!(comes(&seen, &times, now, Step::End), Some(120));
+        times.ending = Some(now + 7 * SECOND);
+        assert_eq!(
+            decide(&seen, &settings(), &times, now + 7 * SECOND),
+            Step::End
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_begun_is_waited_for_and_not_longer_than_its_headers_may_take() {
+    let now = Instant::now();
+    let (seen, mut times) = idle(Version::Http1, now);
+    let begun = Seen {
+        head_since: Some(now),
+        ..seen
+    };
+    assert_eq!(comes(&begun, &times, now, Step::Cut), Some(10));
+    times.ending = Some(now);
+    assert_eq!(comes(&begun, &times, now, Step::Cut), Some(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
+    let now = Instant::now();
+    let (seen, times) = idle(Version::Http2, now);
+    let busy = Seen { calls: 1, ..seen };
+    assert_eq!(comes(&busy, &times, now, Step::End), Some(600));
+    // Over HTTP/1.1 it is the answer that says so.
+    let busy = Seen {
+        version: Version::Http1,
+        ..busy
+    };
+    assert_eq!(comes(&busy, &times, now, Step::End), None);
+    // An answer that waits for the client is not under way for ever.
+    for version in [Version::Http1, Version::Http2] {
+        let waiting = Seen {
+            version,
+            waiting_since: Some(now),
+            ..busy
+        };
+        assert_eq!(comes(&waiting, &times, now, Step::End), Some(120));
+    }
+}
+
+#[test]
+fn ages_differ_by_a_tenth_at_most() {
+    let age = 100 * SECOND;
+    let ages: Vec<_> = (0..1000).map(|_| jittered(age)).collect();
+    let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+    assert!(
+        *least >= 90 * SECOND && *most <= 110 * SECOND,
+        "{least:?} {most:?}"
+    );
+    assert!(*most - *least > 15 * SECOND, "{least:?} {most:?}");
+}

@@ -1,0 +1,170 @@
+//! TLS 1.2 and 1.3, by files that may change while we serve.
+//!
+//! What is in use is always whole and fit: a certificate with its key, and who issues certificates of
+//! clients. New connections get what is new; those that are open keep what they began with.
+//!
+//! The files are polled, by content. Kubernetes changes a volume by renaming a symbolic link two
+//! folders up, other systems write in place or over the network: what notices all of these reads the
+//! files, and then a watch on folders would only be a second way to the same end.
+
+mod files;
+mod services;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use keyward_core::clock::Clock;
+use keyward_core::principal::ServiceName;
+use rustls::{ServerConfig, ServerConnection};
+use services::Services;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::signal::unix::Signal;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::TlsSettings;
+use crate::metrics;
+use files::{Digest, Files, Loaded};
+
+pub use files::TlsError;
+
+/// TLS as the files say.
+pub struct Tls {
+    settings: TlsSettings,
+    services: Services,
+    clock: Arc<dyn Clock>,
+    current: RwLock<Current>,
+    /// What was found unfit last, so that it is logged once.
+    refused: Mutex<Option<(Option<Digest>, TlsError)>>,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    digest: Digest,
+    /// In seconds since 1970-01-01T00:00:00Z.
+    expires_at: i64,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One cannot be used. One that has expired can, with a warning.
+    pub fn load(settings: TlsSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
+        let files = Files::read(&settings)?;
+        let Loaded { config, expires_at } = files.load(&settings)?;
+        if is_past(expires_at, clock.as_ref()) {
+            tracing::warn!(expires_at, "`server.tls.cert_file` has expired");
+        }
+        metrics::tls_certificate_expiry(expires_at);
+        let current = Current {
+            config,
+            digest: files.digest(),
+            expires_at,
+        };
+        Ok(Arc::new(Self {
+            services: Services::new(&settings.services),
+            settings,
+            clock,
+            current: RwLock::new(current),
+            refused: Mutex::new(None),
+        }))
+    }
+
+    /// Looks at the files now and then, and when the process is sent the signal; for ever.
+    pub async fn keep_current(self: Arc<Self>, mut signal: Signal) {
+        loop {
+            let is_asked = tokio::select! {
+                () = tokio::time::sleep(self.settings.reload_interval) => false,
+                Some(()) = signal.recv() => true,
+            };
+            let tls = Arc::clone(&self);
+            // Files may be slow, such as on a network.
+            let _ = tokio::task::spawn_blocking(move || tls.reload(is_asked)).await;
+        }
+    }
+
+    /// Takes what is new, if it is fit.
+    fn reload(&self, is_asked: bool) {
+        match self.changed() {
+            Ok(None) if is_asked => tracing::info!("the files of TLS have not changed"),
+            Ok(None) => {}
+            Ok(Some(new)) => {
+                let expires_at = new.expires_at;
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+                *self.refused() = None;
+                metrics::tls_certificate_expiry(expires_at);
+                tracing::info!(expires_at, "the files of TLS have changed, and are in use");
+            }
+            Err(unfit) => {
+                let mut refused = self.refused();
+                if is_asked || refused.as_ref() != Some(&unfit) {
+                    tracing::error!(
+                        cause = %unfit.1,
+                        "the files of TLS have changed, and are unfit; what was there stays in use"
+                    );
+                }
+                *refused = Some(unfit);
+            }
+        }
+    }
+
+    fn changed(&self) -> Result<Option<Current>, (Option<Digest>, TlsError)> {
+        let files = Files::read(&self.settings).map_err(|error| (None, error))?;
+        let digest = files.digest();
+        let was = {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.digest == digest {
+                return Ok(None);
+            }
+            current.expires_at
+        };
+        let Loaded { config, expires_at } = files
+            .load(&self.settings)
+            .map_err(|error| (Some(digest), error))?;
+        let clock = self.clock.as_ref();
+        if is_past(expires_at, clock) && !is_past(was, clock) {
+            return Err((Some(digest), TlsError::new("cert_file", "has expired")));
+        }
+        Ok(Some(Current {
+            config,
+            digest,
+            expires_at,
+        }))
+    }
+
+    /// Shakes hands, if the client does so in time.
+    pub(super) async fn accept<S>(&self, stream: S) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&current.config)
+        };
+        let shaking = TlsAcceptor::from(config).accept(stream);
+        match tokio::time::timeout(self.settings.handshake_timeout, shaking).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(cause = %error, "no TLS was agreed upon");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("a client took too long for TLS");
+                None
+            }
+        }
+    }
+
+    /// The service that the client is by its certificate, if it has one and we know it.
+    pub(super) fn service(&self, session: &ServerConnection) -> Option<ServiceName> {
+        self.services.of(session.peer_certificates()?.first()?)
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<(Option<Digest>, TlsError)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_past(unix_seconds: i64, clock: &dyn Clock) -> bool {
+    clock.now().unix_millis() / 1000 >= unix_seconds
+}

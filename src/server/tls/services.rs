@@ -1,0 +1,54 @@
+//! From a client's certificate to the service that it is.
+//!
+//! The certificate was verified during the handshake. A service is what a name in it maps to: a URI
+//! to the letter, a DNS name in any case. The subject's common name is no such name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keyward_core::principal::ServiceName;
+use rustls::pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
+
+/// The services by the names in certificates.
+pub(super) struct Services {
+    by_uri: BTreeMap<String, String>,
+    by_dns_name: BTreeMap<String, String>,
+}
+
+impl Services {
+    /// As the configuration says. What has a colon is a URI, since no DNS name has one.
+    pub(super) fn new(configured: &BTreeMap<String, String>) -> Self {
+        let (by_uri, others): (BTreeMap<_, _>, BTreeMap<_, _>) = configured
+            .clone()
+            .into_iter()
+            .partition(|(name, _)| name.contains(':'));
+        let others = others.into_iter();
+        Self {
+            by_uri,
+            by_dns_name: others
+                .map(|(name, service)| (name.to_ascii_lowercase(), service))
+                .collect(),
+        }
+    }
+
+    /// The one service that the certificate's names stand for.
+    pub(super) fn of(&self, certificate: &CertificateDer<'_>) -> Option<ServiceName> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let names = certificate.subject_alternative_name().ok()??;
+        let services: BTreeSet<&String> = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::URI(uri) => self.by_uri.get(*uri),
+                GeneralName::DNSName(name) => self.by_dns_name.get(&name.to_ascii_lowercase()),
+                _ => None,
+            })
+            .collect();
+        if services.len() > 1 {
+            tracing::warn!("a client's certificate has the names of several services, and is none");
+            return None;
+        }
+        services.first().map(|name| ServiceName((*name).clone()))
+    }
+}

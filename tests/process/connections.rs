@@ -1,0 +1,296 @@
+//! What a connection is held to: each setting, and what becomes of who passes it. Times are set short
+//! where a test waits for them to pass, and far beyond its patience where they must not.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::frames::{
+    ACK, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, answer, connect,
+    get, request, rest,
+};
+use crate::house::{House, Served};
+
+/// A time that a test waits for.
+const SHORT: &str = "300";
+const SHORT_TIME: Duration = Duration::from_millis(300);
+
+/// A server with these settings of `[server]`.
+async fn served(settings: &[(&str, &str)]) -> (House, Served) {
+    let house = House::sqlite().await;
+    let mut program = house.command("serve");
+    for (name, value) in settings {
+        program = program.env(&format!("KEYWARD_SERVER__{name}"), value);
+    }
+    let served = Served::of(program.env("KEYWARD_LOG__FILTER", "info,keyward=debug"));
+    (house, served)
+}
+
+/// Expects that the connection was closed not before the time had passed.
+#[track_caller]
+fn closed_after(stream: impl Read, started: Instant, time: Duration) -> Vec<u8> {
+    let bytes = rest(stream);
+    assert!(started.elapsed() >= time, "{:?}", started.elapsed());
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_connections_wait_until_one_ends() {
+    let (_house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
+    let mut first = connect(served.address());
+    let mut second = connect(served.address());
+    for stream in [&mut first, &mut second] {
+        stream.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(stream).0.starts_with("http/1.1 200"));
+    }
+    served.running.stderr.wait_for("every connection is taken");
+    let mut third = connect(served.address());
+    third.write_all(get("/healthz").as_bytes()).unwrap();
+    third
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert!(third.read(&mut [0]).is_err(), "it is served");
+    drop(first);
+    third
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    assert!(answer(&mut third).0.starts_with("http/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_only_so_many_connections() {
+    let (_house, served) = served(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
+    let mut first = connect(served.address());
+    let mut second = connect(served.address());
+    for stream in [&mut first, &mut second] {
+        stream.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(stream).0.starts_with("http/1.1 200"));
+    }
+    assert_eq!(rest(connect(served.address())), b"");
+    // Another address is its own affair.
+    let elsewhere = reqwest_from("127.0.0.2");
+    let url = format!("{}/healthz", served.url);
+    assert_eq!(elsewhere.get(&url).send().await.unwrap().status(), 200);
+    // And a place is free again once its connection has ended.
+    drop(first);
+    let free = || {
+        let mut stream = connect(served.address());
+        let _ = stream.write_all(get("/healthz").as_bytes());
+        matches!(stream.read(&mut [0]), Ok(1))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !free() {
+        assert!(Instant::now() < deadline, "no place became free");
+    }
+}
+
+fn reqwest_from(address: &str) -> reqwest::Client {
+    // With the provider of TLS in place.
+    drop(crate::client::Rest::new("http://unused"));
+    let builder = reqwest::Client::builder().no_proxy();
+    let builder = builder.local_address(Some(address.parse().unwrap()));
+    builder.build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_are_too_large_are_answered_with_431() {
+    let (_house, served) = served(&[("MAX_HEADER_BYTES", "16384")]).await;
+    let with = |bytes: usize| {
+        let value = "v".repeat(bytes);
+        format!("GET /healthz HTTP/1.1\r\nHost: keyward\r\nX-Large: {value}\r\n\r\n")
+    };
+    let mut stream = connect(served.address());
+    stream.write_all(with(12_000).as_bytes()).unwrap();
+    assert!(answer(&mut stream).0.starts_with("http/1.1 200"));
+    // Many times as much, so that the client is still writing when it is answered.
+    for bytes in [20_000, 60_000, 900_000] {
+        let mut stream = connect(served.address());
+        let _ = stream.write_all(with(bytes).as_bytes());
+        let (head, _) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 431"), "{bytes}: {head}");
+        rest(stream);
+    }
+    let http2 = crate::client::Rest::http2(&served.url);
+    for (bytes, status) in [(12_000, 200), (20_000, 431)] {
+        let request = http2.request(http::Method::GET, "/healthz");
+        let response = request.header("x-large", "v".repeat(bytes)).send().await;
+        assert_eq!(response.unwrap().status(), status, "{bytes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_must_say_what_it_wants_in_time() {
+    let (_house, served) = served(&[("HEADER_TIMEOUT_MS", SHORT)]).await;
+    for said in [
+        "",
+        "G",
+        "PRI * HTTP/2.0\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: key",
+    ] {
+        let started = Instant::now();
+        let mut stream = connect(served.address());
+        stream.write_all(said.as_bytes()).unwrap();
+        closed_after(stream, started, SHORT_TIME);
+    }
+    // The same for a second request; but to make none is no crime.
+    let mut stream = connect(served.address());
+    stream.write_all(get("/healthz").as_bytes()).unwrap();
+    answer(&mut stream);
+    let mut idle = connect(served.address());
+    idle.write_all(get("/healthz").as_bytes()).unwrap();
+    answer(&mut idle);
+    let mut idle_http2 = Http2::connect(served.address(), &[]);
+    idle_http2.wait_for(SETTINGS);
+    let started = Instant::now();
+    stream.write_all(b"GET /healthz").unwrap();
+    closed_after(stream, started, SHORT_TIME);
+    idle.write_all(get("/healthz").as_bytes()).unwrap();
+    answer(&mut idle);
+    idle_http2.healthz(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_must_read_in_time() {
+    let (_house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    let mut stream = connect(served.address());
+    // Far more answers than the system keeps for a client.
+    let asked = get("/openapi.json").repeat(200);
+    let started = Instant::now();
+    stream.write_all(asked.as_bytes()).unwrap();
+    served.running.stderr.wait_for("connection ended");
+    assert!(started.elapsed() >= SHORT_TIME);
+    assert!(rest(stream).len() < 200 * 100_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_call_is_closed_in_the_end() {
+    let settings = [
+        ("IDLE_TIMEOUT_MS", "1000"),
+        // It answers PINGs, and that is no call.
+        ("KEEP_ALIVE_INTERVAL_MS", "100"),
+    ];
+    let (_house, served) = served(&settings).await;
+    let time = Duration::from_millis(1000);
+    let mut stream = connect(served.address());
+    stream.write_all(get("/healthz").as_bytes()).unwrap();
+    answer(&mut stream);
+    assert_eq!(closed_after(stream, Instant::now(), time / 2), b"");
+
+    let started = Instant::now();
+    let mut client = Http2::connect(served.address(), &[]);
+    let frames = client.rest();
+    assert!(started.elapsed() >= time);
+    let pings = frames.iter().filter(|frame| frame.kind == PING);
+    assert!(pings.count() > 2, "{frames:?}");
+    let goaway = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
+    // The client is told before the connection is closed, and of no error.
+    assert_eq!((goaway.number(0), goaway.number(4)), (i32::MAX as u32, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_keeps_its_connection() {
+    let settings = [("IDLE_TIMEOUT_MS", SHORT), ("HEADER_TIMEOUT_MS", SHORT)];
+    let (house, served) = served(&settings).await;
+    let mut stream = connect(served.address());
+    let head = format!(
+        "POST /apikeys HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+        &house.env["ADMIN_TOKEN"]
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let started = Instant::now();
+    let mut idle = Http2::connect(served.address(), &[]);
+    assert!(answer(&mut stream).0.starts_with("http/1.1 100"));
+    // Others have come and gone meanwhile.
+    while started.elapsed() < 3 * SHORT_TIME {
+        idle.rest();
+        idle = Http2::connect(served.address(), &[]);
+    }
+    stream.write_all(b"{}").unwrap();
+    assert!(answer(&mut stream).0.starts_with("http/1.1 400"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_its_client_never_takes_does_not_keep_the_connection() {
+    let (_house, served) = served(&[("IDLE_TIMEOUT_MS", SHORT)]).await;
+    // A window of nothing: the client reads what is sent, but nothing may be.
+    let mut client = Http2::connect(served.address(), &[0, 4, 0, 0, 0, 0]);
+    client.send(&request(1, "GET", "/openapi.json", &[]));
+    let goaway = client.wait_for(GOAWAY);
+    assert_eq!(goaway.number(4), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
+    let settings = [
+        ("MAX_CONCURRENT_STREAMS", "7"),
+        ("STREAM_WINDOW_BYTES", "70000"),
+        ("CONNECTION_WINDOW_BYTES", "200000"),
+        ("MAX_HEADER_BYTES", "9000"),
+    ];
+    let (_house, served) = served(&settings).await;
+    let mut client = Http2::connect(served.address(), &[]);
+    let told = client.wait_for(SETTINGS);
+    let told: Vec<(u16, u32)> = told
+        .payload
+        .chunks(6)
+        .map(|setting| {
+            let id = u16::from_be_bytes([setting[0], setting[1]]);
+            let value = u32::from_be_bytes(setting[2..].try_into().unwrap());
+            (id, value)
+        })
+        .collect();
+    for setting in [(3, 7), (4, 70_000), (6, 9000)] {
+        assert!(told.contains(&setting), "{setting:?} is not in {told:?}");
+    }
+    let update = client.wait_for(WINDOW_UPDATE);
+    assert_eq!((update.stream, update.number(0)), (0, 200_000 - 65_535));
+    // Streams that stay open: the eighth is refused, and the others are not.
+    client.send(&Frame::new(SETTINGS, ACK, 0, &[]));
+    let message = [("content-type", "application/grpc"), ("te", "trailers")];
+    for number in 0..8 {
+        let path = "/grpc.health.v1.Health/Watch";
+        client.send(&request(1 + 2 * number, "POST", path, &message));
+    }
+    let reset = client.wait_for(RST_STREAM);
+    // REFUSED_STREAM: the client may try again.
+    assert_eq!((reset.stream, reset.number(0)), (15, 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_calls_back_faster_than_they_are_looked_at_is_cut_off() {
+    let (_house, served) = served(&[("MAX_PENDING_RESETS", "5")]).await;
+    let mut client = Http2::connect(served.address(), &[]);
+    client.healthz(1);
+    let mut attack = Vec::new();
+    for number in 0..500 {
+        let stream = 3 + 2 * number;
+        attack.extend(request(stream, "GET", "/healthz", &[]).bytes());
+        attack.extend(Frame::new(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).bytes());
+    }
+    client.write(&attack);
+    let frames = client.rest();
+    let goaway = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(goaway.number(4), 11);
+    let answers = frames.iter().filter(|frame| frame.kind == HEADERS);
+    assert!(answers.count() < 100);
+    // Everyone else is served.
+    Http2::connect(served.address(), &[]).healthz(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_answer_pings_is_gone() {
+    let settings = [
+        ("KEEP_ALIVE_INTERVAL_MS", "100"),
+        ("KEEP_ALIVE_TIMEOUT_MS", SHORT),
+    ];
+    let (_house, served) = served(&settings).await;
+    let mut client = Http2::connect(served.address(), &[]);
+    let started = Instant::now();
+    let mut pings = 0;
+    while let Some(frame) = client.next() {
+        pings += usize::from(frame.kind == PING);
+    }
+    assert!(started.elapsed() >= SHORT_TIME);
+    assert_eq!(pings, 1);
+}
