@@ -16,9 +16,13 @@ use crate::error;
 use crate::health::{Health, Readiness};
 use crate::layers::StreamDeadline;
 use crate::proto;
+use crate::server::{Peer, PerAddress, Place};
 
-/// How many streams may be open together. There need be no more than connections.
+/// How many streams may be open together.
 const MAX_STREAMS: usize = 1000;
+/// How many of them one address may have, so that no single one has them all. A client that balances
+/// by itself has one for each of us that it knows.
+const MAX_STREAMS_PER_ADDRESS: usize = 100;
 
 /// Serves our readiness.
 pub(crate) struct HealthChecks {
@@ -26,6 +30,7 @@ pub(crate) struct HealthChecks {
     /// What can be asked about.
     names: HashSet<&'static str>,
     streams: Arc<Semaphore>,
+    places: Arc<PerAddress>,
 }
 
 impl HealthChecks {
@@ -36,6 +41,7 @@ impl HealthChecks {
             health,
             names: services.chain([""]).collect(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            places: PerAddress::new(MAX_STREAMS_PER_ADDRESS, Arc::new(|_| false)),
         }
     }
 }
@@ -65,6 +71,12 @@ impl HealthService for HealthChecks {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
             return Err(error::too_many_streams());
         };
+        // Who is inside already has no address, and is not counted.
+        let peer = request.extensions().get::<Peer>();
+        let place = peer.map(|peer| self.places.take(peer.0.ip()));
+        if matches!(place, Some(None)) {
+            return Err(error::too_many_streams());
+        }
         let watching = Watching {
             // No error if it is not: the protocol has whoever watches wait for it to come.
             is_known: self.names.contains(request.get_ref().service.as_str()),
@@ -72,6 +84,7 @@ impl HealthService for HealthChecks {
             readiness: self.health.watch().await,
             told: None,
             _permit: permit,
+            _place: place.flatten(),
         };
         let statuses = stream::unfold(Some(watching), |watching| async { watching?.next().await });
         Ok(Response::new(Box::pin(statuses)))
@@ -92,6 +105,7 @@ struct Watching {
     /// The last status that was sent.
     told: Option<ServingStatus>,
     _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 impl Watching {

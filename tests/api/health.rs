@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward::layers::CallerRate;
 use keyward::proto;
 use prost::Message;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -208,17 +209,18 @@ on_each_engine! {
 
     async fn there_is_a_bound_on_open_streams(server: TestServer) {
         let mut client = HealthClient::new(server.channel());
-        // A connection has fewer streams than there may be in all.
         let mut open = Vec::new();
-        for number in 0..1000 {
-            if number % 150 == 0 {
-                client = HealthClient::new(server.channel());
-            }
+        for _ in 0..100 {
             open.push(client.watch(about("")).await.unwrap().into_inner());
         }
+        // Another connection is no way around it, and another address is its own affair.
         client = HealthClient::new(server.channel());
         refused(client.watch(about("")).await.map(|_| ()))
             .is(Code::ResourceExhausted, "TOO_MANY_STREAMS", "Too many streams are open");
+        let elsewhere = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+        let elsewhere = elsewhere.local_address(Some("127.0.0.2".parse().unwrap()));
+        let mut other = HealthClient::new(elsewhere.connect_lazy());
+        assert_eq!(next(&mut other.watch(about("")).await.unwrap().into_inner()).await, ServingStatus::Serving);
         // Those who only ask are not held up, and who leaves makes room.
         assert_eq!(check(&server, "").await, ServingStatus::Serving);
         drop(open);
