@@ -1,35 +1,53 @@
 //! `keyward healthcheck`.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Failure;
+use super::serve::misconfigured;
+use crate::config::Config;
+
+/// Where Keyward listens if nothing says otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 #[derive(clap::Args)]
 pub(super) struct HealthcheckArgs {
-    /// Where Keyward listens.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080",
-        env = "KEYWARD_URL"
-    )]
-    url: String,
+    /// Where Keyward listens [default: http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL", env = "KEYWARD_URL")]
+    url: Option<String>,
+    /// Ask whoever listens as this configuration says, on this machine, whatever `--url` is. Its
+    /// certificate is not checked, since it is not for this machine's own address; nothing secret is
+    /// sent.
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_file")]
+    config: Option<PathBuf>,
+    /// Who issues Keyward's certificate, in PEM, for an https URL; the system's issuers if not given.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// How long it may take to answer, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     timeout_ms: u64,
 }
 
 pub(super) async fn run(args: &HealthcheckArgs) -> Result<(), Failure> {
-    let url = format!("{}/readyz", args.url.trim_end_matches('/'));
     let unavailable = |error: reqwest::Error| {
         Failure::caused(Failure::UNAVAILABLE, "not ready", &error.without_url())
     };
-    let client = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .timeout(Duration::from_millis(args.timeout_ms))
         // What is asked is next door.
-        .no_proxy()
-        .build()
-        .map_err(unavailable)?;
+        .no_proxy();
+    let (builder, url) = match (&args.config, &args.ca_file) {
+        (Some(file), _) => (
+            // As the probes of Kubernetes do.
+            builder.tls_danger_accept_invalid_certs(true),
+            configured(file)?,
+        ),
+        (None, Some(file)) => (builder.tls_certs_only(issuers(file)?), given(args)),
+        (None, None) => (builder, given(args)),
+    };
+    let client = builder.build().map_err(unavailable)?;
+    let url = format!("{}/readyz", url.trim_end_matches('/'));
     let response = client.get(url).send().await.map_err(unavailable)?;
     if response.status().is_success() {
         Ok(())
@@ -39,4 +57,38 @@ pub(super) async fn run(args: &HealthcheckArgs) -> Result<(), Failure> {
             format!("not ready: HTTP {}", response.status()),
         ))
     }
+}
+
+fn given(args: &HealthcheckArgs) -> String {
+    args.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned())
+}
+
+/// Where whoever has this configuration is reached from the same machine.
+fn configured(file: &Path) -> Result<String, Failure> {
+    let server = Config::load(Some(file)).map_err(misconfigured)?.server;
+    let address = match server.listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    let scheme = if server.tls().is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let address = SocketAddr::new(address, server.listen.port());
+    Ok(format!("{scheme}://{address}"))
+}
+
+fn issuers(file: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let what = "the file of `--ca-file` cannot be used";
+    let pem =
+        std::fs::read(file).map_err(|error| Failure::caused(Failure::CONFIG, what, &error))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem)
+        .map_err(|error| Failure::caused(Failure::CONFIG, what, &error))?;
+    if found.is_empty() {
+        let message = format!("{what}: it holds no certificate in PEM");
+        return Err(Failure::new(Failure::CONFIG, message));
+    }
+    Ok(found)
 }

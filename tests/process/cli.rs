@@ -46,7 +46,15 @@ const COMMANDS: [(&[&str], &[&str]); 10] = [
         &["admin", "create-management-key"],
         &["--organization <ID>", "--name <TEXT>", "--config <FILE>"],
     ),
-    (&["healthcheck"], &["--url <URL>", "--timeout-ms <MS>"]),
+    (
+        &["healthcheck"],
+        &[
+            "--url <URL>",
+            "--config <FILE>",
+            "--ca-file <FILE>",
+            "--timeout-ms <MS>",
+        ],
+    ),
 ];
 
 /// What help says of every item below its headings: the item, and whether a text explains it.
