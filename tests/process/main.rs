@@ -10,6 +10,7 @@
 mod admin;
 mod architecture;
 mod canary;
+mod certificates;
 mod cli;
 mod client;
 mod collector;
@@ -36,3 +37,6 @@ mod shutdown;
 mod shutdown_delay;
 mod spending;
 mod telemetry;
+mod tls;
+mod tls_clients;
+mod tls_reload;
