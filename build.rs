@@ -68,12 +68,14 @@ fn openapi() -> OpenApi {
         )
         .error(
             "RESOURCE_EXHAUSTED",
-            "The caller makes more requests than the operator allows.",
+            "The caller or its address makes more requests than the operator allows, or too many \
+             authentications from there have failed.",
             "Too many requests",
         )
         .error(
             "UNAVAILABLE",
-            "Something that Keyward needs cannot be reached now. What a change became is not known.",
+            "Something that Keyward needs cannot be reached now, or too many requests are under way. \
+             What a change became is not known.",
             "Service unavailable",
         )
         .error(

@@ -5,6 +5,7 @@
 //! be a secret in the wrong place.
 
 mod audit;
+mod limits;
 mod problem;
 mod server;
 
@@ -19,11 +20,12 @@ use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::Secret;
 use keyward_store::StoreOptions;
+use limits::LimitsConfig;
 use problem::describe;
 use serde::{Deserialize, Deserializer};
 
 use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
-use crate::layers::{AllowedOrigins, CallerRate, Limits};
+use crate::layers::AllowedOrigins;
 use crate::telemetry::LogFormat;
 
 pub use problem::ConfigError;
@@ -40,7 +42,7 @@ const ENV_PREFIX: &str = "KEYWARD_";
 pub struct Config {
     /// The listener and what calls are held to.
     pub server: ServerConfig,
-    /// What one caller may take.
+    /// What callers may take.
     pub limits: LimitsConfig,
     /// Whose pages may call from a browser.
     pub cors: CorsConfig,
@@ -60,12 +62,6 @@ pub struct Config {
     pub providers: BTreeMap<String, u32>,
 }
 
-/// What one caller may take.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsConfig {
-    caller_requests_per_second: u32,
-    caller_burst: u32,
 }
 
 /// Whose pages may call from a browser.
@@ -210,6 +206,7 @@ impl Config {
             let problem = "must not be greater than `ledger.max_reservation_ttl_ms`";
             return Err(ConfigError::field("ledger.reservation_ttl_ms", problem));
         }
+        self.limits.check()?;
         self.origins()?;
         self.authn()?;
         self.providers()?;
@@ -223,21 +220,6 @@ impl Config {
             ));
         }
         Ok(())
-    }
-
-    /// What every call is held to.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        let LimitsConfig {
-            caller_requests_per_second,
-            caller_burst,
-        } = self.limits;
-        Limits {
-            default_deadline: Duration::from_millis(self.server.default_deadline_ms),
-            max_deadline: Duration::from_millis(self.server.max_deadline_ms),
-            max_body_bytes: self.server.max_body_bytes,
-            caller_rate: CallerRate::per_second(caller_requests_per_second, caller_burst),
-        }
     }
 
     /// Whose pages may call from a browser.

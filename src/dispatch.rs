@@ -48,7 +48,9 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
                 _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
             }
         }
-        Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
+        Kind::Grpc | Kind::Open | Kind::Reflection | Kind::Unknown => {
+            call_grpc(inside, &target, request).await
+        }
     }
 }
 

@@ -148,6 +148,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
         return Err(Failure::new(Failure::USAGE, message));
     };
     let url = format!("sqlite://{}", percent_encoded(database));
+    // Whoever tries things out may fail as often as it takes.
     let text = format!(
         "[server]\nlisten = \"{listen}\"\nshutdown_delay_ms = 0\n\
          [database]\nurl = {}\n\
@@ -155,6 +156,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
          [auth.session]\nissuer = \"{DEV_ISSUER}\"\naudience = \"{DEV_AUDIENCE}\"\njwks = {jwks}\n\
          [auth.service]\nissuer = \"{DEV_ISSUER}\"\naudience = \"{SERVICE_AUDIENCE}\"\njwks = {jwks}\n\
          [auth.service.subjects]\n\"{SERVICE}\" = \"{SERVICE}\"\n\
+         [limits]\nfailed_authentications_per_minute = 0\n\
          [log]\nfilter = \"warn\"\n",
         quoted(&url),
         quoted(keyring),

@@ -134,7 +134,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         clock: Arc::new(SystemClock),
         providers: config.providers().map_err(misconfigured)?,
         authn: config.authn().map_err(misconfigured)?,
-        limits: config.limits(),
+        limits: config.limits().map_err(misconfigured)?,
         origins: config.origins().map_err(misconfigured)?,
         reflection: config.server.reflection,
         ledger: config.ledger(),

@@ -10,32 +10,64 @@ use http::header::AUTHORIZATION;
 use keyward_core::principal::{Caller, Principal};
 use tonic::{Code, Status};
 
+use super::client::Client;
+use super::failed_authn::{Attempt, Failures};
+use super::rate::Rate;
 use super::request_id::RequestId;
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
-use crate::server::{Peer, PeerService};
+use crate::server::PeerService;
 
-pub(super) async fn layer(
-    State(authenticator): State<Arc<Authenticator>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Marks, in its extensions, the response to a call that had a caller.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Authenticated;
+
+/// Finds who calls, for those who may still try.
+#[derive(Clone)]
+pub(super) struct Gate {
+    authenticator: Arc<Authenticator>,
+    failures: Failures,
+}
+
+impl Gate {
+    /// Asks this, and lets so many fail.
+    pub(super) fn new(authenticator: &Arc<Authenticator>, failures: Option<Rate>) -> Self {
+        Self {
+            authenticator: Arc::clone(authenticator),
+            failures: Failures::new(failures),
+        }
+    }
+}
+
+pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let target = super::target(&request);
     if !target.needs_token() {
         return next.run(request).await;
     }
+    let client = request.extensions().get::<Client>().copied();
+    let attempt = match gate.failures.attempt(client, request.headers()) {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            let message = "Too many failed authentications from this address";
+            let reason = "TOO_MANY_FAILED_AUTHENTICATIONS";
+            return super::refuse_for_now(&target, Code::ResourceExhausted, reason, message, wait);
+        }
+    };
     let service = request.extensions().get::<PeerService>().cloned();
-    match principal(&authenticator, request.headers(), service).await {
+    let found = principal(&gate.authenticator, request.headers(), service).await;
+    tell(attempt, &found);
+    match found {
         Ok(principal) => {
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
-            let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
             request.extensions_mut().insert(Caller {
                 principal,
                 request_id,
-                source,
+                source: client.map(|client| client.0),
             });
-            next.run(request).await
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(Authenticated);
+            response
         }
         Err(error) => super::refuse(&target, status(&error).into()),
     }
@@ -53,6 +85,19 @@ async fn principal(
             Ok(Principal::Service(name))
         }
         _ => authenticator.authenticate(headers).await,
+    }
+}
+
+/// Says how an attempt has ended.
+fn tell(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
+    match found {
+        Ok(_) => attempt.succeeded(),
+        Err(AuthnError::Invalid(_)) => attempt.failed(),
+        // Whether that is the caller's doing depends on the time that we were given.
+        Err(AuthnError::Unavailable(cause)) if keyward_store::deadline::is_cause(cause) => {
+            drop(attempt);
+        }
+        Err(_) => attempt.abandoned(),
     }
 }
 

@@ -1,11 +1,16 @@
 //! What every call passes, whatever its face, in this order. REST, gRPC and gRPC-Web share the one
 //! chain; none of them can go around a link of it.
 
+mod address_rate;
 mod authn;
 mod body_limit;
+mod client;
 mod cors;
 mod deadline;
+mod failed_authn;
+mod in_flight;
 mod panic;
+mod rate;
 mod rate_limit;
 mod request_id;
 mod target;
@@ -20,13 +25,18 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::Request;
 use keyward_gateway::{Refusal, RestRouter};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
+use crate::error::ERROR_DOMAIN;
+use crate::metrics;
 
+pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
-pub use rate_limit::CallerRate;
+pub use rate::Rate;
 pub(crate) use target::{HEALTHZ, Kind, Target};
 
 /// What the layers are told at start.
@@ -39,7 +49,15 @@ pub struct Limits {
     /// The largest request body.
     pub max_body_bytes: u64,
     /// How many calls one principal may make, if that is limited.
-    pub caller_rate: Option<CallerRate>,
+    pub caller_rate: Option<Rate>,
+    /// How many calls may come from one address, if that is limited.
+    pub address_rate: Option<Rate>,
+    /// How many authentications may fail from one address, if that is limited.
+    pub failed_authentications: Option<Rate>,
+    /// How many calls may be under way together; 0 is no limit.
+    pub max_in_flight: usize,
+    /// The proxies that are believed about whom they call for.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// What the layers work with.
@@ -75,6 +93,8 @@ chain! { given:
     request_id,
     // Before all that may refuse: a refusal must be worded for its caller's face.
     target(given.rest),
+    // Before whatever tells callers apart by their address, the span's included.
+    client(given.limits.trusted_proxies),
     // Around authentication, so that refused calls have a span too.
     trace,
     // Around all that may refuse, so that a page can read every refusal; before authentication, since
@@ -82,19 +102,39 @@ chain! { given:
     cors(cors::Cors::new(&given.origins)),
     // Inside the span, so that a panic is reported in it, and answered like any failure.
     panic,
+    // Before anything that costs: who calls too often from one address takes no place from others.
+    address_rate(rate::Limiter::new(given.limits.address_rate)),
+    // Around everything that waits, so that nothing does without a place; and before authentication, or
+    // it would cost as much to be refused as to be answered.
+    in_flight(in_flight::InFlight::new(given.limits.max_in_flight)),
     // Around everything that waits, authentication's look-ups included.
     deadline(given.limits),
     // Before anything reads the body.
     body_limit(given.limits.max_body_bytes),
     // Whatever runs inside has a caller.
-    authn(given.authenticator),
+    authn(authn::Gate::new(&given.authenticator, given.limits.failed_authentications)),
     // Innermost: it counts callers, whom only authentication knows.
-    rate_limit(rate_limit::Limiter::new(given.limits.caller_rate)),
+    rate_limit(rate::Limiter::new(given.limits.caller_rate)),
 }
 
 /// Words a refusal for the face of the request's caller.
 pub(crate) fn refuse(target: &Target, refusal: Refusal) -> Response {
     refusal.render(target.face, target.spec).map(Body::new)
+}
+
+/// As [`refuse`], for one of the limits: the caller is told when to come again, and it is counted.
+fn refuse_for_now(
+    target: &Target,
+    code: Code,
+    reason: &'static str,
+    message: &str,
+    wait: Duration,
+) -> Response {
+    metrics::refused(reason);
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    details.set_retry_info(Some(wait));
+    let status = Status::with_error_details(code, message, details);
+    refuse(target, status.into())
 }
 
 /// The target that the layer of that name found.

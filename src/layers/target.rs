@@ -30,8 +30,10 @@ pub(crate) enum Kind {
     Rest(Resolution),
     /// To a method of one of our services.
     Grpc,
-    /// To something that needs no token: a probe, health or reflection.
+    /// To a probe, or to the service that tells our health; neither needs a token.
     Open,
+    /// To reflection, which needs no token either.
+    Reflection,
     /// To a description of the API, which needs no token either.
     Description(Description),
     /// Nowhere.
@@ -55,9 +57,25 @@ impl Target {
             // Who asks for the methods of a path is not told who may call them.
             Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
             | Kind::Open
+            | Kind::Reflection
             | Kind::Description(_)
             | Kind::Unknown => false,
             Kind::Rest(_) | Kind::Grpc => true,
+        }
+    }
+
+    /// Whether the call asks how we are. It is let in whatever else there is to do, or who sees to us
+    /// would end us for being busy.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self.kind, Kind::Open)
+    }
+
+    /// Whether the call is answered with a stream.
+    pub(super) fn is_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Rest(Resolution::Matched(_)) | Kind::Grpc => self.spec.server_streaming,
+            Kind::Reflection => true,
+            _ => false,
         }
     }
 }
@@ -66,12 +84,10 @@ impl Target {
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// See [`HEALTHZ`].
 pub(crate) const READYZ: &str = "/readyz";
-/// How the paths of services begin that answer without a token.
-const OPEN_SERVICES: [&str; 3] = [
-    "/grpc.health.v1.",
-    "/grpc.reflection.v1.",
-    "/grpc.reflection.v1alpha.",
-];
+/// How the paths of the service begin that tells our health.
+const HEALTH: &str = "/grpc.health.v1.";
+/// How the paths of reflection begin.
+const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
 
 static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock::new(|| {
     proto::METHODS
@@ -115,8 +131,9 @@ fn find(rest: &RestRouter, request: &Request) -> Target {
                 _ => Resolution::MethodNotAllowed { allow, method },
             })
         }
-        _ if face != Face::Rest && OPEN_SERVICES.iter().any(|open| path.starts_with(open)) => {
-            Kind::Open
+        _ if face != Face::Rest && path.starts_with(HEALTH) => Kind::Open,
+        _ if face != Face::Rest && REFLECTION.iter().any(|begin| path.starts_with(begin)) => {
+            Kind::Reflection
         }
         _ if face != Face::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,

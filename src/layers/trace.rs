@@ -16,9 +16,9 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::client::Client;
 use super::request_id::RequestId;
 use super::target::{Kind, Target};
-use crate::server::Peer;
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let span = span(&request, &super::target(&request));
@@ -39,10 +39,10 @@ fn span(request: &Request, target: &Target) -> Span {
         .extensions()
         .get::<RequestId>()
         .map(|id| id.0.as_str());
-    let peer = request
+    let client = request
         .extensions()
-        .get::<Peer>()
-        .map(|peer| peer.0.ip().to_string());
+        .get::<Client>()
+        .map(|client| client.0.to_string());
     let span = tracing::info_span!(
         "call",
         otel.name = Empty,
@@ -55,7 +55,7 @@ fn span(request: &Request, target: &Target) -> Span {
         rpc.service = Empty,
         rpc.method = Empty,
         rpc.grpc.status_code = Empty,
-        client.address = peer,
+        client.address = client,
         request_id = id,
     );
     match &target.kind {

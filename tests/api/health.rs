@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keyward::layers::CallerRate;
+use keyward::layers::Rate;
 use keyward::proto;
 use prost::Message;
 use tonic::transport::Endpoint;
@@ -200,7 +200,7 @@ on_each_engine! {
     }
 
     async fn no_rate_limit_holds_for_it(setup: Setup) {
-        let caller_rate = CallerRate::per_second(1, 1);
+        let caller_rate = Rate::per_second(1, 1);
         let server = Setup { caller_rate, ..setup }.start().await;
         for _ in 0..20 {
             assert_eq!(check(&server, "").await, ServingStatus::Serving);

@@ -13,9 +13,12 @@ fn the_layers_have_these_names_and_this_order() {
     let expected = [
         "request_id",
         "target",
+        "client",
         "trace",
         "cors",
         "panic",
+        "address_rate",
+        "in_flight",
         "deadline",
         "body_limit",
         "authn",

@@ -13,9 +13,11 @@
 #[macro_use]
 mod support;
 
+mod address_rate;
 mod audit_events;
 mod authentication;
 mod callers;
+mod client_address;
 mod compression;
 mod cors;
 mod create_api_key;
@@ -32,9 +34,11 @@ mod directory;
 mod directory_refusals;
 mod edges;
 mod faces;
+mod failed_authentications;
 mod failures;
 mod get_key;
 mod health;
+mod in_flight;
 mod issuer_keys;
 mod key_audit;
 mod key_callers;

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::layers::CallerRate;
+use keyward::layers::Rate;
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
 use tonic::{Code, Status};
@@ -21,7 +21,7 @@ const MESSAGE: &str = "Too many requests";
 const BURST: u32 = 3;
 
 async fn start(setup: Setup) -> TestServer {
-    let caller_rate = Some(CallerRate {
+    let caller_rate = Some(Rate {
         interval: Duration::from_secs(3600),
         burst: NonZeroU32::new(BURST).unwrap(),
     });

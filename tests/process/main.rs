@@ -17,6 +17,7 @@ mod collector;
 mod config;
 mod config_faces;
 mod config_ledger;
+mod config_limits;
 mod config_server;
 mod connection_age;
 mod connections;

@@ -10,9 +10,9 @@ use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::Config;
 use keyward::health::Health;
-use keyward::layers::{AllowedOrigins, CallerRate, Limits};
-use keyward_core::audit::AuditSettings;
+use keyward::layers::{AllowedOrigins, Limits, Rate, TrustedProxies};
 use keyward::server::{Server, Settings};
+use keyward_core::audit::AuditSettings;
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
@@ -59,7 +59,11 @@ pub struct Setup {
     pub store_url: Option<String>,
     pub algorithm: Algorithm,
     pub jwks: Jwks,
-    pub caller_rate: Option<CallerRate>,
+    pub caller_rate: Option<Rate>,
+    pub address_rate: Option<Rate>,
+    pub failed_authentications: Option<Rate>,
+    pub max_in_flight: usize,
+    pub trusted_proxies: TrustedProxies,
     pub jwks_min_refresh: Duration,
     pub jwks_max_age: Duration,
     pub max_deadline: Duration,
@@ -84,6 +88,11 @@ impl OnEngine for Setup {
             algorithm: Algorithm::ES256,
             jwks: Jwks::Url,
             caller_rate: None,
+            // Most tests call from one address, and many of them with bad tokens.
+            address_rate: None,
+            failed_authentications: None,
+            max_in_flight: 1000,
+            trusted_proxies: TrustedProxies::default(),
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
             max_deadline: Duration::from_secs(60),
@@ -152,6 +161,10 @@ impl Setup {
                 max_deadline: self.max_deadline,
                 max_body_bytes: self.max_body_bytes,
                 caller_rate: self.caller_rate,
+                address_rate: self.address_rate,
+                failed_authentications: self.failed_authentications,
+                max_in_flight: self.max_in_flight,
+                trusted_proxies: self.trusted_proxies.clone(),
             },
             origins: self.origins.clone(),
             reflection: self.reflection,

@@ -179,7 +179,7 @@ impl OpenApi {
         let more = match status {
             401 => Some("WWW-Authenticate"),
             405 => Some("Allow"),
-            429 => Some("Retry-After"),
+            429 | 503 => Some("Retry-After"),
             _ => None,
         };
         let mut headers = Object::default();

@@ -1,0 +1,61 @@
+//! `[limits]`: what one caller, one address and all of them together may take.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Config, ConfigError};
+use crate::layers::{Limits, Rate, TrustedProxies};
+
+/// What callers may take.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    caller_requests_per_second: u32,
+    caller_burst: u32,
+    address_requests_per_second: u32,
+    address_burst: u32,
+    failed_authentications_per_minute: u32,
+    failed_authentications_burst: u32,
+    max_in_flight: u32,
+    trusted_proxies: Vec<String>,
+}
+
+impl LimitsConfig {
+    /// Checks what can be wrong.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.trusted_proxies().map(drop)
+    }
+
+    /// The proxies that are believed about whom they call for.
+    fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
+        TrustedProxies::parse(&self.trusted_proxies)
+            .map_err(|problem| ConfigError::field("limits.trusted_proxies", problem))
+    }
+}
+
+impl Config {
+    /// What every call is held to.
+    ///
+    /// # Errors
+    /// A trusted proxy is no network.
+    pub fn limits(&self) -> Result<Limits, ConfigError> {
+        let limits = &self.limits;
+        Ok(Limits {
+            default_deadline: Duration::from_millis(self.server.default_deadline_ms),
+            max_deadline: Duration::from_millis(self.server.max_deadline_ms),
+            max_body_bytes: self.server.max_body_bytes,
+            caller_rate: Rate::per_second(limits.caller_requests_per_second, limits.caller_burst),
+            address_rate: Rate::per_second(
+                limits.address_requests_per_second,
+                limits.address_burst,
+            ),
+            failed_authentications: Rate::per_minute(
+                limits.failed_authentications_per_minute,
+                limits.failed_authentications_burst,
+            ),
+            max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
+            trusted_proxies: limits.trusted_proxies()?,
+        })
+    }
+}

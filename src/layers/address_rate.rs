@@ -1,0 +1,35 @@
+//! No address makes more calls than the operator allows, whoever calls from it and with whatever
+//! token: this is decided before anything is looked up. Probes pass.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tonic::Code;
+
+use super::client::Client;
+use super::rate::Limiter;
+
+pub(super) async fn layer(
+    State(limiter): State<Limiter<IpAddr>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = request.extensions().get::<Client>().copied();
+    let Some(client) = client.filter(|_| limiter.is_on()) else {
+        return next.run(request).await;
+    };
+    let target = super::target(&request);
+    if target.is_probe() {
+        return next.run(request).await;
+    }
+    match limiter.admit(client.counted()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => {
+            let message = "Too many requests from this address";
+            let code = Code::ResourceExhausted;
+            super::refuse_for_now(&target, code, "ADDRESS_RATE_LIMITED", message, wait)
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The address that a call comes from, found once: the peer's, unless the peer is a proxy that the
+//! operator trusts. Then it is what the trusted proxies say, read from the nearest to the farthest:
+//! the right-most entry of `x-forwarded-for` that is none of them. What stands further to the left
+//! anyone may have written, and so is never looked at.
+//!
+//! RFC 7239's `forwarded` is not read. A proxy passes on what it does not write itself, so whoever
+//! believes both headers believes the one that the caller has forged.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+use crate::server::Peer;
+
+/// What proxies append the address of their own peer to.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// How much of an IPv6 address tells one customer from another; who has one address has all of these.
+const V6_NETWORK_BITS: u32 = 64;
+
+/// The address that a call comes from, in the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) IpAddr);
+
+impl Client {
+    /// Whose calls are counted together: an IPv4 address, or a /64 of IPv6.
+    pub(super) fn counted(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(_) => self.0,
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(V6_NETWORK_BITS).unwrap_or_default();
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
+            }
+        }
+    }
+}
+
+/// The proxies that are believed about whom they call for; none of them by default.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+/// A text is no network, or one of everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotANetwork;
+
+impl fmt::Display for NotANetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "must hold networks such as \"10.1.0.0/16\" or \"2001:db8::/32\", or single addresses, \
+             and none of everybody, such as \"0.0.0.0/0\"",
+        )
+    }
+}
+
+impl std::error::Error for NotANetwork {}
+
+impl TrustedProxies {
+    /// Takes networks in CIDR notation and single addresses, of IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// One of them is neither, or is a network of all addresses: then nobody's address is known.
+    pub fn parse<T: AsRef<str>>(networks: &[T]) -> Result<Self, NotANetwork> {
+        let networks = networks.iter().map(|network| parse(network.as_ref()));
+        Ok(Self(networks.collect::<Result<_, _>>()?))
+    }
+
+    /// Whether this is the address of a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The address that a call comes from.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.trusts(peer) {
+            return peer;
+        }
+        for value in headers.get_all(FORWARDED_FOR).iter().rev() {
+            let Ok(text) = value.to_str() else {
+                return peer;
+            };
+            let entries = text.rsplit(',').map(str::trim);
+            for entry in entries.filter(|entry| !entry.is_empty()) {
+                match address(entry) {
+                    Some(address) if self.trusts(address) => {}
+                    Some(address) => return address,
+                    None => return peer,
+                }
+            }
+        }
+        // Nobody but proxies: then the nearest is all that is certain.
+        peer
+    }
+}
+
+fn parse(text: &str) -> Result<IpNet, NotANetwork> {
+    let network = match text.parse::<IpNet>() {
+        Ok(network) => network,
+        Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| NotANetwork)?),
+    };
+    match network.prefix_len() {
+        0 => Err(NotANetwork),
+        _ => Ok(network),
+    }
+}
+
+/// An address as proxies write it: some of them with a port, and IPv6 in brackets.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|entry| entry.strip_suffix(']'))
+        .unwrap_or(entry);
+    let address = bare.parse::<IpAddr>().ok();
+    let address = address.or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+pub(super) async fn layer(
+    State(proxies): State<TrustedProxies>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    if let Some(peer) = peer {
+        let client = Client(proxies.client(peer, request.headers()));
+        request.extensions_mut().insert(client);
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROXIES: [&str; 4] = ["10.1.0.0/16", "192.0.2.7", "2001:db8:f::/48", "2001:db8::7"];
+    /// One that is trusted.
+    const PROXY: &str = "10.1.2.3";
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Whom a call comes from, given its peer and the headers of that name.
+    fn client(peer: &str, values: &[&'static [u8]]) -> String {
+        let proxies = TrustedProxies::parse(&PROXIES).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("forwarded", "for=203.0.113.99".parse().unwrap());
+        for value in values {
+            let value = http::HeaderValue::from_bytes(value).unwrap();
+            headers.append(FORWARDED_FOR, value);
+        }
+        proxies.client(ip(peer), &headers).to_string()
+    }
+
+    #[test]
+    fn networks_and_addresses_of_both_kinds_are_trusted() {
+        let proxies = TrustedProxies::parse(&PROXIES).unwrap();
+        for (address, trusted) in [
+            ("10.1.0.0", true),
+            ("10.1.255.255", true),
+            ("::ffff:10.1.2.3", true),
+            ("10.2.0.0", false),
+            ("10.0.255.255", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:f:1::1", true),
+            ("2001:db8:10::1", false),
+            ("2001:db8::7", true),
+            ("2001:db8::8", false),
+            ("127.0.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(proxies.trusts(ip(address)), trusted, "{address}");
+        }
+        assert!(!TrustedProxies::default().trusts(ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in [
+            "",
+            "*",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.1:80",
+            "[::1]",
+            "::1/129",
+            "fe80::1%eth0",
+            "proxy.example.com",
+            "10.0.0.0/8,10.1.0.0/16",
+            " 10.0.0.0/8",
+            "0.0.0.0/0",
+            "::/0",
+        ] {
+            let parsed = TrustedProxies::parse(&[text]);
+            assert_eq!(parsed.map(|_| ()), Err(NotANetwork), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
+        for peer in ["203.0.113.5", "127.0.0.1", "2001:db8:10::1"] {
+            assert_eq!(client(peer, &[]), peer);
+            assert_eq!(client(peer, &[b"198.51.100.1"]), peer);
+            assert_eq!(client(peer, &[b"198.51.100.1, 10.1.2.3"]), peer);
+        }
+        assert_eq!(
+            client("::ffff:203.0.113.5", &[b"198.51.100.1"]),
+            "203.0.113.5"
+        );
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed_about_its_own_peer_alone() {
+        for (values, expected) in [
+            (&[&b"203.0.113.5"[..]][..], "203.0.113.5"),
+            // What a caller sends is to the left of what the proxy adds.
+            (&[b"198.51.100.1, 203.0.113.5"], "203.0.113.5"),
+            (&[b"10.1.9.9, 203.0.113.5"], "203.0.113.5"),
+            (
+                &[b"nonsense, \xff, 203.0.113.5, 10.1.9.9, 192.0.2.7"],
+                PROXY,
+            ),
+            (
+                &[b"nonsense, 203.0.113.5, 10.1.9.9,192.0.2.7 "],
+                "203.0.113.5",
+            ),
+            (&[b"198.51.100.1", b"203.0.113.5"], "203.0.113.5"),
+            (&[b"198.51.100.1,203.0.113.5", b"10.1.9.9"], "203.0.113.5"),
+            (&[b"\xff", b"203.0.113.5"], "203.0.113.5"),
+            (&[b"203.0.113.5", b"", b" , "], "203.0.113.5"),
+            (&[b"203.0.113.5:49152"], "203.0.113.5"),
+            (&[b"::ffff:203.0.113.5"], "203.0.113.5"),
+            (&[b"2001:db8:10::1"], "2001:db8:10::1"),
+            (&[b"[2001:db8:10::1]"], "2001:db8:10::1"),
+            (&[b"[2001:db8:10::1]:443"], "2001:db8:10::1"),
+            (&[b"2001:db8:10::1, 2001:db8:f::1"], "2001:db8:10::1"),
+        ] {
+            assert_eq!(client(PROXY, values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_leaves_the_peer() {
+        for values in [
+            &[][..],
+            &[&b""[..]],
+            &[b","],
+            &[b"unknown"],
+            &[b"203.0.113.5, unknown"],
+            &[b"203.0.113.5, _hidden, 10.1.9.9"],
+            &[b"203.0.113.5", b"\xff"],
+            &[b"203.0.113.256"],
+            &[b"203.0.113.5:"],
+            &[b"[203.0.113.5"],
+            &[b"fe80::1%eth0"],
+            &[b"\"203.0.113.5\""],
+            // Nobody but proxies.
+            &[b"10.1.9.9, 192.0.2.7"],
+        ] {
+            assert_eq!(client(PROXY, values), PROXY, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_counted_together() {
+        for (one, other, together) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("203.0.113.5", "203.0.113.5", true),
+            ("203.0.113.5", "203.0.113.4", false),
+        ] {
+            let (one, other) = (Client(ip(one)), Client(ip(other)));
+            assert_eq!(
+                one.counted() == other.counted(),
+                together,
+                "{one:?} {other:?}"
+            );
+        }
+    }
+}

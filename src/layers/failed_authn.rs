@@ -1,0 +1,274 @@
+//! Who tries tokens that are none has so many tries for each address; then every call with a token
+//! from there is refused before anything is looked up or verified. So a million unknown keys cost no
+//! more than a few.
+//!
+//! Others may share the address, behind a router or a proxy. Their calls pass all the same if their
+//! token was good lately, which is known without looking anything up; such a token is then verified
+//! like any other. A call without a token is not counted, since it costs nothing, and neither is one
+//! whose token could not be judged. Who goes away before the token is judged has failed, or it would
+//! cost nothing to begin a million times.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::rate::{Limiter, Rate};
+
+/// How many tokens are remembered as good, at most; 8 bytes each.
+const REMEMBERED_TOKENS: usize = 16 * 1024;
+
+/// How long a caller has to wait for us, at least, before it is we who were too slow.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Counts failures by address, and remembers who did not fail.
+#[derive(Clone)]
+pub(super) struct Failures {
+    limiter: Limiter<IpAddr>,
+    good: Arc<GoodTokens>,
+}
+
+impl Failures {
+    pub(super) fn new(rate: Option<Rate>) -> Self {
+        Self {
+            limiter: Limiter::new(rate),
+            good: Arc::new(GoodTokens::new(REMEMBERED_TOKENS)),
+        }
+    }
+
+    /// Lets a token be judged, or says how long to wait until the next may be.
+    pub(super) fn attempt(
+        &self,
+        client: Option<Client>,
+        headers: &HeaderMap,
+    ) -> Result<Attempt<'_>, Duration> {
+        let counted =
+            client.filter(|_| self.limiter.is_on() && headers.contains_key(AUTHORIZATION));
+        let Some(client) = counted else {
+            return Ok(Attempt(None));
+        };
+        let address = client.counted();
+        let token = self.good.tag(headers);
+        let was_good = self.good.holds(token);
+        if !was_good {
+            self.limiter.ask(address)?;
+        }
+        Ok(Attempt(Some(Judged {
+            failures: self,
+            address,
+            token,
+            was_good,
+            began: Instant::now(),
+        })))
+    }
+}
+
+/// One token that is being judged, if it is counted.
+pub(super) struct Attempt<'a>(Option<Judged<'a>>);
+
+struct Judged<'a> {
+    failures: &'a Failures,
+    address: IpAddr,
+    token: u64,
+    was_good: bool,
+    began: Instant,
+}
+
+impl Attempt<'_> {
+    /// The token is good.
+    pub(super) fn succeeded(mut self) {
+        if let Some(judged) = self.0.take() {
+            judged.failures.good.insert(judged.token);
+        }
+    }
+
+    /// The token is none.
+    pub(super) fn failed(mut self) {
+        if let Some(judged) = self.0.take() {
+            judged.failures.good.remove(judged.token);
+            judged.count();
+        }
+    }
+
+    /// The token could not be judged.
+    pub(super) fn abandoned(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Judged<'_> {
+    fn count(&self) {
+        // One that comes when there is none left is one of those that began together.
+        let _ = self.failures.limiter.admit(self.address);
+    }
+}
+
+/// The caller has gone away, or the time is over that it gave us.
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(judged) = self.0.take()
+            && !judged.was_good
+            && judged.began.elapsed() < PATIENCE
+        {
+            judged.count();
+        }
+    }
+}
+
+/// Remembers tokens by a short tag, whose key nobody outside knows; a newer one may take the place of
+/// another. Whose tag is taken by accident for that of a good token is verified, as always.
+struct GoodTokens {
+    key: RandomState,
+    tags: Box<[AtomicU64]>,
+}
+
+impl GoodTokens {
+    fn new(count: usize) -> Self {
+        Self {
+            key: RandomState::new(),
+            tags: (0..count).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The tag of all that the headers say of who calls. Never 0, which stands for none.
+    fn tag(&self, headers: &HeaderMap) -> u64 {
+        let values = headers.get_all(AUTHORIZATION).iter();
+        let values: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
+        self.key.hash_one(values).max(1)
+    }
+
+    fn place(&self, tag: u64) -> Option<&AtomicU64> {
+        let count = self.tags.len() as u64;
+        let place = tag.checked_rem(count)?;
+        self.tags.get(usize::try_from(place).ok()?)
+    }
+
+    fn holds(&self, tag: u64) -> bool {
+        let place = self.place(tag);
+        place.is_some_and(|place| place.load(Ordering::Relaxed) == tag)
+    }
+
+    fn insert(&self, tag: u64) {
+        // Most calls find it there, and need not take the line from other processors.
+        if let Some(place) = self.place(tag)
+            && place.load(Ordering::Relaxed) != tag
+        {
+            place.store(tag, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, tag: u64) {
+        if let Some(place) = self.place(tag) {
+            // Another's stays.
+            let _ = place.compare_exchange(tag, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    /// As many failures as this are let through.
+    const BURST: u32 = 3;
+
+    fn failures() -> Failures {
+        Failures::new(Some(Rate {
+            interval: Duration::from_secs(3600),
+            burst: NonZeroU32::new(BURST).unwrap(),
+        }))
+    }
+
+    fn client() -> Option<Client> {
+        Some(Client([127, 0, 0, 1].into()))
+    }
+
+    fn headers(tokens: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for token in tokens {
+            headers.append(AUTHORIZATION, token.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn who_goes_away_has_failed_unless_the_token_was_good() {
+        let failures = failures();
+        let (good, unknown) = (headers(&["Bearer good"]), headers(&["Bearer unknown"]));
+        failures.attempt(client(), &good).unwrap().succeeded();
+        for _ in 0..10 {
+            drop(failures.attempt(client(), &good).unwrap());
+        }
+        for _ in 0..BURST {
+            drop(failures.attempt(client(), &unknown).unwrap());
+        }
+        assert!(failures.attempt(client(), &unknown).is_err());
+        assert!(failures.attempt(client(), &good).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_waited_long_enough_has_not_failed() {
+        let failures = failures();
+        let unknown = headers(&["Bearer unknown"]);
+        for _ in 0..2 * BURST {
+            let attempt = failures.attempt(client(), &unknown).unwrap();
+            tokio::time::advance(PATIENCE).await;
+            drop(attempt);
+        }
+        assert!(failures.attempt(client(), &unknown).is_ok());
+    }
+
+    #[test]
+    fn without_a_limit_an_address_or_a_token_nothing_is_counted() {
+        let (none, some) = (Failures::new(None), failures());
+        let (empty, token) = (HeaderMap::new(), headers(&["Bearer unknown"]));
+        for _ in 0..2 * BURST {
+            none.attempt(client(), &token).unwrap().failed();
+            some.attempt(None, &token).unwrap().failed();
+            some.attempt(client(), &empty).unwrap().failed();
+        }
+        assert_eq!(some.limiter.remembered(), 0);
+    }
+
+    #[test]
+    fn a_good_token_is_remembered_until_it_is_bad() {
+        let good = GoodTokens::new(REMEMBERED_TOKENS);
+        let tag = good.tag(&headers(&["Bearer one"]));
+        assert!(!good.holds(tag));
+        good.insert(tag);
+        good.insert(tag);
+        assert!(good.holds(tag));
+        for other in [
+            &["Bearer two"][..],
+            &["Bearer one", "Bearer one"],
+            &["Bearer on", "e"],
+        ] {
+            let other = good.tag(&headers(other));
+            assert!(!good.holds(other));
+            good.remove(other);
+        }
+        assert!(good.holds(tag));
+        good.remove(tag);
+        assert!(!good.holds(tag));
+    }
+
+    #[test]
+    fn a_newer_token_takes_the_place_of_an_older_one() {
+        let good = GoodTokens::new(1);
+        good.insert(7);
+        good.insert(8);
+        assert_eq!((good.holds(7), good.holds(8)), (false, true));
+        // That an older one has gone bad is nothing to the newer.
+        good.remove(7);
+        assert!(good.holds(8));
+    }
+}

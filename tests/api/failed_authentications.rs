@@ -1,0 +1,205 @@
+//! Each address has so many failed authentications; the next token that nobody knows is refused
+//! before it is looked up.
+//!
+//! A failure is forgiven in an hour here, which no test takes.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use keyward::layers::{Rate, TrustedProxies};
+use keyward::proto::v1::{ListApiKeysRequest, RevokeManagementKeyRequest};
+use keyward_crypto::{Token, TokenKind};
+use serde_json::json;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::support::{
+    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, refused, sha256_hex,
+};
+
+const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
+const MESSAGE: &str = "Too many failed authentications from this address";
+/// How many failures each address has.
+const BURST: u32 = 3;
+
+/// A server that believes what its callers say of their address.
+async fn start(setup: Setup) -> TestServer {
+    let failed_authentications = Some(Rate {
+        interval: Duration::from_secs(3600),
+        burst: NonZeroU32::new(BURST).unwrap(),
+    });
+    let setup = Setup {
+        failed_authentications,
+        trusted_proxies: TrustedProxies::parse(&["127.0.0.1"]).unwrap(),
+        ..setup
+    };
+    setup.start().await
+}
+
+/// A key of the right form that was never issued.
+fn unknown_key() -> String {
+    let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
+    token.expose().to_owned()
+}
+
+/// What a list answers to that token.
+async fn list(server: &TestServer, token: &str) -> u16 {
+    server.get("/apikeys").bearer(token).send().await.status
+}
+
+/// Fails as often as one may, with tokens that are all different.
+async fn exhaust(server: &TestServer) {
+    for _ in 0..BURST {
+        assert_eq!(list(server, &unknown_key()).await, 401);
+    }
+    assert_eq!(list(server, &unknown_key()).await, 429);
+}
+
+#[track_caller]
+fn about_an_hour(seconds: u64) {
+    assert!((1800..=3600).contains(&seconds), "{seconds}");
+}
+
+/// Says why, and when to come again.
+#[track_caller]
+fn says_when(status: &Status) {
+    let refusal = refused(Err::<(), _>(status.clone()));
+    refusal.is(
+        Code::ResourceExhausted,
+        "TOO_MANY_FAILED_AUTHENTICATIONS",
+        MESSAGE,
+    );
+    let retry = status.get_details_retry_info().unwrap();
+    about_an_hour(retry.retry_delay.unwrap().as_secs());
+}
+
+on_each_engine! {
+    async fn every_bad_token_is_a_failure_and_too_many_are_refused(setup: Setup) {
+        let server = start(setup).await;
+        let revoked = server.management_key(ORGANIZATION).await;
+        server.revoke_management_key(&revoked).await;
+        let expired = server.token_with(User::Owner, json!({ "exp": 1 }));
+        let bad = [
+            "garbage".to_owned(),
+            "sk-kw-v1-garbage".to_owned(),
+            unknown_key(),
+            revoked,
+            expired,
+            server.token(User::Stranger),
+            server.token(User::Unvalidated),
+            format!("{}x", server.token(User::Owner)),
+        ];
+        for (number, token) in bad.iter().enumerate() {
+            // As often as an address may, each from an address of its own.
+            let from = format!("203.0.113.{number}");
+            let call = || server.get("/apikeys").header("x-forwarded-for", &from).bearer(token);
+            for _ in 0..BURST {
+                call().send().await.refuses(401, UNAUTHENTICATED);
+            }
+            let answer = call().send().await;
+            answer.refuses(429, MESSAGE);
+            about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
+        }
+        let managed = format!(r#"{{"error":{{"code":429,"message":"{MESSAGE}"}}}}"#);
+        let call = server.get("/keys").header("x-forwarded-for", "203.0.113.0");
+        call.bearer("another").send().await.is(429, &managed);
+    }
+
+    async fn every_face_is_told_in_its_words_and_counted_with_the_others(setup: Setup) {
+        let server = start(setup).await;
+        let request = ListApiKeysRequest::default();
+        let mut client = server.api_keys(&unknown_key());
+        refused(client.list_api_keys(request.clone()).await)
+            .is(Code::Unauthenticated, "TOKEN_INVALID", UNAUTHENTICATED);
+        let token = unknown_key();
+        let answer = server.grpc_web(WebFlavor::Text, LIST, Some(&token), &request).await;
+        assert_eq!(answer.code(), "16");
+        assert_eq!(list(&server, &unknown_key()).await, 401);
+        says_when(&client.list_api_keys(request.clone()).await.unwrap_err());
+        for flavor in WebFlavor::ALL {
+            let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
+            assert_eq!(answer.http_status, 200);
+            says_when(&Status::from_header_map(&answer.headers).unwrap());
+        }
+        assert_eq!(list(&server, &unknown_key()).await, 429);
+    }
+
+    async fn a_refused_token_is_not_looked_up(setup: Setup) {
+        let server = start(setup).await;
+        exhaust(&server).await;
+        server.store.close().await;
+        assert_eq!(list(&server, &unknown_key()).await, 429);
+        let call = server.get("/apikeys").header("x-forwarded-for", "203.0.113.5");
+        assert_eq!(call.bearer(&unknown_key()).send().await.status, 503);
+    }
+
+    async fn a_token_that_was_good_lately_passes_all_the_same(setup: Setup) {
+        let server = start(setup).await;
+        let session = server.token(User::Owner);
+        let service = server.service_token();
+        let management = server.management_key(ORGANIZATION).await;
+        let get = |path: &str, token: &str| server.get(path).bearer(token).send();
+        assert_eq!(get("/apikeys", &session).await.status, 200);
+        assert_eq!(get("/apikeys", &service).await.status, 403);
+        assert_eq!(get("/keys", &management).await.status, 200);
+        exhaust(&server).await;
+        assert_eq!(get("/apikeys", &session).await.status, 200);
+        assert_eq!(get("/apikeys", &service).await.status, 403);
+        assert_eq!(get("/keys", &management).await.status, 200);
+        // One that comes from there for the first time has to wait.
+        assert_eq!(get("/apikeys", &server.token(User::ReaderInA)).await.status, 429);
+        // And one that is good no longer is found to be so, once.
+        let request = RevokeManagementKeyRequest { hash: sha256_hex(&management) };
+        server.management_keys(&service).revoke_management_key(request).await.unwrap();
+        assert_eq!(get("/keys", &management).await.status, 401);
+        assert_eq!(get("/keys", &management).await.status, 429);
+    }
+
+    async fn who_succeeds_is_not_counted(setup: Setup) {
+        let server = start(setup).await;
+        for _ in 0..4 * BURST {
+            assert_eq!(list(&server, &server.token(User::Owner)).await, 200);
+            assert_eq!(list(&server, &server.service_token()).await, 403);
+        }
+        exhaust(&server).await;
+    }
+
+    async fn a_call_without_a_token_is_neither_counted_nor_refused(setup: Setup) {
+        let server = start(setup).await;
+        for _ in 0..2 * BURST {
+            assert_eq!(server.get("/apikeys").send().await.status, 401);
+        }
+        exhaust(&server).await;
+        assert_eq!(server.get("/apikeys").send().await.status, 401);
+        for (path, status) in
+            [("/nowhere", 404), ("/docs", 200), ("/healthz", 200), ("/readyz", 200)]
+        {
+            assert_eq!(server.get(path).bearer("garbage").send().await.status, status, "{path}");
+        }
+    }
+
+    async fn a_store_that_is_gone_is_not_the_callers_failure(setup: Setup) {
+        let server = start(setup).await;
+        let token = server.token(User::Owner);
+        server.store.close().await;
+        for _ in 0..4 * BURST {
+            assert_eq!(list(&server, &unknown_key()).await, 503);
+            assert_eq!(list(&server, &token).await, 503);
+        }
+    }
+
+    async fn another_address_is_not_held_up(setup: Setup) {
+        let server = start(setup).await;
+        exhaust(&server).await;
+        let token = server.token(User::Owner);
+        let from = |address: &str| {
+            server.get("/apikeys").header("x-forwarded-for", address).bearer(&token).send()
+        };
+        assert_eq!(list(&server, &token).await, 429);
+        for address in ["203.0.113.5", "2001:db8::1"] {
+            assert_eq!(from(address).await.status, 200);
+        }
+        // It was good there, and so it is here.
+        assert_eq!(list(&server, &token).await, 200);
+    }
+}

@@ -1,0 +1,247 @@
+//! The `[limits]` section of the configuration, and the limits in `[server]`.
+
+use std::time::Duration;
+
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::client::{Answer, Rest};
+use crate::house::{House, Served};
+
+/// After this time a test fails instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The variable of a setting.
+fn variable(section: &str, setting: &str) -> String {
+    format!("KEYWARD_{section}__{}", setting.to_uppercase())
+}
+
+/// A server with these settings of `[limits]`.
+fn limited(house: &House, settings: &[(&str, &str)]) -> Served {
+    let program = house.command("serve");
+    Served::of(settings.iter().fold(program, |program, (name, value)| {
+        program.env(&variable("LIMITS", name), *value)
+    }))
+}
+
+/// What a list answers with that token, for a proxy that calls for that address.
+async fn list(rest: &Rest, address: &str, token: &str) -> Answer {
+    let request = rest.request(Method::GET, "/apikeys").bearer_auth(token);
+    Answer::of(request.header("x-forwarded-for", address)).await
+}
+
+/// The head of a call that waits for its body.
+async fn begin(served: &Served, token: &str, more: &str) -> TcpStream {
+    let address = served.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\nconnection: close\r\nexpect: 100-continue\r\n\
+         {more}content-length: 2\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 100 "));
+    stream
+}
+
+/// The answer to a call that was begun.
+async fn answer(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_make_no_sense_are_refused_by_name() {
+    let house = House::sqlite().await;
+    let networks = "must hold networks such as";
+    let number = [
+        "caller_requests_per_second",
+        "caller_burst",
+        "address_requests_per_second",
+        "address_burst",
+        "failed_authentications_per_minute",
+        "failed_authentications_burst",
+        "max_in_flight",
+    ];
+    let numbers = number.into_iter().flat_map(|name| {
+        ["-1", "0.5", "4294967296", "Canary7QzX"].map(|value| (name, value, "` "))
+    });
+    let others = [
+        ("trusted_proxies", "Canary7QzX", "`"),
+        ("trusted_proxies", "[\"Canary7QzX\"]", networks),
+        (
+            "trusted_proxies",
+            "[\"10.0.0.0/8\",\"10.77.66.1/33\"]",
+            networks,
+        ),
+        ("trusted_proxies", "[\"10.77.66.1:80\"]", networks),
+        ("trusted_proxies", "[\"0.0.0.0/0\"]", "none of everybody"),
+        ("trusted_proxies", "[\"::/0\"]", "none of everybody"),
+    ];
+    for (name, value, problem) in numbers.chain(others) {
+        let program = house.command("serve").env(&variable("LIMITS", name), value);
+        let printed = program.run().expect(78);
+        assert!(
+            printed.contains(&format!("`limits.{name}`")),
+            "{name}: {printed}"
+        );
+        assert!(printed.contains(problem), "{name}: {printed}");
+        for value in ["Canary7QzX", "10.77.66.1"] {
+            assert!(!printed.contains(value), "{printed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_held_to_the_limit_that_is_set() {
+    let house = House::sqlite().await;
+    let served = limited(&house, &[("caller_requests_per_second", "1")]);
+    let rest = Rest::new(&served.url);
+    let token = &house.env["ADMIN_TOKEN"];
+    rest.get("/apikeys", token).await.expect(200);
+    // The next is refused, but where it comes a second later: on no machine every time.
+    for _ in 0..100 {
+        let answer = rest.get("/apikeys", token).await;
+        if answer.status == 429 {
+            assert_eq!(answer.headers["retry-after"], "1");
+            served.running.terminate().expect(0);
+            return;
+        }
+        answer.expect(200);
+    }
+    panic!("a hundred calls were let through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_held_to_the_limit_that_is_set() {
+    let house = House::sqlite().await;
+    let served = limited(
+        &house,
+        &[("address_requests_per_second", "1"), ("address_burst", "2")],
+    );
+    let rest = Rest::new(&served.url);
+    // No caller's word is taken for its address.
+    let mut number = 0;
+    let refused = loop {
+        let answer = list(&rest, &format!("203.0.113.{number}"), "garbage").await;
+        if answer.status == 429 {
+            break answer;
+        }
+        answer.expect(401);
+        number += 1;
+        assert!(number < 100, "a hundred calls were let through");
+    };
+    assert!(number >= 2);
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(
+        refused.json()["message"],
+        "Too many requests from this address"
+    );
+    Answer::of(rest.request(Method::GET, "/healthz"))
+        .await
+        .expect(200);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
+    let house = House::sqlite().await;
+    let served = limited(
+        &house,
+        &[
+            ("failed_authentications_per_minute", "1"),
+            ("failed_authentications_burst", "3"),
+            ("trusted_proxies", "[\"127.0.0.0/8\"]"),
+        ],
+    );
+    let rest = Rest::new(&served.url);
+    for address in ["203.0.113.1", "2001:db8::1"] {
+        for _ in 0..3 {
+            list(&rest, address, "garbage").await.expect(401);
+        }
+        let refused = list(&rest, address, "garbage").await;
+        refused.expect(429);
+        let seconds: u64 = refused.headers["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    let token = &house.env["ADMIN_TOKEN"];
+    list(&rest, "203.0.113.1", token).await.expect(429);
+    list(&rest, "203.0.113.2", token).await.expect(200);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_it_comes_a_flood_of_bad_tokens_is_refused_and_good_ones_pass() {
+    let house = House::sqlite().await;
+    let served = house.start();
+    let rest = Rest::new(&served.url);
+    let token = &house.env["ADMIN_TOKEN"];
+    rest.get("/apikeys", token).await.expect(200);
+    let mut failed = 0;
+    loop {
+        match rest.get("/apikeys", "garbage").await.status {
+            401 => failed += 1,
+            status => break assert_eq!(status, 429),
+        }
+        assert!(failed < 10_000, "all were let through");
+    }
+    assert!(failed >= 600, "{failed}");
+    rest.get("/apikeys", token).await.expect(200);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_under_way_are_held_to_the_limit_that_is_set() {
+    let house = House::sqlite().await;
+    let served = limited(&house, &[("max_in_flight", "1")]);
+    let rest = Rest::new(&served.url);
+    let token = &house.env["ADMIN_TOKEN"];
+    let mut held = begin(&served, token, "").await;
+    let refused = rest.get("/apikeys", token).await;
+    refused.expect(503);
+    assert_eq!(refused.headers["retry-after"], "1");
+    held.write_all(b"{}").await.unwrap();
+    let answered = answer(held).await;
+    assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
+    rest.get("/apikeys", token).await.expect(200);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_are_those_that_are_set() {
+    let house = House::sqlite().await;
+    for (settings, asked) in [
+        // Nobody says how long: the default.
+        (
+            [
+                ("DEFAULT_DEADLINE_MS", "200"),
+                ("MAX_DEADLINE_MS", "3600000"),
+            ],
+            "",
+        ),
+        // Somebody says too long: the maximum.
+        (
+            [("DEFAULT_DEADLINE_MS", "1"), ("MAX_DEADLINE_MS", "300")],
+            "grpc-timeout: 1H\r\n",
+        ),
+    ] {
+        let program = house.command("serve");
+        let served = Served::of(settings.iter().fold(program, |program, (name, value)| {
+            program.env(&variable("SERVER", name), *value)
+        }));
+        // Its body never comes.
+        let waiting = begin(&served, &house.env["ADMIN_TOKEN"], asked).await;
+        let answered = answer(waiting).await;
+        assert!(answered.starts_with("HTTP/1.1 504 "), "{answered}");
+        served.running.terminate().expect(0);
+    }
+}
