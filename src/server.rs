@@ -47,6 +47,10 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 #[derive(Debug, Clone)]
 pub(crate) struct PeerService(pub(crate) ServiceName);
 
+/// Marks, in a request's extensions, that it came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secure;
+
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

@@ -8,6 +8,7 @@ mod client;
 mod cors;
 mod deadline;
 mod failed_authn;
+mod headers;
 mod in_flight;
 mod panic;
 mod rate;
@@ -97,6 +98,8 @@ chain! { given:
     client(given.limits.trusted_proxies),
     // Around authentication, so that refused calls have a span too.
     trace,
+    // Around all that answers, refusals and preflights included.
+    headers,
     // Around all that may refuse, so that a page can read every refusal; before authentication, since
     // a preflight has no token.
     cors(cors::Cors::new(&given.origins)),

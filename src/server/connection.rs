@@ -32,7 +32,7 @@ use tower::ServiceExt;
 use super::activity::{Activity, Answer, Seen, Version};
 use super::stream::{Heard, Socket, Stream};
 use super::tls::Tls;
-use super::{Peer, PeerService, Phase, Settings};
+use super::{Peer, PeerService, Phase, Secure, Settings};
 
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -138,6 +138,7 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr
         activity: Arc::clone(&activity),
         peer: Peer(peer),
         service,
+        secure: house.tls.is_some().then_some(Secure),
         phase: house.phase.clone(),
         old: times.old,
     };
@@ -159,6 +160,7 @@ struct Calls {
     activity: Arc<Activity>,
     peer: Peer,
     service: Option<PeerService>,
+    secure: Option<Secure>,
     phase: watch::Receiver<Phase>,
     old: Option<Instant>,
 }
@@ -171,6 +173,9 @@ impl Calls {
         request.extensions_mut().insert(self.peer);
         if let Some(service) = self.service {
             request.extensions_mut().insert(service);
+        }
+        if let Some(secure) = self.secure {
+            request.extensions_mut().insert(secure);
         }
         let mut response = self.router.oneshot(request).await?;
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);

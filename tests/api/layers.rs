@@ -15,6 +15,7 @@ fn the_layers_have_these_names_and_this_order() {
         "target",
         "client",
         "trace",
+        "headers",
         "cors",
         "panic",
         "address_rate",

@@ -66,6 +66,7 @@ mod reserve_spend;
 mod resolve_api_key;
 mod rest_bodies;
 mod roll_up;
+mod security_headers;
 mod sweep;
 mod sweep_cases;
 mod update_api_key;
