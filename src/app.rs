@@ -22,7 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks};
+use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, Pages};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -154,7 +154,7 @@ impl App {
             Arc::clone(&parts.clock),
         )?;
         let health = Health::new(store);
-        let (rest, services) = faces(&use_cases, parts.limits.max_body_bytes)?;
+        let (rest, services) = faces(&use_cases, &parts.limits)?;
         let grpc = services.routes(&health, parts.reflection, parts.limits.max_body_bytes)?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
@@ -179,20 +179,21 @@ impl App {
 }
 
 /// Both faces of the same services.
-fn faces(
-    use_cases: &UseCases,
-    max_body_bytes: u64,
-) -> Result<(RestRouter, Services), AmbiguousRoute> {
+fn faces(use_cases: &UseCases, limits: &Limits) -> Result<(RestRouter, Services), AmbiguousRoute> {
+    let pages = Pages {
+        max_items: limits.max_page_items,
+    };
     let services = Services {
-        api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone())),
-        directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone())),
+        api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone(), pages)),
+        directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone(), pages)),
         repo_ai_keys: Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone())),
         management_keys: Arc::new(grpc::ManagementKeys::new(
             use_cases.issued_keys.clone(),
             use_cases.management_keys.clone(),
             use_cases.ledger.clone(),
+            pages,
         )),
-        audit: Arc::new(AuditEvents::new(use_cases.audit.clone())),
+        audit: Arc::new(AuditEvents::new(use_cases.audit.clone(), pages)),
     };
     let rest = RestRouter::builder()
         .routes(v1::api_key_service_routes(Arc::clone(&services.api_keys)))
@@ -206,7 +207,7 @@ fn faces(
         .unknown(proto::UNKNOWN)
         .types(v1::TYPES)
         // The layers limit what is sent; this limits what it decompresses to.
-        .max_body_bytes(max_body_bytes)
+        .max_body_bytes(limits.max_body_bytes)
         .build()?;
     Ok((rest, services))
 }

@@ -34,7 +34,10 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let app = build(&config, store.clone()).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let signals = Signals::listen()?;
-    let server = Server::new(config.server.listener()).with_tls(tls);
+    let proxies = config.limits().map_err(misconfigured)?.trusted_proxies;
+    let server = Server::new(config.server.listener())
+        .with_tls(tls)
+        .with_exempt(Arc::new(move |address| proxies.trusts(address)));
     tracing::info!(%address, "listening");
     serve(server, listener, app, store, telemetry, signals).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyward_core::page::MAX_PAGE_ITEMS;
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
@@ -18,12 +19,17 @@ pub struct LimitsConfig {
     failed_authentications_per_minute: u32,
     failed_authentications_burst: u32,
     max_in_flight: u32,
+    max_page_size: u32,
     trusted_proxies: Vec<String>,
 }
 
 impl LimitsConfig {
     /// Checks what can be wrong.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=MAX_PAGE_ITEMS).contains(&self.max_page_size) {
+            let problem = format!("must be from 1 to {MAX_PAGE_ITEMS}");
+            return Err(ConfigError::field("limits.max_page_size", problem));
+        }
         self.trusted_proxies().map(drop)
     }
 
@@ -55,6 +61,7 @@ impl Config {
                 limits.failed_authentications_burst,
             ),
             max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
+            max_page_items: limits.max_page_size,
             trusted_proxies: limits.trusted_proxies()?,
         })
     }

@@ -1,13 +1,12 @@
 //! ApiKeyService.
 
 use keyward_core::id::ProviderKeyId;
-use keyward_core::page::PageRequest;
 use keyward_core::provider_key::ProviderKeys;
 use tonic::{Request, Response, Status};
 
 use crate::convert::api_key as convert;
 use crate::error::status;
-use crate::grpc::{enter, with_secret};
+use crate::grpc::{Pages, enter, with_secret};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
 use crate::proto::v1::{
     CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
@@ -19,12 +18,13 @@ use crate::proto::v1::{
 /// Serves provider keys.
 pub(crate) struct ApiKeys {
     keys: ProviderKeys,
+    pages: Pages,
 }
 
 impl ApiKeys {
-    /// Serves these.
-    pub(crate) fn new(keys: ProviderKeys) -> Self {
-        Self { keys }
+    /// Serves these, in such pages.
+    pub(crate) fn new(keys: ProviderKeys, pages: Pages) -> Self {
+        Self { keys, pages }
     }
 }
 
@@ -137,7 +137,7 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<ListApiKeyLinksResponse>, Status> {
         let (caller, message) = enter(request)?;
         let id = ProviderKeyId::parse(&message.uuid);
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.links(&caller, id, &page).await.map_err(status)?;
         let next_page_token = page.next_token();
         let links = page.items.into_iter().map(convert::link).collect();

@@ -2,24 +2,24 @@
 //! gives it.
 
 use keyward_core::audit::AuditTrail;
-use keyward_core::page::PageRequest;
 use tonic::{Request, Response, Status};
 
 use crate::convert::audit as convert;
 use crate::error::status;
-use crate::grpc::enter;
+use crate::grpc::{Pages, enter};
 use crate::proto::v1::audit_service_server::AuditService;
 use crate::proto::v1::{ListAuditEventsRequest, ListAuditEventsResponse};
 
 /// Serves the audit trail.
 pub(crate) struct AuditEvents {
     trail: AuditTrail,
+    pages: Pages,
 }
 
 impl AuditEvents {
-    /// Serves this one.
-    pub(crate) fn new(trail: AuditTrail) -> Self {
-        Self { trail }
+    /// Serves this one, in such pages.
+    pub(crate) fn new(trail: AuditTrail, pages: Pages) -> Self {
+        Self { trail, pages }
     }
 }
 
@@ -30,9 +30,9 @@ impl AuditService for AuditEvents {
         request: Request<ListAuditEventsRequest>,
     ) -> Result<Response<ListAuditEventsResponse>, Status> {
         let (caller, message) = enter(request)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token);
+        let page = self.pages.request(message.page_size, &message.page_token);
         let filter = convert::filter(message).map_err(status)?;
-        let page = page.map_err(status)?;
+        let page = page?;
         let page = self.trail.list(&caller, &filter, &page).await;
         let page = page.map_err(status)?;
         let next_page_token = page.next_token();

@@ -1,24 +1,24 @@
 //! DirectoryService.
 
 use keyward_core::directory::Directory;
-use keyward_core::page::PageRequest;
 use tonic::{Request, Response, Status};
 
 use crate::convert::directory as convert;
 use crate::error::status;
-use crate::grpc::enter;
+use crate::grpc::{Pages, enter};
 use crate::proto::v1 as pb;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
 /// Serves the directory.
 pub(crate) struct DirectoryEntries {
     directory: Directory,
+    pages: Pages,
 }
 
 impl DirectoryEntries {
-    /// Serves this one.
-    pub(crate) fn new(directory: Directory) -> Self {
-        Self { directory }
+    /// Serves this one, in such pages.
+    pub(crate) fn new(directory: Directory, pages: Pages) -> Self {
+        Self { directory, pages }
     }
 }
 
@@ -61,7 +61,7 @@ impl DirectoryService for DirectoryEntries {
         request: Request<pb::ListOrganizationsRequest>,
     ) -> Result<Response<pb::ListOrganizationsResponse>, Status> {
         let (caller, message) = enter(request)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .directory
             .organizations(&caller, &page)
@@ -127,7 +127,7 @@ impl DirectoryService for DirectoryEntries {
         request: Request<pb::ListWorkspacesRequest>,
     ) -> Result<Response<pb::ListWorkspacesResponse>, Status> {
         let (caller, message) = enter(request)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self
             .directory
@@ -195,7 +195,7 @@ impl DirectoryService for DirectoryEntries {
         request: Request<pb::ListMembersRequest>,
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
         let (caller, message) = enter(request)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self
             .directory
@@ -259,7 +259,7 @@ impl DirectoryService for DirectoryEntries {
         request: Request<pb::ListReposRequest>,
     ) -> Result<Response<pb::ListReposResponse>, Status> {
         let (caller, message) = enter(request)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let workspace = convert::workspace_id(message.workspace_id).map_err(status)?;
         let page = self
             .directory

@@ -3,7 +3,6 @@
 use keyward_core::id::ReservationId;
 use keyward_core::issued_key::{IssuedKeys, ManagementKeys as Administrators};
 use keyward_core::ledger::Ledger;
-use keyward_core::page::PageRequest;
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
@@ -11,7 +10,7 @@ use crate::convert::ledger as convert_ledger;
 use crate::convert::management_key as convert;
 use crate::convert::moment;
 use crate::error::status;
-use crate::grpc::{enter, with_secret};
+use crate::grpc::{Pages, enter, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;
 use crate::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
@@ -28,15 +27,22 @@ pub(crate) struct ManagementKeys {
     keys: IssuedKeys,
     administrators: Administrators,
     ledger: Ledger,
+    pages: Pages,
 }
 
 impl ManagementKeys {
-    /// Serves these.
-    pub(crate) fn new(keys: IssuedKeys, administrators: Administrators, ledger: Ledger) -> Self {
+    /// Serves these, in such pages.
+    pub(crate) fn new(
+        keys: IssuedKeys,
+        administrators: Administrators,
+        ledger: Ledger,
+        pages: Pages,
+    ) -> Self {
         Self {
             keys,
             administrators,
             ledger,
+            pages,
         }
     }
 }
@@ -195,7 +201,7 @@ impl ManagementKeyService for ManagementKeys {
     ) -> Result<Response<ListManagementKeysResponse>, Status> {
         let (caller, message) = enter(request)?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
-        let page = PageRequest::parse(message.page_size, &message.page_token).map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .administrators
             .list(&caller, &organization, &page)

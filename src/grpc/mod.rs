@@ -15,10 +15,25 @@ pub(crate) use health::HealthChecks;
 pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
 
+use keyward_core::page::PageRequest;
 use keyward_core::principal::Caller;
 use tonic::{Code, Request, Response, Status};
 
 use crate::error;
+
+/// How large the pages of lists may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pages {
+    /// How many items at most.
+    pub(crate) max_items: u32,
+}
+
+impl Pages {
+    /// The page that a caller asks for.
+    fn request(self, page_size: u32, page_token: &str) -> Result<PageRequest, Status> {
+        PageRequest::parse(page_size, page_token, self.max_items).map_err(error::status)
+    }
+}
 
 /// Splits a request into its caller, whom the authentication layer put there, and its message.
 fn enter<T>(request: Request<T>) -> Result<(Caller, T), Status> {

@@ -57,6 +57,8 @@ pub struct Limits {
     pub failed_authentications: Option<Rate>,
     /// How many calls may be under way together; 0 is no limit.
     pub max_in_flight: usize,
+    /// How many items a page of a list may have, from 1 to `MAX_PAGE_ITEMS`.
+    pub max_page_items: u32,
     /// The proxies that are believed about whom they call for.
     pub trusted_proxies: TrustedProxies,
 }

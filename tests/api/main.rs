@@ -53,6 +53,7 @@ mod list_filters;
 mod list_keys;
 mod list_repo_ai_keys;
 mod management_keys;
+mod pages;
 mod parity;
 mod probes;
 mod races;

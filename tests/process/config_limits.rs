@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use http::Method;
+use keyward::proto::v1::ListWorkspacesRequest;
+use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{Answer, Rest};
+use crate::client::{Answer, Rest, called_by, channel};
 use crate::house::{House, Served};
 
 /// After this time a test fails instead of waiting for ever.
@@ -67,11 +69,14 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         "failed_authentications_per_minute",
         "failed_authentications_burst",
         "max_in_flight",
+        "max_page_size",
     ];
     let numbers = number.into_iter().flat_map(|name| {
         ["-1", "0.5", "4294967296", "Canary7QzX"].map(|value| (name, value, "` "))
     });
     let others = [
+        ("max_page_size", "0", "` must be from 1 to 1000"),
+        ("max_page_size", "1001", "` must be from 1 to 1000"),
         ("trusted_proxies", "Canary7QzX", "`"),
         ("trusted_proxies", "[\"Canary7QzX\"]", networks),
         (
@@ -214,6 +219,28 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
     assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
     rest.get("/apikeys", token).await.expect(200);
     served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_held_to_the_size_that_is_set() {
+    let house = House::sqlite().await;
+    for (max, expected) in [("1", 1), ("2", 2), ("1000", 2)] {
+        let served = limited(&house, &[("max_page_size", max)]);
+        let mut directory = DirectoryServiceClient::new(channel(&served.url).await);
+        let request = ListWorkspacesRequest {
+            organization_id: house.env["ORGANIZATION_ID"].to_owned(),
+            page_size: u32::MAX,
+            ..Default::default()
+        };
+        let request = called_by(&house.env["SERVICE_TOKEN"], request);
+        let page = directory
+            .list_workspaces(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(page.workspaces.len(), expected);
+        served.running.terminate().expect(0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 /// How many items a page has when the caller does not say.
 pub const DEFAULT_PAGE_ITEMS: u32 = 100;
-/// How many items a page has at most.
+/// How many items a page has at most, whatever the operator allows.
 pub const MAX_PAGE_ITEMS: u32 = 1000;
 /// The longest page token, in bytes.
 const MAX_TOKEN_BYTES: usize = 2048;
@@ -20,15 +20,17 @@ pub struct PageRequest<K = String> {
 
 impl PageRequest {
     /// Reads the size and the token that a caller sent: 0 means [`DEFAULT_PAGE_ITEMS`], a size
-    /// above [`MAX_PAGE_ITEMS`] means that, an empty token means the first page.
+    /// above `max_items` means that, an empty token means the first page. `max_items` is what the
+    /// operator allows, from 1 to [`MAX_PAGE_ITEMS`].
     ///
     /// # Errors
     /// The token is not one that a page carried.
-    pub fn parse(page_size: u32, page_token: &str) -> Result<Self, Error> {
-        let limit = match page_size {
+    pub fn parse(page_size: u32, page_token: &str, max_items: u32) -> Result<Self, Error> {
+        let asked = match page_size {
             0 => DEFAULT_PAGE_ITEMS,
-            n => n.min(MAX_PAGE_ITEMS),
+            n => n,
         };
+        let limit = asked.min(max_items).clamp(1, MAX_PAGE_ITEMS);
         let after = if page_token.is_empty() {
             None
         } else {
@@ -99,5 +101,27 @@ fn decode(token: &str) -> Result<String, Error> {
         Err(invalid())
     } else {
         Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_never_larger_than_asked_for_or_allowed() {
+        for (asked, allowed, expected) in [
+            (0, 1000, 100),
+            (0, 7, 7),
+            (7, 1000, 7),
+            (1000, 1000, 1000),
+            (1001, 1000, 1000),
+            (u32::MAX, 7, 7),
+            (u32::MAX, u32::MAX, 1000),
+            (1, 0, 1),
+        ] {
+            let page = PageRequest::parse(asked, "", allowed).unwrap();
+            assert_eq!(page.limit, expected, "{asked} of {allowed}");
+        }
     }
 }

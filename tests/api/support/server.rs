@@ -15,6 +15,7 @@ use keyward::server::{Server, Settings};
 use keyward_core::audit::AuditSettings;
 use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
+use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::{Keyring, Secret};
 use keyward_store::{Store, StoreOptions};
@@ -63,6 +64,7 @@ pub struct Setup {
     pub address_rate: Option<Rate>,
     pub failed_authentications: Option<Rate>,
     pub max_in_flight: usize,
+    pub max_page_items: u32,
     pub trusted_proxies: TrustedProxies,
     pub jwks_min_refresh: Duration,
     pub jwks_max_age: Duration,
@@ -92,6 +94,7 @@ impl OnEngine for Setup {
             address_rate: None,
             failed_authentications: None,
             max_in_flight: 1000,
+            max_page_items: MAX_PAGE_ITEMS,
             trusted_proxies: TrustedProxies::default(),
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
@@ -164,6 +167,7 @@ impl Setup {
                 address_rate: self.address_rate,
                 failed_authentications: self.failed_authentications,
                 max_in_flight: self.max_in_flight,
+                max_page_items: self.max_page_items,
                 trusted_proxies: self.trusted_proxies.clone(),
             },
             origins: self.origins.clone(),
