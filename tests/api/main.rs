@@ -75,6 +75,7 @@ mod update_key;
 mod update_key_mask;
 mod update_refusals;
 mod update_repo_ai_key;
+mod uri;
 mod usage_windows;
 mod verify_key;
 mod verify_repo_ai_key;

@@ -1,0 +1,71 @@
+//! How long a request's target may be, and what becomes of one that is.
+
+use reqwest::Version;
+
+use crate::support::{TestServer, User};
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+/// What a head has besides its target, at most.
+const REST_OF_HEAD: usize = 2 * 1024;
+
+/// What a GET of that target answers over that version, with a token.
+async fn get(server: &TestServer, version: Version, target: &str) -> u16 {
+    let client = match version {
+        Version::HTTP_2 => &server.http2,
+        _ => &server.http,
+    };
+    let call = client.get(server.url(target)).version(version);
+    let answer = call.bearer_auth(server.token(User::Owner)).send().await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.version(), version);
+    answer.status().as_u16()
+}
+
+/// As many parameters as there is room for.
+fn parameters(one: &str) -> String {
+    let count = (MAX_HEAD - REST_OF_HEAD) / (one.len() + 1);
+    format!("/apikeys?{}", vec![one; count].join("&"))
+}
+
+on_each_engine! {
+    async fn a_target_that_is_too_long_is_refused(server: TestServer) {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for target in [
+                format!("/{}", "a".repeat(MAX_HEAD)),
+                format!("/apikeys/{}", "%61".repeat(MAX_HEAD / 3)),
+                format!("/apikeys?workspaceId={}", "a".repeat(MAX_HEAD)),
+            ] {
+                assert_eq!(get(&server, version, &target).await, 431, "{version:?}");
+            }
+            // The server goes on.
+            assert_eq!(get(&server, version, "/apikeys").await, 200);
+        }
+    }
+
+    async fn a_long_one_is_answered_like_any_other(server: TestServer) {
+        let long = "a".repeat(MAX_HEAD - REST_OF_HEAD);
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            assert_eq!(get(&server, version, &format!("/{long}")).await, 404);
+            assert_eq!(get(&server, version, &format!("/{}", "a/".repeat(long.len() / 2))).await, 404);
+            let path = format!("/repo/{long}/ai/apikey");
+            assert_eq!(get(&server, version, &path).await, 403, "{version:?}");
+            let path = format!("/apikeys?workspaceId={long}");
+            assert_eq!(get(&server, version, &path).await, 400, "{version:?}");
+        }
+    }
+
+    async fn as_many_parameters_as_there_is_room_for_are_read(server: TestServer) {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            // Unknown ones are nothing to us, and of known ones that are not lists the last counts.
+            for one in ["a=b", "a", "=", "%20=%20"] {
+                assert_eq!(get(&server, version, &parameters(one)).await, 200, "{one}");
+            }
+            for one in ["capability=2", "provider=AWS"] {
+                let status = get(&server, version, &parameters(one)).await;
+                assert!(matches!(status, 200 | 400), "{one}: {status}");
+            }
+            assert_eq!(get(&server, version, &parameters("capability=x")).await, 400);
+        }
+    }
+}
