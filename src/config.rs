@@ -62,8 +62,6 @@ pub struct Config {
     pub providers: BTreeMap<String, u32>,
 }
 
-}
-
 /// Whose pages may call from a browser.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
