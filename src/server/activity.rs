@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What a client of HTTP/2 says first (RFC 9113, section 3.4).
@@ -30,6 +31,7 @@ pub(super) enum Version {
 pub(super) struct Activity {
     state: Mutex<State>,
     look_again: AtomicBool,
+    told_off: Notify,
 }
 
 struct State {
@@ -55,6 +57,8 @@ pub(super) struct Seen {
     pub(super) head_since: Option<Instant>,
     /// Since when an answer waits for the client, if any does.
     pub(super) waiting_since: Option<Instant>,
+    /// Whether an answer said that the connection is to end.
+    pub(super) is_told_off: bool,
 }
 
 impl Activity {
@@ -67,6 +71,7 @@ impl Activity {
             idle_since: now,
             head_since: Some(now),
             waiting_since: None,
+            is_told_off: false,
         };
         Arc::new(Self {
             state: Mutex::new(State {
@@ -76,6 +81,7 @@ impl Activity {
                 next_call: 0,
             }),
             look_again: AtomicBool::new(false),
+            told_off: Notify::new(),
         })
     }
 
@@ -129,6 +135,17 @@ impl Activity {
             activity: Arc::clone(self),
             id,
         }
+    }
+
+    /// Notes that an answer said that the connection is to end.
+    pub(super) fn tell_off(&self) {
+        self.state().seen.is_told_off = true;
+        self.told_off.notify_one();
+    }
+
+    /// Waits until an answer says so.
+    pub(super) async fn told_off(&self) {
+        self.told_off.notified().await;
     }
 
     /// Has the next read ask the system, and not what the runtime knows of it, which may be older.

@@ -183,6 +183,10 @@ impl Calls {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
+        // What a layer says by this header HTTP/2 says by GOAWAY.
+        if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
+            self.activity.tell_off();
+        }
         Ok(response.map(|body| call.answer(body)))
     }
 }
@@ -229,6 +233,7 @@ where
                 biased;
                 ended = &mut connection => return ended,
                 () = sleep_until(until) => {}
+                () = activity.told_off() => {}
                 Ok(()) = phase.changed() => {}
             },
             Step::Cut => return Ok(()),
@@ -266,6 +271,7 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
         }
         if is_http2 {
             due.extend(times.old.map(|old| (old, Step::End)));
+            due.extend(seen.is_told_off.then_some((now, Step::End)));
         }
         if seen.calls == 0 && (is_http2 || seen.head_since.is_none()) {
             due.push((seen.idle_since + settings.idle_timeout, Step::End));

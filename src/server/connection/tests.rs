@@ -37,6 +37,7 @@ fn idle(version: Version, now: Instant) -> (Seen, Times) {
         idle_since: now,
         head_since: None,
         waiting_since: None,
+        is_told_off: false,
     };
     let times = Times {
         opened: now,
@@ -130,6 +131,34 @@ async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
         };
         assert_eq!(comes(&waiting, &times, now, Step::End), Some(120));
     }
+}
+
+#[tokio::test]
+async fn an_answer_ends_its_connection_on_both_versions_and_no_call_fails() {
+    use axum::Extension;
+    use axum::routing::get;
+
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // It tells from which port the call came.
+    let answer = |Extension(Peer(peer)): Extension<Peer>| async move {
+        ([(CONNECTION, "close")], peer.port().to_string())
+    };
+    let router = Router::new().route("/", get(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = crate::server::Server::new(settings());
+    let server = tokio::spawn(server.serve(listener, router, std::future::pending()));
+    let builder = || reqwest::Client::builder().no_proxy();
+    for client in [builder(), builder().http2_prior_knowledge()] {
+        let client = client.build().unwrap();
+        let mut ports = std::collections::BTreeSet::new();
+        // There may be only one connection at a time, so that the next one needs this one to end.
+        while ports.len() < 10 {
+            let answer = client.get(&url).send().await.unwrap();
+            ports.insert(answer.text().await.unwrap());
+        }
+    }
+    server.abort();
 }
 
 #[test]
