@@ -8,8 +8,17 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tonic::Code;
 
+use super::Limit;
 use super::client::Client;
 use super::rate::Limiter;
+use crate::metrics::Refused;
+
+const LIMIT: Limit = Limit {
+    counted: Refused::AddressRate,
+    code: Code::ResourceExhausted,
+    reason: "ADDRESS_RATE_LIMITED",
+    message: "Too many requests from this address",
+};
 
 pub(super) async fn layer(
     State(limiter): State<Limiter<IpAddr>>,
@@ -26,10 +35,6 @@ pub(super) async fn layer(
     }
     match limiter.admit(client.counted()) {
         Ok(()) => next.run(request).await,
-        Err(wait) => {
-            let message = "Too many requests from this address";
-            let code = Code::ResourceExhausted;
-            super::refuse_for_now(&target, code, "ADDRESS_RATE_LIMITED", message, wait)
-        }
+        Err(wait) => super::refuse_for_now(&target, &LIMIT, wait),
     }
 }

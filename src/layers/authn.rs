@@ -5,18 +5,27 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONNECTION};
+use http::{HeaderMap, HeaderValue};
 use keyward_core::principal::{Caller, Principal};
 use tonic::{Code, Status};
 
+use super::Limit;
 use super::client::Client;
 use super::failed_authn::{Attempt, Failures};
 use super::rate::Rate;
 use super::request_id::RequestId;
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
-use crate::server::PeerService;
+use crate::metrics::Refused;
+use crate::server::{Peer, PeerService};
+
+const LIMIT: Limit = Limit {
+    counted: Refused::FailedAuthentications,
+    code: Code::ResourceExhausted,
+    reason: "TOO_MANY_FAILED_AUTHENTICATIONS",
+    message: "Too many failed authentications from this address",
+};
 
 /// Marks, in its extensions, the response to a call that had a caller.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +57,9 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
     let attempt = match gate.failures.attempt(client, request.headers()) {
         Ok(attempt) => attempt,
         Err(wait) => {
-            let message = "Too many failed authentications from this address";
-            let reason = "TOO_MANY_FAILED_AUTHENTICATIONS";
-            return super::refuse_for_now(&target, Code::ResourceExhausted, reason, message, wait);
+            let mut response = super::refuse_for_now(&target, &LIMIT, wait);
+            hang_up(&request, &mut response);
+            return response;
         }
     };
     let service = request.extensions().get::<PeerService>().cloned();
@@ -85,6 +94,20 @@ async fn principal(
             Ok(Principal::Service(name))
         }
         _ => authenticator.authenticate(headers).await,
+    }
+}
+
+/// Ends the connection with this response: whoever goes on to send bad tokens over it, many of them
+/// before they read an answer, would have the whole processor for the refusals. A trusted proxy's
+/// connection stays, since others' calls come over it too.
+fn hang_up(request: &Request, response: &mut Response) {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map(|peer| peer.0.ip().to_canonical());
+    let client = request.extensions().get::<Client>().map(|client| client.0);
+    if peer == client {
+        // The listener says the same over HTTP/2, which has no such header, by GOAWAY.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }
 

@@ -20,7 +20,16 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::Code;
 
+use super::Limit;
 use super::authn::Authenticated;
+use crate::metrics::Refused;
+
+const LIMIT: Limit = Limit {
+    counted: Refused::Overload,
+    code: Code::Unavailable,
+    reason: "OVERLOADED",
+    message: "Too many requests are under way",
+};
 
 /// When a caller who was refused may come again. What is under way ends much sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -38,9 +47,7 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
         return next.run(request).await;
     }
     let Some(place) = calls.enter() else {
-        let message = "Too many requests are under way";
-        let code = Code::Unavailable;
-        return super::refuse_for_now(&target, code, "OVERLOADED", message, RETRY_AFTER);
+        return super::refuse_for_now(&target, &LIMIT, RETRY_AFTER);
     };
     let response = next.run(request).await;
     if target.is_stream() || response.extensions().get::<Authenticated>().is_none() {

@@ -32,7 +32,7 @@ use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
 use crate::error::ERROR_DOMAIN;
-use crate::metrics;
+use crate::metrics::{self, Refused};
 
 pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
@@ -127,18 +127,21 @@ pub(crate) fn refuse(target: &Target, refusal: Refusal) -> Response {
     refusal.render(target.face, target.spec).map(Body::new)
 }
 
-/// As [`refuse`], for one of the limits: the caller is told when to come again, and it is counted.
-fn refuse_for_now(
-    target: &Target,
+/// How a limit refuses: what is counted, and what callers are told.
+struct Limit {
+    counted: Refused,
     code: Code,
+    /// The stable reason in the ErrorInfo.
     reason: &'static str,
-    message: &str,
-    wait: Duration,
-) -> Response {
-    metrics::refused(reason);
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    message: &'static str,
+}
+
+/// As [`refuse`], for one of the limits: the caller is told when to come again.
+fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
+    metrics::refused(limit.counted);
+    let mut details = ErrorDetails::with_error_info(limit.reason, ERROR_DOMAIN, []);
     details.set_retry_info(Some(wait));
-    let status = Status::with_error_details(code, message, details);
+    let status = Status::with_error_details(limit.code, limit.message, details);
     refuse(target, status.into())
 }
 

@@ -11,7 +11,16 @@ use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal};
 use tonic::Code;
 
+use super::Limit;
 use super::rate::Limiter;
+use crate::metrics::Refused;
+
+const LIMIT: Limit = Limit {
+    counted: Refused::RateLimit,
+    code: Code::ResourceExhausted,
+    reason: "RATE_LIMITED",
+    message: "Too many requests",
+};
 
 pub(super) async fn layer(
     State(limiter): State<Limiter<Counted>>,
@@ -21,11 +30,7 @@ pub(super) async fn layer(
     let caller = request.extensions().get::<Caller>();
     match caller.map_or(Ok(()), |caller| admit(&limiter, &caller.principal)) {
         Ok(()) => next.run(request).await,
-        Err(wait) => {
-            let target = super::target(&request);
-            let code = Code::ResourceExhausted;
-            super::refuse_for_now(&target, code, "RATE_LIMITED", "Too many requests", wait)
-        }
+        Err(wait) => super::refuse_for_now(&super::target(&request), &LIMIT, wait),
     }
 }
 

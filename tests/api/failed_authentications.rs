@@ -155,6 +155,30 @@ on_each_engine! {
         assert_eq!(get("/keys", &management).await.status, 429);
     }
 
+    async fn who_goes_on_with_bad_tokens_is_hung_up_on(setup: Setup) {
+        let server = start(setup).await;
+        exhaust(&server).await;
+        // Many at once, and nobody reads.
+        let call = "GET /apikeys HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer x\r\n\r\n";
+        let answers = server.raw(call.repeat(10).as_bytes()).await;
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        assert!(answers.starts_with("HTTP/1.1 429 "), "{answers}");
+        assert!(answers.contains("\r\nconnection: close\r\n"), "{answers}");
+        // Over a proxy's connection others call too.
+        let from = |address: &str| {
+            let call = server.get("/apikeys").header("x-forwarded-for", address);
+            call.bearer("garbage").send()
+        };
+        for _ in 0..BURST {
+            assert_eq!(from("203.0.113.5").await.status, 401);
+        }
+        let answer = from("203.0.113.5").await;
+        assert_eq!((answer.status, answer.header("connection")), (429, None));
+        // Nor over HTTP/2, which has no such header.
+        let answer = server.http2.get(server.url("/apikeys")).bearer_auth("x").send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().get("connection")), (429, None));
+    }
+
     async fn who_succeeds_is_not_counted(setup: Setup) {
         let server = start(setup).await;
         for _ in 0..4 * BURST {
