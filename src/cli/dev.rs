@@ -59,10 +59,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     let config = config(&directory, args.listen)?;
     let telemetry = serve::telemetry(&config)?;
     let store = serve::open_store(&config).await?;
-    store
-        .migrate()
-        .await
-        .map_err(|error| serve::unavailable(&error))?;
+    serve::migrate(&store).await?;
     let app = serve::build(&config, store.clone()).await?;
     seed(&app.use_cases.directory).await.map_err(|error| {
         Failure::caused(

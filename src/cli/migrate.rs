@@ -1,23 +1,21 @@
 //! `keyward migrate`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Failure, say, serve};
 use crate::config::Config;
 
+/// How long to wait on SQLite for another process that migrates; PostgreSQL waits for as long as it
+/// takes.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(serve::misconfigured)?;
-    let store = serve::open_store(&config).await?;
-    let pending = store
-        .pending_migrations()
-        .await
-        .map_err(|error| serve::unavailable(&error))?;
-    store
-        .migrate()
-        .await
-        .map_err(|error| serve::unavailable(&error))?;
+    let store = serve::open_store_waiting(&config, PATIENCE).await?;
+    let applied = serve::migrate(&store).await?;
     store.close().await;
     say(format_args!(
-        "{pending} migrations applied; the schema is current"
+        "{applied} migrations applied; the schema is current"
     ))
 }

@@ -9,7 +9,7 @@ use keyward_core::Error;
 use keyward_core::clock::SystemClock;
 use keyward_core::vault::KekMismatch;
 use keyward_crypto::Keyring;
-use keyward_store::Store;
+use keyward_store::{SchemaState, SchemaTooNew, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -94,7 +94,16 @@ pub(super) fn telemetry(config: &Config) -> Result<Telemetry, Failure> {
 }
 
 pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
-    let options = config.store().map_err(misconfigured)?;
+    open_store_waiting(config, Duration::ZERO).await
+}
+
+/// Opens a store whose writes on SQLite wait for other processes for at least so long.
+pub(super) async fn open_store_waiting(
+    config: &Config,
+    patience: Duration,
+) -> Result<Store, Failure> {
+    let mut options = config.store().map_err(misconfigured)?;
+    options.busy_timeout = options.busy_timeout.max(patience);
     Store::connect(&options).await.map_err(|error| match error {
         keyward_core::Error::Invalid { .. } => Failure::new(
             Failure::CONFIG,
@@ -107,16 +116,17 @@ pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// Opens a store whose schema is current.
 pub(super) async fn open_current_store(config: &Config) -> Result<Store, Failure> {
     let store = open_store(config).await?;
-    let pending = store
-        .pending_migrations()
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if pending > 0 {
-        let message =
-            format!("the database lacks {pending} schema migrations; run `keyward migrate` first");
-        return Err(Failure::new(Failure::CONFIG, message));
+    match store.schema().await.map_err(|error| unavailable(&error))? {
+        SchemaState::Current => Ok(store),
+        SchemaState::Older { lacks, wanted } => {
+            let message = format!(
+                "the database lacks {lacks} schema migrations, up to `{wanted}`; run `keyward \
+                 migrate` first"
+            );
+            Err(Failure::new(Failure::CONFIG, message))
+        }
+        SchemaState::Newer(newer) => Err(too_new(&newer)),
     }
-    Ok(store)
 }
 
 pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure> {
@@ -171,6 +181,23 @@ pub(super) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
 
 pub(super) fn misconfigured(error: ConfigError) -> Failure {
     Failure::new(Failure::CONFIG, error)
+}
+
+/// Brings the schema up to date, and says how many migrations it lacked.
+pub(super) async fn migrate(store: &Store) -> Result<usize, Failure> {
+    store.migrate().await.map_err(|error| match &error {
+        Error::Internal(cause) => match cause.downcast_ref::<SchemaTooNew>() {
+            Some(newer) => too_new(newer),
+            None => unavailable(&error),
+        },
+        _ => unavailable(&error),
+    })
+}
+
+fn too_new(newer: &SchemaTooNew) -> Failure {
+    let remedy =
+        "run the version that migrated it, or a later one, or restore a backup from before";
+    Failure::new(Failure::CONFIG, format!("{newer}; {remedy}"))
 }
 
 pub(super) fn unavailable(error: &keyward_core::Error) -> Failure {

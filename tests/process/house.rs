@@ -148,6 +148,15 @@ impl House {
         house
     }
 
+    /// A database of the same engine on which nothing ever was.
+    pub(crate) async fn another_database(&self) -> TestDatabase {
+        if self.database.url().starts_with("sqlite") {
+            TestDatabase::sqlite()
+        } else {
+            TestDatabase::postgres().await.unwrap()
+        }
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("keyward.toml")
     }

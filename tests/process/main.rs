@@ -31,6 +31,7 @@ mod house;
 mod housekeeping;
 mod invariants;
 mod ledger;
+mod migrate;
 mod operations;
 mod program;
 mod random;

@@ -173,6 +173,16 @@ pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool 
     }
 }
 
+/// Whether PostgreSQL gave up waiting for a lock, as the transaction asked it to.
+pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    matches!(&**error, SqlxError::Database(error) if error.code().as_deref() == Some("55P03"))
+}
+
 /// The core's error for a database error that means nothing more special to the caller.
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);

@@ -21,6 +21,7 @@ mod management_key;
 mod migration;
 mod provider_key;
 mod repo_ai_key;
+mod schema;
 mod session;
 mod turns;
 
@@ -32,13 +33,13 @@ use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::store::StoreHealth;
 use keyward_crypto::Secret;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
-use sea_orm_migration::MigratorTrait;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::Mutex;
 
 use crate::last_use::Noting;
-use crate::migration::Migrator;
 use crate::turns::Turns;
+
+pub use schema::{SchemaState, SchemaTooNew};
 
 /// How many connections a store has at most, unless told otherwise.
 const DEFAULT_MAX_CONNECTIONS: u32 = 16;
@@ -46,8 +47,6 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 16;
 const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a write waits for another process's lock on SQLite, unless told otherwise.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Names the lock under which PostgreSQL lets one process migrate at a time.
-const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
 
 /// Where the store is and how to reach it.
 #[derive(Clone)]
@@ -124,37 +123,6 @@ impl Store {
             turns: Arc::default(),
             noting: Noting::default(),
         })
-    }
-
-    /// Brings the schema up to date, all or nothing. Processes that do so at once take turns.
-    ///
-    /// # Errors
-    /// The database cannot be reached, or is newer than this program.
-    pub async fn migrate(&self) -> Result<(), Error> {
-        self.write("migrate", |txn| async move {
-            if txn.get_database_backend() == DbBackend::Postgres {
-                // Waiting for another process's migration may take longer than a statement should.
-                txn.execute_unprepared("SET LOCAL statement_timeout = 0")
-                    .await?;
-                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-                txn.execute_unprepared(&lock).await?;
-            }
-            let txn: &DatabaseTransaction = &txn;
-            Migrator::up(txn, None).await?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// How many migrations the database lacks. It changes nothing.
-    ///
-    /// # Errors
-    /// The database cannot be reached, or is newer than this program.
-    pub async fn pending_migrations(&self) -> Result<usize, Error> {
-        self.read("pending_migrations", |db| async move {
-            Ok(Migrator::get_pending_migrations_read_only(&db).await?.len())
-        })
-        .await
     }
 
     /// Closes every connection, after commits that are under way; later calls fail as unavailable.

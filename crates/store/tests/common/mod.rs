@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
-use keyward_store::{Store, StoreOptions, deadline};
+use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
@@ -22,8 +22,11 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     let store = Store::connect(&options).await.unwrap();
-    assert!(store.pending_migrations().await.unwrap() > 0);
-    store.migrate().await.unwrap();
+    assert!(matches!(
+        store.schema().await.unwrap(),
+        SchemaState::Older { .. }
+    ));
+    assert!(store.migrate().await.unwrap() > 0);
     Fixture {
         store: Arc::new(store),
         database,
@@ -33,7 +36,7 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
 /// Migrating again does nothing, also when several processes do it at once.
 pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
     World::create(&*fixture.store).await;
-    assert_eq!(fixture.store.pending_migrations().await.unwrap(), 0);
+    assert_eq!(fixture.store.schema().await.unwrap(), SchemaState::Current);
     let migrating: Vec<_> = (0..8)
         .map(|_| {
             let store = Arc::clone(&fixture.store);
@@ -41,7 +44,7 @@ pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
         })
         .collect();
     for migrating in migrating {
-        migrating.await.unwrap().unwrap();
+        assert_eq!(migrating.await.unwrap().unwrap(), 0);
     }
     assert!(
         fixture
@@ -57,14 +60,23 @@ pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
 pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
     fixture.database.execute(newer).await;
-    assert!(matches!(
-        fixture.store.migrate().await,
-        Err(Error::Internal(_))
-    ));
-    assert!(matches!(
-        fixture.store.pending_migrations().await,
-        Err(Error::Internal(_))
-    ));
+    let Err(Error::Internal(cause)) = fixture.store.migrate().await else {
+        panic!("a newer database was migrated");
+    };
+    let told = cause.downcast_ref::<SchemaTooNew>().unwrap();
+    let expected = SchemaTooNew {
+        found: "m9999_future".to_owned(),
+        known: Store::migrations().pop().unwrap(),
+    };
+    assert_eq!(*told, expected);
+    let state = fixture.store.schema().await.unwrap();
+    assert_eq!(state, SchemaState::Newer(expected));
+    // Also when it lacks some that are known.
+    let older = "DELETE FROM seaql_migrations WHERE version LIKE 'm0001%'";
+    fixture.database.execute(older).await;
+    assert!(fixture.store.migrate().await.is_err());
+    let state = fixture.store.schema().await.unwrap();
+    assert!(matches!(state, SchemaState::Newer(_)), "{state:?}");
 }
 
 /// A store that is closed is unavailable for reads, writes and pings.
@@ -86,7 +98,7 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
             .upsert_organization(&directory_grant(), &organization("org"), &told())
             .await
             .map(|_| ()),
-        store.migrate().await,
+        store.migrate().await.map(drop),
     ];
     for answer in answers {
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
