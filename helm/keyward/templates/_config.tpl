@@ -65,6 +65,7 @@ writes 5000 as 5000.0, which is no integer.
 {{- $tls := dict "cert_file" "/etc/keyward-secrets/tls/tls.crt" "key_file" "/etc/keyward-secrets/tls/tls.key" -}}
 {{- $_ := set $tls "client_certificates" $values.tls.clientCertificates -}}
 {{- $_ := set $tls "reload_interval_ms" $values.tls.reloadIntervalMs -}}
+{{- $_ := set $tls "handshake_timeout_ms" $values.tls.handshakeTimeoutMs -}}
 {{- if ne $values.tls.clientCertificates "none" -}}
 {{- $_ := set $tls "client_ca_file" "/etc/keyward-secrets/client-ca/ca.crt" -}}
 {{- end -}}
