@@ -1,9 +1,10 @@
 """Every expression of the dashboard and of the alerts parses, and asks only for series that are there:
 those that a running Keyward exposes, those that the alerts' rules record, and `up` and ALERTS, which
 Prometheus makes itself. Labels must be the series' own, and where the list has values of a label that
-is one of a few words, so must a value that is asked for be.
+is one of a few words, so must a value that is asked for be. Of bare names the labels are those in
+series.txt, and each that is there must be named, but for those that are not always there.
 
-    check.py SERIES     names, NAME{label,…}, or the text of /metrics
+    check.py SERIES     bare names, NAME{label,…}, or the text of /metrics
     check.py --rules    writes the dashboard's expressions as rules, for promtool
 """
 
@@ -23,6 +24,8 @@ OWN_SERIES = {"up": None, "ALERTS": None}
 OPEN_LABELS = {"http_response_status_code", "rpc_response_status_code", "http_route", "rpc_method",
                "http_request_method", "kek_version", "db_operation_name", "error_type", "operation",
                "reason", "le"}
+# What a Keyward without TLS has not.
+SOMETIMES = {"keyward_tls_certificate_expiry_timestamp_seconds"}
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
@@ -44,15 +47,28 @@ def read_series(text):
     return series
 
 
+def completed(text, agreed):
+    """The series of a list, with the agreed labels where it has bare names, and what differs."""
+    series = read_series(text)
+    if "{" in text:
+        return series, []
+    labelled, missing = {}, []
+    for name, labels in agreed.items():
+        histogram = f"{name}_bucket" in series
+        if not histogram and name not in series and name not in SOMETIMES:
+            missing.append(f"series.txt: {name} is not there")
+            continue
+        labelled[name] = labels
+    return {**series, **labelled}, missing
+
+
 def look_up(series, name):
     """A series' labels, where a histogram may be listed by its bare name; None if there is none."""
-    if name in series:
-        return series[name]
     for suffix in SUFFIXES:
         if name.endswith(suffix) and name.removesuffix(suffix) in series:
             labels = dict(series[name.removesuffix(suffix)])
             return {**labels, "le": set()} if suffix == "_bucket" else labels
-    return None
+    return series.get(name)
 
 
 def selectors(node):
@@ -189,8 +205,10 @@ def main():
                    for index, (_, expression) in enumerate(dashboard_expressions(dashboard))]
         print(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
         return
-    series = read_series(pathlib.Path(sys.argv[1]).read_text())
+    agreed = read_series((pathlib.Path(__file__).parent / "series.txt").read_text())
+    series, missing = completed(pathlib.Path(sys.argv[1]).read_text(), agreed)
     found, count = check(series, rules, dashboard)
+    found += missing
     for problem in found:
         print(problem, file=sys.stderr)
     print(f"{count} expressions over {len(series)} series, {len(found)} problems")

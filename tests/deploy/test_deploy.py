@@ -50,6 +50,17 @@ class Expressions(unittest.TestCase):
         self.assertEqual(self.found("b + on () d_bucket", series), [])
 
 
+    def test_bare_names_get_the_agreed_labels(self):
+        agreed = check.read_series("a_total{kind}\nb_seconds{m}\nc\n")
+        series, missing = check.completed("a_total\nb_seconds_bucket\nb_seconds_count\nc\nd\n", agreed)
+        self.assertEqual(missing, [])
+        self.assertEqual(self.found('a_total{kind="x"} + d', series), [])
+        self.assertEqual(self.found('sum by (le, m) (b_seconds_bucket{m="x"})', series), [])
+        self.assertNotEqual(self.found('a_total{other="x"}', series), [])
+        _, missing = check.completed("a_total\nc\n", agreed)
+        self.assertEqual(missing, ["series.txt: b_seconds is not there"])
+
+
 class Files(unittest.TestCase):
     def problems(self, rules=RULES, dashboard=DASHBOARD):
         return check.check(SERIES, rules, dashboard)[0]
