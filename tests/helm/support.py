@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import os
 import pathlib
 import subprocess
@@ -65,7 +66,7 @@ def values(case):
 def template_values(base, over, check=True):
     """Templates a case with further values laid over it."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(over, file)
+        json.dump(over, file)
         file.flush()
         return template("--values", values_file(base), "--values", file.name, check=check)
 

@@ -1,12 +1,17 @@
 """What Helm makes of the chart: lint, goldens, and refusals of values that do not go together."""
 
 import difflib
+import json
+import pathlib
+import tempfile
+import tomllib
 import unittest
 
 import custom
 import invariants
 import kubernetes_validate
 import support
+import yaml
 from support import CASES, KUBERNETES
 
 
@@ -97,6 +102,61 @@ class Invariants(unittest.TestCase):
         names = [job({}), job({"image": {"tag": "2"}}), job({"extraEnv": [{"name": "A", "value": "b"}]}),
                  job({"migrations": {"backoffLimit": 9}}), job({"tolerations": [{"operator": "Exists"}]})]
         self.assertEqual(len(set.union(*names)), len(names))
+
+
+class Names(unittest.TestCase):
+    ODD = {
+        "database": {"existingSecret": {"name": "1", "key": "2"}},
+        "keyring": {"existingSecret": {"name": "true", "key": "1e3"}},
+        "tls": {"existingSecret": {"name": "null", "certKey": "0x1", "keyKey": "no"},
+                "clientCa": {"existingSecret": "3", "key": "4"}, "clientCertificates": "optional"},
+        "server": {"tlsTerminatedByProxy": False},
+        "auth": {"session": {"jwksUrl": "", "jwksConfigMap": {"name": "5", "key": "6"}}},
+        "telemetry": {"endpoint": "http://7:8", "headers": {"existingSecret": "9", "key": "10"}},
+        "image": {"repository": "11", "tag": "12"},
+        "imagePullSecrets": [{"name": "13"}],
+        "serviceAccount": {"name": "14"},
+        "priorityClassName": "15", "runtimeClassName": "16", "schedulerName": "17",
+        "podLabels": {"example.com/a": "18"}, "podAnnotations": {"example.com/a": "true"},
+        "nodeSelector": {"example.com/a": "true"},
+        "ingress": {"rest": {"enabled": True, "className": "19", "hosts": ["20"], "tlsSecret": "21"}},
+        "gateway": {"parentRefs": [{"name": "22"}], "rest": {"enabled": True, "hostnames": ["23"]}},
+        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"a": "24"}}},
+    }
+
+    def test_that_look_like_numbers_stay_texts(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            json.dump(self.ODD, file)
+            file.flush()
+            done = support.helm("template", "25", support.CHART, "--namespace", "26", "--values",
+                                support.values_file("required"), "--values", file.name)
+        manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
+        self.assertGreater(len(manifests), 10)
+        for manifest in manifests:
+            name = support.name_of(manifest)
+            with self.subTest(manifest=name):
+                self.assertEqual(manifest["metadata"]["namespace"], "26")
+                if manifest["kind"] in custom.SCHEMAS:
+                    self.assertEqual(custom.problems(manifest), [])
+                else:
+                    kubernetes_validate.validate(manifest, KUBERNETES[-1], strict=True)
+
+    def test_a_package_is_the_chart(self):
+        with tempfile.TemporaryDirectory() as folder:
+            support.helm("package", support.CHART, "--destination", folder)
+            (package,) = pathlib.Path(folder).glob("*.tgz")
+            for case in CASES:
+                done = support.template("--values", support.values_file(case), chart=package)
+                self.assertEqual(done.stdout, support.text(case))
+
+    def test_versions_are_one(self):
+        version = tomllib.loads((support.ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+        toolchain = tomllib.loads((support.ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
+        chart = yaml.safe_load((support.CHART / "Chart.yaml").read_text())
+        dockerfile = (support.ROOT / "deploy" / "Dockerfile").read_text()
+        self.assertEqual(chart["appVersion"], version)
+        self.assertIn(f"\nARG VERSION={version}\n", dockerfile)
+        self.assertIn(f"/rust:{toolchain.rpartition('.')[0]}-", dockerfile)
 
 
 class Refusals(unittest.TestCase):

@@ -17,8 +17,8 @@
 
 {{/* What selects: never more than this, since selectors cannot change. */}}
 {{- define "keyward.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "keyward.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "keyward.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

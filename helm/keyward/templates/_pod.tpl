@@ -37,13 +37,13 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.schedulerName }}
-schedulerName: {{ . }}
+schedulerName: {{ . | quote }}
 {{- end }}
 {{- with .Values.dnsConfig.options }}
 dnsConfig:
@@ -94,8 +94,8 @@ seccompProfile:
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom:
     secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .key }}
+      name: {{ .existingSecret | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -131,11 +131,11 @@ what Keyward takes a keyring in. Takes name, secret and items (path: key).
 {{- define "keyward.secretVolume" -}}
 - name: {{ .name }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0400
     items:
       {{- range $path, $key := .items }}
-      - key: {{ $key }}
+      - key: {{ $key | quote }}
         path: {{ $path }}
       {{- end }}
 {{- end -}}
@@ -149,7 +149,7 @@ what Keyward takes a keyring in. Takes name, secret and items (path: key).
 {{- if include "keyward.sqlite" .root }}
 - name: data
   persistentVolumeClaim:
-    claimName: {{ $values.database.persistence.existingClaim | default (printf "%s-data" (include "keyward.fullname" .root)) }}
+    claimName: {{ $values.database.persistence.existingClaim | default (printf "%s-data" (include "keyward.fullname" .root)) | quote }}
 # SQLite sorts what is large in a file.
 - name: tmp
   emptyDir:
@@ -202,9 +202,9 @@ what Keyward takes a keyring in. Takes name, secret and items (path: key).
 {{- if and $issuer.issuer $issuer.jwksConfigMap.name }}
 - name: jwks-{{ $name }}
   configMap:
-    name: {{ $issuer.jwksConfigMap.name }}
+    name: {{ $issuer.jwksConfigMap.name | quote }}
     items:
-      - key: {{ $issuer.jwksConfigMap.key }}
+      - key: {{ $issuer.jwksConfigMap.key | quote }}
         path: jwks.json
 {{- end }}
 {{- end }}
