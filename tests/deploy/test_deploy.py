@@ -105,6 +105,39 @@ class Files(unittest.TestCase):
                     self.assertIn(f'alertname="{rule["alert"]}"', tested)
 
 
+class Beside(unittest.TestCase):
+    """What compose.yaml mounts: each refers to what is there."""
+
+    def test_the_collector_has_what_its_pipelines_name(self):
+        config = yaml.safe_load((ROOT / "deploy/otel-collector.yaml").read_text())
+        for pipeline in config["service"]["pipelines"].values():
+            for kind, names in pipeline.items():
+                self.assertLessEqual(set(names), set(config[kind]))
+        # Where Keyward sends, and what Prometheus asks.
+        port = config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].rpartition(":")[2]
+        self.assertIn(f"OTEL_EXPORTER_OTLP_ENDPOINT: http://otel-collector:{port}\n", COMPOSE)
+        (reader,) = config["service"]["telemetry"]["metrics"]["readers"]
+        port = reader["pull"]["exporter"]["prometheus"]["port"]
+        self.assertIn(f"otel-collector:{port}", (ROOT / "deploy/prometheus/prometheus.yml").read_text())
+
+    def test_prometheus_asks_the_operations_port_as_the_right_job(self):
+        config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+        (job,) = [one for one in config["scrape_configs"] if one["job_name"] == "keyward"]
+        (target,) = job["static_configs"][0]["targets"]
+        service, _, port = target.partition(":")
+        self.assertIn(service, yaml.safe_load(COMPOSE)["services"])
+        self.assertIn(f"KEYWARD_OPERATIONS__LISTEN: 0.0.0.0:{port}\n", COMPOSE)
+        self.assertIn(f'"http://127.0.0.1:{port}"', COMPOSE)
+
+    def test_grafana_finds_prometheus_and_the_dashboard(self):
+        folder = ROOT / "deploy/grafana/provisioning"
+        (source,) = yaml.safe_load((folder / "datasources/prometheus.yaml").read_text())["datasources"]
+        self.assertEqual(source["url"], "http://prometheus:9090")
+        (provider,) = yaml.safe_load((folder / "dashboards/keyward.yaml").read_text())["providers"]
+        mounted = f"./grafana/keyward.json:{provider['options']['path']}/keyward.json:ro"
+        self.assertIn(mounted, yaml.safe_load(COMPOSE)["services"]["grafana"]["volumes"])
+
+
 class Compose(unittest.TestCase):
     def test_is_without_fault(self):
         self.assertEqual(list(compose.problems(COMPOSE)), [])
