@@ -159,13 +159,13 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         .verify_kek()
         .await
         .map_err(|error| match error {
-            Error::Internal(cause) if cause.is::<KekMismatch>() => {
-                let problem = "has not the keys with which this database was written";
-                Failure::new(
+            Error::Internal(cause) => match cause.downcast_ref::<KekMismatch>() {
+                Some(problem) => Failure::new(
                     Failure::CONFIG,
                     format!("configuration: `vault.keyring_file` {problem}"),
-                )
-            }
+                ),
+                None => unavailable(&Error::Internal(cause)),
+            },
             error => unavailable(&error),
         })?;
     Ok(app)

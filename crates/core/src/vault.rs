@@ -9,7 +9,7 @@
 //!
 //! so that a row that is copied to another workspace, record, field or version does not open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Secret};
@@ -81,10 +81,32 @@ pub struct Vault {
     clock: Arc<dyn Clock>,
 }
 
-/// The KEK does not open what the store holds: it is another database's.
-#[derive(Debug, thiserror::Error)]
-#[error("the keyring does not open this database's data keys")]
-pub struct KekMismatch(#[source] keyward_crypto::Error);
+/// How many data keys of each KEK version are tried at start-up: so many that one which is damaged
+/// does not stand for all.
+const SAMPLE_EACH: u32 = 4;
+
+/// The KEK does not open what the store holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KekMismatch {
+    /// Versions of the KEK that wrapped data keys are not there.
+    #[error("lacks the key versions {versions:?}, which this database was written with")]
+    Missing {
+        /// The versions, in ascending order.
+        versions: Vec<u32>,
+    },
+    /// None of the data keys that were tried opens with the key of the version that it names: the KEK
+    /// is another database's.
+    #[error(
+        "has not the keys with which this database was written: of versions {versions:?} it has others"
+    )]
+    Foreign {
+        /// The versions, in ascending order.
+        versions: Vec<u32>,
+    },
+    /// None of the data keys that were tried can even be read.
+    #[error("cannot be tried, since the data keys of this database are damaged")]
+    Unreadable,
+}
 
 /// A workspace's data keys, unwrapped for the length of one call.
 pub struct WorkspaceKeys {
@@ -128,22 +150,53 @@ impl Vault {
         self.unwrap(scope.workspace(), &stored).await
     }
 
-    /// Proves at start-up that the KEK opens what the store holds, by one data key of it. A store
-    /// that holds none proves nothing.
+    /// Proves at start-up that the KEK opens what the store holds, by a few data keys of each KEK
+    /// version that is in use. A data key that is damaged, where others of its version open, is
+    /// reported in the log and no more: it shuts its own workspace alone. A store that holds none
+    /// proves nothing.
     ///
     /// # Errors
-    /// [`Error::Internal`] of [`KekMismatch`] when the key does not unwrap; the store or the KEK
-    /// cannot be reached.
+    /// [`Error::Internal`] of [`KekMismatch`]; the store or the KEK cannot be reached.
     pub async fn verify_kek(&self) -> Result<(), Error> {
-        let Some((workspace, key)) = self.store.any_data_key().await? else {
-            return Ok(());
-        };
-        let place = data_key_place(&workspace, key.purpose, key.version);
-        match self.kek.unwrap(&key.wrapped, &place).await {
-            Ok(_) => Ok(()),
-            Err(error @ keyward_crypto::Error::Unavailable(_)) => Err(error.into()),
-            Err(error) => Err(Error::internal(KekMismatch(error))),
+        use keyward_crypto::Error::{Unavailable, UnknownKeyVersion};
+
+        let mut missing = BTreeSet::new();
+        let mut tried: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        let mut damaged: u32 = 0;
+        for (workspace, key) in self.store.sample_data_keys(SAMPLE_EACH).await? {
+            let place = data_key_place(&workspace, key.purpose, key.version);
+            let named = Envelope::parse(&key.wrapped).map_or(0, |envelope| envelope.key_version());
+            let (opened, failed) = tried.entry(named).or_default();
+            match self.kek.unwrap(&key.wrapped, &place).await {
+                Ok(_) => *opened += 1,
+                Err(error @ Unavailable(_)) => return Err(error.into()),
+                Err(UnknownKeyVersion { version }) => {
+                    missing.insert(version);
+                }
+                Err(_) => {
+                    *failed += 1;
+                    damaged += 1;
+                }
+            }
         }
+        if !missing.is_empty() {
+            let versions = missing.into_iter().collect();
+            return Err(Error::internal(KekMismatch::Missing { versions }));
+        }
+        let is_shut = |(version, (opened, failed)): (&u32, &(u32, u32))| {
+            (*version > 0 && *opened == 0 && *failed > 0).then_some(*version)
+        };
+        let versions: Vec<u32> = tried.iter().filter_map(is_shut).collect();
+        if !versions.is_empty() {
+            return Err(Error::internal(KekMismatch::Foreign { versions }));
+        }
+        if damaged > 0 {
+            if tried.values().all(|(opened, _)| *opened == 0) {
+                return Err(Error::internal(KekMismatch::Unreadable));
+            }
+            tracing::error!(damaged, "data keys of this database are damaged");
+        }
+        Ok(())
     }
 
     async fn generate(

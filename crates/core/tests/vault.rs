@@ -44,9 +44,11 @@ impl DataKeyStore for Fixed {
         Ok(self.0.clone())
     }
 
-    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error> {
-        let key = self.0.first().cloned();
-        Ok(key.map(|key| (WorkspaceId::parse("a").unwrap(), key)))
+    async fn sample_data_keys(&self, _: u32) -> Result<Vec<(WorkspaceId, WrappedDataKey)>, Error> {
+        let keys = self.0.iter().cloned();
+        Ok(keys
+            .map(|key| (WorkspaceId::parse("a").unwrap(), key))
+            .collect())
     }
 
     async fn insert_missing_data_keys(

@@ -15,6 +15,8 @@ pub(crate) const NONCE_BYTES: usize = 24;
 pub(crate) const TAG_BYTES: usize = 16;
 
 const KEY_VERSION_BYTES: usize = 4;
+/// How many bytes at its beginning tell an envelope's format and the version of the key that sealed it.
+pub const ENVELOPE_HEAD_BYTES: usize = HEADER_BYTES;
 
 /// XChaCha20-Poly1305 with a random nonce. Another construction gets another byte.
 const FORMAT: u8 = 1;

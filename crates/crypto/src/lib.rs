@@ -66,7 +66,7 @@ mod token;
 
 pub use crate::aad::AssociatedData;
 pub use crate::aead::{open, seal};
-pub use crate::envelope::{Envelope, MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES};
+pub use crate::envelope::{ENVELOPE_HEAD_BYTES, Envelope, MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES};
 pub use crate::error::{Error, KeyringDefect, KeyringFileDefect};
 pub use crate::fingerprint::fingerprint;
 pub use crate::kek::{Kek, MAX_WRAPPED_KEY_BYTES};

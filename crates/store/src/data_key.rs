@@ -7,9 +7,11 @@ use keyward_core::id::WorkspaceId;
 use keyward_core::policy::WorkspaceScope;
 use keyward_core::store::DataKeyStore;
 use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
-use sea_orm::sea_query::OnConflict;
+use keyward_crypto::{ENVELOPE_HEAD_BYTES, MAX_KEYRING_KEYS};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Order, Query, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use crate::Store;
@@ -32,21 +34,39 @@ impl DataKeyStore for Store {
         rows.into_iter().map(from_row).collect()
     }
 
-    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error> {
-        let row = self
-            .read("any_data_key", |db| async move {
-                // In the order of the primary key, which costs nothing.
-                Ok(Entity::find()
-                    .order_by_asc(Column::WorkspaceId)
-                    .order_by_asc(Column::Purpose)
-                    .order_by_asc(Column::Version)
-                    .one(&db)
-                    .await?)
+    async fn sample_data_keys(
+        &self,
+        each: u32,
+    ) -> Result<Vec<(WorkspaceId, WrappedDataKey)>, Error> {
+        let rows = self
+            .read("sample_data_keys", |db| async move {
+                // One pass over a table of two short rows a workspace, once a start.
+                let heads = Query::select()
+                    .distinct()
+                    .expr_as(head(), "head")
+                    .from(Entity)
+                    .order_by("head", Order::Asc)
+                    .limit(MAX_KEYRING_KEYS as u64 + 1)
+                    .to_owned();
+                let mut rows = Vec::new();
+                for found in db.query_all(&heads).await? {
+                    let wanted: Vec<u8> = found.try_get("", "head")?;
+                    let sample = Entity::find()
+                        .filter(head().eq(wanted))
+                        .order_by_asc(Column::WorkspaceId)
+                        .order_by_asc(Column::Purpose)
+                        .order_by_asc(Column::Version)
+                        .limit(u64::from(each));
+                    rows.extend(sample.all(&db).await?);
+                }
+                Ok(rows)
             })
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let workspace = WorkspaceId::parse(row.workspace_id.as_str()).map_err(Error::internal)?;
-        Ok(Some((workspace, from_row(row)?)))
+        let with_workspace = |row: Model| {
+            let workspace = WorkspaceId::parse(row.workspace_id.as_str());
+            Ok((workspace.map_err(Error::internal)?, from_row(row)?))
+        };
+        rows.into_iter().map(with_workspace).collect()
     }
 
     async fn insert_missing_data_keys(
@@ -76,6 +96,14 @@ impl DataKeyStore for Store {
         })
         .await
     }
+}
+
+/// What a wrapped key begins with: the version of the key that wrapped it.
+fn head() -> SimpleExpr {
+    let (from, bytes) = (Expr::value(1), Expr::value(ENVELOPE_HEAD_BYTES as i32));
+    Func::cust("substr")
+        .args([Expr::col(Column::Wrapped), from, bytes])
+        .into()
 }
 
 fn to_row(scope: &dyn WorkspaceScope, key: &WrappedDataKey) -> Model {

@@ -13,10 +13,14 @@ pub trait DataKeyStore: Send + Sync {
     /// The data keys of the granted workspace.
     async fn data_keys(&self, scope: &dyn WorkspaceScope) -> Result<Vec<WrappedDataKey>, Error>;
 
-    /// One of the wrapped data keys, if there are any, with its workspace. Without a grant, since it
-    /// is asked at start-up, when there is no caller: whether the key-encryption key opens what the
+    /// Up to `each` wrapped data keys, with their workspaces, of every version of the key-encryption
+    /// key that is in use, of no more versions than a keyring can have and one. Without a grant, since
+    /// it is asked at start-up, when there is no caller: whether the key-encryption key opens what the
     /// database holds.
-    async fn any_data_key(&self) -> Result<Option<(WorkspaceId, WrappedDataKey)>, Error>;
+    async fn sample_data_keys(
+        &self,
+        each: u32,
+    ) -> Result<Vec<(WorkspaceId, WrappedDataKey)>, Error>;
 
     /// Stores those data keys whose purpose and version the granted workspace does not have yet.
     async fn insert_missing_data_keys(

@@ -285,7 +285,8 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $fixture, vault:
             data_keys_are_stored_per_workspace
             one_data_key_wins
-            any_data_key_proves_the_kek
+            every_kek_version_is_proven
+            damaged_data_key_is_not_a_missing_kek
             store_answers
         }
         $crate::conformance_tests! { @module $fixture, workspace:

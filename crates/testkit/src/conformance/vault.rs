@@ -74,34 +74,77 @@ pub async fn one_data_key_wins<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(seen[0].len(), 2);
 }
 
-/// Any data key tells whose key-encryption key wrapped it; where there is none, any may.
-pub async fn any_data_key_proves_the_kek<S: Stores>(fixture: &Fixture<S>) {
+/// The data keys of every version of the key-encryption key tell whether it is the right one; where
+/// there are none, any is.
+pub async fn every_kek_version_is_proven<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
-    let vault = |keyring: Keyring| {
+    let vault = |keyring: &Keyring| {
         let clock = Arc::new(ManualClock::default());
-        Vault::new(Arc::new(keyring), fixture.store.clone(), clock)
+        let keyring = Arc::new(keyring.with_primary(keyring.primary()).unwrap());
+        Vault::new(keyring, fixture.store.clone(), clock)
     };
-    let [ours, other] = [(); 2].map(|()| vault(Keyring::generate().unwrap()));
-    assert_eq!(fixture.store.any_data_key().await.unwrap(), None);
-    ours.verify_kek().await.unwrap();
-    other.verify_kek().await.unwrap();
-
-    let grant = write_grant(&world.b);
-    ours.keys(&grant).await.unwrap();
-    let (workspace, key) = fixture.store.any_data_key().await.unwrap().unwrap();
-    assert_eq!(workspace, world.b.id);
-    assert!(
-        fixture
-            .store
-            .data_keys(&grant)
+    let verify = async |keyring: &Keyring| {
+        vault(keyring)
+            .verify_kek()
             .await
-            .unwrap()
-            .contains(&key)
-    );
-    ours.verify_kek().await.unwrap();
+            .map_err(|error| match error {
+                Error::Internal(cause) => cause.downcast_ref::<KekMismatch>().unwrap().clone(),
+                error => panic!("{error:?}"),
+            })
+    };
+    let [first, other] = [(); 2].map(|()| Keyring::generate().unwrap());
+    assert_eq!(fixture.store.sample_data_keys(4).await.unwrap(), []);
+    verify(&first).await.unwrap();
+    verify(&other).await.unwrap();
+
+    vault(&first).keys(&write_grant(&world.a)).await.unwrap();
+    verify(&first).await.unwrap();
+    let foreign = Err(KekMismatch::Foreign { versions: vec![1] });
+    assert_eq!(verify(&other).await, foreign);
+
+    // Another workspace's keys are wrapped by the second version.
+    let second = first.with_new_version().unwrap().with_primary(2).unwrap();
+    vault(&second).keys(&write_grant(&world.b)).await.unwrap();
+    verify(&second).await.unwrap();
+    assert_eq!(fixture.store.sample_data_keys(4).await.unwrap().len(), 4);
+    assert_eq!(fixture.store.sample_data_keys(1).await.unwrap().len(), 2);
+    let lacking = |versions| Err(KekMismatch::Missing { versions });
+    assert_eq!(verify(&first).await, lacking(vec![2]));
+    assert_eq!(verify(&second.without(1).unwrap()).await, lacking(vec![1]));
+    let other_second = first.with_new_version().unwrap();
+    let foreign = Err(KekMismatch::Foreign { versions: vec![2] });
+    assert_eq!(verify(&other_second).await, foreign);
+}
+
+/// A data key that is damaged does not stand for those that are not.
+pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let clock = Arc::new(ManualClock::default());
+    let keyring = Arc::new(Keyring::generate().unwrap());
+    let vault = Vault::new(keyring, fixture.store.clone(), clock);
+    let (a, b) = (write_grant(&world.a), write_grant(&world.b));
+    vault.keys(&a).await.unwrap();
+    vault.keys(&b).await.unwrap();
+    // It comes first: the other purpose's of the same workspace, under its own name, and nonsense.
+    for wrapped in [
+        "(SELECT d.wrapped FROM data_keys AS d WHERE d.workspace_id = 'a' \
+            AND d.purpose = 'seal')",
+        "substr(wrapped, 1, 3)",
+    ] {
+        let damage = format!(
+            "UPDATE data_keys SET wrapped = {wrapped} \
+             WHERE workspace_id = 'a' AND purpose = 'fingerprint'"
+        );
+        fixture.database.execute(&damage).await;
+        vault.verify_kek().await.unwrap();
+        assert_refused!(vault.keys(&a).await, Error::Internal(_));
+        vault.keys(&b).await.unwrap();
+    }
+    let damage = "UPDATE data_keys SET wrapped = substr(wrapped, 1, 3)";
+    fixture.database.execute(damage).await;
     assert_refused!(
-        other.verify_kek().await,
-        Error::Internal(cause) if cause.is::<KekMismatch>()
+        vault.verify_kek().await,
+        Error::Internal(cause) if cause.downcast_ref() == Some(&KekMismatch::Unreadable)
     );
 }
 
