@@ -94,6 +94,22 @@ class Invariants(unittest.TestCase):
         self.assertEqual(same, checksum({"podLabels": {"example.com/a": "b"}}))
         self.assertNotEqual(same, checksum({"config": {"log": {"filter": "debug"}}}))
 
+    def test_egress_is_to_the_ports_of_the_urls(self):
+        def ports(endpoint, session, service):
+            done = support.template_values("required", {
+                "telemetry": {"endpoint": endpoint},
+                "auth": {"session": {"jwksUrl": session},
+                         "service": {"issuer": "a" if service else "", "jwksUrl": service}}})
+            (policy,) = [one for one in yaml.safe_load_all(done.stdout)
+                         if support.name_of(one) == "NetworkPolicy/kw-keyward"]
+            return [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+
+        known = [53, 53, 5432]
+        self.assertEqual(ports("", "https://a/b:7", ""), [*known, 443])
+        self.assertEqual(ports("http://c:4318/x", "https://a", "http://b"), [*known, 4318, 443, 80])
+        self.assertEqual(ports("https://[::1]", "https://[fd00::1]:8443/k", "https://a:8443"),
+                         [*known, 443, 8443])
+
     def test_a_changed_job_has_another_name(self):
         def job(over):
             done = support.template_values("own-database", over)

@@ -85,7 +85,3 @@ spans (10 s).
 {{- $ms := add ($server.shutdown_delay_ms | int64) ($server.drain_ms | int64) -}}
 {{- add (div (add $ms 999) 1000) 15 -}}
 {{- end -}}
-
-{{- define "keyward.hasJwksUrl" -}}
-{{- if or .Values.auth.session.jwksUrl .Values.auth.service.jwksUrl }}true{{ end -}}
-{{- end -}}
