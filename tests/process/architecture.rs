@@ -13,7 +13,7 @@ use DependencyKind::{Build, Development, Normal};
 /// The chain: each crate may use those before it.
 const CHAIN: [&str; 4] = ["keyward-crypto", "keyward-core", "keyward-store", "keyward"];
 /// Protobuf and HTTP.
-const TRANSPORT: [&str; 20] = [
+const TRANSPORT: [&str; 21] = [
     "axum",
     "axum-core",
     "h2",
@@ -22,7 +22,8 @@ const TRANSPORT: [&str; 20] = [
     "http-body-util",
     "hyper",
     "hyper-util",
-    "opentelemetry",
+    "opentelemetry-otlp",
+    "opentelemetry_sdk",
     "prost",
     "prost-derive",
     "prost-types",

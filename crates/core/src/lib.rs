@@ -12,6 +12,7 @@ pub mod issued_key;
 pub mod last_use;
 pub mod ledger;
 pub mod limit;
+pub mod metrics;
 pub mod money;
 pub mod page;
 pub mod policy;

@@ -3,6 +3,8 @@
 //!
 //! The whole policy, evaluated, is the table in `docs/policy.md`; a test holds the two together.
 
+mod decision;
+
 use std::marker::PhantomData;
 
 use keyward_crypto::KeyHash;
@@ -11,6 +13,8 @@ use crate::directory::{Access, Member, OrganizationRole, Workspace};
 use crate::error::{Error, Noun};
 use crate::id::{OrganizationId, WorkspaceId};
 use crate::principal::Principal;
+
+use decision::decide;
 
 /// Seeing what a workspace holds: a member with READ there.
 #[derive(Debug, Clone, Copy)]
@@ -259,6 +263,26 @@ pub fn authorize<P: Permission>(
     action: Action<P>,
     workspace: Option<&Workspace>,
 ) -> Result<Grant<P>, Error> {
+    decide(action.name, || grant(principal, action, workspace))
+}
+
+/// Decides on an action in each of some workspaces, as one decision, and gives the grants for those
+/// where the principal may do it.
+pub fn authorize_each<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+    workspaces: &[Workspace],
+) -> Vec<Grant<P>> {
+    let granted = |workspace| grant(principal, action, Some(workspace)).ok();
+    let grants = || Ok(workspaces.iter().filter_map(granted).collect());
+    decide(action.name, grants).unwrap_or_default()
+}
+
+fn grant<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+    workspace: Option<&Workspace>,
+) -> Result<Grant<P>, Error> {
     match workspace {
         Some(workspace) if P::allows(principal, workspace) => Ok(Grant {
             workspace: workspace.id.clone(),
@@ -270,11 +294,27 @@ pub fn authorize<P: Permission>(
     }
 }
 
-/// Refuses a principal that could not do the action anywhere, before anything is looked up.
+/// Refuses a principal that could not do the action anywhere, before anything is looked up. Another
+/// decision follows for all others.
 ///
 /// # Errors
 /// [`Error::Denied`].
-pub fn precheck<P: Permission>(principal: &Principal, _action: Action<P>) -> Result<(), Error> {
+pub fn precheck<P: Permission>(principal: &Principal, action: Action<P>) -> Result<(), Error> {
+    conceivable::<P>(principal).or_else(|denied| decide(action.name, || Err(denied)))
+}
+
+/// Decides as [`precheck`] does, where no other decision follows.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_alone<P: Permission>(
+    principal: &Principal,
+    action: Action<P>,
+) -> Result<(), Error> {
+    decide(action.name, || conceivable::<P>(principal))
+}
+
+fn conceivable<P: Permission>(principal: &Principal) -> Result<(), Error> {
     if P::conceivable(principal) {
         Ok(())
     } else {
@@ -293,11 +333,13 @@ pub fn authorize_found<P: Permission>(
     workspace: Option<&Workspace>,
     noun: Noun,
 ) -> Result<Grant<P>, Error> {
-    precheck(principal, action)?;
-    if workspace.is_none() {
-        return Err(Error::NotFound(noun));
-    }
-    authorize(principal, action, workspace)
+    decide(action.name, || {
+        conceivable::<P>(principal)?;
+        if workspace.is_none() {
+            return Err(Error::NotFound(noun));
+        }
+        grant(principal, action, workspace)
+    })
 }
 
 /// Decides as [`authorize_found`] does, where a thing that the principal may not see answers as one
@@ -311,8 +353,10 @@ pub fn authorize_hidden<P: Permission>(
     workspace: Option<&Workspace>,
     noun: Noun,
 ) -> Result<Grant<P>, Error> {
-    precheck(principal, action)?;
-    authorize(principal, action, workspace).map_err(|_| Error::NotFound(noun))
+    decide(action.name, || {
+        conceivable::<P>(principal)?;
+        grant(principal, action, workspace).map_err(|_| Error::NotFound(noun))
+    })
 }
 
 /// The organization whose issued keys a principal administers.
@@ -322,7 +366,7 @@ pub fn authorize_hidden<P: Permission>(
 pub fn manages(principal: &Principal) -> Result<&OrganizationId, Error> {
     match principal {
         Principal::ManagementKey { organization, .. } => Ok(organization),
-        _ => Err(Error::Denied),
+        _ => decide("issued_key.manage", || Err(Error::Denied)),
     }
 }
 
@@ -340,11 +384,11 @@ pub enum CallingKey<'p> {
 /// # Errors
 /// [`Error::Denied`] to all but keys.
 pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
-    match principal {
+    decide("key.get_own", || match principal {
         Principal::IssuedKey { hash, .. } => Ok(CallingKey::Issued(hash)),
         Principal::ManagementKey { hash, .. } => Ok(CallingKey::Management(hash)),
         Principal::User(_) | Principal::Service(_) => Err(Error::Denied),
-    }
+    })
 }
 
 /// Something that can be done to an organization: an administrator of it, or an internal service.
@@ -411,6 +455,11 @@ impl OrganizationGrant {
 /// # Errors
 /// [`Error::Denied`].
 pub fn precheck_organization(principal: &Principal) -> Result<(), Error> {
+    let name = "organization.administer";
+    administers_some(principal).or_else(|denied| decide(name, || Err(denied)))
+}
+
+fn administers_some(principal: &Principal) -> Result<(), Error> {
     let conceivable = match principal {
         Principal::Service(_) => true,
         Principal::User(member) => administers(member),
@@ -432,14 +481,16 @@ pub fn authorize_organization(
     action: OrganizationAction,
     organization: &OrganizationId,
 ) -> Result<OrganizationGrant, Error> {
-    precheck_organization(principal)?;
-    match principal {
-        Principal::User(member) if member.organization != *organization => Err(Error::Denied),
-        _ => Ok(OrganizationGrant {
-            organization: organization.clone(),
-            action: action.name,
-        }),
-    }
+    decide(action.name, || {
+        administers_some(principal)?;
+        match principal {
+            Principal::User(member) if member.organization != *organization => Err(Error::Denied),
+            _ => Ok(OrganizationGrant {
+                organization: organization.clone(),
+                action: action.name,
+            }),
+        }
+    })
 }
 
 fn administers(member: &Member) -> bool {
@@ -451,15 +502,20 @@ fn administers(member: &Member) -> bool {
     member.validated && administrator
 }
 
+/// The right to manage the directory, of a principal who has it, where the call does not hang on it.
+#[must_use]
+pub fn directory_right(principal: &Principal) -> Option<DirectoryGrant> {
+    matches!(principal, Principal::Service(_)).then_some(DirectoryGrant(()))
+}
+
 /// Decides on managing the directory, which internal services alone may do.
 ///
 /// # Errors
 /// [`Error::Denied`].
 pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
-    match principal {
-        Principal::Service(_) => Ok(DirectoryGrant(())),
-        _ => Err(Error::Denied),
-    }
+    decide("directory.manage", || {
+        directory_right(principal).ok_or(Error::Denied)
+    })
 }
 
 /// Decides on reading the audit trail, which internal services alone may do.

@@ -9,6 +9,8 @@
 //!
 //! so that a row that is copied to another workspace, record, field or version does not open.
 
+mod observed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,8 +20,11 @@ use crate::clock::Clock;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::WorkspaceId;
+use crate::metrics::VaultOperation;
 use crate::policy::WorkspaceScope;
 use crate::store::DataKeyStore;
+
+use observed::{observed, observed_async};
 
 /// What a data key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +116,14 @@ pub enum KekMismatch {
 /// A workspace's data keys, unwrapped for the length of one call.
 pub struct WorkspaceKeys {
     workspace: WorkspaceId,
-    seal: BTreeMap<u32, Key256>,
+    seal: BTreeMap<u32, SealKey>,
     fingerprint: Key256,
+}
+
+struct SealKey {
+    key: Key256,
+    /// The version of the KEK that wraps it, if that is known.
+    kek_version: Option<u32>,
 }
 
 impl Vault {
@@ -126,7 +137,7 @@ impl Vault {
     ///
     /// # Errors
     /// The store or the KEK cannot be reached, or a key does not unwrap.
-    #[tracing::instrument(name = "vault.keys", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "vault.keys", skip_all)]
     pub async fn keys(&self, scope: &dyn WorkspaceScope) -> Result<WorkspaceKeys, Error> {
         let mut stored = self.store.data_keys(scope).await?;
         let lacks = |purpose| {
@@ -206,10 +217,10 @@ impl Vault {
     ) -> Result<WrappedDataKey, Error> {
         let version = 1;
         let key = Key256::generate()?;
-        let wrapped = self
-            .kek
-            .wrap(&key, &data_key_place(workspace, purpose, version))
-            .await?;
+        let place = data_key_place(workspace, purpose, version);
+        let wrapping = self.kek.wrap(&key, &place);
+        let version_then = Some(self.kek.primary_version());
+        let wrapped = observed_async(VaultOperation::Wrap, version_then, wrapping).await?;
         Ok(WrappedDataKey {
             purpose,
             version,
@@ -227,10 +238,16 @@ impl Vault {
         let mut fingerprint = None;
         for key in stored {
             let place = data_key_place(workspace, key.purpose, key.version);
-            let unwrapped = self.kek.unwrap(&key.wrapped, &place).await?;
+            let kek_version = self.kek.version_of(&key.wrapped);
+            let unwrapping = self.kek.unwrap(&key.wrapped, &place);
+            let unwrapped = observed_async(VaultOperation::Unwrap, kek_version, unwrapping).await?;
             match key.purpose {
                 DataKeyPurpose::Seal => {
-                    seal.insert(key.version, unwrapped);
+                    let key_with_version = SealKey {
+                        key: unwrapped,
+                        kek_version,
+                    };
+                    seal.insert(key.version, key_with_version);
                 }
                 DataKeyPurpose::Fingerprint => fingerprint = Some(unwrapped),
             }
@@ -254,17 +271,15 @@ impl WorkspaceKeys {
     /// # Errors
     /// The text is too long to seal, or the system has no randomness.
     pub fn seal(&self, place: Place<'_>, text: &Secret<String>) -> Result<Vec<u8>, Error> {
-        let (version, key) = self
+        let (version, SealKey { key, kek_version }) = self
             .seal
             .last_key_value()
             .ok_or_else(|| Error::internal("no seal key"))?;
-        let envelope = keyward_crypto::seal(
-            key,
-            *version,
-            text.expose().as_bytes(),
-            &self.associated_data(place),
-        )?;
-        Ok(envelope.to_bytes())
+        observed(VaultOperation::Seal, *kek_version, || {
+            let text = text.expose().as_bytes();
+            let envelope = keyward_crypto::seal(key, *version, text, &self.associated_data(place))?;
+            Ok(envelope.to_bytes())
+        })
     }
 
     /// Opens a sealed text with the key that its envelope names.
@@ -273,14 +288,16 @@ impl WorkspaceKeys {
     /// The envelope is not one of this place, or its key is not there.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
         let envelope = Envelope::parse(sealed)?;
-        let key = self
+        let SealKey { key, kek_version } = self
             .seal
             .get(&envelope.key_version())
             .ok_or_else(|| Error::internal("the envelope's data key is not there"))?;
-        let opened = keyward_crypto::open(key, &envelope, &self.associated_data(place))?;
-        let text = std::str::from_utf8(opened.expose())
-            .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
-        Ok(Secret::new(text.to_owned()))
+        observed(VaultOperation::Open, *kek_version, || {
+            let opened = keyward_crypto::open(key, &envelope, &self.associated_data(place))?;
+            let text = std::str::from_utf8(opened.expose())
+                .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
+            Ok(Secret::new(text.to_owned()))
+        })
     }
 
     /// A keyed fingerprint by which equal values are found without being known.

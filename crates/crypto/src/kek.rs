@@ -24,6 +24,13 @@ pub trait Kek: Send + Sync {
     /// Unwraps a data key with the version that it names and the `aad` it was wrapped with.
     async fn unwrap(&self, wrapped: &[u8], aad: &AssociatedData) -> Result<Key256, Error>;
 
+    /// The version that a wrapped key names, if this holds it; for what is told of an unwrapping,
+    /// and proved by nothing.
+    fn version_of(&self, wrapped: &[u8]) -> Option<u32> {
+        let _ = wrapped;
+        None
+    }
+
     /// The version that wraps; what was wrapped by an older one may be wrapped anew.
     fn primary_version(&self) -> u32;
 }

@@ -134,6 +134,11 @@ impl Kek for Keyring {
         Key256::from_slice(key.expose()).ok_or(Error::WrappedKeyLength)
     }
 
+    fn version_of(&self, wrapped: &[u8]) -> Option<u32> {
+        let version = Envelope::parse(wrapped).ok()?.key_version();
+        self.keys.contains_key(&version).then_some(version)
+    }
+
     fn primary_version(&self) -> u32 {
         self.primary
     }

@@ -56,7 +56,7 @@ pub(crate) fn retry_after_s(details: &[Any]) -> Option<u64> {
 }
 
 /// The name that a code has in the protocol.
-pub(crate) fn code_name(code: Code) -> &'static str {
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -13,13 +13,14 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr,
 };
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
 use crate::Store;
 use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
+use crate::observed::Txn;
 
 #[async_trait]
 impl AuditStore for Store {
@@ -51,7 +52,7 @@ impl AuditStore for Store {
 }
 
 /// Stores an event.
-pub(crate) async fn insert(txn: &DatabaseTransaction, event: &AuditEvent) -> Result<(), Failure> {
+pub(crate) async fn insert(txn: &Txn, event: &AuditEvent) -> Result<(), Failure> {
     let row = Model {
         id: event.id.as_uuid(),
         occurred_at: event.occurred_at.unix_millis(),

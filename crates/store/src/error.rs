@@ -183,6 +183,33 @@ pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
     matches!(&**error, SqlxError::Database(error) if error.code().as_deref() == Some("55P03"))
 }
 
+/// The database's own code for an error, which is a few letters and digits: an SQLSTATE, or a result
+/// code of SQLite's.
+pub(crate) fn status_code(error: &DbErr) -> Option<String> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
+            SqlxError::Database(error) => error.code().map(|code| code.into_owned()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What kind of error it is, for spans and measurements: one of a few words.
+pub(crate) fn error_type(error: &DbErr) -> &'static str {
+    match meaning(error) {
+        Meaning::Conflict => "conflict",
+        Meaning::Busy => "busy",
+        Meaning::Unique => "unique_violation",
+        Meaning::ForeignKey => "foreign_key_violation",
+        Meaning::Deadline => "deadline_exceeded",
+        Meaning::Unavailable => "unavailable",
+        Meaning::Other => "_OTHER",
+    }
+}
+
 /// The core's error for a database error that means nothing more special to the caller.
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);

@@ -22,15 +22,13 @@ use keyward_core::store::{IssuedKeyStore, KeyChange};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::LockType;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
+use crate::observed::Txn;
 use crate::{Store, audit};
 
 pub(crate) use place::{workspace_and_hash_of, workspace_of};
@@ -193,17 +191,13 @@ fn live_in(grant: &Grant<Manage>, hash: &KeyHash) -> Select<Entity> {
 }
 
 /// The key's row, which no one else can change or charge before the transaction ends.
-pub(crate) async fn lock(txn: &DatabaseTransaction, key: Select<Entity>) -> Result<Model, Failure> {
+pub(crate) async fn lock(txn: &Txn, key: Select<Entity>) -> Result<Model, Failure> {
     let found = key.lock_exclusive().one(txn).await?;
     found.ok_or_else(not_found)
 }
 
 /// A key that is there, with its account.
-pub(crate) async fn metered(
-    txn: &DatabaseTransaction,
-    id: Uuid,
-    now: Timestamp,
-) -> Result<MeteredKey, Failure> {
+pub(crate) async fn metered(txn: &Txn, id: Uuid, now: Timestamp) -> Result<MeteredKey, Failure> {
     let found = account::one(txn, Entity::find_by_id(id), now).await?;
     Ok(found.ok_or_else(|| Error::internal("an issued key that was held is gone"))?)
 }
@@ -224,7 +218,7 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
 }
 
 /// Sees to it that the workspace is there, in the granted organization, until the transaction ends.
-async fn hold_workspace(txn: &DatabaseTransaction, grant: &Grant<Manage>) -> Result<(), Failure> {
+async fn hold_workspace(txn: &Txn, grant: &Grant<Manage>) -> Result<(), Failure> {
     let found = workspace::Entity::find_by_id(grant.workspace().as_str())
         .filter(workspace::Column::OrganizationId.eq(grant.organization().as_str()))
         .lock(LockType::KeyShare)

@@ -25,13 +25,14 @@ use keyward_core::limit::Account;
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::store::{Admission, Charging, Holding, LedgerStore, Settlement};
 use keyward_crypto::KeyHash;
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
 
 use crate::Store;
 use crate::entity::issued_key::{Column, Entity, Model};
 use crate::error::Failure;
 use crate::issued_key::{live, lock, metered, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
+use crate::observed::Txn;
 
 pub(crate) use reservation::HELD;
 
@@ -156,6 +157,13 @@ impl LedgerStore for Store {
         .await
     }
 
+    async fn held(&self, now: Timestamp) -> Result<u64, Error> {
+        self.read("held", |db| async move {
+            reservation::count_held(&db, now).await
+        })
+        .await
+    }
+
     async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error> {
         self.write("roll_up", |txn| async move {
             Ok(RolledUp {
@@ -175,11 +183,7 @@ fn granted(grant: &Grant<Serve>, keys: Select<Entity>) -> Select<Entity> {
 }
 
 /// Appends a charge to a key that is held, unless the same charge is there, and tells whether it is.
-async fn append_once(
-    txn: &DatabaseTransaction,
-    key: Model,
-    charge: &Charge,
-) -> Result<bool, Failure> {
+async fn append_once(txn: &Txn, key: Model, charge: &Charge) -> Result<bool, Failure> {
     if let Some(earlier) = charge::find(txn, key.id, &charge.request_id).await? {
         charge::check_same(&earlier, charge)?;
         return Ok(true);
@@ -191,7 +195,7 @@ async fn append_once(
 /// A reservation as it is, and its key, which no one else can change before the transaction ends.
 /// The key comes first, as everywhere.
 async fn lock_reservation(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     grant: &Grant<Serve>,
     id: ReservationId,
 ) -> Result<(Model, reservation::Stored), Failure> {

@@ -13,13 +13,14 @@ use keyward_core::store::ManagementKeyStore;
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
 use crate::issued_key;
+use crate::observed::Txn;
 use crate::{Store, audit};
 
 #[async_trait]
@@ -117,7 +118,7 @@ impl ManagementKeyStore for Store {
 
 /// Whether an organization has live keys.
 pub(crate) async fn any_in_organization(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     organization: &OrganizationId,
 ) -> Result<bool, Failure> {
     let keys = Entity::find()

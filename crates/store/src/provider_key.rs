@@ -20,14 +20,15 @@ use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
 use keyward_core::store::{Change, ProviderKeyStore};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, JoinType, QueryFilter,
-    QuerySelect, RelationTrait, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, QueryFilter, QuerySelect,
+    RelationTrait, Select,
 };
 
 use crate::directory::workspace_from_rows;
 use crate::entity::provider_key::{Column, Entity, Model};
 use crate::entity::{organization, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::observed::Txn;
 use crate::{Store, audit};
 
 /// The unique index that finds duplicate credentials.
@@ -206,11 +207,7 @@ async fn check_exists(
 }
 
 /// The key's row, which no one else can change or link before the transaction ends.
-async fn lock(
-    txn: &DatabaseTransaction,
-    workspace: &WorkspaceId,
-    id: ProviderKeyId,
-) -> Result<Model, Failure> {
+async fn lock(txn: &Txn, workspace: &WorkspaceId, id: ProviderKeyId) -> Result<Model, Failure> {
     let found = in_workspace(workspace, id)
         .lock_exclusive()
         .one(txn)

@@ -18,13 +18,14 @@ use keyward_core::store::RepoAiKeyStore;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, JoinType, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+    ColumnTrait, Condition, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, RelationTrait,
 };
 
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::observed::Txn;
 use crate::{Store, audit};
 
 /// The unique index that finds duplicate names.
@@ -157,11 +158,7 @@ fn live(workspace: &WorkspaceId, repo: &RepoId, id: RepoAiKeyId) -> Condition {
 }
 
 /// Changes one live key.
-async fn update(
-    txn: &DatabaseTransaction,
-    live: Condition,
-    change: ActiveModel,
-) -> Result<(), Failure> {
+async fn update(txn: &Txn, live: Condition, change: ActiveModel) -> Result<(), Failure> {
     let updated = Entity::update_many()
         .set(change)
         .filter(live)
@@ -177,11 +174,7 @@ async fn update(
 /// Sees to it that the repo is there, in the granted workspace, until the transaction ends. One
 /// that went away after the grant was made is refused like any that does not exist, even if another
 /// workspace has its id by now.
-async fn hold_repo(
-    txn: &DatabaseTransaction,
-    workspace: &WorkspaceId,
-    repo: &RepoId,
-) -> Result<(), Failure> {
+async fn hold_repo(txn: &Txn, workspace: &WorkspaceId, repo: &RepoId) -> Result<(), Failure> {
     let found = repo::Entity::find_by_id(repo.as_str())
         .filter(repo::Column::WorkspaceId.eq(workspace.as_str()))
         .lock(LockType::KeyShare)
@@ -194,7 +187,7 @@ async fn hold_repo(
 }
 
 /// Whether a repo has live keys.
-pub(crate) async fn any_in_repo(txn: &DatabaseTransaction, repo: &RepoId) -> Result<bool, Failure> {
+pub(crate) async fn any_in_repo(txn: &Txn, repo: &RepoId) -> Result<bool, Failure> {
     let keys = Entity::find()
         .filter(Column::LiveRepoId.eq(repo.as_str()))
         .count(txn)

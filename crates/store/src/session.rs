@@ -10,15 +10,18 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_crypto::KeyHash;
 use sea_orm::{
-    ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseExecutor, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::error::{
     DeadlinePassed, Failure, Meaning, OvertakenTooOften, cause, meaning, translate,
 };
+use crate::metrics;
+use crate::observed::{Observed, Operation, Txn, observed};
 use crate::{Engine, Store, deadline};
 
 /// How often a transaction is run at most.
@@ -31,7 +34,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_HEAD_START: Duration = Duration::from_millis(50);
 
 /// A running transaction; it must be given up when the work ends.
-pub(crate) type Transaction = Arc<DatabaseTransaction>;
+pub(crate) type Transaction = Arc<Txn>;
 
 /// A writer's turn at a gate.
 type Turn = Option<OwnedMutexGuard<()>>;
@@ -45,12 +48,20 @@ impl Store {
         work: F,
     ) -> Result<T, Error>
     where
-        F: Fn(DatabaseExecutor<'a>) -> R + Send + Sync,
+        F: Fn(Observed<DatabaseExecutor<'a>>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
         let attempt = || before_deadline(async { work(self.reader().await?).await });
-        let span = tracing::debug_span!("store.read", operation);
-        retrying(operation, attempt).instrument(span).await
+        let span = tracing::info_span!(
+            "store.read",
+            operation,
+            attempts = Empty,
+            otel.status_code = Empty,
+            error.type = Empty,
+        );
+        retrying(operation, &span, attempt)
+            .instrument(span.clone())
+            .await
     }
 
     /// Runs work in a transaction and commits it if the work succeeds. The work may run more than
@@ -100,8 +111,16 @@ impl Store {
             commit(turn, txn).await?;
             Ok(value)
         };
-        let span = tracing::debug_span!("store.write", operation);
-        retrying(operation, attempt).instrument(span).await
+        let span = tracing::info_span!(
+            "store.write",
+            operation,
+            attempts = Empty,
+            otel.status_code = Empty,
+            error.type = Empty,
+        );
+        retrying(operation, &span, attempt)
+            .instrument(span.clone())
+            .await
     }
 
     /// Runs work in a transaction, which is left to be committed if the work succeeds.
@@ -109,7 +128,7 @@ impl Store {
         &self,
         gate: Option<&Arc<Mutex<()>>>,
         work: &F,
-    ) -> Result<(Turn, DatabaseTransaction, T), Failure>
+    ) -> Result<(Turn, Txn, T), Failure>
     where
         F: Fn(Transaction) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
@@ -119,6 +138,7 @@ impl Store {
             None => None,
         };
         let txn = Arc::new(self.begin().await?);
+        let backend = txn.get_database_backend();
         let outcome = work(Arc::clone(&txn)).await;
         // Work that does not wait is not interrupted at the deadline, but it is not committed.
         let outcome = outcome.and_then(|value| in_time().map(|()| value));
@@ -128,7 +148,8 @@ impl Store {
             Ok(value) => Ok((turn, txn, value)),
             Err(failure) => {
                 // Its locks are gone before the caller hears of it, or before the next attempt.
-                if let Err(error) = txn.rollback().await {
+                let rollback = txn.into_inner().rollback();
+                if let Err(error) = observed(backend, Operation::ROLLBACK, rollback).await {
                     tracing::debug!(cause = %cause(&error), "a rollback failed");
                 }
                 Err(failure)
@@ -136,13 +157,15 @@ impl Store {
         }
     }
 
-    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    async fn begin(&self) -> Result<Txn, DbErr> {
         let options = TransactionOptions {
             // A deferred transaction that reads and then writes fails under contention.
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let txn = self.db.begin_with_options(options).await?;
+        let begin = self.db.begin_with_options(options);
+        let backend = self.db.get_database_backend();
+        let txn = Observed::new(observed(backend, Operation::BEGIN, begin).await?);
         if let Some(timeout) = self.statement_timeout() {
             txn.execute_unprepared(&timeout).await?;
         }
@@ -151,17 +174,19 @@ impl Store {
 
     /// What to read through. A transaction ends by being dropped: the pool rolls it back, and no
     /// caller waits for that.
-    async fn reader(&self) -> Result<DatabaseExecutor<'_>, DbErr> {
+    async fn reader(&self) -> Result<Observed<DatabaseExecutor<'_>>, DbErr> {
         if self.statement_timeout().is_none() {
-            return Ok(DatabaseExecutor::Connection(&self.db));
+            return Ok(Observed::new(DatabaseExecutor::Connection(&self.db)));
         }
-        let txn = self.db.begin().await?;
+        let backend = self.db.get_database_backend();
+        let txn = observed(backend, Operation::BEGIN, self.db.begin()).await?;
+        let txn = Observed::new(DatabaseExecutor::OwnedTransaction(txn));
         if let Some(timeout) = self.statement_timeout() {
             // One round trip for both.
             txn.execute_unprepared(&format!("SET TRANSACTION READ ONLY; {timeout}"))
                 .await?;
         }
-        Ok(DatabaseExecutor::OwnedTransaction(txn))
+        Ok(txn)
     }
 
     /// What tells PostgreSQL of the deadline, if one is in scope. The server would go on waiting for
@@ -185,9 +210,11 @@ impl Store {
 
 /// Commits in a task of its own, which goes on when the caller is gone. The turn is held until the
 /// transaction is over.
-async fn commit(turn: Turn, txn: DatabaseTransaction) -> Result<(), Failure> {
+async fn commit(turn: Turn, txn: Txn) -> Result<(), Failure> {
     let committing = async move {
-        let outcome = txn.commit().await;
+        let backend = txn.get_database_backend();
+        let commit = txn.into_inner().commit();
+        let outcome = observed(backend, Operation::COMMIT, commit).await;
         drop(turn);
         outcome
     };
@@ -218,13 +245,40 @@ fn in_time() -> Result<(), Failure> {
     }
 }
 
-/// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`].
-async fn retrying<T, A, R>(operation: &'static str, attempt: A) -> Result<T, Error>
+/// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`], and says
+/// in the span how that ended.
+async fn retrying<T, A, R>(operation: &'static str, span: &Span, attempt: A) -> Result<T, Error>
 where
     A: Fn() -> R,
     R: Future<Output = Result<T, Failure>>,
 {
     let mut attempts = 1;
+    let outcome = attempting(operation, &mut attempts, attempt).await;
+    if attempts > 1 {
+        span.record("attempts", i64::from(attempts));
+    }
+    // What is refused is an answer like any other.
+    let fault = match &outcome {
+        Err(Error::Unavailable(_)) => Some("unavailable"),
+        Err(Error::Internal(_)) => Some("internal"),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", fault);
+    }
+    outcome
+}
+
+async fn attempting<T, A, R>(
+    operation: &'static str,
+    attempts: &mut u32,
+    attempt: A,
+) -> Result<T, Error>
+where
+    A: Fn() -> R,
+    R: Future<Output = Result<T, Failure>>,
+{
     loop {
         let (cause, answer) = match attempt().await {
             Ok(value) => return Ok(value),
@@ -238,18 +292,19 @@ where
                 Error::unavailable(OvertakenTooOften),
             ),
         };
-        if attempts == MAX_ATTEMPTS {
+        if *attempts == MAX_ATTEMPTS {
             return Err(answer);
         }
         tracing::debug!(operation, attempts, %cause, "store conflict, trying again");
         let pause = async {
-            tokio::time::sleep(backoff(attempts)).await;
+            tokio::time::sleep(backoff(*attempts)).await;
             Ok(())
         };
         if let Err(Failure::Refused(error)) = before_deadline(pause).await {
             return Err(error);
         }
-        attempts += 1;
+        *attempts += 1;
+        metrics::retry(operation);
     }
 }
 
@@ -330,7 +385,8 @@ mod tests {
             .execute_unprepared("CREATE TABLE t (x)")
             .await
             .unwrap();
-        let refused = retrying("test", || async {
+        let span = Span::none();
+        let refused = retrying("test", &span, || async {
             attempts.fetch_add(1, Ordering::SeqCst);
             Ok(store.begin().await.map(drop)?)
         });

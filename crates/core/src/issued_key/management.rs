@@ -84,7 +84,7 @@ impl ManagementKeys {
         let place = |text: &str| ManagementKeyId::parse(text).ok_or_else(crate::page::invalid);
         let page = page.read(place)?;
         // Only who sees the whole directory can name an organization that is not there.
-        if let Ok(all) = policy::authorize_directory(&caller.principal) {
+        if let Some(all) = policy::directory_right(&caller.principal) {
             let found = self.directory.organization(&all, organization).await?;
             found.ok_or(Error::NotFound(Noun::Organization))?;
         }

@@ -16,6 +16,7 @@ use crate::error::{Error, Noun};
 use crate::id::{IssuedKeyId, WorkspaceId};
 use crate::last_use;
 use crate::limit::{self, MeteredKey, Verdict};
+use crate::metrics::{self, Judged};
 use crate::policy::{self, Action, CallingKey, Grant, Manage};
 use crate::principal::{Caller, Principal};
 use crate::store::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
@@ -249,7 +250,14 @@ impl IssuedKeys {
         text: &str,
         byok: bool,
     ) -> Result<Option<Verified>, Error> {
-        policy::precheck(&caller.principal, policy::VERIFY_KEY)?;
+        policy::precheck_alone(&caller.principal, policy::VERIFY_KEY)?;
+        let verified = self.judge(text, byok).await?;
+        let verdict = verified.as_ref().map(|verified| verified.verdict);
+        metrics::verdict(Judged::IssuedKey, verdict);
+        Ok(verified)
+    }
+
+    async fn judge(&self, text: &str, byok: bool) -> Result<Option<Verified>, Error> {
         let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
             return Ok(None);
         };

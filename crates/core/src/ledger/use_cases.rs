@@ -1,6 +1,7 @@
 //! What can be done with the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyward_crypto::KeyHash;
@@ -12,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Noun};
 use crate::id::{RequestId, ReservationId};
 use crate::limit::{self, MeteredKey};
+use crate::metrics::{self, ReservationOutcome};
 use crate::money::Nanos;
 use crate::policy::{self, Action, Grant, Serve};
 use crate::principal::Caller;
@@ -75,7 +77,9 @@ impl Ledger {
                 recorded_by: caller.principal.actor().id,
             })
         };
-        self.store.record(&grant, &hash, &charge).await
+        let recorded = self.store.record(&grant, &hash, &charge).await?;
+        count(&recorded, byok);
+        Ok(recorded)
     }
 
     /// Holds an estimate against a key's limit. The same reservation under the same request id is
@@ -108,7 +112,15 @@ impl Ledger {
         let admit = |metered: &MeteredKey, hold: &Reservation| {
             limit::admit(metered, hold.amount, hold.byok, hold.created_at)
         };
-        self.store.reserve(&grant, &hash, &hold, &admit).await
+        let reserved = self.store.reserve(&grant, &hash, &hold, &admit).await;
+        match &reserved {
+            Ok(_) => metrics::reservation(ReservationOutcome::Held),
+            Err(Error::LimitExceeded { .. }) => {
+                metrics::reservation(ReservationOutcome::LimitExceeded);
+            }
+            Err(_) => {}
+        }
+        reserved
     }
 
     fn ttl(&self, wanted: Option<Duration>) -> Result<Duration, Error> {
@@ -137,7 +149,9 @@ impl Ledger {
         let (id, hash, grant) = self
             .find_reservation(caller, id, policy::SETTLE_SPEND)
             .await?;
+        let byok = AtomicBool::new(false);
         let charge = |reservation: &Reservation| {
+            byok.store(reservation.byok, Ordering::Relaxed);
             let now = self.clock.now();
             Charge {
                 request_id: reservation.request_id.clone(),
@@ -148,7 +162,10 @@ impl Ledger {
                 recorded_by: caller.principal.actor().id,
             }
         };
-        self.store.settle(&grant, &hash, id, &charge).await
+        let recorded = self.store.settle(&grant, &hash, id, &charge).await?;
+        metrics::reservation(ReservationOutcome::Settled);
+        count(&recorded, byok.into_inner());
+        Ok(recorded)
     }
 
     /// Gives a reservation back. To do so again, or after it has expired, changes nothing.
@@ -162,7 +179,9 @@ impl Ledger {
         let by = caller.principal.actor().id;
         self.store
             .release(&grant, &hash, id, self.clock.now(), &by)
-            .await
+            .await?;
+        metrics::reservation(ReservationOutcome::Released);
+        Ok(())
     }
 
     /// Drops the single charges that are older than the retention, and the reservations that ended
@@ -184,6 +203,14 @@ impl Ledger {
                 return Ok(dropped);
             }
         }
+    }
+
+    /// How many reservations hold something now, whichever process made them.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn held(&self) -> Result<u64, Error> {
+        self.store.held(self.clock.now()).await
     }
 
     async fn find(
@@ -215,5 +242,12 @@ impl Ledger {
         let workspace = Some(&workspace);
         let grant = policy::authorize_found(&caller.principal, action, workspace, noun)?;
         Ok((id, hash, grant))
+    }
+}
+
+/// Counts a charge, unless it had been counted before.
+fn count(recorded: &Recorded, byok: bool) {
+    if !recorded.duplicate {
+        metrics::charge(byok);
     }
 }

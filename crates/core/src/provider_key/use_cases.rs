@@ -72,12 +72,7 @@ impl ProviderKeys {
             }
             (None, Principal::User(member)) => {
                 let all = self.directory.workspaces(&member.organization).await?;
-                let readable = |workspace| {
-                    policy::authorize(&caller.principal, policy::LIST_API_KEYS, Some(workspace))
-                };
-                all.iter()
-                    .filter_map(|workspace| readable(workspace).ok())
-                    .collect()
+                policy::authorize_each(&caller.principal, policy::LIST_API_KEYS, &all)
             }
             (None, _) => return Err(Error::Denied),
         };

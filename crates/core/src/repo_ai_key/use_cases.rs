@@ -9,6 +9,8 @@ use crate::audit::AuditEvent;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Noun};
 use crate::id::{RepoAiKeyId, RepoId};
+use crate::limit::Verdict;
+use crate::metrics::{self, Judged};
 use crate::policy::{self, Action, Grant, Permission};
 use crate::principal::Caller;
 use crate::store::{DirectoryStore, RepoAiKeyStore};
@@ -150,7 +152,14 @@ impl RepoAiKeys {
         key: &str,
         secret: &str,
     ) -> Result<Option<VerifiedRepoAiKey>, Error> {
-        policy::precheck(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
+        policy::precheck_alone(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
+        let verified = self.judge(key, secret).await?;
+        let verdict = verified.as_ref().map(|_| Verdict::Valid);
+        metrics::verdict(Judged::RepoAiKey, verdict);
+        Ok(verified)
+    }
+
+    async fn judge(&self, key: &str, secret: &str) -> Result<Option<VerifiedRepoAiKey>, Error> {
         let key = Token::parse(TokenKind::REPO_AI_KEY, key);
         let secret = Token::parse(TokenKind::REPO_AI_SECRET, secret);
         let (Some(key), Some(secret)) = (key, secret) else {

@@ -78,6 +78,9 @@ pub trait LedgerStore: Send + Sync {
         by: &str,
     ) -> Result<(), Error>;
 
+    /// How many reservations hold something then. Without a grant, since no caller asks for it.
+    async fn held(&self, now: Timestamp) -> Result<u64, Error>;
+
     /// Drops at most `limit` charges that were recorded before a moment, and as many reservations
     /// that ended and expired before it. The charges' sums stay. Without a grant, since no caller
     /// asks for it.

@@ -9,14 +9,15 @@ use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::stored_id;
 use crate::entity::member::{Column, Entity, Model};
 use crate::entity::{organization, workspace, workspace_access};
 use crate::error::{Failure, Meaning, meaning};
+use crate::observed::Txn;
 
 /// How many values a list in a statement has at most; every engine bears far more.
 const MAX_LIST_VALUES: usize = 500;
@@ -70,7 +71,7 @@ pub(super) async fn page(
     })
 }
 
-pub(super) async fn upsert(txn: &DatabaseTransaction, member: &Member) -> Result<(), Failure> {
+pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<(), Failure> {
     check_parents(txn, member).await?;
     let row = Model {
         organization_id: member.organization.to_string(),
@@ -114,7 +115,7 @@ pub(super) async fn upsert(txn: &DatabaseTransaction, member: &Member) -> Result
 }
 
 pub(super) async fn delete(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     organization: &OrganizationId,
     user: &UserId,
 ) -> Result<(), Failure> {
@@ -126,7 +127,7 @@ pub(super) async fn delete(
 }
 
 /// Checks that the organization exists and that every workspace is its own.
-async fn check_parents(txn: &DatabaseTransaction, member: &Member) -> Result<(), Failure> {
+async fn check_parents(txn: &Txn, member: &Member) -> Result<(), Failure> {
     let organizations = organization::Entity::find_by_id(member.organization.as_str())
         .count(txn)
         .await?;

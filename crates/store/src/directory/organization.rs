@@ -7,8 +7,8 @@ use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::stored_id;
@@ -16,6 +16,7 @@ use crate::entity::organization::{ActiveModel, Column, Entity, Model};
 use crate::entity::{member, workspace};
 use crate::error::{Failure, Meaning, meaning};
 use crate::management_key;
+use crate::observed::Txn;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,
@@ -50,7 +51,7 @@ pub(super) async fn page(
 }
 
 pub(super) async fn upsert(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     organization: &Organization,
 ) -> Result<Organization, Failure> {
     let row = ActiveModel {
@@ -68,7 +69,7 @@ pub(super) async fn upsert(
     from_row(lock(txn, &organization.id).await?)
 }
 
-pub(super) async fn delete(txn: &DatabaseTransaction, id: &OrganizationId) -> Result<(), Failure> {
+pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure> {
     let not_empty = |held| Error::NotEmpty {
         noun: Noun::Organization,
         held,
@@ -101,7 +102,7 @@ pub(super) async fn delete(txn: &DatabaseTransaction, id: &OrganizationId) -> Re
 }
 
 /// An organization's row, which no one else can change before the transaction ends.
-pub(super) async fn lock(txn: &DatabaseTransaction, id: &OrganizationId) -> Result<Model, Failure> {
+pub(super) async fn lock(txn: &Txn, id: &OrganizationId) -> Result<Model, Failure> {
     let found = Entity::find_by_id(id.as_str())
         .lock_exclusive()
         .one(txn)

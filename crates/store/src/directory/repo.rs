@@ -7,14 +7,15 @@ use keyward_core::id::{RepoId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::stored_id;
 use crate::entity::repo::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
+use crate::observed::Txn;
 use crate::repo_ai_key;
 
 pub(super) async fn find(db: &impl ConnectionTrait, id: &RepoId) -> Result<Option<Repo>, Failure> {
@@ -46,7 +47,7 @@ pub(super) async fn page(
     Ok(Page::cut(items, page, |repo: &Repo| repo.id.to_string()))
 }
 
-pub(super) async fn upsert(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
+pub(super) async fn upsert(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
     let not_found = || Failure::from(Error::NotFound(Noun::Workspace));
     if workspace::Entity::find_by_id(repo.workspace.as_str())
         .count(txn)
@@ -76,7 +77,7 @@ pub(super) async fn upsert(txn: &DatabaseTransaction, repo: &Repo) -> Result<(),
     }
 }
 
-async fn rename(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
+async fn rename(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
     // It was there a moment ago.
     let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Overtaken)?;
     if earlier.workspace_id != repo.workspace.as_str() {
@@ -95,7 +96,7 @@ async fn rename(txn: &DatabaseTransaction, repo: &Repo) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn delete(txn: &DatabaseTransaction, id: &RepoId) -> Result<(), Failure> {
+pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<(), Failure> {
     let not_empty = || Error::NotEmpty {
         noun: Noun::Repo,
         held: "AI keys",
@@ -112,7 +113,7 @@ pub(super) async fn delete(txn: &DatabaseTransaction, id: &RepoId) -> Result<(),
 }
 
 /// A repo's row, which no one else can change before the transaction ends.
-async fn lock(txn: &DatabaseTransaction, id: &RepoId) -> Result<Option<Model>, Failure> {
+async fn lock(txn: &Txn, id: &RepoId) -> Result<Option<Model>, Failure> {
     Ok(Entity::find_by_id(id.as_str())
         .lock_exclusive()
         .one(txn)

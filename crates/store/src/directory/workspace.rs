@@ -7,14 +7,15 @@ use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::{organization, stored_id};
 use crate::entity::workspace::{ActiveModel, Column, Entity, Model};
 use crate::entity::{self, issued_key, provider_key, repo};
 use crate::error::{Failure, Meaning, meaning};
+use crate::observed::Txn;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,
@@ -80,10 +81,7 @@ pub(super) async fn page(
     }))
 }
 
-pub(super) async fn upsert(
-    txn: &DatabaseTransaction,
-    workspace: &Workspace,
-) -> Result<Workspace, Failure> {
+pub(super) async fn upsert(txn: &Txn, workspace: &Workspace) -> Result<Workspace, Failure> {
     let organization = organization::lock(txn, &workspace.organization).await?;
     let row = ActiveModel {
         id: Set(workspace.id.to_string()),
@@ -126,10 +124,7 @@ pub(super) async fn upsert(
 }
 
 /// Deletes a workspace and tells which organization it belonged to.
-pub(super) async fn delete(
-    txn: &DatabaseTransaction,
-    id: &WorkspaceId,
-) -> Result<OrganizationId, Failure> {
+pub(super) async fn delete(txn: &Txn, id: &WorkspaceId) -> Result<OrganizationId, Failure> {
     let not_empty = |held| Error::NotEmpty {
         noun: Noun::Workspace,
         held,
@@ -176,7 +171,7 @@ pub(super) async fn delete(
 }
 
 /// A workspace's row, which no one else can change before the transaction ends.
-async fn lock(txn: &DatabaseTransaction, id: &WorkspaceId) -> Result<Option<Model>, Failure> {
+async fn lock(txn: &Txn, id: &WorkspaceId) -> Result<Option<Model>, Failure> {
     Ok(Entity::find_by_id(id.as_str())
         .lock_exclusive()
         .one(txn)
@@ -184,7 +179,7 @@ async fn lock(txn: &DatabaseTransaction, id: &WorkspaceId) -> Result<Option<Mode
 }
 
 async fn set_default(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     organization: String,
     workspace: Option<&WorkspaceId>,
 ) -> Result<(), Failure> {

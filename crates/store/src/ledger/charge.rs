@@ -8,16 +8,17 @@ use keyward_core::ledger::Charge;
 use keyward_core::window::Day;
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
 use crate::entity::charge::{Entity, Model};
 use crate::entity::{daily_usage, issued_key};
 use crate::error::{Failure, Meaning, meaning};
 use crate::issued_key::nanos;
+use crate::observed::Txn;
 
 pub(super) async fn find(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     key: Uuid,
     request_id: &RequestId,
 ) -> Result<Option<Model>, Failure> {
@@ -49,7 +50,7 @@ pub(super) fn of_another_cost() -> Error {
 
 /// Stores a charge of a key that is held, and adds it to the key's sums.
 pub(super) async fn append(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     key: issued_key::Model,
     charge: &Charge,
 ) -> Result<(), Failure> {
@@ -105,11 +106,7 @@ fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::Active
     Ok(next)
 }
 
-async fn add_to_day(
-    txn: &DatabaseTransaction,
-    key_id: Uuid,
-    charge: &Charge,
-) -> Result<(), Failure> {
+async fn add_to_day(txn: &Txn, key_id: Uuid, charge: &Charge) -> Result<(), Failure> {
     use daily_usage::{Column, Entity, Model};
     let amount = charge.amount.get();
     let (own, byok) = if charge.byok {

@@ -8,8 +8,8 @@ use keyward_core::money::Nanos;
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QuerySelect, Select,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use crate::entity::issued_key;
 use crate::entity::reservation::{ActiveModel, Column, Entity, Model};
 use crate::error::Failure;
 use crate::issued_key::nanos;
+use crate::observed::Txn;
 
 /// The state of a reservation that has not ended, unless by its expiry.
 pub(crate) const HELD: &str = "held";
@@ -74,7 +75,7 @@ pub(super) fn key_of(id: ReservationId) -> Select<issued_key::Entity> {
 }
 
 pub(super) async fn find(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     key: Uuid,
     request_id: &RequestId,
 ) -> Result<Option<Stored>, Failure> {
@@ -87,10 +88,7 @@ pub(super) async fn find(
 }
 
 /// A reservation whose key is held. Only a roll-up does without the key, and waits for this.
-pub(super) async fn lock(
-    txn: &DatabaseTransaction,
-    id: ReservationId,
-) -> Result<Option<Stored>, Failure> {
+pub(super) async fn lock(txn: &Txn, id: ReservationId) -> Result<Option<Stored>, Failure> {
     let found = Entity::find_by_id(id.as_uuid())
         .lock_exclusive()
         .one(txn)
@@ -98,11 +96,7 @@ pub(super) async fn lock(
     found.map(from_row).transpose()
 }
 
-pub(super) async fn insert(
-    txn: &DatabaseTransaction,
-    key: Uuid,
-    reservation: &Reservation,
-) -> Result<(), Failure> {
+pub(super) async fn insert(txn: &Txn, key: Uuid, reservation: &Reservation) -> Result<(), Failure> {
     let row = Model {
         id: reservation.id.as_uuid(),
         key_id: key,
@@ -124,11 +118,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-pub(super) async fn settle(
-    txn: &DatabaseTransaction,
-    id: ReservationId,
-    charge: &Charge,
-) -> Result<(), Failure> {
+pub(super) async fn settle(txn: &Txn, id: ReservationId, charge: &Charge) -> Result<(), Failure> {
     let settled = ActiveModel {
         settled_nanos: Set(Some(charge.amount.get())),
         ..ended(id, SETTLED, charge.recorded_at, &charge.recorded_by)
@@ -138,7 +128,7 @@ pub(super) async fn settle(
 }
 
 pub(super) async fn release(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     id: ReservationId,
     now: Timestamp,
     by: &str,
@@ -156,6 +146,16 @@ fn ended(id: ReservationId, state: &str, at: Timestamp, by: &str) -> ActiveModel
         ended_by: Set(Some(by.to_owned())),
         ..Default::default()
     }
+}
+
+/// How many hold something. The index on the expiry leaves those alone whose time is up.
+pub(super) async fn count_held<C: ConnectionTrait>(db: &C, now: Timestamp) -> Result<u64, Failure> {
+    let held = Entity::find()
+        .filter(Column::State.eq(HELD))
+        .filter(Column::ExpiresAt.gt(now.unix_millis()))
+        .count(db)
+        .await?;
+    Ok(held)
 }
 
 fn from_row(row: Model) -> Result<Stored, Failure> {

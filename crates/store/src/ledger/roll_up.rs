@@ -3,17 +3,14 @@
 
 use keyward_core::clock::Timestamp;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Order, Query};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::entity::{charge, reservation};
 use crate::error::Failure;
+use crate::observed::Txn;
 
 /// Drops charges that were recorded before a moment, and says how many.
-pub(super) async fn charges(
-    txn: &DatabaseTransaction,
-    before: Timestamp,
-    limit: u64,
-) -> Result<u64, Failure> {
+pub(super) async fn charges(txn: &Txn, before: Timestamp, limit: u64) -> Result<u64, Failure> {
     use charge::{Column, Entity};
     let oldest = Query::select()
         .columns([Column::KeyId, Column::RequestId])
@@ -32,11 +29,7 @@ pub(super) async fn charges(
 
 /// Drops reservations that both expired and, if they were settled or released, ended before a
 /// moment, and says how many. So one that became a charge stays for as long as its charge.
-pub(super) async fn reservations(
-    txn: &DatabaseTransaction,
-    before: Timestamp,
-    limit: u64,
-) -> Result<u64, Failure> {
+pub(super) async fn reservations(txn: &Txn, before: Timestamp, limit: u64) -> Result<u64, Failure> {
     use reservation::{Column, Entity};
     let oldest = Query::select()
         .column(Column::Id)

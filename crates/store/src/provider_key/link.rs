@@ -6,14 +6,15 @@ use keyward_core::id::{ProviderKeyId, ResourceId};
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::provider_key::{Link, Resource, ResourceKind};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::not_found;
 use super::row::from_column;
 use crate::entity::provider_key_link::{Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
+use crate::observed::Txn;
 
 /// How many buckets and how many AI models use a key.
 pub(super) async fn count(
@@ -51,7 +52,7 @@ pub(super) async fn find(
         .transpose()
 }
 
-pub(super) async fn insert(txn: &DatabaseTransaction, link: &Link) -> Result<(), Failure> {
+pub(super) async fn insert(txn: &Txn, link: &Link) -> Result<(), Failure> {
     let row = Model {
         provider_key_id: link.key.as_uuid(),
         resource_kind: link.resource.kind.name().to_owned(),
@@ -70,7 +71,7 @@ pub(super) async fn insert(txn: &DatabaseTransaction, link: &Link) -> Result<(),
 
 /// Deletes a link and tells whether there was one.
 pub(super) async fn delete(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     key: ProviderKeyId,
     resource: &Resource,
 ) -> Result<bool, Failure> {

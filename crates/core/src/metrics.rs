@@ -1,0 +1,168 @@
+//! What the use cases count, by OpenTelemetry's API alone: where nothing collects, nothing is kept.
+//!
+//! No attribute holds a key, a user, a workspace or an organization; each has a few fixed values.
+
+use std::sync::LazyLock;
+
+use opentelemetry::metrics::{Counter, Meter};
+use opentelemetry::{KeyValue, global};
+
+use crate::limit::Verdict;
+
+/// Whoever counts in this crate must be set up before the first count: instruments are made once.
+static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
+
+static VERDICTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.verdicts")
+        .with_description("Verdicts on keys that services have asked about.")
+        .build()
+});
+
+static RESERVATIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.reservations")
+        .with_description(
+            "Reservations of spend that were asked for or ended, by what became of it.",
+        )
+        .build()
+});
+
+static CHARGES: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.charges")
+        .with_description("Charges that were added to keys; one that came twice counts once.")
+        .build()
+});
+
+static VAULT: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.vault.operations")
+        .with_description(
+            "Operations of the vault, by the version of the key-encryption key behind them.",
+        )
+        .build()
+});
+
+/// Which kind of key a verdict is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    IssuedKey,
+    RepoAiKey,
+}
+
+impl Judged {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::IssuedKey => "issued_key",
+            Self::RepoAiKey => "repo_ai_key",
+        }
+    }
+}
+
+/// What became of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReservationOutcome {
+    /// It holds its amount.
+    Held,
+    /// Less was left than the amount.
+    LimitExceeded,
+    /// It became a charge.
+    Settled,
+    /// It was given back.
+    Released,
+}
+
+impl ReservationOutcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::Settled => "settled",
+            Self::Released => "released",
+        }
+    }
+}
+
+/// What the vault does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VaultOperation {
+    Wrap,
+    Unwrap,
+    Seal,
+    Open,
+}
+
+impl VaultOperation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Wrap => "wrap",
+            Self::Unwrap => "unwrap",
+            Self::Seal => "seal",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// Counts a verdict; `None` says that there is no such key.
+pub(crate) fn verdict(kind: Judged, verdict: Option<Verdict>) {
+    count_verdict(1, kind, verdict);
+}
+
+fn count_verdict(times: u64, kind: Judged, verdict: Option<Verdict>) {
+    let verdict = match verdict {
+        Some(Verdict::Valid) => "valid",
+        Some(Verdict::Disabled) => "disabled",
+        Some(Verdict::Expired) => "expired",
+        Some(Verdict::LimitExceeded) => "limit_exceeded",
+        None => "not_found",
+    };
+    let kind = KeyValue::new("kind", kind.name());
+    VERDICTS.add(times, &[kind, KeyValue::new("verdict", verdict)]);
+}
+
+/// Counts what became of a reservation.
+pub(crate) fn reservation(outcome: ReservationOutcome) {
+    RESERVATIONS.add(1, &[KeyValue::new("outcome", outcome.name())]);
+}
+
+/// Counts a new charge.
+pub(crate) fn charge(byok: bool) {
+    CHARGES.add(1, &[KeyValue::new("byok", byok)]);
+}
+
+/// Counts an operation of the vault. Where the KEK cannot tell the version, it is 0.
+pub(crate) fn vault(operation: VaultOperation, kek_version: Option<u32>, succeeded: bool) {
+    let outcome = if succeeded { "success" } else { "failure" };
+    let attributes = [
+        KeyValue::new("operation", operation.name()),
+        KeyValue::new("kek_version", i64::from(kek_version.unwrap_or(0))),
+        KeyValue::new("outcome", outcome),
+    ];
+    VAULT.add(1, &attributes);
+}
+
+/// Shows every series that is known before anything has happened, at 0: what has not happened yet is
+/// not the same as what nobody counts.
+pub fn show() {
+    use ReservationOutcome::{Held, LimitExceeded, Released, Settled};
+    let issued = [
+        Some(Verdict::Valid),
+        Some(Verdict::Disabled),
+        Some(Verdict::Expired),
+        Some(Verdict::LimitExceeded),
+        None,
+    ];
+    for verdict in issued {
+        count_verdict(0, Judged::IssuedKey, verdict);
+    }
+    for verdict in [Some(Verdict::Valid), None] {
+        count_verdict(0, Judged::RepoAiKey, verdict);
+    }
+    for outcome in [Held, LimitExceeded, Settled, Released] {
+        RESERVATIONS.add(0, &[KeyValue::new("outcome", outcome.name())]);
+    }
+    for byok in [false, true] {
+        CHARGES.add(0, &[KeyValue::new("byok", byok)]);
+    }
+}

@@ -1,0 +1,26 @@
+//! Every decision of the policy is a span that names the action and what was decided, and neither who
+//! asked nor where.
+
+use tracing::field::Empty;
+
+use crate::error::Error;
+
+/// Makes one decision in a span.
+pub(super) fn decide<T>(
+    action: &'static str,
+    decision: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let span = tracing::info_span!(
+        "policy.authorize",
+        keyward.action = action,
+        keyward.policy.outcome = Empty,
+    );
+    let decided = span.in_scope(decision);
+    let outcome = match &decided {
+        Ok(_) => "granted",
+        Err(Error::NotFound(_)) => "not_found",
+        Err(_) => "denied",
+    };
+    span.record("keyward.policy.outcome", outcome);
+    decided
+}

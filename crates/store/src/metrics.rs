@@ -1,0 +1,63 @@
+//! What the store measures, by OpenTelemetry's API alone: where nothing collects, nothing is kept.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::{KeyValue, global};
+
+/// How long a statement may take to be counted among those that took no longer, in seconds.
+const BOUNDARIES: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0,
+];
+
+/// Whoever counts in this crate must be set up before the first count: instruments are made once.
+static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
+
+static STATEMENTS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    METER
+        .f64_histogram("db.client.operation.duration")
+        .with_description("How long statements of the database took, commits included.")
+        .with_unit("s")
+        .with_boundaries(BOUNDARIES.to_vec())
+        .build()
+});
+
+static RETRIES: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.store.retries")
+        .with_description("Attempts at an operation of the store beyond its first.")
+        .build()
+});
+
+/// Measures a statement.
+pub(crate) fn statement(
+    operation: &'static str,
+    system: &'static str,
+    error: Option<&'static str>,
+    took: Duration,
+) {
+    let operation = KeyValue::new("db.operation.name", operation);
+    let system = KeyValue::new("db.system.name", system);
+    let took = took.as_secs_f64();
+    match error {
+        None => STATEMENTS.record(took, &[operation, system]),
+        Some(error) => {
+            let error = KeyValue::new("error.type", error);
+            STATEMENTS.record(took, &[operation, system, error]);
+        }
+    }
+}
+
+/// Counts another attempt.
+pub(crate) fn retry(operation: &'static str) {
+    RETRIES.add(1, &[KeyValue::new("operation", operation)]);
+}
+
+/// Shows the retries of what is most often tried again, at 0: what has not happened yet is not the
+/// same as what nobody counts.
+pub fn show() {
+    for operation in ["record", "reserve", "settle", "release"] {
+        RETRIES.add(0, &[KeyValue::new("operation", operation)]);
+    }
+}
