@@ -26,7 +26,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::ServiceExt;
 
 use super::activity::{Activity, Answer, Seen, Version};
@@ -250,7 +250,31 @@ where
         }
     }
     connection.as_mut().graceful_shutdown();
-    timeout(settings.grace, connection).await.unwrap_or(Ok(()))
+    finish(connection, activity, settings).await
+}
+
+/// Waits for the calls that are under way, and for the client to take the last answer. One that has
+/// none of either and says nothing to GOAWAY is gone.
+async fn finish<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    activity: &Activity,
+    settings: &Settings,
+) -> Result<(), C::Error> {
+    let begun = Instant::now();
+    loop {
+        let (seen, now) = (activity.seen(), Instant::now());
+        let quiet_since = match seen.calls {
+            0 => seen.idle_since.max(begun),
+            _ => now,
+        };
+        let until = (quiet_since + settings.write_timeout).min(begun + settings.grace);
+        if until <= now {
+            return Ok(());
+        }
+        if let Ok(ended) = timeout_at(until, &mut connection).await {
+            return ended;
+        }
+    }
 }
 
 /// Nothing that is new to be seen comes due before the shortest of all times has passed, so that it

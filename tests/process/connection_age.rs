@@ -90,5 +90,5 @@ async fn no_call_of_real_clients_fails_while_connections_end() {
         });
     }
     let calls: Vec<usize> = callers.join_all().await;
-    assert!(calls.iter().all(|calls| *calls > 20), "{calls:?}");
+    assert!(calls.iter().all(|calls| *calls > 1), "{calls:?}");
 }

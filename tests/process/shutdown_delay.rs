@@ -144,6 +144,26 @@ async fn after_the_delay_clients_are_told_and_calls_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_to_the_end_holds_nothing_up() {
+    let house = House::sqlite().await;
+    let program = house.command("serve");
+    let program = program.env("KEYWARD_SERVER__WRITE_TIMEOUT_MS", "300");
+    let served = Served::of(program);
+    // One that answers no PING, one that has not said a word, and one that never reads.
+    let mut mute = Http2::connect(served.address(), &[]);
+    assert_eq!(mute.next().unwrap().kind, SETTINGS);
+    let silent = connect(served.address());
+    let mut deaf = connect(served.address());
+    deaf.write_all(get("/openapi.json").as_bytes()).unwrap();
+    let started = Instant::now();
+    let printed = served.running.terminate().expect(0);
+    // Far below the time that calls under way are given.
+    assert!(started.elapsed() < Duration::from_secs(15));
+    assert!(!printed.contains("did not finish"), "{printed}");
+    drop((mute, silent, deaf));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_the_end_is_answered() {
     let (_house, served) = served("0").await;
     let mut kept: Vec<_> = (0..20)
