@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -46,8 +46,8 @@ async fn over_http1(attacker: &Attacker, stream: TcpStream, part: &[u8]) -> io::
     let answers = count_statuses(reading, Arc::clone(&attacker.tally), None);
     let begun = b"GET /key HTTP/1.1\r\nhost: keyward.test\r\nx-huge: b\r\nx-more: ";
     let writing = async move {
-        writing.write_all(begun).await?;
-        repeat(&mut writing, part).await
+        attacker.send(&mut writing, begun).await?;
+        repeat(attacker, &mut writing, part).await
     };
     tokio::select! {
         ended = writing => ended,
@@ -55,10 +55,10 @@ async fn over_http1(attacker: &Attacker, stream: TcpStream, part: &[u8]) -> io::
     }
 }
 
-async fn repeat(writing: &mut OwnedWriteHalf, part: &[u8]) -> io::Result<()> {
+async fn repeat(attacker: &Attacker, writing: &mut OwnedWriteHalf, part: &[u8]) -> io::Result<()> {
     let mut sent = 0;
     while sent < MOST_BYTES {
-        writing.write_all(part).await?;
+        attacker.send(writing, part).await?;
         sent += part.len();
     }
     Ok(())
@@ -76,8 +76,8 @@ async fn continuation_flood(attacker: &Attacker, stream: TcpStream) -> io::Resul
     let mut part = Vec::new();
     frames::frame(&mut part, CONTINUATION, 0, 1, &fields);
     let writing = async move {
-        writing.write_all(&begun).await?;
-        repeat(&mut writing, &part).await
+        attacker.send(&mut writing, &begun).await?;
+        repeat(attacker, &mut writing, &part).await
     };
     tokio::select! {
         ended = writing => ended,
@@ -94,7 +94,7 @@ async fn references(attacker: &Attacker, stream: TcpStream) -> io::Result<()> {
     const NEWEST: u8 = 0x80 | 62;
     let (reading, mut writing) = stream.into_split();
     let writing = async move {
-        writing.write_all(&frames::opening(&[])).await?;
+        attacker.send(&mut writing, &frames::opening(&[])).await?;
         let mut sent = 0;
         let mut id = 1;
         while sent < MOST_BYTES / 4 {
@@ -103,7 +103,7 @@ async fn references(attacker: &Attacker, stream: TcpStream) -> io::Result<()> {
             block.resize(MAX_PAYLOAD, NEWEST);
             let mut out = Vec::new();
             frames::frame(&mut out, HEADERS, END_HEADERS | END_STREAM, id, &block);
-            writing.write_all(&out).await?;
+            attacker.send(&mut writing, &out).await?;
             sent += out.len();
             id += 2;
         }

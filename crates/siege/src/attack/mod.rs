@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -51,6 +51,9 @@ pub(crate) struct AttackArgs {
     /// milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 20)]
     pause_ms: u64,
+    /// What the attackers' link carries, over all connections, in megabits per second.
+    #[arg(long, value_name = "MEGABITS", default_value_t = 1000)]
+    megabits: u32,
 }
 
 /// One of the attackers, with what they all share.
@@ -60,7 +63,31 @@ pub(crate) struct Attacker {
     pub(crate) number: u32,
     args: Arc<AttackArgs>,
     end: Instant,
+    link: Arc<Link>,
     pub(crate) tally: Arc<Tally>,
+}
+
+/// What carries the attackers' bytes: no faster than a real one, as loopback would.
+#[derive(Debug)]
+struct Link {
+    bits_per_second: f64,
+    /// When it has carried what it was given.
+    free: Mutex<Instant>,
+}
+
+impl Link {
+    /// Waits until the bytes have their turn.
+    async fn carry(&self, bytes: usize) {
+        #[allow(clippy::cast_precision_loss, reason = "so many are never sent at once")]
+        let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / self.bits_per_second);
+        let turn = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = (*free).max(Instant::now());
+            *free = turn + takes;
+            turn
+        };
+        tokio::time::sleep_until(turn.into()).await;
+    }
 }
 
 /// What the server did, counted.
@@ -82,6 +109,16 @@ impl Attacker {
 
     fn pause(&self) -> Duration {
         Duration::from_millis(self.args.pause_ms.max(1))
+    }
+
+    /// Sends bytes at the pace of the attackers' link.
+    pub(crate) async fn send(
+        &self,
+        writing: &mut (impl AsyncWrite + Unpin),
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        self.link.carry(bytes.len()).await;
+        writing.write_all(bytes).await
     }
 
     /// Takes so many requests from those that may be sent.
@@ -177,6 +214,10 @@ where
     let began = Instant::now();
     let end = began + Duration::from_secs(args.seconds);
     let tally = Arc::new(Tally::default());
+    let link = Arc::new(Link {
+        bits_per_second: f64::from(args.megabits.max(1)) * 1e6,
+        free: Mutex::new(began),
+    });
     let args = Arc::new(args.clone());
     let mut attackers = tokio::task::JoinSet::new();
     for number in 0..args.connections {
@@ -186,6 +227,7 @@ where
                 number,
                 args: Arc::clone(&args),
                 end,
+                link: Arc::clone(&link),
                 tally: Arc::clone(&tally),
             }),
         ));

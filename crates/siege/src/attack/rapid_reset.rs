@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::BufReader;
 
 use super::frames::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
 use super::huge_headers::count_frames;
@@ -32,7 +32,7 @@ async fn reset(attacker: &Attacker) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let block = frames::request("GET", "/key", &[("authorization", "Bearer sk-none")]);
     let writing = async move {
-        writing.write_all(&frames::opening(&[])).await?;
+        attacker.send(&mut writing, &frames::opening(&[])).await?;
         let mut number = 0;
         while attacker.goes_on() && number + BATCH < MOST_STREAMS {
             let mut out = Vec::new();
@@ -43,7 +43,7 @@ async fn reset(attacker: &Attacker) -> io::Result<()> {
                 number += 1;
             }
             attacker.begin(u64::from(BATCH));
-            writing.write_all(&out).await?;
+            attacker.send(&mut writing, &out).await?;
         }
         Ok(())
     };

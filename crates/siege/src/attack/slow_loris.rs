@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::frames::{self, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE};
@@ -99,12 +99,12 @@ async fn dribble(
     begun: &[u8],
     period: Duration,
 ) -> io::Result<()> {
-    stream.write_all(begun).await?;
+    attacker.send(&mut stream, begun).await?;
     let mut answer = [0; 1024];
     let mut ticks = tokio::time::interval(period);
     loop {
         tokio::select! {
-            _ = ticks.tick() => stream.write_all(b"a").await?,
+            _ = ticks.tick() => attacker.send(&mut stream, b"a").await?,
             read = stream.read(&mut answer) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => tell(attacker, &answer[..read]),
@@ -142,7 +142,7 @@ async fn read_slowly(
         let request = "GET /openapi.json HTTP/1.1\r\nhost: keyward.test\r\n\r\n";
         request.repeat(UNREAD_ANSWERS as usize).into_bytes()
     };
-    stream.write_all(&asked).await?;
+    attacker.send(&mut stream, &asked).await?;
     let mut byte = [0; 1];
     let mut ticks = tokio::time::interval(period);
     loop {

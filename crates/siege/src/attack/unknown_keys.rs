@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use super::{AttackArgs, Attacker, count_statuses, storm};
@@ -61,7 +60,7 @@ async fn present(attacker: &Attacker, pipelined: usize) -> io::Result<()> {
                 number += 1;
             }
             attacker.begin(pipelined as u64);
-            writing.write_all(requests.as_bytes()).await?;
+            attacker.send(&mut writing, requests.as_bytes()).await?;
         }
         // The last answers.
         let all = u32::try_from(MOST_BATCHES * pipelined).unwrap_or(u32::MAX);

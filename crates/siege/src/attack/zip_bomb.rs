@@ -9,7 +9,7 @@ use std::time::Instant;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 
 use super::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_PAYLOAD};
@@ -99,8 +99,8 @@ async fn over_rest(
         body.len()
     );
     let writing = async move {
-        writing.write_all(head.as_bytes()).await?;
-        writing.write_all(body).await?;
+        attacker.send(&mut writing, head.as_bytes()).await?;
+        attacker.send(&mut writing, body).await?;
         // The answer ends the connection.
         std::future::pending::<io::Result<()>>().await
     };
@@ -137,7 +137,7 @@ async fn over_grpc(
             frames::frame(&mut out, DATA, 0, 1, part);
         }
         frames::frame(&mut out, DATA, END_STREAM, 1, &[]);
-        writing.write_all(&out).await?;
+        attacker.send(&mut writing, &out).await?;
         std::future::pending::<io::Result<()>>().await
     };
     tokio::select! {
