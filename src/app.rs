@@ -31,6 +31,7 @@ use crate::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
+use crate::telemetry::Exposition;
 
 /// What the house is built of.
 pub struct Parts {
@@ -54,6 +55,8 @@ pub struct Parts {
     pub ledger: LedgerSettings,
     /// How the audit trail is kept.
     pub audit: AuditSettings,
+    /// Tells what was measured, if that is told beside the API.
+    pub exposition: Option<Exposition>,
 }
 
 /// The use cases, for those who are inside already.
@@ -162,9 +165,11 @@ impl App {
             descriptions,
             max_body_bytes: parts.limits.max_body_bytes,
             health: health.clone(),
+            exposition: parts.exposition.clone(),
         });
         let given = Given {
             rest,
+            has_metrics: parts.exposition.is_some(),
             authenticator: Arc::new(authenticator),
             limits: parts.limits,
             origins: parts.origins,

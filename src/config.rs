@@ -6,6 +6,7 @@
 
 mod audit;
 mod limits;
+mod operations;
 mod problem;
 mod server;
 
@@ -28,6 +29,7 @@ use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
 use crate::layers::AllowedOrigins;
 use crate::telemetry::LogFormat;
 
+pub use operations::OperationsConfig;
 pub use problem::ConfigError;
 pub use server::ServerConfig;
 
@@ -42,6 +44,8 @@ const ENV_PREFIX: &str = "KEYWARD_";
 pub struct Config {
     /// The listener and what calls are held to.
     pub server: ServerConfig,
+    /// The second listener, for whoever runs Keyward.
+    pub operations: OperationsConfig,
     /// What callers may take.
     pub limits: LimitsConfig,
     /// Whose pages may call from a browser.
@@ -205,6 +209,7 @@ impl Config {
             return Err(ConfigError::field("ledger.reservation_ttl_ms", problem));
         }
         self.limits.check()?;
+        self.operations.listen()?;
         self.origins()?;
         self.authn()?;
         self.providers()?;

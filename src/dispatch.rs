@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use keyward_gateway::{
     BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, allowed, complete_grpc_error,
 };
@@ -16,6 +16,8 @@ use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
+use crate::operations;
+use crate::telemetry::Exposition;
 
 /// What is inside the layers.
 #[derive(Clone)]
@@ -30,6 +32,8 @@ pub(crate) struct Inside {
     pub(crate) max_body_bytes: u64,
     /// Tells whether we are ready.
     pub(crate) health: Health,
+    /// Tells what was measured, if that is told here.
+    pub(crate) exposition: Option<Exposition>,
 }
 
 /// Sends a call to its face.
@@ -41,10 +45,13 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
             inside.descriptions.answer(description, &target, &request)
         }
         Kind::Open if target.face == Face::Rest => {
-            let liveness = request.uri().path() == layers::HEALTHZ;
-            match *request.method() {
-                Method::GET | Method::HEAD => probe(&inside, liveness).await,
-                Method::OPTIONS => allowed(DOCUMENT_METHODS),
+            let path = request.uri().path();
+            match (request.method().as_str(), inside.exposition) {
+                ("GET" | "HEAD", Some(exposition)) if path == layers::METRICS => {
+                    operations::measured(&exposition)
+                }
+                ("GET" | "HEAD", _) => probe(&inside.health, path == layers::HEALTHZ).await,
+                ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
                 _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
             }
         }
@@ -126,8 +133,8 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
 }
 
 /// Liveness never touches the store; readiness asks it.
-async fn probe(inside: &Inside, liveness: bool) -> Response {
-    let ready = liveness || inside.health.is_ready().await;
+pub(crate) async fn probe(health: &Health, liveness: bool) -> Response {
+    let ready = liveness || health.is_ready().await;
     let (status, body) = if ready {
         (StatusCode::OK, r#"{"status":"ok"}"#)
     } else {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use keyward_core::store::StoreHealth;
 use tokio::sync::watch;
 
+use crate::metrics;
+
 /// How often the store is asked while somebody watches.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long the store may take to answer before it counts as gone.
@@ -53,6 +55,7 @@ impl Health {
     /// Says that we are asked to end: from now on we are not ready, and who watches is told.
     pub fn end(&self) {
         self.inner.readiness.send_replace(Readiness::Ending);
+        metrics::ready(false);
     }
 
     /// Whether we are ready now.
@@ -96,10 +99,13 @@ impl Inner {
         if *self.readiness.borrow() == Readiness::Ending {
             return Readiness::Ending;
         }
-        match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+        let found = match tokio::time::timeout(PATIENCE, self.store.ping()).await {
             Ok(Ok(())) => Readiness::Ready,
             _ => Readiness::NotReady,
-        }
+        };
+        // Since then we may have been asked to end.
+        metrics::ready(found == Readiness::Ready && *self.readiness.borrow() != Readiness::Ending);
+        found
     }
 
     async fn publish(&self) {

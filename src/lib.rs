@@ -16,6 +16,7 @@ pub mod health;
 pub mod housekeeping;
 pub mod layers;
 mod metrics;
+pub mod operations;
 pub mod proto;
 pub mod server;
 pub mod telemetry;

@@ -1,14 +1,193 @@
-//! What is measured. Nothing collects it yet.
+//! What the process measures, by OpenTelemetry's API alone: the SDK in `telemetry` decides what becomes
+//! of it. What use cases and the store measure is in files of the same name in their crates.
+//!
+//! No attribute holds a key, a user, a workspace, an organization, or any other text that a caller
+//! sent: each has a few fixed values. Names and units are in OpenTelemetry's form; on `/metrics` dots
+//! are underscores, and units and `_total` come at the end.
 
-/// So many more connections are open, or fewer.
-pub(crate) fn connections(_change: i64) {}
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
-/// When the certificate in use expires, in seconds since 1970-01-01T00:00:00Z.
-pub(crate) fn tls_certificate_expiry(_unix_seconds: i64) {}
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+use opentelemetry_semantic_conventions::{attribute, metric};
 
-/// Which limit a call was refused for.
-#[derive(Debug, Clone, Copy)]
+/// How long a call may take to be counted among those that took no longer, in seconds. The
+/// conventions begin at 5 milliseconds, before which most of our calls have ended.
+const BOUNDARIES: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
+    10.0,
+];
+/// A gauge of which nothing is known yet.
+const UNKNOWN: i64 = -1;
+
+/// Instruments are made once, so that the SDK is set up before the first is used.
+static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
+
+static HTTP_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    METER
+        .f64_histogram(metric::HTTP_SERVER_REQUEST_DURATION)
+        .with_description("How long calls over REST took, and whatever else is no gRPC.")
+        .with_unit("s")
+        .with_boundaries(BOUNDARIES.to_vec())
+        .build()
+});
+
+static RPC_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    METER
+        .f64_histogram(metric::RPC_SERVER_CALL_DURATION)
+        .with_description("How long calls over gRPC and gRPC-Web took, streams until their end.")
+        .with_unit("s")
+        .with_boundaries(BOUNDARIES.to_vec())
+        .build()
+});
+
+static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
+    METER
+        .i64_up_down_counter(metric::HTTP_SERVER_ACTIVE_REQUESTS)
+        .with_description("Calls under way, over whatever protocol.")
+        .build()
+});
+
+static REFUSALS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.refusals")
+        .with_description("Calls that were refused before they reached their service, by reason.")
+        .build()
+});
+
+static TOKEN_LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.token_cache.lookups")
+        .with_description("Look-ups of session and service tokens among those verified before.")
+        .build()
+});
+
+static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
+static READY: AtomicBool = AtomicBool::new(false);
+static HELD: AtomicI64 = AtomicI64::new(UNKNOWN);
+static CERTIFICATE_EXPIRY: AtomicI64 = AtomicI64::new(UNKNOWN);
+
+/// Makes the instruments that are read when somebody collects, and shows every series that is known
+/// before anything has happened. To be called once, after the SDK is set up and in a runtime.
+pub(crate) fn start() {
+    keyward_core::metrics::show();
+    keyward_store::metrics::show();
+    for hit in [false, true] {
+        TOKEN_LOOKUPS.add(0, &[lookup(hit)]);
+    }
+    for reason in Refused::ALL {
+        REFUSALS.add(0, &[KeyValue::new("reason", reason.name())]);
+    }
+    gauge("keyward.connections", "", "Open connections.", || {
+        Some(CONNECTIONS.load(Ordering::Relaxed))
+    });
+    gauge(
+        "keyward.ready",
+        "",
+        "Whether the process is ready to serve: 1, else 0.",
+        || Some(i64::from(READY.load(Ordering::Relaxed))),
+    );
+    gauge(
+        "keyward.reservations.held",
+        "",
+        "Reservations that hold something, of all replicas together, as last read from the store.",
+        || known(&HELD),
+    );
+    gauge(
+        "keyward.tls.certificate.expiry_timestamp",
+        "s",
+        "When the server's certificate expires, since 1970-01-01T00:00:00Z.",
+        || known(&CERTIFICATE_EXPIRY),
+    );
+    let runtime = tokio::runtime::Handle::current();
+    gauge("keyward.tasks", "", "Tasks that are alive.", move || {
+        i64::try_from(runtime.metrics().num_alive_tasks()).ok()
+    });
+}
+
+fn gauge(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    read: impl Fn() -> Option<i64> + Send + Sync + 'static,
+) {
+    let gauge = METER.i64_observable_gauge(name);
+    let gauge = gauge.with_description(description).with_unit(unit);
+    let _registered = gauge
+        .with_callback(move |observer| {
+            if let Some(value) = read() {
+                observer.observe(value, &[]);
+            }
+        })
+        .build();
+}
+
+fn known(value: &AtomicI64) -> Option<i64> {
+    Some(value.load(Ordering::Relaxed)).filter(|value| *value != UNKNOWN)
+}
+
+/// How a call over HTTP ended.
+pub(crate) struct HttpCall {
+    /// One of the methods that the standard knows, or `_OTHER`.
+    pub(crate) method: &'static str,
+    /// The template of the path, if it is one of ours.
+    pub(crate) route: Option<&'static str>,
+    /// The status; `None` where the caller went away before there was one.
+    pub(crate) status: Option<u16>,
+    /// How the server failed, if it did.
+    pub(crate) error: Option<String>,
+}
+
+/// Measures a call over HTTP.
+pub(crate) fn http_call(call: HttpCall, took: Duration) {
+    let mut attributes = vec![KeyValue::new(attribute::HTTP_REQUEST_METHOD, call.method)];
+    attributes.extend(
+        call.route
+            .map(|it| KeyValue::new(attribute::HTTP_ROUTE, it)),
+    );
+    let status = call.status.map(i64::from);
+    attributes.extend(status.map(|it| KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, it)));
+    attributes.extend(
+        call.error
+            .map(|it| KeyValue::new(attribute::ERROR_TYPE, it)),
+    );
+    HTTP_CALLS.record(took.as_secs_f64(), &attributes);
+}
+
+/// Measures a call over gRPC or gRPC-Web: its method, or `_OTHER`, the name of its code, and how the
+/// server failed, if it did.
+pub(crate) fn rpc_call(
+    method: &'static str,
+    code: &'static str,
+    error: Option<&'static str>,
+    took: Duration,
+) {
+    let mut attributes = vec![
+        KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
+        KeyValue::new(attribute::RPC_METHOD, method),
+        KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code),
+    ];
+    attributes.extend(error.map(|it| KeyValue::new(attribute::ERROR_TYPE, it)));
+    RPC_CALLS.record(took.as_secs_f64(), &attributes);
+}
+
+/// A call of this HTTP method begins.
+pub(crate) fn call_begins(method: &'static str) {
+    ACTIVE.add(1, &[KeyValue::new(attribute::HTTP_REQUEST_METHOD, method)]);
+}
+
+/// A call of this HTTP method has ended.
+pub(crate) fn call_ends(method: &'static str) {
+    ACTIVE.add(-1, &[KeyValue::new(attribute::HTTP_REQUEST_METHOD, method)]);
+}
+
+/// Why a call went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// It has no token, or none that is good.
+    Authentication,
     /// Its caller calls too often.
     RateLimit,
     /// Its address calls too often.
@@ -19,5 +198,57 @@ pub(crate) enum Refused {
     Overload,
 }
 
+impl Refused {
+    const ALL: [Self; 5] = [
+        Self::Authentication,
+        Self::RateLimit,
+        Self::AddressRate,
+        Self::FailedAuthentications,
+        Self::Overload,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Authentication => "authentication",
+            Self::RateLimit => "rate_limit",
+            Self::AddressRate => "address_rate",
+            Self::FailedAuthentications => "failed_authentications",
+            Self::Overload => "overload",
+        }
+    }
+}
+
 /// Counts a call that went no further.
-pub(crate) fn refused(_reason: Refused) {}
+pub(crate) fn refused(reason: Refused) {
+    REFUSALS.add(1, &[KeyValue::new("reason", reason.name())]);
+}
+
+/// Counts a look-up among the tokens that were verified before.
+pub(crate) fn token_looked_up(hit: bool) {
+    TOKEN_LOOKUPS.add(1, &[lookup(hit)]);
+}
+
+fn lookup(hit: bool) -> KeyValue {
+    KeyValue::new("result", if hit { "hit" } else { "miss" })
+}
+
+/// So many more connections are open, or fewer.
+pub(crate) fn connections(change: i64) {
+    CONNECTIONS.fetch_add(change, Ordering::Relaxed);
+}
+
+/// Whether the process is ready, as it was last found.
+pub(crate) fn ready(ready: bool) {
+    READY.store(ready, Ordering::Relaxed);
+}
+
+/// How many reservations hold something, as last read; `None` where that could not be read.
+pub(crate) fn reservations_held(held: Option<u64>) {
+    let held = held.and_then(|held| i64::try_from(held).ok());
+    HELD.store(held.unwrap_or(UNKNOWN), Ordering::Relaxed);
+}
+
+/// When the server's certificate expires, in seconds since 1970-01-01T00:00:00Z.
+pub(crate) fn tls_certificate_expiry(unix_seconds: i64) {
+    CERTIFICATE_EXPIRY.store(unix_seconds, Ordering::Relaxed);
+}

@@ -1,21 +1,39 @@
-//! Logs for people or machines, and spans over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
+//! Log lines for people or machines; spans and measurements over OTLP where OpenTelemetry's
+//! environment variables say; and measurements for Prometheus.
+//!
+//! What is exported does not depend on which lines are logged: spans go to the exporter and never to
+//! the log, whose lines say themselves to which call they belong.
+
+mod environment;
+mod export;
+mod exposition;
+mod process;
 
 use std::backtrace::Backtrace;
 use std::panic;
+use std::time::Duration;
 
+use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{FilterExt, Targets};
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The environment variable that OpenTelemetry names the collector in.
-const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub use exposition::Exposition;
+
+use crate::metrics;
+use environment::Environment;
+
+/// How long the last export may take. A collector that is away must not hold up the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The target of those spans by which log lines say to which call they belong. They are not exported.
+const REQUEST_TARGET: &str = "keyward::request";
 /// The crates whose spans are exported.
 const OWN_TARGETS: [&str; 4] = [
     "keyward",
@@ -43,14 +61,17 @@ pub enum LogFormat {
 
 /// Flushes what is not exported yet when it is shut down.
 pub struct Telemetry {
-    provider: Option<SdkTracerProvider>,
+    traces: Option<SdkTracerProvider>,
+    metrics: SdkMeterProvider,
+    exposition: Exposition,
 }
 
 impl Telemetry {
-    /// Starts logging to standard error, and exporting if there is a collector.
+    /// Starts logging to standard error, measuring, and exporting if there is a collector. To be called
+    /// once, in a runtime, before anything is measured.
     ///
     /// # Errors
-    /// The filter is malformed, or the exporter cannot be made.
+    /// The filter or one of OpenTelemetry's variables is malformed, or an exporter cannot be made.
     pub fn start(
         filter: &str,
         format: LogFormat,
@@ -63,60 +84,80 @@ impl Telemetry {
                 Targets::new()
                     .with_default(LevelFilter::TRACE)
                     .with_targets(TALKATIVE_TARGETS),
-            );
+            )
+            .and(filter_fn(is_line));
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
             .with_target(true);
         let lines = match format {
             LogFormat::Human => lines.with_ansi(false).boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Json => {
+                let lines = lines.json().flatten_event(true);
+                lines.with_current_span(true).with_span_list(false).boxed()
+            }
         };
-        let provider = provider()?;
-        let spans = provider.as_ref().map(|provider| {
+        let environment = Environment::read(|name| std::env::var_os(name))?;
+        let resource = export::resource(&environment);
+        let traces = export::traces(&environment, &resource)?;
+        let (provider, exposition) = export::metrics(&environment, &resource)?;
+        let spans = traces.as_ref().map(|provider| {
             let own = OWN_TARGETS.map(|target| (target, LevelFilter::INFO));
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("keyward"))
                 .with_location(false)
                 .with_threads(false)
-                .with_filter(Targets::new().with_targets(own))
+                .with_filter(Targets::new().with_targets(own).and(filter_fn(is_exported)))
         });
         tracing_subscriber::registry()
             .with(lines.with_filter(filter))
             .with(spans)
             .try_init()?;
         report_panics_without_their_message();
-        Ok(Self { provider })
+        global::set_meter_provider(provider.clone());
+        metrics::start();
+        process::start();
+        Ok(Self {
+            traces,
+            metrics: provider,
+            exposition,
+        })
     }
 
-    /// Exports what is left.
+    /// Tells what was measured.
+    #[must_use]
+    pub fn exposition(&self) -> Exposition {
+        self.exposition.clone()
+    }
+
+    /// Exports what is left, for no longer than [`FLUSH_TIMEOUT`] in all. It blocks.
     pub fn shut_down(self) {
-        if let Some(provider) = self.provider
-            && let Err(error) = provider.shutdown()
+        let metrics = self.metrics;
+        // Beside the other, so that the time for one is time for both.
+        let measured =
+            std::thread::spawn(move || metrics.shutdown_with_timeout(FLUSH_TIMEOUT).is_ok());
+        if let Some(traces) = self.traces
+            && traces.shutdown_with_timeout(FLUSH_TIMEOUT).is_err()
         {
-            tracing::warn!(cause = %error, "some spans were not exported");
+            tracing::warn!("some spans were not exported");
+        }
+        if !measured.join().unwrap_or(false) {
+            tracing::warn!("some measurements were not exported");
         }
     }
 }
 
-fn provider() -> Result<Option<SdkTracerProvider>, Box<dyn std::error::Error + Send + Sync>> {
-    if std::env::var_os(ENDPOINT_VARIABLE).is_none_or(|value| value.is_empty()) {
-        return Ok(None);
+/// What the log has: events, and the spans that say to which call they belong.
+fn is_line(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() || metadata.target() == REQUEST_TARGET
+}
+
+/// What is exported: all other spans, and what went wrong in them.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    match metadata.is_span() {
+        true => metadata.target() != REQUEST_TARGET,
+        false => *metadata.level() <= tracing::Level::WARN,
     }
-    // The cause quotes the variable's value.
-    let exporter = SpanExporter::builder().with_tonic().build().map_err(
-        |_| "`OTEL_EXPORTER_OTLP_ENDPOINT` or one of the variables beside it cannot be used",
-    )?;
-    let mut resource = Resource::builder();
-    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-        resource = resource.with_service_name("keyward");
-    }
-    let resource = resource.build();
-    let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .build();
-    Ok(Some(provider))
 }
 
 /// A panic's message may hold anything; its place cannot.

@@ -21,6 +21,10 @@ use keyward_core::store::DirectoryStore;
 
 pub use jwks::{JwksSettings, JwksSource};
 
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use crate::metrics;
 use jwks::Jwks;
 use token::{Claims, TokenCache, Verifier};
 
@@ -123,8 +127,33 @@ impl Authenticator {
     ///
     /// # Errors
     /// Missing or invalid, which the caller may mend; unavailable, which time may.
-    #[tracing::instrument(name = "authenticate", skip_all)]
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthnError> {
+        let span = tracing::info_span!(
+            "authenticate",
+            keyward.principal.kind = Empty,
+            keyward.authentication.outcome = Empty,
+            otel.status_code = Empty,
+            error.type = Empty,
+        );
+        let found = self.principal(headers).instrument(span.clone()).await;
+        let outcome = match &found {
+            Ok(principal) => {
+                span.record("keyward.principal.kind", kind(principal));
+                "accepted"
+            }
+            Err(AuthnError::Missing) => "missing",
+            Err(AuthnError::Invalid(_)) => "refused",
+            Err(AuthnError::Unavailable(_) | AuthnError::Internal(_)) => {
+                span.record("otel.status_code", "ERROR");
+                span.record("error.type", "unavailable");
+                "failed"
+            }
+        };
+        span.record("keyward.authentication.outcome", outcome);
+        found
+    }
+
+    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, AuthnError> {
         let token = bearer(headers)?;
         if token.starts_with(ISSUED_KEY_PREFIX) {
             let principal = self.issued_keys.authenticate(token).await;
@@ -132,7 +161,9 @@ impl Authenticator {
                 .map_err(store_failure)?
                 .ok_or(AuthnError::Invalid("the key is no live one of ours"));
         }
-        let claims = match self.cache.get(token) {
+        let remembered = self.cache.get(token);
+        metrics::token_looked_up(remembered.is_some());
+        let claims = match remembered {
             Some(claims) => claims,
             None => {
                 let claims = self.verify(token).await?;
@@ -209,6 +240,16 @@ impl Verified {
             Self::Session(claims) => claims.expires_at,
             Self::Service { expires_at, .. } => *expires_at,
         }
+    }
+}
+
+/// What kind of principal it is, in one word.
+fn kind(principal: &Principal) -> &'static str {
+    match principal {
+        Principal::User(_) => "user",
+        Principal::Service(_) => "service",
+        Principal::IssuedKey { .. } => "issued_key",
+        Principal::ManagementKey { .. } => "management_key",
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(command: &AdminCommand) -> Result<(), Failure> {
         .map_err(|error| refuse(&format!("the organization's id {error}")))?;
     let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
     let store = serve::open_current_store(&config).await?;
-    let app = serve::build(&config, store.clone()).await?;
+    let app = serve::build(&config, store.clone(), None).await?;
     let minted = app
         .use_cases
         .management_keys

@@ -13,13 +13,15 @@ use keyward_store::{SchemaState, SchemaTooNew, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::Failure;
 use crate::app::{App, Parts};
 use crate::config::{Config, ConfigError};
 use crate::housekeeping;
+use crate::operations;
 use crate::server::{Server, Tls};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Exposition, Telemetry};
 
 /// How long to wait for the store's connections to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,14 +33,27 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let tls = tls(&config)?;
     // The port opens once everything is there: until then whoever asks whether we are ready is refused.
     let store = open_current_store(&config).await?;
-    let app = build(&config, store.clone()).await?;
+    let operations = config.operations.listen().map_err(misconfigured)?;
+    let beside = operations.is_none().then(|| telemetry.exposition());
+    let app = build(&config, store.clone(), beside).await?;
     let (listener, address) = listen(config.server.listen).await?;
+    let operations = match operations {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let signals = Signals::listen()?;
     let proxies = config.limits().map_err(misconfigured)?.trusted_proxies;
     let server = Server::new(config.server.listener())
         .with_tls(tls)
         .with_exempt(Arc::new(move |address| proxies.trusts(address)));
     tracing::info!(%address, "listening");
+    // It answers for as long as the process runs, so that the end can be watched too.
+    let _operations = operations.map(|(listener, address)| {
+        tracing::info!(%address, "listening for operations");
+        let router = operations::router(&app.health, telemetry.exposition());
+        let server = Server::new(config.server.listener());
+        OnDrop(tokio::spawn(server.serve(listener, router, std::future::pending())).abort_handle())
+    });
     serve(server, listener, app, store, telemetry, signals).await
 }
 
@@ -55,6 +70,15 @@ fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
     Ok(Some(tls))
 }
 
+/// A task that ends with its owner.
+struct OnDrop(AbortHandle);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Serves until a signal ends it, and leaves everything in order.
 pub(super) async fn serve(
     server: Server,
@@ -64,7 +88,11 @@ pub(super) async fn serve(
     telemetry: Telemetry,
     signals: Signals,
 ) -> Result<(), Failure> {
-    let housekeeping = tokio::spawn(housekeeping::run(app.use_cases.ledger, app.use_cases.audit));
+    let housekeeping = tokio::spawn(housekeeping::run(
+        app.use_cases.ledger,
+        app.use_cases.audit,
+        app.health.clone(),
+    ));
     let asked_to_end = async {
         signals.received(1).await;
         // First, so that who watches goes elsewhere, and no stream of theirs holds us up.
@@ -129,7 +157,11 @@ pub(super) async fn open_current_store(config: &Config) -> Result<Store, Failure
     }
 }
 
-pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure> {
+pub(super) async fn build(
+    config: &Config,
+    store: Store,
+    exposition: Option<Exposition>,
+) -> Result<App, Failure> {
     let keyring = Keyring::load(config.keyring_file()).map_err(|error| {
         // The path is the field's value, and so is not repeated.
         let problem = match error {
@@ -152,6 +184,7 @@ pub(super) async fn build(config: &Config, store: Store) -> Result<App, Failure>
         reflection: config.server.reflection,
         ledger: config.ledger(),
         audit: config.audit.settings(),
+        exposition,
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;
     app.use_cases

@@ -17,7 +17,7 @@ use super::rate::Rate;
 use super::request_id::RequestId;
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
-use crate::metrics::Refused;
+use crate::metrics::{self, Refused};
 use crate::server::{Peer, PeerService};
 
 const LIMIT: Limit = Limit {
@@ -78,7 +78,12 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
             response.extensions_mut().insert(Authenticated);
             response
         }
-        Err(error) => super::refuse(&target, status(&error).into()),
+        Err(error) => {
+            if let AuthnError::Missing | AuthnError::Invalid(_) = error {
+                metrics::refused(Refused::Authentication);
+            }
+            super::refuse(&target, status(&error).into())
+        }
     }
 }
 

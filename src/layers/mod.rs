@@ -38,7 +38,7 @@ pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
 pub use rate::Rate;
-pub(crate) use target::{HEALTHZ, Kind, Target};
+pub(crate) use target::{HEALTHZ, Kind, METRICS, READYZ, Target};
 
 /// What the layers are told at start.
 #[derive(Debug, Clone)]
@@ -67,6 +67,8 @@ pub struct Limits {
 pub(crate) struct Given {
     /// Finds the route of a call.
     pub(crate) rest: RestRouter,
+    /// Whether what the process measures is told here.
+    pub(crate) has_metrics: bool,
     /// Finds who calls.
     pub(crate) authenticator: Arc<Authenticator>,
     /// What every call is held to.
@@ -95,7 +97,10 @@ chain! { given:
     // First, so that every log line and every response has it.
     request_id,
     // Before all that may refuse: a refusal must be worded for its caller's face.
-    target(given.rest),
+    target(target::Map {
+        rest: given.rest.clone(),
+        has_metrics: given.has_metrics,
+    }),
     // Before whatever tells callers apart by their address, the span's included.
     client(given.limits.trusted_proxies),
     // Around authentication, so that refused calls have a span too.

@@ -88,6 +88,29 @@ pub(crate) const READYZ: &str = "/readyz";
 const HEALTH: &str = "/grpc.health.v1.";
 /// How the paths of reflection begin.
 const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
+/// The path of what the process measures, which answers without a token.
+pub(crate) const METRICS: &str = "/metrics";
+
+/// The methods of those services.
+const OPEN_METHODS: [&str; 4] = [
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+/// The paths that no proto file declares.
+const OPEN_PATHS: [&str; 5] = [HEALTHZ, READYZ, METRICS, "/openapi.json", "/docs"];
+
+/// The name of a method that answers without a token, if it is one of those.
+pub(super) fn open_method(path: &str) -> Option<&'static str> {
+    let name = path.strip_prefix('/')?;
+    OPEN_METHODS.into_iter().find(|known| *known == name)
+}
+
+/// A path that answers without a token, if it is one of those.
+pub(super) fn open_path(path: &str) -> Option<&'static str> {
+    OPEN_PATHS.into_iter().find(|known| *known == path)
+}
 
 static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock::new(|| {
     proto::METHODS
@@ -96,17 +119,22 @@ static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock:
         .collect()
 });
 
-pub(super) async fn layer(
-    State(rest): State<RestRouter>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let target = find(&rest, &request);
+/// What is found where.
+#[derive(Clone)]
+pub(super) struct Map {
+    /// The routes of REST.
+    pub(super) rest: RestRouter,
+    /// Whether what the process measures is here too.
+    pub(super) has_metrics: bool,
+}
+
+pub(super) async fn layer(State(map): State<Map>, mut request: Request, next: Next) -> Response {
+    let target = find(&map, &request);
     request.extensions_mut().insert(target);
     next.run(request).await
 }
 
-fn find(rest: &RestRouter, request: &Request) -> Target {
+fn find(map: &Map, request: &Request) -> Target {
     let path = request.uri().path();
     // gRPC knows no other verb: whoever sends one speaks HTTP.
     let posts = request.method() == Method::POST;
@@ -137,9 +165,10 @@ fn find(rest: &RestRouter, request: &Request) -> Target {
         }
         _ if face != Face::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,
+        _ if path == METRICS && map.has_metrics => Kind::Open,
         _ => match Description::at(path) {
             Some(description) => Kind::Description(description),
-            None => Kind::Rest(rest.resolve(request.method(), path)),
+            None => Kind::Rest(map.rest.resolve(request.method(), path)),
         },
     };
     let spec = match &kind {

@@ -1,90 +1,176 @@
-//! A server span for every call, named by OpenTelemetry's HTTP and RPC conventions, continuing the
-//! caller's `traceparent`; and one log line when it ends.
+//! A server span for every call, named and attributed by OpenTelemetry's conventions for HTTP and RPC
+//! (version 1.42, as the crate `opentelemetry-semantic-conventions` has them), continuing the caller's
+//! `traceparent`; a measurement; and one log line when the call ends, whether or not it was answered.
 //!
-//! The span has the route, never the path or the query, since a caller may put anything there.
+//! A span has the route, never the path or the query, since a caller may put anything there. For the
+//! same reason there is no `url.path`, which the conventions ask for.
+
+mod ending;
 
 use std::time::Instant;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Version};
 use keyward_gateway::{Face, Resolution};
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use uuid::Uuid;
 
 use super::client::Client;
 use super::request_id::RequestId;
-use super::target::{Kind, Target};
+use super::target::{self, Kind, Target};
+use crate::metrics;
+use ending::{Ending, Watched};
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let span = span(&request, &super::target(&request));
-    let parent = TraceContextPropagator::new().extract(&Carrier(request.headers()));
-    // Without an exporter there is no OpenTelemetry layer, and so nothing to continue.
-    let _ = span.set_parent(parent);
-    let started = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
-    let _entered = span.enter();
-    record(&span, &response);
-    tracing::info!(duration_us = started.elapsed().as_micros() as u64, "call");
-    drop(_entered);
-    response
+    let call = Call::begin(&request, &super::target(&request));
+    let (span, lines) = (call.span.clone(), call.lines.clone());
+    let response = next.run(request).instrument(span).instrument(lines).await;
+    Watched::response(call, response)
 }
 
-fn span(request: &Request, target: &Target) -> Span {
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .map(|id| id.0.as_str());
-    let client = request
-        .extensions()
-        .get::<Client>()
-        .map(|client| client.0.to_string());
+/// A call under way. When it is dropped, it has ended.
+struct Call {
+    /// The HTTP method, if it is one that the standard knows: another could be any text.
+    method: &'static str,
+    kind: Named,
+    /// What is exported.
+    span: Span,
+    /// What tells, in every log line of the call, which call it is.
+    lines: Span,
+    started: Instant,
+    ending: Ending,
+}
+
+/// What a call is for, in words of ours alone.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    /// Over gRPC or gRPC-Web: the method, or `_OTHER`.
+    Rpc(&'static str),
+    /// Over anything else: the template of the path, if it is known.
+    Http(Option<&'static str>),
+}
+
+/// What stands for names that are not ours.
+const OTHER: &str = "_OTHER";
+
+impl Call {
+    fn begin(request: &Request, target: &Target) -> Self {
+        let (method, kind) = (method(request), Named::of(request, target));
+        let request_id = request.extensions().get::<RequestId>();
+        let request_id = request_id.map(|id| id.0.as_str());
+        let span = span(request, method, kind, request_id);
+        let parent = TraceContextPropagator::new().extract(&Carrier(request.headers()));
+        let caller = parent.clone();
+        // Without an exporter there is no OpenTelemetry layer, and so nothing to continue.
+        let _ = span.set_parent(parent);
+        let lines = tracing::error_span!(
+            target: "keyward::request",
+            parent: None,
+            "request",
+            request_id,
+            trace_id = trace_id(&span.context(), &caller),
+        );
+        metrics::call_begins(method);
+        Self {
+            method,
+            kind,
+            span,
+            lines,
+            started: Instant::now(),
+            ending: Ending::default(),
+        }
+    }
+}
+
+impl Named {
+    fn of(request: &Request, target: &Target) -> Self {
+        if target.face != Face::Rest {
+            return Self::Rpc(match &target.kind {
+                Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
+                Kind::Open => target::open_method(request.uri().path()).unwrap_or(OTHER),
+                _ => OTHER,
+            });
+        }
+        Self::Http(match &target.kind {
+            Kind::Rest(Resolution::Matched(matched)) => Some(matched.spec().template),
+            Kind::Open | Kind::Description(_) => target::open_path(request.uri().path()),
+            _ => None,
+        })
+    }
+}
+
+fn span(request: &Request, method: &'static str, kind: Named, request_id: Option<&str>) -> Span {
+    let client = request.extensions().get::<Client>();
     let span = tracing::info_span!(
+        parent: None,
         "call",
         otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %method(request),
+        error.type = Empty,
+        http.request.method = Empty,
         http.route = Empty,
         http.response.status_code = Empty,
-        rpc.system = Empty,
-        rpc.service = Empty,
+        rpc.system.name = Empty,
         rpc.method = Empty,
-        rpc.grpc.status_code = Empty,
-        client.address = client,
-        request_id = id,
+        rpc.response.status_code = Empty,
+        network.protocol.name = "http",
+        network.protocol.version = version(request.version()),
+        client.address = client.map(|client| client.0.to_string()),
+        keyward.error.reason = Empty,
+        request_id,
     );
-    match &target.kind {
-        Kind::Rest(Resolution::Matched(matched)) => {
-            let route = matched.spec();
-            span.record(
-                "otel.name",
-                format!("{} {}", route.http_method, route.template),
-            );
-            span.record("http.route", route.template);
+    span.record("otel.name", name(method, kind));
+    match kind {
+        Named::Rpc(name) => {
+            span.record("rpc.system.name", "grpc");
+            span.record("rpc.method", name);
         }
-        Kind::Grpc => {
-            let spec = target.spec;
-            span.record("otel.name", format!("{}/{}", spec.service, spec.method));
-            span.record("rpc.system", "grpc");
-            span.record("rpc.service", spec.service);
-            span.record("rpc.method", spec.method);
+        Named::Http(route) => {
+            span.record("http.request.method", method);
+            if let Some(route) = route {
+                span.record("http.route", route);
+            }
         }
-        _ => {
-            span.record("otel.name", method(request));
-        }
-    }
-    if target.face != Face::Rest {
-        span.record("rpc.system", "grpc");
     }
     span
 }
 
-/// The HTTP method, if it is one that the standard knows: another could be any text.
+/// The name of the span, which is what the log line says too.
+fn name(method: &'static str, kind: Named) -> String {
+    match kind {
+        Named::Rpc(OTHER) => "grpc".to_owned(),
+        Named::Rpc(name) => name.to_owned(),
+        Named::Http(route) => {
+            let method = if method == OTHER { "HTTP" } else { method };
+            match route {
+                Some(route) => format!("{method} {route}"),
+                None => method.to_owned(),
+            }
+        }
+    }
+}
+
+/// The trace that the call is part of: that of its span, or, where none is exported, the caller's, or a
+/// new one, so that every call has one.
+fn trace_id(span: &Context, caller: &Context) -> String {
+    let valid = |context: &Context| {
+        let context = context.span().span_context().clone();
+        context.is_valid().then(|| context.trace_id().to_string())
+    };
+    valid(span)
+        .or_else(|| valid(caller))
+        .unwrap_or_else(|| Uuid::new_v4().simple().to_string())
+}
+
 fn method(request: &Request) -> &'static str {
     match request.method().as_str() {
         "GET" => "GET",
@@ -94,37 +180,20 @@ fn method(request: &Request) -> &'static str {
         "DELETE" => "DELETE",
         "PATCH" => "PATCH",
         "OPTIONS" => "OPTIONS",
-        _ => "_OTHER",
+        _ => OTHER,
     }
 }
 
-/// A server span is in error when the server is at fault, not when the caller is.
-fn record(span: &Span, response: &Response) {
-    let http = response.status();
-    // As an i64: a number of any other type is exported as text.
-    span.record("http.response.status_code", i64::from(http.as_u16()));
-    let grpc = response
-        .headers()
-        .get("grpc-status")
-        .and_then(|value| value.to_str().ok());
-    let is_grpc = response
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        // A unary answer without the status among its headers has it, as OK, in its trailers.
-        let code = grpc.and_then(|code| code.parse::<i64>().ok());
-        span.record("rpc.grpc.status_code", code.unwrap_or(0));
-    }
-    // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-    let grpc_fault = grpc.is_some_and(|code| matches!(code, "2" | "4" | "12" | "13" | "14" | "15"));
-    if http >= StatusCode::INTERNAL_SERVER_ERROR || grpc_fault {
-        span.record("otel.status_code", "ERROR");
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
     }
 }
 
 /// The `traceparent` alone: its form leaves no room for anything else, while `tracestate` may hold any
-/// text and would go into every span.
+/// text and would go into every span. So may `baggage`, which nothing here reads or passes on.
 struct Carrier<'a>(&'a HeaderMap);
 
 const TRACEPARENT: &str = "traceparent";

@@ -1,22 +1,40 @@
-//! An OpenTelemetry collector that keeps what it receives.
+//! An OpenTelemetry collector that keeps what it receives, over gRPC and over HTTP/protobuf on one
+//! port.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use crate::program::Program;
+
 /// The variable that names the collector to programs.
-pub(crate) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// A collector that listens until it is dropped.
 pub(crate) struct Collector {
@@ -25,21 +43,40 @@ pub(crate) struct Collector {
     serving: JoinHandle<()>,
 }
 
+/// How programs export to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Grpc,
+    Http,
+}
+
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Received(Arc<Mutex<Exports>>);
+
+/// Everything that was exported, as it came.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exports {
+    pub(crate) traces: Vec<ExportTraceServiceRequest>,
+    pub(crate) metrics: Vec<ExportMetricsServiceRequest>,
+    /// Of every export.
+    pub(crate) headers: Vec<HeaderMap>,
+}
 
 impl Collector {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let received = Received::default();
-        let service = TraceServiceServer::new(received.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let mut grpc = Routes::builder();
+        grpc.add_service(TraceServiceServer::new(received.clone()))
+            .add_service(MetricsServiceServer::new(received.clone()));
+        let http = Router::new()
+            .route("/v1/traces", post(traces))
+            .route("/v1/metrics", post(metrics))
+            .with_state(received.clone());
+        let router = grpc.routes().into_axum_router().merge(http);
         let serving = tokio::spawn(async move {
-            server
-                .serve_with_incoming(TcpIncoming::from(listener))
-                .await
-                .unwrap();
+            axum::serve(listener, router).await.unwrap();
         });
         Self {
             url,
@@ -48,17 +85,50 @@ impl Collector {
         }
     }
 
+    /// Has a program export here over gRPC.
+    pub(crate) fn of(&self, program: Program) -> Program {
+        self.by(Protocol::Grpc, program)
+    }
+
+    /// Has a program export here.
+    pub(crate) fn by(&self, protocol: Protocol, program: Program) -> Program {
+        let protocol = match protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http/protobuf",
+        };
+        program
+            .env(ENDPOINT, &self.url)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    }
+
     /// Everything that was exported, as it came.
-    pub(crate) fn exports(&self) -> Vec<ExportTraceServiceRequest> {
+    pub(crate) fn exports(&self) -> Exports {
         self.received.0.lock().unwrap().clone()
     }
 
     /// Every span.
     pub(crate) fn spans(&self) -> Vec<Span> {
-        let exports = self.exports();
+        let exports = self.exports().traces;
         let resources = exports.into_iter().flat_map(|export| export.resource_spans);
         let scopes = resources.flat_map(|resource| resource.scope_spans);
         scopes.flat_map(|scope| scope.spans).collect()
+    }
+
+    /// Every measurement of the last export that has this one.
+    pub(crate) fn metric(&self, name: &str) -> Option<Metric> {
+        let exports = self.exports().metrics;
+        let resources = exports
+            .into_iter()
+            .flat_map(|export| export.resource_metrics);
+        let scopes = resources.flat_map(|resource| resource.scope_metrics);
+        let mut metrics = scopes.flat_map(|scope| scope.metrics);
+        let mut found = None;
+        for metric in metrics.by_ref() {
+            if metric.name == name {
+                found = Some(metric);
+            }
+        }
+        found
     }
 
     /// The one span of a trace that has a parent elsewhere.
@@ -74,13 +144,16 @@ impl Collector {
 
 /// A text or a number that a span was given.
 pub(crate) fn attribute(span: &Span, name: &str) -> Option<String> {
-    let found = span
-        .attributes
-        .iter()
-        .find(|attribute| attribute.key == name)?;
+    value(&span.attributes, name)
+}
+
+/// A text or a number among attributes. Numbers of the conventions must be numbers.
+pub(crate) fn value(attributes: &[KeyValue], name: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == name)?;
     match found.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) if !name.ends_with("status_code") => Some(text.clone()),
+        Value::StringValue(text) if name != "http.response.status_code" => Some(text.clone()),
         Value::IntValue(number) => Some(number.to_string()),
+        Value::BoolValue(flag) => Some(flag.to_string()),
         other => panic!("`{name}` is {other:?}"),
     }
 }
@@ -97,7 +170,52 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
+        let headers = request.metadata().clone().into_headers();
+        let mut exports = self.0.lock().unwrap();
+        exports.headers.push(headers);
+        exports.traces.push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        let mut exports = self.0.lock().unwrap();
+        exports.headers.push(headers);
+        exports.metrics.push(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+async fn traces(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let export = ExportTraceServiceRequest::decode(plain(&headers, body).as_slice()).unwrap();
+    let mut exports = received.0.lock().unwrap();
+    exports.headers.push(headers);
+    exports.traces.push(export);
+    StatusCode::OK
+}
+
+async fn metrics(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let export = ExportMetricsServiceRequest::decode(plain(&headers, body).as_slice()).unwrap();
+    let mut exports = received.0.lock().unwrap();
+    exports.headers.push(headers);
+    exports.metrics.push(export);
+    StatusCode::OK
+}
+
+fn plain(headers: &HeaderMap, body: Bytes) -> Vec<u8> {
+    assert_eq!(headers["content-type"], "application/x-protobuf");
+    if headers.get("content-encoding").is_none() {
+        return body.into();
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body.as_ref())
+        .read_to_end(&mut plain)
+        .unwrap();
+    plain
 }

@@ -9,28 +9,32 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::json;
 
 use crate::client::{Answer, Rest, WebForm, called_by, channel, frame};
-use crate::collector::{Collector, ENDPOINT, attribute};
+use crate::collector::{Collector, Protocol, attribute};
 use crate::house::{House, Served};
 
 /// A caller's trace, told apart by a number.
-struct Trace([u8; 16], [u8; 8]);
+pub(crate) struct Trace(pub(crate) [u8; 16], pub(crate) [u8; 8]);
 
 impl Trace {
-    fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         Self([number; 16], [number; 8])
     }
 
-    fn parent(&self) -> String {
+    pub(crate) fn parent(&self) -> String {
+        self.parent_with_flags("01")
+    }
+
+    pub(crate) fn parent_with_flags(&self, flags: &str) -> String {
         let hex = |bytes: &[u8]| {
             bytes
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect::<String>()
         };
-        format!("00-{}-{}-01", hex(&self.0), hex(&self.1))
+        format!("00-{}-{}-{flags}", hex(&self.0), hex(&self.1))
     }
 
-    fn span(&self, collector: &Collector) -> Span {
+    pub(crate) fn span(&self, collector: &Collector) -> Span {
         let span = collector.server_span(&self.0, &self.1);
         assert_eq!(span.kind(), SpanKind::Server);
         assert!(span.start_time_unix_nano < span.end_time_unix_nano);
@@ -57,10 +61,19 @@ fn expect(span: &Span, name: &str, attributes: &[(&str, Option<&str>)], failed: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_face_has_spans_that_continue_the_callers_trace() {
+async fn every_face_has_spans_that_continue_the_callers_trace_over_grpc() {
+    every_face_has_spans(Protocol::Grpc).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_face_has_spans_that_continue_the_callers_trace_over_http() {
+    every_face_has_spans(Protocol::Http).await;
+}
+
+async fn every_face_has_spans(protocol: Protocol) {
     let house = House::sqlite().await;
     let collector = Collector::start().await;
-    let served = Served::of(house.command("serve").env(ENDPOINT, &collector.url));
+    let served = Served::of(collector.by(protocol, house.command("serve")));
     let admin = &house.env["ADMIN_TOKEN"];
     let trace: Vec<Trace> = (0..8).map(Trace::new).collect();
     let rest = Rest::new(&served.url);
@@ -118,16 +131,16 @@ async fn every_face_has_spans_that_continue_the_callers_trace() {
             ("http.request.method", Some(method)),
             ("http.route", Some("/apikeys")),
             ("http.response.status_code", Some(status)),
-            ("rpc.system", None),
+            ("rpc.system.name", None),
+            ("rpc.method", None),
             ("client.address", Some("127.0.0.1")),
         ]
     };
     let rpc = |status| {
         [
-            ("rpc.system", Some("grpc")),
-            ("rpc.service", Some("keyward.v1.ApiKeyService")),
-            ("rpc.method", Some("ListApiKeys")),
-            ("rpc.grpc.status_code", Some(status)),
+            ("rpc.system.name", Some("grpc")),
+            ("rpc.method", Some("keyward.v1.ApiKeyService/ListApiKeys")),
+            ("rpc.response.status_code", Some(status)),
             ("http.route", None),
         ]
     };
@@ -139,7 +152,7 @@ async fn every_face_has_spans_that_continue_the_callers_trace() {
         false,
     );
     for trace in &trace[2..5] {
-        expect(&trace.span(&collector), list, &rpc("0"), false);
+        expect(&trace.span(&collector), list, &rpc("OK"), false);
     }
     expect(
         &trace[5].span(&collector),
@@ -153,14 +166,14 @@ async fn every_face_has_spans_that_continue_the_callers_trace() {
         &http("GET", "500"),
         true,
     );
-    expect(&trace[7].span(&collector), list, &rpc("13"), true);
+    expect(&trace[7].span(&collector), list, &rpc("INTERNAL"), true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
     let house = House::sqlite().await;
     let collector = Collector::start().await;
-    let served = Served::of(house.command("serve").env(ENDPOINT, &collector.url));
+    let served = Served::of(collector.of(house.command("serve")));
     let rest = Rest::new(&served.url);
     Answer::of(rest.request(Method::GET, "/nowhere/at-all?really=yes"))
         .await
@@ -182,7 +195,7 @@ async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
     for span in servers {
         assert!(span.parent_span_id.is_empty() && span.trace_id.len() == 16);
     }
-    let text = format!("{:?}", collector.exports());
+    let text = format!("{:?}", collector.exports().traces);
     assert!(text.contains("keyward") && !text.contains("nowhere") && !text.contains("really"));
 }
 
@@ -190,9 +203,9 @@ async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
 async fn a_collector_that_is_away_holds_nothing_up() {
     let house = House::sqlite().await;
     let collector = Collector::start().await;
-    let url = collector.url.clone();
+    let serve = collector.of(house.command("serve"));
     drop(collector);
-    let served = Served::of(house.command("serve").env(ENDPOINT, url));
+    let served = Served::of(serve);
     let rest = Rest::new(&served.url);
     rest.list(&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"])
         .await;

@@ -92,7 +92,10 @@ impl Store {
         let mut attempts = 1;
         loop {
             let outcome = self
-                .write("migrate", |txn| async move { up(txn.inner(), migrations).await })
+                .write(
+                    "migrate",
+                    |txn| async move { up(txn.inner(), migrations).await },
+                )
                 .await;
             match outcome {
                 Err(Error::Unavailable(cause))

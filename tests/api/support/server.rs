@@ -154,6 +154,7 @@ impl Setup {
         std::fs::write(jwks_file.path(), key_set(&[&issuer.key])).unwrap();
         let clock = Arc::new(ManualClock::default());
         let app = App::build(Parts {
+            exposition: None,
             store: store.clone(),
             kek: Arc::new(Keyring::generate().unwrap()),
             clock: Arc::clone(&clock) as _,

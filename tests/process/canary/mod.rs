@@ -1,5 +1,5 @@
 //! Canary secrets, tokens and keys are found in no log line at TRACE level, no answer, no span, no
-//! database file and no dump; harmless marks are found there, so the search would find them.
+//! measurement, no database file and no dump; harmless marks are found there, so the search would find them.
 
 mod plant;
 mod plant_grpc;
@@ -11,8 +11,8 @@ use std::path::Path;
 
 use sea_orm::DbBackend;
 
-use crate::client::{channel, resolve};
-use crate::collector::{Collector, ENDPOINT};
+use crate::client::{Rest, channel, resolve};
+use crate::collector::Collector;
 use crate::house::{House, Served};
 use crate::program::Program;
 use keyward::proto::v1::KeyVerdict;
@@ -132,7 +132,7 @@ fn pg_dump(url: &str) -> crate::program::Finished {
 async fn nothing_leaks(house: House) {
     let collector = Collector::start().await;
     let program = house.command("serve").env("KEYWARD_LOG__FILTER", "trace");
-    let served = Served::of(program.env(ENDPOINT, &collector.url));
+    let served = Served::of(collector.of(program));
     let mut planter = Planter::new(&served.url, &house.env).await;
     let mut kept = planter.rest_credentials().await;
     planter.rest_bodies().await;
@@ -152,6 +152,8 @@ async fn nothing_leaks(house: House) {
     let mut stored_while_running = stored(&house, "while it runs");
     planter.delete(kept.iter().map(|(id, _)| id)).await;
     let after_deletion = stored(&house, "after the deletion");
+    let measured = Rest::new(&served.url).get("/metrics", "none").await;
+    let measured = [Haystack::new("/metrics", measured.body.to_vec())];
     let finished = served.running.terminate();
     finished.expect(0);
     let after_the_end = stored(&house, "after the end");
@@ -159,7 +161,11 @@ async fn nothing_leaks(house: House) {
     let logs = [Haystack::new("standard error", finished.stderr.clone())];
     let spans = [Haystack::new(
         "the spans",
-        format!("{:?}", collector.exports()),
+        format!("{:?}", collector.exports().traces),
+    )];
+    let exported = [Haystack::new(
+        "the exported measurements",
+        format!("{:?}", collector.exports().metrics),
     )];
     let answers = &planter.answers;
 
@@ -179,6 +185,8 @@ async fn nothing_leaks(house: House) {
         assert!(rows.iter().any(|haystack| haystack.holds(&shown)));
     }
     expect_present(&logs, "POST /apikeys");
+    expect_present(&measured, "http_route=\"/apikeys/{uuid}\"");
+    expect_present(&exported, "http.server.request.duration");
     for line in [" TRACE ", " DEBUG ", " INFO "] {
         assert!(
             finished.stderr.contains(line),
@@ -211,6 +219,8 @@ async fn nothing_leaks(house: House) {
         &logs,
         &output,
         &spans,
+        &measured,
+        &exported,
         answers.as_slice(),
         &rows,
         &shm,

@@ -1,0 +1,205 @@
+//! How a call ended. A call has ended when its last byte was handed over, so that whoever has the
+//! answer finds it measured; when its caller went away, it has ended too.
+//!
+//! A fault of the server's is an error of its span; a refusal is none, and has its code and its reason.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use http_body::{Frame, SizeHint};
+use keyward_gateway::code_name;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::{Call, Named};
+use crate::metrics::{self, HttpCall};
+
+/// What is known of how a call ended.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// The HTTP status; `None` until there is an answer.
+    status: Option<StatusCode>,
+    /// The code of gRPC, which may come after the answer's body.
+    code: Option<Code>,
+    /// The reason of a refusal or a failure.
+    reason: Option<String>,
+    /// Whether all of the answer was handed over.
+    complete: bool,
+}
+
+/// The body of an answer, which knows the call that it answers.
+pub(super) struct Watched {
+    body: Body,
+    call: Option<Call>,
+}
+
+impl Watched {
+    /// Has the call end with this answer.
+    pub(super) fn response(mut call: Call, response: Response) -> Response {
+        call.ending.status = Some(response.status());
+        let status = match call.kind {
+            Named::Http(_) => response.extensions().get::<Status>().cloned(),
+            Named::Rpc(_) => Status::from_header_map(response.headers()),
+        };
+        call.ending.take(status);
+        response.map(|body| {
+            let mut watched = Self {
+                body,
+                call: Some(call),
+            };
+            if watched.body.is_end_stream() {
+                watched.end();
+            }
+            Body::new(watched)
+        })
+    }
+
+    fn end(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.ending.complete = true;
+        }
+        self.call = None;
+    }
+}
+
+impl Ending {
+    fn take(&mut self, status: Option<Status>) {
+        let Some(status) = status else { return };
+        self.code = Some(status.code());
+        if status.code() != Code::Ok {
+            self.reason = status.get_details_error_info().map(|info| info.reason);
+        }
+    }
+
+    /// The code of gRPC. Over gRPC-Web it may be inside the body; what was handed over in full without
+    /// another code ended well.
+    fn code(&self) -> Code {
+        match self.code {
+            Some(code) => code,
+            None if self.complete => Code::Ok,
+            None => Code::Cancelled,
+        }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Pending => return polled,
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(trailers), Some(call)) = (frame.trailers_ref(), &mut self.call) {
+                    call.ending.take(grpc_status(trailers));
+                    self.end();
+                } else if self.body.is_end_stream() {
+                    self.end();
+                }
+            }
+            // The caller does not get what is missing.
+            Poll::Ready(Some(Err(_))) => self.call = None,
+            Poll::Ready(None) => self.end(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn grpc_status(trailers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(trailers)
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        metrics::call_ends(self.method);
+        let span = &self.span;
+        let (status, code, error) = match self.kind {
+            Named::Http(route) => {
+                let status = self.ending.status.map(|status| status.as_u16());
+                let error = status.filter(|it| *it >= 500).map(|it| it.to_string());
+                if let Some(status) = status {
+                    // As an i64: a number of any other type is exported as text.
+                    span.record("http.response.status_code", i64::from(status));
+                }
+                let call = HttpCall {
+                    method: self.method,
+                    route,
+                    status,
+                    error: error.clone(),
+                };
+                metrics::http_call(call, took);
+                (status, None, error)
+            }
+            Named::Rpc(method) => {
+                let code = self.ending.code();
+                let name = code_name(code);
+                let error = is_fault(code).then_some(name);
+                span.record("rpc.response.status_code", name);
+                metrics::rpc_call(method, name, error, took);
+                (None, Some(name), error.map(str::to_owned))
+            }
+        };
+        if let Some(error) = &error {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error);
+        }
+        let reason = self.ending.reason.as_deref();
+        if let Some(reason) = reason {
+            span.record("keyward.error.reason", reason);
+        }
+        let name = super::name(self.method, self.kind);
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let cancelled = self.ending.status.is_none().then_some(true);
+        self.lines.in_scope(|| {
+            tracing::info!(
+                target: "keyward::access",
+                method = self.method,
+                route = self.kind.route(),
+                status,
+                code,
+                reason,
+                cancelled,
+                duration_us,
+                "{name}"
+            );
+        });
+    }
+}
+
+impl Named {
+    fn route(self) -> Option<&'static str> {
+        match self {
+            Self::Rpc(name) => Some(name),
+            Self::Http(route) => route,
+        }
+    }
+}
+
+/// Those codes by which the conventions say that a server has failed.
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}

@@ -1,0 +1,59 @@
+//! The second listener, for whoever runs Keyward: measurements and probes in plain HTTP, and
+//! `grpc.health.v1` for probes that speak no TLS. Nothing else is there, and nothing needs a token.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use http::{StatusCode, header};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+use crate::dispatch::probe;
+use crate::grpc::HealthChecks;
+use crate::health::Health;
+use crate::layers::{HEALTHZ, METRICS, READYZ};
+use crate::telemetry::Exposition;
+
+/// What answers there.
+#[must_use]
+pub fn router(health: &Health, exposition: Exposition) -> Router {
+    let checks = HealthServer::new(HealthChecks::new(health.clone()));
+    let grpc = Routes::new(checks).into_axum_router().reset_fallback();
+    let ours = Router::new()
+        .route(HEALTHZ, get(|State(health)| alive(health, true)))
+        .route(READYZ, get(|State(health)| alive(health, false)))
+        .with_state(health.clone())
+        .route(METRICS, get(move || measurements(exposition.clone())));
+    grpc.merge(ours).fallback(nothing)
+}
+
+async fn alive(health: Health, liveness: bool) -> Response {
+    probe(&health, liveness).await
+}
+
+async fn measurements(exposition: Exposition) -> Response {
+    measured(&exposition)
+}
+
+async fn nothing() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+/// Tells what was measured.
+pub(crate) fn measured(exposition: &Exposition) -> Response {
+    let mut response = Response::new(Body::empty());
+    match exposition.text() {
+        Ok(text) => {
+            *response.body_mut() = Body::from(text);
+            let kind = header::HeaderValue::from_static(Exposition::CONTENT_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        Err(error) => {
+            tracing::error!(cause = %error, "what was measured cannot be told");
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+    }
+    response
+}

@@ -1,0 +1,152 @@
+//! The exporters of OTLP, as the environment says, and the providers that feed them.
+//!
+//! Where to and with which headers, the exporters read for themselves; the environment was checked
+//! before. They have threads of their own, and a queue of bounded length between: what does not fit is
+//! dropped, so that no call ever waits for a collector.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{
+    MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_VERSION};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use uuid::Uuid;
+
+use super::Exposition;
+use super::environment::{Environment, Exporting, Malformed, Protocol, malformed};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What carries spans away, if anything does.
+pub(super) fn traces(
+    environment: &Environment,
+    resource: &Resource,
+) -> Result<Option<SdkTracerProvider>, Failure> {
+    let Some(exporting) = &environment.traces else {
+        return Ok(None);
+    };
+    let builder = SpanExporter::builder();
+    let exporter = match exporting.protocol {
+        Protocol::Grpc => {
+            let mut builder = builder.with_tonic().with_timeout(exporting.timeout);
+            if let Some(tls) = tls(exporting)? {
+                builder = builder.with_tls_config(tls);
+            }
+            builder.build()
+        }
+        Protocol::HttpProtobuf => builder
+            .with_http()
+            .with_timeout(exporting.timeout)
+            .with_http_client(client(exporting)?)
+            .build(),
+    };
+    let exporter = exporter.map_err(|_| unusable("TRACES"))?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource.clone())
+        .build();
+    Ok(Some(provider))
+}
+
+/// What keeps the measurements, to be told by the exposition and carried away, if anything does.
+pub(super) fn metrics(
+    environment: &Environment,
+    resource: &Resource,
+) -> Result<(SdkMeterProvider, Exposition), Failure> {
+    let (exposition, reader) = Exposition::new()?;
+    let provider = SdkMeterProvider::builder()
+        .with_reader(reader)
+        .with_resource(resource.clone());
+    let Some(exporting) = &environment.metrics else {
+        return Ok((provider.build(), exposition));
+    };
+    let builder = MetricExporter::builder();
+    let exporter = match exporting.protocol {
+        Protocol::Grpc => {
+            let mut builder = builder.with_tonic().with_timeout(exporting.timeout);
+            if let Some(tls) = tls(exporting)? {
+                builder = builder.with_tls_config(tls);
+            }
+            builder.build()
+        }
+        Protocol::HttpProtobuf => builder
+            .with_http()
+            .with_timeout(exporting.timeout)
+            .with_http_client(client(exporting)?)
+            .build(),
+    };
+    let exporter = exporter.map_err(|_| unusable("METRICS"))?;
+    let provider = provider.with_reader(PeriodicReader::builder(exporter).build());
+    Ok((provider.build(), exposition))
+}
+
+/// Who we are, in everything that is exported.
+pub(super) fn resource(environment: &Environment) -> Resource {
+    let mut resource = Resource::builder()
+        .with_attribute(KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")));
+    if environment.is_nameless {
+        resource = resource.with_service_name("keyward");
+    }
+    if environment.is_one_of_many {
+        // Without it the measurements of replicas would be taken for one another's.
+        let id = Uuid::new_v4().to_string();
+        resource = resource.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, id));
+    }
+    resource.build()
+}
+
+/// The cause would quote a value.
+fn unusable(signal: &str) -> Malformed {
+    let variable = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+    malformed(
+        &variable,
+        "or one of the variables beside it cannot be used",
+    )
+}
+
+fn tls(exporting: &Exporting) -> Result<Option<ClientTlsConfig>, Malformed> {
+    if !exporting.is_secure {
+        return Ok(None);
+    }
+    let mut tls = match &exporting.authorities {
+        Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(file.read()?)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    if let Some((certificate, key)) = &exporting.identity {
+        tls = tls.identity(Identity::from_pem(certificate.read()?, key.read()?));
+    }
+    Ok(Some(tls))
+}
+
+/// The exporter's thread waits for it, so that it is a blocking one; and since it brings a runtime of
+/// its own, it is made on a thread that has none.
+fn client(exporting: &Exporting) -> Result<reqwest::blocking::Client, Failure> {
+    let mut builder = reqwest::blocking::Client::builder()
+        .timeout(exporting.timeout)
+        .connect_timeout(exporting.timeout.min(Duration::from_secs(5)))
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(file) = &exporting.authorities {
+        let not_pem = |_| file.malformed("names a file that holds no certificates in PEM");
+        let authorities = reqwest::Certificate::from_pem_bundle(&file.read()?).map_err(not_pem)?;
+        if authorities.is_empty() {
+            return Err(file
+                .malformed("names a file that holds no certificates in PEM")
+                .into());
+        }
+        builder = builder.tls_certs_only(authorities);
+    }
+    if let Some((certificate, key)) = &exporting.identity {
+        let both = [certificate.read()?, key.read()?].concat();
+        let identity = reqwest::Identity::from_pem(&both);
+        let unfit = |_| certificate.malformed("and its key are no certificate and key in PEM");
+        builder = builder.identity(identity.map_err(unfit)?);
+    }
+    let made = std::thread::spawn(move || builder.build()).join();
+    let client = made.map_err(|_| "the client for OTLP over HTTP cannot be made")?;
+    Ok(client.map_err(reqwest::Error::without_url)?)
+}

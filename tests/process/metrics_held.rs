@@ -1,0 +1,40 @@
+//! How many reservations hold something, which is the same number whichever replica is asked.
+
+use std::time::{Duration, Instant};
+
+use keyward::proto::v1::ReserveSpendRequest;
+
+use crate::house::House;
+use crate::metrics::Measured;
+use crate::spending::Meter;
+
+/// The series of it.
+const HELD: &str = "keyward_reservations_held";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_read_from_the_store() {
+    let house = House::sqlite().await;
+    let first = house.start_patient();
+    let meter = Meter::new(&first.url, &house.env).await;
+    let hash = meter.issue(None).await;
+    for number in 0..3 {
+        let hold = ReserveSpendRequest {
+            hash: hash.clone(),
+            request_id: format!("r{number}"),
+            amount_nanos: 1,
+            ..Default::default()
+        };
+        let held = meter.reserve(hold).await.unwrap();
+        if number == 0 {
+            meter.release(&held.reservation_id).await.unwrap();
+        }
+    }
+    // A replica that has made none of them finds them when it starts.
+    let second = house.start_patient();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Measured::at(&second.url).await.find(HELD) != Some(2.0) {
+        assert!(Instant::now() < patience, "it is not found");
+    }
+    first.running.terminate().expect(0);
+    second.running.terminate().expect(0);
+}
