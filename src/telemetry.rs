@@ -44,7 +44,9 @@ const OWN_TARGETS: [&str; 4] = [
 
 /// The crates that write what a caller sent, such as a path or a content type, into their more
 /// verbose lines. No filter raises them above this level, since a caller may put a secret anywhere.
-const TALKATIVE_TARGETS: [(&str, LevelFilter); 2] = [
+const TALKATIVE_TARGETS: [(&str, LevelFilter); 3] = [
+    // What it is told of collectors may hold a secret.
+    ("opentelemetry", LevelFilter::WARN),
     ("tonic", LevelFilter::INFO),
     ("tonic_web", LevelFilter::INFO),
 ];

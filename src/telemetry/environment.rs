@@ -15,7 +15,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is wrong with a variable; never with its value in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{variable}` {problem}")]
-pub(crate) struct Malformed {
+pub(super) struct Malformed {
     variable: String,
     problem: String,
 }

@@ -59,7 +59,8 @@ on_each_engine! {
         server.api_keys_without_token().list_api_keys(request).await.unwrap_err();
         let field = |name: &str| span_field(&id, name);
         assert_eq!(field("otel.name").as_deref(), Some("keyward.v1.ApiKeyService/ListApiKeys"));
-        assert_eq!(field("rpc.grpc.status_code").as_deref(), Some("16"));
+        assert_eq!(field("rpc.response.status_code").as_deref(), Some("UNAUTHENTICATED"));
+        assert_eq!(field("keyward.error.reason").as_deref(), Some("TOKEN_MISSING"));
     }
 
     async fn a_body_that_is_too_large_is_refused_before_the_token_is_looked_at(

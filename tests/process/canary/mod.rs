@@ -132,6 +132,9 @@ fn pg_dump(url: &str) -> crate::program::Finished {
 async fn nothing_leaks(house: House) {
     let collector = Collector::start().await;
     let program = house.command("serve").env("KEYWARD_LOG__FILTER", "trace");
+    // What the collector wants to see is a secret too.
+    let header = format!("authorization={STEM}-for-the-collector");
+    let program = program.env("OTEL_EXPORTER_OTLP_HEADERS", header);
     let served = Served::of(collector.of(program));
     let mut planter = Planter::new(&served.url, &house.env).await;
     let mut kept = planter.rest_credentials().await;
