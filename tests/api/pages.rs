@@ -47,9 +47,9 @@ on_each_engine! {
         });
         directory.upsert_workspace(pb::UpsertWorkspaceRequest { workspace }).await.unwrap();
         let organization_id = || ORGANIZATION.to_owned();
-        pages_are_bounded!(
-            directory, list_organizations, organizations, pb::ListOrganizationsRequest::default()
-        );
+        pages_are_bounded!(directory, list_organizations, organizations, {
+            pb::ListOrganizationsRequest { page_token: String::new(), ..Default::default() }
+        });
         pages_are_bounded!(directory, list_workspaces, workspaces, pb::ListWorkspacesRequest {
             organization_id: organization_id(),
             ..Default::default()
