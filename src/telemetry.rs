@@ -8,6 +8,7 @@ mod environment;
 mod export;
 mod exposition;
 mod process;
+mod reporting;
 
 use std::backtrace::Backtrace;
 use std::panic;

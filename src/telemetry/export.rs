@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::Exposition;
 use super::environment::{Environment, Exporting, Malformed, Protocol, malformed};
+use super::reporting::Reporting;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,7 +48,7 @@ pub(super) fn traces(
     };
     let exporter = exporter.map_err(|_| unusable("TRACES"))?;
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(Reporting::new("spans", exporter))
         .with_resource(resource.clone())
         .build();
     Ok(Some(provider))
@@ -81,6 +82,7 @@ pub(super) fn metrics(
             .build(),
     };
     let exporter = exporter.map_err(|_| unusable("METRICS"))?;
+    let exporter = Reporting::new("measurements", exporter);
     let provider = provider.with_reader(PeriodicReader::builder(exporter).build());
     Ok((provider.build(), exposition))
 }

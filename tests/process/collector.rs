@@ -28,6 +28,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -68,11 +69,13 @@ impl Collector {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let received = Received::default();
         let mut grpc = Routes::builder();
-        grpc.add_service(TraceServiceServer::new(received.clone()))
-            .add_service(MetricsServiceServer::new(received.clone()));
+        let traces = TraceServiceServer::new(received.clone());
+        let metrics = MetricsServiceServer::new(received.clone());
+        grpc.add_service(traces.accept_compressed(CompressionEncoding::Gzip))
+            .add_service(metrics.accept_compressed(CompressionEncoding::Gzip));
         let http = Router::new()
-            .route("/v1/traces", post(traces))
-            .route("/v1/metrics", post(metrics))
+            .route("/v1/traces", post(self::traces))
+            .route("/v1/metrics", post(self::metrics))
             .with_state(received.clone());
         let router = grpc.routes().into_axum_router().merge(http);
         let serving = tokio::spawn(async move {

@@ -209,5 +209,10 @@ async fn a_collector_that_is_away_holds_nothing_up() {
     let rest = Rest::new(&served.url);
     rest.list(&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"])
         .await;
-    served.running.terminate().expect(0);
+    let finished = served.running.terminate();
+    finished.expect(0);
+    // Once for the spans and once for the measurements.
+    let said = "the collector does not take what is exported";
+    let lines = finished.stderr.lines();
+    assert_eq!(lines.filter(|line| line.contains(said)).count(), 2);
 }
