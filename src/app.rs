@@ -22,7 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, Pages};
+use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -158,13 +158,19 @@ impl App {
         )?;
         let health = Health::new(store);
         let (rest, services) = faces(&use_cases, &parts.limits)?;
-        let grpc = services.routes(&health, parts.reflection, parts.limits.max_body_bytes)?;
+        let streams = OpenStreams::new(&parts.limits);
+        let grpc = services.routes(
+            HealthChecks::new(health.clone(), streams.clone()),
+            parts.reflection,
+            parts.limits.max_body_bytes,
+        )?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
             grpc,
             descriptions,
             max_body_bytes: parts.limits.max_body_bytes,
             health: health.clone(),
+            streams,
             exposition: parts.exposition.clone(),
         });
         let given = Given {
@@ -229,7 +235,7 @@ impl Services {
     /// The gRPC face.
     fn routes(
         self,
-        health: &Health,
+        health: HealthChecks,
         reflection: bool,
         max_body_bytes: u64,
     ) -> Result<Router, tonic_reflection::server::Error> {
@@ -277,7 +283,7 @@ impl Services {
             v1::DeclaredDirectoryService,
             self.directory
         ))
-        .add_service(held!(HealthServer::new(HealthChecks::new(health.clone()))));
+        .add_service(held!(HealthServer::new(health)));
         if reflection {
             grpc.add_service(held!(descriptors().build_v1()?))
                 .add_service(held!(descriptors().build_v1alpha()?));

@@ -1,11 +1,15 @@
 //! Inside the layers: every call goes to its face.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http_body_util::BodyExt as _;
 use keyward_gateway::{
     BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, allowed, complete_grpc_error,
 };
@@ -14,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
+use crate::grpc::OpenStreams;
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 use crate::operations;
@@ -32,6 +37,8 @@ pub(crate) struct Inside {
     pub(crate) max_body_bytes: u64,
     /// Tells whether we are ready.
     pub(crate) health: Health,
+    /// The streams that need no token.
+    pub(crate) streams: OpenStreams,
     /// Tells what was measured, if that is told here.
     pub(crate) exposition: Option<Exposition>,
 }
@@ -55,9 +62,8 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
                 _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
             }
         }
-        Kind::Grpc | Kind::Open | Kind::Reflection | Kind::Unknown => {
-            call_grpc(inside, &target, request).await
-        }
+        Kind::Reflection => call_reflection(inside, &target, request).await,
+        Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
 }
 
@@ -65,6 +71,35 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
 pub(crate) async fn unknown_method(request: Request) -> Response {
     let status = Status::unimplemented("Unknown method");
     layers::refuse(&layers::target(&request), status.into())
+}
+
+/// How long a stream of reflection may last. Whoever asks for descriptors has asked within it.
+const MAX_REFLECTION_TIME: Duration = Duration::from_secs(60);
+
+/// Calls reflection, whose streams last for as long as their callers wish: here they are counted, and
+/// nothing more is heard of a caller after some time, or when we end, so that its stream ends as if it
+/// had nothing more to ask.
+async fn call_reflection(inside: Inside, target: &Target, request: Request) -> Response {
+    let stream = match inside.streams.open(request.extensions()) {
+        Ok(stream) => stream,
+        Err(status) => return layers::refuse(target, status.into()),
+    };
+    let health = inside.health.clone();
+    let over = async move {
+        let _ = tokio::time::timeout(MAX_REFLECTION_TIME, health.ended()).await;
+    };
+    let request = request.map(|body| {
+        let heard = body.into_data_stream().take_until(Box::pin(over));
+        Body::from_stream(heard)
+    });
+    let response = call_grpc(inside, target, request).await;
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            // Until the last frame is there, or nobody wants it.
+            let _open = &stream;
+            frame
+        }))
+    })
 }
 
 /// The encodings of gRPC messages, as tonic's services have them.

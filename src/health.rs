@@ -1,7 +1,9 @@
 //! Whether we are ready: while the store answers, and until we are asked to end. Probes ask each
-//! time; who watches over gRPC is told of changes, and then a task asks now and then, for all of them
+//! time, but the store is asked for all of them together, so that no number of probes, which need no
+//! token, has more than one of its connections; who watches over gRPC is told of changes, and then a task asks now and then, for all of them
 //! together and only while there is somebody.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ pub struct Health {
 struct Inner {
     store: Arc<dyn StoreHealth>,
     readiness: watch::Sender<Readiness>,
+    /// How often the store was asked.
+    asked: AtomicU64,
+    /// What it said last, and at which of these times.
+    said: tokio::sync::Mutex<(u64, Readiness)>,
     /// Whether the task that asks for those who watch is there.
     asking: Mutex<bool>,
 }
@@ -45,6 +51,8 @@ impl Health {
         let inner = Inner {
             store,
             readiness: watch::Sender::new(Readiness::NotReady),
+            asked: AtomicU64::new(0),
+            said: tokio::sync::Mutex::new((0, Readiness::NotReady)),
             asking: Mutex::new(false),
         };
         Self {
@@ -56,6 +64,13 @@ impl Health {
     pub fn end(&self) {
         self.inner.readiness.send_replace(Readiness::Ending);
         metrics::ready(false);
+    }
+
+    /// Done when we have been asked to end.
+    pub(crate) async fn ended(&self) {
+        let ended = |readiness: &Readiness| *readiness == Readiness::Ending;
+        // The sender lives as long as we do.
+        let _ = self.inner.readiness.subscribe().wait_for(ended).await;
     }
 
     /// Whether we are ready now.
@@ -96,16 +111,35 @@ impl Health {
 
 impl Inner {
     async fn ask(&self) -> Readiness {
+        let came = self.asked.load(Ordering::SeqCst);
+        let mut said = self.said.lock().await;
+        // What was asked after we came, for those who came before us, is of now.
+        let found = match *said {
+            (time, found) if time > came => found,
+            _ => {
+                let time = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+                let found = self.ping().await;
+                *said = (time, found);
+                found
+            }
+        };
+        // Since then we may have been asked to end.
+        let found = match *self.readiness.borrow() {
+            Readiness::Ending => Readiness::Ending,
+            _ => found,
+        };
+        metrics::ready(found == Readiness::Ready);
+        found
+    }
+
+    async fn ping(&self) -> Readiness {
         if *self.readiness.borrow() == Readiness::Ending {
             return Readiness::Ending;
         }
-        let found = match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+        match tokio::time::timeout(PATIENCE, self.store.ping()).await {
             Ok(Ok(())) => Readiness::Ready,
             _ => Readiness::NotReady,
-        };
-        // Since then we may have been asked to end.
-        metrics::ready(found == Readiness::Ready && *self.readiness.borrow() != Readiness::Ending);
-        found
+        }
     }
 
     async fn publish(&self) {
@@ -185,6 +219,22 @@ mod tests {
         let _watching = health.watch().await;
         tokio::time::sleep(5 * INTERVAL + INTERVAL / 2).await;
         assert_eq!(asked(), 26);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_together_are_one_question_to_the_store() {
+        let (store, health) = house();
+        store.hangs.store(true, Ordering::SeqCst);
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..1000 {
+            let health = health.clone();
+            asking.spawn(async move { health.is_ready().await });
+        }
+        while let Some(ready) = asking.join_next().await {
+            assert!(!ready.unwrap());
+        }
+        // One for the first, and one for those who came while it was under way.
+        assert!(store.times.load(Ordering::SeqCst) <= 2);
     }
 
     #[tokio::test(start_paused = true)]

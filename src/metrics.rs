@@ -132,6 +132,8 @@ fn known(value: &AtomicI64) -> Option<i64> {
 pub(crate) struct HttpCall {
     /// One of the methods that the standard knows, or `_OTHER`.
     pub(crate) method: &'static str,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// The template of the path, if it is one of ours.
     pub(crate) route: Option<&'static str>,
     /// The status; `None` where the caller went away before there was one.
@@ -142,7 +144,10 @@ pub(crate) struct HttpCall {
 
 /// Measures a call over HTTP.
 pub(crate) fn http_call(call: HttpCall, took: Duration) {
-    let mut attributes = vec![KeyValue::new(attribute::HTTP_REQUEST_METHOD, call.method)];
+    let mut attributes = vec![
+        KeyValue::new(attribute::HTTP_REQUEST_METHOD, call.method),
+        KeyValue::new(attribute::URL_SCHEME, call.scheme),
+    ];
     attributes.extend(
         call.route
             .map(|it| KeyValue::new(attribute::HTTP_ROUTE, it)),
@@ -174,13 +179,20 @@ pub(crate) fn rpc_call(
 }
 
 /// A call of this HTTP method begins.
-pub(crate) fn call_begins(method: &'static str) {
-    ACTIVE.add(1, &[KeyValue::new(attribute::HTTP_REQUEST_METHOD, method)]);
+pub(crate) fn call_begins(method: &'static str, scheme: &'static str) {
+    ACTIVE.add(1, &active(method, scheme));
 }
 
 /// A call of this HTTP method has ended.
-pub(crate) fn call_ends(method: &'static str) {
-    ACTIVE.add(-1, &[KeyValue::new(attribute::HTTP_REQUEST_METHOD, method)]);
+pub(crate) fn call_ends(method: &'static str, scheme: &'static str) {
+    ACTIVE.add(-1, &active(method, scheme));
+}
+
+fn active(method: &'static str, scheme: &'static str) -> [KeyValue; 2] {
+    [
+        KeyValue::new(attribute::HTTP_REQUEST_METHOD, method),
+        KeyValue::new(attribute::URL_SCHEME, scheme),
+    ]
 }
 
 /// Why a call went no further.

@@ -11,15 +11,16 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::dispatch::probe;
-use crate::grpc::HealthChecks;
+use crate::grpc::{HealthChecks, OpenStreams};
 use crate::health::Health;
-use crate::layers::{HEALTHZ, METRICS, READYZ};
+use crate::layers::{HEALTHZ, Limits, METRICS, READYZ};
 use crate::telemetry::Exposition;
 
 /// What answers there.
 #[must_use]
-pub fn router(health: &Health, exposition: Exposition) -> Router {
-    let checks = HealthServer::new(HealthChecks::new(health.clone()));
+pub fn router(health: &Health, limits: &Limits, exposition: Exposition) -> Router {
+    let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits));
+    let checks = HealthServer::new(checks);
     let grpc = Routes::new(checks).into_axum_router().reset_fallback();
     let ours = Router::new()
         .route(HEALTHZ, get(|State(health)| alive(health, true)))

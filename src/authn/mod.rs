@@ -123,11 +123,16 @@ impl Authenticator {
         })
     }
 
-    /// The principal that the headers name.
+    /// The principal that the headers name, or, where they name none, the service that the connection's
+    /// verified certificate stands for.
     ///
     /// # Errors
     /// Missing or invalid, which the caller may mend; unavailable, which time may.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthnError> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certified: Option<ServiceName>,
+    ) -> Result<Principal, AuthnError> {
         let span = tracing::info_span!(
             "authenticate",
             keyward.principal.kind = Empty,
@@ -135,7 +140,10 @@ impl Authenticator {
             otel.status_code = Empty,
             error.type = Empty,
         );
-        let found = self.principal(headers).instrument(span.clone()).await;
+        let found = self
+            .principal(headers, certified)
+            .instrument(span.clone())
+            .await;
         let outcome = match &found {
             Ok(principal) => {
                 span.record("keyward.principal.kind", kind(principal));
@@ -153,7 +161,16 @@ impl Authenticator {
         found
     }
 
-    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, AuthnError> {
+    async fn principal(
+        &self,
+        headers: &HeaderMap,
+        certified: Option<ServiceName>,
+    ) -> Result<Principal, AuthnError> {
+        if let Some(service) = certified
+            && !headers.contains_key(AUTHORIZATION)
+        {
+            return Ok(Principal::Service(service));
+        }
         let token = bearer(headers)?;
         if token.starts_with(ISSUED_KEY_PREFIX) {
             let principal = self.issued_keys.authenticate(token).await;

@@ -42,7 +42,13 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
         None => None,
     };
     let signals = Signals::listen()?;
-    let proxies = config.limits().map_err(misconfigured)?.trusted_proxies;
+    let limits = config.limits().map_err(misconfigured)?;
+    let proxies = limits.trusted_proxies.clone();
+    if config.server.is_behind_proxy() && proxies.is_empty() {
+        tracing::warn!(
+            "`limits.trusted_proxies` is empty: all callers behind the proxy count as one address"
+        );
+    }
     let server = Server::new(config.server.listener())
         .with_tls(tls)
         .with_exempt(Arc::new(move |address| proxies.trusts(address)));
@@ -50,8 +56,8 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     // It answers for as long as the process runs, so that the end can be watched too.
     let _operations = operations.map(|(listener, address)| {
         tracing::info!(%address, "listening for operations");
-        let router = operations::router(&app.health, telemetry.exposition());
-        let server = Server::new(config.server.listener());
+        let router = operations::router(&app.health, &limits, telemetry.exposition());
+        let server = Server::new(config.server.listener().for_operations());
         OnDrop(tokio::spawn(server.serve(listener, router, std::future::pending())).abort_handle())
     });
     serve(server, listener, app, store, telemetry, signals).await
@@ -173,6 +179,9 @@ pub(super) async fn build(
             format!("configuration: `vault.keyring_file` {problem}"),
         )
     })?;
+    for version in keyring.versions() {
+        keyward_core::metrics::show_kek(version);
+    }
     let app = App::build(Parts {
         store,
         kek: Arc::new(keyring),

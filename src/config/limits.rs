@@ -19,6 +19,8 @@ pub struct LimitsConfig {
     failed_authentications_per_minute: u32,
     failed_authentications_burst: u32,
     max_in_flight: u32,
+    max_open_streams: u32,
+    max_open_streams_per_address: u32,
     max_page_size: u32,
     trusted_proxies: Vec<String>,
 }
@@ -26,6 +28,10 @@ pub struct LimitsConfig {
 impl LimitsConfig {
     /// Checks what can be wrong.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.max_open_streams == 0 {
+            let problem = "must be greater than 0";
+            return Err(ConfigError::field("limits.max_open_streams", problem));
+        }
         if !(1..=MAX_PAGE_ITEMS).contains(&self.max_page_size) {
             let problem = format!("must be from 1 to {MAX_PAGE_ITEMS}");
             return Err(ConfigError::field("limits.max_page_size", problem));
@@ -61,6 +67,9 @@ impl Config {
                 limits.failed_authentications_burst,
             ),
             max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
+            max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),
+            max_open_streams_per_address: usize::try_from(limits.max_open_streams_per_address)
+                .unwrap_or(usize::MAX),
             max_page_items: limits.max_page_size,
             trusted_proxies: limits.trusted_proxies()?,
         })

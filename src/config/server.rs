@@ -139,6 +139,12 @@ impl ServerConfig {
         Err(problem("listen", text))
     }
 
+    /// Whether a proxy is said to terminate TLS.
+    #[must_use]
+    pub fn is_behind_proxy(&self) -> bool {
+        self.tls_terminated_by_proxy
+    }
+
     /// What the listener is told at start.
     #[must_use]
     pub fn listener(&self) -> Settings {

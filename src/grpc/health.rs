@@ -2,46 +2,37 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures_util::{Stream, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health as HealthService;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::streams::{OpenStream, OpenStreams};
 use crate::error;
 use crate::health::{Health, Readiness};
 use crate::layers::StreamDeadline;
 use crate::proto;
-use crate::server::{Peer, PerAddress, Place};
-
-/// How many streams may be open together.
-const MAX_STREAMS: usize = 1000;
-/// How many of them one address may have, so that no single one has them all. A client that balances
-/// by itself has one for each of us that it knows.
-const MAX_STREAMS_PER_ADDRESS: usize = 100;
 
 /// Serves our readiness.
 pub(crate) struct HealthChecks {
     health: Health,
     /// What can be asked about.
     names: HashSet<&'static str>,
-    streams: Arc<Semaphore>,
-    places: Arc<PerAddress>,
+    streams: OpenStreams,
 }
 
 impl HealthChecks {
-    /// Serves this.
-    pub(crate) fn new(health: Health) -> Self {
+    /// Serves this, over so many streams.
+    pub(crate) fn new(health: Health, streams: OpenStreams) -> Self {
         let services = proto::METHODS.iter().map(|method| method.service);
         Self {
             health,
             names: services.chain([""]).collect(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            places: PerAddress::new(MAX_STREAMS_PER_ADDRESS, Arc::new(|_| false)),
+            streams,
         }
     }
 }
@@ -68,23 +59,14 @@ impl HealthService for HealthChecks {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
-            return Err(error::too_many_streams());
-        };
-        // Who is inside already has no address, and is not counted.
-        let peer = request.extensions().get::<Peer>();
-        let place = peer.map(|peer| self.places.take(peer.0.ip()));
-        if matches!(place, Some(None)) {
-            return Err(error::too_many_streams());
-        }
+        let stream = self.streams.open(request.extensions())?;
         let watching = Watching {
             // No error if it is not: the protocol has whoever watches wait for it to come.
             is_known: self.names.contains(request.get_ref().service.as_str()),
             deadline: request.extensions().get::<StreamDeadline>().map(|it| it.0),
             readiness: self.health.watch().await,
             told: None,
-            _permit: permit,
-            _place: place.flatten(),
+            _stream: stream,
         };
         let statuses = stream::unfold(Some(watching), |watching| async { watching?.next().await });
         Ok(Response::new(Box::pin(statuses)))
@@ -104,8 +86,7 @@ struct Watching {
     readiness: watch::Receiver<Readiness>,
     /// The last status that was sent.
     told: Option<ServingStatus>,
-    _permit: OwnedSemaphorePermit,
-    _place: Option<Place>,
+    _stream: OpenStream,
 }
 
 impl Watching {

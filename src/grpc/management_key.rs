@@ -66,7 +66,12 @@ impl ManagementKeyService for ManagementKeys {
         let (caller, message) = enter(request)?;
         let filter = convert::filter(message).map_err(status)?;
         let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
-        let data = keys.into_iter().map(convert::issued_key).collect();
+        let most = self.pages.max_items as usize;
+        let data = keys
+            .into_iter()
+            .take(most)
+            .map(convert::issued_key)
+            .collect();
         Ok(Response::new(ListKeysResponse { data }))
     }
 

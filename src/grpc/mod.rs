@@ -7,6 +7,7 @@ mod directory;
 mod health;
 mod management_key;
 mod repo_ai_key;
+mod streams;
 
 pub(crate) use api_key::ApiKeys;
 pub(crate) use audit::AuditEvents;
@@ -14,6 +15,7 @@ pub(crate) use directory::DirectoryEntries;
 pub(crate) use health::HealthChecks;
 pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
+pub(crate) use streams::OpenStreams;
 
 use keyward_core::page::PageRequest;
 use keyward_core::principal::Caller;

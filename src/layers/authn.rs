@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, CONNECTION};
-use http::{HeaderMap, HeaderValue};
-use keyward_core::principal::{Caller, Principal};
+use http::HeaderValue;
+use http::header::CONNECTION;
+use keyward_core::principal::{Caller, Principal, ServiceName};
 use tonic::{Code, Status};
 
-use super::Limit;
-use super::client::Client;
+use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
-use super::rate::Rate;
 use super::request_id::RequestId;
+use super::{Limit, Limits};
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
 use crate::metrics::{self, Refused};
@@ -36,14 +35,39 @@ pub(super) struct Authenticated;
 pub(super) struct Gate {
     authenticator: Arc<Authenticator>,
     failures: Failures,
+    proxies: TrustedProxies,
 }
 
 impl Gate {
-    /// Asks this, and lets so many fail.
-    pub(super) fn new(authenticator: &Arc<Authenticator>, failures: Option<Rate>) -> Self {
+    /// Asks this, and lets as many fail as the limits say.
+    pub(super) fn new(authenticator: &Arc<Authenticator>, limits: &Limits) -> Self {
         Self {
             authenticator: Arc::clone(authenticator),
-            failures: Failures::new(failures),
+            failures: Failures::new(limits.failed_authentications),
+            proxies: limits.trusted_proxies.clone(),
+        }
+    }
+
+    /// The service that the connection's certificate stands for. A trusted proxy's own certificate says
+    /// nothing of those who call through it.
+    fn certified(&self, request: &Request) -> Option<ServiceName> {
+        let peer = request.extensions().get::<Peer>();
+        if peer.is_some_and(|peer| self.proxies.trusts(peer.0.ip())) {
+            return None;
+        }
+        let service = request.extensions().get::<PeerService>();
+        service.map(|service| service.0.clone())
+    }
+
+    /// Ends the connection with this response: whoever goes on to send bad tokens over it, many of
+    /// them before they read an answer, would have the whole processor for the refusals. A trusted
+    /// proxy's connection stays, since others' calls come over it too.
+    fn hang_up(&self, request: &Request, response: &mut Response) {
+        let peer = request.extensions().get::<Peer>();
+        if peer.is_some_and(|peer| !self.proxies.trusts(peer.0.ip())) {
+            // The listener says the same over HTTP/2, which has no such header, by GOAWAY.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
         }
     }
 }
@@ -58,12 +82,15 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
         Ok(attempt) => attempt,
         Err(wait) => {
             let mut response = super::refuse_for_now(&target, &LIMIT, wait);
-            hang_up(&request, &mut response);
+            gate.hang_up(&request, &mut response);
             return response;
         }
     };
-    let service = request.extensions().get::<PeerService>().cloned();
-    let found = principal(&gate.authenticator, request.headers(), service).await;
+    let certified = gate.certified(&request);
+    let found = gate
+        .authenticator
+        .authenticate(request.headers(), certified);
+    let found = found.await;
     tell(attempt, &found);
     match found {
         Ok(principal) => {
@@ -84,35 +111,6 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
             }
             super::refuse(&target, status(&error).into())
         }
-    }
-}
-
-/// Who calls: whom the token names, or, without one, the service that the connection's verified
-/// certificate stands for.
-async fn principal(
-    authenticator: &Authenticator,
-    headers: &HeaderMap,
-    service: Option<PeerService>,
-) -> Result<Principal, AuthnError> {
-    match service {
-        Some(PeerService(name)) if !headers.contains_key(AUTHORIZATION) => {
-            Ok(Principal::Service(name))
-        }
-        _ => authenticator.authenticate(headers).await,
-    }
-}
-
-/// Ends the connection with this response: whoever goes on to send bad tokens over it, many of them
-/// before they read an answer, would have the whole processor for the refusals. A trusted proxy's
-/// connection stays, since others' calls come over it too.
-fn hang_up(request: &Request, response: &mut Response) {
-    let peer = request.extensions().get::<Peer>();
-    let peer = peer.map(|peer| peer.0.ip().to_canonical());
-    let client = request.extensions().get::<Client>().map(|client| client.0);
-    if peer == client {
-        // The listener says the same over HTTP/2, which has no such header, by GOAWAY.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
     }
 }
 

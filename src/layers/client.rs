@@ -69,6 +69,12 @@ impl TrustedProxies {
         Ok(Self(networks.collect::<Result<_, _>>()?))
     }
 
+    /// Whether nobody is believed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this is the address of a proxy that is believed.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {

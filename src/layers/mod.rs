@@ -34,6 +34,7 @@ use crate::authn::Authenticator;
 use crate::error::ERROR_DOMAIN;
 use crate::metrics::{self, Refused};
 
+pub(crate) use client::Client;
 pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
@@ -57,6 +58,10 @@ pub struct Limits {
     pub failed_authentications: Option<Rate>,
     /// How many calls may be under way together; 0 is no limit.
     pub max_in_flight: usize,
+    /// How many streams may be open without a token.
+    pub max_open_streams: usize,
+    /// How many of them one address may have; 0 is no limit.
+    pub max_open_streams_per_address: usize,
     /// How many items a page of a list may have, from 1 to `MAX_PAGE_ITEMS`.
     pub max_page_items: u32,
     /// The proxies that are believed about whom they call for.
@@ -122,7 +127,7 @@ chain! { given:
     // Before anything reads the body.
     body_limit(given.limits.max_body_bytes),
     // Whatever runs inside has a caller.
-    authn(authn::Gate::new(&given.authenticator, given.limits.failed_authentications)),
+    authn(authn::Gate::new(&given.authenticator, &given.limits)),
     // Innermost: it counts callers, whom only authentication knows.
     rate_limit(rate::Limiter::new(given.limits.caller_rate)),
 }

@@ -27,6 +27,7 @@ use super::client::Client;
 use super::request_id::RequestId;
 use super::target::{self, Kind, Target};
 use crate::metrics;
+use crate::server::Secure;
 use ending::{Ending, Watched};
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
@@ -40,6 +41,8 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
 struct Call {
     /// The HTTP method, if it is one that the standard knows: another could be any text.
     method: &'static str,
+    /// `http` or `https`.
+    scheme: &'static str,
     kind: Named,
     /// What is exported.
     span: Span,
@@ -78,9 +81,11 @@ impl Call {
             request_id,
             trace_id = trace_id(&span.context(), &caller),
         );
-        metrics::call_begins(method);
+        let scheme = scheme(request);
+        metrics::call_begins(method, scheme);
         Self {
             method,
+            scheme,
             kind,
             span,
             lines,
@@ -107,6 +112,14 @@ impl Named {
     }
 }
 
+/// What the connection speaks; not what its caller says.
+fn scheme(request: &Request) -> &'static str {
+    match request.extensions().get::<Secure>() {
+        Some(Secure) => "https",
+        None => "http",
+    }
+}
+
 fn span(request: &Request, method: &'static str, kind: Named, request_id: Option<&str>) -> Span {
     let client = request.extensions().get::<Client>();
     let span = tracing::info_span!(
@@ -122,6 +135,7 @@ fn span(request: &Request, method: &'static str, kind: Named, request_id: Option
         rpc.system.name = Empty,
         rpc.method = Empty,
         rpc.response.status_code = Empty,
+        url.scheme = scheme(request),
         network.protocol.name = "http",
         network.protocol.version = version(request.version()),
         client.address = client.map(|client| client.0.to_string()),

@@ -100,6 +100,8 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr
     let settings = &house.settings;
     // Answers are small; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
+    // What clients leave unread fills the system's memory, and what it then does slows all of us.
+    let _ = sockopt::set_socket_send_buffer_size(&stream, settings.http2.send_buffer_bytes);
     // Without these, a client that is gone without a word is missed later, and no call fails.
     let _ = sockopt::set_socket_keepalive(&stream, true);
     let _ = sockopt::set_tcp_keepidle(&stream, settings.keep_alive_interval);

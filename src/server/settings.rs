@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// How many connections there may be to the listener for operations.
+const MAX_OPERATIONS_CONNECTIONS: usize = 64;
+
 /// What connections are held to, and how it ends.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -35,6 +38,20 @@ pub struct Settings {
     pub shutdown_delay: Duration,
     /// How long calls under way may take to finish after that.
     pub drain: Duration,
+}
+
+impl Settings {
+    /// The same for the listener of those who run the process, who are few, may all call from one
+    /// address, and are asked to go nowhere else.
+    #[must_use]
+    pub fn for_operations(self) -> Self {
+        Self {
+            max_connections: MAX_OPERATIONS_CONNECTIONS,
+            max_connections_per_address: 0,
+            max_age: None,
+            ..self
+        }
+    }
 }
 
 /// What one HTTP/2 connection is held to.

@@ -11,6 +11,8 @@ use tonic::{Code, Request, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, refused, unframe};
 
@@ -216,6 +218,11 @@ on_each_engine! {
         // Another connection is no way around it, and another address is its own affair.
         client = HealthClient::new(server.channel());
         refused(client.watch(about("")).await.map(|_| ()))
+            .is(Code::ResourceExhausted, "TOO_MANY_STREAMS", "Too many streams are open");
+        // Reflection needs no token either.
+        let silent = futures_util::stream::pending::<ServerReflectionRequest>();
+        let asked = ServerReflectionClient::new(server.channel()).server_reflection_info(silent).await;
+        refused(asked.map(|_| ()))
             .is(Code::ResourceExhausted, "TOO_MANY_STREAMS", "Too many streams are open");
         let elsewhere = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
         let elsewhere = elsewhere.local_address(Some("127.0.0.2".parse().unwrap()));

@@ -122,7 +122,7 @@ class Settings(unittest.TestCase):
         self.assertEqual(wanted - set(configurable(SCHEMA)), set(), "values.schema.json lacks these")
 
     def test_nothing_can_be_set_that_the_server_does_not_know(self):
-        known = set(settings(EXAMPLE.read_text())) | self._planned()
+        known = set(settings(EXAMPLE.read_text()))
         self.assertEqual(set(configurable(SCHEMA)) - known, set())
         self.assertEqual(self._rendered() - known, set())
 
@@ -131,9 +131,6 @@ class Settings(unittest.TestCase):
                   if name in BY_CHART or name.startswith(BY_CHART_SECTIONS)}
         wanted = {name for name in wanted if not name.startswith(MAPS)}
         self.assertEqual(wanted - self._rendered(), set())
-
-    def _planned(self):
-        return set((support.HERE / "planned-settings.txt").read_text().split())
 
     def _rendered(self):
         """Every setting that some case gives."""

@@ -68,7 +68,8 @@ impl Measured {
 fn http(method: &str, route: &str, status: u16) -> String {
     format!(
         "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
-         http_response_status_code=\"{status}\",http_route=\"{route}\"}}"
+         http_response_status_code=\"{status}\",http_route=\"{route}\",\
+         url_scheme=\"http\"}}"
     )
 }
 
@@ -149,7 +150,7 @@ async fn counts_are_exact(house: House, system: &str) {
     ] {
         assert_eq!(after.since(&before, &series), grown, "{series}");
     }
-    let active = "http_server_active_requests{http_request_method=\"GET\"}";
+    let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
     // The one that asks.
     assert_eq!(after.value(active), 1.0);
     assert_eq!(after.value("keyward_ready"), 1.0);

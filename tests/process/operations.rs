@@ -1,13 +1,19 @@
-//! `docs/operations.md` has every setting, as the configuration's own documentation says it. When that
-//! is changed on purpose, write the page anew with
+//! `docs/operations.md` has every setting as the configuration's own documentation says it, and every
+//! metric as a running Keyward does. When one of them is changed on purpose, write the page anew with
 //! `UPDATE_GOLDEN=1 cargo test --test process operations`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Mutex;
 
 use keyward::config::{Config, DEFAULTS};
+use keyward::proto::v1::ListApiKeysRequest;
+use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 
 use crate::architecture::root;
+use crate::certificates::Secured;
+use crate::client::called_by;
 
 /// A setting as `deploy/keyward.example.toml` describes it.
 #[derive(Debug)]
@@ -113,18 +119,122 @@ fn with_section(page: &str, mark: &str, content: &str) -> String {
     format!("{}{content}{}", &page[..begin], &page[end..])
 }
 
-#[test]
-fn the_page_has_every_setting() {
+/// Holds the page to what is between the two marks, or writes it anew.
+#[track_caller]
+fn expect_section(mark: &str, content: &str) {
+    /// Two tests may write the page.
+    static PAGE: Mutex<()> = Mutex::new(());
+
+    let _turn = PAGE.lock().unwrap();
     let path = root().join("docs/operations.md");
     let page = fs::read_to_string(&path).unwrap();
-    let expected = with_section(&page, "settings", &settings_table());
+    let expected = with_section(&page, mark, content);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &expected).unwrap();
     }
     assert!(
         fs::read_to_string(&path).unwrap() == expected,
-        "docs/operations.md differs from the configuration; see the top of this test's file"
+        "the {mark} of docs/operations.md have changed; see the top of this test's file"
     );
+}
+
+#[test]
+fn the_page_has_every_setting() {
+    expect_section("settings", &settings_table());
+}
+
+/// A family of series, as Prometheus' text format describes it.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    help: String,
+    labels: BTreeSet<String>,
+}
+
+/// Reads what `/metrics` tells. What ends in `_bucket` and so on belongs to its histogram.
+fn families(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::<String, Family>::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
+            families.entry(name.to_owned()).or_default().help = help.to_owned();
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' '))
+        {
+            families.entry(name.to_owned()).or_default().kind = kind.to_owned();
+        } else {
+            let (name, labels) = match line.split_once('{') {
+                Some((name, rest)) => (name, rest.rsplit_once('}').unwrap().0),
+                None => (line.split(' ').next().unwrap(), ""),
+            };
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end))
+                .filter(|base| families.contains_key(*base));
+            let family = families.get_mut(base.unwrap_or(name));
+            let family = family.unwrap_or_else(|| panic!("{line} is of no family"));
+            // No value of ours has a quotation mark in it.
+            let names = labels
+                .split("\",")
+                .filter_map(|label| label.split('=').next());
+            let names = names.filter(|name| !name.is_empty() && *name != "le");
+            family.labels.extend(names.map(str::to_owned));
+        }
+    }
+    families
+}
+
+fn metrics_table(families: &BTreeMap<String, Family>) -> String {
+    let mut table =
+        "\n| series | kind | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for (name, Family { kind, help, labels }) in families {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.join(", ");
+        let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+    table.push('\n');
+    table
+}
+
+/// Over TLS, so that there is a certificate to tell of, and after a call on each face that succeeded
+/// and one that failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_has_every_metric() {
+    let secured = Secured::start().await;
+    let token = &secured.house.env["ADMIN_TOKEN"];
+    let client = secured.client().rest(false);
+    let get = async |path: &str| {
+        let url = format!("{}{path}", secured.url());
+        client.get(url).bearer_auth(token).send().await.unwrap()
+    };
+    let list = || called_by(token, ListApiKeysRequest::default());
+    let channel = secured.client().channel(secured.served.address());
+    let mut grpc = ApiKeyServiceClient::new(channel);
+    assert_eq!(get("/apikeys").await.status(), 200);
+    grpc.list_api_keys(list()).await.unwrap();
+    let database = &secured.house.database;
+    database
+        .execute("ALTER TABLE provider_keys RENAME TO away")
+        .await;
+    assert_eq!(get("/apikeys").await.status(), 500);
+    grpc.list_api_keys(list()).await.unwrap_err();
+    // What is held is read from the store in a task of its own.
+    let families = loop {
+        let families = families(&get("/metrics").await.text().await.unwrap());
+        if families.contains_key("keyward_reservations_held") {
+            break families;
+        }
+    };
+    secured.served.running.terminate().expect(0);
+    for (name, family) in &families {
+        assert!(family.help.len() > 10, "{name} is not described");
+        assert!(!family.kind.is_empty(), "{name} has no type");
+    }
+    expect_section("metrics", &metrics_table(&families));
+    // The other page says what the labels may be.
+    let telemetry = fs::read_to_string(root().join("docs/telemetry.md")).unwrap();
+    for name in families.keys() {
+        assert!(telemetry.contains(&format!("`{name}`")), "{name}");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::client::{Rest, called_by, channel};
 use crate::house::{Dev, dev_program};
@@ -167,6 +169,7 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
     let directory = TempDir::new().unwrap();
     let dev = start(&directory);
     let channel = channel(&dev.env["KEYWARD_URL"]).await;
+    let client_channel = channel.clone();
     let mut client = HealthClient::new(channel);
     let watching = client.watch(HealthCheckRequest::default());
     let mut native = watching.await.unwrap().into_inner();
@@ -182,8 +185,17 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
         [0, 0, 0, 0, 2, 8, 1].as_slice()
     );
 
+    // And one who has asked reflection nothing yet, and might never.
+    let silent = futures_util::stream::pending::<ServerReflectionRequest>();
+    let mut reflection = ServerReflectionClient::new(client_channel)
+        .server_reflection_info(silent)
+        .await
+        .unwrap()
+        .into_inner();
+
     let started = std::time::Instant::now();
     dev.running.signal(Signal::TERM);
+    assert!(reflection.message().await.unwrap().is_none());
     let last = native.message().await.unwrap().unwrap();
     assert_eq!(last.status(), ServingStatus::NotServing);
     assert_eq!(

@@ -36,6 +36,8 @@ async fn every_face_is_there() {
             (response.status().as_u16(), response.version()),
             (200, version)
         );
+        // Browsers are told to come over TLS alone; over anything else that would mean nothing.
+        assert!(response.headers().contains_key("strict-transport-security"));
         let url = format!("{}/keyward.v1.ApiKeyService/ListApiKeys", secured.url());
         let request = client.request(Method::POST, url).bearer_auth(token);
         let request = request.header("content-type", "application/grpc-web+proto");

@@ -109,6 +109,17 @@ pub(crate) fn verdict(kind: Judged, verdict: Option<Verdict>) {
     count_verdict(1, kind, verdict);
 }
 
+/// Shows the failures of a KEK's version at 0: an increase from what was never there is none to who
+/// computes rates.
+pub fn show_kek(version: u32) {
+    use VaultOperation::{Open, Seal, Unwrap, Wrap};
+    for operation in [Wrap, Unwrap, Seal, Open] {
+        for succeeded in [true, false] {
+            count_vault(0, operation, Some(version), succeeded);
+        }
+    }
+}
+
 fn count_verdict(times: u64, kind: Judged, verdict: Option<Verdict>) {
     let verdict = match verdict {
         Some(Verdict::Valid) => "valid",
@@ -133,13 +144,17 @@ pub(crate) fn charge(byok: bool) {
 
 /// Counts an operation of the vault. Where the KEK cannot tell the version, it is 0.
 pub(crate) fn vault(operation: VaultOperation, kek_version: Option<u32>, succeeded: bool) {
+    count_vault(1, operation, kek_version, succeeded);
+}
+
+fn count_vault(times: u64, operation: VaultOperation, kek_version: Option<u32>, succeeded: bool) {
     let outcome = if succeeded { "success" } else { "failure" };
     let attributes = [
         KeyValue::new("operation", operation.name()),
         KeyValue::new("kek_version", i64::from(kek_version.unwrap_or(0))),
         KeyValue::new("outcome", outcome),
     ];
-    VAULT.add(1, &attributes);
+    VAULT.add(times, &attributes);
 }
 
 /// Shows every series that is known before anything has happened, at 0: what has not happened yet is

@@ -127,7 +127,7 @@ fn grpc_status(trailers: &HeaderMap) -> Option<Status> {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        metrics::call_ends(self.method);
+        metrics::call_ends(self.method, self.scheme);
         let span = &self.span;
         let (status, code, error) = match self.kind {
             Named::Http(route) => {
@@ -139,6 +139,7 @@ impl Drop for Call {
                 }
                 let call = HttpCall {
                     method: self.method,
+                    scheme: self.scheme,
                     route,
                     status,
                     error: error.clone(),

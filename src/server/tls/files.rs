@@ -201,9 +201,12 @@ fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         }
         let mut content = Vec::new();
         File::open(path)?
-            .take(MAX_FILE_BYTES)
+            .take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut content)?;
-        Ok(content)
+        match content.len() as u64 {
+            0..=MAX_FILE_BYTES => Ok(content),
+            _ => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
+        }
     };
     read().map_err(|error| unreadable(field, &error))
 }

@@ -168,6 +168,8 @@ impl Setup {
                 address_rate: self.address_rate,
                 failed_authentications: self.failed_authentications,
                 max_in_flight: self.max_in_flight,
+                max_open_streams: 1000,
+                max_open_streams_per_address: 100,
                 max_page_items: self.max_page_items,
                 trusted_proxies: self.trusted_proxies.clone(),
             },
