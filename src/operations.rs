@@ -17,7 +17,6 @@ use crate::layers::{HEALTHZ, Limits, METRICS, READYZ};
 use crate::telemetry::Exposition;
 
 /// What answers there.
-#[must_use]
 pub fn router(health: &Health, limits: &Limits, exposition: Exposition) -> Router {
     let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits));
     let checks = HealthServer::new(checks);

@@ -155,9 +155,8 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
 
     fn one_of(&self, name: &str, known: &[&str]) -> Result<Option<Variable>, Malformed> {
         let found = self.get(name)?;
-        match &found {
-            Some(variable) => is_one_of(variable, known)?,
-            None => {}
+        if let Some(variable) = &found {
+            is_one_of(variable, known)?;
         }
         Ok(found)
     }
