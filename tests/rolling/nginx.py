@@ -9,6 +9,7 @@ the log tells of it, and `broken` counts it as a failure.
 
 import re
 import shutil
+import subprocess
 
 from house import Failed, Program, free_port, get, wait_until
 
@@ -93,6 +94,16 @@ class Nginx(Program):
         self.url = f"http://127.0.0.1:{self.rest_port}"
         self.grpc_url = f"http://127.0.0.1:{self.grpc_port}"
         wait_until("nginx answers", self.answers)
+
+    def kill(self):
+        """Asks first, since its workers outlive it when it is killed."""
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
+        super().kill()
 
     def answers(self):
         if self.child.poll() is not None:

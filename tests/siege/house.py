@@ -7,6 +7,7 @@ Everything listens on 127.0.0.1 and is ended by its process id. Nothing waits wi
 import atexit
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -44,9 +45,20 @@ def wait_until(what, condition, seconds=PATIENCE_SECONDS):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, below those that the system gives away by itself, so that none of its choices
+    takes the port while its server is restarted. Another script may still choose the same."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        first = 32768
+    for port in random.sample(range(10_000, max(first, 20_000)), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Failed("no port is free")
 
 
 def get(url, seconds=2):
@@ -111,8 +123,8 @@ class Place:
 
 
 def stand_out():
-    """Puts this script's programs together before those of other sessions, where root may: the system's
-    groups of processes come before any niceness in them."""
+    """Gives this script's process group its niceness, where root may: the system shares CPUs among such
+    groups first, and niceness counts only within one."""
     try:
         Path("/proc/self/autogroup").write_text("-15")
     except OSError:
@@ -253,20 +265,24 @@ class House:
                 return line.partition("=")[2]
         raise Failed(f"dev.env has no {name}")
 
-    def serve(self, program, port=None, place=ANYWHERE):
-        """Starts `keyward serve`, and waits until it is ready."""
-        return Server(self, program, port or free_port(), place)
+    def serve(self, program, port=None, place=ANYWHERE, operations=False):
+        """Starts `keyward serve`, with a listener for operations or without, and waits until it is ready."""
+        return Server(self, program, port or free_port(), place, operations)
 
 
 class Server(Program):
     """A `keyward serve` that is ready."""
 
-    def __init__(self, house, program, port, place):
+    def __init__(self, house, program, port, place, operations=False):
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = self.operations_url = f"http://127.0.0.1:{port}"
         command = [program, "serve", "--config", house.config]
         log = house.directory / f"serve-{port}.log"
         listen = {"KEYWARD_SERVER__LISTEN": f"127.0.0.1:{port}"}
+        if operations:
+            address = f"127.0.0.1:{free_port()}"
+            listen["KEYWARD_OPERATIONS__LISTEN"] = address
+            self.operations_url = f"http://{address}"
         super().__init__(command, log, place, **listen)
         wait_until("the server is ready", self.is_ready)
 
@@ -277,7 +293,7 @@ class Server(Program):
 
     def metrics(self):
         """The gauges without labels that /metrics has; none where there is no such page."""
-        status, text = get(f"{self.url}/metrics")
+        status, text = get(f"{self.operations_url}/metrics")
         found = {}
         if status == 200:
             for line in text.splitlines():
@@ -339,8 +355,17 @@ def attack(house, kind, *words, url, seconds, place=ANYWHERE, **variables):
     return Program(command, log, place, **variables)
 
 
+def end_in_order(number, _frame):
+    """Makes of a signal an ordinary end, at which programs are ended and folders go."""
+    # `timeout` sends it to the process and then to its group: once is enough.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main(run):
     """Runs a script, and says in words what it could not show."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end_in_order)
     stand_out()
     try:
         run()

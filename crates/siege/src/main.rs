@@ -56,6 +56,8 @@ enum Command {
     UnknownKeys(attack::unknown_keys::UnknownKeysArgs),
     /// Begin HTTP/2 requests and take each back at once.
     RapidReset(attack::AttackArgs),
+    /// Ask without end whether the server is ready.
+    Probes(attack::AttackArgs),
     /// Send small bodies that decompress to gigabytes.
     ZipBomb(attack::zip_bomb::ZipBombArgs),
 }
@@ -96,6 +98,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
             Command::HugeHeaders(args) => attack::huge_headers::run(args).await.map(attacked),
             Command::UnknownKeys(args) => attack::unknown_keys::run(args).await.map(attacked),
             Command::RapidReset(args) => attack::rapid_reset::run(args).await.map(attacked),
+            Command::Probes(args) => attack::probes::run(args).await.map(attacked),
             Command::ZipBomb(args) => attack::zip_bomb::run(args).await.map(attacked),
         }
     })

@@ -26,14 +26,17 @@ pub(crate) struct Recorder {
 struct Figures {
     since: Instant,
     kinds: BTreeMap<&'static str, Histogram<u64>>,
+    /// Those that did not fail, of every kind.
+    good: Histogram<u64>,
     failures: BTreeMap<String, u64>,
 }
 
 impl Figures {
-    fn new() -> Self {
+    fn new(good: Histogram<u64>) -> Self {
         Self {
             since: Instant::now(),
             kinds: BTreeMap::new(),
+            good,
             failures: BTreeMap::new(),
         }
     }
@@ -46,9 +49,10 @@ impl Recorder {
     ///
     /// None that can be met: the bounds are constants that fit.
     pub(crate) fn new() -> Outcome<Self> {
+        let empty = Histogram::new_with_bounds(1, MAX_MICROS, 3)?;
         Ok(Self {
-            empty: Histogram::new_with_bounds(1, MAX_MICROS, 3)?,
-            figures: Mutex::new(Figures::new()),
+            figures: Mutex::new(Figures::new(empty.clone())),
+            empty,
         })
     }
 
@@ -66,6 +70,9 @@ impl Recorder {
             .entry(kind)
             .or_insert_with(|| self.empty.clone());
         histogram.saturating_record(micros.clamp(1, MAX_MICROS));
+        if failure.is_none() {
+            figures.good.saturating_record(micros.clamp(1, MAX_MICROS));
+        }
         if let Some(failure) = failure {
             let reason = format!("{kind}: {failure}");
             let seconds = figures.since.elapsed().as_secs_f64();
@@ -79,7 +86,7 @@ impl Recorder {
 
     /// The figures since the last time, which begin anew.
     pub(crate) fn take(&self) -> Summary {
-        let figures = std::mem::replace(&mut *self.figures(), Figures::new());
+        let figures = std::mem::replace(&mut *self.figures(), Figures::new(self.empty.clone()));
         let mut all = self.empty.clone();
         for histogram in figures.kinds.values() {
             // All have the same bounds, so that nothing is too large for another.
@@ -107,7 +114,7 @@ impl Summary {
         self.figures.failures.values().sum()
     }
 
-    /// All of it; `micros` are times in microseconds, `rate` is requests per second.
+    /// All of it; `micros` are times in microseconds, `good` those of requests that did not fail, `rate` is requests per second.
     pub(crate) fn json(&self) -> Value {
         let kinds = self.figures.kinds.iter();
         let kinds: serde_json::Map<_, _> = kinds
@@ -122,6 +129,7 @@ impl Summary {
             "seconds": rounded(seconds),
             "rate": rounded(rate),
             "micros": times(&self.all),
+            "good": times(&self.figures.good),
             "kinds": kinds,
             "failures": self.figures.failures,
         })

@@ -16,6 +16,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_STREAM: u8 = 1;
@@ -99,6 +100,7 @@ fn low_byte(value: usize) -> u8 {
 /// A frame that came in.
 pub(crate) struct Incoming {
     pub(crate) kind: u8,
+    flags: u8,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -117,11 +119,18 @@ pub(crate) async fn read(
     reading.read_exact(&mut payload).await?;
     Ok(Incoming {
         kind: head[3],
+        flags: head[4],
         payload,
     })
 }
 
 impl Incoming {
+    /// Whether nothing comes after it on its stream.
+    pub(crate) fn ends_stream(&self) -> bool {
+        let last = matches!(self.kind, HEADERS | DATA) && self.flags & END_STREAM != 0;
+        last || self.kind == RST_STREAM
+    }
+
     /// What an attacker counts: resets, farewells, and answers by their status.
     pub(crate) fn name(&self) -> Option<String> {
         match self.kind {

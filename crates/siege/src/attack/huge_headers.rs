@@ -30,7 +30,6 @@ pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {
 async fn send(attacker: &Attacker) -> io::Result<()> {
     let stream = attacker.connect().await?;
     let since = Instant::now();
-    attacker.begin(1);
     let ended = match attacker.number % 4 {
         0 => over_http1(attacker, stream, &[b'a'; MAX_PAYLOAD]).await,
         1 => over_http1(attacker, stream, "a: b\r\n".repeat(2048).as_bytes()).await,
@@ -47,6 +46,7 @@ async fn over_http1(attacker: &Attacker, stream: TcpStream, part: &[u8]) -> io::
     let begun = b"GET /key HTTP/1.1\r\nhost: keyward.test\r\nx-huge: b\r\nx-more: ";
     let writing = async move {
         attacker.send(&mut writing, begun).await?;
+        attacker.sent(1);
         repeat(attacker, &mut writing, part).await
     };
     tokio::select! {
@@ -77,6 +77,7 @@ async fn continuation_flood(attacker: &Attacker, stream: TcpStream) -> io::Resul
     frames::frame(&mut part, CONTINUATION, 0, 1, &fields);
     let writing = async move {
         attacker.send(&mut writing, &begun).await?;
+        attacker.sent(1);
         repeat(attacker, &mut writing, &part).await
     };
     tokio::select! {
@@ -104,6 +105,7 @@ async fn references(attacker: &Attacker, stream: TcpStream) -> io::Result<()> {
             let mut out = Vec::new();
             frames::frame(&mut out, HEADERS, END_HEADERS | END_STREAM, id, &block);
             attacker.send(&mut writing, &out).await?;
+            attacker.sent(1);
             sent += out.len();
             id += 2;
         }

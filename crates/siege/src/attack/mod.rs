@@ -4,6 +4,8 @@
 
 pub(crate) mod frames;
 pub(crate) mod huge_headers;
+pub(crate) mod pipeline;
+pub(crate) mod probes;
 pub(crate) mod rapid_reset;
 pub(crate) mod slow_loris;
 pub(crate) mod unknown_keys;
@@ -94,6 +96,8 @@ impl Link {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     begun: AtomicU64,
+    /// What was written, and so taken by the system, in bytes.
+    bytes: AtomicU64,
     connected: AtomicU64,
     not_connected: AtomicU64,
     ended_by_server: AtomicU64,
@@ -118,11 +122,15 @@ impl Attacker {
         bytes: &[u8],
     ) -> io::Result<()> {
         self.link.carry(bytes.len()).await;
-        writing.write_all(bytes).await
+        writing.write_all(bytes).await?;
+        self.tally
+            .bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Takes so many requests from those that may be sent.
-    pub(crate) fn begin(&self, requests: u64) {
+    /// Takes so many requests, which have been sent, from those that may be.
+    pub(crate) fn sent(&self, requests: u64) {
         self.tally.begun.fetch_add(requests, Ordering::Relaxed);
     }
 
@@ -197,6 +205,7 @@ impl Tally {
         json!({
             "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
             "requests": count(&self.begun),
+            "bytes": count(&self.bytes),
             "connected": count(&self.connected),
             "not_connected": count(&self.not_connected),
             "ended_by_server": count(&self.ended_by_server),

@@ -42,8 +42,8 @@ async fn reset(attacker: &Attacker) -> io::Result<()> {
                 frames::frame(&mut out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
                 number += 1;
             }
-            attacker.begin(u64::from(BATCH));
             attacker.send(&mut writing, &out).await?;
+            attacker.sent(u64::from(BATCH));
         }
         Ok(())
     };

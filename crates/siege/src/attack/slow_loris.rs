@@ -73,7 +73,6 @@ async fn hold(attacker: &Attacker, at: SlowAt, period: Duration, token: &str) ->
         attacker.connect().await?
     };
     let since = Instant::now();
-    attacker.begin(1);
     let ended = match at {
         SlowAt::Headers | SlowAt::All => {
             let begun = "GET /apikeys HTTP/1.1\r\nhost: keyward.test\r\nx-slow: ";
@@ -100,6 +99,7 @@ async fn dribble(
     period: Duration,
 ) -> io::Result<()> {
     attacker.send(&mut stream, begun).await?;
+    attacker.sent(1);
     let mut answer = [0; 1024];
     let mut ticks = tokio::time::interval(period);
     loop {
@@ -143,6 +143,7 @@ async fn read_slowly(
         request.repeat(UNREAD_ANSWERS as usize).into_bytes()
     };
     attacker.send(&mut stream, &asked).await?;
+    attacker.sent(1);
     let mut byte = [0; 1];
     let mut ticks = tokio::time::interval(period);
     loop {

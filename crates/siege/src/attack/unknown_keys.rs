@@ -2,18 +2,13 @@
 //! only a look-up can tell; each eighth is malformed. No key is presented twice.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
-use super::{AttackArgs, Attacker, count_statuses, storm};
+use super::{AttackArgs, Attacker, pipeline, storm};
 use crate::Outcome;
 
 const PREFIX: &str = "sk-kw-v1-";
-/// How many batches may be without an answer on one connection.
-const MOST_BATCHES: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnknownKeysArgs {
@@ -39,43 +34,11 @@ async fn present(attacker: &Attacker, pipelined: usize) -> io::Result<()> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| io::ErrorKind::Other)?;
     let salt = hex::encode(random);
-    let stream = attacker.connect().await?;
-    let since = Instant::now();
-    let (reading, mut writing) = stream.into_split();
-    let unanswered = Semaphore::new(MOST_BATCHES * pipelined);
-    let answers = count_statuses(reading, Arc::clone(&attacker.tally), Some(&unanswered));
-    let batch = u32::try_from(pipelined).unwrap_or(1);
-    let writing = async {
-        let mut number: u64 = 0;
-        while attacker.goes_on() {
-            let permits = unanswered.acquire_many(batch).await;
-            permits.map_err(io::Error::other)?.forget();
-            let mut requests = String::new();
-            for _ in 0..pipelined {
-                let key = key(&salt, number);
-                requests
-                    .push_str("GET /key HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer ");
-                requests.push_str(&key);
-                requests.push_str("\r\n\r\n");
-                number += 1;
-            }
-            attacker.begin(pipelined as u64);
-            attacker.send(&mut writing, requests.as_bytes()).await?;
-        }
-        // The last answers.
-        let all = u32::try_from(MOST_BATCHES * pipelined).unwrap_or(u32::MAX);
-        let _all = unanswered
-            .acquire_many(all)
-            .await
-            .map_err(io::Error::other)?;
-        Ok(())
+    let request = |number| {
+        let key = key(&salt, number);
+        format!("GET /key HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {key}\r\n\r\n")
     };
-    let ended = tokio::select! {
-        ended = writing => ended,
-        () = answers => Err(io::ErrorKind::UnexpectedEof.into()),
-    };
-    attacker.ended(since, ended.is_err()).await;
-    ended
+    pipeline::pour(attacker, pipelined, request).await
 }
 
 /// A key that is well-formed, or nearly.

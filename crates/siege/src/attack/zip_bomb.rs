@@ -71,7 +71,6 @@ pub(crate) async fn run(args: ZipBombArgs) -> Outcome<Value> {
 async fn send(attacker: &Attacker, bombs: &Bombs) -> io::Result<()> {
     let stream = attacker.connect().await?;
     let since = Instant::now();
-    attacker.begin(1);
     let ended = match attacker.number % 4 {
         0 => over_rest(attacker, stream, bombs, "gzip", &bombs.gzip).await,
         1 => over_rest(attacker, stream, bombs, "zstd", &bombs.zstd).await,
@@ -101,6 +100,7 @@ async fn over_rest(
     let writing = async move {
         attacker.send(&mut writing, head.as_bytes()).await?;
         attacker.send(&mut writing, body).await?;
+        attacker.sent(1);
         // The answer ends the connection.
         std::future::pending::<io::Result<()>>().await
     };
@@ -138,6 +138,7 @@ async fn over_grpc(
         }
         frames::frame(&mut out, DATA, END_STREAM, 1, &[]);
         attacker.send(&mut writing, &out).await?;
+        attacker.sent(1);
         std::future::pending::<io::Result<()>>().await
     };
     tokio::select! {
