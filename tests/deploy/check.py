@@ -18,7 +18,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 # What Prometheus and its scraping add.
-TARGET_LABELS = {"job", "instance", "alertname", "alertstate", "severity"}
+TARGET_LABELS = {"job", "instance", "namespace", "alertname", "alertstate", "severity"}
 OWN_SERIES = {"up": None, "ALERTS": None}
 # Labels whose values say what happened, so that a list of a short run has not all of them.
 OPEN_LABELS = {"http_response_status_code", "rpc_response_status_code", "http_route", "rpc_method",
@@ -136,12 +136,13 @@ def dashboard_expressions(dashboard):
     """(where, expression) of every panel and variable, with Grafana's own variables filled in."""
     for panel in dashboard["panels"]:
         for target in panel.get("targets", []):
-            expression = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
+            expression = target["expr"].replace("$__rate_interval", "5m")
+            expression = re.sub(r"\$(instance|namespace)", ".*", expression)
             yield f"panel {panel['title']}", expression
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
             match = re.fullmatch(r"label_values\((.*), ([a-z_]+)\)", variable["query"]["query"])
-            yield f"variable {variable['name']}", match[1]
+            yield f"variable {variable['name']}", match[1].replace("$namespace", ".*")
 
 
 def dashboard_problems(dashboard):

@@ -110,6 +110,19 @@ class Invariants(unittest.TestCase):
         self.assertEqual(ports("https://[::1]", "https://[fd00::1]:8443/k", "https://a:8443"),
                          [*known, 443, 8443])
 
+    def test_the_alert_on_connections_follows_their_bound(self):
+        def bound(over):
+            done = support.template_values("required", {
+                "metrics": {"prometheusRule": {"enabled": True}}, **over})
+            (rule,) = [rule for one in yaml.safe_load_all(done.stdout) if one["kind"] == "PrometheusRule"
+                       for group in one["spec"]["groups"] for rule in group["rules"]
+                       if rule.get("alert") == "KeywardConnectionsNearBound"]
+            return rule["expr"]
+
+        self.assertEqual(bound({}), 'keyward_connections{job="keyward"} > 900')
+        self.assertEqual(bound({"config": {"server": {"max_connections": 25000}}}),
+                         'keyward_connections{job="keyward"} > 22500')
+
     def test_a_changed_job_has_another_name(self):
         def job(over):
             done = support.template_values("own-database", over)
