@@ -138,6 +138,16 @@ class Beside(unittest.TestCase):
         self.assertIn(mounted, yaml.safe_load(COMPOSE)["services"]["grafana"]["volumes"])
 
 
+class Service(unittest.TestCase):
+    """The unit of systemd."""
+
+    def test_reloads_and_does_not_repeat_a_refused_configuration(self):
+        lines = (ROOT / "deploy/keyward.service").read_text().splitlines()
+        for line in ("ExecReload=/bin/kill -HUP $MAINPID", "Restart=on-failure",
+                     "RestartPreventExitStatus=78"):
+            self.assertIn(line, lines)
+
+
 class Compose(unittest.TestCase):
     def test_is_without_fault(self):
         self.assertEqual(list(compose.problems(COMPOSE)), [])

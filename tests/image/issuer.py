@@ -3,9 +3,10 @@ which is here too.
 
     issuer.py FOLDER JWKS
 
-It writes ca.pem to the folder and says its port.
+It writes ca.pem to the folder, and says the resolver's address and its own port.
 """
 
+import errno
 import pathlib
 import socketserver
 import ssl
@@ -15,7 +16,17 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NAME = "issuer.keyward.test"
-DNS = ("127.77.0.53", 53)
+
+
+def resolver():
+    """On port 53, the only one that resolv.conf knows, of an address that nobody else has."""
+    for last in range(1, 255):
+        try:
+            return socketserver.ThreadingUDPServer((f"127.77.0.{last}", 53), Resolver)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise SystemExit("every address of 127.77.0.0/24 has a resolver")
 
 
 class Resolver(socketserver.BaseRequestHandler):
@@ -70,8 +81,9 @@ def main():
             pass
 
     certificates(folder)
-    resolver = socketserver.ThreadingUDPServer(DNS, Resolver)
-    threading.Thread(target=resolver.serve_forever, daemon=True).start()
+    names = resolver()
+    threading.Thread(target=names.serve_forever, daemon=True).start()
+    print(f"resolver {names.server_address[0]}", flush=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "issuer.pem", folder / "issuer.key")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
