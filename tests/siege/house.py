@@ -8,6 +8,7 @@ import atexit
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 # How long anything may take to start, to end or to become ready.
 PATIENCE_SECONDS = 120
+
+
+# What a caller says of a request that had no answer for ten seconds.
+LATE = re.compile(r"[\w.]+: (no answer in time|DeadlineExceeded: .*|Cancelled: Timeout expired.*)$")
 
 
 class Failed(Exception):
@@ -59,6 +64,13 @@ def free_port():
             except OSError:
                 continue
     raise Failed("no port is free")
+
+
+def without_late(failures):
+    """The failures but for late answers, and how many of those there are: a machine that stands still for
+    ten seconds makes them too."""
+    others = {reason: times for reason, times in failures.items() if not LATE.match(reason)}
+    return others, sum(failures.values()) - sum(others.values())
 
 
 def get(url, seconds=2):
