@@ -115,7 +115,7 @@ def selectors(manifests, _):
             found = selected(spec["selector"]["matchLabels"])
         elif kind == "NetworkPolicy":
             found = selected(spec["podSelector"]["matchLabels"])
-            if found and found[0].startswith("Job/"):
+            if found and found[0].startswith(("Job/", "Pod/")):
                 continue
         elif kind == "HorizontalPodAutoscaler":
             found = [f"{spec['scaleTargetRef']['kind']}/{spec['scaleTargetRef']['name']}"]
@@ -244,13 +244,11 @@ def mounts(manifests, _):
 
 
 def policies(manifests, values):
-    """Both directions are denied by default for server and migration, and no rule lets all through."""
+    """Both directions are denied by default for every pod, and no rule lets all through."""
     if values.get("networkPolicy", {}).get("enabled", True) is False:
         return
     found = of_kind(manifests, "NetworkPolicy")
     for name, metadata, _ in pods(manifests):
-        if name.startswith("Pod/"):
-            continue
         if not any(_matches(one["spec"]["podSelector"]["matchLabels"], metadata["labels"])
                    for one in found):
             yield f"{name}: no policy"

@@ -93,6 +93,7 @@ BROKEN = [
     ("policies", lambda m: one(m, "NetworkPolicy")["spec"]["ingress"].append({})),
     ("policies", lambda m: one(m, "NetworkPolicy")["spec"]["egress"].append({"to": []})),
     ("policies", lambda m: m.remove(named(m, "NetworkPolicy", "keyward-migrate"))),
+    ("policies", lambda m: m.remove(named(m, "NetworkPolicy", "keyward-test"))),
     ("migration", lambda m: delete(pod(m, "Job"), "tolerations")),
     ("migration", lambda m: delete(pod(m, "Job"), "imagePullSecrets")),
     ("migration", lambda m: delete(pod(m, "Job"), "nodeSelector")),

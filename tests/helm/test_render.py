@@ -129,7 +129,8 @@ class Invariants(unittest.TestCase):
             return {line for line in done.stdout.splitlines() if "name: kw-keyward-migrate-" in line}
 
         names = [job({}), job({"image": {"tag": "2"}}), job({"extraEnv": [{"name": "A", "value": "b"}]}),
-                 job({"migrations": {"backoffLimit": 9}}), job({"tolerations": [{"operator": "Exists"}]})]
+                 job({"migrations": {"backoffLimit": 9}}), job({"podLabels": {"a": "b"}}),
+                 job({"tolerations": [{"operator": "Exists"}]})]
         self.assertEqual(len(set.union(*names)), len(names))
 
 
@@ -151,6 +152,9 @@ class Names(unittest.TestCase):
         "ingress": {"rest": {"enabled": True, "className": "19", "hosts": ["20"], "tlsSecret": "21"}},
         "gateway": {"parentRefs": [{"name": "22"}], "rest": {"enabled": True, "hostnames": ["23"]}},
         "metrics": {"serviceMonitor": {"enabled": True, "labels": {"a": "24"}}},
+        "networkPolicy": {"ingress": {"from": [{"podSelector": {"matchLabels": {"a": "27"}}}]}},
+        "migrations": {"podLabels": {"b": "28"}, "podAnnotations": {"b": "true"}},
+        "tests": {"podLabels": {"b": "29"}, "podAnnotations": {"b": "true"}},
     }
 
     def test_that_look_like_numbers_stay_texts(self):
@@ -210,6 +214,15 @@ class Refusals(unittest.TestCase):
         ({"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}, "must not be above"),
         ({"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}, "needs a target"),
         ({"updateStrategy": {"maxSurge": 0}}, "must not both be 0"),
+        ({"podDisruptionBudget": {"maxUnavailable": 0}}, "podDisruptionBudget.maxUnavailable must not be 0"),
+        ({"podDisruptionBudget": {"maxUnavailable": "0%"}}, "podDisruptionBudget.maxUnavailable must not"),
+        ({"replicaCount": 0}, "replicaCount must not be 0"),
+        ({"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+         "needs resources.requests.cpu"),
+        ({"ingress": {"rest": {"enabled": True, "hosts": ["a.b"]}}}, "would shut out the ingress"),
+        ({"gateway": {"parentRefs": [{"name": "a"}], "grpc": {"enabled": True, "hostnames": ["a.b"]}}},
+         "would shut out the gateway"),
+        ({"service": {"type": "LoadBalancer"}}, "would shut out a service of type LoadBalancer"),
         ({"ingress": {"rest": {"enabled": True}}}, "ingress.rest.hosts is required"),
         ({"ingress": {"rest": {"enabled": True, "hosts": ["a.b"]},
                       "grpc": {"enabled": True, "hosts": ["a.b"]}}}, "one protocol"),
@@ -249,5 +262,7 @@ class Notes(unittest.TestCase):
         notes = self.notes("everything")
         self.assertIn("https://keyward.credentials.svc:80", notes)
         self.assertIn("BackendTLSPolicy", notes)
+        self.assertIn("backend-protocol: HTTPS for REST and GRPCS for gRPC", notes)
+        self.assertIn("networkPolicy.ingress.from is empty", self.notes("required"))
         self.assertNotIn("auth.service.issuer is empty", notes)
         self.assertIn("rollout restart statefulset/", self.notes("sqlite"))

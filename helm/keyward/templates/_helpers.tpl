@@ -77,8 +77,8 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{/*
-How long a pod may take to end: it serves on, drains, and then closes its store (5 s) and flushes its
-spans (10 s).
+The grace of a pod: shutdown_delay_ms, drain_ms, and 15 s. In those its store is closed (5 s) and what is
+left of spans and measurements is exported (5 s).
 */}}
 {{- define "keyward.gracePeriod" -}}
 {{- $server := .Values.config.server -}}

@@ -53,6 +53,26 @@
 {{- if and (eq (toString $v.updateStrategy.maxSurge) "0") (eq (toString $v.updateStrategy.maxUnavailable) "0") -}}
 {{- $wrong = append $wrong "updateStrategy.maxSurge and updateStrategy.maxUnavailable must not both be 0" -}}
 {{- end -}}
+{{- if and $v.podDisruptionBudget.enabled (has (toString $v.podDisruptionBudget.maxUnavailable) (list "0" "0%")) -}}
+{{- $wrong = append $wrong "podDisruptionBudget.maxUnavailable must not be 0: no node with a pod could ever be emptied" -}}
+{{- end -}}
+{{- if and (eq $v.database.engine "postgres") (not $v.autoscaling.enabled) (lt (int $v.replicaCount) 1) -}}
+{{- $wrong = append $wrong "replicaCount must not be 0: nothing would serve" -}}
+{{- end -}}
+{{- range $name, $target := dict "cpu" $v.autoscaling.targetCPUUtilizationPercentage "memory" $v.autoscaling.targetMemoryUtilizationPercentage -}}
+{{- if and $v.autoscaling.enabled $target (not (dig "requests" $name "" $v.resources)) (not (dig "limits" $name "" $v.resources)) -}}
+{{- $wrong = append $wrong (printf "autoscaling by %s needs resources.requests.%s: it aims at a share of that" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.networkPolicy.enabled (not $v.networkPolicy.ingress.from) -}}
+{{- $outside := list -}}
+{{- if or $v.ingress.rest.enabled $v.ingress.grpc.enabled }}{{ $outside = append $outside "the ingress" }}{{ end -}}
+{{- if or $v.gateway.rest.enabled $v.gateway.grpc.enabled }}{{ $outside = append $outside "the gateway" }}{{ end -}}
+{{- if ne $v.service.type "ClusterIP" }}{{ $outside = append $outside (printf "a service of type %s" $v.service.type) }}{{ end -}}
+{{- if $outside -}}
+{{- $wrong = append $wrong (printf "networkPolicy.ingress.from is empty and would shut out %s: name who calls from there, or networkPolicy.enabled=false" (join " and " $outside)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := list "rest" "grpc" -}}
 {{- $ingress := index $v.ingress $name -}}
 {{- if and $ingress.enabled (not $ingress.hosts) -}}
