@@ -2,7 +2,8 @@
 those that a running Keyward exposes, those that the alerts' rules record, and `up` and ALERTS, which
 Prometheus makes itself. Labels must be the series' own, and where the list has values of a label that
 is one of a few words, so must a value that is asked for be. Of bare names the labels are those in
-series.txt, and each that is there must be named, but for those that are not always there.
+series.txt; those of /metrics are compared with them. Each that is listed there must be there, but for
+those that are not always there.
 
     check.py SERIES     bare names, NAME{label,…}, or the text of /metrics
     check.py --rules    writes the dashboard's expressions as rules, for promtool
@@ -26,6 +27,8 @@ OPEN_LABELS = {"http_response_status_code", "rpc_response_status_code", "http_ro
                "reason", "le"}
 # What a Keyward without TLS has not.
 SOMETIMES = {"keyward_tls_certificate_expiry_timestamp_seconds"}
+# Labels that are there after an error alone, or that a newer program has.
+RARE_LABELS = {"error_type", "url_scheme"}
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
@@ -48,18 +51,26 @@ def read_series(text):
 
 
 def completed(text, agreed):
-    """The series of a list, with the agreed labels where it has bare names, and what differs."""
+    """The series of a list, with the agreed labels where it has bare names or has not met them yet, and
+    where it differs from what was agreed."""
     series = read_series(text)
-    if "{" in text:
-        return series, []
-    labelled, missing = {}, []
+    labelled = "{" in text
+    completed, missing = dict(series), []
     for name, labels in agreed.items():
-        histogram = f"{name}_bucket" in series
-        if not histogram and name not in series and name not in SOMETIMES:
+        parts = [one for one in (name, *(name + suffix for suffix in SUFFIXES)) if one in series]
+        if not parts and name not in SOMETIMES:
             missing.append(f"series.txt: {name} is not there")
-            continue
-        labelled[name] = labels
-    return {**series, **labelled}, missing
+        for part in parts:
+            found = set(series[part]) - {"le"}
+            if labelled and found - set(labels) - RARE_LABELS:
+                missing.append(f"series.txt: {name} lacks {', '.join(sorted(found - set(labels)))}")
+            if labelled and set(labels) - found - RARE_LABELS:
+                missing.append(f"{name} has no {', '.join(sorted(set(labels) - found))}")
+            bound = {"le": set()} if part.endswith("_bucket") else {}
+            completed[part] = {label: set() for label in labels} | bound | series[part]
+        if not parts:
+            completed[name] = labels
+    return completed, missing
 
 
 def look_up(series, name):
@@ -121,10 +132,12 @@ def problems(expression, series):
                 continue
             if matcher.name not in labels:
                 yield f"{selector.name} has no label {matcher.name}"
-            elif (labels[matcher.name] and matcher.name not in OPEN_LABELS
-                    and matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.NotEqual)
-                    and matcher.value not in labels[matcher.name]):
-                yield f"{selector.name} has no {matcher.name} of {matcher.value}"
+            elif labels[matcher.name] and matcher.name not in OPEN_LABELS:
+                plain = matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.NotEqual)
+                for value in [matcher.value] if plain else matcher.value.split("|"):
+                    # What is no plain word is a pattern of many.
+                    if (plain or re.fullmatch(r"\w+", value)) and value not in labels[matcher.name]:
+                        yield f"{selector.name} has no {matcher.name} of {value}"
     if not found and not re.fullmatch(r"vector\(.*\)", expression):
         yield "asks for nothing"
     for label in groupings(parsed):

@@ -61,6 +61,17 @@ class Expressions(unittest.TestCase):
         self.assertEqual(missing, ["series.txt: b_seconds is not there"])
 
 
+    def test_labels_are_compared_with_those_of_a_program(self):
+        agreed = check.read_series("a_total{kind}\nb_seconds{m}\n")
+        text = 'a_total{kind="x"} 1\nb_seconds_bucket{m="y",le="1"} 1\n'
+        series, missing = check.completed(text, agreed)
+        self.assertEqual(missing, [])
+        self.assertEqual(self.found('a_total{kind=~"x"}', series), [])
+        self.assertEqual(self.found('a_total{kind=~"x|z"}', series), ["a_total has no kind of z"])
+        for old, new in (("kind", "sort"), ("m=", "n=")):
+            self.assertNotEqual(check.completed(text.replace(old, new), agreed)[1], [])
+
+
 class Files(unittest.TestCase):
     def problems(self, rules=RULES, dashboard=DASHBOARD):
         return check.check(SERIES, rules, dashboard)[0]
