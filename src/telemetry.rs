@@ -133,7 +133,7 @@ impl Telemetry {
         self.exposition.clone()
     }
 
-    /// Exports what is left, for no longer than [`FLUSH_TIMEOUT`] in all. It blocks.
+    /// Exports what is left, for no longer than five seconds in all. It blocks.
     pub fn shut_down(self) {
         let metrics = self.metrics;
         // Beside the other, so that the time for one is time for both.
