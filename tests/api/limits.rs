@@ -199,7 +199,7 @@ on_each_engine! {
         let token = server.token(User::Owner);
         for path in [
             "/", "/nowhere", "/apikeys/", "/apikeys/x/y", "/APIKEYS", "/api/v1", "/repo",
-            "/repo/repo-a/ai", "//apikeys", "/apikeys/%zz", "/v1/apikeys", "/healthz/x",
+            "/repo/repo-a/ai", "//apikeys", "/apikeys/%zz", "/v2/apikeys", "/healthz/x",
         ] {
             for method in [Method::GET, Method::POST, Method::DELETE] {
                 let body = if path == "/api/v1" {
@@ -211,6 +211,14 @@ on_each_engine! {
                 let without = server.call(method, path).send().await;
                 with.is(404, &body);
                 without.is(404, &body);
+            }
+        }
+        // What is under /v1 is of the family of the audit trail.
+        for path in ["/v1", "/v1/apikeys", "/v1/audit-events/x"] {
+            for call in [server.get(path).bearer(&token), server.get(path)] {
+                let answer = call.send().await;
+                let body = answer.json();
+                assert_eq!((answer.status, &body["error"]["status"]), (404, &json!("NOT_FOUND")), "{path}");
             }
         }
         for path in ["/keys/x/y", "/key/x", "/api/v1/keys/x/y"] {
