@@ -130,8 +130,8 @@ export class Stage {
     await fetch(`${this.url}/healthz`, { headers: { "x-request-id": id } });
     const whole = new RegExp(`"request_id":"${id}".*\n`);
     await this.running.waitFor(() => whole.exec(this.running.stderr) ?? undefined);
-    const lines = this.running.stderr.split("\n").filter((line) => line.includes('"message":"call"'));
-    return lines.filter((line) => line.includes(`"http.request.method":"${method}"`)).length;
+    const lines = this.running.stderr.split("\n").filter((line) => line.includes('"keyward::access"'));
+    return lines.filter((line) => line.includes(`"method":"${method}"`)).length;
   }
 
   async close() {

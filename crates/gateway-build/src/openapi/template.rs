@@ -172,6 +172,8 @@ pub(crate) fn details() -> Object {
             "type" => "object",
             "properties" => object! {"@type" => object! {"type" => "string"}},
             "required" => vec!["@type"],
+            // Each kind of message has fields of its own.
+            "additionalProperties" => true,
         },
     }
 }
