@@ -1,15 +1,26 @@
 //! Who may do what. This module alone makes a [`Grant`], and every store call that touches a
-//! workspace takes one, so that a forgotten check does not compile.
+//! workspace takes one, so that a forgotten check does not compile. What is done to an organization, and
+//! what only internal services do for the whole platform, are in files of their own.
 //!
 //! The whole policy, evaluated, is the table in `docs/policy.md`; a test holds the two together.
 
 mod decision;
+mod organization;
+mod platform;
+
+pub use organization::{
+    CREATE_MANAGEMENT_KEY, LIST_MANAGEMENT_KEYS, ORGANIZATION_ACTIONS, OrganizationAction,
+    OrganizationGrant, REVOKE_MANAGEMENT_KEY, authorize_organization, precheck_organization,
+};
+pub use platform::{
+    AuditGrant, DirectoryGrant, authorize_audit, authorize_directory, directory_right,
+};
 
 use std::marker::PhantomData;
 
 use keyward_crypto::KeyHash;
 
-use crate::directory::{Access, Member, OrganizationRole, Workspace};
+use crate::directory::{Access, OrganizationRole, Workspace};
 use crate::error::{Error, Noun};
 use crate::id::{OrganizationId, WorkspaceId};
 use crate::principal::Principal;
@@ -235,24 +246,6 @@ impl<P: Permission> WorkspaceScope for Grant<P> {
     }
 }
 
-/// Proof that the policy allowed a principal to manage the directory.
-#[derive(Debug)]
-pub struct DirectoryGrant(());
-
-/// Proof that the policy allowed a principal to read the audit trail, of every organization.
-///
-/// Only this module can make one:
-///
-/// ```compile_fail
-/// use keyward_core::policy::AuditGrant;
-///
-/// fn forge() -> AuditGrant {
-///     AuditGrant(())
-/// }
-/// ```
-#[derive(Debug)]
-pub struct AuditGrant(());
-
 /// Decides on an action in a workspace. One that does not exist is refused exactly as one that the
 /// principal may not see.
 ///
@@ -389,142 +382,4 @@ pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
         Principal::ManagementKey { hash, .. } => Ok(CallingKey::Management(hash)),
         Principal::User(_) | Principal::Service(_) => Err(Error::Denied),
     })
-}
-
-/// Something that can be done to an organization: an administrator of it, or an internal service.
-#[derive(Debug, Clone, Copy)]
-pub struct OrganizationAction {
-    /// The action's name, such as `management_key.create`.
-    pub name: &'static str,
-}
-
-/// Create a management key.
-pub const CREATE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
-    name: "management_key.create",
-};
-/// List an organization's management keys.
-pub const LIST_MANAGEMENT_KEYS: OrganizationAction = OrganizationAction {
-    name: "management_key.list",
-};
-/// Revoke a management key.
-pub const REVOKE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
-    name: "management_key.revoke",
-};
-
-/// Every action on an organization.
-pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
-    CREATE_MANAGEMENT_KEY,
-    LIST_MANAGEMENT_KEYS,
-    REVOKE_MANAGEMENT_KEY,
-];
-
-/// Proof that the policy allowed an action on one organization.
-///
-/// Only this module can make one:
-///
-/// ```compile_fail
-/// use keyward_core::id::OrganizationId;
-/// use keyward_core::policy::OrganizationGrant;
-///
-/// fn forge(organization: OrganizationId) -> OrganizationGrant {
-///     OrganizationGrant { organization, action: "management_key.create" }
-/// }
-/// ```
-#[derive(Debug)]
-pub struct OrganizationGrant {
-    organization: OrganizationId,
-    action: &'static str,
-}
-
-impl OrganizationGrant {
-    /// The organization that the grant is for.
-    #[must_use]
-    pub fn organization(&self) -> &OrganizationId {
-        &self.organization
-    }
-
-    /// The name of the action that was allowed.
-    #[must_use]
-    pub fn action(&self) -> &'static str {
-        self.action
-    }
-}
-
-/// Refuses a principal that could not do such an action to any organization.
-///
-/// # Errors
-/// [`Error::Denied`].
-pub fn precheck_organization(principal: &Principal) -> Result<(), Error> {
-    let name = "organization.administer";
-    administers_some(principal).or_else(|denied| decide(name, || Err(denied)))
-}
-
-fn administers_some(principal: &Principal) -> Result<(), Error> {
-    let conceivable = match principal {
-        Principal::Service(_) => true,
-        Principal::User(member) => administers(member),
-        Principal::IssuedKey { .. } | Principal::ManagementKey { .. } => false,
-    };
-    if conceivable {
-        Ok(())
-    } else {
-        Err(Error::Denied)
-    }
-}
-
-/// Decides on an action on an organization.
-///
-/// # Errors
-/// [`Error::Denied`].
-pub fn authorize_organization(
-    principal: &Principal,
-    action: OrganizationAction,
-    organization: &OrganizationId,
-) -> Result<OrganizationGrant, Error> {
-    decide(action.name, || {
-        administers_some(principal)?;
-        match principal {
-            Principal::User(member) if member.organization != *organization => Err(Error::Denied),
-            _ => Ok(OrganizationGrant {
-                organization: organization.clone(),
-                action: action.name,
-            }),
-        }
-    })
-}
-
-fn administers(member: &Member) -> bool {
-    let role = member.role;
-    let administrator = matches!(
-        role,
-        OrganizationRole::Administrators | OrganizationRole::Owner
-    );
-    member.validated && administrator
-}
-
-/// The right to manage the directory, of a principal who has it, where the call does not hang on it.
-#[must_use]
-pub fn directory_right(principal: &Principal) -> Option<DirectoryGrant> {
-    matches!(principal, Principal::Service(_)).then_some(DirectoryGrant(()))
-}
-
-/// Decides on managing the directory, which internal services alone may do.
-///
-/// # Errors
-/// [`Error::Denied`].
-pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
-    decide("directory.manage", || {
-        directory_right(principal).ok_or(Error::Denied)
-    })
-}
-
-/// Decides on reading the audit trail, which internal services alone may do.
-///
-/// # Errors
-/// [`Error::Denied`].
-pub fn authorize_audit(principal: &Principal) -> Result<AuditGrant, Error> {
-    match principal {
-        Principal::Service(_) => Ok(AuditGrant(())),
-        _ => Err(Error::Denied),
-    }
 }

@@ -1,0 +1,118 @@
+//! What may be done to an organization, and by whom. This module alone makes an [`OrganizationGrant`].
+
+use super::decision::decide;
+use crate::directory::{Member, OrganizationRole};
+use crate::error::Error;
+use crate::id::OrganizationId;
+use crate::principal::Principal;
+
+/// Something that can be done to an organization: an administrator of it, or an internal service.
+#[derive(Debug, Clone, Copy)]
+pub struct OrganizationAction {
+    /// The action's name, such as `management_key.create`.
+    pub name: &'static str,
+}
+
+/// Create a management key.
+pub const CREATE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
+    name: "management_key.create",
+};
+/// List an organization's management keys.
+pub const LIST_MANAGEMENT_KEYS: OrganizationAction = OrganizationAction {
+    name: "management_key.list",
+};
+/// Revoke a management key.
+pub const REVOKE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
+    name: "management_key.revoke",
+};
+
+/// Every action on an organization.
+pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
+    CREATE_MANAGEMENT_KEY,
+    LIST_MANAGEMENT_KEYS,
+    REVOKE_MANAGEMENT_KEY,
+];
+
+/// Proof that the policy allowed an action on one organization.
+///
+/// Only this module can make one:
+///
+/// ```compile_fail
+/// use keyward_core::id::OrganizationId;
+/// use keyward_core::policy::OrganizationGrant;
+///
+/// fn forge(organization: OrganizationId) -> OrganizationGrant {
+///     OrganizationGrant { organization, action: "management_key.create" }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct OrganizationGrant {
+    organization: OrganizationId,
+    action: &'static str,
+}
+
+impl OrganizationGrant {
+    /// The organization that the grant is for.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationId {
+        &self.organization
+    }
+
+    /// The name of the action that was allowed.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+}
+
+/// Refuses a principal that could not do such an action to any organization.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_organization(principal: &Principal) -> Result<(), Error> {
+    let name = "organization.administer";
+    administers_some(principal).or_else(|denied| decide(name, || Err(denied)))
+}
+
+fn administers_some(principal: &Principal) -> Result<(), Error> {
+    let conceivable = match principal {
+        Principal::Service(_) => true,
+        Principal::User(member) => administers(member),
+        Principal::IssuedKey { .. } | Principal::ManagementKey { .. } => false,
+    };
+    if conceivable {
+        Ok(())
+    } else {
+        Err(Error::Denied)
+    }
+}
+
+/// Decides on an action on an organization.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize_organization(
+    principal: &Principal,
+    action: OrganizationAction,
+    organization: &OrganizationId,
+) -> Result<OrganizationGrant, Error> {
+    decide(action.name, || {
+        administers_some(principal)?;
+        match principal {
+            Principal::User(member) if member.organization != *organization => Err(Error::Denied),
+            _ => Ok(OrganizationGrant {
+                organization: organization.clone(),
+                action: action.name,
+            }),
+        }
+    })
+}
+
+fn administers(member: &Member) -> bool {
+    let role = member.role;
+    let administrator = matches!(
+        role,
+        OrganizationRole::Administrators | OrganizationRole::Owner
+    );
+    member.validated && administrator
+}
