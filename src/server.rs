@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use crate::metrics;
 
 pub use addresses::Exempt;
-pub(crate) use addresses::{PerAddress, Place};
+pub(crate) use addresses::{PerAddress, Place, counted};
 pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
 pub use tls::{Tls, TlsError};
 

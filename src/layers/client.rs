@@ -7,7 +7,7 @@
 //! believes both headers believes the one that the caller has forged.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -16,12 +16,10 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use crate::server::Peer;
+use crate::server::{Peer, counted};
 
 /// What proxies append the address of their own peer to.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// How much of an IPv6 address tells one customer from another; who has one address has all of these.
-const V6_NETWORK_BITS: u32 = 64;
 
 /// The address that a call comes from, in the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +28,7 @@ pub(crate) struct Client(pub(crate) IpAddr);
 impl Client {
     /// Whose calls are counted together: an IPv4 address, or a /64 of IPv6.
     pub(super) fn counted(self) -> IpAddr {
-        match self.0 {
-            IpAddr::V4(_) => self.0,
-            IpAddr::V6(address) => {
-                let host = u128::MAX.checked_shr(V6_NETWORK_BITS).unwrap_or_default();
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
-            }
-        }
+        counted(self.0)
     }
 }
 

@@ -63,8 +63,9 @@ impl Drop for Place {
     }
 }
 
-/// Whoever has one IPv6 address has as a rule all that share its first 64 bits.
-fn counted(address: IpAddr) -> IpAddr {
+/// Whom an address stands for where callers are counted: whoever has one IPv6 address has as a rule all
+/// that share its first 64 bits.
+pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;

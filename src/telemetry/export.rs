@@ -23,6 +23,28 @@ use super::reporting::Reporting;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Makes the exporter of a signal; those of different signals are different types with the same methods.
+macro_rules! exporter {
+    ($exporter:ident, $exporting:expr) => {
+        match $exporting.protocol {
+            Protocol::Grpc => {
+                let mut builder = $exporter::builder()
+                    .with_tonic()
+                    .with_timeout($exporting.timeout);
+                if let Some(tls) = tls($exporting)? {
+                    builder = builder.with_tls_config(tls);
+                }
+                builder.build()
+            }
+            Protocol::HttpProtobuf => $exporter::builder()
+                .with_http()
+                .with_timeout($exporting.timeout)
+                .with_http_client(client($exporting)?)
+                .build(),
+        }
+    };
+}
+
 /// What carries spans away, if anything does.
 pub(super) fn traces(
     environment: &Environment,
@@ -31,22 +53,7 @@ pub(super) fn traces(
     let Some(exporting) = &environment.traces else {
         return Ok(None);
     };
-    let builder = SpanExporter::builder();
-    let exporter = match exporting.protocol {
-        Protocol::Grpc => {
-            let mut builder = builder.with_tonic().with_timeout(exporting.timeout);
-            if let Some(tls) = tls(exporting)? {
-                builder = builder.with_tls_config(tls);
-            }
-            builder.build()
-        }
-        Protocol::HttpProtobuf => builder
-            .with_http()
-            .with_timeout(exporting.timeout)
-            .with_http_client(client(exporting)?)
-            .build(),
-    };
-    let exporter = exporter.map_err(|_| unusable("TRACES"))?;
+    let exporter = exporter!(SpanExporter, exporting).map_err(|_| unusable("TRACES"))?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(Reporting::new("spans", exporter))
         .with_resource(resource.clone())
@@ -66,22 +73,7 @@ pub(super) fn metrics(
     let Some(exporting) = &environment.metrics else {
         return Ok((provider.build(), exposition));
     };
-    let builder = MetricExporter::builder();
-    let exporter = match exporting.protocol {
-        Protocol::Grpc => {
-            let mut builder = builder.with_tonic().with_timeout(exporting.timeout);
-            if let Some(tls) = tls(exporting)? {
-                builder = builder.with_tls_config(tls);
-            }
-            builder.build()
-        }
-        Protocol::HttpProtobuf => builder
-            .with_http()
-            .with_timeout(exporting.timeout)
-            .with_http_client(client(exporting)?)
-            .build(),
-    };
-    let exporter = exporter.map_err(|_| unusable("METRICS"))?;
+    let exporter = exporter!(MetricExporter, exporting).map_err(|_| unusable("METRICS"))?;
     let exporter = Reporting::new("measurements", exporter);
     let provider = provider.with_reader(PeriodicReader::builder(exporter).build());
     Ok((provider.build(), exposition))

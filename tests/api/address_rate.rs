@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use keyward::layers::{Rate, TrustedProxies};
 use keyward::proto::v1::ListApiKeysRequest;
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_types::StatusExt;
 
-use crate::support::{Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, refused};
+use crate::support::{Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, waiting};
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many requests from this address";
@@ -49,18 +48,10 @@ async fn exhaust(server: &TestServer, address: &str) {
     assert_eq!(list(server, address, &token).await, 429);
 }
 
-#[track_caller]
-fn about_an_hour(seconds: u64) {
-    assert!((1800..=3600).contains(&seconds), "{seconds}");
-}
-
 /// Says why, and when to come again.
 #[track_caller]
 fn says_when(status: &Status) {
-    let refusal = refused(Err::<(), _>(status.clone()));
-    refusal.is(Code::ResourceExhausted, "ADDRESS_RATE_LIMITED", MESSAGE);
-    let retry = status.get_details_retry_info().unwrap();
-    about_an_hour(retry.retry_delay.unwrap().as_secs());
+    waiting::says_when(status, "ADDRESS_RATE_LIMITED", MESSAGE);
 }
 
 on_each_engine! {
@@ -77,7 +68,7 @@ on_each_engine! {
         {
             let answer = server.get(path).bearer(&token).send().await;
             answer.is(429, body);
-            about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
+            waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
         }
         assert_eq!(server.get("/docs").send().await.status, 429);
     }

@@ -11,10 +11,9 @@ use keyward::proto::v1::{ListApiKeysRequest, RevokeManagementKeyRequest};
 use keyward_crypto::{Token, TokenKind};
 use serde_json::json;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use crate::support::{
-    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, refused, sha256_hex,
+    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, refused, sha256_hex, waiting,
 };
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -60,22 +59,10 @@ async fn exhaust(server: &TestServer) {
     assert_eq!(list(server, &unknown_key()).await, 429);
 }
 
-#[track_caller]
-fn about_an_hour(seconds: u64) {
-    assert!((1800..=3600).contains(&seconds), "{seconds}");
-}
-
 /// Says why, and when to come again.
 #[track_caller]
 fn says_when(status: &Status) {
-    let refusal = refused(Err::<(), _>(status.clone()));
-    refusal.is(
-        Code::ResourceExhausted,
-        "TOO_MANY_FAILED_AUTHENTICATIONS",
-        MESSAGE,
-    );
-    let retry = status.get_details_retry_info().unwrap();
-    about_an_hour(retry.retry_delay.unwrap().as_secs());
+    waiting::says_when(status, "TOO_MANY_FAILED_AUTHENTICATIONS", MESSAGE);
 }
 
 on_each_engine! {
@@ -103,7 +90,7 @@ on_each_engine! {
             }
             let answer = call().send().await;
             answer.refuses(429, MESSAGE);
-            about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
+            waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
         }
         let managed = format!(r#"{{"error":{{"code":429,"message":"{MESSAGE}"}}}}"#);
         let call = server.get("/keys").header("x-forwarded-for", "203.0.113.0");

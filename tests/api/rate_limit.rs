@@ -8,11 +8,10 @@ use std::time::Duration;
 use keyward::layers::Rate;
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic::Status;
 
 use crate::support::{
-    OTHER_ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused,
+    OTHER_ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, waiting,
 };
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -44,19 +43,10 @@ async fn exhaust(server: &TestServer, token: &str) {
     }
 }
 
-/// Is about as many seconds as a call takes to come back.
-#[track_caller]
-fn about_an_hour(seconds: u64) {
-    assert!((1800..=3600).contains(&seconds), "{seconds}");
-}
-
 /// Says why, and when to come again.
 #[track_caller]
 fn says_when(status: &Status) {
-    let refusal = refused(Err::<(), _>(status.clone()));
-    refusal.is(Code::ResourceExhausted, "RATE_LIMITED", MESSAGE);
-    let retry = status.get_details_retry_info().unwrap();
-    about_an_hour(retry.retry_delay.unwrap().as_secs());
+    waiting::says_when(status, "RATE_LIMITED", MESSAGE);
 }
 
 on_each_engine! {
@@ -69,7 +59,7 @@ on_each_engine! {
         for (path, body) in [("/apikeys", flashback), ("/keys", managed)] {
             let answer = server.get(path).bearer(&token).send().await;
             answer.is(429, &body);
-            about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
+            waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
         }
     }
 

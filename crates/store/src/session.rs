@@ -39,6 +39,19 @@ pub(crate) type Transaction = Arc<Txn>;
 /// A writer's turn at a gate.
 type Turn = Option<OwnedMutexGuard<()>>;
 
+/// The span of an operation of the store, whose name must be written where it is made.
+macro_rules! operation_span {
+    ($name:literal, $operation:ident) => {
+        tracing::info_span!(
+            $name,
+            operation = $operation,
+            attempts = Empty,
+            otel.status_code = Empty,
+            error.type = Empty,
+        )
+    };
+}
+
 impl Store {
     /// Runs work that only reads: in statements of their own, or, where PostgreSQL is to know a
     /// deadline, in a transaction.
@@ -52,16 +65,7 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
     {
         let attempt = || before_deadline(async { work(self.reader().await?).await });
-        let span = tracing::info_span!(
-            "store.read",
-            operation,
-            attempts = Empty,
-            otel.status_code = Empty,
-            error.type = Empty,
-        );
-        retrying(operation, &span, attempt)
-            .instrument(span.clone())
-            .await
+        retrying(operation, operation_span!("store.read", operation), attempt).await
     }
 
     /// Runs work in a transaction and commits it if the work succeeds. The work may run more than
@@ -111,16 +115,12 @@ impl Store {
             commit(turn, txn).await?;
             Ok(value)
         };
-        let span = tracing::info_span!(
-            "store.write",
+        retrying(
             operation,
-            attempts = Empty,
-            otel.status_code = Empty,
-            error.type = Empty,
-        );
-        retrying(operation, &span, attempt)
-            .instrument(span.clone())
-            .await
+            operation_span!("store.write", operation),
+            attempt,
+        )
+        .await
     }
 
     /// Runs work in a transaction, which is left to be committed if the work succeeds.
@@ -245,15 +245,17 @@ fn in_time() -> Result<(), Failure> {
     }
 }
 
-/// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`], and says
-/// in the span how that ended.
-async fn retrying<T, A, R>(operation: &'static str, span: &Span, attempt: A) -> Result<T, Error>
+/// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`], inside the
+/// span, and says in it how that ended.
+async fn retrying<T, A, R>(operation: &'static str, span: Span, attempt: A) -> Result<T, Error>
 where
     A: Fn() -> R,
     R: Future<Output = Result<T, Failure>>,
 {
     let mut attempts = 1;
-    let outcome = attempting(operation, &mut attempts, attempt).await;
+    let outcome = attempting(operation, &mut attempts, attempt)
+        .instrument(span.clone())
+        .await;
     if attempts > 1 {
         span.record("attempts", i64::from(attempts));
     }
@@ -386,7 +388,7 @@ mod tests {
             .await
             .unwrap();
         let span = Span::none();
-        let refused = retrying("test", &span, || async {
+        let refused = retrying("test", span, || async {
             attempts.fetch_add(1, Ordering::SeqCst);
             Ok(store.begin().await.map(drop)?)
         });

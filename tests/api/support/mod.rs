@@ -11,6 +11,7 @@ mod repo_ai_keys;
 mod rest;
 mod server;
 mod spans;
+pub mod waiting;
 
 pub use grpc::{refused, with_token};
 pub use grpc_web::{WebAnswer, WebFlavor, flagged, frame as grpc_frame, unframe};
