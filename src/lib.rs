@@ -18,5 +18,6 @@ pub mod layers;
 mod metrics;
 pub mod operations;
 pub mod proto;
+pub mod rate;
 pub mod server;
 pub mod telemetry;

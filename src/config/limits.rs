@@ -6,7 +6,8 @@ use keyward_core::page::MAX_PAGE_ITEMS;
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
-use crate::layers::{Limits, Rate, TrustedProxies};
+use crate::layers::{Limits, TrustedProxies};
+use crate::rate::Rate;
 
 /// What callers may take.
 #[derive(Deserialize)]

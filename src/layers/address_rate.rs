@@ -10,8 +10,8 @@ use tonic::Code;
 
 use super::Limit;
 use super::client::Client;
-use super::rate::Limiter;
 use crate::metrics::Refused;
+use crate::rate::Limiter;
 
 const LIMIT: Limit = Limit {
     counted: Refused::AddressRate,

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::rate::{Limiter, Rate};
+use crate::rate::{Limiter, Rate};
 
 /// How many tokens are remembered as good, at most; 8 bytes each.
 const REMEMBERED_TOKENS: usize = 16 * 1024;

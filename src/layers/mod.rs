@@ -11,7 +11,6 @@ mod failed_authn;
 mod headers;
 mod in_flight;
 mod panic;
-mod rate;
 mod rate_limit;
 mod request_id;
 mod target;
@@ -33,12 +32,12 @@ use tower::ServiceBuilder;
 use crate::authn::Authenticator;
 use crate::error::ERROR_DOMAIN;
 use crate::metrics::{self, Refused};
+use crate::rate::{Limiter, Rate};
 
 pub(crate) use client::Client;
 pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
-pub use rate::Rate;
 pub(crate) use target::{HEALTHZ, Kind, METRICS, READYZ, Target};
 
 /// What the layers are told at start.
@@ -118,7 +117,7 @@ chain! { given:
     // Inside the span, so that a panic is reported in it, and answered like any failure.
     panic,
     // Before anything that costs: who calls too often from one address takes no place from others.
-    address_rate(rate::Limiter::new(given.limits.address_rate)),
+    address_rate(Limiter::new(given.limits.address_rate)),
     // Around everything that waits, so that nothing does without a place; and before authentication, or
     // it would cost as much to be refused as to be answered.
     in_flight(in_flight::InFlight::new(given.limits.max_in_flight)),
@@ -129,7 +128,7 @@ chain! { given:
     // Whatever runs inside has a caller.
     authn(authn::Gate::new(&given.authenticator, &given.limits)),
     // Innermost: it counts callers, whom only authentication knows.
-    rate_limit(rate::Limiter::new(given.limits.caller_rate)),
+    rate_limit(Limiter::new(given.limits.caller_rate)),
 }
 
 /// Words a refusal for the face of the request's caller.

@@ -12,8 +12,8 @@ use keyward_core::principal::{Caller, Principal};
 use tonic::Code;
 
 use super::Limit;
-use super::rate::Limiter;
 use crate::metrics::Refused;
+use crate::rate::Limiter;
 
 const LIMIT: Limit = Limit {
     counted: Refused::RateLimit,
@@ -76,7 +76,7 @@ mod tests {
     use keyward_testkit::fixtures;
 
     use super::*;
-    use crate::layers::Rate;
+    use crate::rate::Rate;
 
     fn user(organization: &str, id: &str) -> Principal {
         Principal::User(fixtures::member(organization, id, &[]))

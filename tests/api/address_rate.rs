@@ -6,8 +6,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::layers::{Rate, TrustedProxies};
+use keyward::layers::TrustedProxies;
 use keyward::proto::v1::ListApiKeysRequest;
+use keyward::rate::Rate;
 use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;

@@ -6,8 +6,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::layers::{Rate, TrustedProxies};
+use keyward::layers::TrustedProxies;
 use keyward::proto::v1::{ListApiKeysRequest, RevokeManagementKeyRequest};
+use keyward::rate::Rate;
 use keyward_crypto::{Token, TokenKind};
 use serde_json::json;
 use tonic::{Code, Status};

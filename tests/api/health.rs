@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keyward::layers::Rate;
 use keyward::proto;
+use keyward::rate::Rate;
 use prost::Message;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Streaming};

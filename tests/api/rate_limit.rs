@@ -5,8 +5,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::layers::Rate;
 use keyward::proto::v1::ListApiKeysRequest;
+use keyward::rate::Rate;
 use serde_json::json;
 use tonic::Status;
 

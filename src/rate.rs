@@ -20,14 +20,14 @@ use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 /// After how many who were not remembered, at least, it is time to forget some.
-pub(super) const FORGET_AFTER: usize = 10_000;
+pub(crate) const FORGET_AFTER: usize = 10_000;
 /// How many are remembered at most, each in a place of their own.
-pub(super) const MAX_REMEMBERED: usize = 100_000;
+pub(crate) const MAX_REMEMBERED: usize = 100_000;
 /// How many places the further ones share.
 const SHARED_PLACES: usize = 1024;
 /// The shortest time that somebody is asked to wait. Never zero, which would say that there is nothing
 /// to wait for.
-pub(super) const MIN_WAIT: Duration = Duration::from_millis(1);
+pub(crate) const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Rate {
 }
 
 /// Holds each `K` to a rate, if there is one.
-pub(super) struct Limiter<K: Clone + Eq + Hash>(Option<Arc<Counts<K>>>);
+pub(crate) struct Limiter<K: Clone + Eq + Hash>(Option<Arc<Counts<K>>>);
 
 impl<K: Clone + Eq + Hash> Clone for Limiter<K> {
     fn clone(&self) -> Self {
@@ -77,7 +77,7 @@ struct Counts<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> Limiter<K> {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
         let quota = rate.and_then(|rate| {
             let quota = Quota::with_period(rate.interval)?;
             Some(quota.allow_burst(rate.burst))
@@ -90,17 +90,17 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
     }
 
     /// Whether anything is limited.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
     /// Counts one, or says how long to wait until the next would be let through.
-    pub(super) fn admit(&self, who: K) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, who: K) -> Result<(), Duration> {
         self.check(who, true)
     }
 
     /// As [`Limiter::admit`], and counts nothing.
-    pub(super) fn ask(&self, who: K) -> Result<(), Duration> {
+    pub(crate) fn ask(&self, who: K) -> Result<(), Duration> {
         self.check(who, false)
     }
 
@@ -119,7 +119,7 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
     }
 
     #[cfg(test)]
-    pub(super) fn remembered(&self) -> usize {
+    pub(crate) fn remembered(&self) -> usize {
         self.0.as_ref().map_or(0, |counts| counts.limiter.len())
     }
 }
