@@ -57,6 +57,13 @@ static REFUSALS: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
+static CONNECTIONS_REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.connections.refused")
+        .with_description("Connections that were closed at once, by reason.")
+        .build()
+});
+
 static TOKEN_LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
         .u64_counter("keyward.token_cache.lookups")
@@ -79,6 +86,9 @@ pub(crate) fn start() {
     }
     for reason in Refused::ALL {
         REFUSALS.add(0, &[KeyValue::new("reason", reason.name())]);
+    }
+    for reason in NotAdmitted::ALL {
+        CONNECTIONS_REFUSED.add(0, &[KeyValue::new("reason", reason.name())]);
     }
     gauge("keyward.connections", "", "Open connections.", || {
         Some(CONNECTIONS.load(Ordering::Relaxed))
@@ -233,6 +243,31 @@ impl Refused {
 /// Counts a call that went no further.
 pub(crate) fn refused(reason: Refused) {
     REFUSALS.add(1, &[KeyValue::new("reason", reason.name())]);
+}
+
+/// Why a connection was closed before anything was read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// Its address has all that it may have.
+    TooMany,
+    /// Its address connects too often.
+    TooOften,
+}
+
+impl NotAdmitted {
+    const ALL: [Self; 2] = [Self::TooMany, Self::TooOften];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::TooMany => "too_many",
+            Self::TooOften => "too_often",
+        }
+    }
+}
+
+/// Counts a connection that was closed at once.
+pub(crate) fn not_admitted(reason: NotAdmitted) {
+    CONNECTIONS_REFUSED.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
 /// Counts a look-up among the tokens that were verified before.

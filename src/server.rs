@@ -13,7 +13,7 @@ mod tls;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::metrics;
+use crate::metrics::{self, NotAdmitted};
+use crate::rate::Limiter;
 
 pub use addresses::Exempt;
 pub(crate) use addresses::{PerAddress, Place, counted};
@@ -87,7 +88,7 @@ impl Server {
     }
 
     /// The same for addresses from which many clients come, such as a proxy's: how many connections
-    /// they have is not limited.
+    /// they have, and how often they connect, is not limited.
     #[must_use]
     pub fn with_exempt(self, exempt: Exempt) -> Self {
         Self { exempt, ..self }
@@ -135,7 +136,9 @@ impl Server {
         let most = self.settings.max_connections_per_address;
         Door {
             slots,
-            places: PerAddress::new(most, self.exempt),
+            places: PerAddress::new(most, Arc::clone(&self.exempt)),
+            rate: Limiter::new(self.settings.connection_rate),
+            exempt: self.exempt,
             connections: JoinSet::new(),
             house: Arc::new(House {
                 builders: Builders::new(&self.settings),
@@ -153,6 +156,8 @@ struct Door {
     house: Arc<House>,
     slots: Arc<Semaphore>,
     places: Arc<PerAddress>,
+    rate: Limiter<IpAddr>,
+    exempt: Exempt,
     connections: JoinSet<()>,
 }
 
@@ -194,9 +199,14 @@ impl Door {
         // A socket for both versions of IP has addresses of the older one in the newer one's form.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(place) = self.places.take(peer.ip()) else {
-            tracing::debug!("an address has all the connections that it may have");
-            return;
+            return turn_away(NotAdmitted::TooMany);
         };
+        // What a connection costs, a handshake above all, is paid before anything is known of its
+        // client; and one that is cut off would otherwise come again at once.
+        let is_exempt = (self.exempt)(peer.ip());
+        if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
+            return turn_away(NotAdmitted::TooOften);
+        }
         let held = Held::new(slot, place);
         let house = Arc::clone(&self.house);
         self.connections.spawn(async move {
@@ -206,6 +216,12 @@ impl Door {
         // Those that have ended; the set would keep them.
         while self.connections.try_join_next().is_some() {}
     }
+}
+
+/// Counts a connection that is closed at once.
+fn turn_away(reason: NotAdmitted) {
+    metrics::not_admitted(reason);
+    tracing::debug!(reason = reason.name(), "a connection was closed at once");
 }
 
 /// What a connection takes up until it ends.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ConfigError;
+use crate::rate::Rate;
 use crate::server::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
 
 /// The least that HTTP/1.1's reader can be bounded to, in bytes.
@@ -31,6 +32,7 @@ pub struct ServerConfig {
     pub(super) max_body_bytes: u64,
     max_connections: u32,
     max_connections_per_address: u32,
+    new_connections_per_address_per_second: u32,
     max_concurrent_streams: u32,
     max_header_bytes: u32,
     header_timeout_ms: u64,
@@ -152,6 +154,11 @@ impl ServerConfig {
         Settings {
             max_connections: count(self.max_connections),
             max_connections_per_address: count(self.max_connections_per_address),
+            // Whoever may have so many may make them all at once.
+            connection_rate: Rate::per_second(
+                self.new_connections_per_address_per_second,
+                self.max_connections_per_address,
+            ),
             max_header_bytes: self.max_header_bytes,
             header_timeout: millis(self.header_timeout_ms),
             write_timeout: millis(self.write_timeout_ms),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::rate::Rate;
+
 /// How many connections there may be to the listener for operations.
 const MAX_OPERATIONS_CONNECTIONS: usize = 64;
 
@@ -16,6 +18,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// How many of them one address may have. Zero limits nothing.
     pub max_connections_per_address: usize,
+    /// How often one address may connect, if that is limited.
+    pub connection_rate: Option<Rate>,
     /// How large a request's headers may be together, in bytes.
     pub max_header_bytes: u32,
     /// How long a client may take to send a request's headers, and a new one to say anything at all.
@@ -48,6 +52,7 @@ impl Settings {
         Self {
             max_connections: MAX_OPERATIONS_CONNECTIONS,
             max_connections_per_address: 0,
+            connection_rate: None,
             max_age: None,
             ..self
         }

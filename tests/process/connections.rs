@@ -83,6 +83,67 @@ async fn an_address_has_only_so_many_connections() {
     }
 }
 
+/// How many of these connections, made one after another, are served before one is closed at once.
+fn served_in_a_row(address: &str, most: usize) -> usize {
+    (0..most)
+        .take_while(|_| {
+            let mut stream = connect(address);
+            let last = get("/healthz").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+            // One that is closed at once may be so before it is written to, or after.
+            let _ = stream.write_all(last.as_bytes());
+            rest(stream).starts_with(b"HTTP/1.1 200")
+        })
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_connects_only_so_often() {
+    let (_house, served) = served(&[
+        ("MAX_CONNECTIONS_PER_ADDRESS", "20"),
+        ("NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND", "1"),
+    ])
+    .await;
+    let started = Instant::now();
+    let count = served_in_a_row(served.address(), 1000);
+    // As many as it may have, and one more in each second since.
+    let most = 21 + started.elapsed().as_secs() as usize;
+    assert!((20..=most).contains(&count), "{count} of {most}");
+    // Another address is its own affair, and sees that somebody was turned away.
+    let elsewhere = reqwest_from("127.0.0.2");
+    let metrics = elsewhere.get(format!("{}/metrics", served.url)).send();
+    let metrics = metrics.await.unwrap().text().await.unwrap();
+    let refused = |reason| format!("\nkeyward_connections_refused_total{{reason=\"{reason}\"}} ");
+    assert!(metrics.contains(&(refused("too_often") + "1\n")));
+    assert!(metrics.contains(&(refused("too_many") + "0\n")));
+    // Whoever waits may connect again.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while served_in_a_row(served.address(), 1) == 0 {
+        assert!(Instant::now() < deadline, "it may never connect again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_connects_as_often_as_it_likes() {
+    let house = House::sqlite().await;
+    let program = house.command("serve");
+    let program = program.env("KEYWARD_SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1");
+    let program = program.env(
+        "KEYWARD_SERVER__NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND",
+        "1",
+    );
+    let served = Served::of(program.env("KEYWARD_LIMITS__TRUSTED_PROXIES", "[\"127.0.0.1/32\"]"));
+    let mut together: Vec<_> = (0..50).map(|_| connect(served.address())).collect();
+    for stream in &mut together {
+        stream.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(stream).0.starts_with("http/1.1 200"));
+    }
+    // Who is no proxy is counted.
+    let url = format!("{}/healthz", served.url);
+    let first = reqwest_from("127.0.0.2");
+    assert_eq!(first.get(&url).send().await.unwrap().status(), 200);
+    assert!(reqwest_from("127.0.0.2").get(&url).send().await.is_err());
+}
+
 fn reqwest_from(address: &str) -> reqwest::Client {
     // With the provider of TLS in place.
     drop(crate::client::Rest::new("http://unused"));
