@@ -147,7 +147,12 @@ fn load(secured: &Secured) -> Load {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_certificates_are_replaced() {
     let secured = Secured::start_with(|program, _| {
-        program.env("KEYWARD_SERVER__TLS__RELOAD_INTERVAL_MS", "3600000")
+        let program = program.env("KEYWARD_SERVER__TLS__RELOAD_INTERVAL_MS", "3600000");
+        // Callers connect anew for each call, as fast as they can.
+        program.env(
+            "KEYWARD_SERVER__NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND",
+            "0",
+        )
     })
     .await;
     let address = secured.served.address();

@@ -312,3 +312,50 @@ async fn a_trace_shows_the_way_of_a_call_on_postgres() {
         a_trace_shows_the_way(house, Protocol::Grpc, "postgresql").await;
     }
 }
+
+/// Whatever is asked for, and whoever asks, its trace says what the policy said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_shows_what_the_policy_said() {
+    let house = House::sqlite().await;
+    let collector = Collector::start().await;
+    let served = Served::of(collector.by(Protocol::Grpc, house.command("serve")));
+    let rest = Rest::new(&served.url);
+    let env = |name: &str| house.env[name].to_owned();
+    let keys = |workspace| format!("/apikeys?workspaceId={}", env(workspace));
+    let repo = format!("/repo/{}/ai/apikey", env("REPO_A"));
+    let own = [
+        (keys("WORKSPACE_A"), "ADMIN_TOKEN", 200, "granted"),
+        (keys("WORKSPACE_B"), "ADMIN_TOKEN", 403, "denied"),
+        (repo.clone(), "ADMIN_TOKEN", 200, "granted"),
+        (repo, "MANAGEMENT_KEY", 403, "denied"),
+        ("/keys".to_owned(), "MANAGEMENT_KEY", 200, "granted"),
+        ("/keys".to_owned(), "ADMIN_TOKEN", 403, "denied"),
+        ("/key".to_owned(), "MANAGEMENT_KEY", 200, "granted"),
+        (
+            "/v1/audit-events".to_owned(),
+            "SERVICE_TOKEN",
+            200,
+            "granted",
+        ),
+        ("/v1/audit-events".to_owned(), "ADMIN_TOKEN", 403, "denied"),
+    ];
+    let calls: Vec<_> = own
+        .into_iter()
+        .zip(30..)
+        .map(|(call, number)| (call, Trace::new(number)))
+        .collect();
+    for ((path, token, status, _), trace) in &calls {
+        let request = rest.request(Method::GET, path).bearer_auth(env(token));
+        let request = request.header("traceparent", trace.parent());
+        Answer::of(request).await.expect(*status);
+    }
+    served.running.terminate().expect(0);
+    for ((path, token, _, outcome), trace) in &calls {
+        let tree = Tree::of(trace, &collector);
+        let names = tree.names(&tree.server);
+        let policy = names.iter().filter(|name| **name == "policy.authorize");
+        assert_eq!(policy.count(), 1, "{path} by {token}: {names:?}");
+        let policy = tree.child(&tree.server, "policy.authorize");
+        expect(policy, &[("keyward.policy.outcome", Some(outcome))]);
+    }
+}
