@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Failure;
 use super::serve::misconfigured;
 use crate::config::Config;
+use crate::server::{ClientCertificates, TlsSettings};
 
 /// Where Keyward listens if nothing says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -65,19 +66,30 @@ fn given(args: &HealthcheckArgs) -> String {
 
 /// Where whoever has this configuration is reached from the same machine.
 fn configured(file: &Path) -> Result<String, Failure> {
-    let server = Config::load(Some(file)).map_err(misconfigured)?.server;
-    let address = match server.listen.ip() {
+    let config = Config::load(Some(file)).map_err(misconfigured)?;
+    // Made for this: it speaks no TLS, and asks nobody for a certificate.
+    if let Some(address) = config.operations.listen().map_err(misconfigured)? {
+        return Ok(format!("http://{}", reached(address)));
+    }
+    let tls = config.server.tls();
+    let is_closed = |tls: &TlsSettings| tls.client_certificates == ClientCertificates::Required;
+    if tls.as_ref().is_some_and(is_closed) {
+        let message = "`server.tls.client_certificates` is \"required\", and this has none: set \
+                       `operations.listen` to be asked there";
+        return Err(Failure::new(Failure::CONFIG, message.to_owned()));
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", reached(config.server.listen)))
+}
+
+/// Where whoever listens there is reached from the same machine.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let address = match listen.ip() {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    let scheme = if server.tls().is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let address = SocketAddr::new(address, server.listen.port());
-    Ok(format!("{scheme}://{address}"))
+    SocketAddr::new(address, listen.port())
 }
 
 fn issuers(file: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {

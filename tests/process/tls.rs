@@ -296,4 +296,18 @@ async fn healthcheck_asks_over_tls() {
         .env("KEYWARD_URL", "http://127.0.0.1:1");
     with_tls.run().expect(0);
     asking().run().expect(69);
+
+    // Whoever must show a certificate has none; the other listener asks for none.
+    let required = || {
+        let tls = |name: &str| secured.files.path(name);
+        asking()
+            .env("KEYWARD_SERVER__TLS__CERT_FILE", tls("tls.crt"))
+            .env("KEYWARD_SERVER__TLS__KEY_FILE", tls("tls.key"))
+            .env("KEYWARD_SERVER__TLS__CLIENT_CA_FILE", tls("ca.crt"))
+            .env("KEYWARD_SERVER__TLS__CLIENT_CERTIFICATES", "required")
+    };
+    assert!(required().run().expect(78).contains("`operations.listen`"));
+    let plain = House::sqlite().await.start();
+    let operations = required().env("KEYWARD_OPERATIONS__LISTEN", plain.address());
+    operations.run().expect(0);
 }
