@@ -151,9 +151,15 @@ impl Authenticator {
             }
             Err(AuthnError::Missing) => "missing",
             Err(AuthnError::Invalid(_)) => "refused",
-            Err(AuthnError::Unavailable(_) | AuthnError::Internal(_)) => {
+            Err(error @ (AuthnError::Unavailable(_) | AuthnError::Internal(_))) => {
+                let is_internal = matches!(error, AuthnError::Internal(_));
+                let kind = if is_internal {
+                    "internal"
+                } else {
+                    "unavailable"
+                };
                 span.record("otel.status_code", "ERROR");
-                span.record("error.type", "unavailable");
+                span.record("error.type", kind);
                 "failed"
             }
         };
