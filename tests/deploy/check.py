@@ -27,8 +27,8 @@ OPEN_LABELS = {"http_response_status_code", "rpc_response_status_code", "http_ro
                "reason", "le"}
 # What a Keyward without TLS has not.
 SOMETIMES = {"keyward_tls_certificate_expiry_timestamp_seconds"}
-# Labels that are there after an error alone, or that a newer program has.
-RARE_LABELS = {"error_type", "url_scheme"}
+# Labels that are there after an error alone.
+RARE_LABELS = {"error_type"}
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 

@@ -232,8 +232,13 @@ async fn the_page_has_every_metric() {
     expect_section("metrics", &metrics_table(&families));
     // The other page says what the labels may be.
     let telemetry = fs::read_to_string(root().join("docs/telemetry.md")).unwrap();
-    for name in families.keys() {
-        assert!(telemetry.contains(&format!("`{name}`")), "{name}");
+    for (name, family) in &families {
+        let mut lines = telemetry.lines().filter(|line| line.starts_with('|'));
+        let line = lines.find(|line| line.contains(&format!("`{name}`")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not there"));
+        for label in &family.labels {
+            assert!(line.contains(&format!("`{label}`")), "{name} has {label}");
+        }
     }
 }
 
