@@ -22,7 +22,10 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages};
+use crate::grpc::{
+    self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, MAX_OPEN_MESSAGE_BYTES,
+    OpenStreams, Pages,
+};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -243,9 +246,9 @@ impl Services {
         // holds for what a message is when it is decompressed.
         let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
         macro_rules! held {
-            ($server:expr) => {
+            ($server:expr, $limit:expr) => {
                 $server
-                    .max_decoding_message_size(limit)
+                    .max_decoding_message_size($limit)
                     .accept_compressed(Gzip)
                     .accept_compressed(Zstd)
                     .send_compressed(Gzip)
@@ -254,7 +257,7 @@ impl Services {
         }
         macro_rules! declared {
             ($server:path, $declared:path, $service:expr) => {
-                held!(<$server>::new($declared($service)))
+                held!(<$server>::new($declared($service)), limit)
             };
         }
         let mut grpc = Routes::builder();
@@ -283,10 +286,13 @@ impl Services {
             v1::DeclaredDirectoryService,
             self.directory
         ))
-        .add_service(held!(HealthServer::new(health)));
+        .add_service(held!(HealthServer::new(health), MAX_OPEN_MESSAGE_BYTES));
         if reflection {
-            grpc.add_service(held!(descriptors().build_v1()?))
-                .add_service(held!(descriptors().build_v1alpha()?));
+            grpc.add_service(held!(descriptors().build_v1()?, MAX_OPEN_MESSAGE_BYTES))
+                .add_service(held!(
+                    descriptors().build_v1alpha()?,
+                    MAX_OPEN_MESSAGE_BYTES
+                ));
         }
         let grpc = grpc.routes().into_axum_router().reset_fallback();
         let grpc = grpc.fallback(dispatch::unknown_method);

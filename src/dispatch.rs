@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
-use crate::grpc::OpenStreams;
+use crate::grpc::{MAX_OPEN_MESSAGE_BYTES, OpenStreams};
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 use crate::operations;
@@ -51,17 +51,19 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
         Kind::Description(description) => {
             inside.descriptions.answer(description, &target, &request)
         }
-        Kind::Open if target.face == Face::Rest => {
-            let path = request.uri().path();
-            match (request.method().as_str(), inside.exposition) {
-                ("GET" | "HEAD", Some(exposition)) if path == layers::METRICS => {
-                    operations::measured(&exposition)
-                }
-                ("GET" | "HEAD", _) => probe(&inside.health, path == layers::HEALTHZ).await,
-                ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
-                _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+        Kind::Open if target.face == Face::Rest => match request.method().as_str() {
+            "GET" | "HEAD" => {
+                let liveness = request.uri().path() == layers::HEALTHZ;
+                probe(&inside.health, liveness).await
             }
-        }
+            "OPTIONS" => allowed(DOCUMENT_METHODS),
+            _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+        },
+        Kind::Metrics => match (request.method().as_str(), inside.exposition) {
+            ("GET" | "HEAD", Some(exposition)) => operations::measured(&exposition),
+            ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
+            _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+        },
         Kind::Reflection => call_reflection(inside, &target, request).await,
         Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
@@ -125,7 +127,11 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     say_face_plainly(target.face, request.headers_mut());
     let response = inside.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
-    if let Some(refusal) = undecodable(response.headers(), inside.max_body_bytes) {
+    let limit = match target.kind {
+        Kind::Open | Kind::Reflection => MAX_OPEN_MESSAGE_BYTES as u64,
+        _ => inside.max_body_bytes,
+    };
+    if let Some(refusal) = undecodable(response.headers(), limit) {
         return layers::refuse(target, refusal.into());
     }
     complete_grpc_error(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);

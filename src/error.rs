@@ -3,6 +3,8 @@
 //!
 //! Callers get a stable reason and a fixed text; the log gets the cause, once, here.
 
+use std::time::Duration;
+
 use keyward_core::error::{Error, Noun};
 use keyward_core::ledger::Ending;
 use tonic::{Code, Status};
@@ -100,10 +102,15 @@ pub(crate) fn service_not_found() -> Status {
     plain(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found")
 }
 
+/// When to come again for a stream. How long the others last nobody knows.
+const STREAM_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// There are as many streams as there may be.
 pub(crate) fn too_many_streams() -> Status {
+    let mut details = ErrorDetails::with_error_info("TOO_MANY_STREAMS", ERROR_DOMAIN, []);
+    details.set_retry_info(Some(STREAM_RETRY_AFTER));
     let message = "Too many streams are open";
-    plain(Code::ResourceExhausted, "TOO_MANY_STREAMS", message)
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// What ends a stream when the process ends: its caller comes again, and finds another.

@@ -218,15 +218,18 @@ pub(crate) enum Refused {
     FailedAuthentications,
     /// Too many calls are under way.
     Overload,
+    /// Too many streams are open that need no token.
+    OpenStreams,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Authentication,
         Self::RateLimit,
         Self::AddressRate,
         Self::FailedAuthentications,
         Self::Overload,
+        Self::OpenStreams,
     ];
 
     const fn name(self) -> &'static str {
@@ -236,6 +239,7 @@ impl Refused {
             Self::AddressRate => "address_rate",
             Self::FailedAuthentications => "failed_authentications",
             Self::Overload => "overload",
+            Self::OpenStreams => "open_streams",
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Streams that need no token: there are only so many of them, in all and from one address, since
-//! whoever can reach the port can open them, and they may last.
+//! What needs no token is held to more than what does. Streams: there are only so many of them, in all
+//! and from one address, since whoever can reach the port can open them, and they may last. Messages:
+//! they are as large as names are, and no larger.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +11,12 @@ use tonic::Status;
 
 use crate::error;
 use crate::layers::{Client, Limits};
+use crate::metrics::{self, Refused};
 use crate::server::{Peer, PerAddress, Place};
+
+/// The largest message of whoever needs no token, in bytes, compressed or not. The names of services,
+/// files and symbols that they ask about are much shorter.
+pub(crate) const MAX_OPEN_MESSAGE_BYTES: usize = 4096;
 
 /// The streams that are open without a token.
 #[derive(Clone)]
@@ -42,18 +48,20 @@ impl OpenStreams {
     /// # Errors
     /// RESOURCE_EXHAUSTED: all are open, or all of this address.
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<OpenStream, Status> {
-        let permit = Arc::clone(&self.all).try_acquire_owned();
-        let permit = permit.map_err(|_| error::too_many_streams())?;
+        self.place(extensions).ok_or_else(|| {
+            metrics::refused(Refused::OpenStreams);
+            error::too_many_streams()
+        })
+    }
+
+    fn place(&self, extensions: &Extensions) -> Option<OpenStream> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         // Who is inside already has no address, and is not counted.
         let place = match address(extensions) {
-            Some(address) => Some(
-                self.places
-                    .take(address)
-                    .ok_or_else(error::too_many_streams)?,
-            ),
+            Some(address) => Some(self.places.take(address)?),
             None => None,
         };
-        Ok(OpenStream {
+        Some(OpenStream {
             _permit: permit,
             _place: place,
         })

@@ -43,7 +43,7 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
         return next.run(request).await;
     };
     let target = super::target(&request);
-    if target.is_probe() {
+    if target.is_always_let_in() {
         return next.run(request).await;
     }
     let Some(place) = calls.enter() else {

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Grpc,
     /// To a probe, or to the service that tells our health; neither needs a token.
     Open,
+    /// To what the process measures, which needs no token either.
+    Metrics,
     /// To reflection, which needs no token either.
     Reflection,
     /// To a description of the API, which needs no token either.
@@ -57,6 +59,7 @@ impl Target {
             // Who asks for the methods of a path is not told who may call them.
             Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
             | Kind::Open
+            | Kind::Metrics
             | Kind::Reflection
             | Kind::Description(_)
             | Kind::Unknown => false,
@@ -68,6 +71,12 @@ impl Target {
     /// would end us for being busy.
     pub(super) fn is_probe(&self) -> bool {
         matches!(self.kind, Kind::Open)
+    }
+
+    /// Whether the call is let in however many are under way: probes, and what tells how many there
+    /// are, which is wanted most just then.
+    pub(super) fn is_always_let_in(&self) -> bool {
+        matches!(self.kind, Kind::Open | Kind::Metrics)
     }
 
     /// Whether the call is answered with a stream.
@@ -165,7 +174,7 @@ fn find(map: &Map, request: &Request) -> Target {
         }
         _ if face != Face::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,
-        _ if path == METRICS && map.has_metrics => Kind::Open,
+        _ if path == METRICS && map.has_metrics => Kind::Metrics,
         _ => match Description::at(path) {
             Some(description) => Kind::Description(description),
             None => Kind::Rest(map.rest.resolve(request.method(), path)),

@@ -100,13 +100,17 @@ impl Named {
         if target.face != Face::Rest {
             return Self::Rpc(match &target.kind {
                 Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
-                Kind::Open => target::open_method(request.uri().path()).unwrap_or(OTHER),
+                Kind::Open | Kind::Reflection => {
+                    target::open_method(request.uri().path()).unwrap_or(OTHER)
+                }
                 _ => OTHER,
             });
         }
         Self::Http(match &target.kind {
             Kind::Rest(Resolution::Matched(matched)) => Some(matched.spec().template),
-            Kind::Open | Kind::Description(_) => target::open_path(request.uri().path()),
+            Kind::Open | Kind::Metrics | Kind::Description(_) => {
+                target::open_path(request.uri().path())
+            }
             _ => None,
         })
     }

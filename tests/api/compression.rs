@@ -15,6 +15,9 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::{
     REPO_A, TestServer, User, WORKSPACE_A, WebAnswer, WebFlavor, flagged, grpc_frame, refused,
@@ -22,6 +25,7 @@ use crate::support::{
 
 const MIB: usize = 1024 * 1024;
 const TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
+const TOO_LONG: &str = "The request body is larger than 4096 bytes";
 const MALFORMED: &str = "The request message cannot be decoded";
 const CREATE: &str = "/keyward.v1.ApiKeyService/CreateApiKey";
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -263,17 +267,46 @@ on_each_engine! {
         }
     }
 
-    /// What needs no token is held to the same.
-    async fn health_is_compressed_and_bounded_too(server: TestServer) {
+    /// What needs no token is held to less: nothing that it asks about has a long name.
+    async fn health_is_compressed_and_its_messages_are_short(server: TestServer) {
         for (_, encoding) in ENCODINGS {
             let client = HealthClient::new(server.channel()).send_compressed(encoding);
             let mut client = client.accept_compressed(encoding);
             client.check(HealthCheckRequest::default()).await.unwrap();
-            let service = "s".repeat(8 * MIB);
-            refused(client.check(HealthCheckRequest { service: service.clone() }).await)
-                .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE);
-            let watched = client.watch(HealthCheckRequest { service }).await;
-            refused(watched.map(|_| ())).is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE);
+            // The tag and the length take three bytes.
+            let short = HealthCheckRequest { service: "s".repeat(4093) };
+            refused(client.check(short).await).is(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found");
+            let long = HealthCheckRequest { service: "s".repeat(4094) };
+            refused(client.check(long.clone()).await)
+                .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LONG);
+            let watched = client.watch(long).await;
+            refused(watched.map(|_| ())).is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LONG);
+        }
+    }
+
+    /// What it would be is enough: not a byte of it is waited for or kept.
+    async fn a_message_that_would_be_too_large_is_refused_at_its_beginning(server: TestServer) {
+        let beginning = [&[0][..], &4097_u32.to_be_bytes(), b"a"].concat();
+        for method in ["Check", "Watch"] {
+            let body = beginning.clone();
+            let path = format!("/grpc.health.v1.Health/{method}");
+            let headers = grpc(&server, &path, None, &[], body).await;
+            assert_eq!(headers["grpc-status"], "8", "{method}");
+        }
+    }
+
+    /// It says again what it was asked, so that long questions would have long answers.
+    async fn reflection_is_asked_in_short_messages(server: TestServer) {
+        for (length, is_answered) in [(4000, true), (5000, false)] {
+            let asked = ServerReflectionRequest {
+                host: "h".repeat(length),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let mut client = ServerReflectionClient::new(server.channel()).send_compressed(ENCODINGS[0].1);
+            let asked = futures_util::stream::iter([asked]);
+            let mut answers = client.server_reflection_info(asked).await.unwrap().into_inner();
+            let answered = matches!(answers.message().await, Ok(Some(_)));
+            assert_eq!(answered, is_answered, "{length}");
         }
     }
 }

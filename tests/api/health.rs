@@ -13,6 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_types::StatusExt;
 
 use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, refused, unframe};
 
@@ -217,7 +218,10 @@ on_each_engine! {
         }
         // Another connection is no way around it, and another address is its own affair.
         client = HealthClient::new(server.channel());
-        refused(client.watch(about("")).await.map(|_| ()))
+        let status = client.watch(about("")).await.map(|_| ()).unwrap_err();
+        let retry = status.get_details_retry_info().unwrap().retry_delay;
+        assert_eq!(retry, Some(Duration::from_secs(1)));
+        refused(Err::<(), _>(status))
             .is(Code::ResourceExhausted, "TOO_MANY_STREAMS", "Too many streams are open");
         // Reflection needs no token either.
         let silent = futures_util::stream::pending::<ServerReflectionRequest>();

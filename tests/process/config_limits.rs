@@ -185,6 +185,34 @@ async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn measurements_are_held_to_the_limit_of_an_address_and_probes_are_not() {
+    let house = House::sqlite().await;
+    let served = limited(
+        &house,
+        &[("address_requests_per_second", "1"), ("address_burst", "3")],
+    );
+    let rest = Rest::new(&served.url);
+    let mut told = 0;
+    loop {
+        match Answer::of(rest.request(Method::GET, "/metrics"))
+            .await
+            .status
+        {
+            200 => told += 1,
+            status => break assert_eq!(status, 429),
+        }
+        assert!(told < 1000, "all were let through");
+    }
+    assert!(told >= 3, "{told}");
+    for _ in 0..10 {
+        Answer::of(rest.request(Method::GET, "/readyz"))
+            .await
+            .expect(200);
+    }
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn as_it_comes_a_flood_of_bad_tokens_is_refused_and_good_ones_pass() {
     let house = House::sqlite().await;
     let served = house.start();
@@ -214,6 +242,11 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
     let refused = rest.get("/apikeys", token).await;
     refused.expect(503);
     assert_eq!(refused.headers["retry-after"], "1");
+    // What tells how many there are is wanted most just now.
+    for open in ["/metrics", "/readyz"] {
+        let answer = Answer::of(rest.request(Method::GET, open)).await;
+        assert_eq!(answer.status, 200, "{open}");
+    }
     held.write_all(b"{}").await.unwrap();
     let answered = answer(held).await;
     assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");

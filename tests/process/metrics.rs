@@ -8,6 +8,8 @@ use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 use keyward::proto::v1::{ListApiKeysRequest, RecordUsageRequest, ReserveSpendRequest};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::client::{Answer, Rest, WebForm, called_by, channel, frame, resolve};
 use crate::house::{House, Served};
@@ -281,6 +283,16 @@ async fn no_caller_makes_a_series_of_its_own() {
     let other = rpc("_OTHER", "UNIMPLEMENTED");
     let other = other.replace("{rpc", "{error_type=\"UNIMPLEMENTED\",rpc");
     assert_eq!(many.value(&other), 402.0);
+    // Reflection is one of ours.
+    let nothing = futures_util::stream::empty::<ServerReflectionRequest>();
+    let mut reflection = ServerReflectionClient::new(channel(url).await);
+    let answers = reflection.server_reflection_info(nothing).await.unwrap();
+    assert!(answers.into_inner().message().await.unwrap().is_none());
+    let reflection = rpc(
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "OK",
+    );
+    assert_eq!(Measured::at(url).await.value(&reflection), 1.0);
     served.running.terminate().expect(0);
 }
 

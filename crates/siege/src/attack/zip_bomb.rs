@@ -1,6 +1,6 @@
 //! Zip bombs: bodies of about a megabyte and less that decompress to gigabytes of one byte, over REST in
-//! gzip and zstd and over gRPC as a compressed message. With a token of some tenant's, since nobody
-//! decompresses what a stranger sends.
+//! gzip and zstd and over gRPC as a compressed message. With a token of some tenant's, since what a
+//! stranger sends is refused before it is decompressed, or with the first four kilobytes of it.
 
 use std::io::{self, Write};
 use std::sync::Arc;
