@@ -134,6 +134,16 @@ class Invariants(unittest.TestCase):
         self.assertEqual(len(set.union(*names)), len(names))
 
 
+    def test_a_job_outlasts_the_start_of_its_database(self):
+        def limit(mode, limit):
+            done = support.template_values("required", {"migrations": {"mode": mode, "backoffLimit": limit}})
+            (job,) = support.of_kind([one for one in yaml.safe_load_all(done.stdout) if one], "Job")
+            return job["spec"]["backoffLimit"]
+
+        self.assertEqual([limit("hook", 0), limit("hook", 3)], [0, 3])
+        self.assertEqual([limit("job", 0), limit("job", 3), limit("job", 30)], [20, 20, 30])
+
+
 class Names(unittest.TestCase):
     ODD = {
         "database": {"existingSecret": {"name": "1", "key": "2"}},
@@ -173,6 +183,19 @@ class Names(unittest.TestCase):
                     self.assertEqual(custom.problems(manifest), [])
                 else:
                     kubernetes_validate.validate(manifest, KUBERNETES[-1], strict=True)
+
+    def test_stay_short_enough_however_long_the_release_is(self):
+        for name in ("a" * 48, "a" * 43 + "-" + "b" * 4):
+            for case, over in (("required", {"migrations": {"mode": "hook"}}),
+                               ("required", {"migrations": {"mode": "job"}}),
+                               ("required", {"migrations": {"mode": "none"}}), ("sqlite", {})):
+                with self.subTest(name=name, case=case, over=over):
+                    done = support.template_values(case, {"fullnameOverride": name, **over})
+                    manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
+                    self.assertGreater(len(manifests), 5)
+                    self.assertEqual(list(invariants.names(manifests, {})), [])
+                    for manifest in manifests:
+                        self.assertNotIn("--", manifest["metadata"]["name"])
 
     def test_a_package_is_the_chart(self):
         with tempfile.TemporaryDirectory() as folder:

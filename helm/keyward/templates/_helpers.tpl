@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 48 characters, so that what is appended stays within 63. */}}
+{{/* At most 48 characters, so that what is appended stays within 63. A job with a hash cuts off more. */}}
 {{- define "keyward.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
