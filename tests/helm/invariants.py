@@ -282,6 +282,15 @@ def migration(manifests, _):
             yield f"{name_of(job)}: has more secrets than it needs"
 
 
+def writer(manifests, _):
+    """What has a volume is one pod, and a pod that never gets ready does not hold up the next."""
+    for one in of_kind(manifests, "StatefulSet"):
+        if one["spec"].get("replicas") != 1:
+            yield f"{name_of(one)}: not one writer"
+        if one["spec"].get("podManagementPolicy") != "Parallel":
+            yield f"{name_of(one)}: a broken pod holds up what mends it"
+
+
 def endings(manifests, _):
     """A pod is given the time that its configuration takes to end, and 15 seconds."""
     for config in of_kind(manifests, "ConfigMap"):
@@ -332,4 +341,4 @@ def names(manifests, _):
 
 
 ALL = [restricted, no_token, resources, no_secrets, probes, selectors, ports, references, mounts,
-       policies, migration, endings, configuration, names]
+       policies, migration, writer, endings, configuration, names]
