@@ -1,5 +1,6 @@
 """That the checks find what is broken on purpose, and that compose.yaml is without fault."""
 
+import configparser
 import copy
 import json
 import pathlib
@@ -152,11 +153,18 @@ class Beside(unittest.TestCase):
 class Service(unittest.TestCase):
     """The unit of systemd."""
 
+    UNIT = configparser.ConfigParser(interpolation=None)
+    UNIT.read(ROOT / "deploy/keyward.service")
+
     def test_reloads_and_does_not_repeat_a_refused_configuration(self):
-        lines = (ROOT / "deploy/keyward.service").read_text().splitlines()
-        for line in ("ExecReload=/bin/kill -HUP $MAINPID", "Restart=on-failure",
-                     "RestartPreventExitStatus=78"):
-            self.assertIn(line, lines)
+        service = self.UNIT["Service"]
+        self.assertEqual(service["ExecReload"], "/bin/kill -HUP $MAINPID")
+        self.assertEqual(service["Restart"], "on-failure")
+        self.assertEqual(service["RestartPreventExitStatus"], "78")
+
+    def test_is_started_again_for_as_long_as_its_database_is_away(self):
+        self.assertEqual(self.UNIT["Service"]["RestartSec"], "5")
+        self.assertEqual(self.UNIT["Unit"]["StartLimitIntervalSec"], "0")
 
 
 class Compose(unittest.TestCase):
