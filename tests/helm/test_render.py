@@ -95,13 +95,14 @@ class Invariants(unittest.TestCase):
         self.assertNotEqual(same, checksum({"config": {"log": {"filter": "debug"}}}))
 
     def test_egress_is_to_the_ports_of_the_urls(self):
-        def ports(endpoint, session, service):
+        def ports(endpoint, session, service, egress={}, policy="kw-keyward"):
             done = support.template_values("required", {
                 "telemetry": {"endpoint": endpoint},
                 "auth": {"session": {"jwksUrl": session},
-                         "service": {"issuer": "a" if service else "", "jwksUrl": service}}})
+                         "service": {"issuer": "a" if service else "", "jwksUrl": service}},
+                "tests": {"url": "https://a"}, "networkPolicy": {"egress": egress}})
             (policy,) = [one for one in yaml.safe_load_all(done.stdout)
-                         if support.name_of(one) == "NetworkPolicy/kw-keyward"]
+                         if support.name_of(one) == f"NetworkPolicy/{policy}"]
             return [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
 
         known = [53, 53, 5432]
@@ -109,6 +110,13 @@ class Invariants(unittest.TestCase):
         self.assertEqual(ports("http://c:4318/x", "https://a", "http://b"), [*known, 4318, 443, 80])
         self.assertEqual(ports("https://[::1]", "https://[fd00::1]:8443/k", "https://a:8443"),
                          [*known, 443, 8443])
+        # A service's port is not its pods'.
+        pods = {"database": {"port": 6432}, "otlp": {"ports": [14317]}, "jwks": {"ports": [8443, 8080]},
+                "test": {"ports": [10443]}}
+        self.assertEqual(ports("http://c:4317", "https://a", "http://b", pods),
+                         [53, 53, 6432, 14317, 8443, 8080])
+        self.assertEqual(ports("", "https://a", "", {}, "kw-keyward-test"), [53, 53, 8080, 9090, 443])
+        self.assertEqual(ports("", "https://a", "", pods, "kw-keyward-test"), [53, 53, 8080, 9090, 10443])
 
     def test_the_alert_on_connections_follows_their_bound(self):
         def bound(over):
