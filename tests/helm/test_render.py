@@ -118,6 +118,17 @@ class Invariants(unittest.TestCase):
         self.assertEqual(ports("", "https://a", "", {}, "kw-keyward-test"), [53, 53, 8080, 9090, 443])
         self.assertEqual(ports("", "https://a", "", pods, "kw-keyward-test"), [53, 53, 8080, 9090, 10443])
 
+    def test_only_a_service_for_the_outside_has_a_policy_of_its_traffic(self):
+        def policy(service):
+            done = support.template_values("own-database", {"service": service})
+            return [line for line in done.stdout.splitlines() if "externalTrafficPolicy" in line]
+
+        local = ["  externalTrafficPolicy: Local"]
+        self.assertEqual(policy({}), local)
+        self.assertEqual(policy({"type": "NodePort", "loadBalancerSourceRanges": []}), local)
+        self.assertEqual(policy({"type": "ClusterIP", "loadBalancerSourceRanges": []}), [])
+        self.assertEqual(policy({"externalTrafficPolicy": ""}), [])
+
     def test_the_alert_on_connections_follows_their_bound(self):
         def bound(over):
             done = support.template_values("required", {
@@ -276,11 +287,11 @@ class Refusals(unittest.TestCase):
 
 
 class Notes(unittest.TestCase):
-    def notes(self, case):
+    def notes(self, case, *more):
         # Helm shows notes where it would install, and nowhere else.
         done = support.helm(
             "install", support.RELEASE, support.CHART, "--dry-run=client", "--namespace",
-            support.NAMESPACE, "--values", support.values_file(case), check=False)
+            support.NAMESPACE, "--values", support.values_file(case), *more, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.partition("NOTES:")[2]
 
@@ -297,3 +308,9 @@ class Notes(unittest.TestCase):
         self.assertIn("networkPolicy.ingress.from is empty", self.notes("required"))
         self.assertNotIn("auth.service.issuer is empty", notes)
         self.assertIn("rollout restart statefulset/", self.notes("sqlite"))
+
+    def test_say_where_callers_lose_their_addresses(self):
+        words = "service.externalTrafficPolicy is not Local"
+        self.assertNotIn(words, self.notes("required"))
+        self.assertNotIn(words, self.notes("own-database"))
+        self.assertIn(words, self.notes("own-database", "--set", "service.externalTrafficPolicy="))
