@@ -3,6 +3,7 @@
 import difflib
 import json
 import pathlib
+import re
 import tempfile
 import tomllib
 import unittest
@@ -308,6 +309,19 @@ class Notes(unittest.TestCase):
         self.assertIn("networkPolicy.ingress.from is empty", self.notes("required"))
         self.assertNotIn("auth.service.issuer is empty", notes)
         self.assertIn("rollout restart statefulset/", self.notes("sqlite"))
+
+    def test_say_when_the_database_may_be_asked_for_too_many_connections(self):
+        def said(case, *more):
+            return re.findall(r"take up to (\d+) connections", self.notes(case, *more))
+
+        scaled = ("--set", "autoscaling.enabled=true")
+        self.assertEqual(said("required"), [])
+        self.assertEqual(said("required", *scaled), [])
+        self.assertEqual(said("required", *scaled, "--set", "autoscaling.maxReplicas=10"), ["111"])
+        self.assertEqual(said("required", "--set", "config.database.max_connections=25"), ["101"])
+        # Twelve pods, and a quarter of them more.
+        self.assertEqual(said("everything"), ["301"])
+        self.assertEqual(said("sqlite"), [])
 
     def test_say_where_callers_lose_their_addresses(self):
         words = "service.externalTrafficPolicy is not Local"
