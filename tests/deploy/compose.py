@@ -34,6 +34,9 @@ def problems(text):
         yield f"is not what the specification says: {error}"
         return
     services = file["services"]
+    built = [filled(service["image"]) for service in services.values() if "build" in service]
+    for image in sorted({image for image in built if built.count(image) > 1}):
+        yield f"{image}: two services build it at once"
     made = (FOLDER / "compose-secrets").read_text()
     for name, secret in file["secrets"].items():
         path = secret["file"].removeprefix("./")
@@ -56,8 +59,11 @@ def problems(text):
         for port in service.get("ports", []):
             if not port.startswith("127.0.0.1:"):
                 yield f"{name}: port {port} is open to everyone"
-        if "build" not in service and not re.search(r":[\w.-]+$", service["image"]):
+        image = filled(service["image"])
+        if not re.search(r":[\w.-]+$", image):
             yield f"{name}: an image without a tag"
+        if "build" not in service and image in built and service.get("pull_policy") != "never":
+            yield f"{name}: asks a registry for {image}, which is built here"
         for key, value in (service.get("environment") or {}).items():
             if re.search(r"PASSWORD|SECRET|TOKEN|DATABASE__URL", key) and not key.endswith("_FILE"):
                 yield f"{name}: {key} is given inline"

@@ -180,6 +180,8 @@ class Compose(unittest.TestCase):
             ("./otel-collector.yaml:", "./otel.yaml:"),
             ("127.0.0.1:8080:8080", "8080:8080"),
             ("postgres:17", "postgres"),
+            ("pull_policy: never", "build: { context: .. }"),
+            ("pull_policy: never", "pull_policy: missing"),
             ("KEYWARD_DATABASE__URL_FILE: /run/secrets/database-url",
              "KEYWARD_DATABASE__URL: postgres://keyward:hunter2@postgres/keyward"),
             ("POSTGRES_PASSWORD_FILE: /run/secrets/database-password", "POSTGRES_PASSWORD: hunter2"),
