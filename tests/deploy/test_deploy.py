@@ -4,6 +4,7 @@ import configparser
 import copy
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -203,7 +204,15 @@ class Compose(unittest.TestCase):
         for name in found:
             section, _, field = name.rpartition(".")
             self.assertRegex(example, rf"(?m)^(# )?\[{section}\]")
-            self.assertRegex(example, rf"(?m)^(# )?{field} = ")
+            self.assertRegex(example, rf"(?m)^(# )?({field} = |\[{re.escape(name)}\]$)")
+
+    def test_what_the_settings_file_may_say_reaches_the_server(self):
+        script = (ROOT / "deploy/compose-secrets").read_text()
+        names = re.findall(r"(?m)^#?(KEYWARD_[A-Z_]+)=", script)
+        self.assertGreater(len(names), 7)
+        environment = yaml.safe_load(COMPOSE)["x-keyward"]["environment"]
+        for name in names:
+            self.assertTrue(f"${{{name}:" in COMPOSE or environment.get(name, "") is None, name)
 
     def test_secrets_are_made_once_and_for_their_maker_alone(self):
         with tempfile.TemporaryDirectory() as folder:
