@@ -23,8 +23,7 @@ use crate::authn::{Authenticator, AuthnSettings};
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
 use crate::grpc::{
-    self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, MAX_OPEN_MESSAGE_BYTES,
-    OpenStreams, Pages,
+    self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages, Unfinished,
 };
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
@@ -165,7 +164,7 @@ impl App {
         let grpc = services.routes(
             HealthChecks::new(health.clone(), streams.clone()),
             parts.reflection,
-            parts.limits.max_body_bytes,
+            &parts.limits,
         )?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
@@ -174,6 +173,9 @@ impl App {
             max_body_bytes: parts.limits.max_body_bytes,
             health: health.clone(),
             streams,
+            unfinished: Unfinished::new(&parts.limits),
+            max_open_message_bytes: parts.limits.max_open_message_bytes,
+            max_reflection: parts.limits.max_reflection,
             exposition: parts.exposition.clone(),
         });
         let given = Given {
@@ -240,11 +242,12 @@ impl Services {
         self,
         health: HealthChecks,
         reflection: bool,
-        max_body_bytes: u64,
+        limits: &Limits,
     ) -> Result<Router, tonic_reflection::server::Error> {
         // tonic's own limit is above that of the layers, whose answer would come too late; and it
         // holds for what a message is when it is decompressed.
-        let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
+        let open_limit = limits.max_open_message_bytes;
         macro_rules! held {
             ($server:expr, $limit:expr) => {
                 $server
@@ -286,13 +289,10 @@ impl Services {
             v1::DeclaredDirectoryService,
             self.directory
         ))
-        .add_service(held!(HealthServer::new(health), MAX_OPEN_MESSAGE_BYTES));
+        .add_service(held!(HealthServer::new(health), open_limit));
         if reflection {
-            grpc.add_service(held!(descriptors().build_v1()?, MAX_OPEN_MESSAGE_BYTES))
-                .add_service(held!(
-                    descriptors().build_v1alpha()?,
-                    MAX_OPEN_MESSAGE_BYTES
-                ));
+            grpc.add_service(held!(descriptors().build_v1()?, open_limit))
+                .add_service(held!(descriptors().build_v1alpha()?, open_limit));
         }
         let grpc = grpc.routes().into_axum_router().reset_fallback();
         let grpc = grpc.fallback(dispatch::unknown_method);

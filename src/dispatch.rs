@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
-use crate::grpc::{MAX_OPEN_MESSAGE_BYTES, OpenStreams};
+use crate::grpc::{OpenStreams, Unfinished};
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 use crate::operations;
@@ -39,6 +39,12 @@ pub(crate) struct Inside {
     pub(crate) health: Health,
     /// The streams that need no token.
     pub(crate) streams: OpenStreams,
+    /// The calls that need no token and whose messages are still to come.
+    pub(crate) unfinished: Unfinished,
+    /// The largest of those messages.
+    pub(crate) max_open_message_bytes: usize,
+    /// How long a stream of reflection may last. Whoever asks for descriptors has asked within it.
+    pub(crate) max_reflection: Duration,
     /// Tells what was measured, if that is told here.
     pub(crate) exposition: Option<Exposition>,
 }
@@ -65,7 +71,11 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
             _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
         },
         Kind::Reflection => call_reflection(inside, &target, request).await,
-        Kind::Grpc | Kind::Open | Kind::Unknown => call_grpc(inside, &target, request).await,
+        Kind::Open => {
+            let request = request.map(|body| inside.unfinished.body(body));
+            call_grpc(inside, &target, request).await
+        }
+        Kind::Grpc | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
 }
 
@@ -74,9 +84,6 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
     let status = Status::unimplemented("Unknown method");
     layers::refuse(&layers::target(&request), status.into())
 }
-
-/// How long a stream of reflection may last. Whoever asks for descriptors has asked within it.
-const MAX_REFLECTION_TIME: Duration = Duration::from_secs(60);
 
 /// Calls reflection, whose streams last for as long as their callers wish: here they are counted, and
 /// nothing more is heard of a caller after some time, or when we end, so that its stream ends as if it
@@ -87,8 +94,9 @@ async fn call_reflection(inside: Inside, target: &Target, request: Request) -> R
         Err(status) => return layers::refuse(target, status.into()),
     };
     let health = inside.health.clone();
+    let most = inside.max_reflection;
     let over = async move {
-        let _ = tokio::time::timeout(MAX_REFLECTION_TIME, health.ended()).await;
+        let _ = tokio::time::timeout(most, health.ended()).await;
     };
     let request = request.map(|body| {
         let heard = body.into_data_stream().take_until(Box::pin(over));
@@ -128,7 +136,7 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     let response = inside.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
     let limit = match target.kind {
-        Kind::Open | Kind::Reflection => MAX_OPEN_MESSAGE_BYTES as u64,
+        Kind::Open | Kind::Reflection => inside.max_open_message_bytes as u64,
         _ => inside.max_body_bytes,
     };
     if let Some(refusal) = undecodable(response.headers(), limit) {

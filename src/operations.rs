@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::dispatch::probe;
-use crate::grpc::{HealthChecks, MAX_OPEN_MESSAGE_BYTES, OpenStreams};
+use crate::grpc::{HealthChecks, OpenStreams};
 use crate::health::Health;
 use crate::layers::{HEALTHZ, Limits, METRICS, READYZ};
 use crate::telemetry::Exposition;
@@ -19,7 +19,7 @@ use crate::telemetry::Exposition;
 /// What answers there.
 pub fn router(health: &Health, limits: &Limits, exposition: Exposition) -> Router {
     let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits));
-    let checks = HealthServer::new(checks).max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES);
+    let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_open_message_bytes);
     let grpc = Routes::new(checks).into_axum_router().reset_fallback();
     let ours = Router::new()
         .route(HEALTHZ, get(|State(health)| alive(health, true)))

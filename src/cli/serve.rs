@@ -46,7 +46,8 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let proxies = limits.trusted_proxies.clone();
     if config.server.is_behind_proxy() && proxies.is_empty() {
         tracing::warn!(
-            "`limits.trusted_proxies` is empty: all callers behind the proxy count as one address"
+            "`limits.trusted_proxies` is empty: all callers behind the proxy, and all its connections, \
+             count as those of one address"
         );
     }
     let server = Server::new(config.server.listener())

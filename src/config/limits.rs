@@ -22,6 +22,8 @@ pub struct LimitsConfig {
     max_in_flight: u32,
     max_open_streams: u32,
     max_open_streams_per_address: u32,
+    max_open_message_bytes: u32,
+    max_reflection_ms: u64,
     max_page_size: u32,
     trusted_proxies: Vec<String>,
 }
@@ -29,9 +31,17 @@ pub struct LimitsConfig {
 impl LimitsConfig {
     /// Checks what can be wrong.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.max_open_streams == 0 {
+        let positive = [
+            ("max_open_streams", u64::from(self.max_open_streams)),
+            (
+                "max_open_message_bytes",
+                u64::from(self.max_open_message_bytes),
+            ),
+            ("max_reflection_ms", self.max_reflection_ms),
+        ];
+        if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             let problem = "must be greater than 0";
-            return Err(ConfigError::field("limits.max_open_streams", problem));
+            return Err(ConfigError::field(&format!("limits.{field}"), problem));
         }
         if !(1..=MAX_PAGE_ITEMS).contains(&self.max_page_size) {
             let problem = format!("must be from 1 to {MAX_PAGE_ITEMS}");
@@ -71,6 +81,9 @@ impl Config {
             max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),
             max_open_streams_per_address: usize::try_from(limits.max_open_streams_per_address)
                 .unwrap_or(usize::MAX),
+            max_open_message_bytes: usize::try_from(limits.max_open_message_bytes)
+                .unwrap_or(usize::MAX),
+            max_reflection: Duration::from_millis(limits.max_reflection_ms),
             max_page_items: limits.max_page_size,
             trusted_proxies: limits.trusted_proxies()?,
         })

@@ -15,7 +15,7 @@ pub(crate) use directory::DirectoryEntries;
 pub(crate) use health::HealthChecks;
 pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
-pub(crate) use streams::{MAX_OPEN_MESSAGE_BYTES, OpenStreams};
+pub(crate) use streams::{OpenStreams, Unfinished};
 
 use keyward_core::page::PageRequest;
 use keyward_core::principal::Caller;

@@ -1,22 +1,25 @@
-//! What needs no token is held to more than what does. Streams: there are only so many of them, in all
-//! and from one address, since whoever can reach the port can open them, and they may last. Messages:
-//! they are as large as names are, and no larger.
+//! What needs no token, and so anyone who can reach the port can have. Streams, which may last: there are
+//! only so many of them, in all and from one address. Calls whose message is still to come: there are only
+//! so many of those too, but a further one is let in, and the oldest is given up, since a prober is not
+//! refused for what others do.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
+use axum::body::Body;
+use futures_util::{FutureExt, Stream, stream};
 use http::Extensions;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
 use crate::error;
 use crate::layers::{Client, Limits};
 use crate::metrics::{self, Refused};
 use crate::server::{Peer, PerAddress, Place};
-
-/// The largest message of whoever needs no token, in bytes, compressed or not. The names of services,
-/// files and symbols that they ask about are much shorter.
-pub(crate) const MAX_OPEN_MESSAGE_BYTES: usize = 4096;
 
 /// The streams that are open without a token.
 #[derive(Clone)]
@@ -71,4 +74,50 @@ impl OpenStreams {
 fn address(extensions: &Extensions) -> Option<IpAddr> {
     let client = extensions.get::<Client>().map(|client| client.0);
     client.or_else(|| extensions.get::<Peer>().map(|peer| peer.0.ip()))
+}
+
+/// The calls that were begun last, some of whose messages are still to come.
+#[derive(Clone)]
+pub(crate) struct Unfinished(Arc<Begun>);
+
+struct Begun {
+    /// How many there may be.
+    most: usize,
+    /// The oldest first. A call whose place is dropped hears of it, if it still listens.
+    places: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
+}
+
+impl Unfinished {
+    /// As many as there may be streams.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self(Arc::new(Begun {
+            most: limits.max_open_streams,
+            places: Mutex::default(),
+        }))
+    }
+
+    /// The body of one more call: it fails when as many others have been begun before it has ended.
+    pub(crate) fn body(&self, body: Body) -> Body {
+        let mut given_up = self.begin().fuse();
+        let mut body = body.into_data_stream();
+        Body::from_stream(stream::poll_fn(move |context| {
+            if given_up.poll_unpin(context).is_ready() {
+                metrics::refused(Refused::OpenStreams);
+                let status = error::too_many_streams();
+                return Poll::Ready(Some(Err(axum::Error::new(status))));
+            }
+            Pin::new(&mut body).poll_next(context)
+        }))
+    }
+
+    /// What is done when the call is given up.
+    fn begin(&self) -> oneshot::Receiver<Infallible> {
+        let (place, given_up) = oneshot::channel();
+        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.push_back(place);
+        if places.len() > self.0.most {
+            places.pop_front();
+        }
+        given_up
+    }
 }

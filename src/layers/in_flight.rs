@@ -1,5 +1,6 @@
 //! There are no more calls under way than the operator allows: the further ones are refused at once
-//! and cheaply, so that those that are let in are answered in time. Probes are let in always.
+//! and cheaply, so that those that are let in are answered in time. Probes, and
+//! who asks what was measured, are let in always.
 //!
 //! A call is under way until the last of its answer is taken. A stream counts until it begins, since
 //! it may last for days and do nothing; and so does an answer to who has shown no good token, or

@@ -61,6 +61,10 @@ pub struct Limits {
     pub max_open_streams: usize,
     /// How many of them one address may have; 0 is no limit.
     pub max_open_streams_per_address: usize,
+    /// The largest message of who needs no token, in bytes, compressed or not.
+    pub max_open_message_bytes: usize,
+    /// How long a stream of reflection may last.
+    pub max_reflection: Duration,
     /// How many items a page of a list may have, from 1 to `MAX_PAGE_ITEMS`.
     pub max_page_items: u32,
     /// The proxies that are believed about whom they call for.

@@ -295,8 +295,9 @@ on_each_engine! {
         }
     }
 
-    /// It says again what it was asked, so that long questions would have long answers.
-    async fn reflection_is_asked_in_short_messages(server: TestServer) {
+    /// It says again what it was asked, so that long questions would have long answers. Instead its
+    /// stream ends.
+    async fn reflection_answers_no_long_message(server: TestServer) {
         for (length, is_answered) in [(4000, true), (5000, false)] {
             let asked = ServerReflectionRequest {
                 host: "h".repeat(length),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use keyward::proto;
 use keyward::rate::Rate;
 use prost::Message;
@@ -56,6 +57,19 @@ async fn next(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
         .unwrap()
         .expect("it ended")
         .status()
+}
+
+/// What is asked for until it is there.
+async fn eventually<T>(asked: impl AsyncFn() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = asked().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap()
 }
 
 /// A server whose database the test can take away.
@@ -210,6 +224,27 @@ on_each_engine! {
         }
     }
 
+    /// Whoever begins a call and does not finish it is given up for those who come after, and they are
+    /// answered.
+    async fn there_is_a_bound_on_messages_that_are_still_to_come(server: TestServer) {
+        let silent = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+        let request = server.http2.post(server.url(CHECK));
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        let body = reqwest::Body::wrap(http_body_util::StreamBody::new(silent));
+        let unfinished = tokio::spawn(request.body(body).send());
+        let mut client = HealthClient::new(server.channel());
+        let others = async {
+            while !unfinished.is_finished() {
+                let answer = client.check(about("")).await.unwrap();
+                assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+            }
+        };
+        tokio::time::timeout(PATIENCE, others).await.unwrap();
+        let answer = unfinished.await.unwrap().unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "8");
+        assert_eq!(answer.headers()["grpc-message"], "Too%20many%20streams%20are%20open");
+    }
+
     async fn there_is_a_bound_on_open_streams(server: TestServer) {
         let mut client = HealthClient::new(server.channel());
         let mut open = Vec::new();
@@ -235,11 +270,6 @@ on_each_engine! {
         // Those who only ask are not held up, and who leaves makes room.
         assert_eq!(check(&server, "").await, ServingStatus::Serving);
         drop(open);
-        let room = async {
-            while client.watch(about("")).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, room).await.unwrap();
+        eventually(async || client.clone().watch(about("")).await.ok()).await;
     }
 }

@@ -1,12 +1,17 @@
 //! The `[limits]` section of the configuration, and the limits in `[server]`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use keyward::proto::v1::ListWorkspacesRequest;
 use keyward::proto::v1::directory_service_client::DirectoryServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::client::{Answer, Rest, called_by, channel};
 use crate::house::{House, Served};
@@ -69,12 +74,19 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         "failed_authentications_per_minute",
         "failed_authentications_burst",
         "max_in_flight",
+        "max_open_streams",
+        "max_open_streams_per_address",
+        "max_open_message_bytes",
         "max_page_size",
     ];
     let numbers = number.into_iter().flat_map(|name| {
         ["-1", "0.5", "4294967296", "Canary7QzX"].map(|value| (name, value, "` "))
     });
     let others = [
+        ("max_open_streams", "0", "` must be greater than 0"),
+        ("max_open_message_bytes", "0", "` must be greater than 0"),
+        ("max_reflection_ms", "0", "` must be greater than 0"),
+        ("max_reflection_ms", "-1", "` "),
         ("max_page_size", "0", "` must be from 1 to 1000"),
         ("max_page_size", "1001", "` must be from 1 to 1000"),
         ("trusted_proxies", "Canary7QzX", "`"),
@@ -251,6 +263,48 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
     let answered = answer(held).await;
     assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
     rest.get("/apikeys", token).await.expect(200);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_no_token_is_held_to_the_limits_that_are_set() {
+    let house = House::sqlite().await;
+    let served = limited(
+        &house,
+        &[
+            ("max_open_streams_per_address", "1"),
+            ("max_open_message_bytes", "10"),
+        ],
+    );
+    let mut health = HealthClient::new(channel(&served.url).await);
+    let about = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    // The tag and the length take two bytes.
+    let short = health.check(about("12345678")).await.unwrap_err();
+    assert_eq!(short.code(), Code::NotFound);
+    let long = health.check(about("123456789")).await.unwrap_err();
+    assert_eq!(long.code(), Code::ResourceExhausted);
+    assert!(long.message().ends_with("larger than 10 bytes"));
+
+    let _watched = health.watch(about("")).await.unwrap();
+    let second = health.watch(about("")).await.unwrap_err();
+    assert_eq!(second.code(), Code::ResourceExhausted);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_reflection_lasts_as_long_as_is_set() {
+    let house = House::sqlite().await;
+    let served = limited(&house, &[("max_reflection_ms", "300")]);
+    let mut reflection = ServerReflectionClient::new(channel(&served.url).await);
+    let silent = futures_util::stream::pending::<ServerReflectionRequest>();
+    let started = Instant::now();
+    let asked = reflection.server_reflection_info(silent).await.unwrap();
+    let mut answers = asked.into_inner();
+    let ended = tokio::time::timeout(PATIENCE, answers.message());
+    assert!(ended.await.unwrap().unwrap().is_none());
+    assert!(started.elapsed() >= Duration::from_millis(300));
     served.running.terminate().expect(0);
 }
 

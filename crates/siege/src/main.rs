@@ -58,6 +58,8 @@ enum Command {
     RapidReset(attack::AttackArgs),
     /// Ask without end whether the server is ready.
     Probes(attack::AttackArgs),
+    /// Begin messages that need no token, and finish none.
+    Unfinished(attack::AttackArgs),
     /// Send small bodies that decompress to gigabytes.
     ZipBomb(attack::zip_bomb::ZipBombArgs),
 }
@@ -99,6 +101,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
             Command::UnknownKeys(args) => attack::unknown_keys::run(args).await.map(attacked),
             Command::RapidReset(args) => attack::rapid_reset::run(args).await.map(attacked),
             Command::Probes(args) => attack::probes::run(args).await.map(attacked),
+            Command::Unfinished(args) => attack::unfinished::run(args).await.map(attacked),
             Command::ZipBomb(args) => attack::zip_bomb::run(args).await.map(attacked),
         }
     })

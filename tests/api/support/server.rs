@@ -171,6 +171,8 @@ impl Setup {
                 max_in_flight: self.max_in_flight,
                 max_open_streams: 1000,
                 max_open_streams_per_address: 100,
+                max_open_message_bytes: 4096,
+                max_reflection: Duration::from_secs(60),
                 max_page_items: self.max_page_items,
                 trusted_proxies: self.trusted_proxies.clone(),
             },

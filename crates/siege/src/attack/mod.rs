@@ -8,6 +8,7 @@ pub(crate) mod pipeline;
 pub(crate) mod probes;
 pub(crate) mod rapid_reset;
 pub(crate) mod slow_loris;
+pub(crate) mod unfinished;
 pub(crate) mod unknown_keys;
 pub(crate) mod zip_bomb;
 
