@@ -15,7 +15,7 @@ use crate::Outcome;
 
 /// How many streams are under way on one connection: as many as servers commonly allow, and more are
 /// refused.
-const STREAMS: usize = 200;
+const STREAMS: usize = 100;
 /// How many go out in one write.
 const BATCH: u32 = 10;
 /// How many one connection can number.
