@@ -107,16 +107,26 @@ const STREAM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// There are as many streams as there may be.
 pub(crate) fn too_many_streams() -> Status {
-    let mut details = ErrorDetails::with_error_info("TOO_MANY_STREAMS", ERROR_DOMAIN, []);
-    details.set_retry_info(Some(STREAM_RETRY_AFTER));
     let message = "Too many streams are open";
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    for_now(
+        Code::ResourceExhausted,
+        "TOO_MANY_STREAMS",
+        message,
+        STREAM_RETRY_AFTER,
+    )
 }
 
 /// What ends a stream when the process ends: its caller comes again, and finds another.
 pub(crate) fn shutting_down() -> Status {
     let message = "The server is shutting down";
     plain(Code::Unavailable, "SHUTTING_DOWN", message)
+}
+
+/// A refusal that says when to come again.
+pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    details.set_retry_info(Some(wait));
+    Status::with_error_details(code, message, details)
 }
 
 /// A status with exactly one detail, the ErrorInfo.

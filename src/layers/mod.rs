@@ -25,12 +25,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::Request;
 use keyward_gateway::{Refusal, RestRouter};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic::Code;
 use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
-use crate::error::ERROR_DOMAIN;
+use crate::error;
 use crate::metrics::{self, Refused};
 use crate::rate::{Limiter, Rate};
 
@@ -152,9 +151,7 @@ struct Limit {
 /// As [`refuse`], for one of the limits: the caller is told when to come again.
 fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
     metrics::refused(limit.counted);
-    let mut details = ErrorDetails::with_error_info(limit.reason, ERROR_DOMAIN, []);
-    details.set_retry_info(Some(wait));
-    let status = Status::with_error_details(limit.code, limit.message, details);
+    let status = error::for_now(limit.code, limit.reason, limit.message, wait);
     refuse(target, status.into())
 }
 

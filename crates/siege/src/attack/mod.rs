@@ -2,6 +2,7 @@
 //! own, and tells what the server did about it. They write bytes themselves, since no library would send
 //! what they send.
 
+mod checks;
 pub(crate) mod frames;
 pub(crate) mod huge_headers;
 pub(crate) mod pipeline;
