@@ -5,6 +5,8 @@ Everything listens on 127.0.0.1 and is ended by its process id. Nothing waits wi
 """
 
 import atexit
+import http.client
+import http.server
 import json
 import os
 import random
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -117,15 +120,52 @@ def clean_environment(**more):
     return {**kept, **more}
 
 
+class MemoryLimit:
+    """A control group whose processes the kernel kills above a limit, where root may make one."""
+
+    HIERARCHIES = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
+
+    def __init__(self, most_bytes):
+        self.directory = None
+        for hierarchy, limit in self.HIERARCHIES:
+            directory = Path("/sys/fs/cgroup", hierarchy, f"keyward-attacks-{os.getpid()}")
+            try:
+                directory.mkdir()
+            except OSError:
+                continue
+            try:
+                (directory / limit).write_text(str(most_bytes))
+            except OSError:
+                directory.rmdir()
+                continue
+            self.directory = directory
+            atexit.register(self.remove)
+            break
+
+    def join(self):
+        if self.directory:
+            (self.directory / "cgroup.procs").write_text(str(os.getpid()))
+
+    def remove(self):
+        # The kernel takes a moment to let go of a process that has ended.
+        for _ in range(50):
+            try:
+                return self.directory.rmdir()
+            except OSError:
+                time.sleep(0.1)
+
+
 class Place:
-    """Which CPUs a program has, and how it stands when others want them too: its niceness, or `IDLE`."""
+    """CPUs and memory that a program has, and its niceness among the programs that want them too."""
 
     IDLE = "idle"
 
-    def __init__(self, cpus=None, niceness=0):
-        self.cpus, self.niceness = cpus, niceness
+    def __init__(self, cpus=None, niceness=0, memory=None):
+        self.cpus, self.niceness, self.memory = cpus, niceness, memory
 
     def take(self):
+        if self.memory:
+            self.memory.join()
         if self.cpus:
             os.sched_setaffinity(0, self.cpus)
         if self.niceness == self.IDLE:
@@ -316,6 +356,8 @@ class Server(Program):
 
     def memory(self):
         """Resident memory now, and at its peak since it was last forgotten, in bytes."""
+        if self.child.poll() is not None:
+            raise Failed(f"the server ended with {self.child.returncode}:\n{self.errors()}")
         status = Path(f"/proc/{self.pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
         in_bytes = [int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")]
@@ -358,6 +400,84 @@ class Load(Program):
     def end(self):
         """Ends the load, and gives the figures of its last window."""
         return json.loads(self.finish().splitlines()[-1])
+
+
+class SlowIssuer:
+    """Serves a key set over HTTP, after a delay that the script sets."""
+
+    def __init__(self, file):
+        issuer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                issuer.asked += 1
+                time.sleep(issuer.delay_seconds)
+                body = Path(file).read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.delay_seconds, self.asked = 0, 0
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Prober:
+    """Asks for URLs as a kubelet does: over a new connection each, and a probe without an answer within a
+    second has failed."""
+
+    PERIOD_SECONDS, TIMEOUT_SECONDS = 0.1, 1
+
+    def __init__(self, *urls):
+        self.urls, self.failed, self.sent, self.slowest = urls, {}, 0, 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.wait(self.PERIOD_SECONDS):
+            for url in self.urls:
+                began = time.monotonic()
+                status, _ = get(url, self.TIMEOUT_SECONDS)
+                took = time.monotonic() - began
+                self.sent += 1
+                self.slowest = max(self.slowest, took)
+                if status != 200 or took > self.TIMEOUT_SECONDS:
+                    path = "/" + url.rpartition("/")[2]
+                    reason = f"{path}: {status or 'no answer in time'}"
+                    self.failed[reason] = self.failed.get(reason, 0) + 1
+
+    def finish(self):
+        self.over.set()
+        self.thread.join()
+        return {"sent": self.sent, "failed": self.failed, "slowest_ms": round(self.slowest * 1000)}
+
+
+class Client:
+    """Calls over REST with one token, on one connection."""
+
+    def __init__(self, port, token):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def call(self, method, path, body=None):
+        """Gives the status and the JSON of the response."""
+        self.connection.request(method, path, body and json.dumps(body), self.headers)
+        response = self.connection.getresponse()
+        return response.status, json.load(response)
+
+    def create(self, path, body):
+        """Gives the JSON of a creation."""
+        status, answer = self.call("POST", path, body)
+        if status != 201:
+            raise Failed(f"POST {path}: {status} {answer}")
+        return answer
 
 
 def attack(house, kind, *words, url, seconds, place=ANYWHERE, **variables):

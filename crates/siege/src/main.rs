@@ -60,6 +60,16 @@ enum Command {
     Probes(attack::AttackArgs),
     /// Begin messages that need no token, and finish none.
     Unfinished(attack::AttackArgs),
+    /// Make calls and never take their responses.
+    Unread(attack::unread::UnreadArgs),
+    /// Make calls with a token and never end their bodies.
+    Withheld(attack::withheld::WithheldArgs),
+    /// Open streams of gRPC health and leave them idle.
+    Watches(attack::watches::WatchesArgs),
+    /// Charge a few keys with as many calls in flight as possible.
+    Charges(attack::charges::ChargesArgs),
+    /// Show tokens whose keys the issuer does not publish.
+    UnknownSigners(attack::unknown_signers::UnknownSignersArgs),
     /// Send small bodies that decompress to gigabytes.
     ZipBomb(attack::zip_bomb::ZipBombArgs),
 }
@@ -102,6 +112,11 @@ fn run(command: Command) -> Outcome<ExitCode> {
             Command::RapidReset(args) => attack::rapid_reset::run(args).await.map(attacked),
             Command::Probes(args) => attack::probes::run(args).await.map(attacked),
             Command::Unfinished(args) => attack::unfinished::run(args).await.map(attacked),
+            Command::Unread(args) => attack::unread::run(args).await.map(attacked),
+            Command::Withheld(args) => attack::withheld::run(args).await.map(attacked),
+            Command::Watches(args) => attack::watches::run(args).await.map(attacked),
+            Command::Charges(args) => attack::charges::run(args).await.map(attacked),
+            Command::UnknownSigners(args) => attack::unknown_signers::run(args).await.map(attacked),
             Command::ZipBomb(args) => attack::zip_bomb::run(args).await.map(attacked),
         }
     })

@@ -15,6 +15,7 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
@@ -101,6 +102,8 @@ fn low_byte(value: usize) -> u8 {
 pub(crate) struct Incoming {
     pub(crate) kind: u8,
     flags: u8,
+    /// Identifier of the stream; 0 for the connection.
+    pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -120,6 +123,7 @@ pub(crate) async fn read(
     Ok(Incoming {
         kind: head[3],
         flags: head[4],
+        stream: u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]),
         payload,
     })
 }
@@ -129,6 +133,25 @@ impl Incoming {
     pub(crate) fn ends_stream(&self) -> bool {
         let last = matches!(self.kind, HEADERS | DATA) && self.flags & END_STREAM != 0;
         last || self.kind == RST_STREAM
+    }
+
+    /// Returns whether the frame acknowledges one of the client's.
+    pub(crate) fn is_ack(&self) -> bool {
+        matches!(self.kind, SETTINGS | PING) && self.flags & ACK != 0
+    }
+
+    /// Value of a setting, if this SETTINGS frame has it.
+    pub(crate) fn setting(&self, wanted: u16) -> Option<u32> {
+        self.payload.chunks_exact(6).find_map(|setting| {
+            let (name, value) = setting.split_at(2);
+            let is_wanted = name == wanted.to_be_bytes();
+            is_wanted.then(|| code(value, 0))
+        })
+    }
+
+    /// Bytes that a WINDOW_UPDATE frame adds to a window.
+    pub(crate) fn increment(&self) -> u32 {
+        code(&self.payload, 0) & 0x7fff_ffff
     }
 
     /// What an attacker counts: resets, farewells, and answers by their status.

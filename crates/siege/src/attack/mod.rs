@@ -2,6 +2,8 @@
 //! own, and tells what the server did about it. They write bytes themselves, since no library would send
 //! what they send.
 
+mod calls;
+pub(crate) mod charges;
 mod checks;
 pub(crate) mod frames;
 pub(crate) mod huge_headers;
@@ -11,6 +13,10 @@ pub(crate) mod rapid_reset;
 pub(crate) mod slow_loris;
 pub(crate) mod unfinished;
 pub(crate) mod unknown_keys;
+pub(crate) mod unknown_signers;
+pub(crate) mod unread;
+pub(crate) mod watches;
+pub(crate) mod withheld;
 pub(crate) mod zip_bomb;
 
 use std::collections::BTreeMap;
