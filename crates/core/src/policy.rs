@@ -233,6 +233,9 @@ impl<P> Grant<P> {
 pub trait WorkspaceScope: sealed_scope::Sealed + Send + Sync {
     /// The workspace that the grant is for.
     fn workspace(&self) -> &WorkspaceId;
+
+    /// The organization of that workspace.
+    fn organization(&self) -> &OrganizationId;
 }
 
 mod sealed_scope {
@@ -243,6 +246,10 @@ mod sealed_scope {
 impl<P: Permission> WorkspaceScope for Grant<P> {
     fn workspace(&self) -> &WorkspaceId {
         &self.workspace
+    }
+
+    fn organization(&self) -> &OrganizationId {
+        &self.organization
     }
 }
 

@@ -67,6 +67,35 @@ pub struct WrappedDataKey {
     pub created_at: Timestamp,
 }
 
+/// The stored data keys that a call seals and fingerprints with. The store compares them with its own
+/// when it inserts, since a workspace that was deleted and created again in between has other keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsedDataKeys(Vec<WrappedDataKey>);
+
+impl UsedDataKeys {
+    /// The keys, wrapped.
+    #[must_use]
+    pub fn as_slice(&self) -> &[WrappedDataKey] {
+        &self.0
+    }
+}
+
+/// A workspace holds sealed secrets, but data keys that sealed them are missing from the store. They are
+/// not made again, since nothing that is sealed would open with the new ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("workspace {workspace} holds sealed secrets, but its data keys are missing: {}", purposes(.missing))]
+pub struct DataKeysLost {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Purposes of the missing keys.
+    pub missing: Vec<DataKeyPurpose>,
+}
+
+fn purposes(missing: &[DataKeyPurpose]) -> String {
+    let names: Vec<_> = missing.iter().map(|purpose| purpose.name()).collect();
+    names.join(", ")
+}
+
 /// Where a sealed text belongs. Opening it anywhere else fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
@@ -118,6 +147,7 @@ pub struct WorkspaceKeys {
     workspace: WorkspaceId,
     seal: BTreeMap<u32, SealKey>,
     fingerprint: Key256,
+    used: UsedDataKeys,
 }
 
 struct SealKey {
@@ -136,7 +166,8 @@ impl Vault {
     /// The data keys of the granted workspace, made at the first call.
     ///
     /// # Errors
-    /// The store or the KEK cannot be reached, or a key does not unwrap.
+    /// The store or the KEK cannot be reached, or a key does not unwrap; [`Error::Internal`] of
+    /// [`DataKeysLost`].
     #[tracing::instrument(name = "vault.keys", skip_all)]
     pub async fn keys(&self, scope: &dyn WorkspaceScope) -> Result<WorkspaceKeys, Error> {
         let mut stored = self.store.data_keys(scope).await?;
@@ -158,7 +189,7 @@ impl Vault {
             self.store.insert_missing_data_keys(scope, &fresh).await?;
             stored = self.store.data_keys(scope).await?;
         }
-        self.unwrap(scope.workspace(), &stored).await
+        self.unwrap(scope.workspace(), stored).await
     }
 
     /// Proves at start-up that the KEK opens what the store holds, by a few data keys of each KEK
@@ -232,11 +263,11 @@ impl Vault {
     async fn unwrap(
         &self,
         workspace: &WorkspaceId,
-        stored: &[WrappedDataKey],
+        stored: Vec<WrappedDataKey>,
     ) -> Result<WorkspaceKeys, Error> {
         let mut seal = BTreeMap::new();
         let mut fingerprint = None;
-        for key in stored {
+        for key in &stored {
             let place = data_key_place(workspace, key.purpose, key.version);
             let kek_version = self.kek.version_of(&key.wrapped);
             let unwrapping = self.kek.unwrap(&key.wrapped, &place);
@@ -257,6 +288,7 @@ impl Vault {
                 workspace: workspace.clone(),
                 seal,
                 fingerprint,
+                used: UsedDataKeys(stored),
             }),
             _ => Err(Error::internal(
                 "a workspace lacks a data key that was just stored",
@@ -298,6 +330,12 @@ impl WorkspaceKeys {
                 .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
             Ok(Secret::new(text.to_owned()))
         })
+    }
+
+    /// The stored keys that these are.
+    #[must_use]
+    pub fn used(&self) -> &UsedDataKeys {
+        &self.used
     }
 
     /// A keyed fingerprint by which equal values are found without being known.

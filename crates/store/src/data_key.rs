@@ -1,22 +1,27 @@
 //! Keeps workspaces' wrapped data keys.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::WorkspaceId;
 use keyward_core::policy::WorkspaceScope;
 use keyward_core::store::DataKeyStore;
-use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
+use keyward_core::vault::{DataKeyPurpose, DataKeysLost, UsedDataKeys, WrappedDataKey};
 use keyward_crypto::{ENVELOPE_HEAD_BYTES, MAX_KEYRING_KEYS};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Order, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType, OnConflict, Order, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    QueryOrder, QuerySelect, Select,
 };
 
 use crate::Store;
+use crate::directory::hold_workspace;
 use crate::entity::data_key::{Column, Entity, Model};
-use crate::error::{Failure, Meaning, meaning};
+use crate::entity::{provider_key, repo_ai_key};
+use crate::error::Failure;
+use crate::observed::Txn;
 
 #[async_trait]
 impl DataKeyStore for Store {
@@ -78,24 +83,74 @@ impl DataKeyStore for Store {
             return Ok(());
         }
         self.write("insert_missing_data_keys", |txn| async move {
+            // Of two calls that do this at once, the later finds what the earlier stored, and every
+            // secret that was sealed with it.
+            hold_workspace(&txn, scope, LockType::NoKeyUpdate).await?;
+            let stored = of(scope.workspace()).all(&*txn).await?;
+            let lacks =
+                |purpose: DataKeyPurpose| !stored.iter().any(|row| row.purpose == purpose.name());
+            let purposes: BTreeSet<_> = keys.iter().map(|key| key.purpose).collect();
+            let missing: Vec<_> = purposes.into_iter().filter(|it| lacks(*it)).collect();
+            if !missing.is_empty() && holds_sealed(&txn, scope.workspace()).await? {
+                let workspace = scope.workspace().clone();
+                return Err(Error::internal(DataKeysLost { workspace, missing }).into());
+            }
             let rows = keys
                 .iter()
                 .map(|key| to_row(scope, key).into_active_model().reset_all());
             let key = [Column::WorkspaceId, Column::Purpose, Column::Version];
             let keep = OnConflict::columns(key).do_nothing_on(key).to_owned();
-            let inserted = Entity::insert_many(rows)
+            Entity::insert_many(rows)
                 .on_conflict(keep)
                 .exec_without_returning(&*txn)
-                .await;
-            match inserted {
-                Ok(_) => Ok(()),
-                // The workspace went away after the grant was made.
-                Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Error::Denied.into()),
-                Err(error) => Err(Failure::from(error)),
-            }
+                .await?;
+            Ok(())
         })
         .await
     }
+}
+
+/// A workspace's data keys.
+fn of(workspace: &WorkspaceId) -> Select<Entity> {
+    Entity::find().filter(Column::WorkspaceId.eq(workspace.as_str()))
+}
+
+/// Returns whether a secret of the workspace is sealed.
+async fn holds_sealed(txn: &Txn, workspace: &WorkspaceId) -> Result<bool, Failure> {
+    let provider_keys = provider_key::Entity::find()
+        .filter(provider_key::Column::WorkspaceId.eq(workspace.as_str()))
+        .select_only()
+        .column(provider_key::Column::Version);
+    let found: Option<i64> = provider_keys.into_tuple().one(txn).await?;
+    if found.is_some() {
+        return Ok(true);
+    }
+    let repo_ai_keys = repo_ai_key::Entity::find()
+        .filter(repo_ai_key::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(repo_ai_key::Column::SealedSecret.is_not_null())
+        .select_only()
+        .column(repo_ai_key::Column::CreatedAt);
+    let found: Option<i64> = repo_ai_keys.into_tuple().one(txn).await?;
+    Ok(found.is_some())
+}
+
+/// Rejects a secret that was sealed with data keys that the workspace does not have any more. The
+/// transaction must hold the workspace.
+///
+/// # Errors
+/// Unavailable: the same call again seals with the keys that are there.
+pub(crate) async fn check_used(
+    txn: &Txn,
+    workspace: &WorkspaceId,
+    used: &UsedDataKeys,
+) -> Result<(), Failure> {
+    let stored: Vec<_> = of(workspace).all(txn).await?;
+    let stored = stored.into_iter().map(from_row);
+    let stored: Vec<_> = stored.collect::<Result<_, _>>()?;
+    if used.as_slice().iter().all(|key| stored.contains(key)) {
+        return Ok(());
+    }
+    Err(Error::unavailable("the workspace's data keys changed during the call").into())
 }
 
 /// What a wrapped key begins with: the version of the key that wrapped it.

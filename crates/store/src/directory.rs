@@ -20,7 +20,9 @@ use keyward_core::store::DirectoryStore;
 use crate::error::Failure;
 use crate::{Store, audit};
 
-pub(crate) use workspace::with_organization as workspace_from_rows;
+pub(crate) use workspace::{
+    hold as hold_workspace, in_organization, with_organization as workspace_from_rows,
+};
 
 #[async_trait]
 impl DirectoryStore for Store {

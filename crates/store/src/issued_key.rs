@@ -25,8 +25,8 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
+use crate::directory::hold_workspace;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
-use crate::entity::workspace;
 use crate::error::{Failure, Meaning, meaning};
 use crate::observed::Txn;
 use crate::{Store, audit};
@@ -108,7 +108,7 @@ impl IssuedKeyStore for Store {
     ) -> Result<(), Error> {
         check_place(grant, key)?;
         self.write("insert", |txn| async move {
-            hold_workspace(&txn, grant).await?;
+            hold_workspace(&txn, grant, LockType::KeyShare).await?;
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
                 .await
@@ -215,16 +215,6 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
             "an issued key was to be stored outside its grant",
         ))
     }
-}
-
-/// Sees to it that the workspace is there, in the granted organization, until the transaction ends.
-async fn hold_workspace(txn: &Txn, grant: &Grant<Manage>) -> Result<(), Failure> {
-    let found = workspace::Entity::find_by_id(grant.workspace().as_str())
-        .filter(workspace::Column::OrganizationId.eq(grant.organization().as_str()))
-        .lock(LockType::KeyShare)
-        .one(txn)
-        .await?;
-    found.map(|_| ()).ok_or_else(|| Error::Denied.into())
 }
 
 fn refuse_without_workspace(error: DbErr) -> Failure {

@@ -19,17 +19,19 @@ use keyward_core::policy::{Grant, Read, Serve, Write};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
 use keyward_core::store::{Change, ProviderKeyStore};
+use keyward_core::vault::UsedDataKeys;
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, QueryFilter, QuerySelect,
     RelationTrait, Select,
 };
 
-use crate::directory::workspace_from_rows;
+use crate::directory::{hold_workspace, workspace_from_rows};
 use crate::entity::provider_key::{Column, Entity, Model};
 use crate::entity::{organization, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
 use crate::observed::Txn;
-use crate::{Store, audit};
+use crate::{Store, audit, data_key};
 
 /// The unique index that finds duplicate credentials.
 pub(crate) const FINGERPRINT_INDEX: &str = "uq_provider_keys_fingerprint";
@@ -66,10 +68,13 @@ impl ProviderKeyStore for Store {
         &self,
         grant: &Grant<Write>,
         key: &StoredProviderKey,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         check_workspace(grant.workspace(), key)?;
         self.write("insert", |txn| async move {
+            hold_workspace(&txn, grant, LockType::KeyShare).await?;
+            data_key::check_used(&txn, grant.workspace(), used).await?;
             let row = row::insertion(key)?;
             Entity::insert(row)
                 .exec_without_returning(&*txn)

@@ -12,9 +12,10 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::error::Noun;
 use keyward_core::id::{RepoAiKeyId, RepoId, WorkspaceId};
-use keyward_core::policy::{Grant, Read, Write};
+use keyward_core::policy::{Grant, Read, WorkspaceScope, Write};
 use keyward_core::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use keyward_core::store::RepoAiKeyStore;
+use keyward_core::vault::UsedDataKeys;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
@@ -22,11 +23,12 @@ use sea_orm::{
     QuerySelect, RelationTrait,
 };
 
+use crate::directory::{hold_workspace, in_organization};
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
 use crate::observed::Txn;
-use crate::{Store, audit};
+use crate::{Store, audit, data_key};
 
 /// The unique index that finds duplicate names.
 pub(crate) const NAME_INDEX: &str = "uq_repo_ai_keys_name";
@@ -53,7 +55,7 @@ impl RepoAiKeyStore for Store {
     async fn list(&self, grant: &Grant<Read>, repo: &RepoId) -> Result<Vec<RepoAiKey>, Error> {
         self.read("list_repo_ai_keys", |db| async move {
             let rows = Entity::find()
-                .filter(live_of(grant.workspace(), repo))
+                .filter(live_of(grant, repo))
                 .order_by_desc(Column::CreatedAt)
                 .order_by_desc(Column::Id)
                 .into_partial_model::<row::Open>()
@@ -73,7 +75,7 @@ impl RepoAiKeyStore for Store {
     ) -> Result<RepoAiKey, Error> {
         self.read("get_repo_ai_key", |db| async move {
             let found = Entity::find()
-                .filter(live(grant.workspace(), repo, id))
+                .filter(live(grant, repo, id))
                 .into_partial_model::<row::Open>()
                 .one(&db)
                 .await?;
@@ -86,6 +88,7 @@ impl RepoAiKeyStore for Store {
         &self,
         grant: &Grant<Write>,
         key: &StoredRepoAiKey,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         if key.key.workspace != *grant.workspace() {
@@ -93,7 +96,9 @@ impl RepoAiKeyStore for Store {
             return Err(Error::internal(message));
         }
         self.write("insert_repo_ai_key", |txn| async move {
+            hold_workspace(&txn, grant, LockType::KeyShare).await?;
             hold_repo(&txn, grant.workspace(), &key.key.repo).await?;
+            data_key::check_used(&txn, grant.workspace(), used).await?;
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
                 .await
@@ -116,7 +121,7 @@ impl RepoAiKeyStore for Store {
                 name: Set(name.to_owned()),
                 ..Default::default()
             };
-            update(&txn, live(grant.workspace(), repo, id), renamed).await?;
+            update(&txn, live(grant, repo, id), renamed).await?;
             audit::insert(&txn, event).await
         })
         .await
@@ -138,23 +143,24 @@ impl RepoAiKeyStore for Store {
                 deleted_at: Set(Some(now.unix_millis())),
                 ..Default::default()
             };
-            update(&txn, live(grant.workspace(), repo, id), deleted).await?;
+            update(&txn, live(grant, repo, id), deleted).await?;
             audit::insert(&txn, event).await
         })
         .await
     }
 }
 
-/// The repo's live keys if the repo is the workspace's: a grant reaches no other workspace.
-fn live_of(workspace: &WorkspaceId, repo: &RepoId) -> Condition {
+/// The repo's live keys if the repo is the granted workspace's, and the workspace still its organization's.
+fn live_of(scope: &dyn WorkspaceScope, repo: &RepoId) -> Condition {
+    let workspaces = in_organization(scope.organization(), [scope.workspace()]);
     Condition::all()
         .add(Column::LiveRepoId.eq(repo.as_str()))
-        .add(Column::WorkspaceId.eq(workspace.as_str()))
+        .add(Column::WorkspaceId.in_subquery(workspaces))
 }
 
 /// The live key of that id if the repo has it.
-fn live(workspace: &WorkspaceId, repo: &RepoId, id: RepoAiKeyId) -> Condition {
-    live_of(workspace, repo).add(Column::Id.eq(id.as_uuid()))
+fn live(scope: &dyn WorkspaceScope, repo: &RepoId, id: RepoAiKeyId) -> Condition {
+    live_of(scope, repo).add(Column::Id.eq(id.as_uuid()))
 }
 
 /// Changes one live key.

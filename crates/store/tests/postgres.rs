@@ -15,6 +15,7 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_core::vault::UsedDataKeys;
 use keyward_crypto::Secret;
 use keyward_store::{Engine, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
@@ -419,7 +420,11 @@ async fn errors_do_not_hold_values() {
     key.key.key = "canary-key".to_owned();
     key.key.description = Some("canary-description".to_owned());
     let told = || event("api_key.create", Noun::ProviderKey, "canary-event");
-    fixture.store.insert(&grant, &key, &told()).await.unwrap();
+    fixture
+        .store
+        .insert(&grant, &key, &UsedDataKeys::default(), &told())
+        .await
+        .unwrap();
 
     // The detail of a unique violation holds the values: "Key (id)=(…) already exists."
     let mut same_id = key.clone();
@@ -453,7 +458,7 @@ async fn errors_do_not_hold_values() {
         key.key.key = "canary-key".to_owned();
         let error = fixture
             .store
-            .insert(&grant, &key, &told())
+            .insert(&grant, &key, &UsedDataKeys::default(), &told())
             .await
             .unwrap_err();
         let cause = error.source().unwrap();

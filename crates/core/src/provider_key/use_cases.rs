@@ -139,7 +139,9 @@ impl ProviderKeys {
             key,
         };
         let event = self.event(caller, &grant, stored.key.id);
-        self.store.insert(&grant, &stored, &event).await?;
+        self.store
+            .insert(&grant, &stored, keys.used(), &event)
+            .await?;
         Ok(stored.key.id)
     }
 

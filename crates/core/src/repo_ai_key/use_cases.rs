@@ -91,7 +91,9 @@ impl RepoAiKeys {
             key,
         };
         let event = event(caller, now, &grant, &stored.key.id, repo);
-        self.store.insert(&grant, &stored, &event).await?;
+        self.store
+            .insert(&grant, &stored, keys.used(), &event)
+            .await?;
         Ok(CreatedRepoAiKey {
             key: stored.key,
             secret,

@@ -22,7 +22,9 @@ pub trait DataKeyStore: Send + Sync {
         each: u32,
     ) -> Result<Vec<(WorkspaceId, WrappedDataKey)>, Error>;
 
-    /// Stores those data keys whose purpose and version the granted workspace does not have yet.
+    /// Stores those data keys whose purpose and version the granted workspace does not have yet. A
+    /// workspace that holds sealed secrets gets no key of a purpose that it lacks:
+    /// [`DataKeysLost`](crate::vault::DataKeysLost).
     async fn insert_missing_data_keys(
         &self,
         scope: &dyn WorkspaceScope,

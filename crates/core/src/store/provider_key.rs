@@ -10,6 +10,7 @@ use crate::page::{Page, PageRequest};
 use crate::policy::{Grant, Read, Serve, Write};
 use crate::provider::Provider;
 use crate::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
+use crate::vault::UsedDataKeys;
 
 /// What turns a stored provider key into its successor. It may run more than once.
 pub type Change<'a> =
@@ -29,11 +30,13 @@ pub trait ProviderKeyStore: Send + Sync {
         providers: Option<&[Provider]>,
     ) -> Result<Vec<ListedProviderKey>, Error>;
 
-    /// Stores a new provider key: duplicate credentials.
+    /// Stores a new provider key: duplicate credentials; denied when the workspace is not the
+    /// organization's any more; unavailable when the data keys are not the workspace's any more.
     async fn insert(
         &self,
         grant: &Grant<Write>,
         key: &StoredProviderKey,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error>;
 

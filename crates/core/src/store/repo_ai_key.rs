@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::id::{RepoAiKeyId, RepoId};
 use crate::policy::{Grant, Read, Write};
 use crate::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
+use crate::vault::UsedDataKeys;
 
 /// Keeps repo AI keys.
 ///
@@ -29,11 +30,13 @@ pub trait RepoAiKeyStore: Send + Sync {
         id: RepoAiKeyId,
     ) -> Result<RepoAiKey, Error>;
 
-    /// Stores a new key: duplicate name, or denied when the repo went away.
+    /// Stores a new key: duplicate name; denied when the repo went away or the workspace is not the
+    /// organization's any more; unavailable when the data keys are not the workspace's any more.
     async fn insert(
         &self,
         grant: &Grant<Write>,
         key: &StoredRepoAiKey,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error>;
 

@@ -5,7 +5,8 @@ use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use keyward_core::policy::WorkspaceScope;
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
@@ -168,6 +169,35 @@ pub(super) async fn delete(txn: &Txn, id: &WorkspaceId) -> Result<OrganizationId
         set_default(txn, organization.id, None).await?;
     }
     Ok(organization_id)
+}
+
+/// Keeps the workspace in the granted organization until the transaction ends. A workspace that was
+/// deleted after the grant is denied like one that does not exist, even if another organization has one
+/// of its name by now.
+pub(crate) async fn hold(
+    txn: &Txn,
+    scope: &dyn WorkspaceScope,
+    lock: LockType,
+) -> Result<(), Failure> {
+    let found = Entity::find_by_id(scope.workspace().as_str())
+        .filter(Column::OrganizationId.eq(scope.organization().as_str()))
+        .lock(lock)
+        .one(txn)
+        .await?;
+    found.map(|_| ()).ok_or_else(|| Error::Denied.into())
+}
+
+/// The ids of those workspaces that are the organization's now.
+pub(crate) fn in_organization<'a>(
+    organization: &OrganizationId,
+    workspaces: impl IntoIterator<Item = &'a WorkspaceId>,
+) -> SelectStatement {
+    Query::select()
+        .column(Column::Id)
+        .from(Entity)
+        .and_where(Column::OrganizationId.eq(organization.as_str()))
+        .and_where(Column::Id.is_in(workspaces.into_iter().map(WorkspaceId::as_str)))
+        .to_owned()
 }
 
 /// A workspace's row, which no one else can change before the transaction ends.

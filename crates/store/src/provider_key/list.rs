@@ -1,20 +1,22 @@
 //! Lists provider keys with their links counted, and without their sealed secrets.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use keyward_core::clock::Timestamp;
-use keyward_core::id::{ProviderKeyId, WorkspaceId};
+use keyward_core::id::{OrganizationId, ProviderKeyId, WorkspaceId};
 use keyward_core::policy::{Grant, Read};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ProviderKey, ResourceKind};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect,
 };
 use uuid::Uuid;
 
 use super::row::from_column;
+use crate::directory::in_organization;
 use crate::entity::provider_key::{Column, Entity};
 use crate::entity::provider_key_link as link;
 use crate::error::Failure;
@@ -40,6 +42,22 @@ struct Listed {
     ai_models: i64,
 }
 
+/// The keys of the granted workspaces, each of which must still be its organization's: another one may have
+/// a workspace of that name by now.
+fn granted(grants: &[Grant<Read>]) -> Condition {
+    let mut by_organization: BTreeMap<&OrganizationId, Vec<&WorkspaceId>> = BTreeMap::new();
+    for grant in grants {
+        let workspaces = by_organization.entry(grant.organization()).or_default();
+        workspaces.push(grant.workspace());
+    }
+    let each = by_organization
+        .into_iter()
+        .map(|(organization, workspaces)| {
+            Column::WorkspaceId.in_subquery(in_organization(organization, workspaces))
+        });
+    each.fold(Condition::any(), Condition::add)
+}
+
 pub(super) async fn newest_first(
     db: &impl ConnectionTrait,
     grants: &[Grant<Read>],
@@ -50,7 +68,6 @@ pub(super) async fn newest_first(
     }
     let mut keys = Vec::new();
     for grants in grants.chunks(MAX_WORKSPACES) {
-        let workspaces = grants.iter().map(|grant| grant.workspace().as_str());
         let mut query = Entity::find()
             .select_only()
             .columns([
@@ -68,7 +85,7 @@ pub(super) async fn newest_first(
             ])
             .expr_as(links_of(ResourceKind::Bucket), "buckets")
             .expr_as(links_of(ResourceKind::AiModel), "ai_models")
-            .filter(Column::WorkspaceId.is_in(workspaces))
+            .filter(granted(grants))
             .order_by_desc(Column::CreatedAt)
             .order_by_desc(Column::Id);
         if let Some(providers) = providers {

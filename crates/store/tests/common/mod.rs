@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_core::vault::UsedDataKeys;
 use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
@@ -89,7 +90,14 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
     let answers = [
         store.ping().await,
         store.workspace(&world.a.id).await.map(|_| ()),
-        store.insert(&write_grant(&world.a), &key, &told()).await,
+        store
+            .insert(
+                &write_grant(&world.a),
+                &key,
+                &UsedDataKeys::default(),
+                &told(),
+            )
+            .await,
         store
             .release(&serve_grant(&world.a), key.key.id, &told())
             .await

@@ -9,7 +9,7 @@ use keyward_core::store::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore,
 };
-use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
+use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
 use keyward_crypto::KeyHash;
 use keyward_store::Store;
 use keyward_testkit::fixtures::{
@@ -145,12 +145,24 @@ async fn issued_keys(store: &Store) {
 pub(crate) async fn and_goes_on(store: &Store) {
     let a = workspace("org", "a");
     let told = |action, noun| event(action, noun, "one more");
+    // Before anything is sealed: a workspace that holds sealed secrets gets no first key.
+    let data_key = WrappedDataKey {
+        purpose: DataKeyPurpose::Seal,
+        version: 2,
+        wrapped: vec![3],
+        created_at: NOON,
+    };
+    store
+        .insert_missing_data_keys(&read_grant(&a), &[data_key])
+        .await
+        .unwrap();
     let provider: &dyn ProviderKeyStore = store;
     let key = stored_key(&a);
     provider
         .insert(
             &write_grant(&a),
             &key,
+            &UsedDataKeys::default(),
             &told("api_key.create", Noun::ProviderKey),
         )
         .await
@@ -161,6 +173,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
         .insert(
             &write_grant(&a),
             &key,
+            &UsedDataKeys::default(),
             &told("repo_ai_key.create", Noun::RepoAiKey),
         )
         .await
@@ -186,16 +199,6 @@ pub(crate) async fn and_goes_on(store: &Store) {
         .await
         .unwrap();
     assert!(issued.find_by_hash(&key.hash).await.unwrap().is_some());
-    let data_key = WrappedDataKey {
-        purpose: DataKeyPurpose::Seal,
-        version: 2,
-        wrapped: vec![3],
-        created_at: NOON,
-    };
-    store
-        .insert_missing_data_keys(&read_grant(&a), &[data_key])
-        .await
-        .unwrap();
     store
         .upsert_repo(
             &directory_grant(),

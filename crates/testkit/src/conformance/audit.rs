@@ -15,6 +15,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, link, member, organization_id, repo, repo_id, serve_grant,
     stored_key, user_id, workspace, workspace_id, write_grant,
 };
+use keyward_core::vault::UsedDataKeys;
 
 /// An event keeps everything that it tells.
 pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
@@ -28,7 +29,12 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     told.occurred_at = Timestamp::from_unix_millis(NOON.unix_millis() + 86_400_123);
     fixture
         .provider_keys()
-        .insert(&write_grant(&world.a), &key, &told)
+        .insert(
+            &write_grant(&world.a),
+            &key,
+            &UsedDataKeys::default(),
+            &told,
+        )
         .await
         .unwrap();
 
@@ -80,7 +86,8 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let keep = |stored: &StoredProviderKey| Ok(stored.clone());
     let refuse = |_: &StoredProviderKey| Err(Error::Denied);
     let answers: Vec<Result<(), Error>> = vec![
-        keys.insert(&write, &twin, &refused()).await,
+        keys.insert(&write, &twin, &UsedDataKeys::default(), &refused())
+            .await,
         keys.modify(&write, missing, &keep, &refused()).await,
         keys.modify(&write, id, &refuse, &refused()).await,
         keys.delete(&write, id, &refused()).await,

@@ -5,15 +5,22 @@ use std::sync::Arc;
 
 use keyward_core::Error;
 use keyward_core::error::Noun;
+use keyward_core::id::WorkspaceId;
+use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, Vault, WrappedDataKey};
+use keyward_crypto::Keyring;
 
 use super::organization::put_organization;
 use super::race::taking_turns;
 use super::repo::put_repo;
 use super::workspace::put_workspace;
-use super::{Fixture, Stores, is_not_found, issued_key, management_key, repo_ai_key};
+use super::{
+    Fixture, Stores, assert_refused, is_not_found, issued_key, management_key, provider_key,
+    repo_ai_key,
+};
+use crate::ManualClock;
 use crate::fixtures::{
     self, NOON, World, directory_grant, event, manage_grant, organization, organization_grant,
-    repo, repo_id, stored_repo_ai_key, workspace, write_grant,
+    read_grant, repo, repo_id, stored_key, stored_repo_ai_key, workspace, write_grant,
 };
 
 /// How often each of them is tried.
@@ -29,7 +36,9 @@ pub async fn repo_ai_key_holds_its_repo<S: Stores>(fixture: &Fixture<S>) {
         let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));
         let creating = async move {
             let event = event("repo_ai_key.create", Noun::RepoAiKey, id.to_string());
-            store.insert(&grant, &key, &event).await
+            store
+                .insert(&grant, &key, &UsedDataKeys::default(), &event)
+                .await
         };
         let store = Arc::clone(&fixture.store);
         let deleting = async move {
@@ -81,6 +90,153 @@ pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
     let deletion = event("issued_key.delete", Noun::IssuedKey, "key");
     let deleted = keys.delete(&grant, &theirs.hash, NOON, &deletion).await;
     assert!(is_not_found(&deleted), "{deleted:?}");
+}
+
+/// A grant stores, lists and makes nothing in a workspace that another organization has made under the same
+/// name since.
+pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let grant = write_grant(&world.b);
+    delete_workspace(fixture, &world.b.id).await.unwrap();
+    let namesake = workspace("other", "b");
+    put_workspace(fixture, &namesake).await.unwrap();
+    put_repo(fixture, &repo("b", "r")).await.unwrap();
+    let theirs = stored_key(&namesake);
+    provider_key::insert(fixture, &namesake, &theirs)
+        .await
+        .unwrap();
+    let their_repo_key = stored_repo_ai_key(&namesake, "r", "theirs");
+    repo_ai_key::insert(fixture, &namesake, &their_repo_key)
+        .await
+        .unwrap();
+
+    let used = UsedDataKeys::default();
+    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let key = stored_key(&world.b);
+    let keys = fixture.provider_keys();
+    let stored = keys.insert(&grant, &key, &used, &told()).await;
+    assert_refused!(stored, Error::Denied);
+    let key = stored_repo_ai_key(&world.b, "r", "ours");
+    let repo_keys = fixture.repo_ai_keys();
+    let stored = repo_keys.insert(&grant, &key, &used, &told()).await;
+    assert_refused!(stored, Error::Denied);
+    let seal = WrappedDataKey {
+        purpose: DataKeyPurpose::Seal,
+        version: 7,
+        wrapped: vec![7],
+        created_at: NOON,
+    };
+    let made = fixture
+        .store
+        .insert_missing_data_keys(&grant, &[seal])
+        .await;
+    assert_refused!(made, Error::Denied);
+
+    let read = read_grant(&world.b);
+    let listed = fixture.provider_keys().list(&[read], None).await.unwrap();
+    assert_eq!(listed, []);
+    let read = read_grant(&world.b);
+    let listed = fixture.repo_ai_keys().list(&read, &repo_id("r")).await;
+    assert_eq!(listed.unwrap(), []);
+    let read = read_grant(&namesake);
+    let listed = fixture.provider_keys().list(&[read], None).await.unwrap();
+    assert_eq!(listed[0].key.id, theirs.key.id);
+}
+
+/// A secret that was sealed for a workspace is not stored after the workspace was deleted and created again,
+/// when its data keys are others.
+pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let grant = write_grant(&world.b);
+    let vault = vault(fixture);
+    let before = vault.keys(&grant).await.unwrap();
+    delete_workspace(fixture, &world.b.id).await.unwrap();
+    put_workspace(fixture, &world.b).await.unwrap();
+    let after = vault.keys(&grant).await.unwrap();
+
+    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let key = stored_key(&world.b);
+    let keys = fixture.provider_keys();
+    let stored = keys.insert(&grant, &key, before.used(), &told()).await;
+    assert_refused!(stored, Error::Unavailable(_));
+    assert_eq!(fixture.database.count("provider_keys").await, 0);
+    put_repo(fixture, &repo("b", "r")).await.unwrap();
+    let repo_key = stored_repo_ai_key(&world.b, "r", "key");
+    let repo_keys = fixture.repo_ai_keys();
+    let stored = repo_keys
+        .insert(&grant, &repo_key, before.used(), &told())
+        .await;
+    assert_refused!(stored, Error::Unavailable(_));
+    assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
+
+    keys.insert(&grant, &key, after.used(), &told())
+        .await
+        .unwrap();
+    repo_keys
+        .insert(&grant, &repo_key, after.used(), &told())
+        .await
+        .unwrap();
+}
+
+/// A live provider key holds its workspace.
+pub async fn provider_key_holds_its_workspace<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let workspace = workspace("org", "w");
+    for round in 0..ROUNDS {
+        put_workspace(fixture, &workspace).await.unwrap();
+        let key = stored_key(&workspace);
+        let id = key.key.id;
+        let (store, grant) = (fixture.provider_keys(), write_grant(&workspace));
+        let creating = async move {
+            let event = event("api_key.create", Noun::ProviderKey, id.to_string());
+            let used = UsedDataKeys::default();
+            store.insert(&grant, &key, &used, &event).await
+        };
+        let (store, deleted) = (Arc::clone(&fixture.store), workspace.id.clone());
+        let deleting = async move {
+            let event = event("workspace.delete", Noun::Workspace, deleted.as_str());
+            store
+                .delete_workspace(&directory_grant(), &deleted, &event)
+                .await
+        };
+        match taking_turns(round, creating, deleting).await {
+            (
+                Ok(()),
+                Err(Error::NotEmpty {
+                    noun: Noun::Workspace,
+                    held: "API keys",
+                }),
+            ) => {
+                let event = event("api_key.delete", Noun::ProviderKey, id.to_string());
+                let grant = write_grant(&workspace);
+                fixture
+                    .provider_keys()
+                    .delete(&grant, id, &event)
+                    .await
+                    .unwrap();
+            }
+            (Err(Error::Denied), Ok(())) => {}
+            answers => panic!("round {round}: create and delete: {answers:?}"),
+        }
+        assert_eq!(fixture.database.count("provider_keys").await, 0);
+    }
+}
+
+async fn delete_workspace<S: Stores>(fixture: &Fixture<S>, id: &WorkspaceId) -> Result<(), Error> {
+    let event = event("workspace.delete", Noun::Workspace, id.as_str());
+    fixture
+        .store
+        .delete_workspace(&directory_grant(), id, &event)
+        .await
+}
+
+fn vault<S: Stores>(fixture: &Fixture<S>) -> Vault {
+    let keyring = Arc::new(Keyring::generate().unwrap());
+    Vault::new(
+        keyring,
+        fixture.store.clone(),
+        Arc::new(ManualClock::default()),
+    )
 }
 
 /// A live issued key holds its workspace.

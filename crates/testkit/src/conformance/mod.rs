@@ -170,6 +170,9 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $fixture, holding:
             repo_ai_key_holds_its_repo
             grant_reaches_no_namesake
+            grant_seals_nothing_in_a_namesake
+            secret_of_replaced_data_keys_is_refused
+            provider_key_holds_its_workspace
             issued_key_holds_its_workspace
             management_key_holds_its_organization
         }
@@ -285,6 +288,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $fixture, vault:
             data_keys_are_stored_per_workspace
             one_data_key_wins
+            lost_data_keys_are_not_replaced
             every_kek_version_is_proven
             damaged_data_key_is_not_a_missing_kek
             store_answers

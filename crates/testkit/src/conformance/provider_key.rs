@@ -14,6 +14,7 @@ use super::{Fixture, Stores, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
 };
+use keyward_core::vault::UsedDataKeys;
 
 pub(super) async fn insert<S: Stores>(
     fixture: &Fixture<S>,
@@ -23,7 +24,12 @@ pub(super) async fn insert<S: Stores>(
     let event = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
     fixture
         .provider_keys()
-        .insert(&write_grant(workspace), key, &event)
+        .insert(
+            &write_grant(workspace),
+            key,
+            &UsedDataKeys::default(),
+            &event,
+        )
         .await
 }
 

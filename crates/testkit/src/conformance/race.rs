@@ -14,6 +14,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, link, member, organization, organization_id, repo,
     repo_id, serve_grant, stored_key, stored_repo_ai_key, workspace, workspace_id, write_grant,
 };
+use keyward_core::vault::UsedDataKeys;
 
 /// Of 64 simultaneous inserts of the same credentials one succeeds, and 63 are duplicates.
 pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
@@ -28,7 +29,9 @@ pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
         let grant = write_grant(&world.a);
         async move {
             let event = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
-            store.insert(&grant, &key, &event).await
+            store
+                .insert(&grant, &key, &UsedDataKeys::default(), &event)
+                .await
         }
     });
     let answers = at_once(calls).await;
@@ -246,7 +249,9 @@ pub async fn contested_name_goes_to_one_key<S: Stores>(fixture: &Fixture<S>) {
                 Noun::RepoAiKey,
                 key.key.id.to_string(),
             );
-            store.insert(&grant, &key, &event).await
+            store
+                .insert(&grant, &key, &UsedDataKeys::default(), &event)
+                .await
         }
     });
     check(at_once(creating).await);

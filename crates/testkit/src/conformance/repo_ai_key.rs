@@ -13,6 +13,7 @@ use super::{Fixture, Stores, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, read_grant, repo, repo_id, stored_repo_ai_key, write_grant,
 };
+use keyward_core::vault::UsedDataKeys;
 
 /// [`World`], with the repos `r` and `s` in `a`, `t` in `b` and `y` in `x`.
 pub(super) async fn world_with_repos<S: Stores>(fixture: &Fixture<S>) -> World {
@@ -35,7 +36,12 @@ pub(super) async fn insert<S: Stores>(
     );
     fixture
         .repo_ai_keys()
-        .insert(&write_grant(workspace), key, &event)
+        .insert(
+            &write_grant(workspace),
+            key,
+            &UsedDataKeys::default(),
+            &event,
+        )
         .await
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use keyward_core::error::Error;
-use keyward_core::vault::{DataKeyPurpose, KekMismatch, Vault, WrappedDataKey};
+use keyward_core::vault::{DataKeyPurpose, DataKeysLost, KekMismatch, Vault, WrappedDataKey};
 use keyward_crypto::Keyring;
 
-use super::{Fixture, Stores, assert_refused, at_once};
+use super::repo::put_repo;
+use super::{Fixture, Stores, assert_refused, at_once, provider_key, repo_ai_key};
 use crate::ManualClock;
-use crate::fixtures::{NOON, World, workspace, write_grant};
+use crate::fixtures::{NOON, World, repo, stored_key, stored_repo_ai_key, workspace, write_grant};
 
 fn data_key(purpose: DataKeyPurpose, version: u32, wrapped: &[u8]) -> WrappedDataKey {
     WrappedDataKey {
@@ -72,6 +73,58 @@ pub async fn one_data_key_wins<S: Stores>(fixture: &Fixture<S>) {
     seen.dedup();
     assert_eq!(seen.len(), 1, "the callers do not agree");
     assert_eq!(seen[0].len(), 2);
+}
+
+/// Data keys that are lost are not made again while the workspace holds what was sealed with them.
+pub async fn lost_data_keys_are_not_replaced<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let keyring = Arc::new(Keyring::generate().unwrap());
+    let vault = Vault::new(
+        keyring,
+        fixture.store.clone(),
+        Arc::new(ManualClock::default()),
+    );
+    put_repo(fixture, &repo("b", "r")).await.unwrap();
+    vault.keys(&write_grant(&world.a)).await.unwrap();
+    vault.keys(&write_grant(&world.b)).await.unwrap();
+    let key = stored_key(&world.a);
+    provider_key::insert(fixture, &world.a, &key).await.unwrap();
+    let repo_key = stored_repo_ai_key(&world.b, "r", "key");
+    repo_ai_key::insert(fixture, &world.b, &repo_key)
+        .await
+        .unwrap();
+
+    let lose = async |lost: &str| {
+        let lost = format!("DELETE FROM data_keys WHERE {lost}");
+        fixture.database.execute(&lost).await;
+        let found = vault.keys(&write_grant(&world.a)).await.map(|_| ());
+        let Err(Error::Internal(cause)) = found else {
+            panic!("{found:?}");
+        };
+        cause
+            .downcast_ref::<DataKeysLost>()
+            .unwrap()
+            .missing
+            .clone()
+    };
+    let (seal, fingerprint) = (DataKeyPurpose::Seal, DataKeyPurpose::Fingerprint);
+    assert_eq!(
+        lose("workspace_id = 'a' AND purpose = 'seal'").await,
+        [seal]
+    );
+    assert_eq!(lose("workspace_id = 'a'").await, [seal, fingerprint]);
+    assert_eq!(fixture.database.count("data_keys").await, 2);
+    fixture.database.execute("DELETE FROM data_keys").await;
+    let found = vault.keys(&write_grant(&world.b)).await.map(|_| ());
+    assert_refused!(found, Error::Internal(_));
+    assert_eq!(fixture.database.count("data_keys").await, 0);
+
+    // A workspace whose repo AI key is deleted holds nothing that is sealed.
+    repo_ai_key::delete(fixture, &world.b, "r", repo_key.key.id)
+        .await
+        .unwrap();
+    vault.keys(&write_grant(&world.b)).await.unwrap();
+    assert_eq!(fixture.database.count("data_keys").await, 2);
 }
 
 /// The data keys of every version of the key-encryption key tell whether it is the right one; where

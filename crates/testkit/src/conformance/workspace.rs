@@ -13,6 +13,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, member, organization, organization_id, repo, stored_key,
     workspace, workspace_id, write_grant,
 };
+use keyward_core::vault::UsedDataKeys;
 
 pub(super) async fn put_workspace<S: Stores>(
     fixture: &Fixture<S>,
@@ -221,7 +222,12 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
     let created = event("api_key.create", Noun::ProviderKey, key.key.id.to_string());
     fixture
         .provider_keys()
-        .insert(&write_grant(&world.a), &key, &created)
+        .insert(
+            &write_grant(&world.a),
+            &key,
+            &UsedDataKeys::default(),
+            &created,
+        )
         .await
         .unwrap();
     let issued = issued_key::put(fixture, &world.a).await;
