@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
 use super::request_id::RequestId;
+use super::trace::PrincipalSlot;
 use super::{Limit, Limits};
 use crate::authn::{Authenticator, AuthnError};
 use crate::error;
@@ -94,6 +95,9 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
     tell(attempt, &found);
     match found {
         Ok(principal) => {
+            if let Some(slot) = request.extensions().get::<PrincipalSlot>() {
+                slot.fill(principal.actor());
+            }
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
             request.extensions_mut().insert(Caller {

@@ -7,12 +7,14 @@
 
 mod ending;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, Version};
+use keyward_core::principal::Actor;
 use keyward_gateway::{Face, Resolution};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -30,8 +32,21 @@ use crate::metrics;
 use crate::server::Secure;
 use ending::{Ending, Watched};
 
-pub(super) async fn layer(request: Request, next: Next) -> Response {
+/// Slot in a request's extensions for the call's principal, which the authentication layer fills. It
+/// outlives the request, so that the access log and the span of a refused call name the principal too.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PrincipalSlot(Arc<OnceLock<Actor>>);
+
+impl PrincipalSlot {
+    /// Names the principal. A call has one principal: a second one is ignored.
+    pub(super) fn fill(&self, actor: Actor) {
+        let _ = self.0.set(actor);
+    }
+}
+
+pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     let call = Call::begin(&request, &super::target(&request));
+    request.extensions_mut().insert(call.principal.clone());
     let (span, lines) = (call.span.clone(), call.lines.clone());
     let response = next.run(request).instrument(span).instrument(lines).await;
     Watched::response(call, response)
@@ -49,6 +64,8 @@ struct Call {
     /// What tells, in every log line of the call, which call it is.
     lines: Span,
     started: Instant,
+    /// The principal, once the call is authenticated.
+    principal: PrincipalSlot,
     ending: Ending,
 }
 
@@ -90,6 +107,7 @@ impl Call {
             span,
             lines,
             started: Instant::now(),
+            principal: PrincipalSlot::default(),
             ending: Ending::default(),
         }
     }
@@ -144,6 +162,8 @@ fn span(request: &Request, method: &'static str, kind: Named, request_id: Option
         network.protocol.version = version(request.version()),
         client.address = client.map(|client| client.0.to_string()),
         keyward.error.reason = Empty,
+        keyward.principal.kind = Empty,
+        keyward.principal.id = Empty,
         request_id,
     );
     span.record("otel.name", name(method, kind));

@@ -164,6 +164,11 @@ impl Drop for Call {
         if let Some(reason) = reason {
             span.record("keyward.error.reason", reason);
         }
+        let principal = self.principal.0.get();
+        if let Some(actor) = principal {
+            span.record("keyward.principal.kind", actor.kind);
+            span.record("keyward.principal.id", actor.id.as_str());
+        }
         let name = super::name(self.method, self.kind);
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let cancelled = self.ending.status.is_none().then_some(true);
@@ -175,6 +180,8 @@ impl Drop for Call {
                 status,
                 code,
                 reason,
+                principal_kind = principal.map(|actor| actor.kind),
+                principal_id = principal.map(|actor| actor.id.as_str()),
                 cancelled,
                 duration_us,
                 "{name}"
