@@ -59,6 +59,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     let config = config(&directory, args.listen)?;
     let telemetry = serve::telemetry(&config)?;
     let store = serve::open_store(&config).await?;
+    serve::claim(&store)?;
     serve::migrate(&store).await?;
     let app = serve::build(&config, store.clone(), Some(telemetry.exposition())).await?;
     seed(&app.use_cases.directory).await.map_err(|error| {

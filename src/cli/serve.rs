@@ -33,6 +33,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let tls = tls(&config)?;
     // The port opens once everything is there: until then whoever asks whether we are ready is refused.
     let store = open_current_store(&config).await?;
+    claim(&store)?;
     let operations = config.operations.listen().map_err(misconfigured)?;
     let beside = operations.is_none().then(|| telemetry.exposition());
     let app = build(&config, store.clone(), beside).await?;
@@ -241,6 +242,11 @@ fn too_new(newer: &SchemaTooNew) -> Failure {
     let remedy =
         "run the version that migrated it, or a later one, or restore a backup from before";
     Failure::new(Failure::CONFIG, format!("{newer}; {remedy}"))
+}
+
+/// Claims a SQLite file for this process.
+pub(super) fn claim(store: &Store) -> Result<(), Failure> {
+    store.claim().map_err(|error| unavailable(&error))
 }
 
 pub(super) fn unavailable(error: &keyward_core::Error) -> Failure {

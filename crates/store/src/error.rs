@@ -4,12 +4,16 @@
 //! detail and context, and quotes them in the message of a data exception (class 22), so these are
 //! dropped; decoding errors are dropped for the same reason.
 
+use std::time::Duration;
+
 use keyward_core::Error;
 use keyward_core::error::Cause;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError};
+
+use crate::deadline;
 
 /// Why a transaction stops.
 pub(crate) enum Failure {
@@ -40,6 +44,8 @@ pub(crate) enum Meaning {
     Conflict,
     /// SQLite waited in vain for as long as it may; the same again would wait as long again.
     Busy,
+    /// PostgreSQL waited in vain for another's lock for as long as a call may keep a connection.
+    Locked,
     /// A unique constraint was violated.
     Unique,
     /// A foreign key was violated, from either side.
@@ -78,7 +84,102 @@ pub(crate) fn meaning(error: &DbErr) -> Meaning {
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_meaning(error),
+        // Made by the pool.
+        DbErr::Conn(RuntimeErr::Internal(_)) => Meaning::Unavailable,
         _ => Meaning::Other,
+    }
+}
+
+/// Why a connection is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// This connection alone is in a state that is not known, or the database ended it alone.
+    Connection,
+    /// No answer came in time. Other connections may have been lost in the same way.
+    Silent,
+    /// The server ended or is another, or its schema changed: older connections are not used again.
+    Server,
+    /// The server accepts no writes. It may have been the one that does.
+    ReadOnly,
+}
+
+impl Fault {
+    /// Returns the fault's name in log lines and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Silent => "silent",
+            Self::Server => "server",
+            Self::ReadOnly => "read_only",
+        }
+    }
+}
+
+/// Returns why an error condemns the connection that it was met on, if it does.
+pub(crate) fn fault(error: &SqlxError) -> Option<Fault> {
+    let SqlxError::Database(error) = error else {
+        return match error {
+            SqlxError::Io(_)
+            | SqlxError::Tls(_)
+            | SqlxError::Protocol(_)
+            | SqlxError::WorkerCrashed => Some(Fault::Server),
+            _ => None,
+        };
+    };
+    let code = error.code().unwrap_or_default();
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return match &*code {
+            "25006" => Some(Fault::ReadOnly),
+            // idle_in_transaction_session_timeout, idle_session_timeout
+            "25P03" | "57P05" => Some(Fault::Connection),
+            // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped;
+            // invalid_sql_statement_name; connection exceptions
+            "57P01" | "57P02" | "57P03" | "57P04" | "26000" => Some(Fault::Server),
+            _ if code.starts_with("08") || is_outdated_plan(error) => Some(Fault::Server),
+            _ => None,
+        };
+    }
+    match sqlite_primary(&code) {
+        // SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_NOTADB
+        8 | 11 | 14 | 26 => Some(Fault::Server),
+        // SQLITE_NOMEM, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL: SQLite may have rolled back by itself
+        7 | 9 | 10 | 13 => Some(Fault::Connection),
+        _ => None,
+    }
+}
+
+/// Returns whether an error says that nothing can be written now.
+pub(crate) fn is_unwritable(error: &DbErr) -> bool {
+    let Some(code) = status_code(error) else {
+        return false;
+    };
+    // disk_full, read_only_sql_transaction;
+    // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB
+    matches!(&*code, "53100" | "25006") || matches!(sqlite_primary(&code), 8 | 10 | 11 | 13 | 26)
+}
+
+/// Returns whether SQLite waited in vain for another's lock.
+pub(crate) fn is_busy(error: &DbErr) -> bool {
+    matches!(meaning(error), Meaning::Busy | Meaning::Conflict)
+}
+
+/// Returns whether PostgreSQL has no connection left: too_many_connections.
+pub(crate) fn is_server_full(error: &DbErr) -> bool {
+    status_code(error).as_deref() == Some("53300")
+}
+
+/// Returns whether a statement was prepared for columns that a migration has changed since. The error's
+/// text is in the server's language, and its code has other uses.
+fn is_outdated_plan(error: &PgDatabaseError) -> bool {
+    error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+}
+
+/// Returns the primary result code in an extended one of SQLite's, which has no letters: SQLSTATEs of
+/// five digits are far above.
+fn sqlite_primary(code: &str) -> u32 {
+    match code.parse::<u32>() {
+        Ok(code) if code < 10_000 => code & 0xff,
+        _ => 0,
     }
 }
 
@@ -86,8 +187,11 @@ pub(crate) fn driver_meaning(error: &SqlxError) -> Meaning {
     match error {
         SqlxError::Database(error) => {
             let code = error.code().unwrap_or_default();
-            if error.try_downcast_ref::<PgDatabaseError>().is_some() {
-                postgres_meaning(&code)
+            if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+                match is_outdated_plan(error) {
+                    true => Meaning::Conflict,
+                    false => postgres_meaning(&code),
+                }
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
                 sqlite_meaning(&code)
             } else {
@@ -110,14 +214,19 @@ fn postgres_meaning(code: &str) -> Meaning {
     match code {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Meaning::Conflict,
+        // lock_not_available
+        "55P03" => Meaning::Locked,
         "23505" => Meaning::Unique,
         // foreign_key_violation; restrict_violation, which PostgreSQL 18 has for RESTRICT
         "23503" | "23001" => Meaning::ForeignKey,
         // query_canceled: by the statement timeout
         "57014" => Meaning::Deadline,
-        // read_only_sql_transaction: the server has become a standby; lock_not_available;
+        // read_only_sql_transaction: the server has become a standby;
+        // idle_in_transaction_session_timeout: the server has ended the connection;
         // invalid_catalog_name: the database is not there; io_error
-        "25006" | "55P03" | "3D000" | "58030" => Meaning::Unavailable,
+        "25006" | "25P03" | "3D000" | "58030" => Meaning::Unavailable,
+        // invalid_sql_statement_name: the server does not know what this connection has prepared
+        "26000" => Meaning::Conflict,
         // connection exceptions, refused log-ins, exhausted resources, shut-downs and start-ups
         _ if ["08", "28", "53", "57"]
             .iter()
@@ -202,6 +311,7 @@ pub(crate) fn error_type(error: &DbErr) -> &'static str {
     match meaning(error) {
         Meaning::Conflict => "conflict",
         Meaning::Busy => "busy",
+        Meaning::Locked => "lock_timeout",
         Meaning::Unique => "unique_violation",
         Meaning::ForeignKey => "foreign_key_violation",
         Meaning::Deadline => "deadline_exceeded",
@@ -214,7 +324,13 @@ pub(crate) fn error_type(error: &DbErr) -> &'static str {
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);
     match meaning(error) {
-        Meaning::Conflict | Meaning::Busy | Meaning::Unavailable => Error::Unavailable(cause),
+        Meaning::Conflict | Meaning::Busy | Meaning::Locked | Meaning::Unavailable => {
+            Error::Unavailable(cause)
+        }
+        // The server's time limit for one statement was shorter than the deadline.
+        Meaning::Deadline if deadline::remaining() > Some(Duration::from_secs(1)) => {
+            Error::Unavailable(cause)
+        }
         Meaning::Deadline => Error::unavailable(DeadlinePassed),
         Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::Internal(cause),
     }
@@ -233,9 +349,11 @@ pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
     };
     let cause = DatabaseFailure { text };
     match driver_meaning(error) {
-        Meaning::Conflict | Meaning::Busy | Meaning::Unavailable | Meaning::Deadline => {
-            Error::unavailable(cause)
-        }
+        Meaning::Conflict
+        | Meaning::Busy
+        | Meaning::Locked
+        | Meaning::Unavailable
+        | Meaning::Deadline => Error::unavailable(cause),
         Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::internal(cause),
     }
 }
@@ -249,7 +367,8 @@ pub(crate) fn cause(error: &DbErr) -> Cause {
         | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_text(error),
         // These are about the schema, never about a row.
         DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
-        DbErr::Conn(_) => "the connection failed".to_owned(),
+        // Made by the pool, of texts of its own.
+        DbErr::Conn(RuntimeErr::Internal(text)) => text.clone(),
         DbErr::RecordNotFound(_) | DbErr::RecordNotInserted | DbErr::RecordNotUpdated => {
             "a row that was expected is not there".to_owned()
         }

@@ -14,6 +14,7 @@ mod directory;
 )]
 mod entity;
 mod error;
+mod file_lock;
 mod issued_key;
 mod last_use;
 mod ledger;
@@ -21,6 +22,8 @@ mod management_key;
 pub mod metrics;
 mod migration;
 mod observed;
+mod pool;
+mod probe;
 mod provider_key;
 mod repo_ai_key;
 mod schema;
@@ -28,19 +31,21 @@ mod session;
 mod turns;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::store::StoreHealth;
 use keyward_crypto::Secret;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
-use tokio::sync::Mutex;
+use sea_orm::DbBackend;
+use tokio::sync::{Mutex, Semaphore};
 
+use crate::connect::Connector;
+use crate::file_lock::FileLock;
 use crate::last_use::Noting;
+use crate::pool::Pool;
 use crate::turns::Turns;
 
+pub use file_lock::InUse;
 pub use schema::{SchemaState, SchemaTooNew};
 
 /// How many connections a store has at most, unless told otherwise.
@@ -95,18 +100,31 @@ pub enum Engine {
     Postgres,
 }
 
+impl Engine {
+    fn backend(self) -> DbBackend {
+        match self {
+            Self::Sqlite => DbBackend::Sqlite,
+            Self::Postgres => DbBackend::Postgres,
+        }
+    }
+}
+
 /// A database that holds everything; clones share their connections.
 #[derive(Clone)]
 pub struct Store {
-    db: DatabaseConnection,
+    pool: Pool,
     engine: Engine,
     /// Lets one writer of this process at a time into SQLite, which has one write lock: writers
     /// wait here in order, where SQLite would let them poll for it.
     gate: Option<Arc<Mutex<()>>>,
     /// Where there is no such gate, callers who change one key wait here.
     turns: Arc<Turns>,
+    /// A permit for every transaction that may wait for another's lock for longer than a moment.
+    lock_waits: Arc<Semaphore>,
     /// The keys whose use is being noted.
     noting: Noting,
+    /// The claim of a SQLite file.
+    claim: Arc<std::sync::Mutex<Option<FileLock>>>,
 }
 
 impl Store {
@@ -116,38 +134,45 @@ impl Store {
     /// # Errors
     /// The URL is none of a supported database; the database cannot be reached.
     pub async fn connect(options: &StoreOptions) -> Result<Self, Error> {
-        let (db, engine) = connect::connect(options).await?;
-        let gate = (engine == Engine::Sqlite).then(Arc::default);
+        let connector = Connector::new(options)?;
+        let engine = connector.engine();
+        let max_connections = options.max_connections.max(1);
+        let pool = Pool::new(connector, max_connections, options.acquire_timeout);
+        pool.connect_first().await?;
+        let lock_waits = (max_connections as usize / 4).max(1);
         Ok(Self {
-            db,
+            pool,
             engine,
-            gate,
+            gate: (engine == Engine::Sqlite).then(Arc::default),
             turns: Arc::default(),
+            lock_waits: Arc::new(Semaphore::new(lock_waits)),
             noting: Noting::default(),
+            claim: Arc::default(),
         })
+    }
+
+    /// Claims a SQLite file for this process, until it ends or the last clone of the store is dropped.
+    /// Does nothing on PostgreSQL, which replicas share.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] of [`InUse`] when another process has claimed the file; the file's
+    /// directory cannot be written.
+    pub fn claim(&self) -> Result<(), Error> {
+        if let Some(file) = self.pool.connector().file() {
+            let lock = FileLock::take(&file)?;
+            *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        }
+        Ok(())
     }
 
     /// Closes every connection, after commits that are under way; later calls fail as unavailable.
     pub async fn close(&self) {
-        if let Err(error) = self.db.close_by_ref().await {
-            tracing::debug!(error = %error::cause(&error), "closing the store failed");
-        }
+        self.pool.close().await;
     }
 
     /// The database behind the store.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
-    }
-}
-
-#[async_trait]
-impl StoreHealth for Store {
-    async fn ping(&self) -> Result<(), Error> {
-        self.read("ping", |db| async move {
-            db.execute_unprepared("SELECT 1").await?;
-            Ok(())
-        })
-        .await
     }
 }

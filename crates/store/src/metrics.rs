@@ -30,6 +30,13 @@ static RETRIES: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
+static DISCARDED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.store.connections_discarded")
+        .with_description("Connections to the database that were given up, by reason.")
+        .build()
+});
+
 /// Measures a statement.
 pub(crate) fn statement(
     operation: &'static str,
@@ -54,10 +61,18 @@ pub(crate) fn retry(operation: &'static str) {
     RETRIES.add(1, &[KeyValue::new("operation", operation)]);
 }
 
-/// Shows the retries of what is most often tried again, at 0: what has not happened yet is not the
+/// Counts a connection that is not used again.
+pub(crate) fn connection_discarded(reason: &'static str) {
+    DISCARDED.add(1, &[KeyValue::new("reason", reason)]);
+}
+
+/// Shows the retries of what is most often tried again, and lost connections, at 0: what has not happened yet is not the
 /// same as what nobody counts.
 pub fn show() {
     for operation in ["record", "reserve", "settle", "release"] {
         RETRIES.add(0, &[KeyValue::new("operation", operation)]);
+    }
+    for reason in ["connection", "silent", "server", "read_only", "doubtful"] {
+        DISCARDED.add(0, &[KeyValue::new("reason", reason)]);
     }
 }

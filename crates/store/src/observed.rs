@@ -7,21 +7,20 @@
 use std::future::Future;
 
 use async_trait::async_trait;
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::error::{error_type, status_code};
 use crate::metrics;
+use crate::pool::Lease;
 
 /// A connection or a transaction whose every statement is observed.
 pub(crate) struct Observed<C>(C);
 
 /// A transaction that is being worked in.
-pub(crate) type Txn = Observed<DatabaseTransaction>;
+pub(crate) type Txn = Observed<Lease>;
 
 /// What a statement does, as far as its span and its measurement tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +33,6 @@ impl<C> Observed<C> {
     /// Observes what goes through this.
     pub(crate) fn new(inner: C) -> Self {
         Self(inner)
-    }
-
-    /// What is observed.
-    pub(crate) fn inner(&self) -> &C {
-        &self.0
     }
 
     /// What was observed.

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use sea_orm::sea_query::Query;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
+};
 use sea_orm_migration::MigratorTrait;
 
 use crate::Store;
-use crate::error::{Failure, is_lock_timeout};
+use crate::error::{Failure, cause, is_lock_timeout};
 use crate::migration::Migrator;
+use crate::session::retrying;
 
 /// Names the lock under which PostgreSQL lets one process migrate at a time.
 const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
@@ -24,6 +28,8 @@ const RECORDS: &str = "seaql_migrations";
 const TABLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often migrating tries to get at tables that others hold.
 const TABLE_ATTEMPTS: u32 = 30;
+/// Maximum time for connecting to migrate.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long those who wait behind it have the tables between two attempts.
 const TABLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -91,12 +97,9 @@ impl Store {
     pub async fn migrate_to(&self, migrations: usize) -> Result<usize, Error> {
         let mut attempts = 1;
         loop {
-            let outcome = self
-                .write(
-                    "migrate",
-                    |txn| async move { up(txn.inner(), migrations).await },
-                )
-                .await;
+            let span = tracing::info_span!("store.write", operation = "migrate");
+            let attempt = || self.migrate_once(migrations);
+            let outcome = retrying("migrate", span, attempt).await;
             match outcome {
                 Err(Error::Unavailable(cause))
                     if cause.is::<TablesInUse>() && attempts < TABLE_ATTEMPTS =>
@@ -108,6 +111,45 @@ impl Store {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Migrates on a connection of its own: a statement may take longer there than calls may.
+    async fn migrate_once(&self, migrations: usize) -> Result<usize, Failure> {
+        let turn = match &self.gate {
+            Some(gate) => Some(gate.lock().await),
+            None => None,
+        };
+        self.pool.check_open()?;
+        let db = self
+            .pool
+            .connector()
+            .open_for_migrations(CONNECT_TIMEOUT)
+            .await?;
+        let migrated = async {
+            let options = TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            };
+            let txn = db.begin_with_options(options).await?;
+            match up(&txn, migrations).await {
+                Ok(applied) => {
+                    txn.commit().await?;
+                    Ok(applied)
+                }
+                Err(failure) => {
+                    if let Err(error) = txn.rollback().await {
+                        tracing::debug!(cause = %cause(&error), "a rollback failed");
+                    }
+                    Err(failure)
+                }
+            }
+        };
+        let migrated = migrated.await;
+        if let Err(error) = db.close().await {
+            tracing::debug!(cause = %cause(&error), "failed to close the migration's connection");
+        }
+        drop(turn);
+        migrated
     }
 
     /// The names of all migrations, in order.

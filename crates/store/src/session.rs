@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_crypto::KeyHash;
-use sea_orm::{
-    ConnectionTrait, DatabaseExecutor, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::connect::STATEMENT_TIMEOUT;
 use crate::error::{
     DeadlinePassed, Failure, Meaning, OvertakenTooOften, cause, meaning, translate,
 };
 use crate::metrics;
 use crate::observed::{Observed, Operation, Txn, observed};
-use crate::{Engine, Store, deadline};
+use crate::pool::{Begin, Lease};
+use crate::{Store, deadline};
 
 /// How often a transaction is run at most.
 const MAX_ATTEMPTS: u32 = 5;
@@ -32,6 +32,15 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
 /// How long before the deadline the server stops at most, so that its answer still arrives.
 const MAX_HEAD_START: Duration = Duration::from_millis(50);
+/// Maximum time for one statement of a call that has a deadline. A connection that goes silent during a
+/// statement is replaced this long, and a few seconds, later.
+const CALL_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time that a transaction keeps a connection while it waits for another's lock, at first.
+const FIRST_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+/// The same after that, when few transactions at a time may wait.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum time for which a transaction without a deadline is tried again when it waits for locks.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// A running transaction; it must be given up when the work ends.
 pub(crate) type Transaction = Arc<Txn>;
@@ -53,26 +62,24 @@ macro_rules! operation_span {
 }
 
 impl Store {
-    /// Runs work that only reads: in statements of their own, or, where PostgreSQL is to know a
-    /// deadline, in a transaction.
-    pub(crate) async fn read<'a, T, F, R>(
-        &'a self,
-        operation: &'static str,
-        work: F,
-    ) -> Result<T, Error>
+    /// Runs work that only reads: on SQLite in statements of their own, on PostgreSQL in a transaction.
+    pub(crate) async fn read<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
-        F: Fn(Observed<DatabaseExecutor<'a>>) -> R + Send + Sync,
+        F: Fn(Observed<Lease>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        let attempt = || before_deadline(async { work(self.reader().await?).await });
+        // The transaction ends when the work drops it: the pool rolls it back, and no caller waits for
+        // that.
+        let attempt = || before_deadline(async { work(self.begin(false, None).await?).await });
         retrying(operation, operation_span!("store.read", operation), attempt).await
     }
 
     /// Runs work in a transaction and commits it if the work succeeds. The work may run more than
     /// once; only the last run counts.
     ///
-    /// The commit is never given up, since its outcome would be unknown: it has a task of its own. A
-    /// caller who stops polling before the commit has begun changes nothing.
+    /// The commit is not given up when the caller is, since its outcome would be unknown: it has a task
+    /// and a time limit of its own. A caller who stops polling before the commit has begun changes
+    /// nothing.
     pub(crate) async fn write<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
         F: Fn(Transaction) -> R + Send + Sync,
@@ -111,7 +118,8 @@ impl Store {
         T: Send,
     {
         let attempt = || async {
-            let (turn, txn, value) = before_deadline(self.run(gate.as_ref(), &work)).await?;
+            let run = self.run(gate.as_ref(), operation, &work);
+            let (turn, txn, value) = before_deadline(run).await?;
             commit(turn, txn).await?;
             Ok(value)
         };
@@ -124,9 +132,14 @@ impl Store {
     }
 
     /// Runs work in a transaction, which is left to be committed if the work succeeds.
+    ///
+    /// Work that waits for another's lock gives its connection back after a moment and is run again, and
+    /// few transactions at a time may wait for longer: the locks of a stranger keep no connections from
+    /// other calls. The turn is kept, so that the next caller does not wait for the same lock.
     async fn run<T, F, R>(
         &self,
         gate: Option<&Arc<Mutex<()>>>,
+        operation: &'static str,
         work: &F,
     ) -> Result<(Turn, Txn, T), Failure>
     where
@@ -137,7 +150,36 @@ impl Store {
             Some(gate) => Some(Arc::clone(gate).lock_owned().await),
             None => None,
         };
-        let txn = Arc::new(self.begin().await?);
+        let started = Instant::now();
+        let mut waits = 0;
+        let mut may_wait = None;
+        loop {
+            let lock_timeout = match may_wait {
+                None => FIRST_LOCK_TIMEOUT,
+                Some(_) => LOCK_TIMEOUT,
+            };
+            match self.run_once(lock_timeout, work).await {
+                Ok((txn, value)) => return Ok((turn, txn, value)),
+                Err(Failure::Database(error))
+                    if meaning(&error) == Meaning::Locked && started.elapsed() < MAX_LOCK_WAIT =>
+                {
+                    waits += 1;
+                    metrics::retry(operation);
+                    drop(may_wait.take());
+                    tokio::time::sleep(backoff(waits)).await;
+                    may_wait = self.lock_waits.acquire().await.ok();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    async fn run_once<T, F, R>(&self, lock_timeout: Duration, work: &F) -> Result<(Txn, T), Failure>
+    where
+        F: Fn(Transaction) -> R + Send + Sync,
+        R: Future<Output = Result<T, Failure>> + Send,
+    {
+        let txn = Arc::new(self.begin(true, Some(lock_timeout)).await?);
         let backend = txn.get_database_backend();
         let outcome = work(Arc::clone(&txn)).await;
         // Work that does not wait is not interrupted at the deadline, but it is not committed.
@@ -145,7 +187,7 @@ impl Store {
         let txn = Arc::into_inner(txn)
             .ok_or_else(|| Error::internal("a transaction outlived its work"))?;
         match outcome {
-            Ok(value) => Ok((turn, txn, value)),
+            Ok(value) => Ok((txn, value)),
             Err(failure) => {
                 // Its locks are gone before the caller hears of it, or before the next attempt.
                 let rollback = txn.into_inner().rollback();
@@ -157,59 +199,42 @@ impl Store {
         }
     }
 
-    async fn begin(&self) -> Result<Txn, DbErr> {
-        let options = TransactionOptions {
-            // A deferred transaction that reads and then writes fails under contention.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
+    pub(crate) async fn begin(
+        &self,
+        writes: bool,
+        lock_timeout: Option<Duration>,
+    ) -> Result<Txn, DbErr> {
+        let begin = Begin {
+            writes,
+            statement_timeout: statement_timeout(),
+            lock_timeout,
         };
-        let begin = self.db.begin_with_options(options);
-        let backend = self.db.get_database_backend();
-        let txn = Observed::new(observed(backend, Operation::BEGIN, begin).await?);
-        if let Some(timeout) = self.statement_timeout() {
-            txn.execute_unprepared(&timeout).await?;
-        }
-        Ok(txn)
-    }
-
-    /// What to read through. A transaction ends by being dropped: the pool rolls it back, and no
-    /// caller waits for that.
-    async fn reader(&self) -> Result<Observed<DatabaseExecutor<'_>>, DbErr> {
-        if self.statement_timeout().is_none() {
-            return Ok(Observed::new(DatabaseExecutor::Connection(&self.db)));
-        }
-        let backend = self.db.get_database_backend();
-        let txn = observed(backend, Operation::BEGIN, self.db.begin()).await?;
-        let txn = Observed::new(DatabaseExecutor::OwnedTransaction(txn));
-        if let Some(timeout) = self.statement_timeout() {
-            // One round trip for both.
-            txn.execute_unprepared(&format!("SET TRANSACTION READ ONLY; {timeout}"))
-                .await?;
-        }
-        Ok(txn)
-    }
-
-    /// What tells PostgreSQL of the deadline, if one is in scope. The server would go on waiting for
-    /// a lock that no one wants any more, and keep a connection from others.
-    ///
-    /// Every statement has what is left now, so that a later one of the same transaction may outlast
-    /// the deadline by what those before it took.
-    fn statement_timeout(&self) -> Option<String> {
-        if self.engine != Engine::Postgres {
-            return None;
-        }
-        let remaining = deadline::remaining()?;
-        let head_start = (remaining / 4).min(MAX_HEAD_START);
-        // Zero would mean no timeout.
-        let millis = (remaining - head_start)
-            .as_millis()
-            .clamp(1, i32::MAX as u128);
-        Some(format!("SET LOCAL statement_timeout = {millis}"))
+        let begun = self.pool.begin(&begin);
+        let backend = self.engine.backend();
+        let lease = match writes || backend == sea_orm::DbBackend::Postgres {
+            true => observed(backend, Operation::BEGIN, begun).await?,
+            false => begun.await?,
+        };
+        Ok(Observed::new(lease))
     }
 }
 
+/// Returns the time that PostgreSQL has for each statement. The server would go on waiting for a lock
+/// that no caller wants any more, and keep a connection from others.
+///
+/// Every statement has what is left now, so that a later one of the same transaction may outlast
+/// the deadline by what those before it took.
+fn statement_timeout() -> Duration {
+    let Some(remaining) = deadline::remaining() else {
+        return STATEMENT_TIMEOUT;
+    };
+    let head_start = (remaining / 4).min(MAX_HEAD_START);
+    // Zero would mean no timeout.
+    (remaining - head_start).clamp(Duration::from_millis(1), CALL_STATEMENT_TIMEOUT)
+}
+
 /// Commits in a task of its own, which goes on when the caller is gone. The turn is held until the
-/// transaction is over.
+/// transaction is over, or its outcome is given up as unknown.
 async fn commit(turn: Turn, txn: Txn) -> Result<(), Failure> {
     let committing = async move {
         let backend = txn.get_database_backend();
@@ -247,7 +272,11 @@ fn in_time() -> Result<(), Failure> {
 
 /// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`], inside the
 /// span, and says in it how that ended.
-async fn retrying<T, A, R>(operation: &'static str, span: Span, attempt: A) -> Result<T, Error>
+pub(crate) async fn retrying<T, A, R>(
+    operation: &'static str,
+    span: Span,
+    attempt: A,
+) -> Result<T, Error>
 where
     A: Fn() -> R,
     R: Future<Output = Result<T, Failure>>,
@@ -329,7 +358,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use keyward_testkit::TestDatabase;
-    use tokio::time::Instant;
+    use sea_orm::TransactionTrait;
 
     use super::*;
     use crate::StoreOptions;
@@ -390,7 +419,7 @@ mod tests {
         let span = Span::none();
         let refused = retrying("test", span, || async {
             attempts.fetch_add(1, Ordering::SeqCst);
-            Ok(store.begin().await.map(drop)?)
+            Ok(store.begin(true, None).await.map(drop)?)
         });
         let refused = refused.await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");

@@ -23,6 +23,7 @@ pub struct TestDatabase {
 enum Keeper {
     Directory(TempDir),
     Server { url: String, database: String },
+    Caller,
 }
 
 /// An audit event as it is stored.
@@ -82,6 +83,16 @@ impl TestDatabase {
         Some(Self::on_server(server, "template0").await)
     }
 
+    /// A database that the caller made and keeps.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            raw: OnceCell::new(),
+            keeper: Keeper::Caller,
+        }
+    }
+
     /// A database with the same content. Nobody may have this one open.
     pub async fn copy(&self) -> Self {
         match &self.keeper {
@@ -91,6 +102,7 @@ impl TestDatabase {
                 copy
             }
             Keeper::Server { url, database } => Self::on_server(url.clone(), database).await,
+            Keeper::Caller => panic!("the caller's database is not copied"),
         }
     }
 
@@ -140,7 +152,7 @@ impl TestDatabase {
     pub fn file(&self) -> std::path::PathBuf {
         match &self.keeper {
             Keeper::Directory(directory) => directory.path().join("keyward.db"),
-            Keeper::Server { .. } => panic!("a PostgreSQL database is not a file"),
+            Keeper::Server { .. } | Keeper::Caller => panic!("a PostgreSQL database is not a file"),
         }
     }
 

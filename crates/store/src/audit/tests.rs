@@ -16,7 +16,7 @@ async fn trail(database: &TestDatabase) -> Store {
     let options = StoreOptions::new(database.secret_url());
     let store = Store::connect(&options).await.unwrap();
     store.migrate().await.unwrap();
-    let (id, text) = match store.db.get_database_backend() {
+    let (id, text) = match store.engine().backend() {
         DbBackend::Postgres => ("gen_random_uuid()", "i::text"),
         _ => ("randomblob(16)", "CAST(i AS TEXT)"),
     };
@@ -31,7 +31,7 @@ async fn trail(database: &TestDatabase) -> Store {
     );
     let statistics = "ANALYZE";
     for sql in [rows.as_str(), statistics] {
-        store.db.execute_unprepared(sql).await.unwrap();
+        database.execute(sql).await;
     }
     store
 }
@@ -108,6 +108,7 @@ fn filters() -> Vec<AuditFilter> {
 
 async fn every_filter_has_an_index(database: TestDatabase) {
     let store = trail(&database).await;
+    let db = database.raw().await;
     let place = EventPlace {
         occurred_at: after_noon(2000),
         id: AuditEventId::generate(NOON),
@@ -115,8 +116,8 @@ async fn every_filter_has_an_index(database: TestDatabase) {
     for filter in filters() {
         for after in [None, Some(place)] {
             let page = PageRequest { limit: 100, after };
-            let query = listed(&filter, &page).build(store.db.get_database_backend());
-            let plan = plan(&store.db, query).await;
+            let query = listed(&filter, &page).build(db.get_database_backend());
+            let plan = plan(&db, query).await;
             let told = format!("{filter:?} after {after:?}:\n{plan}");
             match store.engine() {
                 crate::Engine::Postgres => {
@@ -131,11 +132,8 @@ async fn every_filter_has_an_index(database: TestDatabase) {
             }
         }
     }
-    let dropping = store
-        .db
-        .get_database_backend()
-        .build(&oldest(after_noon(9), 500));
-    let plan = plan(&store.db, dropping).await;
+    let dropping = db.get_database_backend().build(&oldest(after_noon(9), 500));
+    let plan = plan(&db, dropping).await;
     assert!(plan.contains("ix_audit_events_occurred"), "{plan}");
 }
 

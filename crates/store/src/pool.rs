@@ -1,0 +1,452 @@
+//! The connections to the database: how many there are, and which of them may still be used.
+//!
+//! A pool of our own, since the driver's tests connections on release without a time limit, retries a
+//! server that refuses for as long as a call may wait, and cannot be told that a fault of one connection
+//! casts doubt on the others.
+
+mod lease;
+mod link;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyward_core::Error;
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
+
+use crate::connect::Connector;
+use crate::error::{self, Fault};
+use crate::metrics;
+
+pub(crate) use lease::Lease;
+pub(crate) use link::{Begin, Link, Raw};
+
+use link::{Condition, unavailable};
+
+/// Maximum time for which a connection is kept unused.
+const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
+/// Maximum age of a connection to PostgreSQL, so that a long life does not pile up memory on the server.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// Time for which a server that refused a connection is not asked for another.
+const COOL_DOWN: Duration = Duration::from_millis(250);
+/// Time between two attempts at a server that has no connection left for others.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// Time for which the success of one call says that the database can be used.
+const RECENT: Duration = Duration::from_secs(1);
+/// Time for which the failure of a write for want of room says that the database cannot be written.
+const UNWRITABLE: Duration = Duration::from_secs(2);
+/// Minimum time between two log lines about lost connections.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The connections of a store; clones share them.
+#[derive(Clone)]
+pub(crate) struct Pool(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    /// A slot for every connection that may be open.
+    slots: Arc<Semaphore>,
+    max_connections: u32,
+    acquire_timeout: Duration,
+    is_closed: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Connections that nothing uses, the one used last at the end.
+    idle: Vec<Link>,
+    /// Connections that were opened before are not used again: the server or its schema was another.
+    stale: Option<Instant>,
+    /// Connections that have not answered since are not used again: the network may have lost them.
+    suspect: Option<Instant>,
+    /// The server's last refusal.
+    refusal: Option<(Instant, String)>,
+    /// Time at which a transaction last began on a server that accepts writes.
+    began: Option<Instant>,
+    /// Time at which a transaction was last committed.
+    committed: Option<Instant>,
+    /// Time at which a write last failed because nothing can be written.
+    unwritable: Option<Instant>,
+    /// Time of the last log line about lost connections.
+    logged: Option<Instant>,
+}
+
+impl Pool {
+    /// Makes a pool that opens connections when they are needed.
+    pub(crate) fn new(
+        connector: Connector,
+        max_connections: u32,
+        acquire_timeout: Duration,
+    ) -> Self {
+        let max_connections = max_connections.max(1);
+        Self(Arc::new(Inner {
+            connector,
+            slots: Arc::new(Semaphore::new(max_connections as usize)),
+            max_connections,
+            acquire_timeout,
+            is_closed: AtomicBool::new(false),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Returns what opens the connections.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
+    /// Opens the first connection, so that a server that cannot be used is known at the start.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses; the file cannot be opened.
+    pub(crate) async fn connect_first(&self) -> Result<(), Error> {
+        let opening = tokio::time::timeout(self.0.acquire_timeout, self.0.connector.open());
+        let link = opening
+            .await
+            .map_err(|_| Error::unavailable("the server does not answer in time"))?
+            .map_err(|error| error::translate_connecting(&error))?;
+        self.put_idle(link);
+        Ok(())
+    }
+
+    /// Returns a connection, an idle one if there is any.
+    ///
+    /// # Errors
+    /// No connection became free in time; the server refuses.
+    async fn acquire(&self) -> Result<Lease, DbErr> {
+        let at = Instant::now() + self.0.acquire_timeout;
+        let slot = timeout_at(at, Arc::clone(&self.0.slots).acquire_owned())
+            .await
+            .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?
+            .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        self.check_open()?;
+        if let Some(link) = self.take_idle() {
+            return Ok(Lease::new(self.clone(), link, slot, false));
+        }
+        self.recently_refused()?;
+        // Connecting goes on when the caller goes away: callers with short deadlines would otherwise never
+        // get a connection.
+        let pool = self.clone();
+        let connecting = async move { pool.connect(slot, at).await };
+        tokio::spawn(connecting.in_current_span())
+            .await
+            .unwrap_or_else(|_| Err(unavailable("connecting was broken off")))
+    }
+
+    /// Fails once the pool is closed.
+    pub(crate) fn check_open(&self) -> Result<(), DbErr> {
+        match self.0.is_closed.load(Ordering::Acquire) {
+            true => Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns a connection on which a transaction has begun. A connection on which none can begin is
+    /// discarded, and another takes its place: nothing has happened yet.
+    pub(crate) async fn begin(&self, begin: &Begin) -> Result<Lease, DbErr> {
+        loop {
+            let lease = self.acquire().await?;
+            match lease.begin(begin).await {
+                Ok(()) => {
+                    self.state().began = Some(Instant::now());
+                    return Ok(lease);
+                }
+                Err(error) if lease.is_usable().await => return Err(error),
+                Err(error) if lease.is_new() => {
+                    // Files refuse no reads while they refuse writes.
+                    if matches!(self.0.connector, Connector::Postgres(_)) {
+                        self.refused(&error);
+                    }
+                    return Err(error);
+                }
+                // The next one is new at the latest when every idle connection was tried.
+                Err(error) => {
+                    tracing::debug!(cause = %error::cause(&error), "failed to begin a transaction, reconnecting");
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, slot: OwnedSemaphorePermit, at: Instant) -> Result<Lease, DbErr> {
+        loop {
+            let error = match timeout_at(at, self.0.connector.open()).await {
+                Ok(Ok(link)) => {
+                    self.state().refusal = None;
+                    return Ok(Lease::new(self.clone(), link, slot, true));
+                }
+                Ok(Err(error)) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+                Err(_) => unavailable("the server does not answer in time"),
+            };
+            // Another connection of this pool may become free before the server has room for one more.
+            let has_others = self.0.slots.available_permits() + 1 < self.0.max_connections as usize;
+            if !error::is_server_full(&error) || !has_others || Instant::now() + FULL_PAUSE >= at {
+                self.refused(&error);
+                return Err(error);
+            }
+            sleep(FULL_PAUSE).await;
+            if let Some(link) = self.take_idle() {
+                return Ok(Lease::new(self.clone(), link, slot, false));
+            }
+        }
+    }
+
+    /// Returns the idle connection that was used last, of those that may still be used.
+    fn take_idle(&self) -> Option<Link> {
+        let mut dropped = Vec::new();
+        let mut state = self.state();
+        let found = loop {
+            match state.idle.pop() {
+                Some(link) if state.allows(&link) => break Some(link),
+                Some(link) => dropped.push(link),
+                None => break None,
+            }
+        };
+        drop(state);
+        for _ in &dropped {
+            metrics::connection_discarded("doubtful");
+        }
+        found
+    }
+
+    /// Takes a connection back after use. The slot is free once the connection's fate is known.
+    fn put_back(&self, mut link: Link, slot: OwnedSemaphorePermit) {
+        match link.condition() {
+            Condition::Clean => self.put_idle(link),
+            Condition::GivenUp(fault) => {
+                metrics::connection_discarded(fault.name());
+                self.note(fault);
+            }
+            Condition::Dirty => {
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+                    return;
+                };
+                let pool = self.clone();
+                runtime.spawn(async move {
+                    link.recover().await;
+                    match link.condition() {
+                        Condition::Clean => pool.put_idle(link),
+                        Condition::GivenUp(fault) => {
+                            metrics::connection_discarded(fault.name());
+                            pool.note(fault);
+                        }
+                        Condition::Dirty => {}
+                    }
+                    drop(slot);
+                });
+            }
+        }
+    }
+
+    fn put_idle(&self, link: Link) {
+        let mut state = self.state();
+        let is_closed = self.0.is_closed.load(Ordering::Acquire);
+        if !is_closed && state.allows(&link) && link.opened.elapsed() < self.max_age() {
+            state.idle.push(link);
+        }
+        // The one that was used last is used first, so that what is too many ages at the front.
+        let outdated = matches!(state.idle.first(), Some(link) if link.heard.elapsed() > MAX_IDLE);
+        let outdated = (outdated && self.max_age() < Duration::MAX).then(|| state.idle.remove(0));
+        drop(state);
+        drop(outdated);
+    }
+
+    /// Returns the maximum age; a connection to a file does not grow old.
+    fn max_age(&self) -> Duration {
+        match &self.0.connector {
+            Connector::Sqlite { .. } => Duration::MAX,
+            Connector::Postgres(_) => MAX_AGE,
+        }
+    }
+
+    /// Notes what a fault of one connection says of the others.
+    fn note(&self, fault: Fault) {
+        let now = Instant::now();
+        let mut state = self.state();
+        match fault {
+            Fault::Connection => return,
+            Fault::Silent => state.suspect = Some(now),
+            Fault::Server | Fault::ReadOnly => state.stale = Some(now),
+        }
+        let is_quiet = state.logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL);
+        if !is_quiet {
+            state.logged = Some(now);
+        }
+        drop(state);
+        if !is_quiet {
+            tracing::warn!(
+                reason = fault.name(),
+                "lost a database connection, replacing older ones"
+            );
+        }
+    }
+
+    /// Notes that a transaction was committed, or why not.
+    fn note_commit(&self, outcome: &Result<(), DbErr>) {
+        match outcome {
+            Ok(()) => self.state().committed = Some(Instant::now()),
+            Err(error) => self.note_failure(error),
+        }
+    }
+
+    /// Notes an error which says that nothing can be written.
+    fn note_failure(&self, error: &DbErr) {
+        if error::is_unwritable(error) {
+            self.state().unwritable = Some(Instant::now());
+        }
+    }
+
+    /// Notes that the server refuses connections.
+    fn refused(&self, error: &DbErr) {
+        let text = error::cause(error).to_string();
+        self.state().refusal = Some((Instant::now(), text));
+    }
+
+    /// Fails with the server's refusal if it is so recent that asking again is useless.
+    fn recently_refused(&self) -> Result<(), DbErr> {
+        match &self.state().refusal {
+            Some((at, text)) if at.elapsed() < COOL_DOWN => Err(unavailable(text)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether a transaction began just now on a server that accepts writes.
+    pub(crate) fn began_recently(&self) -> bool {
+        self.is_recent(self.state().began)
+    }
+
+    /// Returns whether a transaction was committed just now.
+    pub(crate) fn committed_recently(&self) -> bool {
+        self.is_recent(self.state().committed)
+    }
+
+    fn is_recent(&self, success: Option<Instant>) -> bool {
+        self.check_open().is_ok() && success.is_some_and(|at| at.elapsed() < RECENT)
+    }
+
+    /// Returns whether a write failed just now because nothing can be written.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        self.state()
+            .unwritable
+            .is_some_and(|at| at.elapsed() < UNWRITABLE)
+    }
+
+    /// Closes every connection once it is not used any more. Later calls fail.
+    pub(crate) async fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        let all = self.0.slots.acquire_many(self.0.max_connections).await;
+        self.0.slots.close();
+        drop(all);
+        let idle = std::mem::take(&mut self.state().idle);
+        for link in idle {
+            link.close().await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns whether a connection may be used although others had faults.
+    fn allows(&self, link: &Link) -> bool {
+        self.stale.is_none_or(|at| link.opened > at)
+            && self.suspect.is_none_or(|at| link.heard > at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may")]
+
+    use keyward_testkit::TestDatabase;
+    use sea_orm::ConnectionTrait;
+    use sea_orm::sqlx::ConnectOptions;
+
+    use super::*;
+    use crate::{Store, StoreOptions};
+
+    async fn store(database: &TestDatabase) -> Store {
+        let options = StoreOptions::new(database.secret_url());
+        Store::connect(&options).await.unwrap()
+    }
+
+    async fn create_table(store: &Store, name: &'static str) -> Result<(), Error> {
+        let work = |txn: crate::session::Transaction| async move {
+            let sql = format!("CREATE TABLE {name} (x int)");
+            txn.execute_unprepared(&sql).await?;
+            Ok(())
+        };
+        store.write("test", work).await
+    }
+
+    #[tokio::test]
+    async fn connections_opened_read_only_do_not_stay() {
+        let database = TestDatabase::sqlite();
+        let store = store(&database).await;
+        let Connector::Sqlite { options, .. } = store.pool.connector() else {
+            return;
+        };
+        // What SQLite opens while the file cannot be written.
+        for _ in 0..4 {
+            let raw = options.clone().read_only(true).connect().await.unwrap();
+            store
+                .pool
+                .put_idle(Link::new(Raw::Sqlite(raw), Duration::ZERO));
+        }
+        create_table(&store, "first").await.unwrap();
+        assert_eq!(store.pool.state().idle.len(), 1);
+        create_table(&store, "second").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn transaction_that_the_database_ended_is_not_committed() {
+        let database = TestDatabase::sqlite();
+        let store = store(&database).await;
+        let work = |txn: crate::session::Transaction| async move {
+            // SQLite does this by itself when a disk is full.
+            txn.execute_unprepared("ROLLBACK").await?;
+            Ok(())
+        };
+        assert!(store.write("test", work).await.is_err());
+        assert_eq!(store.pool.state().idle.len(), 0);
+        create_table(&store, "kept").await.unwrap();
+        assert_eq!(database.count("sqlite_master").await, 1);
+    }
+
+    #[tokio::test]
+    async fn transaction_never_begins_inside_another() {
+        let mut databases = vec![TestDatabase::sqlite()];
+        databases.extend(TestDatabase::postgres().await);
+        for database in databases {
+            let store = store(&database).await;
+            let mut link = store.pool.take_idle().unwrap();
+            link.execute_unprepared("BEGIN").await.unwrap();
+            // A link that has lost count of its transactions.
+            assert_eq!(link.condition(), Condition::Clean);
+            store.pool.put_idle(link);
+            create_table(&store, "kept").await.unwrap();
+            let raw = database.raw().await;
+            raw.execute_unprepared("DROP TABLE kept").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_statement_is_never_committed_on_postgres() {
+        let Some(database) = TestDatabase::postgres().await else {
+            return;
+        };
+        let store = store(&database).await;
+        let work = |txn: crate::session::Transaction| async move {
+            txn.execute_unprepared("CREATE TABLE lost (x int)").await?;
+            let _ = txn.execute_unprepared("SELECT 1 / 0").await;
+            Ok(())
+        };
+        // PostgreSQL answers COMMIT with success here, and rolls back.
+        assert!(store.write("test", work).await.is_err());
+        create_table(&store, "lost").await.unwrap();
+    }
+}

@@ -1,0 +1,118 @@
+//! A connection while it is used.
+
+use async_trait::async_trait;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit};
+
+use super::Pool;
+use super::link::{Begin, Condition, Link, unavailable};
+
+/// A connection that goes back to its pool when it is dropped, if it can be used again.
+pub(crate) struct Lease {
+    pool: Pool,
+    backend: DbBackend,
+    is_new: bool,
+    /// Taken out when this is dropped.
+    held: Mutex<Option<(Link, OwnedSemaphorePermit)>>,
+}
+
+/// A connection that is being used now.
+struct Used<'a>(MutexGuard<'a, Option<(Link, OwnedSemaphorePermit)>>);
+
+impl Used<'_> {
+    fn link(&mut self) -> Result<&mut Link, DbErr> {
+        match &mut *self.0 {
+            Some((link, _)) => Ok(link),
+            None => Err(unavailable("the connection is gone")),
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn new(pool: Pool, link: Link, slot: OwnedSemaphorePermit, is_new: bool) -> Self {
+        Self {
+            pool,
+            backend: link.backend(),
+            is_new,
+            held: Mutex::new(Some((link, slot))),
+        }
+    }
+
+    /// Returns whether the connection was opened for this use.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Returns whether the connection has not been given up.
+    pub(super) async fn is_usable(&self) -> bool {
+        let mut used = self.used().await;
+        let condition = used.link().map(|link| link.condition());
+        !matches!(condition, Err(_) | Ok(Condition::GivenUp(_)))
+    }
+
+    pub(super) async fn begin(&self, begin: &Begin) -> Result<(), DbErr> {
+        let begun = self.used().await.link()?.begin(begin).await;
+        begun.inspect_err(|error| self.pool.note_failure(error))
+    }
+
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    /// The transaction was not committed, or its outcome is unknown.
+    pub(crate) async fn commit(self) -> Result<(), DbErr> {
+        let outcome = self.used().await.link()?.commit().await;
+        self.pool.note_commit(&outcome);
+        outcome
+    }
+
+    /// Rolls the transaction back.
+    ///
+    /// # Errors
+    /// The connection was given up; the database rolls back by itself.
+    pub(crate) async fn rollback(self) -> Result<(), DbErr> {
+        self.used().await.link()?.rollback().await
+    }
+
+    async fn used(&self) -> Used<'_> {
+        Used(self.held.lock().await)
+    }
+
+    fn noting<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+        outcome.inspect_err(|error| self.pool.note_failure(error))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some((link, slot)) = self.held.get_mut().take() {
+            self.pool.put_back(link, slot);
+        }
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Lease {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let outcome = self.used().await.link()?.execute(statement).await;
+        self.noting(outcome)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let outcome = self.used().await.link()?.execute_unprepared(sql).await;
+        self.noting(outcome)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let outcome = self.used().await.link()?.query_one(statement).await;
+        self.noting(outcome)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let outcome = self.used().await.link()?.query_all(statement).await;
+        self.noting(outcome)
+    }
+}

@@ -1,0 +1,390 @@
+//! One connection to the database, every use of which has a time limit.
+//!
+//! A link knows its own condition: clean, inside a transaction, waiting for an answer, or given up. Only
+//! a clean link goes back to the pool. The state is kept here and not read from the driver, which counts
+//! a transaction as open after SQLite has ended it by itself.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, Row, SqliteConnection};
+use sea_orm::{
+    DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, SqlxError, Statement, Values,
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::error::{self, Fault};
+
+/// Maximum time for an answer that needs no work and waits for no lock.
+const ROUND_TRIP: Duration = Duration::from_secs(3);
+/// Maximum time for a commit. Beyond it, the outcome is unknown.
+const COMMIT_LIMIT: Duration = Duration::from_secs(10);
+/// Maximum time by which an answer may come after the server's own time limit for a statement.
+const GRACE: Duration = Duration::from_secs(2);
+/// Maximum time for a statement on SQLite, beside the time that it waits for locks.
+const SQLITE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A driver's connection.
+pub(crate) enum Raw {
+    /// To a SQLite file, through a thread of its own.
+    Sqlite(SqliteConnection),
+    /// To a PostgreSQL server.
+    Postgres(PgConnection),
+}
+
+/// The beginning of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin {
+    /// Whether the transaction may write.
+    pub(crate) writes: bool,
+    /// Maximum time for each statement on PostgreSQL.
+    pub(crate) statement_timeout: Duration,
+    /// Maximum time for each lock on PostgreSQL; `None` for as long as the statement.
+    pub(crate) lock_timeout: Option<Duration>,
+}
+
+/// Condition of a link when it is no longer used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Outside any transaction, with nothing under way.
+    Clean,
+    /// Inside a transaction, or a statement is under way.
+    Dirty,
+    /// Not to be used again.
+    GivenUp(Fault),
+}
+
+/// A connection and its condition.
+pub(crate) struct Link {
+    raw: Raw,
+    /// Time at which the connection was established.
+    pub(crate) opened: Instant,
+    /// Time of the last answer.
+    pub(crate) heard: Instant,
+    /// Time that SQLite waits for locks.
+    busy_timeout: Duration,
+    /// Maximum time for a statement.
+    limit: Duration,
+    in_transaction: bool,
+    /// Whether a statement of this transaction failed, after which PostgreSQL ends it without its changes
+    /// even when asked to commit.
+    has_failed: bool,
+    /// Time by which the statement under way must be answered.
+    due: Option<Instant>,
+    fault: Option<Fault>,
+}
+
+impl Link {
+    /// Takes over a connection that was established just now.
+    pub(crate) fn new(raw: Raw, busy_timeout: Duration) -> Self {
+        let now = Instant::now();
+        let limit = SQLITE_LIMIT + busy_timeout;
+        Self {
+            raw,
+            opened: now,
+            heard: now,
+            busy_timeout,
+            limit,
+            in_transaction: false,
+            has_failed: false,
+            due: None,
+            fault: None,
+        }
+    }
+
+    /// Returns the condition.
+    pub(crate) fn condition(&self) -> Condition {
+        match self.fault {
+            Some(fault) => Condition::GivenUp(fault),
+            None if self.in_transaction || self.due.is_some() => Condition::Dirty,
+            None => Condition::Clean,
+        }
+    }
+
+    /// Returns the database behind the connection.
+    pub(crate) fn backend(&self) -> DbBackend {
+        match self.raw {
+            Raw::Sqlite(_) => DbBackend::Sqlite,
+            Raw::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    /// Begins a transaction, and verifies that it is a transaction of its own on a server that accepts
+    /// writes. A read on SQLite needs none.
+    pub(crate) async fn begin(&mut self, begin: &Begin) -> Result<(), DbErr> {
+        match self.raw {
+            Raw::Sqlite(_) if !begin.writes => Ok(()),
+            Raw::Sqlite(_) => {
+                self.in_transaction = true;
+                let limit = self.busy_timeout + ROUND_TRIP;
+                // Inside another transaction this is an error. A deferred transaction that reads and then
+                // writes fails under contention.
+                let begun = self.run(limit, "BEGIN IMMEDIATE").await;
+                if let Err(error) = &begun {
+                    match error::is_busy(error) {
+                        true => self.in_transaction = false,
+                        false => self.give_up(Fault::Connection),
+                    }
+                }
+                begun.map(drop)
+            }
+            Raw::Postgres(_) => self.begin_on_postgres(begin).await,
+        }
+    }
+
+    async fn begin_on_postgres(&mut self, begin: &Begin) -> Result<(), DbErr> {
+        self.in_transaction = true;
+        self.has_failed = false;
+        let mut sql = format!(
+            "BEGIN; SET LOCAL statement_timeout = {}; ",
+            begin.statement_timeout.as_millis()
+        );
+        if let Some(lock_timeout) = begin.lock_timeout {
+            sql.push_str(&format!(
+                "SET LOCAL lock_timeout = {}; ",
+                lock_timeout.as_millis()
+            ));
+        }
+        // The transaction's time is the statement's, unless it began before this statement.
+        sql.push_str(
+            "SELECT CASE WHEN now() <> statement_timestamp() THEN 'open' \
+             ELSE current_setting('transaction_read_only') END",
+        );
+        if !begin.writes {
+            sql.push_str("; SET TRANSACTION READ ONLY");
+        }
+        let state = self.run(ROUND_TRIP, &sql).await?;
+        let problem = match state.as_deref() {
+            Some("off") => {
+                self.limit = begin.statement_timeout + GRACE;
+                return Ok(());
+            }
+            Some("on") => {
+                self.give_up(Fault::ReadOnly);
+                "the server is read-only: a standby, or `default_transaction_read_only` is on"
+            }
+            _ => {
+                self.give_up(Fault::Connection);
+                "the connection was inside a transaction"
+            }
+        };
+        Err(unavailable(problem))
+    }
+
+    /// Commits. A connection whose commit fails is given up.
+    pub(crate) async fn commit(&mut self) -> Result<(), DbErr> {
+        if self.has_failed && matches!(self.raw, Raw::Postgres(_)) {
+            self.give_up(Fault::Connection);
+            return Err(DbErr::Custom(
+                "a transaction in which a statement failed cannot be committed".to_owned(),
+            ));
+        }
+        // On SQLite, this is an error if SQLite has ended the transaction by itself.
+        self.end("COMMIT", COMMIT_LIMIT).await
+    }
+
+    /// Rolls back. A connection whose rollback fails is given up.
+    pub(crate) async fn rollback(&mut self) -> Result<(), DbErr> {
+        self.end("ROLLBACK", ROUND_TRIP).await
+    }
+
+    async fn end(&mut self, sql: &str, limit: Duration) -> Result<(), DbErr> {
+        let ended = self.run(limit, sql).await;
+        match &ended {
+            Ok(_) => self.in_transaction = false,
+            Err(_) => self.give_up(Fault::Connection),
+        }
+        ended.map(drop)
+    }
+
+    /// Ends whatever a caller left under way: waits until the statement is due, then rolls back.
+    pub(crate) async fn recover(&mut self) {
+        let now = Instant::now();
+        let at = self.due.map_or(now, |due| due.max(now)) + ROUND_TRIP;
+        let sql = if self.in_transaction {
+            "ROLLBACK"
+        } else {
+            "SELECT 1"
+        };
+        // The driver first reads what is left of the statement that was given up.
+        match timeout_at(at, self.raw.run(sql)).await {
+            Ok(Ok(_)) => {
+                self.in_transaction = false;
+                self.due = None;
+                self.heard = Instant::now();
+            }
+            Ok(Err(error)) => self.give_up(error::fault(&error).unwrap_or(Fault::Connection)),
+            Err(_) => self.give_up(Fault::Silent),
+        }
+    }
+
+    /// Executes a statement.
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let limit = self.start(self.limit)?;
+        let outcome = timeout(limit, self.raw.execute(statement)).await;
+        self.finish(outcome, DbErr::Exec)
+    }
+
+    /// Executes statements that are not worth preparing.
+    pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
+        let limit = self.start(self.limit)?;
+        let outcome = timeout(limit, self.raw.execute_unprepared(sql)).await;
+        self.finish(outcome, DbErr::Exec)
+    }
+
+    /// Returns the first row.
+    pub(crate) async fn query_one(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        let limit = self.start(self.limit)?;
+        let outcome = timeout(limit, self.raw.query_one(statement)).await;
+        self.finish(outcome, DbErr::Query)
+    }
+
+    /// Returns all rows.
+    pub(crate) async fn query_all(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let limit = self.start(self.limit)?;
+        let outcome = timeout(limit, self.raw.query_all(statement)).await;
+        self.finish(outcome, DbErr::Query)
+    }
+
+    async fn run(&mut self, limit: Duration, sql: &str) -> Result<Option<String>, DbErr> {
+        let limit = self.start(limit)?;
+        let outcome = timeout(limit, self.raw.run(sql)).await;
+        self.finish(outcome, DbErr::Query)
+    }
+
+    /// Notes that a statement is under way, and returns its time limit.
+    fn start(&mut self, limit: Duration) -> Result<Duration, DbErr> {
+        // A statement after SQLite has ended the transaction would be committed at once.
+        if self.fault.is_some() {
+            return Err(unavailable("the connection was given up"));
+        }
+        self.due = Some(Instant::now() + limit);
+        Ok(limit)
+    }
+
+    /// Notes how a statement ended.
+    fn finish<T>(
+        &mut self,
+        outcome: Result<Result<T, SqlxError>, tokio::time::error::Elapsed>,
+        kind: fn(RuntimeErr) -> DbErr,
+    ) -> Result<T, DbErr> {
+        match outcome {
+            Ok(Ok(value)) => {
+                self.due = None;
+                self.heard = Instant::now();
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                self.due = None;
+                self.has_failed = true;
+                match error::fault(&error) {
+                    Some(fault) => self.give_up(fault),
+                    None => self.heard = Instant::now(),
+                }
+                Err(kind(RuntimeErr::SqlxError(error.into())))
+            }
+            Err(_) => {
+                self.give_up(Fault::Silent);
+                Err(unavailable("the database does not answer in time"))
+            }
+        }
+    }
+
+    /// Never uses the connection again. The first reason counts.
+    fn give_up(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// Closes the connection in order, as far as the other side goes along in time.
+    pub(crate) async fn close(self) {
+        let closing = async {
+            match self.raw {
+                Raw::Sqlite(raw) => raw.close().await,
+                Raw::Postgres(raw) => raw.close().await,
+            }
+        };
+        if !matches!(timeout(ROUND_TRIP, closing).await, Ok(Ok(()))) {
+            tracing::debug!("failed to close a database connection in order");
+        }
+    }
+}
+
+/// An error that the same call may not meet later.
+pub(super) fn unavailable(text: &str) -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal(text.to_owned()))
+}
+
+impl Raw {
+    /// Runs statements as one message, and returns the first value of the first row as text.
+    async fn run(&mut self, sql: &str) -> Result<Option<String>, SqlxError> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(raw) => query.execute(raw).await.map(|_| None),
+            Self::Postgres(raw) => {
+                let rows = query.fetch_all(raw).await?;
+                rows.first().map(|row| row.try_get(0)).transpose()
+            }
+        }
+    }
+
+    async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, SqlxError> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(raw) => query.execute(raw).await.map(Into::into),
+            Self::Postgres(raw) => query.execute(raw).await.map(Into::into),
+        }
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<ExecResult, SqlxError> {
+        let (sql, values) = parts(statement);
+        match self {
+            Self::Sqlite(raw) => sqlx::query_with(sql, values)
+                .execute(raw)
+                .await
+                .map(Into::into),
+            Self::Postgres(raw) => sqlx::query_with(sql, values)
+                .execute(raw)
+                .await
+                .map(Into::into),
+        }
+    }
+
+    async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, SqlxError> {
+        let (sql, values) = parts(statement);
+        match self {
+            Self::Sqlite(raw) => {
+                let row = sqlx::query_with(sql, values).fetch_optional(raw).await?;
+                Ok(row.map(Into::into))
+            }
+            Self::Postgres(raw) => {
+                let row = sqlx::query_with(sql, values).fetch_optional(raw).await?;
+                Ok(row.map(Into::into))
+            }
+        }
+    }
+
+    async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, SqlxError> {
+        let (sql, values) = parts(statement);
+        match self {
+            Self::Sqlite(raw) => {
+                let rows = sqlx::query_with(sql, values).fetch_all(raw).await?;
+                Ok(rows.into_iter().map(Into::into).collect())
+            }
+            Self::Postgres(raw) => {
+                let rows = sqlx::query_with(sql, values).fetch_all(raw).await?;
+                Ok(rows.into_iter().map(Into::into).collect())
+            }
+        }
+    }
+}
+
+fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
+    let values = statement.values.unwrap_or(Values(Vec::new()));
+    (AssertSqlSafe(statement.sql), SqlxValues(values))
+}

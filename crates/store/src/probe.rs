@@ -1,0 +1,58 @@
+//! The question of probes: can the database be used, for writing too?
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyward_core::Error;
+use keyward_core::store::StoreHealth;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::time::Instant;
+
+use crate::{Engine, Store, deadline};
+
+/// Maximum time for the database's answer.
+const LIMIT: Duration = Duration::from_millis(700);
+
+#[async_trait]
+impl StoreHealth for Store {
+    /// Asks only when no call has shown within the last second that the database can be used, so that
+    /// probes neither wait behind calls nor burden the database.
+    async fn ping(&self) -> Result<(), Error> {
+        let asked = deadline::scope(Instant::now() + LIMIT, async {
+            let shown = match self.engine {
+                Engine::Postgres => self.pool.began_recently(),
+                Engine::Sqlite => self.pool.committed_recently(),
+            };
+            match self.engine {
+                _ if shown && deadline::remaining() > Some(Duration::ZERO) => Ok(()),
+                // The beginning of a transaction verifies that the server accepts writes.
+                Engine::Postgres => self.read("ping", |_| async { Ok(()) }).await,
+                Engine::Sqlite => self.write_to_sqlite().await,
+            }
+        });
+        asked.await?;
+        match self.pool.is_unwritable() {
+            true => Err(Error::unavailable("the database cannot be written")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Writes what is there already: only a write shows that the disk has room and the file is not
+    /// read-only.
+    async fn write_to_sqlite(&self) -> Result<(), Error> {
+        self.write("ping", |txn| async move {
+            let read = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");
+            let row = txn.query_one_raw(read).await?;
+            let version: i32 = match row {
+                Some(row) => row.try_get_by_index(0)?,
+                None => 0,
+            };
+            let write = format!("PRAGMA user_version = {version}");
+            txn.execute_unprepared(&write).await?;
+            Ok(())
+        })
+        .await
+    }
+}

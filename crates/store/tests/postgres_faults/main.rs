@@ -1,0 +1,291 @@
+//! The store on PostgreSQL when connections go silent, commits hang, or strangers hold locks.
+//! `tests/with-postgres` starts a server for these tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may"
+)]
+
+mod network;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use keyward_core::Error;
+use keyward_core::error::Noun;
+use keyward_core::store::{DirectoryStore, IssuedKeyStore, LedgerStore, StoreHealth};
+use keyward_crypto::Secret;
+use keyward_store::{Store, StoreOptions, deadline};
+use keyward_testkit::TestDatabase;
+use keyward_testkit::fixtures::{
+    World, charge, directory_grant, event, issued_key, manage_grant, repo, serve_grant,
+};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::time::Instant;
+
+use network::{Network, Silence};
+
+/// Documented maximum time until service resumes after every connection went silent, and what a busy
+/// machine of a test run may add.
+const RESUMES_WITHIN: Duration = Duration::from_secs(15 + 5);
+const CONNECTIONS: u32 = 4;
+
+async fn open(url: &str) -> Arc<Store> {
+    let mut options = StoreOptions::new(Secret::new(url.to_owned()));
+    options.max_connections = CONNECTIONS;
+    let store = Store::connect(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    Arc::new(store)
+}
+
+async fn upsert(store: &Store, id: &str) -> Result<(), Error> {
+    let told = event("repo.upsert", Noun::Repo, id);
+    let at = Instant::now() + Duration::from_secs(2);
+    let repo = repo("a", id);
+    let grant = directory_grant();
+    let call = store.upsert_repo(&grant, &repo, &told);
+    deadline::scope(at, call).await.map(|_| ())
+}
+
+/// Service resumes for callers that are there throughout, and for those that come to idle connections.
+async fn silence_is_survived(manner: Silence) {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let (base, name) = database.url().rsplit_once('/').unwrap();
+    let (user, server) = base.rsplit_once('@').unwrap();
+    let network = Network::to(server.to_owned()).await;
+    let url = format!("{user}@127.0.0.1:{}/{name}", network.port);
+    let store = open(&url).await;
+    World::create(&*store).await;
+
+    for load in ["busy", "idle"] {
+        let (ends, done) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let callers = |count: usize| -> Vec<_> {
+            let caller = |caller: usize| {
+                let (store, ends, done) = (store.clone(), ends.clone(), done.clone());
+                tokio::spawn(async move {
+                    let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+                    for number in 0.. {
+                        if upsert(&store, &format!("{caller}-{number}")).await.is_ok() {
+                            longest = longest.max(last.elapsed());
+                            last = Instant::now();
+                            done.fetch_add(1, Ordering::SeqCst);
+                        }
+                        if ends.load(Ordering::SeqCst) {
+                            break;
+                        }
+                    }
+                    longest
+                })
+            };
+            (0..count).map(caller).collect()
+        };
+        let until = async |wanted: usize| {
+            let before = done.load(Ordering::SeqCst);
+            let started = Instant::now();
+            while done.load(Ordering::SeqCst) < before + wanted {
+                assert!(started.elapsed() < RESUMES_WITHIN, "no service, {load}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let calling = callers(8);
+        until(20).await;
+        if load == "idle" {
+            ends.store(true, Ordering::SeqCst);
+            for caller in calling {
+                caller.await.unwrap();
+            }
+            network.silence(manner);
+            let started = Instant::now();
+            while upsert(&store, "idle").await.is_err() {
+                assert!(started.elapsed() < RESUMES_WITHIN);
+            }
+            println!(
+                "{manner:?}, idle: {:?} until served again",
+                started.elapsed()
+            );
+        } else {
+            network.silence(manner);
+            until(20).await;
+            ends.store(true, Ordering::SeqCst);
+            let mut longest = Duration::ZERO;
+            for caller in calling {
+                longest = longest.max(caller.await.unwrap());
+            }
+            println!("{manner:?}, busy: {longest:?} until served again");
+            assert!(longest < RESUMES_WITHIN, "{longest:?}");
+        }
+        store.ping().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_resumes_after_connections_froze() {
+    silence_is_survived(Silence::Frozen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_resumes_after_answers_were_swallowed() {
+    silence_is_survived(Silence::Swallowed).await;
+}
+
+/// A stranger holds the rows of as many keys as there are connections, and more.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_locks_of_a_stranger_stop_no_other_key() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let store = open(database.url()).await;
+    let world = World::create(&*store).await;
+    let mut keys = Vec::new();
+    for _ in 0..=4 * CONNECTIONS {
+        let mut key = issued_key(&world.a);
+        key.name = format!("key {}", keys.len());
+        let told = event("issued_key.create", Noun::IssuedKey, "key");
+        let grant = manage_grant(&world.a);
+        IssuedKeyStore::insert(&*store, &grant, &key, &told)
+            .await
+            .unwrap();
+        keys.push(key);
+    }
+    let free = keys.pop().unwrap();
+    let stranger = database.raw().await.begin().await.unwrap();
+    let locks = format!(
+        "SELECT * FROM issued_keys WHERE name <> '{}' FOR UPDATE",
+        free.name
+    );
+    stranger.execute_unprepared(&locks).await.unwrap();
+    let record = |hash, request: String| {
+        let (store, grant) = (store.clone(), serve_grant(&world.a));
+        async move {
+            let charge = || Ok(charge(&request, 1));
+            store.record(&grant, &hash, &charge).await
+        }
+    };
+    let mut waiting = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        for caller in 0..4 {
+            waiting.push(tokio::spawn(record(key.hash, format!("{number}-{caller}"))));
+        }
+    }
+    // Long enough for each of them to have found its row locked.
+    let waits = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while database.count(waits).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut took = Vec::new();
+    for number in 0..100 {
+        let began = Instant::now();
+        record(free.hash, format!("free-{number}")).await.unwrap();
+        assert!(store.find_by_hash(&free.hash).await.unwrap().is_some());
+        took.push(began.elapsed());
+    }
+    took.sort();
+    println!("p50 {:?}, p99 {:?} beside locked keys", took[50], took[98]);
+    assert!(took[50] < Duration::from_millis(500), "{:?}", took[50]);
+    stranger.rollback().await.unwrap();
+    for waiting in waiting {
+        assert!(!waiting.await.unwrap().unwrap().duplicate);
+    }
+}
+
+/// A commit that hangs gives up its key's turn, and its caller learns that the outcome is unknown.
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_commit_is_given_up_as_unknown() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let store = open(database.url()).await;
+    let world = World::create(&*store).await;
+    let key = issued_key(&world.a);
+    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let grant = manage_grant(&world.a);
+    IssuedKeyStore::insert(&*store, &grant, &key, &told)
+        .await
+        .unwrap();
+    // What is deferred happens at the commit, which waits here for a lock.
+    database
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 SET LOCAL lock_timeout = 0;
+                 PERFORM pg_advisory_xact_lock(1);
+                 RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON charges
+                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait();",
+        )
+        .await;
+    let other = database.raw().await.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(1)";
+    other.execute_unprepared(lock).await.unwrap();
+    let began = Instant::now();
+    let serve = serve_grant(&world.a);
+    let sent = || Ok(charge("request", 1));
+    let refused = store.record(&serve, &key.hash, &sent).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    println!("{:?} until the outcome was unknown", began.elapsed());
+    assert!(began.elapsed() < RESUMES_WITHIN);
+    // The turn is free: the next caller comes as far as the row, which the server still holds.
+    let next = deadline::scope(
+        Instant::now() + Duration::from_secs(1),
+        store.record(&serve, &key.hash, &sent),
+    );
+    let Err(Error::Unavailable(cause)) = next.await else {
+        panic!("the row is not held")
+    };
+    assert!(deadline::is_cause(&cause), "{cause}");
+    other.rollback().await.unwrap();
+    // The request id makes the retry safe, however the first commit ended.
+    store.record(&serve, &key.hash, &sent).await.unwrap();
+    assert_eq!(database.count("charges").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_ended_when_idle_is_unavailable() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let store = open(database.url()).await;
+    World::create(&*store).await;
+    // The code of idle_in_transaction_session_timeout.
+    database
+        .execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'idle' USING ERRCODE = '25P03';
+             END $$;
+             CREATE TRIGGER fail BEFORE INSERT ON repos FOR EACH ROW EXECUTE FUNCTION fail();",
+        )
+        .await;
+    let refused = upsert(&store, "new").await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}
+
+/// A migration of another process changes the columns that statements were prepared for.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_columns_fail_no_call() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let store = open(database.url()).await;
+    let world = World::create(&*store).await;
+    // Every connection has prepared its statements.
+    let read = || {
+        let calls = (0..CONNECTIONS).map(|_| store.workspace(&world.a.id));
+        futures_util::future::join_all(calls)
+    };
+    for found in read().await {
+        found.unwrap();
+    }
+    database
+        .execute("ALTER TABLE workspaces ALTER COLUMN name TYPE varchar(200)")
+        .await;
+    for found in read().await {
+        assert_eq!(found.unwrap(), Some(world.a.clone()));
+    }
+}
