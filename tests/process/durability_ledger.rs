@@ -25,7 +25,7 @@ const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 const NEW_YEAR: i64 = 1_767_225_600;
 
 /// What names a charge, and the reservation that becomes it: a key's hash and a request id.
-type Name = (String, String);
+pub(crate) type Name = (String, String);
 
 /// A charge that a writer was about to have recorded, and how far it came.
 #[derive(Debug, Clone)]
@@ -142,9 +142,9 @@ async fn write(
 }
 
 /// Everything that is stored of keys' spending.
-struct Stored {
+pub(crate) struct Stored {
     /// Amount, side and day of each charge.
-    charges: BTreeMap<Name, (i64, bool, i64)>,
+    pub(crate) charges: BTreeMap<Name, (i64, bool, i64)>,
     /// State and cost of each reservation.
     reservations: BTreeMap<Name, (String, Option<i64>)>,
     /// What each key spent on each day: itself, and through the customer's own provider keys.
@@ -163,7 +163,7 @@ fn sums(row: &QueryResult) -> (i64, i64) {
 impl Stored {
     /// Reads it over a connection that is closed again, so that nothing of ours keeps files open
     /// when the program is killed.
-    async fn read(url: &str) -> Self {
+    pub(crate) async fn read(url: &str) -> Self {
         let database = Database::connect(url).await.unwrap();
         let of = async |table: &str| {
             let sql =
@@ -201,7 +201,7 @@ impl Stored {
     }
 
     /// That days are the sums of charges, and totals too.
-    fn check_sums(&self) {
+    pub(crate) fn check_sums(&self) {
         let mut days = BTreeMap::new();
         let mut totals: BTreeMap<_, (i64, i64)> = self
             .totals

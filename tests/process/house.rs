@@ -126,7 +126,7 @@ impl House {
 
     /// Borrows keyring, signing key and tokens from `keyward dev`, and makes the same organization
     /// with a management key of its own.
-    async fn new(database: TestDatabase) -> Self {
+    pub(crate) async fn new(database: TestDatabase) -> Self {
         let directory = TempDir::new().unwrap();
         let dev = Dev::start(directory.path());
         let env = dev.env.clone();
