@@ -202,7 +202,7 @@ fn faces(use_cases: &UseCases, limits: &Limits) -> Result<(RestRouter, Services)
     let services = Services {
         api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone(), pages)),
         directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone(), pages)),
-        repo_ai_keys: Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone())),
+        repo_ai_keys: Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone(), pages)),
         management_keys: Arc::new(grpc::ManagementKeys::new(
             use_cases.issued_keys.clone(),
             use_cases.management_keys.clone(),

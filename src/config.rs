@@ -254,6 +254,7 @@ impl Config {
         options.max_connections = database.max_connections;
         options.acquire_timeout = Duration::from_millis(database.acquire_timeout_ms);
         options.busy_timeout = Duration::from_millis(database.busy_timeout_ms);
+        options.bounds = self.limits.key_bounds();
         Ok(options)
     }
 

@@ -38,6 +38,9 @@ pub(crate) fn status(error: Error) -> Status {
         Error::NotEmpty { held, .. } => {
             details.add_precondition_failure_violation("NOT_EMPTY", *held, message.clone());
         }
+        Error::TooManyKeys { parent, .. } => {
+            details.add_precondition_failure_violation("TOO_MANY", parent.name(), message.clone());
+        }
         Error::LimitExceeded {
             retry_after: Some(after),
         } => {
@@ -64,6 +67,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::ReservationEnded(ending) => (Code::FailedPrecondition, ended_reason(*ending)),
         Error::ProviderKeyInUse { .. } => (Code::FailedPrecondition, "API_KEY_IN_USE"),
         Error::NotEmpty { .. } => (Code::FailedPrecondition, "NOT_EMPTY"),
+        Error::TooManyKeys { .. } => (Code::FailedPrecondition, "TOO_MANY_KEYS"),
         Error::Immovable { .. } => (Code::FailedPrecondition, "BELONGS_ELSEWHERE"),
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         _ => (Code::Internal, "INTERNAL"),

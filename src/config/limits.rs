@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyward_core::page::MAX_PAGE_ITEMS;
+use keyward_store::KeyBounds;
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
@@ -25,6 +26,8 @@ pub struct LimitsConfig {
     max_open_message_bytes: u32,
     max_reflection_ms: u64,
     max_page_size: u32,
+    max_provider_keys_per_workspace: u32,
+    max_ai_keys_per_repo: u32,
     trusted_proxies: Vec<String>,
 }
 
@@ -38,6 +41,11 @@ impl LimitsConfig {
                 u64::from(self.max_open_message_bytes),
             ),
             ("max_reflection_ms", self.max_reflection_ms),
+            (
+                "max_provider_keys_per_workspace",
+                u64::from(self.max_provider_keys_per_workspace),
+            ),
+            ("max_ai_keys_per_repo", u64::from(self.max_ai_keys_per_repo)),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             let problem = "must be greater than 0";
@@ -48,6 +56,14 @@ impl LimitsConfig {
             return Err(ConfigError::field("limits.max_page_size", problem));
         }
         self.trusted_proxies().map(drop)
+    }
+
+    /// Maximum numbers of keys, which the store holds.
+    pub(super) fn key_bounds(&self) -> KeyBounds {
+        KeyBounds {
+            provider_keys_per_workspace: self.max_provider_keys_per_workspace,
+            ai_keys_per_repo: self.max_ai_keys_per_repo,
+        }
     }
 
     /// The proxies that are believed about whom they call for.

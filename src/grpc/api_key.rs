@@ -35,12 +35,15 @@ impl ApiKeyService for ApiKeys {
         request: Request<ListApiKeysRequest>,
     ) -> Result<Response<ListApiKeysResponse>, Status> {
         let (caller, message) = enter(request)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let filter = convert::filter(message).map_err(status)?;
-        let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
-        let api_keys = keys.into_iter().map(convert::api_key).collect();
+        let page = self.keys.list(&caller, &filter, &page).await;
+        let page = page.map_err(status)?;
+        let next_page_token = page.next_token();
         Ok(Response::new(ListApiKeysResponse {
             success: true,
-            api_keys,
+            api_keys: page.items.into_iter().map(convert::api_key).collect(),
+            next_page_token,
         }))
     }
 

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::repo_ai_key as convert;
 use crate::error::status;
-use crate::grpc::{enter, with_secret};
+use crate::grpc::{Pages, enter, with_secret};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
 use crate::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
@@ -18,12 +18,13 @@ use crate::proto::v1::{
 /// Serves repo AI keys.
 pub(crate) struct RepoAiKeys {
     keys: UseCases,
+    pages: Pages,
 }
 
 impl RepoAiKeys {
-    /// Serves these.
-    pub(crate) fn new(keys: UseCases) -> Self {
-        Self { keys }
+    /// Serves these, in such pages.
+    pub(crate) fn new(keys: UseCases, pages: Pages) -> Self {
+        Self { keys, pages }
     }
 }
 
@@ -35,11 +36,14 @@ impl RepoAiKeyService for RepoAiKeys {
     ) -> Result<Response<ListRepoAiKeysResponse>, Status> {
         let (caller, message) = enter(request)?;
         let repo = convert::repo(message.repo_id);
-        let keys = self.keys.list(&caller, repo.as_ref()).await;
-        let api_keys = keys.map_err(status)?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
+        let page = self.keys.list(&caller, repo.as_ref(), &page).await;
+        let page = page.map_err(status)?;
+        let next_page_token = page.next_token();
         Ok(Response::new(ListRepoAiKeysResponse {
             success: true,
-            api_keys: api_keys.into_iter().map(convert::repo_ai_key).collect(),
+            api_keys: page.items.into_iter().map(convert::repo_ai_key).collect(),
+            next_page_token,
         }))
     }
 

@@ -51,6 +51,7 @@ fn a_list_of_api_keys_is_written_as_documented() {
     let list = ListApiKeysResponse {
         success: true,
         api_keys: vec![first, second],
+        next_page_token: "for gRPC alone".to_owned(),
     };
     let expected = concat!(
         r#"{"success":true,"apiKeys":[{"id":"e421a8cd","key":"AKIAIOSFODNN7EXAMPLE","#,

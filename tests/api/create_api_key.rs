@@ -152,13 +152,13 @@ on_each_engine! {
     async fn a_text_that_is_too_long_or_has_control_characters_is_named(server: TestServer) {
         let token = server.token(User::WriterInA);
         for (field, value, message) in [
-            ("key", "k".repeat(4097), "Key must have at most 4096 characters"),
+            ("key", "k".repeat(4097), "Key must have at most 4096 bytes"),
             ("secret", "s".repeat(65_537), "Secret must have at most 65536 bytes"),
-            ("endpoint", "e".repeat(2049), "Endpoint must have at most 2048 characters"),
-            ("region", "r".repeat(256), "Region must have at most 255 characters"),
-            ("tenantId", "t".repeat(256), "Tenant ID must have at most 255 characters"),
-            ("subscriptionId", "s".repeat(256), "Subscription ID must have at most 255 characters"),
-            ("description", "d".repeat(4097), "Description must have at most 4096 characters"),
+            ("endpoint", "e".repeat(2049), "Endpoint must have at most 2048 bytes"),
+            ("region", "r".repeat(256), "Region must have at most 255 bytes"),
+            ("tenantId", "t".repeat(256), "Tenant ID must have at most 255 bytes"),
+            ("subscriptionId", "s".repeat(256), "Subscription ID must have at most 255 bytes"),
+            ("description", "d".repeat(4097), "Description must have at most 4096 bytes"),
             ("key", "a\u{0}b".to_owned(), "Key must not have control characters"),
             ("region", "a\nb".to_owned(), "Region must not have control characters"),
             ("description", "a\u{7}b".to_owned(), "Description must not have control characters"),
@@ -169,7 +169,7 @@ on_each_engine! {
             answer.refuses(400, message);
         }
         let request = CreateApiKeyRequest { region: Some("r".repeat(256)), ..message() };
-        let message = "Region must have at most 255 characters";
+        let message = "Region must have at most 255 bytes";
         refused(server.api_keys(&token).create_api_key(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("region", message)]);

@@ -145,7 +145,7 @@ on_each_engine! {
         let mut client = server.repo_ai_keys(&token);
         let (missing, long, control) = (
             "Name is required",
-            "Name must have at most 255 characters",
+            "Name must have at most 255 bytes",
             "Name must not have control characters",
         );
         let null = json!({ "aiType": "AWS", "name": null });
@@ -185,10 +185,13 @@ on_each_engine! {
         assert_eq!(server.database.count(REPO_AI_KEYS).await, 0);
     }
 
-    async fn the_longest_name_is_counted_in_characters(server: TestServer) {
-        let name = "\u{1F511}".repeat(255);
+    async fn the_longest_name_is_counted_in_bytes(server: TestServer) {
+        let name = format!("{}abc", "\u{1F511}".repeat(63));
         server.create_repo_ai_key(REPO_A, &name).await;
         assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], name);
+        let body = json!({ "name": "\u{1F511}".repeat(64), "aiType": "AWS" });
+        let call = server.post(PATH).bearer(&server.token(User::WriterInA)).json(&body);
+        call.send().await.refuses(400, "Name must have at most 255 bytes");
     }
 
     async fn the_path_wins_over_a_repo_in_the_body_and_unknown_members_are_ignored(

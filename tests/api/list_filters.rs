@@ -73,6 +73,7 @@ on_each_engine! {
             workspace_id: WORKSPACE_A.to_owned(),
             provider: "OPENAI".to_owned(),
             capability: Some(2),
+            ..Default::default()
         };
         let mut client = server.api_keys(&server.token(User::ReaderInA));
         let listed = client.list_api_keys(request).await.unwrap().into_inner().api_keys;

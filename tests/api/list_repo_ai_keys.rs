@@ -20,6 +20,7 @@ const EMPTY: &str = r#"{"success":true,"apiKeys":[]}"#;
 fn of_repo(repo: &str) -> ListRepoAiKeysRequest {
     ListRepoAiKeysRequest {
         repo_id: repo.to_owned(),
+        ..Default::default()
     }
 }
 
@@ -46,6 +47,7 @@ on_each_engine! {
         let listed = server.repo_ai_keys(&token).list_repo_ai_keys(of_repo(REPO_A)).await.unwrap();
         assert_eq!(listed.into_inner(), ListRepoAiKeysResponse {
             success: true,
+            next_page_token: String::new(),
             api_keys: vec![RepoAiKey {
                 id: created.id,
                 name: "Production \"AI\" Key".to_owned(),

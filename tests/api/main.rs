@@ -79,3 +79,4 @@ mod uri;
 mod usage_windows;
 mod verify_key;
 mod verify_repo_ai_key;
+mod whole_lists;

@@ -187,7 +187,7 @@ on_each_engine! {
 
     async fn an_unfit_field_is_named(server: TestServer) {
         let owner = server.token(User::Owner);
-        let long = "Name must have at most 255 characters";
+        let long = "Name must have at most 255 bytes";
         refused(create(&server, &owner, ORGANIZATION, "").await)
             .is(Code::InvalidArgument, "FIELD_REQUIRED", "Name is required")
             .fields(&[("name", "Name is required")]);

@@ -141,7 +141,7 @@ on_each_engine! {
         let wrong_limit = "`limit` must be a number within range";
         for (member, value, message) in [
             ("name", json!(""), "Name is required"),
-            ("name", json!("n".repeat(256)), "Name must have at most 255 characters"),
+            ("name", json!("n".repeat(256)), "Name must have at most 255 bytes"),
             ("name", json!("a\tb"), "Name must not have control characters"),
             ("name", json!(7), "`name` must be a string"),
             ("disabled", json!("true"), "`disabled` must be true or false"),

@@ -179,7 +179,7 @@ on_each_engine! {
     async fn an_unfit_field_is_named(server: TestServer) {
         let (token, issued) = keys(&server).await;
         let reset = "Limit reset must be one of daily, weekly, monthly";
-        let long = "Name must have at most 255 characters";
+        let long = "Name must have at most 255 bytes";
         for (request, field, message) in [
             (
                 UpdateKeyRequest { limit_nanos: Some(-1), ..nothing(&issued.hash) },

@@ -135,7 +135,7 @@ on_each_engine! {
         let mut client = server.repo_ai_keys(&token);
         for (name, reason, message) in [
             (String::new(), "FIELD_REQUIRED", "Name is required"),
-            ("n".repeat(256), "FIELD_INVALID", "Name must have at most 255 characters"),
+            ("n".repeat(256), "FIELD_INVALID", "Name must have at most 255 bytes"),
             ("a\tb".to_owned(), "FIELD_INVALID", "Name must not have control characters"),
         ] {
             let call = server.put(&path).bearer(&token).json(&json!({ "name": name }));

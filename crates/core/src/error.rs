@@ -104,6 +104,14 @@ pub enum Error {
         /// How many AI models use it.
         ai_models: u64,
     },
+    /// The thing has as many keys as the operator allows.
+    #[error("{} must have at most {limit} API keys", .parent.name())]
+    TooManyKeys {
+        /// What the keys belong to.
+        parent: Noun,
+        /// Maximum number of keys.
+        limit: u32,
+    },
     /// What the thing holds is in the way of its deletion.
     #[error("{} still has {held}", .noun.name())]
     NotEmpty {

@@ -15,8 +15,8 @@ use crate::limit::{MeteredKey, Verdict};
 use crate::money::Nanos;
 use crate::window::LimitReset;
 
-/// The longest identifier of a user that callers give along, in characters.
-pub const MAX_USER_CHARS: usize = 255;
+/// Maximum length of an identifier of a user that callers give along, in bytes of UTF-8.
+pub const MAX_USER_BYTES: usize = 255;
 /// How many keys a page of `/keys` has.
 pub const LIST_KEYS_PAGE: u32 = 100;
 

@@ -26,4 +26,4 @@ pub mod vault;
 pub mod window;
 
 pub use error::Error;
-pub use text::MAX_NAME_CHARS;
+pub use text::MAX_NAME_BYTES;

@@ -1,5 +1,8 @@
 //! Lists that come in bounded pages.
 
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
 use crate::error::Error;
 
 /// How many items a page has when the caller does not say.
@@ -50,6 +53,36 @@ impl PageRequest {
         Ok(PageRequest {
             limit: self.limit,
             after: self.after.as_deref().map(key).transpose()?,
+        })
+    }
+}
+
+/// Position of an item in a list that is sorted by time and id, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Time by which the list is sorted.
+    pub created_at: Timestamp,
+    /// Identifier, which sorts items of the same time.
+    pub id: Uuid,
+}
+
+impl Position {
+    /// The sort key of an item at this position: milliseconds, a colon, the id.
+    #[must_use]
+    pub fn sort_key(&self) -> String {
+        format!("{}:{}", self.created_at.unix_millis(), self.id)
+    }
+
+    /// The position of a sort key.
+    ///
+    /// # Errors
+    /// The text is not a sort key.
+    pub fn from_sort_key(key: &str) -> Result<Self, Error> {
+        let (millis, id) = key.split_once(':').ok_or_else(invalid)?;
+        let millis = millis.parse().map_err(|_| invalid())?;
+        Ok(Self {
+            created_at: Timestamp::from_unix_millis(millis),
+            id: Uuid::parse_str(id).map_err(|_| invalid())?,
         })
     }
 }

@@ -13,16 +13,16 @@ use crate::id::{ProviderKeyId, ResourceId, WorkspaceId};
 use crate::page;
 use crate::provider::{Capabilities, Provider};
 
-/// The longest public key or identifier, in characters.
-pub const MAX_KEY_CHARS: usize = 4096;
+/// Maximum length of a public key or identifier, in bytes of UTF-8.
+pub const MAX_KEY_BYTES: usize = 4096;
 /// The longest secret, in bytes; service-account files of cloud providers have about 2,400.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
-/// The longest endpoint, in characters.
-pub const MAX_ENDPOINT_CHARS: usize = 2048;
-/// The longest region, tenant or subscription, in characters.
-pub const MAX_NAME_CHARS: usize = 255;
-/// The longest description, in characters.
-pub const MAX_DESCRIPTION_CHARS: usize = 4096;
+/// Maximum length of an endpoint, in bytes of UTF-8.
+pub const MAX_ENDPOINT_BYTES: usize = 2048;
+/// Maximum length of a region, tenant or subscription, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+/// Maximum length of a description, in bytes of UTF-8.
+pub const MAX_DESCRIPTION_BYTES: usize = 4096;
 
 /// A provider key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

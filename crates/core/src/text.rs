@@ -2,15 +2,15 @@
 
 use crate::error::Error;
 
-/// The longest human-readable name, in characters.
-pub const MAX_NAME_CHARS: usize = 255;
+/// Maximum length of a human-readable name, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// Checks a human-readable name, which may be empty.
 ///
 /// # Errors
 /// What is wrong with the name, without the name.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
-    check_text(field, "Name", name, MAX_NAME_CHARS)
+    check_text(field, "Name", name, MAX_NAME_BYTES)
 }
 
 /// Checks the name by which people know a thing apart, the field `name`.
@@ -24,7 +24,7 @@ pub(crate) fn check_own_name(name: &str) -> Result<(), Error> {
     check_name("name", name)
 }
 
-/// Checks a text of one line: at most `max_chars` characters, no control characters.
+/// Checks a text of one line: at most `max_bytes` bytes of UTF-8, no control characters.
 ///
 /// # Errors
 /// What is wrong with the text, without the text.
@@ -32,9 +32,9 @@ pub(crate) fn check_text(
     field: &'static str,
     label: &str,
     text: &str,
-    max_chars: usize,
+    max_bytes: usize,
 ) -> Result<(), Error> {
-    check_length(field, label, text, max_chars)?;
+    check_length(field, label, text, max_bytes)?;
     if text.chars().any(char::is_control) {
         return Err(Error::invalid(
             field,
@@ -48,10 +48,10 @@ fn check_length(
     field: &'static str,
     label: &str,
     text: &str,
-    max_chars: usize,
+    max_bytes: usize,
 ) -> Result<(), Error> {
-    if text.chars().count() > max_chars {
-        let message = format!("{label} must have at most {max_chars} characters");
+    if text.len() > max_bytes {
+        let message = format!("{label} must have at most {max_bytes} bytes");
         return Err(Error::invalid(field, message));
     }
     Ok(())
@@ -62,16 +62,16 @@ fn check_length(
 pub(crate) struct OptionalText {
     field: &'static str,
     label: &'static str,
-    max_chars: usize,
+    max_bytes: usize,
     lines: bool,
 }
 
 impl OptionalText {
-    pub(crate) const fn new(field: &'static str, label: &'static str, max_chars: usize) -> Self {
+    pub(crate) const fn new(field: &'static str, label: &'static str, max_bytes: usize) -> Self {
         Self {
             field,
             label,
-            max_chars,
+            max_bytes,
             lines: false,
         }
     }
@@ -92,7 +92,7 @@ impl OptionalText {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        check_length(self.field, self.label, &text, self.max_chars)?;
+        check_length(self.field, self.label, &text, self.max_bytes)?;
         let fits = |c: char| !c.is_control() || (self.lines && matches!(c, '\n' | '\r' | '\t'));
         if !text.chars().all(fits) {
             let message = format!("{} must not have control characters", self.label);

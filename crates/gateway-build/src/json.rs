@@ -74,19 +74,18 @@ impl JsonTypes {
             return Err(declaration(&message.parent_file(), name, reason));
         }
         let digits = options::timestamp_digits(&message.parent_file())?;
-        let members: Vec<Member> = message
-            .fields()
+        let members: Vec<Member> = options::json_fields(message)
             .map(|field| member(&field, digits))
             .collect::<Result<_, _>>()?;
         check_names(message, &members)?;
         let found = JsonType {
             message: message.clone(),
             members,
-            update_mask: message.fields().position(|field| is_update_mask(&field)),
+            update_mask: options::json_fields(message).position(|field| is_update_mask(&field)),
         };
         // Before what is inside, since that may be the message itself.
         self.messages.insert(name, found);
-        for field in message.fields() {
+        for field in options::json_fields(message) {
             match names::value_kind(&field) {
                 Kind::Message(inner) if !names::is_well_known(&inner) => self.add(&inner)?,
                 Kind::Enum(inner) if inner.package_name() != "google.protobuf" => {

@@ -20,6 +20,7 @@ mod json;
 mod names;
 mod openapi;
 mod options;
+mod pages;
 mod routes;
 mod template;
 

@@ -1,12 +1,12 @@
 //! The options of `keyward.gateway.v1`, read and judged.
 
 use prost_reflect::{
-    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind, MethodDescriptor,
-    ReflectMessage, ServiceDescriptor,
+    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor,
+    MethodDescriptor, ReflectMessage, ServiceDescriptor,
 };
 
 use crate::error::{Error, annotation, declaration};
-use crate::{names, openapi};
+use crate::{field_path, names, openapi, pages};
 
 /// The most decimal places that 64 bits have.
 const MAX_DECIMAL_PLACES: u32 = 18;
@@ -32,6 +32,8 @@ pub(crate) struct ServiceRest {
 pub(crate) struct MethodRest {
     pub(crate) success_status: u32,
     pub(crate) errors: Vec<ErrorRule>,
+    /// Whether REST answers with all pages of the list.
+    pub(crate) whole_list: bool,
 }
 
 /// What becomes of one code.
@@ -67,6 +69,19 @@ pub(crate) fn is_redacted(field: &FieldDescriptor) -> bool {
     flag(&field.options(), "debug_redact")
 }
 
+/// The fields that JSON has.
+pub(crate) fn json_fields(
+    message: &MessageDescriptor,
+) -> impl ExactSizeIterator<Item = FieldDescriptor> {
+    let visible: Vec<_> = message.fields().filter(|field| !is_hidden(field)).collect();
+    visible.into_iter()
+}
+
+/// Returns whether the field is for gRPC alone.
+pub(crate) fn is_hidden(field: &FieldDescriptor) -> bool {
+    extension(&field.options(), "field").is_some_and(|json| flag(&json, "hidden"))
+}
+
 pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
     let Some(json) = extension(&field.options(), "field") else {
         return Ok(FieldJson::default());
@@ -87,6 +102,13 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
         ))
     };
     let value = names::value_kind(field);
+    if flag(&json, "hidden") {
+        let mut fields = field.parent_message().fields();
+        let visible_after = fields.any(|other| !is_hidden(&other) && after(field, &other));
+        if visible_after || names::is_choice(field) {
+            return fault("hidden needs a field behind all that JSON has, outside of a oneof");
+        }
+    }
     if declared.null_when_unset && (field.is_list() || !field.supports_presence()) {
         return fault("null_when_unset needs a field that can be unset");
     }
@@ -103,6 +125,11 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
         return fault("utc_only needs a google.protobuf.Timestamp");
     }
     Ok(declared)
+}
+
+/// Returns whether the other field of the message is declared after this one.
+fn after(field: &FieldDescriptor, other: &FieldDescriptor) -> bool {
+    field_path::place(other) > field_path::place(field)
 }
 
 fn is_integer(kind: &Kind) -> bool {
@@ -156,6 +183,7 @@ pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
         return Ok(MethodRest {
             success_status: 200,
             errors: Vec::new(),
+            whole_list: false,
         });
     };
     let success_status = some_number(&rest, "success_status").unwrap_or(200);
@@ -164,9 +192,14 @@ pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
             "success_status must not be {success_status}"
         )));
     }
+    let whole_list = flag(&rest, "whole_list");
+    if whole_list {
+        pages::check(method).map_err(fault)?;
+    }
     Ok(MethodRest {
         success_status,
         errors: rules(&rest).map_err(fault)?,
+        whole_list,
     })
 }
 

@@ -1,6 +1,5 @@
 //! The bodies of responses.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,10 +7,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
+use tonic::Status;
 
 /// The body of a response: a text that is there, or one that comes piece by piece.
 ///
-/// What goes wrong in a stream is told in it, so that reading never fails.
+/// Reading fails where a list of several pages could not be read to its end: the client must not take the
+/// part for the whole.
 #[derive(Default)]
 pub struct Body(Inner);
 
@@ -20,7 +21,7 @@ enum Inner {
     #[default]
     Empty,
     Full(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>),
 }
 
 impl Body {
@@ -35,7 +36,9 @@ impl Body {
     }
 
     /// A body of what the stream gives, each piece sent on as it comes.
-    pub(crate) fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+    pub(crate) fn stream(
+        pieces: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+    ) -> Self {
         Self(Inner::Stream(Box::pin(pieces)))
     }
 
@@ -50,22 +53,22 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let piece = match &mut self.0 {
             Inner::Stream(stream) => stream.as_mut().poll_next(context),
             Inner::Empty => Poll::Ready(None),
             Inner::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Inner::Empty;
-                Poll::Ready(Some(bytes))
+                Poll::Ready(Some(Ok(bytes)))
             }
         };
-        piece.map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+        piece.map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,6 +18,7 @@ mod error_json;
 mod face;
 pub mod json;
 mod mask;
+mod pages;
 mod percent;
 mod preference;
 mod refine;
@@ -42,6 +43,7 @@ pub use check::{Check, Violation, check_list, check_map, check_nested, check_req
 pub use details::code_name;
 pub use document::{DOCUMENT_METHODS, Document};
 pub use face::Face;
+pub use pages::{PagedRequest, PagedResponse};
 pub use refine::{complete_grpc_error, refine, refine_stream};
 pub use refusal::{BodyTooLarge, Refusal, allowed};
 pub use route::Route;

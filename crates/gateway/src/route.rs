@@ -16,6 +16,7 @@ use crate::bind::{bind_path, bind_query};
 use crate::body::Body;
 use crate::json::{self, JsonMessage};
 use crate::mask::{fill_mask, masked};
+use crate::pages::{self, PagedRequest, PagedResponse};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
@@ -83,6 +84,38 @@ impl Route {
             let answer = async move {
                 let response = called?.await?;
                 stream::reply(spec, format, settings, response).await
+            };
+            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+        };
+        Self {
+            spec,
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// A route of a method whose list comes in pages, which REST answers as one list.
+    pub fn whole_list<S, Req, Res, F, Fut>(
+        spec: &'static RouteSpec,
+        service: Arc<S>,
+        call: F,
+    ) -> Self
+    where
+        S: Send + Sync + 'static,
+        Req: PagedRequest + 'static,
+        Res: PagedResponse + 'static,
+        F: Fn(Arc<S>, tonic::Request<Req>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<tonic::Response<Res>, Status>> + Send + 'static,
+    {
+        let call = Arc::new(call);
+        let handler = move |rest: RestCall| {
+            let settings = rest.settings.clone();
+            let (service, call) = (service.clone(), call.clone());
+            let request = rest.into_request::<Req>();
+            let answer = async move {
+                let caller = pages::Caller::new(request?, move |request| {
+                    Box::pin(call(service.clone(), request))
+                });
+                pages::whole_list(spec, settings, caller).await
             };
             Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
         };
@@ -179,7 +212,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-fn reply<M: JsonMessage>(
+pub(crate) fn reply<M: JsonMessage>(
     spec: &RouteSpec,
     response: tonic::Response<M>,
     settings: &Settings,

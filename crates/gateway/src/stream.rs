@@ -170,14 +170,14 @@ where
     M: JsonMessage,
     S: Stream<Item = Result<M, Status>>,
 {
-    type Item = Bytes;
+    type Item = Result<Bytes, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
+            return Poll::Ready(Some(Ok(first)));
         }
         let next = std::task::ready!(self.poll_message(context));
-        Poll::Ready(match next {
+        let piece = match next {
             Some(Ok(json)) => Some(self.format.message(&json)),
             Some(Err(status)) => {
                 self.messages = None;
@@ -189,6 +189,7 @@ where
                 let had_more = self.messages.take().is_some();
                 had_more.then(|| self.format.end()).flatten()
             }
-        })
+        };
+        Poll::Ready(piece.map(Ok))
     }
 }

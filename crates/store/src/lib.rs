@@ -22,6 +22,7 @@ mod management_key;
 pub mod metrics;
 mod migration;
 mod observed;
+mod page;
 mod pool;
 mod probe;
 mod provider_key;
@@ -55,6 +56,24 @@ const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a write waits for another process's lock on SQLite, unless told otherwise.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum numbers of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyBounds {
+    /// Provider keys that one workspace may have.
+    pub provider_keys_per_workspace: u32,
+    /// Live AI keys that one repo may have.
+    pub ai_keys_per_repo: u32,
+}
+
+impl Default for KeyBounds {
+    fn default() -> Self {
+        Self {
+            provider_keys_per_workspace: 10_000,
+            ai_keys_per_repo: 10_000,
+        }
+    }
+}
+
 /// Where the store is and how to reach it.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -66,6 +85,8 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long a write waits for another process's lock on SQLite, all in all.
     pub busy_timeout: Duration,
+    /// Maximum numbers of keys.
+    pub bounds: KeyBounds,
 }
 
 impl StoreOptions {
@@ -77,6 +98,7 @@ impl StoreOptions {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
             busy_timeout: DEFAULT_BUSY_TIMEOUT,
+            bounds: KeyBounds::default(),
         }
     }
 }
@@ -114,6 +136,7 @@ impl Engine {
 pub struct Store {
     pool: Pool,
     engine: Engine,
+    bounds: KeyBounds,
     /// Lets one writer of this process at a time into SQLite, which has one write lock: writers
     /// wait here in order, where SQLite would let them poll for it.
     gate: Option<Arc<Mutex<()>>>,
@@ -143,6 +166,7 @@ impl Store {
         Ok(Self {
             pool,
             engine,
+            bounds: options.bounds,
             gate: (engine == Engine::Sqlite).then(Arc::default),
             turns: Arc::default(),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),

@@ -14,7 +14,7 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::{ProviderKeyId, WorkspaceId};
-use keyward_core::page::{Page, PageRequest};
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read, Serve, Write};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
@@ -22,8 +22,8 @@ use keyward_core::store::{Change, ProviderKeyStore};
 use keyward_core::vault::UsedDataKeys;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, QueryFilter, QuerySelect,
-    RelationTrait, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
+    QuerySelect, RelationTrait, Select,
 };
 
 use crate::directory::{hold_workspace, workspace_from_rows};
@@ -57,9 +57,10 @@ impl ProviderKeyStore for Store {
         &self,
         grants: &[Grant<Read>],
         providers: Option<&[Provider]>,
-    ) -> Result<Vec<ListedProviderKey>, Error> {
+        page: &PageRequest<Position>,
+    ) -> Result<Page<ListedProviderKey>, Error> {
         self.read("list", |db| async move {
-            list::newest_first(&db, grants, providers).await
+            list::newest_first(&db, grants, providers, page).await
         })
         .await
     }
@@ -73,7 +74,10 @@ impl ProviderKeyStore for Store {
     ) -> Result<(), Error> {
         check_workspace(grant.workspace(), key)?;
         self.write("insert", |txn| async move {
-            hold_workspace(&txn, grant, LockType::KeyShare).await?;
+            // One insert at a time, so that each counts those before it.
+            hold_workspace(&txn, grant, LockType::NoKeyUpdate).await?;
+            self.check_room_in_workspace(&txn, grant.workspace())
+                .await?;
             data_key::check_used(&txn, grant.workspace(), used).await?;
             let row = row::insertion(key)?;
             Entity::insert(row)
@@ -191,6 +195,24 @@ impl ProviderKeyStore for Store {
             link::page(&db, id, page).await
         })
         .await
+    }
+}
+
+impl Store {
+    /// Rejects a key more where the workspace has as many as it may. The transaction must hold the
+    /// workspace.
+    async fn check_room_in_workspace(
+        &self,
+        txn: &Txn,
+        workspace: &WorkspaceId,
+    ) -> Result<(), Failure> {
+        let limit = self.bounds.provider_keys_per_workspace;
+        let keys = Entity::find().filter(Column::WorkspaceId.eq(workspace.as_str()));
+        if keys.count(txn).await? < u64::from(limit) {
+            return Ok(());
+        }
+        let parent = Noun::Workspace;
+        Err(Error::TooManyKeys { parent, limit }.into())
     }
 }
 

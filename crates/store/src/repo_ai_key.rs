@@ -12,6 +12,7 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::error::Noun;
 use keyward_core::id::{RepoAiKeyId, RepoId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read, WorkspaceScope, Write};
 use keyward_core::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use keyward_core::store::RepoAiKeyStore;
@@ -28,6 +29,7 @@ use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
 use crate::observed::Txn;
+use crate::page::older_than;
 use crate::{Store, audit, data_key};
 
 /// The unique index that finds duplicate names.
@@ -52,17 +54,27 @@ impl RepoAiKeyStore for Store {
         .await
     }
 
-    async fn list(&self, grant: &Grant<Read>, repo: &RepoId) -> Result<Vec<RepoAiKey>, Error> {
+    async fn list(
+        &self,
+        grant: &Grant<Read>,
+        repo: &RepoId,
+        page: &PageRequest<Position>,
+    ) -> Result<Page<RepoAiKey>, Error> {
         self.read("list_repo_ai_keys", |db| async move {
-            let rows = Entity::find()
+            let mut query = Entity::find()
                 .filter(live_of(grant, repo))
                 .order_by_desc(Column::CreatedAt)
                 .order_by_desc(Column::Id)
-                .into_partial_model::<row::Open>()
-                .all(&db)
-                .await?;
+                .limit(u64::from(page.limit) + 1);
+            if let Some(after) = page.after {
+                query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
+            }
+            let rows = query.into_partial_model::<row::Open>().all(&db).await?;
             let keys: Result<_, Error> = rows.into_iter().map(row::open).collect();
-            Ok(keys?)
+            Ok(Page::cut(keys?, page, |key: &RepoAiKey| {
+                let (created_at, id) = (key.created_at, key.id.as_uuid());
+                Position { created_at, id }.sort_key()
+            }))
         })
         .await
     }
@@ -97,7 +109,9 @@ impl RepoAiKeyStore for Store {
         }
         self.write("insert_repo_ai_key", |txn| async move {
             hold_workspace(&txn, grant, LockType::KeyShare).await?;
+            // One insert at a time, so that each counts those before it.
             hold_repo(&txn, grant.workspace(), &key.key.repo).await?;
+            self.check_room_in_repo(&txn, &key.key.repo).await?;
             data_key::check_used(&txn, grant.workspace(), used).await?;
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
@@ -183,7 +197,7 @@ async fn update(txn: &Txn, live: Condition, change: ActiveModel) -> Result<(), F
 async fn hold_repo(txn: &Txn, workspace: &WorkspaceId, repo: &RepoId) -> Result<(), Failure> {
     let found = repo::Entity::find_by_id(repo.as_str())
         .filter(repo::Column::WorkspaceId.eq(workspace.as_str()))
-        .lock(LockType::KeyShare)
+        .lock(LockType::NoKeyUpdate)
         .one(txn)
         .await?;
     match found {
@@ -192,13 +206,27 @@ async fn hold_repo(txn: &Txn, workspace: &WorkspaceId, repo: &RepoId) -> Result<
     }
 }
 
+impl Store {
+    /// Rejects a key more where the repo has as many live ones as it may. The transaction must hold the
+    /// repo.
+    async fn check_room_in_repo(&self, txn: &Txn, repo: &RepoId) -> Result<(), Failure> {
+        let limit = self.bounds.ai_keys_per_repo;
+        if count_in_repo(txn, repo).await? < u64::from(limit) {
+            return Ok(());
+        }
+        let parent = Noun::Repo;
+        Err(Error::TooManyKeys { parent, limit }.into())
+    }
+}
+
 /// Whether a repo has live keys.
 pub(crate) async fn any_in_repo(txn: &Txn, repo: &RepoId) -> Result<bool, Failure> {
-    let keys = Entity::find()
-        .filter(Column::LiveRepoId.eq(repo.as_str()))
-        .count(txn)
-        .await?;
-    Ok(keys > 0)
+    Ok(count_in_repo(txn, repo).await? > 0)
+}
+
+async fn count_in_repo(txn: &Txn, repo: &RepoId) -> Result<u64, Failure> {
+    let live = Entity::find().filter(Column::LiveRepoId.eq(repo.as_str()));
+    Ok(live.count(txn).await?)
 }
 
 fn not_found() -> Failure {

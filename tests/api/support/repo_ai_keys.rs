@@ -131,6 +131,7 @@ impl TestServer {
         let (repo_id, apikey_id) = (repo.to_owned(), id.to_owned());
         let list = pb::ListRepoAiKeysRequest {
             repo_id: repo_id.clone(),
+            ..Default::default()
         };
         let create = pb::CreateRepoAiKeyRequest {
             repo_id: repo_id.clone(),

@@ -19,7 +19,7 @@ use keyward_core::ledger::LedgerSettings;
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_crypto::{Keyring, Secret};
-use keyward_store::{Store, StoreOptions};
+use keyward_store::{KeyBounds, Store, StoreOptions};
 use keyward_testkit::{ManualClock, TestDatabase};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
@@ -66,6 +66,7 @@ pub struct Setup {
     pub failed_authentications: Option<Rate>,
     pub max_in_flight: usize,
     pub max_page_items: u32,
+    pub bounds: KeyBounds,
     pub trusted_proxies: TrustedProxies,
     pub jwks_min_refresh: Duration,
     pub jwks_max_age: Duration,
@@ -96,6 +97,7 @@ impl OnEngine for Setup {
             failed_authentications: None,
             max_in_flight: 1000,
             max_page_items: MAX_PAGE_ITEMS,
+            bounds: KeyBounds::default(),
             trusted_proxies: TrustedProxies::default(),
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
@@ -146,6 +148,7 @@ impl Setup {
             .unwrap_or_else(|| self.database.url().to_owned());
         let mut options = StoreOptions::new(Secret::new(url));
         options.acquire_timeout = ACQUIRE_TIMEOUT;
+        options.bounds = self.bounds;
         let store = Store::connect(&options).await.unwrap();
         store.migrate().await.unwrap();
 

@@ -1,14 +1,14 @@
 //! The fields of issued keys: what fits, and how they change.
 
-use super::{IssuedKey, IssuedKeyPatch, MAX_USER_CHARS};
+use super::{IssuedKey, IssuedKeyPatch, MAX_USER_BYTES};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::text::{OptionalText, check_own_name};
 
 pub(super) const CREATOR_USER_ID: OptionalText =
-    OptionalText::new("creator_user_id", "Creator user ID", MAX_USER_CHARS);
+    OptionalText::new("creator_user_id", "Creator user ID", MAX_USER_BYTES);
 pub(super) const EXTERNAL_USER: OptionalText =
-    OptionalText::new("external_user", "External user", MAX_USER_CHARS);
+    OptionalText::new("external_user", "External user", MAX_USER_BYTES);
 
 impl IssuedKeyPatch {
     /// # Errors

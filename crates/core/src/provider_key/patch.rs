@@ -3,7 +3,7 @@
 use keyward_crypto::Secret;
 
 use super::{
-    MAX_DESCRIPTION_CHARS, MAX_ENDPOINT_CHARS, MAX_KEY_CHARS, MAX_NAME_CHARS, MAX_SECRET_BYTES,
+    MAX_DESCRIPTION_BYTES, MAX_ENDPOINT_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SECRET_BYTES,
     ProviderKey, ProviderKeyPatch, StoredProviderKey,
 };
 use crate::error::Error;
@@ -13,14 +13,14 @@ use crate::text::{OptionalText, check_text};
 use crate::vault::{Place, WorkspaceKeys};
 
 pub(super) const ENDPOINT: OptionalText =
-    OptionalText::new("endpoint", "Endpoint", MAX_ENDPOINT_CHARS);
-pub(super) const REGION: OptionalText = OptionalText::new("region", "Region", MAX_NAME_CHARS);
+    OptionalText::new("endpoint", "Endpoint", MAX_ENDPOINT_BYTES);
+pub(super) const REGION: OptionalText = OptionalText::new("region", "Region", MAX_NAME_BYTES);
 pub(super) const TENANT_ID: OptionalText =
-    OptionalText::new("tenantId", "Tenant ID", MAX_NAME_CHARS);
+    OptionalText::new("tenantId", "Tenant ID", MAX_NAME_BYTES);
 pub(super) const SUBSCRIPTION_ID: OptionalText =
-    OptionalText::new("subscriptionId", "Subscription ID", MAX_NAME_CHARS);
+    OptionalText::new("subscriptionId", "Subscription ID", MAX_NAME_BYTES);
 pub(super) const DESCRIPTION: OptionalText =
-    OptionalText::new("description", "Description", MAX_DESCRIPTION_CHARS).with_lines();
+    OptionalText::new("description", "Description", MAX_DESCRIPTION_BYTES).with_lines();
 
 /// A patch whose fields all fit: `Some(None)` clears an optional text.
 pub(super) struct CheckedPatch {
@@ -119,7 +119,7 @@ impl CheckedPatch {
 }
 
 pub(super) fn check_key(key: &str) -> Result<(), Error> {
-    check_text("key", "Key", key, MAX_KEY_CHARS)
+    check_text("key", "Key", key, MAX_KEY_BYTES)
 }
 
 pub(super) fn check_secret(secret: &Secret<String>) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use crate::audit::AuditEvent;
 use crate::clock::Clock;
 use crate::error::{Error, Noun};
 use crate::id::ProviderKeyId;
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageRequest, Position};
 use crate::policy::{self, Action, Grant, Permission};
 use crate::principal::{Caller, Principal};
 use crate::provider::{Provider, ProviderRegistry};
@@ -50,15 +50,16 @@ impl ProviderKeys {
         }
     }
 
-    /// Lists provider keys, newest first.
+    /// Lists a page of provider keys, newest first.
     ///
     /// # Errors
-    /// Denied in the named workspace; an unregistered provider.
+    /// Denied in the named workspace; an unregistered provider; the page is not one of this list.
     pub async fn list(
         &self,
         caller: &Caller,
         filter: &ProviderKeyFilter,
-    ) -> Result<Vec<ListedProviderKey>, Error> {
+        page: &PageRequest,
+    ) -> Result<Page<ListedProviderKey>, Error> {
         policy::precheck(&caller.principal, policy::LIST_API_KEYS)?;
         let providers = self.wanted_providers(filter)?;
         let workspaces = match (&filter.workspace, &caller.principal) {
@@ -76,7 +77,9 @@ impl ProviderKeys {
             }
             (None, _) => return Err(Error::Denied),
         };
-        self.store.list(&workspaces, providers.as_deref()).await
+        let page = page.read(Position::from_sort_key)?;
+        let providers = providers.as_deref();
+        self.store.list(&workspaces, providers, &page).await
     }
 
     fn wanted_providers(&self, filter: &ProviderKeyFilter) -> Result<Option<Vec<Provider>>, Error> {
@@ -102,7 +105,8 @@ impl ProviderKeys {
     /// Keeps a credential.
     ///
     /// # Errors
-    /// An unfit field; denied in the workspace; the same credentials are in it already.
+    /// An unfit field; denied in the workspace; the same credentials are in it already; it has as many
+    /// keys as it may.
     pub async fn create(
         &self,
         caller: &Caller,

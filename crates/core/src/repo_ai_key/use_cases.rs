@@ -11,6 +11,7 @@ use crate::error::{Error, Noun};
 use crate::id::{RepoAiKeyId, RepoId};
 use crate::limit::Verdict;
 use crate::metrics::{self, Judged};
+use crate::page::{Page, PageRequest, Position};
 use crate::policy::{self, Action, Grant, Permission};
 use crate::principal::Caller;
 use crate::store::{DirectoryStore, RepoAiKeyStore};
@@ -46,24 +47,26 @@ impl RepoAiKeys {
         }
     }
 
-    /// Lists a repo's live keys, newest first.
+    /// Lists a page of a repo's live keys, newest first.
     ///
     /// # Errors
-    /// Denied in the repo's workspace, or there is no such repo.
+    /// Denied in the repo's workspace, or there is no such repo; the page is not one of this list.
     pub async fn list(
         &self,
         caller: &Caller,
         repo: Option<&RepoId>,
-    ) -> Result<Vec<RepoAiKey>, Error> {
+        page: &PageRequest,
+    ) -> Result<Page<RepoAiKey>, Error> {
         let (repo, grant) = self.enter(caller, repo, policy::LIST_REPO_AI_KEYS).await?;
-        self.store.list(&grant, repo).await
+        let page = page.read(Position::from_sort_key)?;
+        self.store.list(&grant, repo, &page).await
     }
 
     /// Creates a key with a secret.
     ///
     /// # Errors
     /// An unfit name; denied in the repo's workspace, or there is no such repo; a live key of the
-    /// repo has the name.
+    /// repo has the name; the repo has as many keys as it may.
     pub async fn create(
         &self,
         caller: &Caller,

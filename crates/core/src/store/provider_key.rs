@@ -6,7 +6,7 @@ use crate::audit::AuditEvent;
 use crate::directory::Workspace;
 use crate::error::Error;
 use crate::id::ProviderKeyId;
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageRequest, Position};
 use crate::policy::{Grant, Read, Serve, Write};
 use crate::provider::Provider;
 use crate::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
@@ -22,15 +22,16 @@ pub trait ProviderKeyStore: Send + Sync {
     /// The workspace of a provider key, as input of the policy.
     async fn locate(&self, id: ProviderKeyId) -> Result<Option<Workspace>, Error>;
 
-    /// The provider keys of the granted workspaces with their links counted, newest first; only
-    /// those of one of the providers, if any are given.
+    /// A page of the provider keys of the granted workspaces with their links counted, newest first; only
+    /// those of one of the providers, if any are given. [`Page::next`] is [`Position::sort_key`].
     async fn list(
         &self,
         grants: &[Grant<Read>],
         providers: Option<&[Provider]>,
-    ) -> Result<Vec<ListedProviderKey>, Error>;
+        page: &PageRequest<Position>,
+    ) -> Result<Page<ListedProviderKey>, Error>;
 
-    /// Stores a new provider key: duplicate credentials; denied when the workspace is not the
+    /// Stores a new provider key: duplicate credentials; too many in the workspace; denied when the workspace is not the
     /// organization's any more; unavailable when the data keys are not the workspace's any more.
     async fn insert(
         &self,

@@ -6,6 +6,7 @@ use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{RepoAiKeyId, RepoId};
+use crate::page::{Page, PageRequest, Position};
 use crate::policy::{Grant, Read, Write};
 use crate::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::vault::UsedDataKeys;
@@ -19,8 +20,13 @@ pub trait RepoAiKeyStore: Send + Sync {
     /// says which workspace it is about.
     async fn find_by_key(&self, key: &str) -> Result<Option<FoundRepoAiKey>, Error>;
 
-    /// The repo's live keys, newest first.
-    async fn list(&self, grant: &Grant<Read>, repo: &RepoId) -> Result<Vec<RepoAiKey>, Error>;
+    /// A page of the repo's live keys, newest first. [`Page::next`] is [`Position::sort_key`].
+    async fn list(
+        &self,
+        grant: &Grant<Read>,
+        repo: &RepoId,
+        page: &PageRequest<Position>,
+    ) -> Result<Page<RepoAiKey>, Error>;
 
     /// A live key of the repo: not found.
     async fn get(
@@ -30,7 +36,7 @@ pub trait RepoAiKeyStore: Send + Sync {
         id: RepoAiKeyId,
     ) -> Result<RepoAiKey, Error>;
 
-    /// Stores a new key: duplicate name; denied when the repo went away or the workspace is not the
+    /// Stores a new key: duplicate name; too many in the repo; denied when the repo went away or the workspace is not the
     /// organization's any more; unavailable when the data keys are not the workspace's any more.
     async fn insert(
         &self,

@@ -6,6 +6,7 @@ use crate::field_path::place;
 use crate::http_rule::{Body, HttpRule, Variable};
 use crate::names;
 use crate::options::ErrorRule;
+use crate::pages;
 use crate::routes::{Method, Service};
 use crate::template::Segment;
 
@@ -17,6 +18,9 @@ pub(crate) fn service(service: &Service, builder: &Builder) -> String {
         text.push_str(&spec(service, method, builder));
         if !method.routes.is_empty() {
             text.push_str(&route_specs(service, method));
+            if method.rest.whole_list {
+                text.push_str(&pages::code(&method.method));
+            }
         }
     }
     text.push_str(&declared(service));
@@ -269,6 +273,8 @@ fn routes(service: &Service) -> String {
     for method in &service.methods {
         let kind = if method.method.is_server_streaming() {
             "server_streaming"
+        } else if method.rest.whole_list {
+            "whole_list"
         } else {
             "unary"
         };

@@ -46,7 +46,7 @@ fn inside(
         return Ok(own);
     }
     let mut object = Object::default();
-    for field in message.fields().filter(|field| !without.contains(field)) {
+    for field in options::json_fields(message).filter(|field| !without.contains(field)) {
         let has_own = !schemas.field_comment(&field)?.examples.is_empty();
         if has_own || is_required(&field, place)? {
             object.set(field.json_name(), value(schemas, &field, place, depth)?);

@@ -12,7 +12,7 @@ use super::schema::{NULL, Schemas, is_required};
 use crate::error::Error;
 use crate::field_path::FieldPath;
 use crate::http_rule::{Body, HttpRule};
-use crate::options::flag;
+use crate::options::{self, flag};
 use crate::routes::Method;
 
 /// Where a binding takes the fields of a request from.
@@ -108,7 +108,7 @@ impl Request {
         schemas: &mut Schemas,
         found: &mut Vec<Node>,
     ) -> Result<(), Error> {
-        for field in message.fields() {
+        for field in options::json_fields(message) {
             let is_body = before.is_empty() && self.body == Body::Field(field.clone());
             let inside = before
                 .iter()
@@ -149,10 +149,8 @@ impl Request {
                     .map(|[field]| field)
                     .collect();
                 let mut required = false;
-                for field in self
-                    .message
-                    .fields()
-                    .filter(|field| !without.contains(field))
+                for field in
+                    options::json_fields(&self.message).filter(|field| !without.contains(field))
                 {
                     required |= is_required(&field, Place::Request)?;
                 }

@@ -141,7 +141,7 @@ impl Schemas {
         let mut schema = object! {"type" => "object"};
         schema.set_some("description", comment.description());
         let (mut properties, mut required) = (Object::default(), Vec::new());
-        for field in message.fields() {
+        for field in options::json_fields(message) {
             if without.contains(&field) {
                 continue;
             }

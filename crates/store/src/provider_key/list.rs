@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{OrganizationId, ProviderKeyId, WorkspaceId};
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ProviderKey, ResourceKind};
@@ -20,6 +21,7 @@ use crate::directory::in_organization;
 use crate::entity::provider_key::{Column, Entity};
 use crate::entity::provider_key_link as link;
 use crate::error::Failure;
+use crate::page::older_than;
 
 /// How many workspaces one statement asks for; every engine bears far more values.
 const MAX_WORKSPACES: usize = 500;
@@ -62,9 +64,10 @@ pub(super) async fn newest_first(
     db: &impl ConnectionTrait,
     grants: &[Grant<Read>],
     providers: Option<&[Provider]>,
-) -> Result<Vec<ListedProviderKey>, Failure> {
+    page: &PageRequest<Position>,
+) -> Result<Page<ListedProviderKey>, Failure> {
     if providers.is_some_and(<[Provider]>::is_empty) {
-        return Ok(Vec::new());
+        return Ok(Page::cut(Vec::new(), page, sort_key));
     }
     let mut keys = Vec::new();
     for grants in grants.chunks(MAX_WORKSPACES) {
@@ -87,7 +90,11 @@ pub(super) async fn newest_first(
             .expr_as(links_of(ResourceKind::AiModel), "ai_models")
             .filter(granted(grants))
             .order_by_desc(Column::CreatedAt)
-            .order_by_desc(Column::Id);
+            .order_by_desc(Column::Id)
+            .limit(u64::from(page.limit) + 1);
+        if let Some(after) = page.after {
+            query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
+        }
         if let Some(providers) = providers {
             query = query.filter(Column::Provider.is_in(providers.iter().map(Provider::as_str)));
         }
@@ -98,7 +105,12 @@ pub(super) async fn newest_first(
     if grants.len() > MAX_WORKSPACES {
         keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
     }
-    Ok(keys)
+    Ok(Page::cut(keys, page, sort_key))
+}
+
+fn sort_key(listed: &ListedProviderKey) -> String {
+    let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
+    Position { created_at, id }.sort_key()
 }
 
 /// Counts a key's links in the same statement, so that key and count are of one moment.

@@ -4,7 +4,7 @@ use keyward_core::audit::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Access;
 use keyward_core::error::Noun;
-use keyward_core::page::PageRequest;
+use keyward_core::page::{PageRequest, Position};
 use keyward_core::store::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore,
@@ -82,7 +82,11 @@ async fn data_keys(store: &Store) {
 async fn provider_keys(store: &Store) {
     let a = store.workspace(&workspace_id("a")).await.unwrap().unwrap();
     let keys: &dyn ProviderKeyStore = store;
-    let listed = keys.list(&[read_grant(&a)], None).await.unwrap();
+    let listed = keys
+        .list(&[read_grant(&a)], None, &first_page())
+        .await
+        .unwrap()
+        .items;
     let [bare, whole] = &listed[..] else {
         panic!("{} keys", listed.len())
     };
@@ -114,7 +118,11 @@ async fn audit(store: &Store) {
 async fn keys_of_ours(store: &Store) {
     let a = store.workspace(&workspace_id("a")).await.unwrap().unwrap();
     let keys: &dyn RepoAiKeyStore = store;
-    let listed = keys.list(&read_grant(&a), &repo_id("repo")).await.unwrap();
+    let listed = keys
+        .list(&read_grant(&a), &repo_id("repo"), &first_page())
+        .await
+        .unwrap()
+        .items;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].name, "live");
     assert!(keys.find_by_key("FB_AI_live").await.unwrap().is_some());
@@ -139,6 +147,13 @@ async fn issued_keys(store: &Store) {
     assert_eq!(metered.account.held.get(), 6);
     assert_eq!(keys.find_by_hash(&hash("4")).await.unwrap(), None);
     assert!(store.locate_key(&hash("4")).await.unwrap().is_some());
+}
+
+fn first_page() -> PageRequest<Position> {
+    PageRequest {
+        limit: 100,
+        after: None,
+    }
 }
 
 /// Stores one more of everything.

@@ -20,7 +20,7 @@ use super::{
 use crate::ManualClock;
 use crate::fixtures::{
     self, NOON, World, directory_grant, event, manage_grant, organization, organization_grant,
-    read_grant, repo, repo_id, stored_key, stored_repo_ai_key, workspace, write_grant,
+    repo, repo_id, stored_key, stored_repo_ai_key, workspace, write_grant,
 };
 
 /// How often each of them is tried.
@@ -132,14 +132,9 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
         .await;
     assert_refused!(made, Error::Denied);
 
-    let read = read_grant(&world.b);
-    let listed = fixture.provider_keys().list(&[read], None).await.unwrap();
-    assert_eq!(listed, []);
-    let read = read_grant(&world.b);
-    let listed = fixture.repo_ai_keys().list(&read, &repo_id("r")).await;
-    assert_eq!(listed.unwrap(), []);
-    let read = read_grant(&namesake);
-    let listed = fixture.provider_keys().list(&[read], None).await.unwrap();
+    assert_eq!(provider_key::list(fixture, &[&world.b], None).await, []);
+    assert_eq!(repo_ai_key::list(fixture, &world.b, "r").await, []);
+    let listed = provider_key::list(fixture, &[&namesake], None).await;
     assert_eq!(listed[0].key.id, theirs.key.id);
 }
 

@@ -1,7 +1,7 @@
 //! Management keys.
 
 use keyward_core::Error;
-use keyward_core::MAX_NAME_CHARS;
+use keyward_core::MAX_NAME_BYTES;
 use keyward_core::error::Noun;
 use keyward_core::id::{ManagementKeyId, OrganizationId};
 use keyward_core::issued_key::ManagementKey;
@@ -94,7 +94,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
 /// Texts come back as they went in.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
-    let longest = "\u{1f600}".repeat(MAX_NAME_CHARS);
+    let longest = "\u{1f600}".repeat(MAX_NAME_BYTES);
     for name in [
         "e\u{301}\u{e9}",
         "\u{10ffff}\u{feff}\u{202e}",

@@ -24,6 +24,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use keyward_core::Error;
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::store::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore, StoreHealth,
@@ -103,6 +104,23 @@ impl<S: Stores> Fixture<S> {
     #[must_use]
     pub fn management_keys(&self) -> Arc<dyn ManagementKeyStore> {
         self.store.clone()
+    }
+}
+
+/// Reads a list page by page, in pages of two, so that every test of a list is one of its pages too.
+async fn all_pages<T, R>(page: impl Fn(PageRequest<Position>) -> R) -> Vec<T>
+where
+    R: Future<Output = Result<Page<T>, Error>>,
+{
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let page = page(PageRequest { limit: 2, after }).await.unwrap();
+        assert!(page.items.len() <= 2);
+        items.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(Position::from_sort_key(&next).unwrap()),
+            None => return items,
+        }
     }
 }
 

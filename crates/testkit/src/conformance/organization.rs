@@ -1,7 +1,7 @@
 //! Organizations.
 
 use keyward_core::Error;
-use keyward_core::MAX_NAME_CHARS;
+use keyward_core::MAX_NAME_BYTES;
 use keyward_core::directory::Organization;
 use keyward_core::error::Noun;
 use keyward_core::id::MAX_ID_BYTES;
@@ -192,7 +192,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let wide = "\u{1f600}";
     let longest = wide.repeat(MAX_ID_BYTES / 4) + &"a".repeat(MAX_ID_BYTES % 4);
     let named = Organization {
-        name: wide.repeat(MAX_NAME_CHARS),
+        name: wide.repeat(MAX_NAME_BYTES),
         ..organization(&longest)
     };
     put_organization(fixture, &named).await;

@@ -10,7 +10,7 @@ use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ResourceKind, StoredProviderKey};
 
 use super::link::{put_link, unlink};
-use super::{Fixture, Stores, assert_refused, is_not_found};
+use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
 };
@@ -89,11 +89,9 @@ pub(super) async fn list<S: Stores>(
             .map(|&name| Provider::from_stored(name.to_owned()))
             .collect()
     });
-    fixture
-        .provider_keys()
-        .list(&grants, providers.as_deref())
-        .await
-        .unwrap()
+    let keys = &fixture.provider_keys();
+    let (grants, providers) = (&grants, providers.as_deref());
+    all_pages(|page| async move { keys.list(grants, providers, &page).await }).await
 }
 
 pub(super) fn same(found: &StoredProviderKey, wanted: &StoredProviderKey) {

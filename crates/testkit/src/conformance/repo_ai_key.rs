@@ -1,7 +1,7 @@
 //! Repo AI keys.
 
 use keyward_core::Error;
-use keyward_core::MAX_NAME_CHARS;
+use keyward_core::MAX_NAME_BYTES;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
@@ -9,7 +9,7 @@ use keyward_core::id::RepoAiKeyId;
 use keyward_core::repo_ai_key::{AiType, FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 
 use super::repo::{delete_repo, put_repo};
-use super::{Fixture, Stores, assert_refused, is_not_found};
+use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, read_grant, repo, repo_id, stored_repo_ai_key, write_grant,
 };
@@ -50,11 +50,9 @@ pub(super) async fn list<S: Stores>(
     workspace: &Workspace,
     repo: &str,
 ) -> Vec<RepoAiKey> {
-    fixture
-        .repo_ai_keys()
-        .list(&read_grant(workspace), &repo_id(repo))
-        .await
-        .unwrap()
+    let keys = &fixture.repo_ai_keys();
+    let (grant, repo) = (&read_grant(workspace), &repo_id(repo));
+    all_pages(|page| async move { keys.list(grant, repo, &page).await }).await
 }
 
 async fn get<S: Stores>(
@@ -313,7 +311,7 @@ pub async fn key_is_not_stored_in_a_repo_that_is_gone<S: Stores>(fixture: &Fixtu
 /// Names come back as they went in.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
-    let longest = "\u{1f600}".repeat(MAX_NAME_CHARS);
+    let longest = "\u{1f600}".repeat(MAX_NAME_BYTES);
     for name in [
         "e\u{301}\u{e9}",
         "\u{10ffff}\u{feff}\u{202e}",

@@ -1,0 +1,189 @@
+//! Lists that REST answers whole and gRPC in pages, and the bounds on what they list.
+
+use std::collections::BTreeSet;
+
+use keyward::proto::v1 as pb;
+use keyward_store::KeyBounds;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{REPO_A, Setup, TestServer, User, WORKSPACE_A, refused};
+
+/// Items of a page in these tests.
+const PAGE: u32 = 2;
+/// Keys in each list: the last page of it is not full.
+const KEYS: usize = 5;
+/// Keys that a workspace and a repo may have in the tests of bounds.
+const BOUND: u32 = 3;
+
+async fn start_with_pages(setup: Setup) -> TestServer {
+    let max_page_items = PAGE;
+    Setup {
+        max_page_items,
+        ..setup
+    }
+    .start()
+    .await
+}
+
+async fn start_with_bounds(setup: Setup) -> TestServer {
+    let bounds = KeyBounds {
+        provider_keys_per_workspace: BOUND,
+        ai_keys_per_repo: BOUND,
+    };
+    Setup { bounds, ..setup }.start().await
+}
+
+fn provider_key(number: usize) -> Value {
+    json!({
+        "workspaceId": WORKSPACE_A, "key": format!("key-{number}"), "secret": "s", "provider": "AWS",
+    })
+}
+
+async fn create_provider_keys(server: &TestServer) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in 0..KEYS {
+        ids.insert(0, server.create(provider_key(number)).await);
+    }
+    ids
+}
+
+async fn create_repo_ai_keys(server: &TestServer) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in 0..KEYS {
+        let created = server
+            .create_repo_ai_key(REPO_A, &format!("key {number}"))
+            .await;
+        ids.insert(0, created.id);
+    }
+    ids
+}
+
+fn ids(keys: &[Value]) -> Vec<String> {
+    let id = |key: &Value| key["id"].as_str().unwrap().to_owned();
+    keys.iter().map(id).collect()
+}
+
+on_each_engine! {
+    async fn rest_list_of_several_pages_is_whole(setup: Setup) {
+        let server = start_with_pages(setup).await;
+        let created = create_provider_keys(&server).await;
+        let listed = server.list(WORKSPACE_A).await;
+        assert_eq!(BTreeSet::from_iter(ids(&listed)), BTreeSet::from_iter(created.clone()));
+        let answer = server.get("/apikeys?workspaceId=workspace-a");
+        let answer = answer.bearer(&server.token(User::Owner)).send().await;
+        let whole = answer.json();
+        let members: Vec<&String> = whole.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["apiKeys", "success"]);
+        assert_eq!(whole["success"], true);
+        assert_eq!(whole["apiKeys"].as_array().unwrap().len(), KEYS);
+
+        let created = create_repo_ai_keys(&server).await;
+        let listed = ids(&server.list_repo_ai_keys(REPO_A).await);
+        assert_eq!(BTreeSet::from_iter(listed), BTreeSet::from_iter(created));
+    }
+
+    async fn grpc_lists_come_in_pages_in_the_order_of_rest(setup: Setup) {
+        let server = start_with_pages(setup).await;
+        create_provider_keys(&server).await;
+        create_repo_ai_keys(&server).await;
+        let token = server.token(User::Owner);
+        let (mut provider, mut repo) = (server.api_keys(&token), server.repo_ai_keys(&token));
+        for page_size in [0, 1, 2, u32::MAX] {
+            let most = if page_size == 1 { 1 } else { PAGE as usize };
+            let (mut found, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = pb::ListApiKeysRequest {
+                    workspace_id: WORKSPACE_A.to_owned(), page_size, page_token, ..Default::default()
+                };
+                let page = provider.list_api_keys(request).await.unwrap().into_inner();
+                assert!(page.success && page.api_keys.len() <= most);
+                found.extend(page.api_keys.into_iter().map(|key| key.id));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(found, ids(&server.list(WORKSPACE_A).await), "{page_size}");
+            let (mut found, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = pb::ListRepoAiKeysRequest {
+                    repo_id: REPO_A.to_owned(), page_size, page_token,
+                };
+                let page = repo.list_repo_ai_keys(request).await.unwrap().into_inner();
+                assert!(page.success && page.api_keys.len() <= most);
+                found.extend(page.api_keys.into_iter().map(|key| key.id));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(found, ids(&server.list_repo_ai_keys(REPO_A).await), "{page_size}");
+        }
+    }
+
+    async fn page_token_of_another_list_is_refused(setup: Setup) {
+        let server = start_with_pages(setup).await;
+        let token = server.token(User::Owner);
+        for page_token in ["canary", "00", &hex("bucket:a"), &hex("1:2"), &hex("x:")] {
+            let request = pb::ListApiKeysRequest {
+                workspace_id: WORKSPACE_A.to_owned(),
+                page_token: page_token.to_owned(),
+                ..Default::default()
+            };
+            let listed = server.api_keys(&token).list_api_keys(request).await;
+            refused(listed).is(Code::InvalidArgument, "FIELD_INVALID", "Page token is not valid");
+            let request = pb::ListRepoAiKeysRequest {
+                repo_id: REPO_A.to_owned(),
+                page_token: page_token.to_owned(),
+                ..Default::default()
+            };
+            let listed = server.repo_ai_keys(&token).list_repo_ai_keys(request).await;
+            refused(listed).is(Code::InvalidArgument, "FIELD_INVALID", "Page token is not valid");
+        }
+    }
+
+    async fn workspace_holds_at_most_its_bound_of_keys(setup: Setup) {
+        let server = start_with_bounds(setup).await;
+        let token = server.token(User::Owner);
+        let creating = (0..3 * BOUND as usize).map(|number| {
+            let call = server.post("/apikeys").bearer(&token).json(&provider_key(number));
+            async move { call.send().await }
+        });
+        let answers = futures_util::future::join_all(creating).await;
+        let created = answers.iter().filter(|answer| answer.status == 201).count();
+        assert_eq!(created, BOUND as usize);
+        for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+            answer.refuses(400, "Workspace must have at most 3 API keys");
+        }
+        let id = ids(&server.list(WORKSPACE_A).await).remove(0);
+        let deleted = server.delete(&format!("/apikeys/{id}")).bearer(&token).send().await;
+        assert_eq!(deleted.status, 200);
+        server.create(provider_key(100)).await;
+    }
+
+    async fn repo_holds_at_most_its_bound_of_live_keys(setup: Setup) {
+        let server = start_with_bounds(setup).await;
+        let token = server.token(User::Owner);
+        let path = format!("/repo/{REPO_A}/ai/apikey");
+        let creating = (0..3 * BOUND).map(|number| {
+            let body = json!({ "name": format!("key {number}"), "aiType": "AWS" });
+            let call = server.post(&path).bearer(&token).json(&body);
+            async move { call.send().await }
+        });
+        let answers = futures_util::future::join_all(creating).await;
+        let created = answers.iter().filter(|answer| answer.status == 201).count();
+        assert_eq!(created, BOUND as usize);
+        for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+            answer.refuses(400, "Repo must have at most 3 API keys");
+        }
+        let id = ids(&server.list_repo_ai_keys(REPO_A).await).remove(0);
+        let deleted = server.delete(&format!("{path}/{id}")).bearer(&token).send().await;
+        assert_eq!(deleted.status, 200);
+        server.create_repo_ai_key(REPO_A, "another").await;
+    }
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
