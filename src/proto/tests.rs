@@ -51,7 +51,7 @@ fn a_list_of_api_keys_is_written_as_documented() {
     let list = ListApiKeysResponse {
         success: true,
         api_keys: vec![first, second],
-        next_page_token: "for gRPC alone".to_owned(),
+        next_page_token: String::new(),
     };
     let expected = concat!(
         r#"{"success":true,"apiKeys":[{"id":"e421a8cd","key":"AKIAIOSFODNN7EXAMPLE","#,
@@ -71,6 +71,11 @@ fn a_list_of_api_keys_is_written_as_documented() {
         written(&ListApiKeysResponse::default()),
         r#"{"success":false,"apiKeys":[]}"#
     );
+    let paged = ListApiKeysResponse {
+        next_page_token: "for gRPC alone".to_owned(),
+        ..list
+    };
+    assert_eq!(serde_json::to_string(&paged).unwrap(), expected);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::client::{Rest, called_by, channel, resolve};
-use crate::house::{DEV_VARIABLES, Dev, DevEnv};
+use crate::house::{DEV_VARIABLES, Dev};
 use crate::program::Program;
 use keyward::proto::v1::ResolveApiKeyRequest;
 use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
@@ -325,43 +325,20 @@ fn a_port_in_use_is_said_so() {
     assert_eq!(fs::read(directory.path().join("dev.env")).unwrap(), before);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_at_once_share_one_data_directory() {
+#[test]
+fn second_dev_on_a_data_directory_is_refused() {
     let directory = TempDir::new().unwrap();
-    let path = directory.path();
-    let starting = || {
-        let path = path.to_owned();
-        std::thread::spawn(move || Dev::start(&path))
-    };
-    let both = [starting(), starting()].map(|thread| thread.join().unwrap());
-    let env = DevEnv::read(path);
-    let (admin, workspace) = (&env["ADMIN_TOKEN"], &env["WORKSPACE_A"]);
-    let [one, other] = [Rest::new(&both[0].url), Rest::new(&both[1].url)];
-    let create = async |rest: &Rest, prefix: &str| {
-        for number in 0..10 {
-            let key = format!("{prefix}{number}");
-            rest.create(admin, workspace, &key, "secret")
-                .await
-                .expect(201);
-        }
-    };
-    tokio::join!(create(&one, "one"), create(&other, "other"));
-    let listed = one.list(admin, workspace).await;
-    assert_eq!(listed.len(), 20);
-    assert_eq!(other.list(admin, workspace).await, listed);
-    for dev in both {
-        let channel = channel(&dev.url).await;
-        for (id, _) in &listed {
-            assert_eq!(resolve(&channel, &env["SERVICE_TOKEN"], id).await, "secret");
-        }
-        dev.running.terminate().expect(0);
-    }
-    let again = Dev::start(path);
-    let rest = Rest::new(&again.env["KEYWARD_URL"]);
-    assert_eq!(
-        rest.list(&again.env["ADMIN_TOKEN"], workspace).await,
-        listed
+    let first = Dev::start(directory.path());
+    let before = fs::read(directory.path().join("dev.env")).unwrap();
+    let refused = crate::house::dev_program(directory.path()).run().expect(69);
+    let pid = first.running.pid().as_raw_nonzero();
+    assert!(
+        refused.contains(&format!("the SQLite file is in use by process {pid}")),
+        "{refused}"
     );
+    assert_eq!(fs::read(directory.path().join("dev.env")).unwrap(), before);
+    first.running.terminate().expect(0);
+    Dev::start(directory.path()).running.terminate().expect(0);
 }
 
 /// A new keyring beside old data would make every secret of it look lost.

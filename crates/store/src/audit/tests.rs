@@ -117,7 +117,7 @@ async fn every_filter_has_an_index(database: TestDatabase) {
         for after in [None, Some(place)] {
             let page = PageRequest { limit: 100, after };
             let query = listed(&filter, &page).build(db.get_database_backend());
-            let plan = plan(&db, query).await;
+            let plan = plan(db, query).await;
             let told = format!("{filter:?} after {after:?}:\n{plan}");
             match store.engine() {
                 crate::Engine::Postgres => {
@@ -133,7 +133,7 @@ async fn every_filter_has_an_index(database: TestDatabase) {
         }
     }
     let dropping = db.get_database_backend().build(&oldest(after_noon(9), 500));
-    let plan = plan(&db, dropping).await;
+    let plan = plan(db, dropping).await;
     assert!(plan.contains("ix_audit_events_occurred"), "{plan}");
 }
 
