@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::authn::{Authenticator, AuthnSettings};
+use crate::conditions::Conditions;
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
 use crate::grpc::{
@@ -134,6 +135,8 @@ pub struct App {
     pub use_cases: UseCases,
     /// Whether it is ready, which must be told that it ends.
     pub health: Health,
+    /// Finds who calls; it must be told when keys have to be fetched before the first call, or anew.
+    pub authenticator: Arc<Authenticator>,
 }
 
 impl App {
@@ -152,13 +155,15 @@ impl App {
             parts.audit,
             &parts.clock,
         );
-        let authenticator = Authenticator::new(
+        let conditions = Conditions::default();
+        let authenticator = Arc::new(Authenticator::new(
             parts.authn,
             Arc::clone(&store) as _,
             use_cases.issued_keys.clone(),
             Arc::clone(&parts.clock),
-        )?;
-        let health = Health::new(store);
+            &conditions,
+        )?);
+        let health = Health::new(store, conditions);
         let (rest, services) = faces(&use_cases, &parts.limits)?;
         let streams = OpenStreams::new(&parts.limits);
         let grpc = services.routes(
@@ -181,7 +186,7 @@ impl App {
         let given = Given {
             rest,
             has_metrics: parts.exposition.is_some(),
-            authenticator: Arc::new(authenticator),
+            authenticator: Arc::clone(&authenticator),
             limits: parts.limits,
             origins: parts.origins,
         };
@@ -190,6 +195,7 @@ impl App {
             router,
             use_cases,
             health,
+            authenticator,
         })
     }
 }

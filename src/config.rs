@@ -19,7 +19,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
-use keyward_crypto::Secret;
+use keyward_crypto::{GroupAccess, Secret, read_private_file};
 use keyward_store::StoreOptions;
 use limits::LimitsConfig;
 use problem::describe;
@@ -37,6 +37,9 @@ pub use server::ServerConfig;
 pub const DEFAULTS: &str = include_str!("../deploy/keyward.example.toml");
 /// The prefix of environment variables; sections and fields are parted by two underscores.
 const ENV_PREFIX: &str = "KEYWARD_";
+
+/// Maximum size of the file with the database's URL, in bytes.
+const MAX_URL_BYTES: usize = 64 * 1024;
 
 /// The whole configuration.
 #[derive(Deserialize)]
@@ -83,6 +86,7 @@ pub struct DatabaseConfig {
     max_connections: u32,
     acquire_timeout_ms: u64,
     busy_timeout_ms: u64,
+    allow_unverified_tls: bool,
 }
 
 /// The key-encryption keys.
@@ -100,6 +104,8 @@ pub struct AuthConfig {
     token_cache_entries: u64,
     jwks_min_refresh_ms: u64,
     jwks_max_age_ms: u64,
+    max_token_seconds: u64,
+    allow_insecure_jwks: bool,
     session: IssuerConfig,
     service: Option<ServiceIssuerConfig>,
 }
@@ -120,6 +126,7 @@ pub struct ServiceIssuerConfig {
     issuer: Option<String>,
     audience: Option<String>,
     jwks: Option<String>,
+    max_token_seconds: Option<u64>,
     #[serde(default)]
     subjects: BTreeMap<String, String>,
 }
@@ -204,6 +211,10 @@ impl Config {
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::field(field, "must be greater than 0"));
         }
+        if self.auth.jwks_min_refresh_ms > self.auth.jwks_max_age_ms {
+            let problem = "must not be greater than `auth.jwks_max_age_ms`";
+            return Err(ConfigError::field("auth.jwks_min_refresh_ms", problem));
+        }
         if self.ledger.reservation_ttl_ms > self.ledger.max_reservation_ttl_ms {
             let problem = "must not be greater than `ledger.max_reservation_ttl_ms`";
             return Err(ConfigError::field("ledger.reservation_ttl_ms", problem));
@@ -243,9 +254,11 @@ impl Config {
         let url = match (&database.url, &database.url_file) {
             (Some(url), _) => url.clone(),
             (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    ConfigError::field("database.url_file", format!("cannot be read: {error}"))
-                })?;
+                let field = "database.url_file";
+                let bytes = read_private_file(path, MAX_URL_BYTES, GroupAccess::Read)
+                    .map_err(|defect| ConfigError::field(field, defect))?;
+                let text = std::str::from_utf8(&bytes)
+                    .map_err(|_| ConfigError::field(field, "is not UTF-8"))?;
                 Secret::new(text.trim().to_owned())
             }
             (None, None) => return Err(ConfigError::field("database.url", "is required")),
@@ -255,6 +268,7 @@ impl Config {
         options.acquire_timeout = Duration::from_millis(database.acquire_timeout_ms);
         options.busy_timeout = Duration::from_millis(database.busy_timeout_ms);
         options.bounds = self.limits.key_bounds();
+        options.allow_unverified_tls = database.allow_unverified_tls;
         Ok(options)
     }
 
@@ -283,20 +297,18 @@ impl Config {
     pub fn authn(&self) -> Result<AuthnSettings, ConfigError> {
         let auth = &self.auth;
         let session = &auth.session;
-        let session = issuer(
+        let session = auth.issuer(
             "auth.session",
-            &session.issuer,
-            &session.audience,
-            &session.jwks,
+            [&session.issuer, &session.audience, &session.jwks],
+            auth.max_token_seconds,
         )?;
         let service = match &auth.service {
             None => None,
             Some(service) => {
-                let named = issuer(
+                let named = auth.issuer(
                     "auth.service",
-                    &service.issuer,
-                    &service.audience,
-                    &service.jwks,
+                    [&service.issuer, &service.audience, &service.jwks],
+                    service.max_token_seconds.unwrap_or(auth.max_token_seconds),
                 )?;
                 if named.issuer == session.issuer && named.audience == session.audience {
                     let problem = "must differ from `auth.session.audience` for the same issuer";
@@ -345,25 +357,26 @@ fn environment() -> Env {
         .split("__")
 }
 
-fn issuer(
-    section: &str,
-    issuer: &Option<String>,
-    audience: &Option<String>,
-    jwks: &Option<String>,
-) -> Result<Issuer, ConfigError> {
-    let required = |name: &str, value: &Option<String>| {
-        let given = value.clone().filter(|value| !value.is_empty());
-        given.ok_or_else(|| ConfigError::field(&format!("{section}.{name}"), "is required"))
-    };
-    let jwks = required("jwks", jwks)?;
-    let jwks = if jwks.starts_with("http://") || jwks.starts_with("https://") {
-        JwksSource::Url(jwks)
-    } else {
-        JwksSource::File(PathBuf::from(jwks))
-    };
-    Ok(Issuer {
-        issuer: required("issuer", issuer)?,
-        audience: required("audience", audience)?,
-        jwks,
-    })
+impl AuthConfig {
+    /// An issuer by its name, audience and source of keys.
+    fn issuer(
+        &self,
+        section: &str,
+        [issuer, audience, jwks]: [&Option<String>; 3],
+        max_token_seconds: u64,
+    ) -> Result<Issuer, ConfigError> {
+        let required = |name: &str, value: &Option<String>| {
+            let given = value.clone().filter(|value| !value.is_empty());
+            given.ok_or_else(|| ConfigError::field(&format!("{section}.{name}"), "is required"))
+        };
+        let jwks = required("jwks", jwks)?;
+        let jwks = JwksSource::parse(&jwks, self.allow_insecure_jwks)
+            .map_err(|problem| ConfigError::field(&format!("{section}.jwks"), problem))?;
+        Ok(Issuer {
+            issuer: required("issuer", issuer)?,
+            audience: required("audience", audience)?,
+            jwks,
+            max_token_seconds,
+        })
+    }
 }

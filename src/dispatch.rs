@@ -184,13 +184,20 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
 /// Liveness never touches the store; readiness asks it.
 pub(crate) async fn probe(health: &Health, liveness: bool) -> Response {
     let ready = liveness || health.is_ready().await;
-    let (status, body) = if ready {
-        (StatusCode::OK, r#"{"status":"ok"}"#)
+    let (status, word) = if ready {
+        (StatusCode::OK, "ok")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            r#"{"status":"unavailable"}"#,
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    let reasons = if liveness {
+        Vec::new()
+    } else {
+        health.reasons()
+    };
+    let body = if reasons.is_empty() {
+        format!(r#"{{"status":"{word}"}}"#)
+    } else {
+        serde_json::json!({ "status": word, "reasons": reasons }).to_string()
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use keyward_core::store::StoreHealth;
 use tokio::sync::watch;
 
+use crate::conditions::Conditions;
 use crate::metrics;
 
 /// How often the store is asked while somebody watches.
@@ -37,6 +38,7 @@ pub struct Health {
 
 struct Inner {
     store: Arc<dyn StoreHealth>,
+    conditions: Conditions,
     readiness: watch::Sender<Readiness>,
     /// Number of answers that the store has given.
     answered: AtomicU64,
@@ -48,9 +50,10 @@ struct Inner {
 
 impl Health {
     /// Asks this store; nothing is asked yet.
-    pub(crate) fn new(store: Arc<dyn StoreHealth>) -> Self {
+    pub(crate) fn new(store: Arc<dyn StoreHealth>, conditions: Conditions) -> Self {
         let inner = Inner {
             store,
+            conditions,
             readiness: watch::Sender::new(Readiness::NotReady),
             answered: AtomicU64::new(0),
             said: tokio::sync::Mutex::new((0, Readiness::NotReady)),
@@ -77,6 +80,11 @@ impl Health {
     /// Whether we are ready now.
     pub(crate) async fn is_ready(&self) -> bool {
         self.inner.ask().await == Readiness::Ready
+    }
+
+    /// Returns the conditions that operators should know of, whether the process is ready or not.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        self.inner.conditions.reasons()
     }
 
     /// What holds now, and every change from here on.
@@ -196,7 +204,7 @@ mod tests {
     fn house() -> (Arc<Pinged>, Health) {
         let store = Arc::new(Pinged::default());
         store.answers.store(true, Ordering::SeqCst);
-        let health = Health::new(Arc::clone(&store) as _);
+        let health = Health::new(Arc::clone(&store) as _, Conditions::default());
         (store, health)
     }
 

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod authn;
 pub mod cli;
+pub mod conditions;
 pub mod config;
 mod convert;
 mod dispatch;

@@ -1,44 +1,43 @@
 //! An issuer's published keys (RFC 7517), from a file or a URL.
 //!
-//! They are fetched when first needed, again when they are old, and again when a token names a key
-//! that is not among them, but never more often than once in a bounded time: otherwise anyone could
-//! make Keyward call the issuer by inventing key names. A fetch runs in a task of its own, so that
-//! no caller's deadline ends it for the others.
+//! They are fetched when first needed, again when they are older than their maximum age, and again when no
+//! key that is known signed a token, but never more often than once in a bounded time: otherwise any caller
+//! could make Keyward call the issuer by inventing key names. Between once and twice their maximum age keys
+//! are used while they are fetched behind the call; keys that are older are fetched before they are used.
+//!
+//! A fetch runs in a task of its own, so that no caller's deadline ends it for the others. Calls that wait
+//! for it are few, and hold no in-flight permit.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+mod source;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, ready};
-use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
-use keyward_core::error::Cause;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::AuthnError;
+use super::key_set::KeySet;
+use super::{AuthnError, Permit};
+use crate::conditions::Conditions;
 
-/// The largest key set that is read, in bytes.
-const MAX_JWKS_BYTES: usize = 1024 * 1024;
-/// How long an issuer may take to answer.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+use source::Source;
+pub use source::{JwksSource, NotAJwksSource};
 
-/// Where an issuer publishes its keys.
-#[derive(Debug, Clone)]
-pub enum JwksSource {
-    /// A file that someone keeps current.
-    File(PathBuf),
-    /// An HTTP or HTTPS address.
-    Url(String),
-}
+/// Maximum number of calls that wait for one issuer's keys. Further ones are rejected at once.
+pub(super) const MAX_WAITING: usize = 64;
+/// When a call that was rejected for that reason may come again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The condition that holds after a fetch that failed.
+const UNAVAILABLE: &str = "the key set cannot be fetched";
 
 /// How published keys are fetched and kept.
 #[derive(Debug, Clone)]
 pub struct JwksSettings {
-    /// The least time between two fetches.
+    /// Minimum time between the end of a fetch and the next one.
     pub min_refresh: Duration,
-    /// How old the keys may grow before they are fetched again.
+    /// Age at which keys are fetched again; keys of twice this age are not used.
     pub max_age: Duration,
 }
 
@@ -46,96 +45,163 @@ pub struct JwksSettings {
 pub(super) struct Jwks(Arc<Inner>);
 
 struct Inner {
+    /// The setting that names the source, for the log and for operators.
+    field: &'static str,
     source: Source,
     settings: JwksSettings,
+    conditions: Conditions,
     state: Mutex<State>,
-}
-
-enum Source {
-    File(PathBuf),
-    Url(String, reqwest::Client),
+    /// The calls that may wait for a fetch.
+    waiting: Semaphore,
 }
 
 #[derive(Default)]
 struct State {
-    keys: Arc<KeySet>,
-    last_fetch: Option<Fetch>,
-    /// The fetch that is under way, for everyone who waits for it.
+    published: Arc<Published>,
+    last_fetch: Option<LastFetch>,
+    /// The fetch that is under way, for all that wait for it.
     fetching: Option<Fetching>,
+    /// How often the keys were dropped; a fetch that began before the last time is repeated.
+    drops: u64,
 }
 
-struct Fetch {
+struct LastFetch {
     ended_at: Instant,
-    failed: bool,
+    failure: Option<Unavailable>,
 }
 
-/// A fetch in a task of its own: a caller who gives up does not end it for the others.
 type Fetching = Shared<BoxFuture<'static, Outcome>>;
+type Outcome = Result<Arc<Published>, Unavailable>;
 
-/// The keys, or that they cannot be had now; why not is in the log.
-type Outcome = Result<Arc<KeySet>, Unreachable>;
+/// Why the keys cannot be had now, without a path or a URL.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the issuer's keys cannot be fetched: {0}")]
+struct Unavailable(Arc<str>);
 
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the issuer's keys cannot be fetched now")]
-struct Unreachable;
-
+/// What an issuer had published at one moment.
 #[derive(Default)]
-struct KeySet {
+pub(super) struct Published {
+    set: KeySet,
+    /// None before the first fetch.
     fetched_at: Option<Instant>,
-    by_id: HashMap<String, Key>,
-    /// The only key, which a token need not name.
-    only: Option<Key>,
 }
 
-#[derive(Clone)]
-struct Key {
-    algorithm: Option<KeyAlgorithm>,
-    decoding: Arc<DecodingKey>,
+impl Published {
+    pub(super) fn set(&self) -> &KeySet {
+        &self.set
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.fetched_at.map(|at| at.elapsed())
+    }
+}
+
+/// The keys that are known without waiting.
+pub(super) struct Known {
+    published: Arc<Published>,
+    is_usable: bool,
+}
+
+impl Known {
+    /// The keys, unless they have to be fetched before they are used.
+    pub(super) fn usable(&self) -> Option<&Published> {
+        self.is_usable.then_some(&*self.published)
+    }
 }
 
 impl Jwks {
-    pub(super) fn new(source: JwksSource, settings: JwksSettings) -> Result<Self, AuthnError> {
-        let source = match source {
-            JwksSource::File(path) => Source::File(path),
-            JwksSource::Url(url) => Source::Url(url, client()?),
-        };
-        let state = Mutex::default();
+    pub(super) fn new(
+        field: &'static str,
+        source: JwksSource,
+        settings: JwksSettings,
+        conditions: Conditions,
+    ) -> Result<Self, AuthnError> {
+        let source = Source::new(source).map_err(AuthnError::Internal)?;
         Ok(Self(Arc::new(Inner {
+            field,
             source,
             settings,
-            state,
+            conditions,
+            state: Mutex::default(),
+            waiting: Semaphore::new(MAX_WAITING),
         })))
     }
 
-    /// The key that a token names, fit for the token's algorithm.
-    pub(super) async fn key(
-        &self,
-        id: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<Arc<DecodingKey>, AuthnError> {
-        let keys = Arc::clone(&self.0.state().keys);
-        let key = match keys.find(id) {
-            // What was published stays good while it is fetched again behind the call.
-            Some(key) => {
-                if keys.is_older_than(self.0.settings.max_age) {
-                    drop(self.0.refresh(&keys));
-                }
-                key
-            }
-            None => {
-                let refreshed = self.0.refresh(&keys).await;
-                let keys = refreshed.map_err(|error| AuthnError::Unavailable(error.into()))?;
-                keys.find(id)
-                    .ok_or(AuthnError::Invalid("the key is not published"))?
-            }
-        };
-        match key.algorithm {
-            Some(declared) if declared != KeyAlgorithm::from(algorithm) => {
-                Err(AuthnError::Invalid("the algorithm is not the key's"))
-            }
-            _ => Ok(key.decoding),
+    pub(super) fn max_age(&self) -> Duration {
+        self.0.settings.max_age
+    }
+
+    /// Returns the keys that are known. Keys that are older than their maximum age are fetched behind the
+    /// call; keys of more than twice that age are not usable.
+    pub(super) fn known(&self) -> Known {
+        let published = Arc::clone(&self.0.state().published);
+        let max_age = self.0.settings.max_age;
+        let age = published.age();
+        let is_usable = age.is_some_and(|age| age < max_age.saturating_mul(2));
+        if is_usable && age.is_some_and(|age| age >= max_age) {
+            drop(self.0.refresh(&published));
+        }
+        Known {
+            published,
+            is_usable,
         }
     }
+
+    /// Returns newer keys than those, or the same ones if the last fetch ended too recently for another.
+    /// While it waits for a fetch, the call gives its in-flight permit to others.
+    ///
+    /// # Errors
+    /// The keys cannot be fetched, or too many calls wait for them already.
+    pub(super) async fn newer_than(
+        &self,
+        known: &Known,
+        permit: &dyn Permit,
+    ) -> Result<Arc<Published>, AuthnError> {
+        let outcome = match self.0.refresh(&known.published) {
+            Refresh::Ended(outcome) => outcome,
+            Refresh::UnderWay(fetching) => {
+                let Ok(_waiting) = self.0.waiting.try_acquire() else {
+                    return Err(AuthnError::Overloaded(RETRY_AFTER));
+                };
+                permit.release();
+                let outcome = fetching.await;
+                if !permit.acquire() {
+                    return Err(AuthnError::Overloaded(RETRY_AFTER));
+                }
+                outcome
+            }
+        };
+        outcome.map_err(|error| AuthnError::Unavailable(error.into()))
+    }
+
+    /// Fetches the keys once, before the first call needs them: a file at once, a URL behind the start.
+    ///
+    /// # Errors
+    /// The setting, and why its file cannot be used.
+    pub(super) async fn prepare(&self) -> Result<(), (&'static str, Arc<str>)> {
+        let unknown = Arc::clone(&self.0.state().published);
+        let outcome = match self.0.refresh(&unknown) {
+            Refresh::Ended(outcome) => outcome,
+            Refresh::UnderWay(fetching) if self.0.source.is_file() => fetching.await,
+            Refresh::UnderWay(_) => return Ok(()),
+        };
+        outcome.map_err(|Unavailable(reason)| (self.0.field, reason))?;
+        Ok(())
+    }
+
+    /// Forgets the keys, so that the next call that needs one fetches them.
+    pub(super) fn drop_keys(&self) {
+        let mut state = self.0.state();
+        state.published = Arc::default();
+        state.last_fetch = None;
+        state.drops += 1;
+    }
+}
+
+/// Newer keys, or the fetch that will bring them.
+enum Refresh {
+    Ended(Outcome),
+    UnderWay(Fetching),
 }
 
 impl Inner {
@@ -145,145 +211,81 @@ impl Inner {
 
     /// Newer keys than those seen: fetched already, being fetched, or fetched from now on, unless it
     /// is too soon for that.
-    fn refresh(self: &Arc<Self>, seen: &Arc<KeySet>) -> Fetching {
+    fn refresh(self: &Arc<Self>, seen: &Arc<Published>) -> Refresh {
         let mut state = self.state();
-        if !Arc::ptr_eq(&state.keys, seen) {
-            return ready(Ok(Arc::clone(&state.keys))).boxed().shared();
+        if !Arc::ptr_eq(&state.published, seen) && state.published.fetched_at.is_some() {
+            return Refresh::Ended(Ok(Arc::clone(&state.published)));
         }
-        // One that has ended and is still here did not come to its end.
+        // A fetch that has ended and is still here was cut off.
         if let Some(fetching) = &state.fetching
             && fetching.peek().is_none()
         {
-            return fetching.clone();
+            return Refresh::UnderWay(fetching.clone());
         }
         if let Some(last) = &state.last_fetch
             && last.ended_at.elapsed() < self.settings.min_refresh
         {
-            let keys = Arc::clone(&state.keys);
-            return ready(if last.failed {
-                Err(Unreachable)
-            } else {
-                Ok(keys)
-            })
-            .boxed()
-            .shared();
+            return Refresh::Ended(match &last.failure {
+                Some(failure) => Err(failure.clone()),
+                None => Ok(Arc::clone(&state.published)),
+            });
         }
         let inner = Arc::clone(self);
         let task = tokio::spawn(async move { inner.fetch_and_keep().await });
         let fetching = task
-            .map(|ended| ended.unwrap_or(Err(Unreachable)))
+            .map(|ended| ended.unwrap_or_else(|_| Err(Unavailable("it was cut off".into()))))
             .boxed()
             .shared();
         state.fetching = Some(fetching.clone());
-        fetching
+        Refresh::UnderWay(fetching)
     }
 
     async fn fetch_and_keep(&self) -> Outcome {
-        let fetched = self.fetch().await;
-        let mut state = self.state();
-        let failed = fetched.is_err();
-        state.last_fetch = Some(Fetch {
-            ended_at: Instant::now(),
-            failed,
-        });
-        state.fetching = None;
-        match fetched {
-            Ok(keys) => {
-                state.keys = Arc::new(keys);
-                Ok(Arc::clone(&state.keys))
+        loop {
+            let drops = self.state().drops;
+            let fetched = self.fetch().await;
+            let mut state = self.state();
+            // What was published before the keys were dropped does not count.
+            if state.drops != drops {
+                continue;
             }
-            Err(cause) => {
-                tracing::warn!(%cause, "the issuer's keys cannot be fetched");
-                Err(Unreachable)
-            }
+            state.fetching = None;
+            let failure = fetched.as_ref().err().cloned();
+            state.last_fetch = Some(LastFetch {
+                ended_at: Instant::now(),
+                failure,
+            });
+            return match fetched {
+                Ok(set) => {
+                    self.conditions.clear(self.field);
+                    state.published = Arc::new(Published {
+                        set,
+                        fetched_at: Some(Instant::now()),
+                    });
+                    Ok(Arc::clone(&state.published))
+                }
+                Err(error) => {
+                    self.conditions.set(self.field, UNAVAILABLE);
+                    tracing::warn!(setting = self.field, cause = %error.0, "failed to fetch JWKS");
+                    Err(error)
+                }
+            };
         }
     }
 
     #[tracing::instrument(name = "jwks.fetch", skip_all)]
-    async fn fetch(&self) -> Result<KeySet, Cause> {
-        let bytes = match &self.source {
-            Source::File(path) => read_file(path.clone()).await?,
-            Source::Url(url, client) => download(client, url).await?,
-        };
-        let set: JwkSet = serde_json::from_slice(&bytes)?;
-        Ok(KeySet::new(&set))
-    }
-}
-
-impl KeySet {
-    /// Takes the keys that can verify one of our algorithms; the rest is for others.
-    fn new(set: &JwkSet) -> Self {
-        let mut keys = Self {
-            fetched_at: Some(Instant::now()),
-            ..Self::default()
-        };
-        let usable: Vec<_> = set
-            .keys
-            .iter()
-            .filter_map(|jwk| Some((jwk, usable(jwk)?)))
-            .collect();
-        if let [(_, only)] = usable.as_slice() {
-            keys.only = Some(only.clone());
-        }
-        for (jwk, key) in usable {
-            if let Some(id) = &jwk.common.key_id {
-                keys.by_id.insert(id.clone(), key);
+    async fn fetch(&self) -> Result<KeySet, Unavailable> {
+        let unavailable = |cause: &dyn std::fmt::Display| Unavailable(cause.to_string().into());
+        let text = self.source.read().await.map_err(|cause| {
+            let causes = crate::error::chain(cause.as_ref());
+            match causes.as_str() {
+                "" => unavailable(&cause),
+                causes => unavailable(&format!("{cause}: {causes}")),
             }
-        }
-        keys
-    }
-
-    fn is_older_than(&self, age: Duration) -> bool {
-        self.fetched_at.is_none_or(|at| at.elapsed() >= age)
-    }
-
-    fn find(&self, id: Option<&str>) -> Option<Key> {
-        match id {
-            Some(id) => self.by_id.get(id).cloned(),
-            None => self.only.clone(),
-        }
+        })?;
+        KeySet::parse(&text).map_err(|defect| unavailable(&defect))
     }
 }
 
-fn usable(jwk: &Jwk) -> Option<Key> {
-    if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
-        return None;
-    }
-    let decoding = Arc::new(DecodingKey::from_jwk(jwk).ok()?);
-    Some(Key {
-        algorithm: jwk.common.key_algorithm,
-        decoding,
-    })
-}
-
-fn client() -> Result<reqwest::Client, AuthnError> {
-    reqwest::Client::builder()
-        .timeout(FETCH_TIMEOUT)
-        // An issuer is named by the operator; it must not send us elsewhere.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| AuthnError::Internal(error.into()))
-}
-
-async fn read_file(path: PathBuf) -> Result<Vec<u8>, Cause> {
-    let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await??;
-    if bytes.len() > MAX_JWKS_BYTES {
-        return Err("the key set is too large".into());
-    }
-    Ok(bytes)
-}
-
-async fn download(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Cause> {
-    // Whoever put a password into the URL must not find it in the log.
-    let plain = |error: reqwest::Error| error.without_url();
-    let response = client.get(url).send().await.map_err(plain)?;
-    let mut response = response.error_for_status().map_err(plain)?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(plain)? {
-        if bytes.len() + chunk.len() > MAX_JWKS_BYTES {
-            return Err("the key set is too large".into());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,17 @@
 //! Who calls: from the `authorization` header to a [`Principal`].
 //!
-//! A token is checked against the issuer's published keys once and remembered by its hash until it
-//! expires; the user's membership is looked up for every call, so that a change of it counts at once.
-//! So is an issued key, whose plaintext is recognised by its prefix.
+//! A token is checked against the issuer's published keys and remembered by its hash, until it expires, the
+//! keys' maximum age has passed, or the key that signed it is not published any longer. The user's
+//! membership is looked up for every call, so that a change of it counts at once. So is an issued key, whose
+//! plaintext is recognised by its prefix.
 
 mod jwks;
+mod key_set;
 mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -19,14 +22,15 @@ use keyward_core::issued_key::IssuedKeys;
 use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::store::DirectoryStore;
 
-pub use jwks::{JwksSettings, JwksSource};
+pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use crate::conditions::Conditions;
 use crate::metrics;
 use jwks::Jwks;
-use token::{Claims, TokenCache, Verifier};
+use token::{Claims, Proof, Token, TokenCache, Verifier};
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -49,6 +53,10 @@ pub enum AuthnError {
     /// Whether the token is good cannot be told now.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),
+    /// Too many calls wait for an issuer's keys, or are under way; the caller may come again after that
+    /// time.
+    #[error("Service unavailable")]
+    Overloaded(Duration),
     /// Something that should not happen.
     #[error("Internal server error")]
     Internal(#[source] Cause),
@@ -63,6 +71,34 @@ pub struct Issuer {
     pub audience: String,
     /// Where the issuer publishes its keys.
     pub jwks: JwksSource,
+    /// Maximum lifetime of a token, from `iat`, or from now where it has none, to `exp`, in seconds.
+    /// Tokens that live longer are refused. 0 is no limit.
+    pub max_token_seconds: u64,
+}
+
+/// The in-flight permit of a call, which the call does not need while it waits for an issuer.
+pub trait Permit: Sync {
+    /// Gives the permit to others.
+    fn release(&self);
+    /// Takes a permit again. Returns false where all are taken.
+    fn acquire(&self) -> bool;
+}
+
+/// Permits are not limited.
+impl Permit for () {
+    fn release(&self) {}
+
+    fn acquire(&self) -> bool {
+        true
+    }
+}
+
+/// Why a key set cannot be used at start: its setting, and what is wrong, without a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` names a key set that cannot be used: {reason}")]
+pub struct KeySetProblem {
+    field: &'static str,
+    reason: Arc<str>,
 }
 
 /// What authentication is told at start.
@@ -99,39 +135,64 @@ impl Authenticator {
         directory: Arc<dyn DirectoryStore>,
         issued_keys: IssuedKeys,
         clock: Arc<dyn Clock>,
+        conditions: &Conditions,
     ) -> Result<Self, AuthnError> {
         let skew = settings.clock_skew_seconds;
-        let verifier = |issuer: Issuer| -> Result<Verifier, AuthnError> {
-            let jwks = Jwks::new(issuer.jwks, settings.jwks.clone())?;
-            Ok(Verifier::new(
-                issuer.issuer,
-                issuer.audience,
-                jwks,
-                skew,
-                Arc::clone(&clock),
-            ))
+        let verifier = |field, issuer: Issuer| -> Result<Verifier, AuthnError> {
+            let source = issuer.jwks.clone();
+            let jwks = Jwks::new(field, source, settings.jwks.clone(), conditions.clone())?;
+            Ok(Verifier::new(issuer, jwks, skew, Arc::clone(&clock)))
         };
         Ok(Self {
-            session: verifier(settings.session)?,
+            session: verifier("auth.session.jwks", settings.session)?,
             service: match settings.service {
-                Some((issuer, subjects)) => Some((verifier(issuer)?, subjects)),
+                Some((issuer, subjects)) => {
+                    Some((verifier("auth.service.jwks", issuer)?, subjects))
+                }
                 None => None,
             },
-            cache: TokenCache::new(settings.token_cache_entries, skew, Arc::clone(&clock)),
+            cache: TokenCache::new(settings.token_cache_entries),
             directory,
             issued_keys,
         })
+    }
+
+    /// Fetches the issuers' keys before the first call needs them: files at once, URLs behind the start,
+    /// where a failure is logged and does not end the start.
+    ///
+    /// # Errors
+    /// A file that is missing or does not hold a key set with a usable key.
+    pub async fn prepare(&self) -> Result<(), KeySetProblem> {
+        for verifier in self.verifiers() {
+            let prepared = verifier.jwks().prepare().await;
+            prepared.map_err(|(field, reason)| KeySetProblem { field, reason })?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all verified tokens and published keys, so that the next call fetches the keys.
+    pub fn drop_tokens_and_keys(&self) {
+        for verifier in self.verifiers() {
+            verifier.jwks().drop_keys();
+        }
+        self.cache.clear();
+    }
+
+    fn verifiers(&self) -> impl Iterator<Item = &Verifier> {
+        let service = self.service.as_ref().map(|(verifier, _)| verifier);
+        std::iter::once(&self.session).chain(service)
     }
 
     /// The principal that the headers name, or, where they name none, the service that the connection's
     /// verified certificate stands for.
     ///
     /// # Errors
-    /// Missing or invalid, which the caller may mend; unavailable, which time may.
+    /// Missing or invalid, which the caller may mend; unavailable or overloaded, which time may.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         certified: Option<ServiceName>,
+        permit: &dyn Permit,
     ) -> Result<Principal, AuthnError> {
         let span = tracing::info_span!(
             "authenticate",
@@ -141,7 +202,7 @@ impl Authenticator {
             error.type = Empty,
         );
         let found = self
-            .principal(headers, certified)
+            .principal(headers, certified, permit)
             .instrument(span.clone())
             .await;
         let outcome = match &found {
@@ -151,12 +212,11 @@ impl Authenticator {
             }
             Err(AuthnError::Missing) => "missing",
             Err(AuthnError::Invalid(_)) => "refused",
-            Err(error @ (AuthnError::Unavailable(_) | AuthnError::Internal(_))) => {
-                let is_internal = matches!(error, AuthnError::Internal(_));
-                let kind = if is_internal {
-                    "internal"
-                } else {
-                    "unavailable"
+            Err(error) => {
+                let kind = match error {
+                    AuthnError::Internal(_) => "internal",
+                    AuthnError::Overloaded(_) => "overloaded",
+                    _ => "unavailable",
                 };
                 span.record("otel.status_code", "ERROR");
                 span.record("error.type", kind);
@@ -171,6 +231,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         certified: Option<ServiceName>,
+        permit: &dyn Permit,
     ) -> Result<Principal, AuthnError> {
         if let Some(service) = certified
             && !headers.contains_key(AUTHORIZATION)
@@ -184,44 +245,54 @@ impl Authenticator {
                 .map_err(store_failure)?
                 .ok_or(AuthnError::Invalid("the key is no live one of ours"));
         }
-        let remembered = self.cache.get(token);
+        let remembered = self.cache.get(token, |kind, proof| {
+            let verifier = self.verifier(kind);
+            verifier.is_some_and(|verifier| verifier.is_still_good(proof))
+        });
         metrics::token_looked_up(remembered.is_some());
-        let claims = match remembered {
-            Some(claims) => claims,
+        let verified = match remembered {
+            Some(verified) => verified,
             None => {
-                let claims = self.verify(token).await?;
-                self.cache.insert(token, claims.clone());
-                claims
+                let (verified, proof) = self.verify(token, permit).await?;
+                self.cache.insert(token, verified.clone(), proof);
+                verified
             }
         };
-        match claims {
+        match verified {
             Verified::Session(claims) => self.user(claims).await,
-            Verified::Service { name, .. } => Ok(Principal::Service(name)),
+            Verified::Service(name) => Ok(Principal::Service(name)),
         }
     }
 
-    async fn verify(&self, token: &str) -> Result<Verified, AuthnError> {
-        // Before any key is asked for: a token for someone else must not make us fetch keys.
-        let address = token::address(token)?;
-        if self.session.is_addressed(&address) {
-            return Ok(Verified::Session(Arc::new(
-                self.session.verify(token).await?,
-            )));
+    fn verifier(&self, kind: IssuerKind) -> Option<&Verifier> {
+        match kind {
+            IssuerKind::Session => Some(&self.session),
+            IssuerKind::Service => self.service.as_ref().map(|(verifier, _)| verifier),
         }
-        let Some((verifier, subjects)) = &self.service else {
+    }
+
+    async fn verify(
+        &self,
+        token: &str,
+        permit: &dyn Permit,
+    ) -> Result<(Verified, Proof), AuthnError> {
+        let token = Token::read(token)?;
+        // Before a key is needed: a token for another audience must not make Keyward fetch keys.
+        if self.session.is_addressed(&token.claims) {
+            let proof = self.session.verify(&token, permit).await?;
+            return Ok((Verified::Session(Arc::new(token.claims)), proof));
+        }
+        let addressed = self
+            .service
+            .as_ref()
+            .filter(|(verifier, _)| verifier.is_addressed(&token.claims));
+        let Some((verifier, subjects)) = addressed else {
             return Err(AuthnError::Invalid("the issuer or the audience is wrong"));
         };
-        if !verifier.is_addressed(&address) {
-            return Err(AuthnError::Invalid("the issuer or the audience is wrong"));
-        }
-        let claims = verifier.verify(token).await?;
-        let name = subjects.get(&claims.subject);
+        let proof = verifier.verify(&token, permit).await?;
+        let name = subjects.get(&token.claims.subject);
         let name = name.ok_or(AuthnError::Invalid("the subject is no registered service"))?;
-        let name = ServiceName(name.clone());
-        Ok(Verified::Service {
-            name,
-            expires_at: claims.expires_at,
-        })
+        Ok((Verified::Service(ServiceName(name.clone())), proof))
     }
 
     async fn user(&self, claims: Arc<Claims>) -> Result<Principal, AuthnError> {
@@ -249,19 +320,26 @@ impl Authenticator {
     }
 }
 
-/// A token that was verified, and what it says.
+/// What a token that was verified says.
 #[derive(Clone)]
 enum Verified {
     Session(Arc<Claims>),
-    Service { name: ServiceName, expires_at: i64 },
+    Service(ServiceName),
+}
+
+/// The two issuers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IssuerKind {
+    Session,
+    Service,
 }
 
 impl Verified {
-    /// When the token expires, in seconds since 1970-01-01T00:00:00Z.
-    fn expires_at(&self) -> i64 {
+    /// The issuer of the token.
+    fn kind(&self) -> IssuerKind {
         match self {
-            Self::Session(claims) => claims.expires_at,
-            Self::Service { expires_at, .. } => *expires_at,
+            Self::Session(_) => IssuerKind::Session,
+            Self::Service(_) => IssuerKind::Service,
         }
     }
 }

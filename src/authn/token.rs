@@ -2,21 +2,41 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::clock::Clock;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
-use super::jwks::Jwks;
-use super::{AuthnError, Verified};
+use super::jwks::{Jwks, Published};
+use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
+use super::{AuthnError, IssuerKind, Permit, Verified};
 
-/// The algorithms that are taken: never `none`, never one with a shared secret.
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256];
+/// A token that was read and is not verified yet.
+pub(super) struct Token<'a> {
+    algorithm: SignatureAlgorithm,
+    key_id: Option<String>,
+    pub(super) claims: Claims,
+    message: &'a str,
+    signature: Vec<u8>,
+}
 
-/// What a verified token says.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<IgnoredAny>,
+}
+
+/// What a token says.
 #[derive(Deserialize)]
 pub(super) struct Claims {
+    #[serde(rename = "iss")]
+    issuer: String,
+    #[serde(rename = "aud")]
+    audience: Audience,
     /// Whose token it is.
     #[serde(rename = "sub")]
     pub(super) subject: String,
@@ -27,9 +47,18 @@ pub(super) struct Claims {
     pub(super) validated: Option<bool>,
     /// When it expires, in seconds since 1970-01-01T00:00:00Z.
     #[serde(rename = "exp", deserialize_with = "whole_seconds")]
-    pub(super) expires_at: i64,
+    expires_at: i64,
     #[serde(rename = "nbf", default, deserialize_with = "whole_seconds_if_any")]
     not_before: Option<i64>,
+    #[serde(rename = "iat", default, deserialize_with = "whole_seconds_if_any")]
+    issued_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// A NumericDate may have a fraction (RFC 7519, section 2); it is dropped.
@@ -44,30 +73,49 @@ fn whole_seconds_if_any<'de, D: Deserializer<'de>>(
     whole_seconds(deserializer).map(Some)
 }
 
-/// For whom a token says that it is; not verified.
-#[derive(Deserialize)]
-pub(super) struct Address {
-    iss: Option<String>,
-    aud: Option<Audience>,
+impl<'a> Token<'a> {
+    /// Reads a token, and refuses one that no key could make good.
+    pub(super) fn read(text: &'a str) -> Result<Self, AuthnError> {
+        let malformed = || AuthnError::Invalid("the token is malformed");
+        let (message, signature) = text.rsplit_once('.').ok_or_else(malformed)?;
+        let (header, claims) = message.split_once('.').ok_or_else(malformed)?;
+        let header: Header = part(header).ok_or_else(malformed)?;
+        let algorithm = SignatureAlgorithm::parse(&header.alg)
+            .ok_or(AuthnError::Invalid("the token's algorithm is not taken"))?;
+        // No extension is understood here, and a token that needs one must be refused (RFC 7515,
+        // section 4.1.11).
+        if header.crit.is_some() {
+            return Err(AuthnError::Invalid("the token has critical headers"));
+        }
+        Ok(Self {
+            algorithm,
+            key_id: header.kid,
+            claims: part(claims).ok_or_else(malformed)?,
+            message,
+            signature: URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed())?,
+        })
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Many(Vec<String>),
+fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// Reads for whom a token says that it is, to find the one issuer whose keys are then asked.
-pub(super) fn address(token: &str) -> Result<Address, AuthnError> {
-    jsonwebtoken::dangerous::insecure_decode_claims(token)
-        .map_err(|_| AuthnError::Invalid("the token is malformed"))
+/// The proof that a token is good: the key that signed it, and when that was seen.
+#[derive(Clone, Copy)]
+pub(super) struct Proof {
+    thumbprint: Thumbprint,
+    verified_at: Instant,
+    /// In seconds since 1970-01-01T00:00:00Z.
+    expires_at: i64,
 }
 
 /// Verifies the tokens of one issuer.
 pub(super) struct Verifier {
     issuer: String,
     audience: String,
+    /// Maximum lifetime of a token, in seconds, if there is one.
+    max_token_seconds: Option<i64>,
     jwks: Jwks,
     skew_seconds: i64,
     clock: Arc<dyn Clock>,
@@ -75,113 +123,149 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(
-        issuer: String,
-        audience: String,
+        issuer: super::Issuer,
         jwks: Jwks,
         skew_seconds: u64,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let skew_seconds = i64::try_from(skew_seconds).unwrap_or(0);
+        let seconds = |count| i64::try_from(count).unwrap_or(i64::MAX);
         Self {
-            issuer,
-            audience,
+            issuer: issuer.issuer,
+            audience: issuer.audience,
+            max_token_seconds: (issuer.max_token_seconds > 0)
+                .then(|| seconds(issuer.max_token_seconds)),
             jwks,
-            skew_seconds,
+            skew_seconds: seconds(skew_seconds),
             clock,
         }
     }
 
-    /// Whether the token says that it is from this issuer and for this audience.
-    pub(super) fn is_addressed(&self, address: &Address) -> bool {
-        let audience = match &address.aud {
-            Some(Audience::One(one)) => *one == self.audience,
-            Some(Audience::Many(many)) => many.contains(&self.audience),
-            None => false,
-        };
-        audience && address.iss.as_deref() == Some(self.issuer.as_str())
+    /// The issuer's published keys.
+    pub(super) fn jwks(&self) -> &Jwks {
+        &self.jwks
     }
 
-    /// Checks everything that a token says against the issuer's published keys.
-    pub(super) async fn verify(&self, token: &str) -> Result<Claims, AuthnError> {
-        let header = jsonwebtoken::decode_header(token)
-            .map_err(|_| AuthnError::Invalid("the token's header is malformed"))?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(AuthnError::Invalid("the token's algorithm is not taken"));
+    /// Returns whether the token says that it is from this issuer and for this audience.
+    pub(super) fn is_addressed(&self, claims: &Claims) -> bool {
+        let audience = match &claims.audience {
+            Audience::One(one) => *one == self.audience,
+            Audience::Many(many) => many.contains(&self.audience),
+        };
+        audience && claims.issuer == self.issuer
+    }
+
+    /// Checks everything that a token says against the clock and the issuer's published keys.
+    pub(super) async fn verify(
+        &self,
+        token: &Token<'_>,
+        permit: &dyn Permit,
+    ) -> Result<Proof, AuthnError> {
+        // First, so that a token that no key could make good does not make Keyward fetch keys.
+        self.check_times(&token.claims)?;
+        let known = self.jwks.known();
+        let found = match known.usable() {
+            Some(keys) => self.find(keys, token),
+            None => Match::Unknown,
+        };
+        let found = match found {
+            Match::Unknown => {
+                let newer = self.jwks.newer_than(&known, permit).await?;
+                self.find(&newer, token)
+            }
+            found => found,
+        };
+        match found {
+            Match::SignedBy(thumbprint) => Ok(Proof {
+                thumbprint,
+                verified_at: Instant::now(),
+                expires_at: token.claims.expires_at,
+            }),
+            Match::Forged => Err(AuthnError::Invalid("the signature is wrong")),
+            Match::Unknown => Err(AuthnError::Invalid("no published key signed the token")),
         }
-        // None is understood here, and one that is not must be refused (RFC 7515, section 4.1.11).
-        if header.crit.is_some() {
-            return Err(AuthnError::Invalid("the token has critical headers"));
-        }
-        let key = self.jwks.key(header.kid.as_deref(), header.alg).await?;
-        let mut validation = Validation::new(header.alg);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        // The times are checked below, by the clock that everything else goes by.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
-            .map_err(|error| AuthnError::Invalid(reason(error.kind())))?
-            .claims;
-        let now = self.clock.now().unix_millis().div_euclid(1000);
-        if is_expired(claims.expires_at, now, self.skew_seconds) {
+    }
+
+    fn find(&self, keys: &Published, token: &Token<'_>) -> Match {
+        keys.set().find(
+            token.key_id.as_deref(),
+            token.algorithm,
+            token.message.as_bytes(),
+            &token.signature,
+        )
+    }
+
+    fn check_times(&self, claims: &Claims) -> Result<(), AuthnError> {
+        let now = self.now();
+        let latest = now.saturating_add(self.skew_seconds);
+        if self.is_expired(claims.expires_at, now) {
             return Err(AuthnError::Invalid("the token has expired"));
         }
-        if claims
-            .not_before
-            .is_some_and(|start| start > now.saturating_add(self.skew_seconds))
-        {
+        if claims.not_before.is_some_and(|start| start > latest) {
             return Err(AuthnError::Invalid("the token is not valid yet"));
         }
-        Ok(claims)
+        // An `iat` in the future does not make a lifetime shorter.
+        let issued_at = claims.issued_at.unwrap_or(now).min(latest);
+        let lifetime = claims.expires_at.saturating_sub(issued_at);
+        if self.max_token_seconds.is_some_and(|most| lifetime > most) {
+            return Err(AuthnError::Invalid("the token's lifetime is too long"));
+        }
+        Ok(())
+    }
+
+    /// Returns whether a token that was verified before is still good: it has not expired, it was verified
+    /// no longer ago than the keys' maximum age, and the key that signed it is still published.
+    pub(super) fn is_still_good(&self, proof: &Proof) -> bool {
+        let known = self.jwks.known();
+        let is_published = || {
+            let keys = known.usable();
+            keys.is_some_and(|keys| keys.set().holds(proof.thumbprint))
+        };
+        !self.is_expired(proof.expires_at, self.now())
+            && proof.verified_at.elapsed() < self.jwks.max_age()
+            && is_published()
+    }
+
+    fn is_expired(&self, expires_at: i64, now: i64) -> bool {
+        expires_at.saturating_add(self.skew_seconds) <= now
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().unix_millis().div_euclid(1000)
     }
 }
 
-fn is_expired(expires_at: i64, now: i64, skew_seconds: i64) -> bool {
-    expires_at.saturating_add(skew_seconds) <= now
-}
-
-fn reason(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "the signature is wrong",
-        ErrorKind::InvalidIssuer => "the issuer is wrong",
-        ErrorKind::InvalidAudience => "the audience is wrong",
-        ErrorKind::InvalidAlgorithm => "the algorithm is not the key's",
-        ErrorKind::MissingRequiredClaim(_) => "a claim is missing",
-        _ => "the token is malformed",
-    }
-}
-
-/// Remembers verified tokens by hash until they expire, at most so many.
+/// Remembers verified tokens by hash, at most a fixed number. An entry is used only while its proof holds.
 pub(super) struct TokenCache {
-    verified: moka::sync::Cache<[u8; 32], Verified>,
-    skew_seconds: i64,
-    clock: Arc<dyn Clock>,
+    verified: moka::sync::Cache<[u8; 32], (Verified, Proof)>,
 }
 
 impl TokenCache {
-    pub(super) fn new(entries: u64, skew_seconds: u64, clock: Arc<dyn Clock>) -> Self {
-        let skew_seconds = i64::try_from(skew_seconds).unwrap_or(0);
-        Self {
-            verified: moka::sync::Cache::new(entries),
-            skew_seconds,
-            clock,
-        }
+    /// Remembers up to `entries` tokens.
+    pub(super) fn new(entries: u64) -> Self {
+        let verified = moka::sync::Cache::new(entries);
+        Self { verified }
     }
 
-    pub(super) fn get(&self, token: &str) -> Option<Verified> {
+    pub(super) fn get(
+        &self,
+        token: &str,
+        is_good: impl Fn(IssuerKind, &Proof) -> bool,
+    ) -> Option<Verified> {
         let hash = hash(token);
-        let verified = self.verified.get(&hash)?;
-        let now = self.clock.now().unix_millis().div_euclid(1000);
-        if is_expired(verified.expires_at(), now, self.skew_seconds) {
+        let (verified, proof) = self.verified.get(&hash)?;
+        if !is_good(verified.kind(), &proof) {
             self.verified.invalidate(&hash);
             return None;
         }
         Some(verified)
     }
 
-    pub(super) fn insert(&self, token: &str, verified: Verified) {
-        self.verified.insert(hash(token), verified);
+    pub(super) fn insert(&self, token: &str, verified: Verified, proof: Proof) {
+        self.verified.insert(hash(token), (verified, proof));
+    }
+
+    pub(super) fn clear(&self) {
+        self.verified.invalidate_all();
     }
 }
 

@@ -35,8 +35,9 @@ const OTHER_WORKSPACE: &str = "other-a";
 const OUTSIDER: &str = "other-admin";
 /// The variable in `dev.env` that holds the management key.
 const MANAGEMENT_KEY: &str = "MANAGEMENT_KEY";
-/// How long the tokens in `dev.env` are good; every start mints new ones.
-const TOKEN_TTL_SECONDS: u32 = 30 * 24 * 3600;
+/// How long the tokens in `dev.env` are good: as long as `serve` takes tokens by default. Every start mints
+/// new ones.
+const TOKEN_TTL_SECONDS: u32 = 24 * 3600;
 
 #[derive(clap::Args)]
 pub(super) struct DevArgs {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod dev;
+mod harden;
 mod healthcheck;
 mod keyring;
 mod migrate;
@@ -110,6 +111,10 @@ impl Failure {
 /// Runs the program: parses the arguments, runs the command, and turns its end into an exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // First, before anything that a core dump could hold is read.
+    if let Err(failure) = harden::harden() {
+        return end(failure);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -125,12 +130,14 @@ pub fn main() -> ExitCode {
     };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Where nobody listens any more, the exit code still tells.
-            let _ = writeln!(io::stderr(), "keyward: {}", failure.message);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => end(failure),
     }
+}
+
+fn end(failure: Failure) -> ExitCode {
+    // Where nobody listens any more, the exit code still tells.
+    let _ = writeln!(io::stderr(), "keyward: {}", failure.message);
+    ExitCode::from(failure.code)
 }
 
 /// Says something on standard output, which `println!` would panic without.

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::Failure;
 use crate::app::{App, Parts};
+use crate::authn::Authenticator;
 use crate::config::{Config, ConfigError};
 use crate::housekeeping;
 use crate::operations;
@@ -30,13 +31,19 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(misconfigured)?;
     config.server.check_exposure().map_err(misconfigured)?;
     let telemetry = telemetry(&config)?;
-    let tls = tls(&config)?;
+    let hangups = Hangups::listen()?;
+    let tls = tls(&config, &hangups)?;
     // The port opens once everything is there: until then whoever asks whether we are ready is refused.
     let store = open_current_store(&config).await?;
     claim(&store)?;
     let operations = config.operations.listen().map_err(misconfigured)?;
     let beside = operations.is_none().then(|| telemetry.exposition());
     let app = build(&config, store.clone(), beside).await?;
+    app.authenticator
+        .prepare()
+        .await
+        .map_err(|error| Failure::new(Failure::CONFIG, format!("configuration: {error}")))?;
+    tokio::spawn(drop_tokens_on(hangups, Arc::clone(&app.authenticator)));
     let (listener, address) = listen(config.server.listen).await?;
     let operations = match operations {
         Some(address) => Some(listen(address).await?),
@@ -66,16 +73,39 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// TLS, if it is configured, which from here on follows its files.
-fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
-    // Without TLS there is nothing to read anew, and the signal is no reason to end.
-    let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+fn tls(config: &Config, hangups: &Hangups) -> Result<Option<Arc<Tls>>, Failure> {
     let Some(settings) = config.server.tls() else {
         return Ok(None);
     };
     let tls = Tls::load(settings, Arc::new(SystemClock))
         .map_err(|error| Failure::new(Failure::CONFIG, format!("configuration: {error}")))?;
-    tokio::spawn(Arc::clone(&tls).keep_current(hangup));
+    tokio::spawn(Arc::clone(&tls).keep_current(hangups.0.clone()));
     Ok(Some(tls))
+}
+
+/// Forgets verified tokens and issuers' keys on SIGHUP, for as long as the process runs.
+async fn drop_tokens_on(mut hangups: Hangups, authenticator: Arc<Authenticator>) {
+    while hangups.0.changed().await.is_ok() {
+        authenticator.drop_tokens_and_keys();
+        tracing::info!("dropped verified tokens and issuers' keys");
+    }
+}
+
+/// The number of SIGHUPs that have come. From the first of these values on the signal does not end the
+/// process.
+struct Hangups(watch::Receiver<u64>);
+
+impl Hangups {
+    fn listen() -> Result<Self, Failure> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let (count, receiver) = watch::channel(0);
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self(receiver))
+    }
 }
 
 /// A task that ends with its owner.

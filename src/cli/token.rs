@@ -10,7 +10,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use keyward_core::clock::{Clock, SystemClock};
-use keyward_crypto::Secret;
+use keyward_crypto::{GroupAccess, Secret, read_private_file};
 use serde::Serialize;
 
 use super::{Failure, say};
@@ -21,6 +21,8 @@ pub(super) const DEV_ISSUER: &str = "keyward-dev";
 pub(super) const DEV_AUDIENCE: &str = "keyward";
 /// The signing key's file in the data directory: PKCS #8, DER.
 pub(super) const SIGNING_KEY_FILE: &str = "signing-key.pk8";
+/// Maximum size of that file, in bytes.
+const MAX_KEY_BYTES: usize = 4096;
 /// The name of the one key.
 const KEY_ID: &str = "dev";
 
@@ -84,11 +86,13 @@ pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
 impl SigningKey {
     /// Reads the key.
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
-        let der = std::fs::read(path).map_err(|error| {
-            let what = format!("the signing key {} cannot be read", path.display());
-            Failure::caused(Failure::CONFIG, &what, &error)
-        })?;
-        let der = Secret::new(der);
+        let mut der = read_private_file(path, MAX_KEY_BYTES, GroupAccess::OfRootsFiles).map_err(
+            |defect| {
+                let what = format!("the signing key {} {defect}", path.display());
+                Failure::new(Failure::CONFIG, what)
+            },
+        )?;
+        let der = Secret::new(std::mem::take(&mut *der));
         Ed25519KeyPair::from_pkcs8(der.expose()).map_err(|_| {
             let what = format!("{} is no Ed25519 key in PKCS #8 DER", path.display());
             Failure::new(Failure::CONFIG, what)

@@ -12,10 +12,11 @@ use tonic::{Code, Status};
 
 use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
+use super::in_flight::Held;
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use super::{Limit, Limits};
-use crate::authn::{Authenticator, AuthnError};
+use crate::authn::{Authenticator, AuthnError, Permit};
 use crate::error;
 use crate::metrics::{self, Refused};
 use crate::server::{Peer, PeerService};
@@ -88,9 +89,14 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
         }
     };
     let certified = gate.certified(&request);
+    let held = request.extensions_mut().remove::<Held>();
+    let permit: &dyn Permit = match &held {
+        Some(held) => held,
+        None => &(),
+    };
     let found = gate
         .authenticator
-        .authenticate(request.headers(), certified);
+        .authenticate(request.headers(), certified, permit);
     let found = found.await;
     tell(attempt, &found);
     match found {
@@ -140,6 +146,10 @@ fn status(error: &AuthnError) -> Status {
         }
         AuthnError::Unavailable(cause) if keyward_store::deadline::is_cause(cause) => {
             return error::deadline_exceeded();
+        }
+        AuthnError::Overloaded(wait) => {
+            metrics::refused(Refused::Overload);
+            return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
         AuthnError::Unavailable(_) => {
             tracing::warn!(cause = error::chain(error), "authentication unavailable");

@@ -23,6 +23,7 @@ use tonic::Code;
 
 use super::Limit;
 use super::authn::Authenticated;
+use crate::authn::Permit;
 use crate::metrics::Refused;
 
 const LIMIT: Limit = Limit {
@@ -39,7 +40,11 @@ const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked for such answers, while every place is taken.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(
+    State(calls): State<InFlight>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let InFlight(Some(calls)) = calls else {
         return next.run(request).await;
     };
@@ -50,12 +55,42 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
     let Some(place) = calls.enter() else {
         return super::refuse_for_now(&target, &LIMIT, RETRY_AFTER);
     };
+    let held = Held(Arc::new(Mutex::new(Some(place))), calls);
+    request.extensions_mut().insert(held.clone());
     let response = next.run(request).await;
+    // A call that gave its permit back, and found none afterwards, was refused.
+    let Some(place) = held.lock().take() else {
+        return response;
+    };
     if target.is_stream() || response.extensions().get::<Authenticated>().is_none() {
         return response;
     }
     place.answered();
     response.map(|body| Body::new(Answer::new(body, place)))
+}
+
+/// The permit of a call, in the extensions of its request until authentication takes it from there. A call
+/// gives it to others while it waits for an issuer of tokens.
+#[derive(Clone)]
+pub(super) struct Held(Arc<Mutex<Option<Place>>>, Arc<Calls>);
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit for Held {
+    fn release(&self) {
+        *self.lock() = None;
+    }
+
+    fn acquire(&self) -> bool {
+        let place = self.1.enter();
+        let mut held = self.lock();
+        *held = place;
+        held.is_some()
+    }
 }
 
 /// The calls under way, if they are limited.

@@ -17,7 +17,7 @@ use keyward_core::principal::ServiceName;
 use rustls::{ServerConfig, ServerConnection};
 use services::Services;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -70,12 +70,12 @@ impl Tls {
         }))
     }
 
-    /// Looks at the files now and then, and when the process is sent the signal; for ever.
-    pub async fn keep_current(self: Arc<Self>, mut signal: Signal) {
+    /// Looks at the files now and then, and when the number of SIGHUPs changes; for ever.
+    pub async fn keep_current(self: Arc<Self>, mut hangups: watch::Receiver<u64>) {
         loop {
             let is_asked = tokio::select! {
                 () = tokio::time::sleep(self.settings.reload_interval) => false,
-                Some(()) = signal.recv() => true,
+                Ok(()) = hangups.changed() => true,
             };
             let tls = Arc::clone(&self);
             // Files may be slow, such as on a network.

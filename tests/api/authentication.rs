@@ -191,6 +191,65 @@ on_each_engine! {
         is_let_in(&server, &token).await;
     }
 
+    async fn token_that_lives_too_long_is_refused(setup: Setup) {
+        let server = Setup { max_service_token_seconds: 7 * 86_400, ..setup }.start().await;
+        let now = server.now_seconds();
+        let day = 86_400;
+        let century = 100 * 365 * day;
+        for (changes, good) in [
+            (json!({ "iat": now, "exp": now + day }), true),
+            (json!({ "iat": now, "exp": now + day + 1 }), false),
+            (json!({ "iat": now - 10, "exp": now + day - 10 }), true),
+            (json!({ "iat": now - 10, "exp": now + day - 9 }), false),
+            // Without `iat` it lives from now on.
+            (json!({ "iat": null, "exp": now + day }), true),
+            (json!({ "iat": null, "exp": now + day + 1 }), false),
+            (json!({ "exp": now + day }), true),
+            (json!({ "exp": now + day + 1 }), false),
+            (json!({ "exp": now + century }), false),
+            (json!({ "exp": 1e300 }), false),
+            // An `iat` in the future does not make it shorter.
+            (json!({ "iat": now + century - 1, "exp": now + century }), false),
+            (json!({ "iat": "today" }), false),
+        ] {
+            let token = server.token_with(User::Owner, changes.clone());
+            if good {
+                is_let_in(&server, &token).await;
+            } else {
+                is_refused(&server, &format!("Bearer {token}")).await;
+            }
+        }
+        // Services have a maximum of their own.
+        for (lifetime, status) in [(7 * day, 403), (7 * day + 1, 401)] {
+            let mut claims = server.service_claims();
+            claims["iat"] = now.into();
+            claims["exp"] = (now + lifetime).into();
+            let token = server.cluster.key.sign(&claims);
+            let answer = server.get("/apikeys").bearer(&token).send().await;
+            assert_eq!(answer.status, status, "{lifetime}");
+        }
+    }
+
+    async fn token_may_call_its_algorithm_ed25519(setup: Setup) {
+        let server = Setup { algorithm: Algorithm::EdDSA, ..setup }.start().await;
+        let claims = server.claims(User::Owner);
+        let mut jwk = serde_json::to_value(server.issuer.key.jwk()).unwrap();
+        jwk["alg"] = "Ed25519".into();
+        server.issuer.server.publish_text(&json!({ "keys": [jwk] }).to_string());
+        for (algorithm, good) in [("Ed25519", true), ("EdDSA", true), ("Ed448", false), ("ed25519", false)] {
+            let header = json!({ "alg": algorithm, "kid": "key-1" });
+            let token = server.issuer.key.sign_with(&header, &claims);
+            if good {
+                is_let_in(&server, &token).await;
+            } else {
+                is_refused(&server, &format!("Bearer {token}")).await;
+            }
+        }
+        let critical = json!({ "alg": "EdDSA", "kid": "key-1", "crit": ["exp"] });
+        let token = server.issuer.key.sign_with(&critical, &claims);
+        is_refused(&server, &format!("Bearer {token}")).await;
+    }
+
     async fn a_token_without_a_key_id_is_good_while_one_key_is_published(server: TestServer) {
         let claims = server.claims(User::Owner);
         is_let_in(&server, &server.issuer.key.sign_as(None, &claims)).await;

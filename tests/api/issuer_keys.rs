@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use keyward::proto::v1::ListApiKeysRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
@@ -12,6 +12,16 @@ use crate::support::{
 };
 
 const UNAVAILABLE: &str = "Service unavailable";
+/// Maximum number of calls that wait for one issuer's keys, as in `src/authn/jwks.rs`.
+const MAX_WAITING: usize = 64;
+
+/// The text of a key set, each key of it changed by `change`.
+fn published(keys: &[SigningKey], change: impl Fn(Value) -> Value) -> String {
+    let keys = keys
+        .iter()
+        .map(|key| change(serde_json::to_value(key.jwk()).unwrap()));
+    json!({ "keys": keys.collect::<Vec<_>>() }).to_string()
+}
 
 async fn status(server: &TestServer, token: &str) -> u16 {
     server.get("/apikeys").bearer(token).send().await.status
@@ -74,22 +84,171 @@ on_each_engine! {
     }
 
     async fn known_tokens_and_keys_stay_good_while_the_issuer_is_down(setup: Setup) {
-        let always_stale = Setup {
-            jwks_max_age: Duration::ZERO,
-            jwks_min_refresh: Duration::ZERO,
-            ..setup
-        };
-        let server = always_stale.start().await;
+        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
         let token = server.token(User::Owner);
         assert_eq!(status(&server, &token).await, 200);
         server.issuer.server.fail(true);
         let requests = server.issuer.server.requests();
         assert_eq!(status(&server, &token).await, 200);
-        assert_eq!(server.issuer.server.requests(), requests, "a known token needs no key");
-        // A token not seen before, under a key that is old but was published.
+        // A token not seen before, under a key that was published.
         assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
-        // The fetch runs behind the call.
-        server.issuer.server.asked(requests + 1).await;
+        assert_eq!(server.issuer.server.requests(), requests);
+    }
+
+    /// With a maximum age of 0, keys are always older than twice that.
+    async fn keys_too_old_to_use_are_fetched_before_each_use(setup: Setup) {
+        let always_old = Setup {
+            jwks_max_age: Duration::ZERO,
+            jwks_min_refresh: Duration::ZERO,
+            ..setup
+        };
+        let server = always_old.start().await;
+        let token = server.token(User::Owner);
+        assert_eq!(status(&server, &token).await, 200);
+        server.issuer.server.fail(true);
+        is_unavailable(&server, &token).await;
+        is_unavailable(&server, &server.token(User::ReaderInA)).await;
+        server.issuer.server.fail(false);
+        assert_eq!(status(&server, &token).await, 200);
+        // The key is withdrawn: a token that it signed is not accepted even once more.
+        let next = SigningKey::generate("key-2", Algorithm::ES256);
+        server.issuer.server.publish(&[&next]);
+        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
+        let fresh = server.token(User::ReaderInA);
+        server.get("/apikeys").bearer(&fresh).send().await.is(401, UNAUTHENTICATED_BODY);
+        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
+    }
+
+    async fn cached_token_ends_when_its_key_leaves_the_set(setup: Setup) {
+        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
+        let token = server.token(User::Owner);
+        assert_eq!(status(&server, &token).await, 200);
+        // Another key of the same name replaces it, and a token of that key has it fetched.
+        let next = SigningKey::generate("key-2", Algorithm::ES256);
+        server.issuer.server.publish(&[&next]);
+        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
+        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
+    }
+
+    async fn dropped_tokens_and_keys_are_verified_and_fetched_again(server: TestServer) {
+        let token = server.token(User::Owner);
+        assert_eq!(status(&server, &token).await, 200);
+        server.authenticator.drop_tokens_and_keys();
+        assert_eq!(status(&server, &token).await, 200);
+        assert_eq!(server.issuer.server.requests(), 2);
+        let next = SigningKey::generate("key-1", Algorithm::ES256);
+        server.issuer.server.publish(&[&next]);
+        assert_eq!(status(&server, &token).await, 200);
+        server.authenticator.drop_tokens_and_keys();
+        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
+        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
+    }
+
+    async fn keys_that_share_a_name_or_have_none_are_each_tried(setup: Setup) {
+        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
+        let claims = server.claims(User::Owner);
+        let keys = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::ES256]
+            .map(|algorithm| SigningKey::generate("shared", algorithm));
+        server.issuer.server.publish_text(&published(&keys, |jwk| jwk));
+        for key in &keys {
+            assert_eq!(status(&server, &key.sign(&claims)).await, 200);
+            assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
+        }
+        let unnamed = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256]
+            .map(|algorithm| SigningKey::generate("unnamed", algorithm));
+        server.issuer.server.publish_text(&published(&unnamed, |mut jwk| {
+            jwk.as_object_mut().unwrap().remove("kid");
+            jwk.as_object_mut().unwrap().remove("alg");
+            jwk
+        }));
+        for key in &unnamed {
+            assert_eq!(status(&server, &key.sign(&claims)).await, 200);
+            assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
+        }
+        assert_eq!(status(&server, &keys[0].sign_as(None, &claims)).await, 401);
+    }
+
+    async fn entries_that_cannot_be_used_do_not_spoil_the_others(server: TestServer) {
+        let key = &server.issuer.key;
+        let good = serde_json::to_value(key.jwk()).unwrap();
+        let encryption = json!({ "kty": "RSA", "use": "enc", "kid": "key-1", "n": "AQAB", "e": "AQAB" });
+        let entries = json!({ "keys": [
+            null, 7, {}, { "kty": 7 }, { "kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA" },
+            { "kty": "EC", "crv": "P-256", "kid": "key-1" }, encryption, good,
+        ] });
+        server.issuer.server.publish_text(&entries.to_string());
+        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    }
+
+    async fn set_without_usable_keys_is_a_fetch_that_failed(setup: Setup) {
+        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
+        let token = server.token(User::Owner);
+        let unknown = server.issuer.key.sign_as(Some("unknown"), &server.claims(User::Owner));
+        for text in ["{\"keys\":[]}", "{}", "<html>", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}"] {
+            server.issuer.server.publish_text(text);
+            is_unavailable(&server, &unknown).await;
+        }
+        server.issuer.server.publish(&[&server.issuer.key]);
+        assert_eq!(status(&server, &token).await, 200);
+        server.issuer.server.publish_text("{\"keys\":[]}");
+        is_unavailable(&server, &unknown).await;
+        // What was published before stays.
+        assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
+    }
+
+    async fn readiness_says_which_keys_cannot_be_fetched(setup: Setup) {
+        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
+        let token = server.token(User::Owner);
+        server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
+        server.issuer.server.fail(true);
+        is_unavailable(&server, &token).await;
+        let reasons = r#"{"reasons":["auth.session.jwks: the key set cannot be fetched"],"status":"ok"}"#;
+        let answer = server.get("/readyz").send().await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json(), serde_json::from_str::<Value>(reasons).unwrap());
+        server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
+        server.issuer.server.fail(false);
+        assert_eq!(status(&server, &token).await, 200);
+        server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
+    }
+
+    /// The issuer takes its time, a thousand tokens name keys that it never had, and there are places for
+    /// ten calls.
+    async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
+        let server = Setup { max_in_flight: 10, ..setup }.start().await;
+        let service = server.service_token();
+        assert_eq!(status(&server, &service).await, 403);
+        server.issuer.server.hold(true);
+        let claims = server.claims(User::Owner);
+        let mut unknown = tokio::task::JoinSet::new();
+        for number in 0..1000 {
+            let token = server.issuer.key.sign_as(Some(&format!("unknown-{number}")), &claims);
+            // Over one connection: an address may not have a thousand.
+            let call = server.http2.get(server.url("/apikeys")).bearer_auth(token);
+            unknown.spawn(async move {
+                let answer = call.send().await.unwrap();
+                let retry_after = answer.headers().get("retry-after").cloned();
+                (answer.status().as_u16(), retry_after)
+            });
+        }
+        let mut refused = 0;
+        // All but those that may wait are refused at once, while the issuer still holds its answer.
+        while refused < 1000 - MAX_WAITING {
+            let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
+            assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
+            refused += 1;
+        }
+        for _ in 0..20 {
+            assert_eq!(status(&server, &service).await, 403);
+            assert_eq!(status(&server, &server.service_token()).await, 403);
+        }
+        assert_eq!(server.issuer.server.requests(), 1);
+        server.issuer.server.hold(false);
+        while let Some(answer) = unknown.join_next().await {
+            let (status, _) = answer.unwrap();
+            assert!([401, 503].contains(&status), "{status}");
+        }
+        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
     }
 
     /// Anyone can send a token with an invented key id and give up at once.
@@ -128,9 +287,9 @@ on_each_engine! {
         server.get("/apikeys").bearer(&next_token).send().await.is(401, UNAUTHENTICATED_BODY);
         server.issuer.server.publish(&[&server.issuer.key, &next]);
         assert_eq!(status(&server, &next_token).await, 200);
-        // With two keys published, a token must say which it means.
+        // With two keys published, a token need not say which it means.
         let unnamed = next.sign_as(None, &server.claims(User::ReaderInA));
-        server.get("/apikeys").bearer(&unnamed).send().await.is(401, UNAUTHENTICATED_BODY);
+        assert_eq!(status(&server, &unnamed).await, 200);
 
         // The old key is taken back: what it signs from now on is refused.
         server.issuer.server.publish(&[&next]);

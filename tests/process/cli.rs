@@ -217,6 +217,35 @@ async fn a_keyring_that_others_can_read_is_refused() {
     house.start().running.terminate().expect(0);
 }
 
+#[test]
+fn process_leaves_no_memory_to_dumps_or_tracers() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let arguments = format!("dev --listen 127.0.0.1:0 --data-dir '{data}'");
+    let program = env!("CARGO_BIN_EXE_keyward");
+    // Root's own processes belong to root in /proc in any case, so that root asks about another user's,
+    // which cannot find the program but is handed it.
+    let script = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).unwrap();
+        let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+        format!("exec 9<'{program}'; exec {user} /proc/self/fd/9 {arguments}")
+    } else {
+        format!("exec '{program}' {arguments}")
+    };
+    let running = Program::bash(&script).current_dir(directory.path()).start();
+    running.stdout.wait_for("Keyward listens");
+    let of = |name: &str| format!("/proc/{}/{name}", running.id());
+    let limits = fs::read_to_string(of("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{limits}");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(of("environ")).unwrap());
+    assert_eq!(owner, 0);
+    running.terminate().expect(0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_reached_is_unavailable() {
     let house = House::sqlite().await;

@@ -2,6 +2,7 @@
 //! the field and never its value.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -253,6 +254,26 @@ fn numbers_and_addresses_are_checked() {
             "`auth.token_cache_entries`",
         ),
         (
+            "KEYWARD_AUTH__JWKS_MIN_REFRESH_MS",
+            "600001",
+            "`auth.jwks_min_refresh_ms`",
+        ),
+        (
+            "KEYWARD_AUTH__SESSION__JWKS",
+            "http://canary7qzx.example.com/jwks.json",
+            "`auth.session.jwks` must be an https URL",
+        ),
+        (
+            "KEYWARD_AUTH__SERVICE__JWKS",
+            "http://10.0.0.1/Canary7QzX",
+            "`auth.service.jwks` must be an https URL",
+        ),
+        (
+            "KEYWARD_AUTH__SESSION__JWKS",
+            "https://[Canary7QzX",
+            "`auth.session.jwks` must be a file or a URL",
+        ),
+        (
             "KEYWARD_CORS__ALLOWED_ORIGINS",
             "[\"*\"]",
             "`cors.allowed_origins` must hold origins",
@@ -349,6 +370,96 @@ async fn no_value_is_printed_when_what_it_names_fails() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn key_set_file_that_cannot_be_used_ends_the_start() {
+    let house = House::sqlite().await;
+    let path = house.directory.path().join(format!("{CANARY}.json"));
+    for (section, field) in [
+        ("SESSION", "`auth.session.jwks` names a key set"),
+        ("SERVICE", "`auth.service.jwks` names a key set"),
+    ] {
+        for text in [
+            None,
+            Some(""),
+            Some("{}"),
+            Some("{\"keys\":[]}"),
+            Some(CANARY),
+        ] {
+            match text {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => drop(fs::remove_file(&path)),
+            }
+            let variable = format!("KEYWARD_AUTH__{section}__JWKS");
+            refused(house.command("serve").env(&variable, &path), field);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuer_that_cannot_be_reached_is_a_warning_at_start() {
+    let house = House::sqlite().await;
+    let program = house.command("serve").env(
+        "KEYWARD_AUTH__SESSION__JWKS",
+        "http://127.0.0.1:1/Canary7QzX",
+    );
+    let served = Served::of(program);
+    served.running.stderr.wait_for("failed to fetch JWKS");
+    let answer = reqwest::get(format!("{}/readyz", served.url))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = answer.text().await.unwrap();
+    assert!(
+        body.contains("auth.session.jwks: the key set cannot be fetched"),
+        "{body}"
+    );
+    let printed = served.running.terminate().expect(0);
+    assert!(!printed.contains(CANARY), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn url_file_that_others_may_read_is_refused() {
+    let house = House::sqlite().await;
+    let file = house.directory.path().join("url");
+    fs::write(&file, house.database.url()).unwrap();
+    let text = fs::read_to_string(house.directory.path().join("keyward.toml")).unwrap();
+    let url = format!("url = \"{}\"", house.database.url());
+    assert!(text.contains(&url));
+    let text = text.replace(&url, &format!("url_file = \"{}\"", file.display()));
+    let directory = TempDir::new().unwrap();
+    for (mode, is_fit) in [
+        (0o600, true),
+        (0o440, true),
+        (0o644, false),
+        (0o604, false),
+        (0o660, false),
+    ] {
+        fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        if is_fit {
+            let served = Served::of(serve(&directory, &text));
+            served.running.terminate().expect(0);
+        } else {
+            refused(serve(&directory, &text), "`database.url_file` can be read");
+        }
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    refused(
+        serve(&directory, &text),
+        "`database.url_file` is not a regular",
+    );
+}
+
+#[test]
+fn postgres_beyond_loopback_needs_verified_tls() {
+    let directory = TempDir::new().unwrap();
+    let url = |url: &str| serve(&directory, complete()).env("KEYWARD_DATABASE__URL", url);
+    for mode in ["disable", "prefer", "require", "verify-ca"] {
+        let text = format!("postgres://u:{CANARY}@192.0.2.1/k?sslmode={mode}");
+        refused(url(&text), "`database.allow_unverified_tls`");
+    }
+}
+
 #[test]
 fn the_example_says_what_is_so() {
     let directory = TempDir::new().unwrap();
@@ -393,6 +504,7 @@ async fn everything_can_come_from_the_environment_alone() {
     };
     let url_file = path("url");
     fs::write(&url_file, format!("{}\n", house.database.url())).unwrap();
+    fs::set_permissions(&url_file, PermissionsExt::from_mode(0o600)).unwrap();
     let program = Program::keyward(["serve"])
         .env("KEYWARD_SERVER__LISTEN", "127.0.0.1:0")
         .env("KEYWARD_DATABASE__URL_FILE", url_file)

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::private_file::PrivateFileDefect;
+
 /// Any failure of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -188,6 +190,10 @@ pub enum KeyringFileDefect {
     #[error("is not a regular file")]
     NotRegular,
 
+    /// It belongs to another user than root and the user of this process.
+    #[error("belongs to another user; its owner must be root or the user of this process")]
+    OwnedByAnother,
+
     /// Its mode lets others at it than its owner, or a group of ours where its owner is root.
     #[error(
         "has mode {mode:04o}, which lets its group or others in; it must be 0600 or stricter, \
@@ -228,4 +234,17 @@ pub enum KeyringFileDefect {
     /// It cannot be written; what was written has been removed.
     #[error("cannot be written: {0}")]
     CannotWrite(io::ErrorKind),
+}
+
+impl From<PrivateFileDefect> for KeyringFileDefect {
+    fn from(defect: PrivateFileDefect) -> Self {
+        match defect {
+            PrivateFileDefect::CannotOpen(kind) => Self::CannotOpen(kind),
+            PrivateFileDefect::NotRegular => Self::NotRegular,
+            PrivateFileDefect::OwnedByAnother => Self::OwnedByAnother,
+            PrivateFileDefect::OpenToOthers { mode } => Self::OpenToOthers { mode },
+            PrivateFileDefect::TooLarge { limit_bytes } => Self::TooLarge { limit_bytes },
+            PrivateFileDefect::CannotRead(kind) => Self::CannotRead(kind),
+        }
+    }
 }

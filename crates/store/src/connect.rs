@@ -31,7 +31,7 @@ const SYNCHRONOUS_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', 
 pub(crate) enum Connector {
     /// To a SQLite file.
     Sqlite {
-        options: SqliteConnectOptions,
+        options: Box<SqliteConnectOptions>,
         /// Time that a connection waits for another process's lock.
         busy_timeout: Duration,
     },
@@ -48,7 +48,7 @@ impl Connector {
         let url = options.url.expose();
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => sqlite(url, options.busy_timeout),
-            Some("postgres" | "postgresql") => postgres(url),
+            Some("postgres" | "postgresql") => postgres(url, options.allow_unverified_tls),
             _ => Err(Error::invalid(
                 URL_FIELD,
                 "the database URL must begin with sqlite:, postgres: or postgresql:",
@@ -101,7 +101,9 @@ impl Connector {
         let db = match self {
             Self::Sqlite { options, .. } => {
                 let pool = PoolOptions::<Sqlite>::new().max_connections(1);
-                let pool = pool.acquire_timeout(patience).connect_with(options.clone());
+                let pool = pool
+                    .acquire_timeout(patience)
+                    .connect_with(*options.clone());
                 pool.await.map(SqlxSqliteConnector::from_sqlx_sqlite_pool)
             }
             Self::Postgres(options) => {
@@ -142,7 +144,7 @@ fn sqlite(url: &str, busy_timeout: Duration) -> Result<Connector, Error> {
         .pragma("secure_delete", "ON")
         .disable_statement_logging();
     Ok(Connector::Sqlite {
-        options,
+        options: Box::new(options),
         busy_timeout,
     })
 }
@@ -160,7 +162,7 @@ fn create_private_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn postgres(url: &str) -> Result<Connector, Error> {
+fn postgres(url: &str, allow_unverified_tls: bool) -> Result<Connector, Error> {
     let mut options = PgConnectOptions::from_str(url)
         .map_err(|_| Error::invalid(URL_FIELD, "the PostgreSQL URL cannot be read"))?
         .options([
@@ -178,6 +180,9 @@ fn postgres(url: &str) -> Result<Connector, Error> {
         .disable_statement_logging();
     if options.get_application_name().is_none() {
         options = options.application_name("keyward");
+    }
+    if !allow_unverified_tls {
+        crate::exposure::check(&options)?;
     }
     Ok(Connector::Postgres(Box::new(options)))
 }

@@ -14,6 +14,7 @@ mod directory;
 )]
 mod entity;
 mod error;
+mod exposure;
 mod file_lock;
 mod issued_key;
 mod last_use;
@@ -87,6 +88,8 @@ pub struct StoreOptions {
     pub busy_timeout: Duration,
     /// Maximum numbers of keys.
     pub bounds: KeyBounds,
+    /// Whether PostgreSQL beyond loopback may be reached without a verified certificate.
+    pub allow_unverified_tls: bool,
 }
 
 impl StoreOptions {
@@ -99,6 +102,7 @@ impl StoreOptions {
             acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
             busy_timeout: DEFAULT_BUSY_TIMEOUT,
             bounds: KeyBounds::default(),
+            allow_unverified_tls: false,
         }
     }
 }

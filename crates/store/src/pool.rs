@@ -392,7 +392,7 @@ mod tests {
         };
         // What SQLite opens while the file cannot be written.
         for _ in 0..4 {
-            let raw = options.clone().read_only(true).connect().await.unwrap();
+            let raw = (**options).clone().read_only(true).connect().await.unwrap();
             store
                 .pool
                 .put_idle(Link::new(Raw::Sqlite(raw), Duration::ZERO));

@@ -47,6 +47,7 @@ writes 5000 as 5000.0, which is no integer.
 {{- if $issuer.issuer -}}
 {{- $jwks := $issuer.jwksUrl | default (printf "/etc/keyward-jwks/%s/jwks.json" .name) -}}
 {{- $table := dict "issuer" $issuer.issuer "audience" $issuer.audience "jwks" $jwks -}}
+{{- if not (kindIs "invalid" $issuer.maxTokenSeconds) }}{{ $_ := set $table "max_token_seconds" $issuer.maxTokenSeconds }}{{ end -}}
 {{- with $issuer.subjects }}{{ $_ := set $table "subjects" . }}{{ end -}}
 {{ toJson $table }}
 {{- else -}}

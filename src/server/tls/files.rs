@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyward_crypto::Secret;
+use keyward_crypto::{GroupAccess, PrivateFileDefect, Secret, read_private_file};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,13 +17,9 @@ use sha2::{Digest as _, Sha256};
 use crate::server::{ClientCertificates, TlsSettings};
 
 /// The largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// How often to read files anew that change while they are read.
 const READS: usize = 3;
-/// Any access of others, and writing by the group. PostgreSQL asks the same of its key: the group may
-/// read, because that is how Kubernetes gives a file to a process that is not root (`fsGroup`).
-const FORBIDDEN_MODE: u32 = 0o027;
-
 /// Names what is in all files together.
 pub(super) type Digest = [u8; 32];
 
@@ -77,7 +72,7 @@ impl Files {
         let client_ca = settings.client_ca_file.as_deref();
         Ok(Self {
             certificate: read("cert_file", &settings.cert_file)?,
-            key: Secret::new(read_key(&settings.key_file)?),
+            key: read_key(&settings.key_file)?,
             client_ca: client_ca
                 .map(|path| read("client_ca_file", path))
                 .transpose()?,
@@ -183,14 +178,16 @@ fn expires_at(chain: &[CertificateDer<'_>]) -> Result<i64, TlsError> {
     Ok(earliest)
 }
 
-fn read_key(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_key(path: &Path) -> Result<Secret<Vec<u8>>, TlsError> {
     let field = "key_file";
-    let metadata = fs::metadata(path).map_err(|error| unreadable(field, &error))?;
-    if metadata.mode() & FORBIDDEN_MODE != 0 {
-        let problem = "can be read or written by others; its mode may be 0600 or 0640 at most";
-        return Err(TlsError::new(field, problem));
+    match read_private_file(path, MAX_FILE_BYTES, GroupAccess::Read) {
+        Ok(mut content) => Ok(Secret::new(std::mem::take(&mut *content))),
+        Err(PrivateFileDefect::OpenToOthers { .. }) => {
+            let problem = "can be read or written by others; its mode may be 0600 or 0640 at most";
+            Err(TlsError::new(field, problem))
+        }
+        Err(defect) => Err(TlsError::new(field, defect)),
     }
-    read(field, path)
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -201,9 +198,9 @@ fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         }
         let mut content = Vec::new();
         File::open(path)?
-            .take(MAX_FILE_BYTES + 1)
+            .take(MAX_FILE_BYTES as u64 + 1)
             .read_to_end(&mut content)?;
-        match content.len() as u64 {
+        match content.len() {
             0..=MAX_FILE_BYTES => Ok(content),
             _ => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
         }

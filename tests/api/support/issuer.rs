@@ -12,6 +12,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -64,6 +66,15 @@ impl SigningKey {
         let mut header = Header::new(self.algorithm);
         header.kid = kid.map(str::to_owned);
         jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
+    }
+
+    /// A token whose header has these members.
+    pub fn sign_with(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(header), part(claims));
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &self.encoding, self.algorithm);
+        format!("{message}.{}", signature.unwrap())
     }
 
     /// The public half, as it is published.
@@ -138,6 +149,11 @@ impl KeyServer {
     /// Publishes these keys and no others from now on.
     pub fn publish(&self, keys: &[&SigningKey]) {
         *self.published.keys.lock().unwrap() = key_set(keys);
+    }
+
+    /// Publishes this text from now on.
+    pub fn publish_text(&self, text: &str) {
+        text.clone_into(&mut self.published.keys.lock().unwrap());
     }
 
     /// Answers 500 from now on, or keys again.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
-use keyward::authn::{self, AuthnSettings, JwksSettings, JwksSource};
+use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::Config;
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, Limits, TrustedProxies};
@@ -70,6 +70,7 @@ pub struct Setup {
     pub trusted_proxies: TrustedProxies,
     pub jwks_min_refresh: Duration,
     pub jwks_max_age: Duration,
+    pub max_service_token_seconds: u64,
     pub max_deadline: Duration,
     pub max_body_bytes: u64,
     pub charge_retention: Option<Duration>,
@@ -101,6 +102,7 @@ impl OnEngine for Setup {
             trusted_proxies: TrustedProxies::default(),
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
+            max_service_token_seconds: 86_400,
             max_deadline: Duration::from_secs(60),
             max_body_bytes: 1024 * 1024,
             charge_retention: None,
@@ -125,6 +127,7 @@ pub struct TestServer {
     pub use_cases: UseCases,
     pub health: Health,
     pub clock: Arc<ManualClock>,
+    pub authenticator: Arc<Authenticator>,
     /// Issues session tokens.
     pub issuer: Issuer,
     /// Issues service tokens.
@@ -204,6 +207,7 @@ impl Setup {
             store,
             use_cases: app.use_cases,
             health: app.health,
+            authenticator: app.authenticator,
             clock,
             issuer,
             cluster,
@@ -228,6 +232,7 @@ impl Setup {
             issuer: SERVICE_ISSUER.to_owned(),
             audience: SERVICE_AUDIENCE.to_owned(),
             jwks: JwksSource::Url(cluster.server.url()),
+            max_token_seconds: self.max_service_token_seconds,
         };
         let subjects = BTreeMap::from([(SERVICE_SUBJECT.to_owned(), "ai-gateway".to_owned())]);
         AuthnSettings {
@@ -235,6 +240,7 @@ impl Setup {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),
                 jwks,
+                max_token_seconds: 86_400,
             },
             service: Some((service, subjects)),
             clock_skew_seconds: 60,
