@@ -11,9 +11,8 @@ use crate::spending::Meter;
 /// The series of it.
 const HELD: &str = "keyward_reservations_held";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_read_from_the_store() {
-    let house = House::sqlite().await;
+/// A process that has made no reservations finds those of another, which PostgreSQL lets run beside it.
+async fn what_is_held_is_read(house: House, together: bool) {
     let first = house.start_patient();
     let meter = Meter::new(&first.url, &house.env).await;
     let hash = meter.issue(None).await;
@@ -29,12 +28,29 @@ async fn what_is_held_is_read_from_the_store() {
             meter.release(&held.reservation_id).await.unwrap();
         }
     }
-    // A replica that has made none of them finds them when it starts.
+    let mut first = Some(first);
+    if !together {
+        let first = first.take().unwrap();
+        first.running.terminate().expect(0);
+    }
     let second = house.start_patient();
     let patience = Instant::now() + Duration::from_secs(60);
     while Measured::at(&second.url).await.find(HELD) != Some(2.0) {
         assert!(Instant::now() < patience, "it is not found");
     }
-    first.running.terminate().expect(0);
-    second.running.terminate().expect(0);
+    for served in first.into_iter().chain([second]) {
+        served.running.terminate().expect(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_read_from_the_store() {
+    what_is_held_is_read(House::sqlite().await, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_read_from_postgres_by_each_replica() {
+    if let Some(house) = House::postgres().await {
+        what_is_held_is_read(house, true).await;
+    }
 }

@@ -255,8 +255,11 @@ fn sqlite_meaning(code: &str) -> Meaning {
             5 => Meaning::Busy,
             // SQLITE_LOCKED
             6 => Meaning::Conflict,
-            // SQLITE_READONLY, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
-            8 | 9 | 10 | 13 | 14 => Meaning::Unavailable,
+            // SQLITE_READONLY: the file may have been so only when this connection was opened. A new one
+            // shows it. SQLite begins an immediate transaction on a read-only file without an error.
+            8 => Meaning::Conflict,
+            // SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
+            9 | 10 | 13 | 14 => Meaning::Unavailable,
             _ => Meaning::Other,
         },
     }
