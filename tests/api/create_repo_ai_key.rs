@@ -284,7 +284,8 @@ on_each_engine! {
         assert_eq!(event.workspace_id.as_deref(), Some(WORKSPACE_A));
         assert_eq!(event.request_id, "create-1");
         assert_eq!(event.source.as_deref(), Some("127.0.0.1"));
-        assert_eq!(event.details, r#"{"repo_id":"repo-a"}"#);
+        let details: serde_json::Value = serde_json::from_str(&event.details).unwrap();
+        assert_eq!((&details["repo_id"], &details["name.new"]), (&json!("repo-a"), &answer["name"]));
         assert!(!format!("{events:?}").contains("FB_AI"));
     }
 

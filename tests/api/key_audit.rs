@@ -2,7 +2,7 @@
 
 use keyward::proto::v1::{CreateManagementKeyRequest, DeleteWorkspaceRequest};
 use keyward_testkit::database::StoredEvent;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
@@ -22,9 +22,12 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         let before = events(&server).await.len();
         server.set_clock("2026-08-01T12:00:01Z");
-        let issued = server.issued_key(&token, json!({ "workspace_id": WORKSPACE_B })).await;
+        let new = json!({ "workspace_id": WORKSPACE_B, "name": "n", "limit": 1.5,
+            "limit_reset": "daily", "expires_at": "2026-09-01T00:00:00Z" });
+        let issued = server.issued_key(&token, new).await;
         server.set_clock("2026-08-01T12:00:02Z");
-        server.change_key(&token, &issued.hash, json!({ "limit": null, "name": "m" })).await;
+        let change = json!({ "limit": 1_000_000, "limit_reset": null, "name": "m", "disabled": true });
+        server.change_key(&token, &issued.hash, change).await;
         server.set_clock("2026-08-01T12:00:03Z");
         let call = server.delete(&format!("/keys/{}", issued.hash)).bearer(&token);
         let answer = call.header("x-request-id", "request-7").send().await;
@@ -33,8 +36,18 @@ on_each_engine! {
         let events = events(&server).await.split_off(before);
         let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
         assert_eq!(actions, ["issued_key.create", "issued_key.update", "issued_key.delete"]);
-        let details: Vec<_> = events.iter().map(|event| event.details.as_str()).collect();
-        assert_eq!(details, ["{}", r#"{"fields":"name,limit"}"#, "{}"]);
+        let details: Vec<Value> = events.iter()
+            .map(|event| serde_json::from_str(&event.details).unwrap()).collect();
+        assert_eq!(details[0], json!({
+            "name.new": "n", "limit.new": "1.5", "limit_reset.new": "daily", "disabled.new": "false",
+            "include_byok_in_limit.new": "false", "expires_at.new": "2026-09-01T00:00:00.000Z",
+        }));
+        assert_eq!(details[1], json!({
+            "fields": "name,disabled,limit,limit_reset",
+            "name.old": "n", "name.new": "m", "limit.old": "1.5", "limit.new": "1000000",
+            "limit_reset.old": "daily", "disabled.old": "false", "disabled.new": "true",
+        }));
+        assert_eq!(details[2], json!({}));
         for event in &events {
             assert_eq!((event.actor_kind.as_str(), event.actor_id.as_str()),
                 ("management_key", sha256_hex(&token).as_str()));
@@ -66,11 +79,11 @@ on_each_engine! {
             ("management_key.create", "user", "owner"),
             ("management_key.revoke", "service", "ai-gateway"),
         ]);
-        for event in events {
+        for (event, details) in events.into_iter().zip([r#"{"name.new":"n"}"#, "{}"]) {
             assert_eq!((event.resource_kind.as_str(), event.resource_id.as_str()),
                 ("management_key", sha256_hex(&created.key).as_str()));
             assert_eq!(event.organization_id.as_deref(), Some(ORGANIZATION));
-            assert_eq!((event.workspace_id, event.details.as_str()), (None, "{}"));
+            assert_eq!((event.workspace_id, event.details.as_str()), (None, details));
         }
     }
 

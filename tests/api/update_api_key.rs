@@ -168,17 +168,26 @@ on_each_engine! {
         assert_ne!(again, id);
     }
 
-    async fn an_update_is_audited_with_the_fields_and_without_their_values(server: TestServer) {
+    async fn an_update_is_audited_with_old_and_new_values_but_secrets(server: TestServer) {
         let id = full_key(&server).await;
+        let before = server.list(WORKSPACE_A).await[0].clone();
         let path = format!("/apikeys/{id}");
-        let body = json!({ "secret": "canary-4711", "region": "canary-4712" });
+        let body = json!({
+            "secret": "canary-4711", "key": "canary-4712", "description": "canary-4713",
+            "endpoint": "https://user:canary-4714@b.example/v2?key=canary-4715", "region": "north",
+        });
         let call = server.put(&path).bearer(&server.token(User::WriterInA));
         call.header("x-request-id", "update-1").json(&body).send().await.is(200, UPDATED);
         let events = server.database.events().await;
         let event = events.iter().find(|event| event.action == "api_key.update").unwrap();
         assert_eq!((&event.resource_id, event.request_id.as_str()), (&id, "update-1"));
         assert_eq!(event.actor_id, "writer-in-a");
-        assert!(event.details.contains("secret") && event.details.contains("region"));
+        let details: serde_json::Value = serde_json::from_str(&event.details).unwrap();
+        assert_eq!(details, json!({
+            "fields": "key,secret,endpoint,region,description",
+            "endpoint.old": before["endpoint"], "endpoint.new": "https://b.example/v2",
+            "region.old": before["region"], "region.new": "north",
+        }));
         assert!(!format!("{events:?}").contains("canary"));
     }
 }

@@ -204,8 +204,10 @@ on_each_engine! {
         assert_eq!((event.actor_kind.as_str(), event.actor_id.as_str()), ("user", "writer-in-a"));
         assert_eq!(event.organization_id.as_deref(), Some("org-1"));
         assert_eq!(event.workspace_id.as_deref(), Some(WORKSPACE_A));
-        assert_eq!(event.details, r#"{"fields":"name","repo_id":"repo-a"}"#);
-        assert!(!format!("{events:?}").contains("canary"));
+        let details: serde_json::Value = serde_json::from_str(&event.details).unwrap();
+        assert_eq!(details, json!({
+            "fields": "name", "repo_id": "repo-a", "name.old": "before", "name.new": "canary-4711",
+        }));
 
         server.create_repo_ai_key(REPO_A, "taken").await;
         let before = server.database.count(REPO_AI_KEY_EVENTS).await;

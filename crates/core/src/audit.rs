@@ -1,8 +1,11 @@
 //! The audit trail: every change and every release of a secret, and never a secret.
 
+mod changes;
 mod filter;
 mod trail;
 
+pub(crate) use changes::endpoint;
+pub use changes::{Audited, MAX_CHANGES_BYTES, MAX_VALUE_BYTES, Values};
 pub use filter::{AuditFilter, EventPlace};
 pub use trail::{AuditSettings, AuditTrail};
 
@@ -12,9 +15,47 @@ use std::net::IpAddr;
 use crate::clock::Timestamp;
 use crate::error::Noun;
 use crate::id::{AuditEventId, OrganizationId, WorkspaceId};
+use crate::policy::WorkspaceScope;
 use crate::principal::{Actor, Caller};
 
-/// One change, or one release of a secret. It is stored in the transaction that makes the change.
+/// Organization, and workspace if any, that an event concerns. The store gives it with every event, from
+/// the grant or from the row that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventScope {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The workspace, if any.
+    pub workspace: Option<WorkspaceId>,
+}
+
+impl EventScope {
+    /// An organization as a whole.
+    #[must_use]
+    pub fn organization(organization: &OrganizationId) -> Self {
+        Self {
+            organization: organization.clone(),
+            workspace: None,
+        }
+    }
+
+    /// A workspace of an organization.
+    #[must_use]
+    pub fn workspace(organization: &OrganizationId, workspace: &WorkspaceId) -> Self {
+        Self {
+            organization: organization.clone(),
+            workspace: Some(workspace.clone()),
+        }
+    }
+
+    /// The workspace of a grant.
+    #[must_use]
+    pub fn granted(grant: &dyn WorkspaceScope) -> Self {
+        Self::workspace(grant.organization(), grant.workspace())
+    }
+}
+
+/// One change, or one release of a secret. It is stored in the transaction that makes the change, with
+/// the [`EventScope`] that the store knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Names the event.
@@ -25,10 +66,6 @@ pub struct AuditEvent {
     pub actor: Actor,
     /// What, such as `api_key.create`.
     pub action: &'static str,
-    /// The organization that it concerns, where known.
-    pub organization: Option<OrganizationId>,
-    /// The workspace that it concerns, if any.
-    pub workspace: Option<WorkspaceId>,
     /// What kind of thing it was done to.
     pub resource_kind: &'static str,
     /// Which one.
@@ -37,12 +74,12 @@ pub struct AuditEvent {
     pub request_id: String,
     /// Where the call came from.
     pub source: Option<IpAddr>,
-    /// What else is worth knowing, such as the names of the fields that changed.
-    pub details: BTreeMap<&'static str, String>,
+    /// What else is worth knowing, such as the names of the fields that changed and their values.
+    pub details: BTreeMap<String, String>,
 }
 
 impl AuditEvent {
-    /// An event without organization, workspace or details.
+    /// An event without details.
     #[must_use]
     pub fn new(
         caller: &Caller,
@@ -56,8 +93,6 @@ impl AuditEvent {
             occurred_at: now,
             actor: caller.principal.actor(),
             action,
-            organization: None,
-            workspace: None,
             resource_kind: resource_kind(noun),
             resource_id: resource_id.into(),
             request_id: caller.request_id.clone(),
@@ -66,25 +101,20 @@ impl AuditEvent {
         }
     }
 
-    /// Names the organization.
-    #[must_use]
-    pub fn in_organization(mut self, organization: &OrganizationId) -> Self {
-        self.organization = Some(organization.clone());
-        self
-    }
-
-    /// Names the workspace.
-    #[must_use]
-    pub fn in_workspace(mut self, workspace: &WorkspaceId) -> Self {
-        self.workspace = Some(workspace.clone());
-        self
-    }
-
     /// Adds a detail, which must not be a secret.
     #[must_use]
     pub fn with_detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.details.insert(name, value.into());
+        self.details.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Returns the event with the old and the new values of what differs between a record, `None` before
+    /// it is created, and its successor.
+    #[must_use]
+    pub fn with_changes<T: Audited>(&self, old: Option<&T>, new: &T) -> Self {
+        let mut event = self.clone();
+        changes::add(&mut event.details, old, new);
+        event
     }
 }
 

@@ -1,6 +1,9 @@
 //! Time is an argument: whoever needs it is given a [`Clock`], so that tests can move it.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::UtcDateTime;
 
 /// A moment in UTC, to the millisecond, which is what every face of the API shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +35,27 @@ impl Timestamp {
     }
 }
 
+/// The moment as RFC 3339 with three decimals; in milliseconds where that has no form for it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0) * 1_000_000;
+        match UtcDateTime::from_unix_timestamp_nanos(nanos) {
+            Ok(at) if (0..=9999).contains(&at.year()) => write!(
+                formatter,
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+                at.year(),
+                u8::from(at.month()),
+                at.day(),
+                at.hour(),
+                at.minute(),
+                at.second(),
+                at.millisecond()
+            ),
+            _ => write!(formatter, "{} ms", self.0),
+        }
+    }
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -56,5 +80,22 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moment_is_shown_as_rfc_3339() {
+        for (millis, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (1_785_585_600_007, "2026-08-01T12:00:00.007Z"),
+            (i64::MAX, "9223372036854775807 ms"),
+        ] {
+            assert_eq!(Timestamp::from_unix_millis(millis).to_string(), shown);
+        }
     }
 }

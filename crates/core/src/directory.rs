@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Audited, Values};
 use crate::clock::Clock;
 use crate::error::{Error, Noun};
 use crate::id::{OrganizationId, RepoId, UserId, WorkspaceId};
@@ -141,6 +141,42 @@ pub struct Repo {
     pub name: String,
 }
 
+impl Audited for Organization {
+    fn audited(&self) -> Values {
+        vec![("name".into(), Some(self.name.clone()))]
+    }
+}
+
+impl Audited for Workspace {
+    fn audited(&self) -> Values {
+        vec![
+            ("name".into(), Some(self.name.clone())),
+            ("is_default".into(), Some(self.is_default.to_string())),
+        ]
+    }
+}
+
+impl Audited for Member {
+    fn audited(&self) -> Values {
+        let mut values: Values = vec![
+            ("role".into(), Some(self.role.name().to_owned())),
+            ("validated".into(), Some(self.validated.to_string())),
+        ];
+        let accesses = self.access.iter().map(|(workspace, access)| {
+            let name = format!("access.{workspace}");
+            (name.into(), Some(access.name().to_owned()))
+        });
+        values.extend(accesses);
+        values
+    }
+}
+
+impl Audited for Repo {
+    fn audited(&self) -> Values {
+        vec![("name".into(), Some(self.name.clone()))]
+    }
+}
+
 /// The directory's use cases, for internal services alone.
 ///
 /// Every change is audited in the transaction that makes it. Deleting what does not exist, or what
@@ -187,7 +223,6 @@ impl Directory {
             Noun::Organization,
             id.as_str(),
         )?;
-        let event = event.in_organization(&id);
         self.store
             .upsert_organization(&grant, &organization, &event)
             .await
@@ -236,9 +271,7 @@ impl Directory {
             Noun::Organization,
             id.as_str(),
         )?;
-        self.store
-            .delete_organization(&grant, id, &event.in_organization(id))
-            .await
+        self.store.delete_organization(&grant, id, &event).await
     }
 
     /// Creates a workspace, or changes its name or which workspace is the default.
@@ -257,9 +290,6 @@ impl Directory {
             Noun::Workspace,
             workspace.id.as_str(),
         )?;
-        let event = event
-            .in_organization(&workspace.organization)
-            .in_workspace(&workspace.id);
         self.store
             .upsert_workspace(&grant, &workspace, &event)
             .await
@@ -299,9 +329,7 @@ impl Directory {
     pub async fn delete_workspace(&self, caller: &Caller, id: &WorkspaceId) -> Result<(), Error> {
         let (grant, event) =
             self.begin(caller, "workspace.delete", Noun::Workspace, id.as_str())?;
-        self.store
-            .delete_workspace(&grant, id, &event.in_workspace(id))
-            .await
+        self.store.delete_workspace(&grant, id, &event).await
     }
 
     /// Creates a member or replaces what the member is allowed, in one step.
@@ -312,7 +340,6 @@ impl Directory {
         let (grant, event) =
             self.begin(caller, "member.upsert", Noun::Member, member.user.as_str())?;
         let event = event
-            .in_organization(&member.organization)
             .with_detail("role", member.role.name())
             .with_detail("validated", if member.validated { "true" } else { "false" });
         self.store.upsert_member(&grant, &member, &event).await?;
@@ -362,7 +389,6 @@ impl Directory {
         user: &UserId,
     ) -> Result<(), Error> {
         let (grant, event) = self.begin(caller, "member.delete", Noun::Member, user.as_str())?;
-        let event = event.in_organization(organization);
         self.store
             .delete_member(&grant, organization, user, &event)
             .await
@@ -375,7 +401,6 @@ impl Directory {
     pub async fn upsert_repo(&self, caller: &Caller, repo: Repo) -> Result<Repo, Error> {
         check_name("repo.name", &repo.name)?;
         let (grant, event) = self.begin(caller, "repo.upsert", Noun::Repo, repo.id.as_str())?;
-        let event = event.in_workspace(&repo.workspace);
         self.store.upsert_repo(&grant, &repo, &event).await?;
         Ok(repo)
     }

@@ -9,6 +9,7 @@ pub use use_cases::IssuedKeys;
 
 use keyward_crypto::{KeyHash, Token};
 
+use crate::audit::{Audited, Values};
 use crate::clock::Timestamp;
 use crate::id::{IssuedKeyId, ManagementKeyId, OrganizationId, WorkspaceId};
 use crate::limit::{MeteredKey, Verdict};
@@ -65,6 +66,28 @@ impl IssuedKey {
     }
 }
 
+impl Audited for IssuedKey {
+    fn audited(&self) -> Values {
+        vec![
+            ("limit".into(), self.limit.map(|limit| limit.to_string())),
+            (
+                "limit_reset".into(),
+                self.limit_reset.map(|reset| reset.name().to_owned()),
+            ),
+            (
+                "include_byok_in_limit".into(),
+                Some(self.include_byok_in_limit.to_string()),
+            ),
+            (
+                "expires_at".into(),
+                self.expires_at.map(|at| at.to_string()),
+            ),
+            ("disabled".into(), Some(self.disabled.to_string())),
+            ("name".into(), Some(self.name.clone())),
+        ]
+    }
+}
+
 /// A management key. Its plaintext is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagementKey {
@@ -82,6 +105,12 @@ pub struct ManagementKey {
     pub created_at: Timestamp,
     /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
+}
+
+impl Audited for ManagementKey {
+    fn audited(&self) -> Values {
+        vec![("name".into(), Some(self.name.clone()))]
+    }
 }
 
 /// A key to issue.

@@ -1,6 +1,10 @@
 //! Money: whole nano-dollars, so that sums are exact.
 
+use std::fmt;
+
 use crate::error::Error;
+
+const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 
 /// The most that one charge or hold can be: a million dollars. A slip of a unit is refused, and the
 /// sums stay far from what 64 bits hold.
@@ -65,5 +69,35 @@ impl Nanos {
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0).max(0))
+    }
+}
+
+/// The amount in dollars, with as many decimals as it has.
+impl fmt::Display for Nanos {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (dollars, nanos) = (self.0 / NANOS_PER_DOLLAR, self.0 % NANOS_PER_DOLLAR);
+        if nanos == 0 {
+            return write!(formatter, "{dollars}");
+        }
+        let decimals = format!("{nanos:09}");
+        write!(formatter, "{dollars}.{}", decimals.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amount_is_shown_in_dollars() {
+        for (nanos, shown) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (1_000_000_000, "1"),
+            (10_500_000_000, "10.5"),
+            (i64::MAX, "9223372036.854775807"),
+        ] {
+            assert_eq!(Nanos(nanos).to_string(), shown);
+        }
     }
 }

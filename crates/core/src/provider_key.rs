@@ -7,6 +7,7 @@ pub use use_cases::ProviderKeys;
 
 use keyward_crypto::Secret;
 
+use crate::audit::{self, Audited, Values};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{ProviderKeyId, ResourceId, WorkspaceId};
@@ -49,6 +50,22 @@ pub struct ProviderKey {
     pub created_at: Timestamp,
     /// Grows by one with every change, from 1.
     pub version: u64,
+}
+
+/// Without key and description, of which the trail names the change alone.
+impl Audited for ProviderKey {
+    fn audited(&self) -> Values {
+        vec![
+            ("provider".into(), Some(self.provider.as_str().to_owned())),
+            (
+                "endpoint".into(),
+                self.endpoint.as_deref().map(audit::endpoint),
+            ),
+            ("region".into(), self.region.clone()),
+            ("tenantId".into(), self.tenant_id.clone()),
+            ("subscriptionId".into(), self.subscription_id.clone()),
+        ]
+    }
 }
 
 /// A provider key as it is stored.

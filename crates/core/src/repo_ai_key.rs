@@ -6,6 +6,7 @@ pub use use_cases::RepoAiKeys;
 
 use keyward_crypto::{KeyHash, Token};
 
+use crate::audit::{Audited, Values};
 use crate::clock::Timestamp;
 use crate::directory::Workspace;
 use crate::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
@@ -71,6 +72,15 @@ pub struct RepoAiKey {
     pub ai_type: AiType,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl Audited for RepoAiKey {
+    fn audited(&self) -> Values {
+        vec![
+            ("name".into(), Some(self.name.clone())),
+            ("aiType".into(), Some(self.ai_type.name().to_owned())),
+        ]
+    }
 }
 
 /// A repo AI key as it is stored.

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, RecordedEvent};
+use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, EventScope, RecordedEvent};
 use keyward_core::clock::Timestamp;
 use keyward_core::id::AuditEventId;
 use keyward_core::page::{Page, PageRequest};
@@ -51,16 +51,20 @@ impl AuditStore for Store {
     }
 }
 
-/// Stores an event.
-pub(crate) async fn insert(txn: &Txn, event: &AuditEvent) -> Result<(), Failure> {
+/// Stores an event of a scope that the transaction holds, or that its grant names.
+pub(crate) async fn insert(
+    txn: &Txn,
+    scope: &EventScope,
+    event: &AuditEvent,
+) -> Result<(), Failure> {
     let row = Model {
         id: event.id.as_uuid(),
         occurred_at: event.occurred_at.unix_millis(),
         actor_kind: event.actor.kind.to_owned(),
         actor_id: event.actor.id.clone(),
         action: event.action.to_owned(),
-        organization_id: event.organization.as_ref().map(ToString::to_string),
-        workspace_id: event.workspace.as_ref().map(ToString::to_string),
+        organization_id: Some(scope.organization.to_string()),
+        workspace_id: scope.workspace.as_ref().map(ToString::to_string),
         resource_kind: event.resource_kind.to_owned(),
         resource_id: event.resource_id.clone(),
         request_id: event.request_id.clone(),

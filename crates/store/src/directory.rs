@@ -10,7 +10,7 @@ mod workspace;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
+use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::directory::{Member, Organization, Repo, Workspace};
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
@@ -74,8 +74,9 @@ impl DirectoryStore for Store {
         event: &AuditEvent,
     ) -> Result<Organization, Error> {
         self.write("upsert_organization", |txn| async move {
-            let stored = organization::upsert(&txn, organization).await?;
-            audit::insert(&txn, event).await?;
+            let (earlier, stored) = organization::upsert(&txn, organization).await?;
+            let event = event.with_changes(earlier.as_ref(), &stored);
+            audit::insert(&txn, &EventScope::organization(&stored.id), &event).await?;
             Ok(stored)
         })
         .await
@@ -111,7 +112,7 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("delete_organization", |txn| async move {
             organization::delete(&txn, id).await?;
-            audit::insert(&txn, event).await
+            audit::insert(&txn, &EventScope::organization(id), event).await
         })
         .await
     }
@@ -123,8 +124,10 @@ impl DirectoryStore for Store {
         event: &AuditEvent,
     ) -> Result<Workspace, Error> {
         self.write("upsert_workspace", |txn| async move {
-            let stored = workspace::upsert(&txn, workspace).await?;
-            audit::insert(&txn, event).await?;
+            let (earlier, stored) = workspace::upsert(&txn, workspace).await?;
+            let scope = EventScope::workspace(&stored.organization, &stored.id);
+            let event = event.with_changes(earlier.as_ref(), &stored);
+            audit::insert(&txn, &scope, &event).await?;
             Ok(stored)
         })
         .await
@@ -150,10 +153,7 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("delete_workspace", |txn| async move {
             let organization = workspace::delete(&txn, id).await?;
-            // The caller knows the workspace alone; the trail of its organization needs the event.
-            let mut event = event.clone();
-            event.organization.get_or_insert(organization);
-            audit::insert(&txn, &event).await
+            audit::insert(&txn, &EventScope::workspace(&organization, id), event).await
         })
         .await
     }
@@ -165,8 +165,10 @@ impl DirectoryStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("upsert_member", |txn| async move {
-            member::upsert(&txn, member).await?;
-            audit::insert(&txn, event).await
+            let earlier = member::upsert(&txn, member).await?;
+            let scope = EventScope::organization(&member.organization);
+            let event = event.with_changes(earlier.as_ref(), member);
+            audit::insert(&txn, &scope, &event).await
         })
         .await
     }
@@ -192,7 +194,7 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("delete_member", |txn| async move {
             member::delete(&txn, organization, user).await?;
-            audit::insert(&txn, event).await
+            audit::insert(&txn, &EventScope::organization(organization), event).await
         })
         .await
     }
@@ -204,8 +206,10 @@ impl DirectoryStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("upsert_repo", |txn| async move {
-            repo::upsert(&txn, repo).await?;
-            audit::insert(&txn, event).await
+            let (organization, earlier) = repo::upsert(&txn, repo).await?;
+            let scope = EventScope::workspace(&organization, &repo.workspace);
+            let event = event.with_changes(earlier.as_ref(), repo);
+            audit::insert(&txn, &scope, &event).await
         })
         .await
     }
@@ -229,8 +233,8 @@ impl DirectoryStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("delete_repo", |txn| async move {
-            repo::delete(&txn, id).await?;
-            audit::insert(&txn, event).await
+            let scope = repo::delete(&txn, id).await?;
+            audit::insert(&txn, &scope, event).await
         })
         .await
     }

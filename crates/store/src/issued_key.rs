@@ -10,7 +10,7 @@ mod row;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
+use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
@@ -113,7 +113,8 @@ impl IssuedKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(refuse_without_workspace)?;
-            audit::insert(&txn, event).await
+            let event = event.with_changes(None, key);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await
         })
         .await
     }
@@ -136,7 +137,8 @@ impl IssuedKeyStore for Store {
             Entity::update(row::replacement(&next))
                 .exec_without_returning(&*txn)
                 .await?;
-            audit::insert(&txn, event).await?;
+            let event = event.with_changes(Some(&stored), &next);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await?;
             metered(&txn, stored.id.as_uuid(), now).await
         })
         .await
@@ -160,7 +162,7 @@ impl IssuedKeyStore for Store {
             Entity::update(deletion)
                 .exec_without_returning(&*txn)
                 .await?;
-            audit::insert(&txn, event).await
+            audit::insert(&txn, &EventScope::granted(grant), event).await
         })
         .await
     }

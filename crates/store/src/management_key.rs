@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
+use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::clock::Timestamp;
 use keyward_core::error::Noun;
 use keyward_core::id::{ManagementKeyId, OrganizationId};
@@ -53,7 +53,8 @@ impl ManagementKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(refuse)?;
-            audit::insert(&txn, event).await
+            let scope = EventScope::organization(grant.organization());
+            audit::insert(&txn, &scope, &event.with_changes(None, key)).await
         })
         .await
     }
@@ -102,7 +103,8 @@ impl ManagementKeyStore for Store {
             if updated.rows_affected == 0 {
                 return Err(Error::NotFound(Noun::ManagementKey).into());
             }
-            audit::insert(&txn, event).await
+            let scope = EventScope::organization(grant.organization());
+            audit::insert(&txn, &scope, event).await
         })
         .await
     }

@@ -10,7 +10,7 @@ mod row;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
+use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::{ProviderKeyId, WorkspaceId};
@@ -84,7 +84,8 @@ impl ProviderKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(refuse_duplicate)?;
-            audit::insert(&txn, event).await
+            let event = event.with_changes(None, &key.key);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await
         })
         .await
     }
@@ -107,7 +108,8 @@ impl ProviderKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(refuse_duplicate)?;
-            audit::insert(&txn, event).await
+            let event = event.with_changes(Some(&stored.key), &next.key);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await
         })
         .await
     }
@@ -125,7 +127,7 @@ impl ProviderKeyStore for Store {
                 return Err(Error::ProviderKeyInUse { buckets, ai_models }.into());
             }
             match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
-                Ok(_) => audit::insert(&txn, event).await,
+                Ok(_) => audit::insert(&txn, &EventScope::granted(grant), event).await,
                 // A link that came from elsewhere: the next run counts it.
                 Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Overtaken),
                 Err(error) => Err(error.into()),
@@ -143,7 +145,7 @@ impl ProviderKeyStore for Store {
         self.write("release", |txn| async move {
             let found = in_workspace(grant.workspace(), id).one(&*txn).await?;
             let stored = row::stored(found.ok_or_else(not_found)?)?;
-            audit::insert(&txn, event).await?;
+            audit::insert(&txn, &EventScope::granted(grant), event).await?;
             Ok(stored)
         })
         .await
@@ -161,7 +163,7 @@ impl ProviderKeyStore for Store {
                 return Ok(earlier);
             }
             link::insert(&txn, link).await?;
-            audit::insert(&txn, event).await?;
+            audit::insert(&txn, &EventScope::granted(grant), event).await?;
             Ok(link.clone())
         })
         .await
@@ -177,7 +179,7 @@ impl ProviderKeyStore for Store {
         self.write("unlink", |txn| async move {
             lock(&txn, grant.workspace(), id).await?;
             if link::delete(&txn, id, resource).await? {
-                audit::insert(&txn, event).await?;
+                audit::insert(&txn, &EventScope::granted(grant), event).await?;
             }
             Ok(())
         })

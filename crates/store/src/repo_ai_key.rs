@@ -8,7 +8,7 @@ mod row;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::AuditEvent;
+use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::clock::Timestamp;
 use keyward_core::error::Noun;
 use keyward_core::id::{RepoAiKeyId, RepoId, WorkspaceId};
@@ -117,7 +117,8 @@ impl RepoAiKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(refuse)?;
-            audit::insert(&txn, event).await
+            let event = event.with_changes(None, &key.key);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await
         })
         .await
     }
@@ -131,12 +132,18 @@ impl RepoAiKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("rename_repo_ai_key", |txn| async move {
+            let earlier = lock(&txn, live(grant, repo, id)).await?;
             let renamed = ActiveModel {
                 name: Set(name.to_owned()),
                 ..Default::default()
             };
             update(&txn, live(grant, repo, id), renamed).await?;
-            audit::insert(&txn, event).await
+            let next = RepoAiKey {
+                name: name.to_owned(),
+                ..earlier.clone()
+            };
+            let event = event.with_changes(Some(&earlier), &next);
+            audit::insert(&txn, &EventScope::granted(grant), &event).await
         })
         .await
     }
@@ -158,7 +165,7 @@ impl RepoAiKeyStore for Store {
                 ..Default::default()
             };
             update(&txn, live(grant, repo, id), deleted).await?;
-            audit::insert(&txn, event).await
+            audit::insert(&txn, &EventScope::granted(grant), event).await
         })
         .await
     }
@@ -175,6 +182,17 @@ fn live_of(scope: &dyn WorkspaceScope, repo: &RepoId) -> Condition {
 /// The live key of that id if the repo has it.
 fn live(scope: &dyn WorkspaceScope, repo: &RepoId, id: RepoAiKeyId) -> Condition {
     live_of(scope, repo).add(Column::Id.eq(id.as_uuid()))
+}
+
+/// One live key, which no other transaction can change before this one ends.
+async fn lock(txn: &Txn, live: Condition) -> Result<RepoAiKey, Failure> {
+    let found = Entity::find()
+        .filter(live)
+        .lock_exclusive()
+        .into_partial_model::<row::Open>()
+        .one(txn)
+        .await?;
+    Ok(row::open(found.ok_or_else(not_found)?)?)
 }
 
 /// Changes one live key.

@@ -114,5 +114,4 @@ impl ManagementKeys {
 fn event(caller: &Caller, now: Timestamp, grant: &OrganizationGrant, hash: &KeyHash) -> AuditEvent {
     let (action, noun) = (grant.action(), Noun::ManagementKey);
     AuditEvent::new(caller, now, action, noun, hash.to_string())
-        .in_organization(grant.organization())
 }

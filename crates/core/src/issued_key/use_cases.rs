@@ -299,6 +299,4 @@ impl IssuedKeys {
 fn event<P>(caller: &Caller, now: Timestamp, grant: &Grant<P>, hash: &KeyHash) -> AuditEvent {
     let (action, noun) = (grant.action(), Noun::IssuedKey);
     AuditEvent::new(caller, now, action, noun, hash.to_string())
-        .in_organization(grant.organization())
-        .in_workspace(grant.workspace())
 }

@@ -285,8 +285,6 @@ impl ProviderKeys {
             Noun::ProviderKey,
             id.to_string(),
         )
-        .in_organization(grant.organization())
-        .in_workspace(grant.workspace())
     }
 }
 

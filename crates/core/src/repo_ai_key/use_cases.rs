@@ -214,8 +214,5 @@ fn event<P>(
     repo: &RepoId,
 ) -> AuditEvent {
     let (action, noun) = (grant.action(), Noun::RepoAiKey);
-    AuditEvent::new(caller, now, action, noun, id.to_string())
-        .in_organization(grant.organization())
-        .in_workspace(grant.workspace())
-        .with_detail("repo_id", repo.as_str())
+    AuditEvent::new(caller, now, action, noun, id.to_string()).with_detail("repo_id", repo.as_str())
 }

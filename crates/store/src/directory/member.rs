@@ -71,7 +71,8 @@ pub(super) async fn page(
     })
 }
 
-pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<(), Failure> {
+/// Creates a member or replaces what the member may do. Returns the member as it was before, if it was.
+pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<Option<Member>, Failure> {
     check_parents(txn, member).await?;
     let row = Model {
         organization_id: member.organization.to_string(),
@@ -79,15 +80,20 @@ pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<(), Failure> {
         role: member.role.name().to_owned(),
         validated: member.validated,
     };
-    // This locks the member too, so that two replacements at once do not mix.
-    let replace = OnConflict::columns([Column::OrganizationId, Column::UserId])
-        .update_columns([Column::Role, Column::Validated])
+    let keep = OnConflict::columns([Column::OrganizationId, Column::UserId])
+        .do_nothing_on([Column::OrganizationId, Column::UserId])
         .to_owned();
-    Entity::insert(row.into_active_model().reset_all())
-        .on_conflict(replace)
+    let row = row.into_active_model().reset_all();
+    let inserted = Entity::insert(row.clone())
+        .on_conflict(keep)
         .exec_without_returning(txn)
         .await
         .map_err(|error| gone(error, Noun::Organization))?;
+    let mut earlier = None;
+    if inserted == 0 {
+        earlier = Some(lock(txn, member).await?);
+        Entity::update(row).exec_without_returning(txn).await?;
+    }
 
     workspace_access::Entity::delete_many()
         .filter(workspace_access::Column::OrganizationId.eq(member.organization.as_str()))
@@ -111,7 +117,17 @@ pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<(), Failure> {
             .await
             .map_err(|error| gone(error, Noun::Workspace))?;
     }
-    Ok(())
+    Ok(earlier)
+}
+
+/// A member that was there a moment ago, as it is now. The row is held until the transaction ends, so
+/// that two replacements at once do not mix.
+async fn lock(txn: &Txn, member: &Member) -> Result<Member, Failure> {
+    let id = (member.organization.to_string(), member.user.to_string());
+    let held = Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    held.ok_or(Failure::Overtaken)?;
+    let found = find(txn, &member.organization, &member.user).await?;
+    found.ok_or(Failure::Overtaken)
 }
 
 pub(super) async fn delete(

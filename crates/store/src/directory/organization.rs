@@ -50,23 +50,47 @@ pub(super) async fn page(
     }))
 }
 
+/// Creates an organization or changes its name. Returns it as it was before, if it was, and as it is now.
 pub(super) async fn upsert(
     txn: &Txn,
     organization: &Organization,
-) -> Result<Organization, Failure> {
+) -> Result<(Option<Organization>, Organization), Failure> {
     let row = ActiveModel {
         id: Set(organization.id.to_string()),
         name: Set(organization.name.clone()),
         default_workspace_id: Set(None),
     };
-    let rename = OnConflict::column(Column::Id)
-        .update_column(Column::Name)
+    let keep = OnConflict::column(Column::Id)
+        .do_nothing_on([Column::Id])
         .to_owned();
-    Entity::insert(row)
-        .on_conflict(rename)
+    let inserted = Entity::insert(row)
+        .on_conflict(keep)
         .exec_without_returning(txn)
         .await?;
-    from_row(lock(txn, &organization.id).await?)
+    if inserted > 0 {
+        let created = Organization {
+            default_workspace: None,
+            ..organization.clone()
+        };
+        return Ok((None, created));
+    }
+    let found = Entity::find_by_id(organization.id.as_str())
+        .lock_exclusive()
+        .one(txn)
+        .await?;
+    // It was there a moment ago.
+    let earlier = from_row(found.ok_or(Failure::Overtaken)?)?;
+    let renamed = ActiveModel {
+        id: Set(organization.id.to_string()),
+        name: Set(organization.name.clone()),
+        ..Default::default()
+    };
+    Entity::update(renamed).exec_without_returning(txn).await?;
+    let stored = Organization {
+        name: organization.name.clone(),
+        ..earlier.clone()
+    };
+    Ok((Some(earlier), stored))
 }
 
 pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure> {

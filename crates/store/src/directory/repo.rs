@@ -1,14 +1,15 @@
 //! Repos.
 
 use keyward_core::Error;
+use keyward_core::audit::EventScope;
 use keyward_core::directory::Repo;
 use keyward_core::error::Noun;
-use keyward_core::id::{RepoId, WorkspaceId};
+use keyward_core::id::{OrganizationId, RepoId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 use super::stored_id;
@@ -47,15 +48,20 @@ pub(super) async fn page(
     Ok(Page::cut(items, page, |repo: &Repo| repo.id.to_string()))
 }
 
-pub(super) async fn upsert(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
+/// Creates a repo or changes its name. Returns the organization of its workspace, and the repo as it was
+/// before, if it was.
+pub(super) async fn upsert(
+    txn: &Txn,
+    repo: &Repo,
+) -> Result<(OrganizationId, Option<Repo>), Failure> {
     let not_found = || Failure::from(Error::NotFound(Noun::Workspace));
-    if workspace::Entity::find_by_id(repo.workspace.as_str())
-        .count(txn)
-        .await?
-        == 0
-    {
-        return Err(not_found());
-    }
+    // Held, since a workspace that is deleted and created again may be another organization's.
+    let workspace = workspace::Entity::find_by_id(repo.workspace.as_str())
+        .lock(LockType::KeyShare)
+        .one(txn)
+        .await?;
+    let organization = workspace.ok_or_else(not_found)?.organization_id;
+    let organization = stored_id(OrganizationId::parse(organization))?;
     let row = ActiveModel {
         id: Set(repo.id.to_string()),
         workspace_id: Set(repo.workspace.to_string()),
@@ -70,14 +76,15 @@ pub(super) async fn upsert(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
         .exec_without_returning(txn)
         .await
     {
-        Ok(0) => rename(txn, repo).await,
-        Ok(_) => Ok(()),
+        Ok(0) => Ok((organization, Some(rename(txn, repo).await?))),
+        Ok(_) => Ok((organization, None)),
         Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn rename(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
+/// Changes a repo's name and returns the repo as it was before.
+async fn rename(txn: &Txn, repo: &Repo) -> Result<Repo, Failure> {
     // It was there a moment ago.
     let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Overtaken)?;
     if earlier.workspace_id != repo.workspace.as_str() {
@@ -88,28 +95,42 @@ async fn rename(txn: &Txn, repo: &Repo) -> Result<(), Failure> {
         .into());
     }
     let renamed = ActiveModel {
-        id: Set(earlier.id),
+        id: Set(earlier.id.clone()),
         name: Set(repo.name.clone()),
         ..Default::default()
     };
     Entity::update(renamed).exec_without_returning(txn).await?;
-    Ok(())
+    from_row(earlier)
 }
 
-pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<(), Failure> {
+/// Deletes a repo and returns the scope that it belonged to.
+pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<EventScope, Failure> {
     let not_empty = || Error::NotEmpty {
         noun: Noun::Repo,
         held: "AI keys",
     };
-    lock(txn, id).await?.ok_or(Error::NotFound(Noun::Repo))?;
+    let found = lock(txn, id).await?.ok_or(Error::NotFound(Noun::Repo))?;
+    let scope = scope_of(txn, found).await?;
     if repo_ai_key::any_in_repo(txn, id).await? {
         return Err(not_empty().into());
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(scope),
         Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_empty().into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Workspace and organization of a repo whose row is held, which holds its workspace's row in turn.
+async fn scope_of(txn: &Txn, repo: Model) -> Result<EventScope, Failure> {
+    let found = workspace::Entity::find_by_id(&repo.workspace_id)
+        .one(txn)
+        .await?;
+    let workspace = found.ok_or_else(|| Error::internal("a repo has no workspace"))?;
+    Ok(EventScope::workspace(
+        &stored_id(OrganizationId::parse(workspace.organization_id))?,
+        &stored_id(WorkspaceId::parse(workspace.id))?,
+    ))
 }
 
 /// A repo's row, which no one else can change before the transaction ends.

@@ -82,7 +82,12 @@ pub(super) async fn page(
     }))
 }
 
-pub(super) async fn upsert(txn: &Txn, workspace: &Workspace) -> Result<Workspace, Failure> {
+/// Creates a workspace or changes its name, and makes it the default if it says so or if the organization
+/// has none. Returns it as it was before, if it was, and as it is now.
+pub(super) async fn upsert(
+    txn: &Txn,
+    workspace: &Workspace,
+) -> Result<(Option<Workspace>, Workspace), Failure> {
     let organization = organization::lock(txn, &workspace.organization).await?;
     let row = ActiveModel {
         id: Set(workspace.id.to_string()),
@@ -97,6 +102,7 @@ pub(super) async fn upsert(txn: &Txn, workspace: &Workspace) -> Result<Workspace
         .on_conflict(keep)
         .exec_without_returning(txn)
         .await?;
+    let mut earlier_name = None;
     if inserted == 0 {
         // It was there a moment ago.
         let earlier = lock(txn, &workspace.id).await?.ok_or(Failure::Overtaken)?;
@@ -110,6 +116,7 @@ pub(super) async fn upsert(txn: &Txn, workspace: &Workspace) -> Result<Workspace
             ..Default::default()
         };
         Entity::update(renamed).exec_without_returning(txn).await?;
+        earlier_name = Some(earlier.name);
     }
 
     let default = organization.default_workspace_id.as_deref();
@@ -118,10 +125,16 @@ pub(super) async fn upsert(txn: &Txn, workspace: &Workspace) -> Result<Workspace
     if becomes_default {
         set_default(txn, organization.id, Some(&workspace.id)).await?;
     }
-    Ok(Workspace {
+    let earlier = earlier_name.map(|name| Workspace {
+        name,
+        is_default: was_default,
+        ..workspace.clone()
+    });
+    let stored = Workspace {
         is_default: was_default || becomes_default,
         ..workspace.clone()
-    })
+    };
+    Ok((earlier, stored))
 }
 
 /// Deletes a workspace and tells which organization it belonged to.

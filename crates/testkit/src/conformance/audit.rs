@@ -2,7 +2,7 @@
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Access;
+use keyward_core::directory::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
@@ -12,8 +12,8 @@ use super::provider_key::insert;
 use super::{Fixture, Stores};
 use crate::database::StoredEvent;
 use crate::fixtures::{
-    NOON, World, directory_grant, event, link, member, organization_id, repo, repo_id, serve_grant,
-    stored_key, user_id, workspace, workspace_id, write_grant,
+    NOON, World, directory_grant, event, link, member, organization, organization_id, repo,
+    repo_id, serve_grant, stored_key, user_id, workspace, workspace_id, write_grant,
 };
 use keyward_core::vault::UsedDataKeys;
 
@@ -23,8 +23,6 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let key = stored_key(&world.a);
     let id = key.key.id.to_string();
     let mut told = event("api_key.create", Noun::ProviderKey, &id)
-        .in_organization(&world.a.organization)
-        .in_workspace(&world.a.id)
         .with_detail("fields", "key,\"secret\"\u{1f511}");
     told.occurred_at = Timestamp::from_unix_millis(NOON.unix_millis() + 86_400_123);
     fixture
@@ -50,7 +48,7 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         resource_id: id,
         request_id: "request-1".to_owned(),
         source: Some("192.0.2.7".to_owned()),
-        details: "{\"fields\":\"key,\\\"secret\\\"\u{1f511}\"}".to_owned(),
+        details: "{\"fields\":\"key,\\\"secret\\\"\u{1f511}\",\"provider.new\":\"AWS\"}".to_owned(),
     };
     assert_eq!(events.last(), Some(&wanted));
     // Five from the directory, each with its own change.
@@ -176,20 +174,117 @@ pub async fn repeated_link_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// Who deletes a workspace names the workspace alone; the event still tells the organization.
+/// Events of an action, the earliest first.
+async fn told<S: Stores>(fixture: &Fixture<S>, action: &str) -> Vec<StoredEvent> {
+    let mut events = fixture.database.events().await;
+    events.retain(|event| event.action == action);
+    events
+}
+
+/// A caller that deletes a workspace names the workspace alone; the event still names the organization.
 pub async fn deletion_of_a_workspace_names_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
-    let deleted = event("workspace.delete", Noun::Workspace, "b").in_workspace(&world.b.id);
+    let deleted = event("workspace.delete", Noun::Workspace, "b");
     fixture
         .store
         .delete_workspace(&directory_grant(), &world.b.id, &deleted)
         .await
         .unwrap();
-    let events = fixture.database.events().await;
-    let stored = events
-        .iter()
-        .find(|event| event.action == "workspace.delete")
-        .unwrap();
+    let stored = &told(fixture, "workspace.delete").await[0];
     assert_eq!(stored.organization_id.as_deref(), Some("org"));
     assert_eq!(stored.workspace_id.as_deref(), Some("b"));
+}
+
+/// Events of a repo name its workspace and organization, and its old and new name.
+pub async fn repo_events_name_their_organization<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let (store, grant) = (&fixture.store, directory_grant());
+    let upsert = event("repo.upsert", Noun::Repo, "r");
+    let created = repo("b", "r");
+    let renamed = Repo {
+        name: "Renamed".to_owned(),
+        ..created.clone()
+    };
+    store.upsert_repo(&grant, &created, &upsert).await.unwrap();
+    let upsert = event("repo.upsert", Noun::Repo, "r");
+    store.upsert_repo(&grant, &renamed, &upsert).await.unwrap();
+    let delete = event("repo.delete", Noun::Repo, "r");
+    store
+        .delete_repo(&grant, &created.id, &delete)
+        .await
+        .unwrap();
+
+    let mut events = told(fixture, "repo.upsert").await;
+    events.extend(told(fixture, "repo.delete").await);
+    for event in &events {
+        assert_eq!(event.organization_id.as_deref(), Some("org"));
+        assert_eq!(event.workspace_id.as_deref(), Some("b"));
+    }
+    let details: Vec<_> = events.iter().map(|event| event.details.as_str()).collect();
+    let creation = format!(r#"{{"name.new":"{}"}}"#, created.name);
+    let change = format!(r#"{{"name.new":"Renamed","name.old":"{}"}}"#, created.name);
+    assert_eq!(details, [creation.as_str(), &change, "{}"]);
+}
+
+/// Events of a member name the access that was given and taken.
+pub async fn member_events_tell_each_access<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let (store, grant) = (&fixture.store, directory_grant());
+    let first = member("org", "user", &[("a", Access::Read), ("b", Access::Write)]);
+    let second = Member {
+        role: OrganizationRole::Owner,
+        ..member("org", "user", &[("a", Access::Admin)])
+    };
+    for member in [&first, &second, &second] {
+        let upsert = event("member.upsert", Noun::Member, "user");
+        store.upsert_member(&grant, member, &upsert).await.unwrap();
+    }
+    let events = told(fixture, "member.upsert").await;
+    let details: Vec<_> = events.iter().map(|event| event.details.as_str()).collect();
+    assert_eq!(
+        details,
+        [
+            r#"{"access.a.new":"READ","access.b.new":"WRITE","role.new":"USER","validated.new":"true"}"#,
+            r#"{"access.a.new":"ADMIN","access.a.old":"READ","access.b.old":"WRITE","role.new":"OWNER","role.old":"USER"}"#,
+            "{}",
+        ]
+    );
+}
+
+/// Events of an organization and its workspaces tell the old and the new values.
+pub async fn directory_events_tell_what_changed<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let (store, grant) = (&fixture.store, directory_grant());
+    let renamed = Organization {
+        name: "Renamed".to_owned(),
+        ..organization("org")
+    };
+    let upsert = event("organization.changed", Noun::Organization, "org");
+    let stored = store.upsert_organization(&grant, &renamed, &upsert).await;
+    assert_eq!(
+        stored.unwrap(),
+        Organization {
+            default_workspace: Some(world.a.id),
+            ..renamed
+        }
+    );
+    let changed = Workspace {
+        is_default: true,
+        ..world.b
+    };
+    let upsert = event("workspace.changed", Noun::Workspace, "b");
+    store
+        .upsert_workspace(&grant, &changed, &upsert)
+        .await
+        .unwrap();
+
+    let details = async |action| told(fixture, action).await[0].details.clone();
+    assert_eq!(
+        details("organization.changed").await,
+        r#"{"name.new":"Renamed","name.old":"Organization org"}"#
+    );
+    assert_eq!(
+        details("workspace.changed").await,
+        r#"{"is_default.new":"true","is_default.old":"false"}"#
+    );
 }

@@ -10,18 +10,52 @@ use keyward_core::principal::Actor;
 
 use super::{Fixture, Stores, at_once};
 use crate::fixtures::{
-    NOON, after_noon, audit_grant, directory_grant, event, organization, organization_id,
-    workspace_id,
+    NOON, after_noon, audit_grant, directory_grant, event, organization, workspace,
 };
 
-/// Stores an event, by a change that anyone may repeat.
-async fn tell<S: Stores>(fixture: &Fixture<S>, event: &AuditEvent) {
-    let organization = organization("told");
-    fixture
-        .store
-        .upsert_organization(&directory_grant(), &organization, event)
-        .await
-        .unwrap();
+/// Organizations and their workspaces that events tell of.
+const PLACES: [(&str, Option<&str>); 5] = [
+    ("org", None),
+    ("other", None),
+    ("org", Some("a")),
+    ("other", Some("b")),
+    ("org", Some("A")),
+];
+
+/// Creates the places, and begins the trail after that.
+async fn begin<S: Stores>(fixture: &Fixture<S>) {
+    for place in PLACES {
+        let event = event("placeholder", Noun::Organization, "placeholder");
+        tell_in(fixture, place, &event).await;
+    }
+    fixture.database.execute("DELETE FROM audit_events").await;
+}
+
+/// Stores an event of a place, by a change that anyone may repeat.
+async fn tell_in<S: Stores>(
+    fixture: &Fixture<S>,
+    (organization_name, workspace_name): (&str, Option<&str>),
+    event: &AuditEvent,
+) {
+    let (store, grant) = (&fixture.store, directory_grant());
+    match workspace_name {
+        None => {
+            let organization = organization(organization_name);
+            let stored = store.upsert_organization(&grant, &organization, event);
+            stored.await.map(|_| ()).unwrap();
+        }
+        Some(name) => {
+            let workspace = workspace(organization_name, name);
+            let stored = store.upsert_workspace(&grant, &workspace, event);
+            stored.await.map(|_| ()).unwrap();
+        }
+    }
+}
+
+/// Stores an event of one of the places, which take turns.
+async fn tell<S: Stores>(fixture: &Fixture<S>, number: usize, millis: i64) {
+    let place = PLACES[number % PLACES.len()];
+    tell_in(fixture, place, &told(number, millis)).await;
 }
 
 /// An event at this many milliseconds after noon, whose other parts take turns, each at its own pace.
@@ -30,8 +64,6 @@ fn told(number: usize, millis: i64) -> AuditEvent {
     told.occurred_at = after_noon(millis);
     told.action = ["api_key.create", "api_key.resolve", "repo.upsert"][number % 3];
     told.resource_kind = ["api_key", "repo"][number % 2];
-    told.organization = [None, Some("org"), Some("other")][number % 3].map(organization_id);
-    told.workspace = [None, Some("a"), Some("b"), Some("A")][number % 4].map(workspace_id);
     told.actor = Actor {
         kind: ["user", "service", "issued_key"][number % 3],
         id: format!("actor-{}", number % 5),
@@ -71,15 +103,14 @@ async fn walk<S: Stores>(
 
 /// An event is read with everything that it told.
 pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     let whole = event("api_key.create", Noun::ProviderKey, "key-\u{1f511}")
-        .in_organization(&organization_id("org"))
-        .in_workspace(&workspace_id("a"))
         .with_detail("fields", "key,\"secret\"\u{1f511}")
         .with_detail("more", "");
     let mut bare = event("organization.upsert", Noun::Organization, "told");
     bare.source = None;
-    tell(fixture, &whole).await;
-    tell(fixture, &bare).await;
+    tell_in(fixture, ("org", Some("a")), &whole).await;
+    tell_in(fixture, ("other", None), &bare).await;
 
     let listed = walk(fixture, &AuditFilter::default(), 10).await;
     let place = |event: &AuditEvent| EventPlace {
@@ -105,7 +136,7 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
     let read_bare = RecordedEvent {
         place: place(&bare),
         action: "organization.upsert".to_owned(),
-        organization: None,
+        organization: Some("other".to_owned()),
         workspace: None,
         resource_kind: "organization".to_owned(),
         resource_id: "told".to_owned(),
@@ -118,10 +149,11 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
 
 /// Events come newest first, those of one millisecond too, however small the pages are.
 pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     // Seven events for each millisecond, told out of order.
     for number in 0..70 {
         let millis = i64::try_from(number * 37 % 70 / 7).unwrap();
-        tell(fixture, &told(number, millis)).await;
+        tell(fixture, number, millis).await;
     }
     let all = walk(fixture, &AuditFilter::default(), 1000).await;
     assert_eq!(all.len(), 70);
@@ -137,8 +169,9 @@ pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
 
 /// A filter lets through what it says, alone and with others, also from page to page.
 pub async fn filters_hold_together<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     for number in 0..120 {
-        tell(fixture, &told(number, i64::try_from(number / 2).unwrap())).await;
+        tell(fixture, number, i64::try_from(number / 2).unwrap()).await;
     }
     let all = walk(fixture, &AuditFilter::default(), 1000).await;
     let text = |text: &str| Some(text.to_owned());
@@ -199,8 +232,9 @@ pub async fn filters_hold_together<S: Stores>(fixture: &Fixture<S>) {
 
 /// What is told meanwhile moves no page, and what was there is seen once each.
 pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     for number in 0..30 {
-        tell(fixture, &told(number, i64::try_from(number).unwrap())).await;
+        tell(fixture, number, i64::try_from(number).unwrap()).await;
     }
     let filter = AuditFilter::default();
     let before = walk(fixture, &filter, 1000).await;
@@ -209,8 +243,8 @@ pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
         let page = page(fixture, &filter, 4, after).await;
         seen.extend(page.items);
         // Newer ones, and one in the middle of what the walk has yet to see.
-        for told in [told(1, 100), told(2, 100), told(3, 15)] {
-            tell(fixture, &told).await;
+        for (number, millis) in [(1, 100), (2, 100), (3, 15)] {
+            tell(fixture, number, millis).await;
         }
         match page.next {
             Some(next) => after = Some(filter.read_place(&next).unwrap()),
@@ -231,8 +265,9 @@ pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
 
 /// The oldest events go first, no more at a time than is said, and none that is not older.
 pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     for number in 0..10 {
-        tell(fixture, &told(number, i64::try_from(number).unwrap())).await;
+        tell(fixture, number, i64::try_from(number).unwrap()).await;
     }
     let store = &fixture.store;
     let left = async || -> Vec<i64> {
@@ -251,8 +286,9 @@ pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
 
 /// Of replicas that drop old events at once none fails, and together they drop each once.
 pub async fn old_events_expire_once<S: Stores>(fixture: &Fixture<S>) {
+    begin(fixture).await;
     for number in 0..40 {
-        tell(fixture, &told(number, 0)).await;
+        tell(fixture, number, 0).await;
     }
     let calls = (0..8).map(|_| {
         let store = fixture.store.clone();

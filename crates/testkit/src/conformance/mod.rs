@@ -176,6 +176,9 @@ macro_rules! conformance_tests {
             refused_change_leaves_no_event
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
+            repo_events_name_their_organization
+            member_events_tell_each_access
+            directory_events_tell_what_changed
         }
         $crate::conformance_tests! { @module $fixture, audit_trail:
             event_is_read_whole
