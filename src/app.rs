@@ -9,7 +9,7 @@ use keyward_core::directory::Directory;
 use keyward_core::issued_key::{IssuedKeys, ManagementKeys};
 use keyward_core::ledger::{Ledger, LedgerSettings};
 use keyward_core::provider::ProviderRegistry;
-use keyward_core::provider_key::ProviderKeys;
+use keyward_core::provider_key::{ProviderKeySettings, ProviderKeys};
 use keyward_core::repo_ai_key::RepoAiKeys;
 use keyward_core::vault::Vault;
 use keyward_crypto::Kek;
@@ -58,6 +58,8 @@ pub struct Parts {
     pub ledger: LedgerSettings,
     /// How the audit trail is kept.
     pub audit: AuditSettings,
+    /// Rules for changes of provider keys.
+    pub provider_keys: ProviderKeySettings,
     /// Tells what was measured, if that is told beside the API.
     pub exposition: Option<Exposition>,
 }
@@ -90,6 +92,7 @@ impl UseCases {
         providers: ProviderRegistry,
         ledger: LedgerSettings,
         audit: AuditSettings,
+        provider_keys: ProviderKeySettings,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let clock = || Arc::clone(clock);
@@ -101,6 +104,7 @@ impl UseCases {
                 Arc::clone(store) as _,
                 vault.clone(),
                 Arc::new(providers),
+                provider_keys,
                 clock(),
             ),
             repo_ai_keys: RepoAiKeys::new(
@@ -153,6 +157,7 @@ impl App {
             parts.providers,
             parts.ledger,
             parts.audit,
+            parts.provider_keys,
             &parts.clock,
         );
         let conditions = Conditions::default();

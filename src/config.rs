@@ -19,6 +19,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
+use keyward_core::provider_key::ProviderKeySettings;
 use keyward_crypto::{GroupAccess, Secret, read_private_file};
 use keyward_store::StoreOptions;
 use limits::LimitsConfig;
@@ -94,6 +95,17 @@ pub struct DatabaseConfig {
 #[serde(deny_unknown_fields)]
 pub struct VaultConfig {
     keyring_file: Option<PathBuf>,
+    endpoint_change_needs_secret: bool,
+}
+
+impl VaultConfig {
+    /// Rules for changes of provider keys.
+    #[must_use]
+    pub fn provider_key_settings(&self) -> ProviderKeySettings {
+        ProviderKeySettings {
+            endpoint_change_needs_secret: self.endpoint_change_needs_secret,
+        }
+    }
 }
 
 /// Whose tokens are taken.

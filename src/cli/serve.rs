@@ -225,6 +225,7 @@ pub(super) async fn build(
         reflection: config.server.reflection,
         ledger: config.ledger(),
         audit: config.audit.settings(),
+        provider_keys: config.vault.provider_key_settings(),
         exposition,
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;

@@ -285,7 +285,7 @@ on_each_engine! {
         assert_eq!(event.request_id, "create-1");
         assert_eq!(event.source.as_deref(), Some("127.0.0.1"));
         let details: serde_json::Value = serde_json::from_str(&event.details).unwrap();
-        assert_eq!((&details["repo_id"], &details["name.new"]), (&json!("repo-a"), &answer["name"]));
+        assert_eq!((&details["repo_id"], &details["name.new"]), (&json!("repo-a"), &json!("Production")));
         assert!(!format!("{events:?}").contains("FB_AI"));
     }
 

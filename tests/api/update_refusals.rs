@@ -4,7 +4,7 @@ use keyward::proto::v1::UpdateApiKeyRequest;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused};
+use crate::support::{DENIED, Setup, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused};
 
 const DUPLICATE: &str = "API key with these credentials already exists";
 const NOT_FOUND: &str = "API key not found";
@@ -39,6 +39,47 @@ on_each_engine! {
             .is(Code::AlreadyExists, "API_KEY_ALREADY_EXISTS", DUPLICATE)
             .alone();
         assert_eq!(server.list(WORKSPACE_A).await, before);
+    }
+
+    async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setup) {
+        let server = Setup { endpoint_change_needs_secret: true, ..setup }.start().await;
+        let new = json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS", "endpoint": "e",
+        });
+        let id = server.create(new).await;
+        let before = server.list(WORKSPACE_A).await;
+        let events = server.database.events().await;
+        let token = server.token(User::WriterInA);
+        let path = format!("/apikeys/{id}");
+        for (body, field, label) in [
+            (json!({ "endpoint": "f" }), "endpoint", "Endpoint"),
+            (json!({ "endpoint": "", "region": "r" }), "endpoint", "Endpoint"),
+            (json!({ "provider": "OPENAI" }), "provider", "Provider"),
+        ] {
+            let message = format!("{label} can be changed only together with the secret");
+            let answer = server.put(&path).bearer(&token).json(&body).send().await;
+            answer.refuses(400, &message);
+            let text = |name: &str| body[name].as_str().map(str::to_owned);
+            let call = UpdateApiKeyRequest {
+                endpoint: text("endpoint"), provider: text("provider"), region: text("region"),
+                ..request(&id)
+            };
+            refused(server.api_keys(&token).update_api_key(call).await)
+                .is(Code::InvalidArgument, "FIELD_INVALID", &message)
+                .fields(&[(field, &message)]);
+        }
+        assert_eq!(server.list(WORKSPACE_A).await, before);
+        assert_eq!(server.database.events().await, events);
+
+        // What stays as it is, and what comes with the secret, is taken.
+        for body in [
+            json!({ "endpoint": "e", "provider": "AWS", "region": "r" }),
+            json!({ "endpoint": "f", "provider": "OPENAI", "secret": "s" }),
+        ] {
+            let answer = server.put(&path).bearer(&token).json(&body).send().await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        assert_eq!(server.list(WORKSPACE_A).await[0]["endpoint"], "f");
     }
 
     async fn an_empty_credential_field_is_refused(server: TestServer) {

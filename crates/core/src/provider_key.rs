@@ -212,6 +212,13 @@ pub struct ProviderKeyPatch {
     pub description: Option<String>,
 }
 
+/// Rules for changes of provider keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProviderKeySettings {
+    /// Rejects a change of endpoint or provider that comes without the secret.
+    pub endpoint_change_needs_secret: bool,
+}
+
 /// Which provider keys to list.
 #[derive(Debug, Clone, Default)]
 pub struct ProviderKeyFilter {

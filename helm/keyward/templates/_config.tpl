@@ -80,7 +80,7 @@ writes 5000 as 5000.0, which is no integer.
 {{- else -}}
 {{- $_ := set $config.database "url_file" "/etc/keyward-secrets/database/url" -}}
 {{- end -}}
-{{- $_ := set $config "vault" (dict "keyring_file" "/etc/keyward-secrets/keyring/keyring.json") -}}
+{{- $_ := set $config.vault "keyring_file" "/etc/keyward-secrets/keyring/keyring.json" -}}
 {{- range $name := list "session" "service" -}}
 {{- $_ := set $config.auth $name (include "keyward.issuer" (dict "root" $ "name" $name) | fromJson) -}}
 {{- end -}}

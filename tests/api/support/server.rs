@@ -18,6 +18,7 @@ use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
+use keyward_core::provider_key::ProviderKeySettings;
 use keyward_crypto::{Keyring, Secret};
 use keyward_store::{KeyBounds, Store, StoreOptions};
 use keyward_testkit::{ManualClock, TestDatabase};
@@ -75,6 +76,7 @@ pub struct Setup {
     pub max_body_bytes: u64,
     pub charge_retention: Option<Duration>,
     pub audit_retention: Option<Duration>,
+    pub endpoint_change_needs_secret: bool,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
     pub reflection: bool,
@@ -107,6 +109,7 @@ impl OnEngine for Setup {
             max_body_bytes: 1024 * 1024,
             charge_retention: None,
             audit_retention: None,
+            endpoint_change_needs_secret: false,
             origins: AllowedOrigins::default(),
             reflection: true,
         })
@@ -191,6 +194,9 @@ impl Setup {
             },
             audit: AuditSettings {
                 retention: self.audit_retention,
+            },
+            provider_keys: ProviderKeySettings {
+                endpoint_change_needs_secret: self.endpoint_change_needs_secret,
             },
         })
         .unwrap();

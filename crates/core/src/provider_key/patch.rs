@@ -80,6 +80,23 @@ impl CheckedPatch {
         .collect()
     }
 
+    /// Rejects another endpoint or provider for a secret that the caller does not show.
+    pub(super) fn check_destination(&self, key: &ProviderKey) -> Result<(), Error> {
+        let refuse = |field, label| {
+            let message = format!("{label} can be changed only together with the secret");
+            Err(Error::invalid(field, message))
+        };
+        let changes_endpoint =
+            matches!(&self.endpoint, Some(endpoint) if *endpoint != key.endpoint);
+        let changes_provider =
+            matches!(&self.provider, Some(provider) if *provider != key.provider);
+        match (&self.secret, changes_endpoint, changes_provider) {
+            (None, true, _) => refuse("endpoint", "Endpoint"),
+            (None, _, true) => refuse("provider", "Provider"),
+            _ => Ok(()),
+        }
+    }
+
     /// The key's successor.
     pub(super) fn apply(
         &self,

@@ -8,7 +8,7 @@ use super::patch::{
 };
 use super::{
     Link, ListedProviderKey, NewProviderKey, OpenedProviderKey, ProviderKey, ProviderKeyFilter,
-    ProviderKeyPatch, Resource, StoredProviderKey,
+    ProviderKeyPatch, ProviderKeySettings, Resource, StoredProviderKey,
 };
 use crate::audit::AuditEvent;
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ use crate::policy::{self, Action, Grant, Permission};
 use crate::principal::{Caller, Principal};
 use crate::provider::{Provider, ProviderRegistry};
 use crate::store::{DirectoryStore, ProviderKeyStore};
-use crate::vault::Vault;
+use crate::vault::{Vault, WorkspaceKeys};
 
 /// The provider keys' use cases.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub struct ProviderKeys {
     directory: Arc<dyn DirectoryStore>,
     vault: Vault,
     providers: Arc<ProviderRegistry>,
+    settings: ProviderKeySettings,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,6 +40,7 @@ impl ProviderKeys {
         directory: Arc<dyn DirectoryStore>,
         vault: Vault,
         providers: Arc<ProviderRegistry>,
+        settings: ProviderKeySettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -46,6 +48,7 @@ impl ProviderKeys {
             directory,
             vault,
             providers,
+            settings,
             clock,
         }
     }
@@ -153,7 +156,8 @@ impl ProviderKeys {
     ///
     /// # Errors
     /// An unfit field; not found; denied in the key's workspace; another key of the workspace has
-    /// the credentials that this would have.
+    /// the credentials that this would have; another endpoint or provider without the secret, where
+    /// the settings want it.
     pub async fn update(
         &self,
         caller: &Caller,
@@ -171,8 +175,25 @@ impl ProviderKeys {
             .event(caller, &grant, id)
             .with_detail("fields", fields.join(","));
         self.store
-            .modify(&grant, id, &|stored| patch.apply(stored, &keys), &event)
+            .modify(
+                &grant,
+                id,
+                &|stored| self.apply(&patch, stored, &keys),
+                &event,
+            )
             .await
+    }
+
+    fn apply(
+        &self,
+        patch: &CheckedPatch,
+        stored: &StoredProviderKey,
+        keys: &WorkspaceKeys,
+    ) -> Result<StoredProviderKey, Error> {
+        if self.settings.endpoint_change_needs_secret {
+            patch.check_destination(&stored.key)?;
+        }
+        patch.apply(stored, keys)
     }
 
     /// Deletes a provider key for good.
