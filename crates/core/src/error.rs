@@ -107,7 +107,7 @@ pub enum Error {
     /// The thing has as many keys as the operator allows.
     #[error("{} must have at most {limit} API keys", .parent.name())]
     TooManyKeys {
-        /// What the keys belong to.
+        /// Owner of the keys.
         parent: Noun,
         /// Maximum number of keys.
         limit: u32,

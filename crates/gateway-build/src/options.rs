@@ -32,7 +32,7 @@ pub(crate) struct ServiceRest {
 pub(crate) struct MethodRest {
     pub(crate) success_status: u32,
     pub(crate) errors: Vec<ErrorRule>,
-    /// Whether REST answers with all pages of the list.
+    /// REST answers with all pages of the list.
     pub(crate) whole_list: bool,
 }
 

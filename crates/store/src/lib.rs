@@ -88,7 +88,7 @@ pub struct StoreOptions {
     pub busy_timeout: Duration,
     /// Maximum numbers of keys.
     pub bounds: KeyBounds,
-    /// Whether PostgreSQL beyond loopback may be reached without a verified certificate.
+    /// Permission to reach PostgreSQL beyond loopback without a verified certificate.
     pub allow_unverified_tls: bool,
 }
 

@@ -40,9 +40,9 @@ pub(super) struct Call {
 pub(super) struct Calls<F> {
     /// Makes the call of a number.
     pub(super) call: F,
-    /// Whether the client ends its requests. If not, the server waits for the rest of the body.
+    /// The client ends its requests. If not, the server waits for the rest of the body.
     pub(super) ends: bool,
-    /// Whether the client takes response bodies. If not, its windows are 0 bytes.
+    /// The client takes response bodies. If not, its windows are 0 bytes.
     pub(super) reads: bool,
     /// Calls in flight on a connection.
     pub(super) streams: usize,
