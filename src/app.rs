@@ -23,9 +23,7 @@ use crate::authn::{Authenticator, AuthnSettings};
 use crate::conditions::Conditions;
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{
-    self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages, Unfinished,
-};
+use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, Limits};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -183,7 +181,6 @@ impl App {
             max_body_bytes: parts.limits.max_body_bytes,
             health: health.clone(),
             streams,
-            unfinished: Unfinished::new(&parts.limits),
             max_open_message_bytes: parts.limits.max_open_message_bytes,
             max_reflection: parts.limits.max_reflection,
             exposition: parts.exposition.clone(),

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
-use crate::grpc::{OpenStreams, Unfinished};
+use crate::grpc::OpenStreams;
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 use crate::operations;
@@ -39,8 +39,6 @@ pub(crate) struct Inside {
     pub(crate) health: Health,
     /// The streams that need no token.
     pub(crate) streams: OpenStreams,
-    /// The calls that need no token and whose messages are still to come.
-    pub(crate) unfinished: Unfinished,
     /// The largest of those messages.
     pub(crate) max_open_message_bytes: usize,
     /// How long a stream of reflection may last. Whoever asks for descriptors has asked within it.
@@ -71,11 +69,9 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
             _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
         },
         Kind::Reflection => call_reflection(inside, &target, request).await,
-        Kind::Open => {
-            let request = request.map(|body| inside.unfinished.body(body));
+        Kind::Open | Kind::Watch | Kind::Grpc | Kind::Unknown => {
             call_grpc(inside, &target, request).await
         }
-        Kind::Grpc | Kind::Unknown => call_grpc(inside, &target, request).await,
     }
 }
 
@@ -136,7 +132,7 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     let response = inside.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
     let limit = match target.kind {
-        Kind::Open | Kind::Reflection => inside.max_open_message_bytes as u64,
+        Kind::Open | Kind::Watch | Kind::Reflection => inside.max_open_message_bytes as u64,
         _ => inside.max_body_bytes,
     };
     if let Some(refusal) = undecodable(response.headers(), limit) {

@@ -13,12 +13,21 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// The `domain` of every ErrorInfo.
 pub const ERROR_DOMAIN: &str = "keyward";
 
+/// When to send a request for a busy key again.
+const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Turns a failure of a use case into a status with `google.rpc` details.
 pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
         && keyward_store::deadline::is_cause(cause)
     {
         return deadline_exceeded();
+    }
+    if let Error::Unavailable(cause) = &error
+        && keyward_store::turns::is_cause(cause)
+    {
+        let message = "Too many requests for this key are under way";
+        return for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER);
     }
     let message = error.to_string();
     let (code, reason) = code_and_reason(&error);

@@ -1,14 +1,14 @@
-//! Whether we are ready: while the store answers, and until we are asked to end. Probes ask each
-//! time, but the store is asked for all of them together, so that no number of probes, which need no
-//! token, has more than one of its connections; who watches over gRPC is told of changes, and then a task asks now and then, for all of them
-//! together and only while there is somebody.
+//! Whether we are ready: while the store answers, and until we are asked to end. Probes, which need no
+//! token, are answered from a recent result, and the store is asked for all of them together, so that no
+//! number of them has more than one of its connections or waits for each other. A client that watches over
+//! gRPC is told of changes; a task asks now and then, for all of them together and only while there is one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyward_core::store::StoreHealth;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::conditions::Conditions;
 use crate::metrics;
@@ -18,6 +18,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum time that the store has to answer before it counts as gone: less than the second that probes
 /// commonly wait.
 const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Age up to which a result answers a probe without another check.
+const RECENT: Duration = Duration::from_millis(150);
+/// Age up to which it does while a check is under way.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// What is known of our readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +45,10 @@ struct Inner {
     store: Arc<dyn StoreHealth>,
     conditions: Conditions,
     readiness: watch::Sender<Readiness>,
-    /// Number of answers that the store has given.
-    answered: AtomicU64,
-    /// What it said last, and at which of these times.
-    said: tokio::sync::Mutex<(u64, Readiness)>,
+    /// What the store said last, and when.
+    said: Mutex<Option<(Instant, Readiness)>>,
+    /// Held while it is asked.
+    checking: tokio::sync::Mutex<()>,
     /// Whether the task that asks for those who watch is there.
     asking: Mutex<bool>,
 }
@@ -55,8 +60,8 @@ impl Health {
             store,
             conditions,
             readiness: watch::Sender::new(Readiness::NotReady),
-            answered: AtomicU64::new(0),
-            said: tokio::sync::Mutex::new((0, Readiness::NotReady)),
+            said: Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
             asking: Mutex::new(false),
         };
         Self {
@@ -120,18 +125,9 @@ impl Health {
 
 impl Inner {
     async fn ask(&self) -> Readiness {
-        let came = self.answered.load(Ordering::SeqCst);
-        let mut said = self.said.lock().await;
-        // An answer that came while this probe waited is recent enough. Waiting for an answer of its own
-        // would double the time that a probe takes when the store is silent.
-        let found = match *said {
-            (time, found) if time > came => found,
-            _ => {
-                let found = self.ping().await;
-                let time = self.answered.fetch_add(1, Ordering::SeqCst) + 1;
-                *said = (time, found);
-                found
-            }
+        let found = match self.recent(RECENT) {
+            Some(found) => found,
+            None => self.check().await,
         };
         // Since then we may have been asked to end.
         let found = match *self.readiness.borrow() {
@@ -139,6 +135,33 @@ impl Inner {
             _ => found,
         };
         metrics::ready(found == Readiness::Ready);
+        found
+    }
+
+    /// What the store said last, if that is no older.
+    fn recent(&self, age: Duration) -> Option<Readiness> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.filter(|(at, _)| at.elapsed() < age)
+            .map(|(_, found)| found)
+    }
+
+    /// Asks the store, or has the answer of the check that is under way.
+    async fn check(&self) -> Readiness {
+        let _checking = match self.checking.try_lock() {
+            Ok(checking) => checking,
+            Err(_) => {
+                if let Some(found) = self.recent(MAX_AGE) {
+                    return found;
+                }
+                self.checking.lock().await
+            }
+        };
+        // It may have been given while this probe waited.
+        if let Some(found) = self.recent(RECENT) {
+            return found;
+        }
+        let found = self.ping().await;
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), found));
         found
     }
 
@@ -218,17 +241,17 @@ mod tests {
         for _ in 0..10 {
             watching.push(health.watch().await);
         }
-        // Once for each, so that their first status is of now.
-        assert_eq!(asked(), 10);
+        // Once for all, since the result is recent.
+        assert_eq!(asked(), 1);
         tokio::time::sleep(10 * INTERVAL + INTERVAL / 2).await;
-        assert_eq!(asked(), 20);
+        assert_eq!(asked(), 11);
         watching.clear();
         tokio::time::sleep(100 * INTERVAL).await;
-        assert_eq!(asked(), 20);
+        assert_eq!(asked(), 11);
         // And anew for who comes later.
         let _watching = health.watch().await;
         tokio::time::sleep(5 * INTERVAL + INTERVAL / 2).await;
-        assert_eq!(asked(), 26);
+        assert_eq!(asked(), 17);
     }
 
     #[tokio::test(start_paused = true)]
@@ -272,10 +295,33 @@ mod tests {
         let (store, health) = house();
         assert!(health.is_ready().await);
         store.hangs.store(true, Ordering::SeqCst);
+        tokio::time::sleep(MAX_AGE).await;
         let asked = tokio::time::Instant::now();
         let (first, second) = tokio::join!(health.is_ready(), health.is_ready());
         assert!(!first && !second);
         assert!(asked.elapsed() < Duration::from_secs(1));
         assert_eq!(*health.watch().await.borrow(), Readiness::NotReady);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_are_answered_while_a_check_hangs() {
+        let (store, health) = house();
+        assert!(health.is_ready().await);
+        store.hangs.store(true, Ordering::SeqCst);
+        tokio::time::sleep(RECENT).await;
+        let hanging = tokio::spawn({
+            let health = health.clone();
+            async move { health.is_ready().await }
+        });
+        tokio::task::yield_now().await;
+        let asked = Instant::now();
+        for _ in 0..1000 {
+            assert!(health.is_ready().await);
+        }
+        assert!(asked.elapsed().is_zero());
+        assert!(!hanging.await.unwrap());
+        // The result is at most a second old.
+        assert!(!health.is_ready().await);
+        assert_eq!(store.times.load(Ordering::SeqCst), 2);
     }
 }

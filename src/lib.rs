@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod authn;
+mod budget;
 pub mod cli;
 pub mod conditions;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod error;
 mod grpc;
 pub mod health;
 pub mod housekeeping;
+mod in_flight;
 pub mod layers;
 mod metrics;
 pub mod operations;

@@ -220,16 +220,25 @@ pub(crate) enum Refused {
     Overload,
     /// Too many streams are open that need no token.
     OpenStreams,
+    /// Its body has come too slowly.
+    SlowBody,
+    /// Too much of the requests' bodies is being read.
+    RequestMemory,
+    /// Its answer was not taken.
+    UntakenAnswer,
 }
 
 impl Refused {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::Authentication,
         Self::RateLimit,
         Self::AddressRate,
         Self::FailedAuthentications,
         Self::Overload,
         Self::OpenStreams,
+        Self::SlowBody,
+        Self::RequestMemory,
+        Self::UntakenAnswer,
     ];
 
     const fn name(self) -> &'static str {
@@ -240,6 +249,9 @@ impl Refused {
             Self::FailedAuthentications => "failed_authentications",
             Self::Overload => "overload",
             Self::OpenStreams => "open_streams",
+            Self::SlowBody => "slow_body",
+            Self::RequestMemory => "request_memory",
+            Self::UntakenAnswer => "untaken_answer",
         }
     }
 }
@@ -256,15 +268,18 @@ pub(crate) enum NotAdmitted {
     TooMany,
     /// Its address connects too often.
     TooOften,
+    /// It was open, had shown no good token, and another connection needed its slot.
+    Evicted,
 }
 
 impl NotAdmitted {
-    const ALL: [Self; 2] = [Self::TooMany, Self::TooOften];
+    const ALL: [Self; 3] = [Self::TooMany, Self::TooOften, Self::Evicted];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::TooMany => "too_many",
             Self::TooOften => "too_often",
+            Self::Evicted => "evicted",
         }
     }
 }

@@ -7,9 +7,12 @@
 mod activity;
 mod addresses;
 mod connection;
+mod eviction;
+mod executor;
 mod settings;
 mod stream;
 mod tls;
+mod unread;
 
 use std::future::Future;
 use std::io;
@@ -17,14 +20,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use activity::Activity;
 use axum::Router;
 use connection::{Builders, House};
+use eviction::Open;
 use keyward_core::principal::ServiceName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use unread::Unread;
 
 use crate::metrics::{self, NotAdmitted};
 use crate::rate::Limiter;
@@ -51,6 +57,10 @@ pub(crate) struct PeerService(pub(crate) ServiceName);
 /// Marks, in a request's extensions, that it came over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
+
+/// Marks, in a response's extensions, that its caller has shown a good token or certificate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proven;
 
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +150,10 @@ impl Server {
             rate: Limiter::new(self.settings.connection_rate),
             exempt: self.exempt,
             connections: JoinSet::new(),
+            open: Arc::default(),
+            accepted: None,
             house: Arc::new(House {
+                unread: Unread::new(self.settings.max_unread_bytes),
                 builders: Builders::new(&self.settings),
                 settings: self.settings,
                 router,
@@ -159,6 +172,9 @@ struct Door {
     rate: Limiter<IpAddr>,
     exempt: Exempt,
     connections: JoinSet<()>,
+    open: Arc<Open>,
+    /// A connection that waits for a slot.
+    accepted: Option<(TcpStream, SocketAddr)>,
 }
 
 impl Door {
@@ -166,7 +182,7 @@ impl Door {
         let mut end = std::pin::pin!(end);
         loop {
             let accepted = tokio::select! {
-                accepted = accept(listener, &self.slots) => accepted,
+                accepted = self.accept(listener) => accepted,
                 () = &mut end => return,
             };
             match accepted {
@@ -176,6 +192,27 @@ impl Door {
         }
     }
 
+    /// The next connection, when there is a slot for it. Where every slot is taken, one is made free for it.
+    /// A caller that stops polling loses none: an accepted connection is kept.
+    async fn accept(
+        &mut self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        if self.accepted.is_none() {
+            self.accepted = Some(listener.accept().await?);
+            if self.slots.available_permits() == 0 {
+                match self.open.evict() {
+                    true => metrics::not_admitted(NotAdmitted::Evicted),
+                    false => tracing::warn!("every connection is in use; new ones wait"),
+                }
+            }
+        }
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(io::Error::other)?;
+        let (stream, peer) = self.accepted.take().ok_or(io::ErrorKind::WouldBlock)?;
+        Ok((stream, peer, slot))
+    }
+
     /// Admits who has connected already, and closes the door.
     fn admit_last(&mut self, listener: TcpListener) {
         // The system is asked, since it may know of some that the runtime does not.
@@ -183,6 +220,10 @@ impl Door {
             return;
         };
         while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            if let Some((stream, peer)) = self.accepted.take() {
+                self.admit(stream, peer, slot);
+                continue;
+            }
             let Ok((stream, peer)) = listener.accept() else {
                 return;
             };
@@ -209,10 +250,17 @@ impl Door {
         }
         let held = Held::new(slot, place);
         let house = Arc::clone(&self.house);
-        self.connections.spawn(async move {
+        let activity = Activity::new(Instant::now());
+        let (opened, number) = (Arc::clone(&self.open), self.open.number());
+        let serving = Arc::clone(&activity);
+        let task = self.connections.spawn(async move {
             let _held = held;
-            connection::serve(house, stream, peer).await;
+            let _open = opened.guard(number);
+            connection::serve(house, stream, peer, serving).await;
         });
+        if !is_exempt {
+            self.open.insert(number, task, activity);
+        }
         // Those that have ended; the set would keep them.
         while self.connections.try_join_next().is_some() {}
     }
@@ -271,22 +319,6 @@ fn max_connections(wanted: usize) -> usize {
         );
     }
     connections.min(Semaphore::MAX_PERMITS)
-}
-
-/// Waits for a free slot first: what is not accepted costs nothing.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    if slots.available_permits() == 0 {
-        tracing::warn!("every connection is taken; new ones wait");
-    }
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, slot))
 }
 
 /// A connection that ended before it was accepted is its client's affair; anything else will not

@@ -52,13 +52,17 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let limits = config.limits().map_err(misconfigured)?;
     let proxies = limits.trusted_proxies.clone();
-    if config.server.is_behind_proxy() && proxies.is_empty() {
-        tracing::warn!(
-            "`limits.trusted_proxies` is empty: all callers behind the proxy, and all its connections, \
-             count as those of one address"
-        );
-    }
-    let server = Server::new(config.server.listener())
+    let listener_settings = match config.has_unnamed_proxy() {
+        true => {
+            tracing::warn!(
+                "limits for each address are off: `server.tls_terminated_by_proxy` is true and \
+                 `limits.trusted_proxies` is empty, so that all clients have the proxy's address"
+            );
+            config.server.listener().without_address_limits()
+        }
+        false => config.server.listener(),
+    };
+    let server = Server::new(listener_settings)
         .with_tls(tls)
         .with_exempt(Arc::new(move |address| proxies.trusts(address)));
     tracing::info!(%address, "listening");

@@ -21,6 +21,8 @@ pub struct LimitsConfig {
     failed_authentications_per_minute: u32,
     failed_authentications_burst: u32,
     max_in_flight: u32,
+    max_in_flight_per_organization: u32,
+    max_request_bytes: u64,
     max_open_streams: u32,
     max_open_streams_per_address: u32,
     max_open_message_bytes: u32,
@@ -35,6 +37,7 @@ impl LimitsConfig {
     /// Checks what can be wrong.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let positive = [
+            ("max_request_bytes", self.max_request_bytes),
             ("max_open_streams", u64::from(self.max_open_streams)),
             (
                 "max_open_message_bytes",
@@ -74,12 +77,20 @@ impl LimitsConfig {
 }
 
 impl Config {
+    /// Returns true if a proxy is said to be in front, and its address is not known: all clients seem to have
+    /// the same address then, and a limit for it would be one for all of them.
+    #[must_use]
+    pub fn has_unnamed_proxy(&self) -> bool {
+        self.server.is_behind_proxy() && self.limits.trusted_proxies.is_empty()
+    }
+
     /// What every call is held to.
     ///
     /// # Errors
     /// A trusted proxy is no network.
     pub fn limits(&self) -> Result<Limits, ConfigError> {
         let limits = &self.limits;
+        let per_address = !self.has_unnamed_proxy();
         Ok(Limits {
             default_deadline: Duration::from_millis(self.server.default_deadline_ms),
             max_deadline: Duration::from_millis(self.server.max_deadline_ms),
@@ -88,15 +99,23 @@ impl Config {
             address_rate: Rate::per_second(
                 limits.address_requests_per_second,
                 limits.address_burst,
-            ),
+            )
+            .filter(|_| per_address),
             failed_authentications: Rate::per_minute(
                 limits.failed_authentications_per_minute,
                 limits.failed_authentications_burst,
-            ),
+            )
+            .filter(|_| per_address),
             max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
-            max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),
-            max_open_streams_per_address: usize::try_from(limits.max_open_streams_per_address)
+            max_in_flight_per_organization: usize::try_from(limits.max_in_flight_per_organization)
                 .unwrap_or(usize::MAX),
+            max_request_bytes: usize::try_from(limits.max_request_bytes).unwrap_or(usize::MAX),
+            body_time: self.server.body_time(),
+            max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),
+            max_open_streams_per_address: match per_address {
+                true => usize::try_from(limits.max_open_streams_per_address).unwrap_or(usize::MAX),
+                false => 0,
+            },
             max_open_message_bytes: usize::try_from(limits.max_open_message_bytes)
                 .unwrap_or(usize::MAX),
             max_reflection: Duration::from_millis(limits.max_reflection_ms),

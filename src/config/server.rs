@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ConfigError;
+use crate::layers::BodyTime;
 use crate::rate::Rate;
 use crate::server::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
 
@@ -34,6 +35,9 @@ pub struct ServerConfig {
     max_connections_per_address: u32,
     new_connections_per_address_per_second: u32,
     max_concurrent_streams: u32,
+    max_unread_bytes: u64,
+    body_timeout_ms: u64,
+    min_body_bytes_per_second: u32,
     max_header_bytes: u32,
     header_timeout_ms: u64,
     write_timeout_ms: u64,
@@ -75,6 +79,12 @@ impl ServerConfig {
             (
                 "max_concurrent_streams",
                 u64::from(self.max_concurrent_streams),
+            ),
+            ("max_unread_bytes", self.max_unread_bytes),
+            ("body_timeout_ms", self.body_timeout_ms),
+            (
+                "min_body_bytes_per_second",
+                u64::from(self.min_body_bytes_per_second),
             ),
             ("header_timeout_ms", self.header_timeout_ms),
             ("write_timeout_ms", self.write_timeout_ms),
@@ -175,8 +185,18 @@ impl ServerConfig {
                 connection_window_bytes: self.connection_window_bytes,
                 send_buffer_bytes: count(self.send_buffer_bytes),
             },
+            max_unread_bytes: usize::try_from(self.max_unread_bytes).unwrap_or(usize::MAX),
             shutdown_delay: millis(self.shutdown_delay_ms),
             drain: millis(self.drain_ms),
+        }
+    }
+
+    /// The time that a client has to send a request's body.
+    #[must_use]
+    pub(super) fn body_time(&self) -> BodyTime {
+        BodyTime {
+            timeout: millis(self.body_timeout_ms),
+            min_bytes_per_second: self.min_body_bytes_per_second.max(1),
         }
     }
 

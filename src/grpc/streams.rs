@@ -6,12 +6,8 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
-use axum::body::Body;
-use futures_util::{FutureExt, Stream, stream};
 use http::Extensions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
@@ -96,22 +92,9 @@ impl Unfinished {
         }))
     }
 
-    /// The body of one more call: it fails when as many others have been begun before it has ended.
-    pub(crate) fn body(&self, body: Body) -> Body {
-        let mut given_up = self.begin().fuse();
-        let mut body = body.into_data_stream();
-        Body::from_stream(stream::poll_fn(move |context| {
-            if given_up.poll_unpin(context).is_ready() {
-                metrics::refused(Refused::OpenStreams);
-                let status = error::too_many_streams();
-                return Poll::Ready(Some(Err(axum::Error::new(status))));
-            }
-            Pin::new(&mut body).poll_next(context)
-        }))
-    }
-
-    /// What is done when the call is given up.
-    fn begin(&self) -> oneshot::Receiver<Infallible> {
+    /// One more call that waits for its message. What is returned is done when the call is given up, since
+    /// as many others have been begun before it has ended.
+    pub(crate) fn begin(&self) -> oneshot::Receiver<Infallible> {
         let (place, given_up) = oneshot::channel();
         let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.push_back(place);

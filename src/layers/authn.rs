@@ -12,14 +12,15 @@ use tonic::{Code, Status};
 
 use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
-use super::in_flight::Held;
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use super::{Limit, Limits};
 use crate::authn::{Authenticator, AuthnError, Permit};
+use crate::budget::Owner;
 use crate::error;
+use crate::in_flight;
 use crate::metrics::{self, Refused};
-use crate::server::{Peer, PeerService};
+use crate::server::{Peer, PeerService, Proven};
 
 const LIMIT: Limit = Limit {
     counted: Refused::FailedAuthentications,
@@ -27,10 +28,6 @@ const LIMIT: Limit = Limit {
     reason: "TOO_MANY_FAILED_AUTHENTICATIONS",
     message: "Too many failed authentications from this address",
 };
-
-/// Marks, in its extensions, the response to a call that had a caller.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Authenticated;
 
 /// Finds who calls, for those who may still try.
 #[derive(Clone)]
@@ -89,9 +86,9 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
         }
     };
     let certified = gate.certified(&request);
-    let held = request.extensions_mut().remove::<Held>();
+    let held = in_flight::current();
     let permit: &dyn Permit = match &held {
-        Some(held) => held,
+        Some(held) => held.as_ref(),
         None => &(),
     };
     let found = gate
@@ -106,13 +103,16 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
             }
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
+            let owner = Owner::of(&principal);
+            request.extensions_mut().insert(owner.clone());
             request.extensions_mut().insert(Caller {
                 principal,
                 request_id,
                 source: client.map(|client| client.0),
             });
             let mut response = next.run(request).await;
-            response.extensions_mut().insert(Authenticated);
+            response.extensions_mut().insert(Proven);
+            response.extensions_mut().insert(owner);
             response
         }
         Err(error) => {

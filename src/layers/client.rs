@@ -16,6 +16,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use crate::budget::Owner;
 use crate::server::{Peer, counted};
 
 /// What proxies append the address of their own peer to.
@@ -126,11 +127,16 @@ pub(super) async fn layer(
     next: Next,
 ) -> Response {
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    if let Some(peer) = peer {
-        let client = Client(proxies.client(peer, request.headers()));
-        request.extensions_mut().insert(client);
-    }
-    next.run(request).await
+    let Some(peer) = peer else {
+        return next.run(request).await;
+    };
+    let client = Client(proxies.client(peer, request.headers()));
+    request.extensions_mut().insert(client);
+    let mut response = next.run(request).await;
+    // An answer without a principal is charged to its address while the client has not taken it.
+    let extensions = response.extensions_mut();
+    extensions.get_or_insert_with(|| Owner::Address(client.counted()));
+    response
 }
 
 #[cfg(test)]

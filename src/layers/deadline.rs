@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
+use keyward_gateway::Face;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -33,9 +34,7 @@ pub(super) async fn layer(
             return super::refuse(&target, status.into());
         }
     };
-    let allowed = asked
-        .unwrap_or(limits.default_deadline)
-        .min(limits.max_deadline);
+    let allowed = allowed(&limits, target.face, asked);
     if allowed.is_zero() {
         return super::refuse(&target, error::deadline_exceeded().into());
     }
@@ -49,6 +48,16 @@ pub(super) async fn layer(
         Ok(response) => response,
         Err(_elapsed) => super::refuse(&target, error::deadline_exceeded().into()),
     }
+}
+
+/// The time that a call may take. REST has no `grpc-timeout`: a caller that sends it all the same may only
+/// ask for less.
+fn allowed(limits: &Limits, face: Face, asked: Option<Duration>) -> Duration {
+    let longest = match face {
+        Face::Rest => limits.default_deadline,
+        Face::Grpc | Face::GrpcWeb | Face::GrpcWebText => limits.max_deadline,
+    };
+    asked.unwrap_or(limits.default_deadline).min(longest)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +94,32 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("grpc-timeout", http::HeaderValue::from_static(value));
         grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn timeout_over_rest_only_shortens() {
+        let text = r#"
+            database.url = "sqlite:unused"
+            vault.keyring_file = "unused"
+            auth.session = { issuer = "unused", audience = "unused", jwks = "unused" }
+        "#;
+        let limits = crate::config::Config::from_text(text)
+            .unwrap()
+            .limits()
+            .unwrap();
+        let seconds = |face, asked: Option<u64>| {
+            allowed(&limits, face, asked.map(Duration::from_secs)).as_secs()
+        };
+        for (face, asked, expected) in [
+            (Face::Rest, None, 15),
+            (Face::Rest, Some(5), 5),
+            (Face::Rest, Some(60), 15),
+            (Face::Grpc, None, 15),
+            (Face::Grpc, Some(60), 60),
+            (Face::GrpcWeb, Some(600), 60),
+        ] {
+            assert_eq!(seconds(face, asked), expected, "{face:?} {asked:?}");
+        }
     }
 
     #[test]

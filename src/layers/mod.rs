@@ -3,6 +3,7 @@
 
 mod address_rate;
 mod authn;
+mod body;
 mod body_limit;
 mod client;
 mod cors;
@@ -11,8 +12,10 @@ mod failed_authn;
 mod headers;
 mod in_flight;
 mod panic;
+mod policy;
 mod rate_limit;
 mod request_id;
+mod share;
 mod target;
 mod trace;
 
@@ -33,6 +36,7 @@ use crate::error;
 use crate::metrics::{self, Refused};
 use crate::rate::{Limiter, Rate};
 
+pub use body::BodyTime;
 pub(crate) use client::Client;
 pub use client::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
@@ -56,6 +60,12 @@ pub struct Limits {
     pub failed_authentications: Option<Rate>,
     /// How many calls may be under way together; 0 is no limit.
     pub max_in_flight: usize,
+    /// How many of them may be made by the users and keys of one organization; 0 is no limit.
+    pub max_in_flight_per_organization: usize,
+    /// Maximum memory of requests whose body is being read, in bytes.
+    pub max_request_bytes: usize,
+    /// The time that a client has to send a request's body.
+    pub body_time: BodyTime,
     /// How many streams may be open without a token.
     pub max_open_streams: usize,
     /// How many of them one address may have; 0 is no limit.
@@ -123,15 +133,24 @@ chain! { given:
     address_rate(Limiter::new(given.limits.address_rate)),
     // Around everything that waits, so that nothing does without a place; and before authentication, or
     // it would cost as much to be refused as to be answered.
-    in_flight(in_flight::InFlight::new(given.limits.max_in_flight)),
+    in_flight(in_flight::InFlight::new(
+        given.limits.max_in_flight,
+        given.limits.max_in_flight_per_organization,
+    )),
     // Around everything that waits, authentication's look-ups included.
     deadline(given.limits),
     // Before anything reads the body.
     body_limit(given.limits.max_body_bytes),
     // Whatever runs inside has a caller.
     authn(authn::Gate::new(&given.authenticator, &given.limits)),
-    // Innermost: it counts callers, whom only authentication knows.
+    // It counts callers, whom only authentication knows.
     rate_limit(Limiter::new(given.limits.caller_rate)),
+    // After the rate, so that a refusal for it leaves the share alone.
+    share,
+    // Before the body is read: the method and the kind of principal decide.
+    policy,
+    // Innermost: whatever runs inside has the whole body, and waits for no client.
+    body(body::Bodies::new(&given.limits)),
 }
 
 /// Words a refusal for the face of the request's caller.

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Grpc,
     /// To a probe, or to the service that tells our health; neither needs a token.
     Open,
+    /// To the stream that tells changes of our health, which needs no token either.
+    Watch,
     /// To what the process measures, which needs no token either.
     Metrics,
     /// To reflection, which needs no token either.
@@ -59,6 +61,7 @@ impl Target {
             // Who asks for the methods of a path is not told who may call them.
             Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
             | Kind::Open
+            | Kind::Watch
             | Kind::Metrics
             | Kind::Reflection
             | Kind::Description(_)
@@ -70,20 +73,14 @@ impl Target {
     /// Whether the call asks how we are. It is let in whatever else there is to do, or who sees to us
     /// would end us for being busy.
     pub(super) fn is_probe(&self) -> bool {
-        matches!(self.kind, Kind::Open)
-    }
-
-    /// Whether the call is let in however many are under way: probes, and what tells how many there
-    /// are, which is wanted most just then.
-    pub(super) fn is_always_let_in(&self) -> bool {
-        matches!(self.kind, Kind::Open | Kind::Metrics)
+        matches!(self.kind, Kind::Open | Kind::Watch)
     }
 
     /// Whether the call is answered with a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.kind {
             Kind::Rest(Resolution::Matched(_)) | Kind::Grpc => self.spec.server_streaming,
-            Kind::Reflection => true,
+            Kind::Reflection | Kind::Watch => true,
             _ => false,
         }
     }
@@ -95,6 +92,8 @@ pub(crate) const HEALTHZ: &str = "/healthz";
 pub(crate) const READYZ: &str = "/readyz";
 /// How the paths of the service begin that tells our health.
 const HEALTH: &str = "/grpc.health.v1.";
+/// The path of its stream.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// How the paths of reflection begin.
 const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
 /// The path of what the process measures, which answers without a token.
@@ -168,6 +167,7 @@ fn find(map: &Map, request: &Request) -> Target {
                 _ => Resolution::MethodNotAllowed { allow, method },
             })
         }
+        _ if face != Face::Rest && path == WATCH => Kind::Watch,
         _ if face != Face::Rest && path.starts_with(HEALTH) => Kind::Open,
         _ if face != Face::Rest && REFLECTION.iter().any(|begin| path.starts_with(begin)) => {
             Kind::Reflection

@@ -118,7 +118,7 @@ impl Named {
         if target.face != Face::Rest {
             return Self::Rpc(match &target.kind {
                 Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
-                Kind::Open | Kind::Reflection => {
+                Kind::Open | Kind::Watch | Kind::Reflection => {
                     target::open_method(request.uri().path()).unwrap_or(OTHER)
                 }
                 _ => OTHER,

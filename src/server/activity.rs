@@ -4,19 +4,30 @@
 //! The stream tells of bytes, the service of calls and answers; `connection.rs` looks, and decides.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use futures_util::future::AbortHandle;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::executor::current_stream;
+use super::unread::{Held, Unread};
+use crate::budget::Owner;
+use crate::metrics::{self, Refused};
+
 /// What a client of HTTP/2 says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How much of an answer HTTP is given at once: the client has `write_timeout` for each piece.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +49,27 @@ struct State {
     seen: Seen,
     /// How many bytes of HTTP/2's preface were heard, while it may be that.
     preface: usize,
-    /// The calls whose answers wait for the client to take them, and since when.
-    waiting: BTreeMap<u64, Instant>,
+    /// The calls whose answers wait for the client to take them.
+    waiting: BTreeMap<u64, Untaken>,
+    /// Whether a call of this connection has shown a good token, or the connection a good certificate.
+    is_proven: bool,
     next_call: u64,
+}
+
+/// An answer, or a part of it, that waits for the client.
+struct Untaken {
+    /// Since when nothing of it was taken. `None` while there is nothing to take.
+    since: Option<Instant>,
+    /// How many pieces of it HTTP has, which are not yet written.
+    pieces: usize,
+    /// Whether all of it was handed to HTTP.
+    is_over: bool,
+    /// Resets its stream.
+    stream: Option<AbortHandle>,
+    /// Whether there is nothing to take now, as in a stream that waits.
+    is_idle: bool,
+    /// Its charge, until it is idle: a stream is bounded elsewhere.
+    held: Option<Held>,
 }
 
 /// What can be seen of a connection at one moment.
@@ -57,6 +86,8 @@ pub(super) struct Seen {
     pub(super) head_since: Option<Instant>,
     /// Since when an answer waits for the client, if any does.
     pub(super) waiting_since: Option<Instant>,
+    /// Whether the connection cannot go on, since its client does not take what would have to be shed.
+    pub(super) is_condemned: bool,
     /// Whether an answer said that the connection is to end.
     pub(super) is_told_off: bool,
 }
@@ -71,6 +102,7 @@ impl Activity {
             idle_since: now,
             head_since: Some(now),
             waiting_since: None,
+            is_condemned: false,
             is_told_off: false,
         };
         Arc::new(Self {
@@ -78,6 +110,7 @@ impl Activity {
                 seen,
                 preface: 0,
                 waiting: BTreeMap::new(),
+                is_proven: false,
                 next_call: 0,
             }),
             look_again: AtomicBool::new(false),
@@ -89,7 +122,7 @@ impl Activity {
     pub(super) fn seen(&self) -> Seen {
         let state = self.state();
         Seen {
-            waiting_since: state.waiting.values().min().copied(),
+            waiting_since: state.waiting.values().filter_map(|it| it.since).min(),
             ..state.seen
         }
     }
@@ -137,6 +170,50 @@ impl Activity {
         }
     }
 
+    /// Notes that the client has shown a good token or certificate.
+    pub(super) fn prove(&self) {
+        self.state().is_proven = true;
+    }
+
+    /// Whether it has.
+    pub(super) fn is_proven(&self) -> bool {
+        self.state().is_proven
+    }
+
+    /// Gives up the answer of a call that was not taken: by resetting its stream, or, where HTTP has all of
+    /// it already or there are no streams, by ending the connection.
+    pub(super) fn shed(&self, call: u64) {
+        let mut state = self.state();
+        let Some(untaken) = state.waiting.get_mut(&call) else {
+            return;
+        };
+        match untaken.stream.take() {
+            Some(stream) => {
+                untaken.since = None;
+                drop(state);
+                stream.abort();
+            }
+            None => {
+                state.seen.is_condemned = true;
+                drop(state);
+                self.told_off.notify_one();
+            }
+        }
+    }
+
+    /// Gives up every answer of which nothing was taken for so long.
+    pub(super) fn shed_untaken(&self, patience: Duration) {
+        let state = self.state();
+        let untaken = state.waiting.iter();
+        let old = untaken.filter(|(_, it)| it.since.is_some_and(|at| at.elapsed() >= patience));
+        let old: Vec<u64> = old.map(|(call, _)| *call).collect();
+        drop(state);
+        for call in old {
+            metrics::refused(Refused::UntakenAnswer);
+            self.shed(call);
+        }
+    }
+
     /// Notes that an answer said that the connection is to end.
     pub(super) fn tell_off(&self) {
         self.state().seen.is_told_off = true;
@@ -171,35 +248,121 @@ pub(super) struct Call {
 
 impl Call {
     /// The answer with this body is the client's to take; the call ends with it.
-    pub(super) fn answer(self, body: Body) -> Answer {
-        self.waits();
-        Answer { body, call: self }
+    pub(super) fn answer(self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
+        let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let held = unread.hold(owner, bytes, &self.activity, self.id);
+        let mut state = self.activity.state();
+        state.waiting.insert(
+            self.id,
+            Untaken {
+                since: Some(Instant::now()),
+                pieces: 0,
+                is_over: false,
+                stream: current_stream(),
+                is_idle: false,
+                held: Some(held),
+            },
+        );
+        drop(state);
+        Answer {
+            body,
+            rest: Bytes::new(),
+            call: self,
+        }
     }
 
-    fn waits(&self) {
-        self.activity
-            .state()
-            .waiting
-            .insert(self.id, Instant::now());
+    /// HTTP asks for more of the answer, and there is something, or nothing for now.
+    fn asked(&self, is_there: bool) {
+        let mut state = self.activity.state();
+        let Some(untaken) = state.waiting.get_mut(&self.id) else {
+            return;
+        };
+        untaken.is_idle = !is_there;
+        if is_there {
+            untaken.since = Some(Instant::now());
+        } else if untaken.pieces == 0 {
+            untaken.since = None;
+            let held = untaken.held.take();
+            drop(state);
+            drop(held);
+        }
     }
 
-    fn goes_on(&self) {
-        self.activity.state().waiting.remove(&self.id);
+    /// A piece of the answer, which waits for the client until it is dropped.
+    fn piece(&self, bytes: Bytes) -> Bytes {
+        if let Some(untaken) = self.activity.state().waiting.get_mut(&self.id) {
+            untaken.pieces += 1;
+        }
+        Bytes::from_owner(Piece {
+            bytes,
+            activity: Arc::clone(&self.activity),
+            call: self.id,
+        })
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         let mut state = self.activity.state();
-        state.waiting.remove(&self.id);
+        let removed = match state.waiting.entry(self.id) {
+            Entry::Occupied(untaken) if untaken.get().pieces == 0 => Some(untaken.remove()),
+            Entry::Occupied(mut untaken) => {
+                let untaken = untaken.get_mut();
+                untaken.is_over = true;
+                untaken.stream = None;
+                untaken.since = Some(Instant::now());
+                None
+            }
+            Entry::Vacant(_) => None,
+        };
         state.seen.calls -= 1;
         state.seen.idle_since = Instant::now();
+        drop(state);
+        drop(removed);
+    }
+}
+
+/// A part of an answer that HTTP has.
+struct Piece {
+    bytes: Bytes,
+    activity: Arc<Activity>,
+    call: u64,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        let Entry::Occupied(mut untaken) = state.waiting.entry(self.call) else {
+            return;
+        };
+        let found = untaken.get_mut();
+        found.pieces -= 1;
+        found.since = (found.pieces > 0).then(Instant::now);
+        let mut held = None;
+        if found.pieces == 0 {
+            if found.is_over {
+                held = untaken.remove().held;
+            } else if found.is_idle {
+                held = found.held.take();
+            }
+        }
+        drop(state);
+        drop(held);
     }
 }
 
 /// The body of an answer, whose call is under way until it is taken or given up.
 pub(super) struct Answer {
     body: Body,
+    /// What is left of a frame that is longer than a piece.
+    rest: Bytes,
     call: Call,
 }
 
@@ -211,21 +374,38 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // Whoever asks has room for more. What is given then waits until they ask again.
-        self.call.goes_on();
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(Some(_))) {
-            self.call.waits();
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            let polled = Pin::new(&mut this.body).poll_frame(context);
+            this.call.asked(matches!(polled, Poll::Ready(Some(_))));
+            let frame = match polled {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            }
+        } else {
+            this.call.asked(true);
         }
-        polled
+        let piece = this.rest.split_to(PIECE_BYTES.min(this.rest.len()));
+        Poll::Ready(Some(Ok(Frame::data(this.call.piece(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let of_body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
@@ -264,11 +444,14 @@ mod tests {
         assert_eq!(activity.seen().head_since, None);
         assert_eq!(activity.seen().waiting_since, None);
         let answered = Instant::now();
-        let mut answer = call.answer(Body::from("text"));
+        let owner = Owner::Address([127, 0, 0, 1].into());
+        let mut answer = call.answer(Body::from("text"), owner, &Unread::new(1 << 20));
         assert_eq!(activity.seen().waiting_since, Some(answered));
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        answer.frame().await.unwrap().unwrap();
+        let taken = answer.frame().await.unwrap().unwrap();
         assert_eq!(activity.seen().waiting_since, Some(Instant::now()));
+        drop(taken);
+        assert_eq!(activity.seen().waiting_since, None);
         assert!(answer.frame().await.is_none());
         assert_eq!(activity.seen().waiting_since, None);
         assert_eq!(activity.seen().calls, 1);

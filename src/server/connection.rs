@@ -20,7 +20,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use rustix::net::sockopt;
@@ -30,9 +30,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::ServiceExt;
 
 use super::activity::{Activity, Answer, Seen, Version};
+use super::executor::StreamExecutor;
 use super::stream::{Heard, Socket, Stream};
 use super::tls::Tls;
-use super::{Peer, PeerService, Phase, Secure, Settings};
+use super::unread::Unread;
+use super::{Peer, PeerService, Phase, Proven, Secure, Settings, counted};
+use crate::budget::Owner;
 
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -44,13 +47,15 @@ pub(super) struct House {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) builders: Builders,
+    /// The answers that wait for their clients.
+    pub(super) unread: Arc<Unread>,
 }
 
 /// What speaks HTTP.
 pub(super) struct Builders {
-    either: auto::Builder<TokioExecutor>,
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
+    either: auto::Builder<StreamExecutor>,
+    http1: auto::Builder<StreamExecutor>,
+    http2: auto::Builder<StreamExecutor>,
 }
 
 impl Builders {
@@ -63,7 +68,7 @@ impl Builders {
         }
     }
 
-    fn of(&self, version: Version) -> &auto::Builder<TokioExecutor> {
+    fn of(&self, version: Version) -> &auto::Builder<StreamExecutor> {
         match version {
             Version::Unknown => &self.either,
             Version::Http1 => &self.http1,
@@ -72,8 +77,8 @@ impl Builders {
     }
 }
 
-fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(settings: &Settings) -> auto::Builder<StreamExecutor> {
+    let mut builder = auto::Builder::new(StreamExecutor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -96,7 +101,12 @@ fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    house: Arc<House>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+) {
     let settings = &house.settings;
     // Answers are small; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
@@ -106,7 +116,6 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr
     let _ = sockopt::set_socket_keepalive(&stream, true);
     let _ = sockopt::set_tcp_keepidle(&stream, settings.keep_alive_interval);
     let _ = sockopt::set_tcp_keepintvl(&stream, settings.keep_alive_timeout);
-    let activity = Activity::new(Instant::now());
     let socket = Socket::new(stream, Arc::clone(&activity), settings.write_timeout);
     let (stream, service): (Box<dyn Stream>, _) = match &house.tls {
         None => (Box::new(socket), None),
@@ -135,13 +144,15 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr
     };
     let io = TokioIo::new(Heard::new(stream, Arc::clone(&activity)));
     let builder = house.builders.of(activity.seen().version);
+    if service.is_some() {
+        activity.prove();
+    }
     let calls = Calls {
-        router: house.router.clone(),
+        house: Arc::clone(&house),
         activity: Arc::clone(&activity),
         peer: Peer(peer),
         service,
         secure: house.tls.is_some().then_some(Secure),
-        phase: house.phase.clone(),
         old: times.old,
     };
     let connection =
@@ -158,12 +169,11 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, peer: SocketAddr
 /// What all calls of a connection share.
 #[derive(Clone)]
 struct Calls {
-    router: Router,
+    house: Arc<House>,
     activity: Arc<Activity>,
     peer: Peer,
     service: Option<PeerService>,
     secure: Option<Secure>,
-    phase: watch::Receiver<Phase>,
     old: Option<Instant>,
 }
 
@@ -179,9 +189,13 @@ impl Calls {
         if let Some(secure) = self.secure {
             request.extensions_mut().insert(secure);
         }
-        let mut response = self.router.oneshot(request).await?;
+        let answered = self.house.router.clone().oneshot(request).await;
+        let mut response = answered.unwrap_or_else(|infallible| match infallible {});
+        if response.extensions().get::<Proven>().is_some() {
+            self.activity.prove();
+        }
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);
-        if is_http1 && (is_old || *self.phase.borrow() != Phase::Serving) {
+        if is_http1 && (is_old || *self.house.phase.borrow() != Phase::Serving) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -189,7 +203,9 @@ impl Calls {
         if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
             self.activity.tell_off();
         }
-        Ok(response.map(|body| call.answer(body)))
+        let owner = response.extensions_mut().remove::<Owner>();
+        let owner = owner.unwrap_or_else(|| Owner::Address(counted(self.peer.0.ip())));
+        Ok(response.map(|body| call.answer(body, owner, &self.house.unread)))
     }
 }
 
@@ -208,6 +224,8 @@ struct Times {
 enum Step {
     /// Nothing before then.
     Wait(Instant),
+    /// Reset the streams whose answers are not taken.
+    Shed,
     /// Have it end when its calls have.
     End,
     /// Cut it off.
@@ -239,6 +257,8 @@ where
                 Ok(()) = phase.changed() => {}
             },
             Step::Cut => return Ok(()),
+            Step::Shed if !activity.is_proven() => return Ok(()),
+            Step::Shed => activity.shed_untaken(settings.write_timeout),
             Step::End => {
                 // What has come meanwhile, but was not yet read, is still served.
                 activity.look_again();
@@ -265,6 +285,10 @@ async fn finish<C: GracefulConnection>(
     let begun = Instant::now();
     loop {
         let (seen, now) = (activity.seen(), Instant::now());
+        if seen.is_condemned {
+            return Ok(());
+        }
+        activity.shed_untaken(settings.write_timeout);
         let quiet_since = match seen.calls {
             0 => seen.idle_since.max(begun),
             _ => now,
@@ -303,9 +327,17 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
             due.push((seen.idle_since + settings.idle_timeout, Step::End));
         }
         let waiting = seen.waiting_since;
-        due.extend(waiting.map(|since| (since + settings.idle_timeout, Step::End)));
+        // Over HTTP/1.1 there is one answer, and the socket has the timeout.
+        due.extend(waiting.map(|since| match is_http2 {
+            true => (since + settings.write_timeout, Step::Shed),
+            false => (since + settings.idle_timeout, Step::End),
+        }));
     }
-    let shortest = settings.header_timeout.min(settings.idle_timeout);
+    due.extend(seen.is_condemned.then_some((times.opened, Step::Cut)));
+    let shortest = settings
+        .header_timeout
+        .min(settings.idle_timeout)
+        .min(settings.write_timeout);
     match due.into_iter().min_by_key(|(at, _)| *at) {
         Some((at, step)) if at <= now => step,
         Some((at, _)) => Step::Wait(at.min(now + shortest)),

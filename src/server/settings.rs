@@ -38,6 +38,9 @@ pub struct Settings {
     pub grace: Duration,
     /// What HTTP/2 is held to.
     pub http2: Http2Bounds,
+    /// Maximum memory of answers that their clients have not taken, in bytes; the oldest ones beyond it are
+    /// given up.
+    pub max_unread_bytes: usize,
     /// How long to go on serving everything when asked to end.
     pub shutdown_delay: Duration,
     /// How long calls under way may take to finish after that.
@@ -45,6 +48,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same where all clients have one address, that of a proxy that is not named.
+    #[must_use]
+    pub fn without_address_limits(self) -> Self {
+        Self {
+            max_connections_per_address: 0,
+            connection_rate: None,
+            ..self
+        }
+    }
+
     /// The same for the listener of those who run the process, who are few, may all call from one
     /// address, and are asked to go nowhere else.
     #[must_use]

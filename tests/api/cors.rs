@@ -162,6 +162,7 @@ on_each_engine! {
             }
         }
         server.store.close().await;
+        server.until_not_ready().await;
         for path in ["/readyz", "/apikeys"] {
             let answer = server.get(path).header("origin", ALLOWED[0]).bearer(&token).send().await;
             assert_eq!(answer.status, 503, "{path}");

@@ -93,6 +93,7 @@ on_each_engine! {
 
     async fn nothing_is_serving_without_the_store(server: TestServer) {
         server.store.close().await;
+        server.until_not_ready().await;
         for name in names() {
             assert_eq!(check(&server, name).await, ServingStatus::NotServing, "{name}");
             assert_eq!(next(&mut watch(&server, name).await).await, ServingStatus::NotServing);

@@ -1,18 +1,21 @@
 //! So many calls may be under way; the next is refused at once, and when one has ended another may
-//! come.
+//! come. A call whose body has not come is not under way.
 
 use std::time::Duration;
 
-use keyward::proto::v1::{ListApiKeysRequest, UpdateApiKeyRequest};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use keyward::proto::v1::{ListApiKeysRequest, ListWorkspacesRequest, UpdateApiKeyRequest};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused};
+use crate::support::{
+    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused,
+};
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many requests are under way";
@@ -27,7 +30,59 @@ async fn start(setup: Setup, max_in_flight: usize) -> TestServer {
     setup.start().await
 }
 
-/// A call that is under way: what sends its body has been asked to go on.
+/// Calls that are under way: they wait for rows that are locked.
+struct Working {
+    lock: DatabaseTransaction,
+    calls: Vec<JoinHandle<Result<(), Status>>>,
+}
+
+impl Working {
+    /// Has so many calls under way, after which a list is refused.
+    async fn fill(server: &TestServer, count: usize) -> Self {
+        let mut uuids = Vec::new();
+        for number in 0..count {
+            let body = json!({
+                "workspaceId": WORKSPACE_A, "key": format!("locked {number}"), "secret": "s",
+                "provider": "AWS",
+            });
+            uuids.push(server.create(body).await);
+        }
+        let lock = server.database.raw().await.begin().await.unwrap();
+        lock.execute_unprepared("UPDATE provider_keys SET version = version")
+            .await
+            .unwrap();
+        let calls = uuids.into_iter().map(|uuid| {
+            let mut client = server.api_keys(&server.token(User::Owner));
+            let request = UpdateApiKeyRequest {
+                uuid,
+                description: Some("changed".to_owned()),
+                ..Default::default()
+            };
+            tokio::spawn(async move {
+                // A list may have the permit.
+                loop {
+                    match client.update_api_key(request.clone()).await {
+                        Err(status) if status.message() == MESSAGE => {}
+                        outcome => return outcome.map(drop),
+                    }
+                }
+            })
+        });
+        let calls = calls.collect();
+        list_until(server, 503).await;
+        Self { lock, calls }
+    }
+
+    /// Lets them go on to their end.
+    async fn finish(self) {
+        self.lock.rollback().await.unwrap();
+        for call in self.calls {
+            call.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// A call whose body has not come: what sends it has been asked to go on.
 struct Held {
     stream: TcpStream,
     body: String,
@@ -87,11 +142,9 @@ fn says_when(status: &Status) {
 }
 
 on_each_engine! {
-    async fn exactly_so_many_are_under_way_and_who_ends_makes_room(setup: Setup) {
+    async fn calls_beyond_the_limit_are_refused_until_one_ends(setup: Setup) {
         let server = start(setup, 2).await;
-        let first = Held::new(&server, "first").await;
-        assert_eq!(list(&server).await, 200);
-        let second = Held::new(&server, "second").await;
+        let working = Working::fill(&server, 2).await;
         let managed = format!(r#"{{"error":{{"code":503,"message":"{MESSAGE}"}}}}"#);
         let flashback = format!(r#"{{"success":false,"message":"{MESSAGE}"}}"#);
         for (path, body) in [("/apikeys", &flashback), ("/keys", &managed)] {
@@ -99,20 +152,17 @@ on_each_engine! {
             answer.is(503, body);
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
-        first.finish().await;
+        working.finish().await;
         for _ in 0..10 {
             assert_eq!(list(&server).await, 200);
         }
-        let third = Held::new(&server, "third").await;
-        assert_eq!(list(&server).await, 503);
-        second.finish().await;
-        third.finish().await;
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 3);
+        let changed = server.list(WORKSPACE_A).await;
+        assert!(changed.iter().all(|key| key["description"] == "changed"));
     }
 
     async fn every_face_is_told_in_its_words(setup: Setup) {
         let server = start(setup, 1).await;
-        let held = Held::new(&server, "held").await;
+        let working = Working::fill(&server, 1).await;
         let token = server.token(User::Owner);
         let request = ListApiKeysRequest::default();
         let mut client = server.api_keys(&token);
@@ -122,7 +172,7 @@ on_each_engine! {
             assert_eq!(answer.http_status, 200);
             says_when(&Status::from_header_map(&answer.headers).unwrap());
         }
-        held.finish().await;
+        working.finish().await;
         // Each of these has ended when it was read.
         for flavor in WebFlavor::ALL {
             let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
@@ -134,11 +184,11 @@ on_each_engine! {
 
     async fn the_refusal_comes_before_the_token_is_looked_at(setup: Setup) {
         let server = start(setup, 1).await;
-        let held = Held::new(&server, "held").await;
+        let working = Working::fill(&server, 1).await;
         for call in [server.get("/apikeys"), server.get("/apikeys").bearer("garbage")] {
             call.send().await.refuses(503, MESSAGE);
         }
-        held.finish().await;
+        working.finish().await;
         server.get("/apikeys").send().await.refuses(401, UNAUTHENTICATED);
     }
 
@@ -152,51 +202,53 @@ on_each_engine! {
             stream.message().await.unwrap().unwrap();
             streams.push(stream);
         }
-        let held = Held::new(&server, "held").await;
-        assert_eq!(list(&server).await, 503);
+        let working = Working::fill(&server, 1).await;
         for path in ["/healthz", "/readyz"] {
             server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
         }
         health.check(HealthCheckRequest::default()).await.unwrap();
         health.watch(HealthCheckRequest::default()).await.unwrap();
-        held.finish().await;
+        working.finish().await;
     }
 
     async fn a_call_whose_caller_goes_away_makes_room(setup: Setup) {
         let server = start(setup, 1).await;
-        let held = Held::new(&server, "held").await;
-        assert_eq!(list(&server).await, 503);
-        drop(held);
+        let working = Working::fill(&server, 1).await;
+        for call in &working.calls {
+            call.abort();
+        }
         list_until(&server, 200).await;
+        working.lock.rollback().await.unwrap();
     }
 
-    async fn a_call_that_waits_for_the_store_is_under_way(setup: Setup) {
+    async fn absent_bodies_hold_no_permit(setup: Setup) {
         let server = start(setup, 1).await;
-        let body = json!({
-            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
-        });
-        let uuid = server.create(body).await;
-        let lock = server.database.raw().await.begin().await.unwrap();
-        lock.execute_unprepared("UPDATE provider_keys SET version = version").await.unwrap();
-        let mut client = server.api_keys(&server.token(User::Owner));
-        let request = UpdateApiKeyRequest {
-            uuid,
-            description: Some("changed".to_owned()),
+        let mut held = Vec::new();
+        for number in 0..20 {
+            held.push(Held::new(&server, &number.to_string()).await);
+        }
+        assert_eq!(list(&server).await, 200);
+        for held in held {
+            held.finish().await;
+        }
+        assert_eq!(server.list(WORKSPACE_A).await.len(), 20);
+    }
+
+    async fn organization_at_its_share_leaves_permits_to_others(setup: Setup) {
+        let setup = Setup { max_in_flight_per_organization: 1, ..setup };
+        let server = start(setup, 1000).await;
+        let working = Working::fill(&server, 1).await;
+        let answer = server.get("/apikeys").bearer(&server.token(User::Owner)).send().await;
+        answer.refuses(503, MESSAGE);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        // Internal services have no share.
+        let request = ListWorkspacesRequest {
+            organization_id: ORGANIZATION.to_owned(),
             ..Default::default()
         };
-        let waiting = tokio::spawn(async move {
-            // A list below may have the place.
-            loop {
-                match client.update_api_key(request.clone()).await {
-                    Err(status) if status.code() == Code::Unavailable => {}
-                    outcome => return outcome,
-                }
-            }
-        });
-        list_until(&server, 503).await;
-        lock.rollback().await.unwrap();
-        waiting.await.unwrap().unwrap();
-        assert_eq!(server.list(WORKSPACE_A).await[0]["description"], "changed");
+        server.directory(&server.service_token()).list_workspaces(request).await.unwrap();
+        working.finish().await;
+        assert_eq!(list(&server).await, 200);
     }
 
     async fn without_a_limit_nothing_is_refused(setup: Setup) {

@@ -24,6 +24,9 @@ fn the_layers_have_these_names_and_this_order() {
         "body_limit",
         "authn",
         "rate_limit",
+        "share",
+        "policy",
+        "body",
     ];
     assert_eq!(NAMES, expected);
 }

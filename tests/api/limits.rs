@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::support::{TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused};
+use crate::support::{
+    ORGANIZATION, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused,
+};
 
 const MIB: usize = 1024 * 1024;
 const TOO_LARGE: &str = "The request body is larger than 1048576 bytes";
@@ -63,12 +65,13 @@ on_each_engine! {
 
     async fn a_body_that_turns_out_too_large_is_refused(server: TestServer) {
         let token = server.token(User::Owner);
-        for (path, body) in [
-            ("/apikeys", format!(r#"{{"success":false,"message":"{TOO_LARGE}"}}"#)),
-            ("/keys", error(413, TOO_LARGE)),
+        let management = server.management_key(ORGANIZATION).await;
+        for (path, token, body) in [
+            ("/apikeys", &token, format!(r#"{{"success":false,"message":"{TOO_LARGE}"}}"#)),
+            ("/keys", &management, error(413, TOO_LARGE)),
         ] {
             // One chunk, one byte too long, and no end of the body.
-            let mut request = head(path, &token).into_bytes();
+            let mut request = head(path, token).into_bytes();
             let size = MIB + 1;
             request.extend(format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n").bytes());
             request.resize(request.len() + size, b' ');
@@ -104,6 +107,7 @@ on_each_engine! {
 
     async fn a_body_that_is_not_json_is_refused(server: TestServer) {
         let token = server.token(User::Owner);
+        let management = server.management_key(ORGANIZATION).await;
         let body = json!({
             "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
         });
@@ -113,7 +117,7 @@ on_each_engine! {
             call.send().await.refuses(415, NOT_JSON);
             let call = server.put("/apikeys/x").bearer(&token).text(media_type, body.to_string());
             call.send().await.refuses(415, NOT_JSON);
-            let call = server.post("/keys").bearer(&token).text(media_type, r#"{"name":"n"}"#);
+            let call = server.post("/keys").bearer(&management).text(media_type, r#"{"name":"n"}"#);
             call.send().await.is(415, &error(415, NOT_JSON));
         }
         let call = server.post("/apikeys").bearer(&token).body(body.to_string());

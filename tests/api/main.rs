@@ -61,6 +61,7 @@ mod rate_limit;
 mod record_usage;
 mod repo_ai_key_callers;
 mod repo_ai_keys;
+mod request_bodies;
 mod request_id;
 mod reservation_ends;
 mod reserve_spend;

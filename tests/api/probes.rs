@@ -49,6 +49,7 @@ on_each_engine! {
 
     async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
         server.store.close().await;
+        server.until_not_ready().await;
         server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
         server.get("/readyz").send().await.is(503, r#"{"status":"unavailable"}"#);
     }

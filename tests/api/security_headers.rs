@@ -89,6 +89,7 @@ on_each_engine! {
             has(&answer.headers, &REST);
         }
         server.store.close().await;
+        server.until_not_ready().await;
         for (path, status) in [("/apikeys", 503), ("/readyz", 503)] {
             let answer = server.get(path).bearer(&token).send().await;
             assert_eq!(answer.status, status);

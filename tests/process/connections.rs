@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::frames::{
-    ACK, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, answer, connect,
-    get, request, rest,
+    ACK, DATA, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, answer, connect, get, request, rest,
 };
 use crate::house::{House, Served};
 
@@ -33,18 +33,25 @@ fn closed_after(stream: impl Read, started: Instant, time: Duration) -> Vec<u8> 
     bytes
 }
 
+/// A connection whose client has shown a good token.
+fn proven(house: &House, served: &Served) -> std::net::TcpStream {
+    let mut stream = connect(served.address());
+    let token = &house.env["ADMIN_TOKEN"];
+    let call =
+        format!("GET /apikeys HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(call.as_bytes()).unwrap();
+    assert!(answer(&mut stream).0.starts_with("http/1.1 200"));
+    stream
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn further_connections_wait_until_one_ends() {
-    let (_house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
-    let mut first = connect(served.address());
-    let mut second = connect(served.address());
-    for stream in [&mut first, &mut second] {
-        stream.write_all(get("/healthz").as_bytes()).unwrap();
-        assert!(answer(stream).0.starts_with("http/1.1 200"));
-    }
-    served.running.stderr.wait_for("every connection is taken");
+    let (house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
+    let first = proven(&house, &served);
+    let _second = proven(&house, &served);
     let mut third = connect(served.address());
     third.write_all(get("/healthz").as_bytes()).unwrap();
+    served.running.stderr.wait_for("every connection is in use");
     third
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
@@ -54,6 +61,23 @@ async fn further_connections_wait_until_one_ends() {
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     assert!(answer(&mut third).0.starts_with("http/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_without_a_good_token_gives_way_to_a_new_one() {
+    let (house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
+    let mut kept = proven(&house, &served);
+    for _ in 0..20 {
+        let mut idle = connect(served.address());
+        idle.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(&mut idle).0.starts_with("http/1.1 200"));
+        let mut next = connect(served.address());
+        assert_eq!(rest(idle), b"");
+        next.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(&mut next).0.starts_with("http/1.1 200"));
+    }
+    kept.write_all(get("/healthz").as_bytes()).unwrap();
+    assert!(answer(&mut kept).0.starts_with("http/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,13 +298,115 @@ async fn a_call_under_way_keeps_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_its_client_never_takes_does_not_keep_the_connection() {
-    let (_house, served) = served(&[("IDLE_TIMEOUT_MS", SHORT)]).await;
-    // A window of nothing: the client reads what is sent, but nothing may be.
-    let mut client = Http2::connect(served.address(), &[0, 4, 0, 0, 0, 0]);
-    client.send(&request(1, "GET", "/openapi.json", &[]));
-    let goaway = client.wait_for(GOAWAY);
-    assert_eq!(goaway.number(4), 0);
+async fn client_that_goes_away_has_cancelled_its_call() {
+    let (house, served) = served(&[]).await;
+    let token = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    let fields = [
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", &token),
+    ];
+    for number in 0..20 {
+        let mut client = Http2::connect(served.address(), &[]);
+        client.send(&request(
+            1,
+            "POST",
+            "/keyward.v1.ApiKeyService/CreateApiKey",
+            &fields,
+        ));
+        // Half a message, or all of it.
+        client.send(&Frame::new(DATA, 0, 1, &[0, 0, 0, 0, number % 2, 0]));
+        client.send(&Frame::new(PING, 0, 0, &[0; 8]));
+        client.wait_for(PING);
+    }
+    let ended = served.running.stderr.find(|printed| {
+        let lines = printed
+            .lines()
+            .filter(|line| line.contains("/CreateApiKey") && line.contains("duration_us"));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        (lines.len() == 20).then_some(lines)
+    });
+    for line in ended.unwrap() {
+        assert!(line.contains("CANCELLED"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_watches_keep_no_probe_from_the_operations_port() {
+    let house = House::sqlite().await;
+    let served = Served::of(
+        house
+            .command("serve")
+            .env("KEYWARD_OPERATIONS__LISTEN", "127.0.0.1:0"),
+    );
+    let operations = served.running.stderr.find(|printed| {
+        let line = printed
+            .lines()
+            .find(|line| line.contains("listening for operations"))?;
+        let (_, address) = line.split_once("address=")?;
+        Some(address.split_whitespace().next()?.to_owned())
+    });
+    let operations = operations.unwrap();
+    let message = [("content-type", "application/grpc"), ("te", "trailers")];
+    let mut watches = Vec::new();
+    // Twice as many as the port has connections.
+    for _ in 0..128 {
+        let mut client = Http2::connect(&operations, &[]);
+        client.send(&request(
+            1,
+            "POST",
+            "/grpc.health.v1.Health/Watch",
+            &message,
+        ));
+        client.send(&Frame::new(DATA, END_STREAM, 1, &[0; 5]));
+        client.wait_for(HEADERS);
+        watches.push(client);
+        let mut probe = connect(&operations);
+        let started = Instant::now();
+        probe.write_all(get("/healthz").as_bytes()).unwrap();
+        assert!(answer(&mut probe).0.starts_with("http/1.1 200"));
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
+
+/// A window of nothing: the client reads what is sent, but nothing may be.
+const CLOSED_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn untaken_answer_closes_a_connection_without_a_good_token() {
+    let (_house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    for path in ["/openapi.json", "/readyz", "/nowhere"] {
+        let mut client = Http2::connect(served.address(), CLOSED_WINDOW);
+        let started = Instant::now();
+        client.send(&request(1, "GET", path, &[]));
+        assert!(
+            client.rest().iter().any(|frame| frame.kind == HEADERS),
+            "{path}"
+        );
+        let took = started.elapsed();
+        assert!(
+            took >= SHORT_TIME && took < Duration::from_secs(10),
+            "{took:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn untaken_answer_resets_its_stream_and_no_other() {
+    let (house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    let mut client = Http2::connect(served.address(), CLOSED_WINDOW);
+    let token = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    client.send(&request(1, "GET", "/apikeys", &[("authorization", &token)]));
+    let reset = client.wait_for(RST_STREAM);
+    // CANCEL.
+    assert_eq!((reset.stream, reset.number(0)), (1, 8));
+    // The same connection, once its client takes answers.
+    client.send(&Frame::new(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]));
+    client.healthz(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ pub use organization::{
 };
 pub use platform::{
     AuditGrant, DirectoryGrant, authorize_audit, authorize_directory, directory_right,
+    precheck_audit, precheck_directory,
 };
 
 use std::marker::PhantomData;
@@ -389,4 +390,15 @@ pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
         Principal::ManagementKey { hash, .. } => Ok(CallingKey::Management(hash)),
         Principal::User(_) | Principal::Service(_) => Err(Error::Denied),
     })
+}
+
+/// Refuses a principal that is not a key, before anything is looked up.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_calling_key(principal: &Principal) -> Result<(), Error> {
+    match principal {
+        Principal::IssuedKey { .. } | Principal::ManagementKey { .. } => Ok(()),
+        Principal::User(_) | Principal::Service(_) => calling_key(principal).map(drop),
+    }
 }

@@ -30,7 +30,7 @@ mod provider_key;
 mod repo_ai_key;
 mod schema;
 mod session;
-mod turns;
+pub mod turns;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};

@@ -102,6 +102,7 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
+        let _waiter = self.turns.join(key)?;
         let gate = self.gate.clone().unwrap_or_else(|| self.turns.of(key));
         self.write_through(Some(gate), operation, work).await
     }

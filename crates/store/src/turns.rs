@@ -3,28 +3,87 @@
 //! connections from all others. Which replica comes first the row's lock decides.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
+use keyward_core::error::{Cause, Error};
 use keyward_crypto::KeyHash;
 use tokio::sync::Mutex;
 
 /// How many keys are remembered before those are forgotten for whom no one waits.
 const REMEMBERED_KEYS: usize = 1024;
 
+/// Maximum of calls that change one key's account or wait to; further ones are rejected.
+const MAX_PER_KEY: usize = 100;
+/// Maximum of such calls for all keys together. A busy gateway has a multiple of it under way, most of which
+/// are other calls, so that those find permits however many of these come.
+const MAX_OF_ALL_KEYS: usize = 400;
+
+/// As many calls as may be wait for one key, or for all of them.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls wait for their turn at a key")]
+pub(crate) struct TooManyWaiting;
+
+/// Returns true if a cause is that too many calls wait to change a key, or to change keys at all.
+#[must_use]
+pub fn is_cause(cause: &Cause) -> bool {
+    cause.is::<TooManyWaiting>()
+}
+
 /// A gate for each key for whom someone waits.
 #[derive(Default)]
 pub(crate) struct Turns(std::sync::Mutex<Gates>);
+
+/// A place among the calls that change a key's account or wait to, until it is dropped.
+pub(crate) struct Waiter<'a> {
+    turns: &'a Turns,
+    key: [u8; 32],
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut gates = self.turns.gates();
+        gates.waiting -= 1;
+        if let Some(count) = gates.waiting_by_key.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                gates.waiting_by_key.remove(&self.key);
+            }
+        }
+    }
+}
 
 #[derive(Default)]
 struct Gates {
     by_key: HashMap<[u8; 32], Weak<Mutex<()>>>,
     forget_above: usize,
+    waiting: usize,
+    waiting_by_key: HashMap<[u8; 32], usize>,
 }
 
 impl Turns {
+    /// A place for one more call that changes this key.
+    ///
+    /// # Errors
+    /// Unavailable: the key, or all keys together, have as many as there may be.
+    pub(crate) fn join(&self, key: &KeyHash) -> Result<Waiter<'_>, Error> {
+        let key = *key.as_bytes();
+        let mut gates = self.gates();
+        let of_key = gates.waiting_by_key.get(&key).copied().unwrap_or_default();
+        if of_key >= MAX_PER_KEY || gates.waiting >= MAX_OF_ALL_KEYS {
+            return Err(Error::unavailable(TooManyWaiting));
+        }
+        gates.waiting += 1;
+        gates.waiting_by_key.insert(key, of_key + 1);
+        Ok(Waiter { turns: self, key })
+    }
+
+    fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The gate of a key, which lets one in at a time, in order.
     pub(crate) fn of(&self, key: &KeyHash) -> Arc<Mutex<()>> {
-        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gates = self.gates();
         if let Some(gate) = gates.by_key.get(key.as_bytes()).and_then(Weak::upgrade) {
             return gate;
         }
@@ -41,7 +100,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
     use super::*;
 
@@ -71,5 +130,32 @@ mod tests {
         }
         assert!(turns.0.lock().unwrap().by_key.len() <= REMEMBERED_KEYS);
         assert!(Arc::ptr_eq(&kept, &turns.of(&key(0))));
+    }
+
+    #[test]
+    fn calls_that_wait_for_one_key_are_bounded() {
+        let turns = Turns::default();
+        let busy: Vec<_> = (0..MAX_PER_KEY)
+            .map(|_| turns.join(&key(1)).unwrap())
+            .collect();
+        let Err(Error::Unavailable(cause)) = turns.join(&key(1)) else {
+            panic!("one more was let in");
+        };
+        assert!(is_cause(&cause));
+        assert!(turns.join(&key(2)).is_ok());
+        drop(busy);
+        assert!(turns.join(&key(1)).is_ok());
+        assert!(turns.gates().waiting_by_key.is_empty());
+    }
+
+    #[test]
+    fn calls_that_wait_for_any_key_are_bounded() {
+        let turns = Turns::default();
+        let waiting: Vec<_> = (0..MAX_OF_ALL_KEYS)
+            .map(|number| turns.join(&key(number)).unwrap())
+            .collect();
+        assert!(turns.join(&key(MAX_OF_ALL_KEYS)).is_err());
+        drop(waiting);
+        assert_eq!(turns.gates().waiting, 0);
     }
 }

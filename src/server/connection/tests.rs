@@ -24,6 +24,7 @@ fn settings() -> Settings {
             connection_window_bytes: 262_144,
             send_buffer_bytes: 65_536,
         },
+        max_unread_bytes: 64 * 1024 * 1024,
         shutdown_delay: 5 * SECOND,
         drain: 30 * SECOND,
     }
@@ -38,6 +39,7 @@ fn idle(version: Version, now: Instant) -> (Seen, Times) {
         idle_since: now,
         head_since: None,
         waiting_since: None,
+        is_condemned: false,
         is_told_off: false,
     };
     let times = Times {
@@ -124,13 +126,16 @@ async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
     };
     assert_eq!(comes(&busy, &times, now, Step::End), None);
     // An answer that waits for the client is not under way for ever.
-    for version in [Version::Http1, Version::Http2] {
+    for (version, step, after) in [
+        (Version::Http1, Step::End, 120),
+        (Version::Http2, Step::Shed, 10),
+    ] {
         let waiting = Seen {
             version,
             waiting_since: Some(now),
             ..busy
         };
-        assert_eq!(comes(&waiting, &times, now, Step::End), Some(120));
+        assert_eq!(comes(&waiting, &times, now, step), Some(after));
     }
 }
 

@@ -76,6 +76,14 @@ impl TestServer {
         answer.json()["apiKeys"].as_array().unwrap().clone()
     }
 
+    /// Asks until the server says that it is not ready: what it said a moment ago it may say again.
+    pub async fn until_not_ready(&self) {
+        let asking = async { while self.get("/readyz").send().await.status != 503 {} };
+        tokio::time::timeout(std::time::Duration::from_secs(60), asking)
+            .await
+            .expect("it stays ready");
+    }
+
     /// Sends bytes over a connection of their own and reads until the server closes it, for what no
     /// client can be brought to send.
     pub async fn raw(&self, request: &[u8]) -> String {

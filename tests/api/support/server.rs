@@ -10,7 +10,7 @@ use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::Config;
 use keyward::health::Health;
-use keyward::layers::{AllowedOrigins, Limits, TrustedProxies};
+use keyward::layers::{AllowedOrigins, BodyTime, Limits, TrustedProxies};
 use keyward::rate::Rate;
 use keyward::server::{Server, Settings};
 use keyward_core::audit::AuditSettings;
@@ -66,6 +66,8 @@ pub struct Setup {
     pub address_rate: Option<Rate>,
     pub failed_authentications: Option<Rate>,
     pub max_in_flight: usize,
+    pub max_in_flight_per_organization: usize,
+    pub body_time: BodyTime,
     pub max_page_items: u32,
     pub bounds: KeyBounds,
     pub trusted_proxies: TrustedProxies,
@@ -99,6 +101,11 @@ impl OnEngine for Setup {
             address_rate: None,
             failed_authentications: None,
             max_in_flight: 1000,
+            max_in_flight_per_organization: 0,
+            body_time: BodyTime {
+                timeout: Duration::from_secs(30),
+                min_bytes_per_second: 16 * 1024,
+            },
             max_page_items: MAX_PAGE_ITEMS,
             bounds: KeyBounds::default(),
             trusted_proxies: TrustedProxies::default(),
@@ -178,6 +185,9 @@ impl Setup {
                 address_rate: self.address_rate,
                 failed_authentications: self.failed_authentications,
                 max_in_flight: self.max_in_flight,
+                max_in_flight_per_organization: self.max_in_flight_per_organization,
+                max_request_bytes: 64 * 1024 * 1024,
+                body_time: self.body_time,
                 max_open_streams: 1000,
                 max_open_streams_per_address: 100,
                 max_open_message_bytes: 4096,

@@ -49,3 +49,26 @@ pub fn authorize_audit(principal: &Principal) -> Result<AuditGrant, Error> {
         _ => Err(Error::Denied),
     })
 }
+
+/// Refuses a principal that may not manage the directory, before anything is looked up. Another decision
+/// follows for all others.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_directory(principal: &Principal) -> Result<(), Error> {
+    match directory_right(principal) {
+        Some(_) => Ok(()),
+        None => authorize_directory(principal).map(drop),
+    }
+}
+
+/// Refuses a principal that may not read the audit trail, as [`precheck_directory`] does for the directory.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn precheck_audit(principal: &Principal) -> Result<(), Error> {
+    match principal {
+        Principal::Service(_) => Ok(()),
+        _ => authorize_audit(principal).map(drop),
+    }
+}

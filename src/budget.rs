@@ -1,0 +1,185 @@
+//! The memory of requests whose bodies are being read, drawn from one budget for the process. Each owner has
+//! a share of it, and a part is reserved for internal services: a caller that sends bodies slowly, or large
+//! ones, or many, has its further ones rejected, and takes nothing from others.
+//!
+//! Answers that wait for their clients have a budget of their own (`server/unread.rs`), since those are not
+//! rejected but given up.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keyward_core::principal::Principal;
+
+/// The caller that a request or an answer is charged to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// A client without a good token, by its address.
+    Address(IpAddr),
+    /// The users and keys of an organization.
+    Organization(String),
+    /// An internal service.
+    Service(String),
+}
+
+impl Owner {
+    /// The owner that stands for a principal.
+    pub(crate) fn of(principal: &Principal) -> Self {
+        let organization = match principal {
+            Principal::Service(name) => return Self::Service(name.0.clone()),
+            Principal::User(member) => &member.organization,
+            Principal::IssuedKey { organization, .. }
+            | Principal::ManagementKey { organization, .. } => organization,
+        };
+        Self::Organization(organization.to_string())
+    }
+
+    /// Whether it is an internal service, for which a part of every budget is reserved.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Service(_))
+    }
+}
+
+/// The share of one owner that is not a service, in parts of the whole.
+const WHOLE_PER_OWNER: usize = 4;
+/// The part that internal services alone may draw, in parts of the whole.
+const WHOLE_PER_RESERVE: usize = 4;
+
+/// Bytes that are drawn by owners.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max_bytes: usize,
+    drawn: Mutex<Drawn>,
+}
+
+#[derive(Debug, Default)]
+struct Drawn {
+    all: usize,
+    by_owner: HashMap<Owner, usize>,
+}
+
+/// What a request has drawn. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    owner: Owner,
+    bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes,
+            drawn: Mutex::default(),
+        })
+    }
+
+    /// An empty charge to an owner.
+    pub(crate) fn charge(self: &Arc<Self>, owner: Owner) -> Charge {
+        Charge {
+            budget: Arc::clone(self),
+            owner,
+            bytes: 0,
+        }
+    }
+
+    /// Maximum of an owner, and of all owners when it is this owner that draws.
+    fn bounds(&self, owner: &Owner) -> (usize, usize) {
+        let max = self.max_bytes;
+        let unreserved = max - max / WHOLE_PER_RESERVE;
+        match owner {
+            Owner::Address(_) | Owner::Organization(_) => (max / WHOLE_PER_OWNER, unreserved),
+            Owner::Service(_) => (max, max),
+        }
+    }
+
+    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Charge {
+    /// What was drawn, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Draws more. `false` if that is more than the owner's share, or than there is; then nothing is drawn.
+    #[must_use]
+    pub(crate) fn draw(&mut self, bytes: usize) -> bool {
+        let (share, all) = self.budget.bounds(&self.owner);
+        let mut drawn = self.budget.drawn();
+        let own = drawn.by_owner.get(&self.owner).copied().unwrap_or_default();
+        if own.saturating_add(bytes) > share || drawn.all.saturating_add(bytes) > all {
+            return false;
+        }
+        drawn.all += bytes;
+        drawn.by_owner.insert(self.owner.clone(), own + bytes);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let mut drawn = self.budget.drawn();
+        drawn.all -= self.bytes;
+        if let Some(own) = drawn.by_owner.get_mut(&self.owner) {
+            *own -= self.bytes;
+            if *own == 0 {
+                drawn.by_owner.remove(&self.owner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn organization(name: &str) -> Owner {
+        Owner::Organization(name.to_owned())
+    }
+
+    #[test]
+    fn owner_beyond_its_share_draws_nothing_more() {
+        let budget = Budget::new(1024);
+        let mut first = budget.charge(organization("a"));
+        let mut second = budget.charge(organization("a"));
+        assert!(first.draw(200) && second.draw(56));
+        assert!(!second.draw(1));
+        let mut other = budget.charge(organization("b"));
+        assert!(other.draw(256));
+        drop(first);
+        assert!(second.draw(200));
+    }
+
+    #[test]
+    fn services_draw_the_reserve_when_others_have_drawn_the_rest() {
+        let budget = Budget::new(1024);
+        let mut all = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            let mut charge = budget.charge(organization(name));
+            assert_eq!(charge.draw(256), name != "d");
+            all.push(charge);
+        }
+        let mut service = budget.charge(Owner::Service("gateway".to_owned()));
+        assert!(service.draw(256));
+        assert!(!service.draw(1));
+    }
+
+    #[test]
+    fn charges_that_are_dropped_leave_nothing() {
+        let budget = Budget::new(1 << 20);
+        for last in 0..=255 {
+            let mut charge = budget.charge(Owner::Address([127, 0, 0, last].into()));
+            assert!(charge.draw(1 << 18) && !charge.draw(1));
+        }
+        let drawn = budget.drawn();
+        assert_eq!((drawn.all, drawn.by_owner.len()), (0, 0));
+    }
+}

@@ -1,0 +1,383 @@
+//! The permits of calls under way. A call first takes one to be authenticated; the caller that is then known
+//! takes one of its own share, and internal services have a reserve. A call that waits for something outside
+//! the process, such as the rest of its body or an issuer's keys, gives its permit up meanwhile
+//! ([`unoccupied`]), so that such waits keep no permit from others.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::authn;
+use crate::budget::Owner;
+
+/// How long an answer may be read before its permit is given to others.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// How often such answers are looked for, while every permit is taken.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// The part of all permits that internal services alone may take, in parts of the whole.
+const WHOLE_PER_RESERVE: usize = 10;
+
+tokio::task_local! {
+    static PERMIT: Arc<Permit>;
+}
+
+/// No permit is free, or none of the caller's share.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Overloaded;
+
+/// Runs a part of a call that waits for something outside the process, without the permit of the call where
+/// it does wait.
+///
+/// # Errors
+/// [`Overloaded`]: no permit is free when it has waited.
+pub(crate) async fn unoccupied<F: Future>(waiting: F) -> Result<F::Output, Overloaded> {
+    let mut waiting = pin!(waiting);
+    if let Poll::Ready(done) = futures_util::poll!(&mut waiting) {
+        return Ok(done);
+    }
+    let Some(permit) = current() else {
+        return Ok(waiting.await);
+    };
+    permit.leave();
+    let done = waiting.await;
+    permit.enter_again()?;
+    Ok(done)
+}
+
+/// Takes a permit of the owner's share for the current call, in place of the one that it has for
+/// authentication.
+///
+/// # Errors
+/// [`Overloaded`]: there is none.
+pub(crate) fn admit(owner: &Owner) -> Result<(), Overloaded> {
+    PERMIT
+        .try_with(|permit| permit.admit(owner))
+        .unwrap_or(Ok(()))
+}
+
+/// Returns the permit of the current call. `None` where calls are not limited.
+pub(crate) fn current() -> Option<Arc<Permit>> {
+    PERMIT.try_with(Arc::clone).ok()
+}
+
+/// Runs a call that has a permit.
+pub(crate) async fn with_permit<F: Future>(permit: Arc<Permit>, call: F) -> F::Output {
+    PERMIT.scope(permit, call).await
+}
+
+/// All permits.
+pub(crate) struct Calls {
+    max: usize,
+    max_per_organization: usize,
+    taken: Mutex<Taken>,
+}
+
+struct Taken {
+    permits: HashMap<u64, Use>,
+    /// How many of them are for authentication.
+    unknown: usize,
+    /// How many internal services have.
+    services: usize,
+    by_organization: HashMap<Owner, usize>,
+    next: u64,
+    looked: Instant,
+}
+
+/// A permit in use.
+struct Use {
+    owner: Option<Owner>,
+    /// Since when its answer is being read.
+    read_since: Option<Instant>,
+}
+
+impl Calls {
+    /// So many permits, and so many of them for one organization; 0 is no limit for it.
+    pub(crate) fn new(max: usize, max_per_organization: usize) -> Arc<Self> {
+        let taken = Mutex::new(Taken {
+            permits: HashMap::new(),
+            unknown: 0,
+            services: 0,
+            by_organization: HashMap::new(),
+            next: 0,
+            looked: Instant::now(),
+        });
+        Arc::new(Self {
+            max,
+            max_per_organization,
+            taken,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A permit for a call whose caller is not known yet.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Arc<Permit>> {
+        let mut taken = self.lock();
+        if taken.known() >= self.max || taken.unknown >= self.max {
+            taken.clear_slow();
+        }
+        if taken.known() >= self.max || taken.unknown >= self.max {
+            return None;
+        }
+        let number = taken.next;
+        taken.next = number.wrapping_add(1);
+        taken.insert(number, None);
+        drop(taken);
+        Some(Arc::new(Permit {
+            calls: Arc::clone(self),
+            number,
+            owner: Mutex::new(None),
+        }))
+    }
+
+    /// Whether this owner may take one more.
+    fn has_room(&self, taken: &mut Taken, owner: &Owner) -> bool {
+        let fits = |taken: &Taken| {
+            if owner.is_service() {
+                return taken.known() < self.max;
+            }
+            let own = taken.by_organization.get(owner).copied();
+            let has_share =
+                self.max_per_organization == 0 || own.unwrap_or(0) < self.max_per_organization;
+            let unreserved = self.max - self.max / WHOLE_PER_RESERVE;
+            has_share && taken.known() - taken.services < unreserved && taken.known() < self.max
+        };
+        fits(taken) || {
+            taken.clear_slow();
+            fits(taken)
+        }
+    }
+}
+
+impl Taken {
+    /// How many permits the callers have that are known.
+    fn known(&self) -> usize {
+        self.permits.len() - self.unknown
+    }
+
+    fn insert(&mut self, number: u64, owner: Option<Owner>) {
+        match &owner {
+            None => self.unknown += 1,
+            Some(owner) if owner.is_service() => self.services += 1,
+            Some(owner) => *self.by_organization.entry(owner.clone()).or_default() += 1,
+        }
+        let read_since = None;
+        self.permits.insert(number, Use { owner, read_since });
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(Use { owner, .. }) = self.permits.remove(&number) else {
+            return;
+        };
+        match owner {
+            None => self.unknown -= 1,
+            Some(owner) if owner.is_service() => self.services -= 1,
+            Some(owner) => {
+                if let Some(count) = self.by_organization.get_mut(&owner) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.by_organization.remove(&owner);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the permits of clients that read too slowly.
+    fn clear_slow(&mut self) {
+        if self.looked.elapsed() < LOOK_INTERVAL {
+            return;
+        }
+        self.looked = Instant::now();
+        let is_slow = |it: &Use| {
+            it.read_since
+                .is_some_and(|since| since.elapsed() >= READ_PATIENCE)
+        };
+        let slow = self.permits.iter().filter(|(_, it)| is_slow(it));
+        let slow: Vec<u64> = slow.map(|(number, _)| *number).collect();
+        for number in slow {
+            self.remove(number);
+        }
+    }
+}
+
+/// One of the permits, until it is dropped.
+pub(crate) struct Permit {
+    calls: Arc<Calls>,
+    number: u64,
+    owner: Mutex<Option<Owner>>,
+}
+
+impl Permit {
+    fn admit(&self, owner: &Owner) -> Result<(), Overloaded> {
+        let mut taken = self.calls.lock();
+        taken.remove(self.number);
+        if !self.calls.has_room(&mut taken, owner) {
+            return Err(Overloaded);
+        }
+        taken.insert(self.number, Some(owner.clone()));
+        drop(taken);
+        *self.owner() = Some(owner.clone());
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.calls.lock().remove(self.number);
+    }
+
+    fn enter_again(&self) -> Result<(), Overloaded> {
+        let owner = self.owner().clone();
+        let mut taken = self.calls.lock();
+        let has_room = match &owner {
+            Some(owner) => self.calls.has_room(&mut taken, owner),
+            None => taken.unknown < self.calls.max,
+        };
+        if !has_room {
+            return Err(Overloaded);
+        }
+        taken.insert(self.number, owner);
+        Ok(())
+    }
+
+    /// Nothing is left to do but to be read.
+    pub(crate) fn answered(&self) {
+        if let Some(found) = self.calls.lock().permits.get_mut(&self.number) {
+            found.read_since = Some(Instant::now());
+        }
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl authn::Permit for Permit {
+    fn release(&self) {
+        self.leave();
+    }
+
+    fn acquire(&self) -> bool {
+        self.enter_again().is_ok()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.calls.lock().remove(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(calls: &Arc<Calls>) -> usize {
+        calls.lock().permits.len()
+    }
+
+    fn organization(name: &str) -> Owner {
+        Owner::Organization(name.to_owned())
+    }
+
+    fn service() -> Owner {
+        Owner::Service("gateway".to_owned())
+    }
+
+    fn known(calls: &Arc<Calls>, owner: &Owner) -> Result<Arc<Permit>, Overloaded> {
+        let permit = calls.enter().ok_or(Overloaded)?;
+        permit.admit(owner)?;
+        Ok(permit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_are_as_many_as_configured() {
+        let calls = Calls::new(3, 0);
+        let mut permits: Vec<_> = (0..3)
+            .map(|_| known(&calls, &organization("a")).unwrap())
+            .collect();
+        for _ in 0..3 {
+            assert!(calls.enter().is_none());
+            drop(permits.remove(0));
+            permits.push(known(&calls, &organization("a")).unwrap());
+        }
+        drop(permits);
+        assert_eq!(taken(&calls), 0);
+        assert!(calls.lock().by_organization.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn organization_beyond_its_share_keeps_none_from_others() {
+        let calls = Calls::new(100, 10);
+        let held: Vec<_> = (0..10)
+            .map(|_| known(&calls, &organization("a")).unwrap())
+            .collect();
+        assert!(known(&calls, &organization("a")).is_err());
+        assert!(known(&calls, &organization("b")).is_ok());
+        drop(held);
+        assert!(known(&calls, &organization("a")).is_ok());
+        assert_eq!(taken(&calls), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn services_take_the_reserve_when_others_have_the_rest() {
+        let calls = Calls::new(100, 0);
+        let mut held: Vec<_> = (0..90)
+            .map(|_| known(&calls, &organization("a")).unwrap())
+            .collect();
+        assert!(known(&calls, &organization("b")).is_err());
+        held.extend((0..10).map(|_| known(&calls, &service()).unwrap()));
+        assert!(known(&calls, &service()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_waits_outside_holds_no_permit() {
+        let calls = Calls::new(1, 0);
+        let permit = calls.enter().unwrap();
+        let (done, waiting) = tokio::sync::oneshot::channel::<()>();
+        let call = tokio::spawn(with_permit(permit, async move {
+            admit(&organization("a"))?;
+            unoccupied(async { drop(waiting.await) }).await
+        }));
+        tokio::task::yield_now().await;
+        let other = known(&calls, &organization("b")).unwrap();
+        done.send(()).unwrap();
+        // It needs a permit again, and there is none.
+        assert_eq!(call.await.unwrap(), Err(Overloaded));
+        drop(other);
+        assert_eq!(taken(&calls), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_need_not_wait_keeps_its_permit() {
+        let calls = Calls::new(1, 0);
+        let permit = calls.enter().unwrap();
+        let seen = Arc::clone(&calls);
+        let call = async move { unoccupied(async { taken(&seen) }).await };
+        assert_eq!(with_permit(permit, call).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_reader_gives_way_and_work_does_not() {
+        let calls = Calls::new(2, 0);
+        let _working = known(&calls, &organization("a")).unwrap();
+        let reading = known(&calls, &organization("a")).unwrap();
+        reading.answered();
+        tokio::time::advance(READ_PATIENCE - LOOK_INTERVAL).await;
+        assert!(calls.enter().is_none());
+        tokio::time::advance(LOOK_INTERVAL).await;
+        let next = known(&calls, &organization("a")).unwrap();
+        assert!(calls.enter().is_none());
+        // The permit is another's now.
+        drop(reading);
+        assert!(calls.enter().is_none());
+        drop(next);
+        assert!(calls.enter().is_some());
+    }
+}

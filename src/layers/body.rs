@@ -1,0 +1,261 @@
+//! A request's body is read here, whole, before anything works on the call: within a time limit, at a
+//! minimum rate, and from a budget of memory. While the client has not sent the rest, the call holds no
+//! permit that others need. What runs inside finds the whole body there.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::BytesMut;
+use futures_util::FutureExt as _;
+use http::StatusCode;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use keyward_gateway::{Refusal, Resolution};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status};
+
+use super::{Kind, Limit, Limits, Target};
+use crate::budget::{Budget, Charge, Owner};
+use crate::error;
+use crate::grpc::Unfinished;
+use crate::in_flight::unoccupied;
+use crate::metrics::{self, Refused};
+
+const LIMIT: Limit = Limit {
+    counted: Refused::RequestMemory,
+    code: Code::Unavailable,
+    reason: "OVERLOADED",
+    message: "Too much of other requests is being read",
+};
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Charge for a call whose body has not come yet: its own structures, and a body that is no longer.
+const CALL_BYTES: usize = 16 * 1024;
+/// How often a byte of a body is in memory: as it came, and as the message that is made of it.
+const COPIES: usize = 2;
+
+/// The time that a client has to send a request's body: `timeout`, and a second more for each
+/// `min_bytes_per_second` bytes that have come.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyTime {
+    /// The time before the minimum rate counts.
+    pub timeout: Duration,
+    /// The minimum rate after that.
+    pub min_bytes_per_second: u32,
+}
+
+impl BodyTime {
+    fn limit(self, received: usize) -> Duration {
+        let seconds = received as f64 / f64::from(self.min_bytes_per_second.max(1));
+        self.timeout + Duration::from_secs_f64(seconds)
+    }
+}
+
+/// Reads bodies.
+#[derive(Clone)]
+pub(super) struct Bodies {
+    time: BodyTime,
+    max_bytes: u64,
+    max_open_message_bytes: u64,
+    /// Maximum charge of a call that needs no token. The service itself bounds the message.
+    max_open_bytes: usize,
+    budget: Arc<Budget>,
+    unfinished: Unfinished,
+}
+
+impl Bodies {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            time: limits.body_time,
+            max_bytes: limits.max_body_bytes,
+            max_open_message_bytes: limits.max_open_message_bytes as u64,
+            max_open_bytes: limits.max_open_message_bytes * 2 * COPIES + CALL_BYTES,
+            budget: Budget::new(limits.max_request_bytes),
+            unfinished: Unfinished::new(limits),
+        }
+    }
+
+    /// Maximum of a body, as its sender hears of it.
+    fn max_bytes_of(&self, target: &Target) -> u64 {
+        match target.needs_token() {
+            true => self.max_bytes,
+            false => self.max_open_message_bytes,
+        }
+    }
+
+    /// Reads a body that an owner is charged for; of a call without one, a short body, while it is not among
+    /// the oldest of too many.
+    async fn read(&self, mut body: Body, charge: Option<&mut Charge>) -> Result<Bytes, Fault> {
+        let is_open = charge.is_none();
+        let reading = self.collect(&mut body, charge);
+        if !is_open {
+            return reading.await;
+        }
+        let given_up = self.unfinished.begin();
+        tokio::select! {
+            biased;
+            read = reading => read,
+            _ = given_up => Err(Fault::GivenUp),
+        }
+    }
+
+    async fn collect(
+        &self,
+        body: &mut Body,
+        mut charge: Option<&mut Charge>,
+    ) -> Result<Bytes, Fault> {
+        let began = Instant::now();
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let received = first.len() + rest.len();
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    // From here on the client decides how long the call takes.
+                    self.draw(&mut charge, received.saturating_mul(COPIES) + CALL_BYTES)?;
+                    let until = began + self.time.limit(received);
+                    timeout_at(until, body.frame())
+                        .await
+                        .map_err(|_| Fault::Slow)?
+                }
+            };
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.map_err(|error| Fault::of(&error))?.into_data() else {
+                continue;
+            };
+            let received = received + data.len();
+            if received > CALL_BYTES {
+                self.draw(&mut charge, received.saturating_mul(COPIES) + CALL_BYTES)?;
+            }
+            if first.is_empty() {
+                first = data;
+            } else {
+                rest.extend_from_slice(&data);
+            }
+        }
+        if rest.is_empty() {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        Ok(whole.freeze())
+    }
+
+    /// Draws as much as is missing to so many bytes.
+    fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), Fault> {
+        match charge {
+            None if bytes <= self.max_open_bytes => Ok(()),
+            None => Err(Fault::TooLarge),
+            Some(charge) => match charge.draw(bytes.saturating_sub(charge.bytes())) {
+                true => Ok(()),
+                false => Err(Fault::Budget),
+            },
+        }
+    }
+}
+
+/// Why there is no whole body.
+enum Fault {
+    /// It has not come in time.
+    Slow,
+    /// Its owner's share of the budget is used up.
+    Budget,
+    /// It is larger than allowed.
+    TooLarge,
+    /// Too many calls that need no token wait for their bodies.
+    GivenUp,
+    /// The client has closed the request.
+    Gone,
+    /// It is not a body as HTTP has it.
+    Malformed,
+}
+
+impl Fault {
+    /// What an error of the body means. The layer that bounds its size says so by a status.
+    fn of(error: &axum::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if error.is::<Status>() {
+                return Self::TooLarge;
+            }
+            if error.is::<h2::Error>() {
+                return Self::Gone;
+            }
+            if let Some(error) = error.downcast_ref::<hyper::Error>()
+                && (error.is_incomplete_message() || error.is_canceled() || error.is_closed())
+            {
+                return Self::Gone;
+            }
+            if let Some(error) = error.downcast_ref::<std::io::Error>()
+                && error.kind() != std::io::ErrorKind::InvalidData
+                && error.kind() != std::io::ErrorKind::InvalidInput
+                && error.kind() != std::io::ErrorKind::Other
+            {
+                return Self::Gone;
+            }
+            cause = error.source();
+        }
+        Self::Malformed
+    }
+
+    fn response(self, target: &Target, max_bytes: u64) -> Response {
+        let refusal = match self {
+            Self::Budget => return super::refuse_for_now(target, &LIMIT, RETRY_AFTER),
+            Self::TooLarge => Refusal::body_too_large(max_bytes),
+            Self::GivenUp => {
+                metrics::refused(Refused::OpenStreams);
+                error::too_many_streams().into()
+            }
+            Self::Slow => {
+                metrics::refused(Refused::SlowBody);
+                let message = "The request body has come too slowly";
+                let status = error::plain(Code::DeadlineExceeded, "BODY_TIMEOUT", message);
+                Refusal::new(status).with_http_status(StatusCode::REQUEST_TIMEOUT)
+            }
+            Self::Gone => {
+                let message = "The client closed the request";
+                error::plain(Code::Cancelled, "CLIENT_CLOSED_REQUEST", message).into()
+            }
+            Self::Malformed => {
+                let message = "The request body cannot be read";
+                error::plain(Code::InvalidArgument, "BODY_MALFORMED", message).into()
+            }
+        };
+        super::refuse(target, refusal)
+    }
+}
+
+/// Whether a call has a body that something inside reads, and reads to its end.
+fn has_message(target: &Target) -> bool {
+    matches!(
+        target.kind,
+        Kind::Rest(Resolution::Matched(_)) | Kind::Grpc | Kind::Open | Kind::Watch
+    )
+}
+
+pub(super) async fn layer(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
+    let target = super::target(&request);
+    if request.body().is_end_stream() || !has_message(&target) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let owner = parts.extensions.get::<Owner>().cloned();
+    let mut charge = owner.map(|owner| bodies.budget.charge(owner));
+    let read = bodies.read(body, charge.as_mut());
+    let body = match unoccupied(read).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(fault)) => return fault.response(&target, bodies.max_bytes_of(&target)),
+        Err(_) => return super::in_flight::overloaded(&target),
+    };
+    // The charge lasts as long as what is made of the body.
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    drop(charge);
+    response
+}

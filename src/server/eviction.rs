@@ -1,0 +1,73 @@
+//! Makes room for a connection that waits to be accepted while every slot is taken: the oldest connection
+//! that has shown neither a good token nor a good certificate is closed. Idle connections, and streams that
+//! watch health, so cannot keep the slots from probes and callers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::AbortHandle;
+
+use super::activity::Activity;
+
+/// The connections that are open and may be evicted, the oldest first.
+#[derive(Default)]
+pub(super) struct Open {
+    next: AtomicU64,
+    connections: Mutex<BTreeMap<u64, (AbortHandle, Arc<Activity>)>>,
+}
+
+/// Removes a connection when it ends.
+pub(super) struct Opened {
+    open: Arc<Open>,
+    number: u64,
+}
+
+impl Open {
+    /// The number of a new connection.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a connection.
+    pub(super) fn insert(&self, number: u64, task: AbortHandle, activity: Arc<Activity>) {
+        // It may have ended already, on another thread.
+        if !task.is_finished() {
+            self.connections().insert(number, (task, activity));
+        }
+    }
+
+    /// Removes the connection when the guard is dropped.
+    pub(super) fn guard(self: Arc<Self>, number: u64) -> Opened {
+        Opened { open: self, number }
+    }
+
+    /// Closes the oldest connection that is not proven. `false` if there is none.
+    pub(super) fn evict(&self) -> bool {
+        let mut connections = self.connections();
+        connections.retain(|_, (task, _)| !task.is_finished());
+        let oldest = connections
+            .iter()
+            .find(|(_, (_, activity))| !activity.is_proven())
+            .map(|(number, _)| *number);
+        match oldest.and_then(|number| connections.remove(&number)) {
+            Some((task, _)) => {
+                task.abort();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<u64, (AbortHandle, Arc<Activity>)>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.open.connections().remove(&self.number);
+    }
+}
