@@ -154,13 +154,21 @@ fn say_face_plainly(face: Face, headers: &mut HeaderMap) {
     headers.insert(ACCEPT, media_type);
 }
 
+/// The beginning of what tonic says of a message whose flag says that it is compressed where no header
+/// says how.
+const COMPRESSED_WITHOUT_ENCODING: &str =
+    "protocol error: received message with compressed-flag but no grpc-encoding";
+
 /// What tonic says of a message that it cannot read, which is its sender's fault: our own errors are
 /// told from tonic's by their details.
 fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    match Status::from_header_map(headers)?.code() {
+    let status = Status::from_header_map(headers)?;
+    match status.code() {
+        // Stays INTERNAL, as gRPC's compression.md has it.
+        Code::Internal if status.message().starts_with(COMPRESSED_WITHOUT_ENCODING) => None,
         Code::Internal => {
             let message = "The request message cannot be decoded";
             Some(error::plain(

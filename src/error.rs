@@ -3,6 +3,7 @@
 //!
 //! Callers get a stable reason and a fixed text; the log gets the cause, once, here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use keyward_core::error::{Error, Noun};
@@ -31,7 +32,7 @@ pub(crate) fn status(error: Error) -> Status {
     }
     let message = error.to_string();
     let (code, reason) = code_and_reason(&error);
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata(&error));
     match &error {
         Error::Invalid { field, message } => {
             details.add_bad_request_violation(*field, message.clone());
@@ -60,6 +61,34 @@ pub(crate) fn status(error: Error) -> Status {
         _ => {}
     }
     Status::with_error_details(code, message, details)
+}
+
+/// The parts of the message that vary, by name (<https://google.aip.dev/193>). A value that the caller
+/// sent is not among them.
+fn metadata(error: &Error) -> HashMap<String, String> {
+    let parts: Vec<(&str, String)> = match error {
+        Error::Invalid { field, .. } => vec![("field", (*field).to_owned())],
+        Error::NotFound(noun) => vec![("resource", noun.name().to_owned())],
+        Error::ProviderKeyInUse { buckets, ai_models } => vec![
+            ("buckets", buckets.to_string()),
+            ("aiModels", ai_models.to_string()),
+        ],
+        Error::NotEmpty { noun, held } => vec![
+            ("resource", noun.name().to_owned()),
+            ("held", (*held).to_owned()),
+        ],
+        Error::Immovable { noun, parent } => vec![
+            ("resource", noun.name().to_owned()),
+            ("parent", parent.name().to_owned()),
+        ],
+        Error::RequestIdConflict { earlier } => vec![("earlier", (*earlier).to_owned())],
+        Error::ReservationEnded(ending) => vec![("ending", ending.name().to_owned())],
+        _ => Vec::new(),
+    };
+    let parts = parts.into_iter();
+    parts
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn code_and_reason(error: &Error) -> (Code, &'static str) {

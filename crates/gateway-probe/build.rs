@@ -9,6 +9,7 @@ fn main() -> Result<(), Error> {
         .file("probe/v1/types.proto")
         .file("probe/v1/probe.proto")
         .file("probe/v1/rows.proto")
+        .file("probe/v1/awkward.proto")
         .descriptor_name("probe_descriptor.bin")
         .json_for_all_messages()
         .openapi(OpenApi::new("Probe", "1"))

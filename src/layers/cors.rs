@@ -34,7 +34,7 @@ const METHODS: [Method; 6] = [
 ];
 /// What a page may send: a token, a body and its form, what the clients of gRPC-Web and of Connect
 /// add, and what is carried through for the page's own sake.
-const SENT: [HeaderName; 15] = [
+const SENT: [HeaderName; 18] = [
     ACCEPT,
     AUTHORIZATION,
     CONTENT_ENCODING,
@@ -45,6 +45,10 @@ const SENT: [HeaderName; 15] = [
     HeaderName::from_static("grpc-accept-encoding"),
     HeaderName::from_static("grpc-encoding"),
     HeaderName::from_static("grpc-timeout"),
+    // The official SDKs of OpenRouter.
+    HeaderName::from_static("http-referer"),
+    HeaderName::from_static("x-openrouter-title"),
+    HeaderName::from_static("x-openrouter-categories"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-grpc-web"),

@@ -11,14 +11,16 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use keyward_gateway::Face;
 
 use crate::server::Secure;
 
+/// Seconds that a client waits before it repeats a call that nothing else says the time of.
+const UNAVAILABLE: HeaderValue = HeaderValue::from_static("1");
 /// One year, and for this host alone: what else runs beside it is not ours to say.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// For every answer that a browser can read.
@@ -39,6 +41,11 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let face = super::target(&request).face;
     let secure = request.extensions().get::<Secure>().is_some();
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        // Every 503 says when to try again (RFC 9110, 10.2.3), a probe's too.
+        let headers = response.headers_mut();
+        headers.entry(RETRY_AFTER).or_insert(UNAVAILABLE);
+    }
     if face == Face::Grpc {
         return response;
     }

@@ -59,7 +59,12 @@ impl Target {
     pub(crate) fn needs_token(&self) -> bool {
         match &self.kind {
             // Who asks for the methods of a path is not told who may call them.
-            Kind::Rest(Resolution::NotFound { .. } | Resolution::Options { .. })
+            Kind::Rest(
+                Resolution::NotFound { .. }
+                | Resolution::Options { .. }
+                | Resolution::Malformed { .. }
+                | Resolution::UnsupportedGrpc { .. },
+            )
             | Kind::Open
             | Kind::Watch
             | Kind::Metrics
@@ -152,6 +157,10 @@ fn find(map: &Map, request: &Request) -> Target {
         Face::Rest
     };
     let kind = match METHODS.get(path) {
+        known if posts && Face::is_unsupported_grpc(request.headers()) => {
+            let method = known.copied().unwrap_or(proto::UNKNOWN);
+            Kind::Rest(Resolution::UnsupportedGrpc { method })
+        }
         Some(spec) if face != Face::Rest => {
             return Target {
                 face,

@@ -37,6 +37,8 @@ pub(crate) struct Member {
     pub(crate) proto_name: String,
     /// Whether the name in the proto file is read too.
     pub(crate) reads_proto_name: bool,
+    /// What a decimal must be, for errors; else empty.
+    pub(crate) expected: String,
     /// The codec's type in Rust, without what the shape adds.
     pub(crate) codec: String,
     pub(crate) shape: Shape,
@@ -122,7 +124,7 @@ fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
     };
     let mut codec = codec(field, &value, digits, &json).map_err(fault)?;
     if message.is_some() && is_boxed(field) {
-        codec = format!("json::Boxed<{codec}>");
+        codec = format!("__json::Boxed<{codec}>");
     }
     let oneof = names::real_oneof(field);
     let rust = match &oneof {
@@ -134,6 +136,9 @@ fn member(field: &FieldDescriptor, digits: u32) -> Result<Member, Error> {
         json_name: field.json_name().to_owned(),
         proto_name: field.name().to_owned(),
         reads_proto_name: json.decimal_places.is_none(),
+        expected: json.decimal_places.map_or_else(String::new, |places| {
+            expected_decimal(places, json.schema.as_deref())
+        }),
         codec,
         shape: shape(field, &json, &package),
         message,
@@ -197,7 +202,7 @@ fn codec(
     let package = field.parent_message().package_name().to_owned();
     match value {
         Kind::Enum(inner) if inner.full_name() == "google.protobuf.NullValue" => {
-            Ok("json::NullValue".to_owned())
+            Ok("__json::NullValue".to_owned())
         }
         Kind::Enum(inner) if inner.package_name() == "google.protobuf" => Err(format!(
             "{} describes proto files and has no JSON form here",
@@ -205,17 +210,17 @@ fn codec(
         )),
         Kind::Enum(inner) => {
             let rust = names::enumeration(inner, &package);
-            Ok(format!("json::Enum<{rust}>"))
+            Ok(format!("__json::Enum<{rust}>"))
         }
         Kind::Message(inner) if inner.full_name() == "google.protobuf.Timestamp" => {
             let name = if json.utc_only { "Utc" } else { "Timestamp" };
-            Ok(format!("json::{name}<{digits}>"))
+            Ok(format!("__json::{name}<{digits}>"))
         }
-        Kind::Message(_) if is_update_mask(field) => Ok("json::UpdatePaths".to_owned()),
+        Kind::Message(_) if is_update_mask(field) => Ok("__json::UpdatePaths".to_owned()),
         Kind::Message(inner) if names::is_well_known(inner) => well_known(inner),
         Kind::Message(inner) => {
             let rust = names::message(inner, &package);
-            Ok(format!("json::Message<{rust}>"))
+            Ok(format!("__json::Message<{rust}>"))
         }
         scalar => self::scalar(scalar).ok_or_else(|| "it has no JSON form".to_owned()),
     }
@@ -234,7 +239,7 @@ fn scalar(kind: &Kind) -> Option<String> {
         Kind::Uint64 | Kind::Fixed64 => "UInt64",
         Kind::Message(_) | Kind::Enum(_) => return None,
     };
-    Some(format!("json::{name}"))
+    Some(format!("__json::{name}"))
 }
 
 /// Says why a message that is not part of another has no form in JSON.
@@ -272,7 +277,21 @@ fn well_known(message: &MessageDescriptor) -> Result<String, String> {
             ));
         }
     };
-    Ok(format!("json::{codec}"))
+    Ok(format!("__json::{codec}"))
+}
+
+/// What a decimal must be: within the bounds that its schema has, if any, and not finer than a unit.
+fn expected_decimal(places: u32, schema: Option<&str>) -> String {
+    let schema: serde_json::Value = schema
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let range = match (schema.get("minimum"), schema.get("maximum")) {
+        (Some(least), Some(most)) => format!(" from {least} to {most}"),
+        (Some(least), None) => format!(" of at least {least}"),
+        (None, Some(most)) => format!(" of at most {most}"),
+        (None, None) => " within range".to_owned(),
+    };
+    format!("a number{range} with at most {places} decimal places")
 }
 
 fn decimal(kind: &Kind, places: u32) -> Result<String, String> {
@@ -283,7 +302,7 @@ fn decimal(kind: &Kind, places: u32) -> Result<String, String> {
         Kind::Uint64 | Kind::Fixed64 => "u64",
         _ => return Err("decimal_places needs an integer".to_owned()),
     };
-    Ok(format!("json::Decimal<{integer}, {places}>"))
+    Ok(format!("__json::Decimal<{integer}, {places}>"))
 }
 
 /// No two members may answer to one name.

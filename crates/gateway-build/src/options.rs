@@ -1,8 +1,8 @@
 //! The options of `keyward.gateway.v1`, read and judged.
 
 use prost_reflect::{
-    DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor,
-    MethodDescriptor, ReflectMessage, ServiceDescriptor,
+    DynamicMessage, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind,
+    MessageDescriptor, MethodDescriptor, ReflectMessage, ServiceDescriptor,
 };
 
 use crate::error::{Error, annotation, declaration};
@@ -18,6 +18,8 @@ pub(crate) struct FieldJson {
     pub(crate) not_empty: Option<String>,
     pub(crate) decimal_places: Option<u32>,
     pub(crate) utc_only: bool,
+    /// JSON schema of the field, for the OpenAPI document.
+    pub(crate) schema: Option<String>,
 }
 
 /// How a service's errors look.
@@ -91,6 +93,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
         not_empty: text(&json, "not_empty"),
         decimal_places: some_number(&json, "decimal_places"),
         utc_only: flag(&json, "utc_only"),
+        schema: text(&json, "schema"),
     };
     let fault = |reason: &str| {
         let extension = "keyward.gateway.v1.field";
@@ -142,6 +145,14 @@ fn is_integer(kind: &Kind) -> bool {
 
 fn is_timestamp(kind: &Kind) -> bool {
     matches!(kind, Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp")
+}
+
+/// The values of an enum in the order of their declaration, by which the first of several names of
+/// one number is the one that is written.
+pub(crate) fn enum_values(descriptor: &EnumDescriptor) -> Vec<EnumValueDescriptor> {
+    let mut values: Vec<_> = descriptor.values().collect();
+    values.sort_by_key(|value| value.path().last().copied());
+    values
 }
 
 /// The name of an enum value in JSON.

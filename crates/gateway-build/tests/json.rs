@@ -60,16 +60,16 @@ fn maps_oneofs_and_messages_inside_themselves_have_a_form() {
     ));
     let text = text.unwrap();
     for expected in [
-        "json::take::<json::Map<json::Bool, json::Enum<ask::Kind>>, A>(&mut self.a,",
-        "json::take::<json::Map<json::Text, json::Message<Ask>>, A>(&mut self.b,",
-        "json::take::<json::List<json::Message<Ask>>, A>(&mut self.c,",
-        "json::take_present::<json::Boxed<json::Message<Ask>>, A>(&mut self.d,",
-        "json::take_choice::<json::Boxed<json::Message<Ask>>, _, A>(",
+        "__json::take::<__json::Map<__json::Bool, __json::Enum<ask::Kind>>, __A>(&mut self.a,",
+        "__json::take::<__json::Map<__json::Text, __json::Message<Ask>>, __A>(&mut self.b,",
+        "__json::take::<__json::List<__json::Message<Ask>>, __A>(&mut self.c,",
+        "__json::take_present::<__json::Boxed<__json::Message<Ask>>, __A>(&mut self.d,",
+        "__json::take_choice::<__json::Boxed<__json::Message<Ask>>, _, __A>(",
         "ask::Of::F(value)",
         "ask::Of::Type(value)",
-        "kind: json::MemberKind::Message(json::info::<Ask>)",
-        "kind: json::MemberKind::RepeatedMessage,",
-        "json::AnyType::message::<Ask>()",
+        "kind: __json::MemberKind::Message(__json::info::<Ask>)",
+        "kind: __json::MemberKind::RepeatedMessage,",
+        "::keyward_gateway::json::AnyType::message::<Ask>()",
     ] {
         assert!(text.contains(expected), "{expected}");
     }
@@ -88,7 +88,7 @@ fn a_file_without_a_package_is_compiled_too() {
         .compile()
         .unwrap();
     let text = fs::read_to_string(dir.path().join("_.rs")).unwrap();
-    assert!(text.contains("impl json::JsonMessage for alone::In"));
+    assert!(text.contains("impl __json::JsonMessage for alone::In"));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn utc_is_asked_for_where_it_is_declared() {
          google.protobuf.Timestamp c = 3 [(keyward.gateway.v1.field) = { utc_only: false }];",
     ));
     let text = text.unwrap();
-    assert!(text.contains("json::take_present::<json::Utc<0>, A>(&mut self.a"));
-    assert!(text.contains("json::take::<json::List<json::Utc<0>>, A>(&mut self.b"));
-    assert!(text.contains("json::take_present::<json::Timestamp<0>, A>(&mut self.c"));
+    assert!(text.contains("__json::take_present::<__json::Utc<0>, __A>(&mut self.a"));
+    assert!(text.contains("__json::take::<__json::List<__json::Utc<0>>, __A>(&mut self.b"));
+    assert!(text.contains("__json::take_present::<__json::Timestamp<0>, __A>(&mut self.c"));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn an_update_mask_is_one_by_name_and_type() {
     );
     assert!(text.contains("mask: &mut self.update_mask,"));
     assert!(text.contains("member: 1,"));
-    assert!(text.contains("json::take_update_mask(&mut self.update_mask"));
+    assert!(text.contains("__json::take_update_mask(&mut self.update_mask"));
     for fields in [
         "string a = 1;",
         "string update_mask = 1;",

@@ -53,6 +53,7 @@ impl Probe {
         routes.extend(v1::library_routes(Arc::clone(&probe)));
         routes.extend(v1::outcomes_routes(Arc::clone(&probe)));
         routes.extend(v1::enveloped_routes(Arc::clone(&probe)));
+        routes.extend(v1::awkward_routes(Arc::clone(&probe)));
         routes.extend(v1::rows_routes(probe));
         routes
     }
@@ -134,6 +135,13 @@ echoes!(v1::library_server::Library {
     update_book: UpdateBookRequest,
     update_flat: UpdateFlatRequest,
 });
+
+#[tonic::async_trait]
+impl v1::awkward_server::Awkward for Probe {
+    async fn r#do(&self, request: Request<v1::Option>) -> Result<Response<v1::Option>, Status> {
+        echo(request)
+    }
+}
 
 #[tonic::async_trait]
 impl v1::outcomes_server::Outcomes for Probe {

@@ -15,8 +15,9 @@ use crate::spec::{BodyBinding, RouteSpec};
 /// The reason of an error that a parameter is to blame for.
 const REASON: &str = "PARAMETER_MALFORMED";
 
-/// Sets what the query gives and neither path nor body does. A parameter that leads
-/// to no field, or to one that no text can set, is unknown.
+/// Sets what the query gives and neither path nor body does. A parameter that leads to no field is
+/// unknown. A router that refuses unknown ones refuses those too whose field no text can set, and
+/// those whose field is the body's to give: what they ask for would not be done.
 ///
 /// # Errors
 ///
@@ -31,24 +32,21 @@ pub(crate) fn bind_query<M: JsonMessage>(
     let mut values: Vec<(Vec<usize>, Cow<'_, str>)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(path) = parameter(M::INFO, name) else {
-            if settings.refuses_unknown {
-                return Err(refused(Fault {
-                    field: String::new(),
-                    description: "The query must have no unknown parameters".to_owned(),
-                }));
-            }
-            continue;
-        };
-        if is_given(&path, route) {
-            continue;
-        }
+        let name = percent::decode(name, Keep::NothingPlusIsSpace)
+            .ok_or_else(|| refused(Fault::of_all("The query must be percent-encoded UTF-8")))?;
+        let path = parameter(M::INFO, &name);
         let Some(value) = percent::decode(value, Keep::NothingPlusIsSpace) else {
-            let field = shown(M::INFO, &path);
-            let description = format!("`{field}` must be percent-encoded UTF-8");
-            return Err(refused(Fault { field, description }));
+            return Err(refused(malformed(M::INFO, path.as_deref())));
         };
-        values.push((path, value));
+        match path {
+            Some(path) if route.is_in_path(&path) => {}
+            Some(path) if !route.is_in_body(&path) && is_settable(M::INFO, &path) => {
+                values.push((path, value));
+            }
+            _ if !settings.refuses_unknown => {}
+            Some(path) => return Err(refused(misplaced(M::INFO, &path, route))),
+            None => return Err(refused(unknown(M::INFO, &name))),
+        }
     }
     if values.is_empty() {
         return Ok(());
@@ -59,21 +57,65 @@ pub(crate) fn bind_query<M: JsonMessage>(
 
 /// The members that lead to the field of a parameter.
 fn parameter(info: &'static MessageInfo, name: &str) -> Option<Vec<usize>> {
-    let name = percent::decode(name, Keep::NothingPlusIsSpace)?;
     if name.split('.').nth(MAX_PARAMETER_DEPTH as usize).is_some() {
         return None;
     }
-    let path = json::resolve(info, &name)?;
-    let kind = members(info, &path).last()?.kind;
-    matches!(kind, MemberKind::Single | MemberKind::Repeated).then_some(path)
+    json::resolve(info, name)
 }
 
-/// Whether the URL's path or the body gives the field, or what it is in.
-fn is_given(path: &[usize], route: &RouteSpec) -> bool {
-    let by_body =
-        matches!(route.body, BodyBinding::Member(member) if path.first() == Some(&member));
-    let mut variables = route.variables.iter();
-    by_body || variables.any(|variable| path.starts_with(variable.path))
+/// Returns whether a text can set the field.
+fn is_settable(info: &'static MessageInfo, path: &[usize]) -> bool {
+    let kind = members(info, path).last().map(|member| member.kind);
+    matches!(kind, Some(MemberKind::Single | MemberKind::Repeated))
+}
+
+fn malformed(info: &'static MessageInfo, path: Option<&[usize]>) -> Fault {
+    match path.map(|path| shown(info, path)) {
+        Some(field) => {
+            let description = format!("`{field}` must be percent-encoded UTF-8");
+            Fault::of_field(field, description)
+        }
+        None => Fault::of_all("The query must be percent-encoded UTF-8"),
+    }
+}
+
+/// The refusal of a parameter whose field is known and not the query's to give.
+fn misplaced(info: &'static MessageInfo, path: &[usize], route: &RouteSpec) -> Fault {
+    let field = shown(info, path);
+    let rule = if route.is_in_body(path) {
+        "must be given in the body and not in the query"
+    } else {
+        "must not be given in the query"
+    };
+    let description = format!("`{field}` {rule}");
+    Fault::of_field(field, description)
+}
+
+fn unknown(info: &'static MessageInfo, name: &str) -> Fault {
+    let Some(shown) = json::shown(name) else {
+        return Fault::of_all("The query must have no unknown parameters");
+    };
+    let nearest = json::nearest_path(info, name);
+    let suggested = json::suggestion(nearest.as_deref());
+    let description = format!("`{shown}` is not a known query parameter{suggested}");
+    Fault::of_field(shown, description).with_nearest(nearest)
+}
+
+impl RouteSpec {
+    /// Returns whether the URL's path gives the field, or what it is in.
+    fn is_in_path(&self, path: &[usize]) -> bool {
+        let mut variables = self.variables.iter();
+        variables.any(|variable| path.starts_with(variable.path))
+    }
+
+    /// Returns whether the body gives the field, or what it is in.
+    fn is_in_body(&self, path: &[usize]) -> bool {
+        match self.body {
+            BodyBinding::None => false,
+            BodyBinding::All => true,
+            BodyBinding::Member(member) => path.first() == Some(&member),
+        }
+    }
 }
 
 /// Sets what the path gives; it replaces what is there.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::json::{AnyType, JsonOptions};
+use crate::percent::Keep;
 use crate::route::Route;
 use crate::router::RestRouter;
 use crate::settings::Settings;
@@ -99,11 +100,23 @@ impl RestRouterBuilder {
         self
     }
 
-    /// Refuses members of bodies and query parameters that lead to no field; by
-    /// default they are ignored.
+    /// Refuses members of bodies and query parameters that lead to no field, and query
+    /// parameters of fields that the body gives, with 400, the name and the nearest one that is
+    /// known; by default they are ignored.
     #[must_use]
     pub fn refuse_unknown_members(mut self) -> Self {
         self.settings.refuses_unknown = true;
+        self
+    }
+
+    /// Says how a path variable of several segments, such as `{name=**}`, is decoded. By default,
+    /// and with `true`, each escape is decoded except that of a slash, as the comments of
+    /// `google/api/http.proto` have it for `HttpRule`. With `false` every escaped character that
+    /// RFC 6570 reserves (`:/?#[]@!$&'()*+,;=`) stays escaped, as Envoy's transcoder does where its
+    /// own `fully_decode_reserved_expansion` is not set.
+    #[must_use]
+    pub fn fully_decode_reserved_expansion(mut self, fully: bool) -> Self {
+        self.settings.keep_in_segments = if fully { Keep::Slash } else { Keep::Reserved };
         self
     }
 

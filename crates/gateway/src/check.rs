@@ -126,12 +126,18 @@ pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Sta
 /// The INVALID_ARGUMENT that says which fields are empty: the message is the
 /// first violation's, the details name the first fifty.
 pub fn invalid(violations: &[Violation], domain: &str) -> Status {
-    refused_fields(violations, "FIELD_REQUIRED", domain)
+    refused_fields(violations, "FIELD_REQUIRED", domain, Vec::new())
 }
 
 /// INVALID_ARGUMENT with one `ErrorInfo`, and one `BadRequest` for the violations
-/// that have a field.
-pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &str) -> Status {
+/// that have a field. The `ErrorInfo` has the first one's field, which the message names, and
+/// `metadata`.
+pub(crate) fn refused_fields(
+    violations: &[Violation],
+    reason: &str,
+    domain: &str,
+    mut metadata: Vec<(&'static str, String)>,
+) -> Status {
     let message = violations
         .first()
         .map_or("Invalid request", |first| first.description.as_str());
@@ -145,7 +151,13 @@ pub(crate) fn refused_fields(violations: &[Violation], reason: &str, domain: &st
             ..Default::default()
         })
         .collect();
-    let mut list = vec![details::error_info(reason, domain)];
+    let first = violations.first().map(|first| first.field.clone());
+    metadata.extend(
+        first
+            .filter(|field| !field.is_empty())
+            .map(|field| ("field", field)),
+    );
+    let mut list = vec![details::error_info(reason, domain, metadata)];
     if !field_violations.is_empty() {
         list.push(details::any(
             details::BAD_REQUEST,

@@ -25,6 +25,8 @@ use crate::refusal::{BodyTooLarge, Refusal, body_refusal};
 
 /// Smaller bodies would hardly fit into fewer packets.
 const MIN_COMPRESSED_BYTES: usize = 1024;
+/// Smaller messages of gRPC hardly shrink: a frame of gzip or zstd costs some 20 bytes itself.
+const MIN_COMPRESSED_MESSAGE_BYTES: usize = 256;
 /// The largest window of zstd as a content coding, 8 MiB (RFC 9659).
 const MAX_WINDOW_LOG: u32 = 23;
 /// How many members of gzip or frames of zstd a body may be made of. Each costs a
@@ -357,10 +359,11 @@ impl Accepted {
 /// service does not want compressed in gRPC either (`disable_compression`), such as
 /// a secret beside what others have written (BREACH).
 pub(crate) fn compress(asked: &Accepted, response: &mut Response<Body>) {
-    let unwanted = response
-        .extensions()
-        .get::<SingleMessageCompressionOverride>();
-    if unwanted == Some(&SingleMessageCompressionOverride::Disable) {
+    let extensions = response.extensions();
+    let unwanted = extensions.get::<SingleMessageCompressionOverride>();
+    if unwanted == Some(&SingleMessageCompressionOverride::Disable)
+        && extensions.get::<SmallMessage>().is_none()
+    {
         return;
     }
     let Some(bytes) = response.body().bytes() else {
@@ -383,6 +386,24 @@ pub(crate) fn compress(asked: &Accepted, response: &mut Response<Body>) {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         *response.body_mut() = Body::full(coded);
     }
+}
+
+/// The reason why a message is not compressed in gRPC: its size, which in JSON is another.
+#[derive(Debug, Clone, Copy)]
+struct SmallMessage;
+
+/// Tells tonic not to compress a response that compression would hardly make smaller.
+pub fn uncompressed_if_small<M: prost::Message>(
+    mut response: tonic::Response<M>,
+) -> tonic::Response<M> {
+    let decided = response
+        .extensions()
+        .get::<SingleMessageCompressionOverride>();
+    if decided.is_none() && response.get_ref().encoded_len() < MIN_COMPRESSED_MESSAGE_BYTES {
+        response.disable_compression();
+        response.extensions_mut().insert(SmallMessage);
+    }
+    response
 }
 
 fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {

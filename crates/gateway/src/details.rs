@@ -8,7 +8,7 @@ use tonic_types::pb;
 
 pub(crate) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+pub(crate) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// Packs one detail.
 pub(crate) fn any(type_url: &str, detail: &impl Message) -> Any {
@@ -18,14 +18,38 @@ pub(crate) fn any(type_url: &str, detail: &impl Message) -> Any {
     }
 }
 
-/// The detail that names the reason of an error.
-pub(crate) fn error_info(reason: &str, domain: &str) -> Any {
+/// The detail that names the reason of an error, with what varies in its message
+/// (<https://google.aip.dev/193>).
+pub(crate) fn error_info(reason: &str, domain: &str, metadata: Vec<(&'static str, String)>) -> Any {
+    let metadata = metadata.into_iter();
     let info = pb::ErrorInfo {
         reason: reason.to_owned(),
         domain: domain.to_owned(),
-        ..Default::default()
+        metadata: metadata
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     };
     any(ERROR_INFO, &info)
+}
+
+/// Gives an `ErrorInfo` without a domain this one.
+pub(crate) fn with_domain(detail: &mut Any, domain: &str) {
+    let Ok(mut info) = pb::ErrorInfo::decode(detail.value.as_slice()) else {
+        return;
+    };
+    if info.domain.is_empty() {
+        info.domain = domain.to_owned();
+        detail.value = info.encode_to_vec();
+    }
+}
+
+/// The detail that says after how many seconds the call may be tried again.
+pub(crate) fn retry_info(seconds: i64) -> Any {
+    let delay = prost_types::Duration { seconds, nanos: 0 };
+    let info = pb::RetryInfo {
+        retry_delay: Some(delay),
+    };
+    any(RETRY_INFO, &info)
 }
 
 /// The text of `grpc-status-details-bin`, which repeats code and message.

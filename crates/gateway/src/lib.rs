@@ -40,6 +40,7 @@ pub use serde;
 pub use body::Body;
 pub use builder::{AmbiguousRoute, RestRouterBuilder};
 pub use check::{Check, Violation, check_list, check_map, check_nested, check_request, invalid};
+pub use compression::uncompressed_if_small;
 pub use details::code_name;
 pub use document::{DOCUMENT_METHODS, Document};
 pub use face::Face;

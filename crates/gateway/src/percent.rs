@@ -9,8 +9,21 @@ pub(crate) enum Keep {
     Nothing,
     /// None, and `+` is a space, as HTML's forms have it.
     NothingPlusIsSpace,
+    /// An escaped slash stays escaped.
+    Slash,
     /// An escaped character stays escaped if it is reserved in RFC 6570.
     Reserved,
+}
+
+impl Keep {
+    /// Returns whether the escape of this byte stays as it is.
+    fn keeps(self, byte: u8) -> bool {
+        match self {
+            Self::Nothing | Self::NothingPlusIsSpace => false,
+            Self::Slash => byte == b'/',
+            Self::Reserved => is_reserved(byte),
+        }
+    }
 }
 
 /// Decodes `%XX`. None when an escape is malformed or the result is not UTF-8.
@@ -27,7 +40,7 @@ pub(crate) fn decode(text: &str, keep: Keep) -> Option<Cow<'_, str>> {
             b'%' => {
                 let (high, low) = (bytes.next()?, bytes.next()?);
                 let byte = hex(high)? << 4 | hex(low)?;
-                if keep == Keep::Reserved && is_reserved(byte) {
+                if keep.keeps(byte) {
                     decoded.extend([b'%', high, low]);
                 } else {
                     decoded.push(byte);
@@ -69,6 +82,13 @@ mod tests {
         }
         let query = decode("a+b%2B", Keep::NothingPlusIsSpace);
         assert_eq!(query.as_deref(), Some("a b+"));
+    }
+
+    #[test]
+    fn a_slash_stays_escaped_where_it_should() {
+        let kept = |text| decode(text, Keep::Slash);
+        assert_eq!(kept("a%2fb%2F%3A%20%7E+").as_deref(), Some("a%2fb%2F: ~+"));
+        assert_eq!(kept("%2"), None);
     }
 
     #[test]

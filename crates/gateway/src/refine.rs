@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use http::HeaderMap;
+use prost_types::Any;
 use tonic::codegen::BoxStream;
 use tonic::{Code, Status};
 
@@ -15,9 +16,14 @@ use crate::spec::MethodSpec;
 /// What callers learn of an error whose cause is none of their business.
 const INTERNAL_MESSAGE: &str = "Internal server error";
 
+/// Seconds after which a call that was UNAVAILABLE may be tried again, where the service does not
+/// say.
+pub(crate) const UNAVAILABLE_RETRY_S: i64 = 1;
+
 /// Gives an error the form that the method's declaration promises: its fixed
 /// message if it has one, the same text for everything internal, and exactly one
-/// `ErrorInfo`. Other details and the metadata stay, except that an internal
+/// `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which REST callers get `Retry-After`. Other
+/// details and the metadata stay, except that an internal
 /// error keeps no detail but its `ErrorInfo`. What the status said before becomes
 /// the source of the new one, for the log. Refining twice changes nothing more.
 pub fn refine(spec: &MethodSpec, status: Status) -> Status {
@@ -45,7 +51,16 @@ fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
         if is_info { infos == 1 } else { !internal }
     });
     if infos == 0 {
-        list.insert(0, details::error_info(details::code_name(code), domain));
+        let reason = details::code_name(code);
+        list.insert(0, details::error_info(reason, domain, Vec::new()));
+    }
+    let is_info = |detail: &&mut Any| detail.type_url == details::ERROR_INFO;
+    if let Some(info) = list.iter_mut().find(is_info) {
+        details::with_domain(info, domain);
+    }
+    let says_when = |detail: &Any| detail.type_url == details::RETRY_INFO;
+    if code == Code::Unavailable && !list.iter().any(says_when) {
+        list.push(details::retry_info(UNAVAILABLE_RETRY_S));
     }
     let unchanged = message == status.message()
         && message == before.message

@@ -14,7 +14,7 @@ use crate::details;
 use crate::error_json;
 use crate::face::Face;
 use crate::json::JsonOptions;
-use crate::refine::refine;
+use crate::refine::{UNAVAILABLE_RETRY_S, refine};
 use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
 
@@ -63,6 +63,15 @@ impl Refusal {
         Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 
+    /// The content type is one of gRPC with messages of another encoding than protobuf's.
+    pub fn unsupported_grpc() -> Self {
+        let status = Status::invalid_argument(
+            "The content type of gRPC must be application/grpc, application/grpc-web or \
+             application/grpc-web-text, with +proto or without",
+        );
+        Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    }
+
     /// The body is compressed in a way that is not known.
     pub fn unsupported_encoding() -> Self {
         let status = Status::invalid_argument("The content encoding must be gzip, zstd or none");
@@ -85,6 +94,13 @@ impl Refusal {
             Ok(value) => refusal.with_header(ALLOW, value),
             Err(_) => refusal,
         }
+    }
+
+    /// The path has a malformed escape.
+    pub fn malformed_path() -> Self {
+        Self::new(Status::invalid_argument(
+            "The path must be percent-encoded UTF-8",
+        ))
     }
 
     /// The path is not known.
@@ -164,6 +180,13 @@ fn rest(
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response.headers_mut().extend(headers);
+    if http == StatusCode::SERVICE_UNAVAILABLE {
+        // A code that a declaration gives this status has no `RetryInfo` of its own.
+        response
+            .headers_mut()
+            .entry(RETRY_AFTER)
+            .or_insert(HeaderValue::from(UNAVAILABLE_RETRY_S));
+    }
     if http == StatusCode::UNAUTHORIZED {
         // RFC 9110, 11.6.1, demands a challenge; the service's own knows better.
         response
@@ -215,7 +238,12 @@ impl Error for BodyTooLarge {}
 
 impl From<BodyTooLarge> for Status {
     fn from(error: BodyTooLarge) -> Self {
-        let mut status = Status::resource_exhausted(error.to_string());
+        let (code, message) = (Code::ResourceExhausted, error.to_string());
+        let limit = ("limitBytes", error.limit_bytes.to_string());
+        // The domain is that of the service, which [`refine`] knows.
+        let info = details::error_info(details::code_name(code), "", vec![limit]);
+        let bytes = details::encode(code, &message, vec![info]);
+        let mut status = Status::with_details(code, message, bytes);
         status.set_source(Arc::new(error));
         status
     }

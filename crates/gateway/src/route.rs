@@ -180,9 +180,7 @@ impl RestCall {
             };
             read.map_err(malformed)?;
         }
-        if self.spec.body != BodyBinding::All
-            && let Some(query) = self.parts.uri.query()
-        {
+        if let Some(query) = self.parts.uri.query() {
             bind_query(&mut message, query, self.spec, settings)?;
         }
         fill_mask(&mut message, &self.parts.method, &self.body, self.spec).map_err(malformed)?;
@@ -198,8 +196,14 @@ impl RestCall {
     }
 }
 
+/// Returns whether the body may be JSON: its type says so, or there is no type. The types that a
+/// page of another origin may send without a preflight (the Fetch standard's `text/plain`,
+/// `application/x-www-form-urlencoded` and `multipart/form-data`) are not JSON.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(value) = value.to_str() else {
         return false;
     };
     let media_type = value

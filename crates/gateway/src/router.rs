@@ -54,6 +54,16 @@ pub enum Resolution {
         /// How the path's errors look.
         method: &'static MethodSpec,
     },
+    /// The path has a malformed escape.
+    Malformed {
+        /// How errors look on the nearest known paths.
+        method: &'static MethodSpec,
+    },
+    /// The request claims a form of gRPC that is not served, such as gRPC with JSON.
+    UnsupportedGrpc {
+        /// How the path's errors look.
+        method: &'static MethodSpec,
+    },
     /// Nothing is here.
     NotFound {
         /// How errors look on the nearest known paths.
@@ -68,6 +78,8 @@ impl Resolution {
             Self::Matched(matched) => matched.spec().method,
             Self::Options { method, .. }
             | Self::MethodNotAllowed { method, .. }
+            | Self::Malformed { method }
+            | Self::UnsupportedGrpc { method }
             | Self::NotFound { method } => method,
         }
     }
@@ -121,10 +133,17 @@ impl RestRouter {
                 method: self.unknown,
             };
         };
+        if trie::is_malformed(&segments) {
+            let family = self.root.near(&mut segments).family;
+            return Resolution::Malformed {
+                method: family.unwrap_or(self.unknown),
+            };
+        }
         let found = self.root.find(method.as_str(), &mut segments);
         if let Some(route) = found.and_then(|place| self.routes.get(place)) {
+            let keep = self.settings.keep_in_segments;
             return Resolution::Matched(Matched {
-                variables: trie::values(route.spec(), &segments).into(),
+                variables: trie::values(route.spec(), &segments, keep).into(),
                 route: route.clone(),
             });
         }
@@ -161,6 +180,8 @@ impl RestRouter {
             Resolution::Matched(matched) => self.answer(matched, request).await,
             Resolution::Options { allow, .. } => Ok(allowed(&allow)),
             Resolution::MethodNotAllowed { allow, .. } => Err(Refusal::method_not_allowed(&allow)),
+            Resolution::Malformed { .. } => Err(Refusal::malformed_path()),
+            Resolution::UnsupportedGrpc { .. } => Err(Refusal::unsupported_grpc()),
             Resolution::NotFound { .. } => Err(Refusal::not_found()),
         };
         let mut response = answer.unwrap_or_else(|refusal| self.render(refusal, spec));
@@ -229,6 +250,11 @@ where
         Box::pin(async move {
             // gRPC knows no other method: whoever has one speaks HTTP.
             if *request.method() == Method::POST {
+                if Face::is_unsupported_grpc(request.headers()) {
+                    let method = router.unknown;
+                    let resolution = Resolution::UnsupportedGrpc { method };
+                    return Ok(RestRouter::call(&router, resolution, request).await);
+                }
                 let face = Face::of(request.headers());
                 if face != Face::Rest {
                     return Ok(router.unknown_method(face));

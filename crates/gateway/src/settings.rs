@@ -1,6 +1,7 @@
 //! What a router is told at start.
 
 use crate::json::JsonOptions;
+use crate::percent::Keep;
 
 /// What holds for all routes of a router.
 #[derive(Debug, Clone)]
@@ -12,6 +13,8 @@ pub(crate) struct Settings {
     /// The largest body, after decompression.
     pub(crate) max_body_bytes: u64,
     pub(crate) compresses: bool,
+    /// The escapes that a path variable of several segments keeps.
+    pub(crate) keep_in_segments: Keep,
 }
 
 /// As large as a message that tonic takes by default.
@@ -24,6 +27,7 @@ impl Default for Settings {
             refuses_unknown: false,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             compresses: true,
+            keep_in_segments: Keep::Slash,
         }
     }
 }

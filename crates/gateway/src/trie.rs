@@ -38,19 +38,24 @@ struct End {
 pub(crate) struct PathSegment<'p> {
     raw: &'p str,
     text: Cow<'p, str>,
+    /// Whether an escape is malformed or the text is not UTF-8; then the text is the raw one.
+    is_malformed: bool,
 }
 
 impl<'p> PathSegment<'p> {
-    /// None when it has a malformed escape.
-    fn new(raw: &'p str) -> Option<Self> {
-        let text = percent::decode(raw, Keep::Nothing)?;
-        Some(Self { raw, text })
+    fn new(raw: &'p str) -> Self {
+        let text = percent::decode(raw, Keep::Nothing);
+        Self {
+            raw,
+            is_malformed: text.is_none(),
+            text: text.unwrap_or(Cow::Borrowed(raw)),
+        }
     }
 
     /// Splits at the last colon, before which a segment and behind which a verb is.
     fn split_verb(&self) -> Option<(Self, Cow<'p, str>)> {
         let (raw, verb) = self.raw.rsplit_once(':')?;
-        Some((Self::new(raw)?, percent::decode(verb, Keep::Nothing)?))
+        Some((Self::new(raw), percent::decode(verb, Keep::Nothing)?))
     }
 }
 
@@ -124,10 +129,13 @@ impl Node {
 
 /// The segments of a path; None for one that no template can match.
 pub(crate) fn split(path: &str) -> Option<Vec<PathSegment<'_>>> {
-    path.strip_prefix('/')?
-        .split('/')
-        .map(PathSegment::new)
-        .collect()
+    let segments = path.strip_prefix('/')?.split('/');
+    Some(segments.map(PathSegment::new).collect())
+}
+
+/// Returns whether a segment has a malformed escape.
+pub(crate) fn is_malformed(segments: &[PathSegment<'_>]) -> bool {
+    segments.iter().any(|segment| segment.is_malformed)
 }
 
 fn replace_last<'p>(segments: &mut [PathSegment<'p>], with: PathSegment<'p>) {
@@ -138,15 +146,15 @@ fn replace_last<'p>(segments: &mut [PathSegment<'p>], with: PathSegment<'p>) {
 
 /// The values of a route's variables. One that covers one segment is decoded to the
 /// end, even to a slash. Several segments are one text of which the slashes are a
-/// part, so that of these nothing reserved is decoded; that a `**` covers one
+/// part, so that of these what `keep` says is not decoded; that a `**` covers one
 /// segment in one request and two in another must make no difference.
-pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>]) -> Vec<String> {
+pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>], keep: Keep) -> Vec<String> {
     let value = |variable: &Variable| {
         let covered = variable.of(segments);
         if variable.is_single() {
             covered.iter().map(|segment| &*segment.text).collect()
         } else {
-            several(covered)
+            several(covered, keep)
         }
     };
     spec.variables.iter().map(value).collect()
@@ -154,14 +162,14 @@ pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>]) -> Vec<Stri
 
 /// The value of a variable of several segments: slashes that were there from the
 /// start must stay apart from those that were escaped.
-fn several(segments: &[PathSegment<'_>]) -> String {
+fn several(segments: &[PathSegment<'_>], keep: Keep) -> String {
     let mut value = String::new();
     for (place, segment) in segments.iter().enumerate() {
         if place > 0 {
             value.push('/');
         }
         // The segment was decoded before, so that this cannot fail.
-        value.push_str(&percent::decode(segment.raw, Keep::Reserved).unwrap_or_default());
+        value.push_str(&percent::decode(segment.raw, keep).unwrap_or_default());
     }
     value
 }

@@ -11,6 +11,9 @@ use crate::names;
 use crate::options;
 
 /// `JsonMessage`, `Serialize` and `Deserialize`.
+///
+/// Names of our own begin with two underscores, which no name that comes from a proto file does:
+/// a message may be called `A`, `Option` or `Json`.
 pub(crate) fn message(json: &JsonType) -> String {
     let rust = names::message(&json.message, json.message.package_name());
     let lines = |line: fn(usize, &Member) -> String| -> String {
@@ -23,18 +26,18 @@ pub(crate) fn message(json: &JsonType) -> String {
     format!(
         "#[allow(deprecated, unreachable_patterns, clippy::all)]
 const _: () = {{
-    use ::keyward_gateway::{{json, serde}};
+    use ::keyward_gateway::{{json as __json, serde as __serde}};
 
-    static INFO: json::MessageInfo = json::MessageInfo {{
+    static INFO: __json::MessageInfo = __json::MessageInfo {{
         full_name: {name:?},
         members: &[
 {infos}        ],
-        member: <{rust} as json::JsonMessage>::member,
+        member: <{rust} as __json::JsonMessage>::member,
     }};
 
-    impl json::JsonMessage for {rust} {{
-        type Form = json::Message<Self>;
-        const INFO: &'static json::MessageInfo = &INFO;
+    impl __json::JsonMessage for {rust} {{
+        type Form = __json::Message<Self>;
+        const INFO: &'static __json::MessageInfo = &INFO;
 
         fn member(name: &str) -> ::core::option::Option<usize> {{
             match name {{
@@ -42,24 +45,24 @@ const _: () = {{
             }}
         }}
 
-        fn read<'de, A: serde::de::MapAccess<'de>>(
+        fn read<'de, __A: __serde::de::MapAccess<'de>>(
             &mut self,
             member: usize,
-            members: &mut A,
-            reading: &json::Reading<'_>,
-        ) -> ::core::result::Result<(), A::Error> {{
+            members: &mut __A,
+            reading: &__json::Reading<'_>,
+        ) -> ::core::result::Result<(), __A::Error> {{
             _ = reading;
             match member {{
-{read}                _ => _ = members.next_value::<serde::de::IgnoredAny>()?,
+{read}                _ => _ = members.next_value::<__serde::de::IgnoredAny>()?,
             }}
             ::core::result::Result::Ok(())
         }}
 
-        fn write<S: serde::ser::SerializeStruct>(
+        fn write<__S: __serde::ser::SerializeStruct>(
             &self,
-            members: &mut S,
-            writing: &json::Writing<'_>,
-        ) -> ::core::result::Result<(), S::Error> {{
+            members: &mut __S,
+            writing: &__json::Writing<'_>,
+        ) -> ::core::result::Result<(), __S::Error> {{
             _ = (&members, writing);
 {write}            ::core::result::Result::Ok(())
         }}
@@ -96,20 +99,20 @@ pub static TYPES: &[::keyward_gateway::json::AnyType] = &[
 
 fn serde_impls(rust: &str) -> String {
     format!(
-        "    impl serde::Serialize for {rust} {{
-        fn serialize<S: serde::Serializer>(
+        "    impl __serde::Serialize for {rust} {{
+        fn serialize<__S: __serde::Serializer>(
             &self,
-            serializer: S,
-        ) -> ::core::result::Result<S::Ok, S::Error> {{
-            json::serialize(self, serializer)
+            serializer: __S,
+        ) -> ::core::result::Result<__S::Ok, __S::Error> {{
+            __json::serialize(self, serializer)
         }}
     }}
 
-    impl<'de> serde::Deserialize<'de> for {rust} {{
-        fn deserialize<D: serde::Deserializer<'de>>(
-            deserializer: D,
-        ) -> ::core::result::Result<Self, D::Error> {{
-            json::deserialize(deserializer)
+    impl<'de> __serde::Deserialize<'de> for {rust} {{
+        fn deserialize<__D: __serde::Deserializer<'de>>(
+            deserializer: __D,
+        ) -> ::core::result::Result<Self, __D::Error> {{
+            __json::deserialize(deserializer)
         }}
     }}
 "
@@ -123,18 +126,20 @@ fn info(member: &Member) -> String {
         (None, Shape::List) => "Repeated".to_owned(),
         (None, _) => "Single".to_owned(),
         (Some(_), Shape::List) => "RepeatedMessage".to_owned(),
-        (Some(rust), _) => format!("Message(json::info::<{rust}>)"),
+        (Some(rust), _) => format!("Message(__json::info::<{rust}>)"),
     };
     format!(
-        "            json::MemberInfo {{
+        "            __json::MemberInfo {{
                 json_name: {json_name:?},
                 proto_name: {proto_name:?},
                 reads_proto_name: {reads},
-                kind: json::MemberKind::{kind},
+                expected: {expected:?},
+                kind: __json::MemberKind::{kind},
             }},\n",
         json_name = member.json_name,
         proto_name = member.proto_name,
         reads = member.reads_proto_name,
+        expected = member.expected,
     )
 }
 
@@ -150,21 +155,23 @@ fn read(place: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
     let taken = match &member.shape {
         // Its paths are names of members, which the message knows.
-        Shape::Omitted | Shape::Null if codec == "json::UpdatePaths" => {
+        Shape::Omitted | Shape::Null if codec == "__json::UpdatePaths" => {
             format!("take_update_mask(&mut self.{field}, &INFO, members, reading)?")
         }
-        Shape::Always => format!("take::<{codec}, A>(&mut self.{field}, members, reading)?"),
+        Shape::Always => format!("take::<{codec}, __A>(&mut self.{field}, members, reading)?"),
         Shape::Omitted | Shape::Null => {
-            format!("take_present::<{codec}, A>(&mut self.{field}, members, reading)?")
+            format!("take_present::<{codec}, __A>(&mut self.{field}, members, reading)?")
         }
         Shape::List => {
-            format!("take::<json::List<{codec}>, A>(&mut self.{field}, members, reading)?")
+            format!("take::<__json::List<{codec}>, __A>(&mut self.{field}, members, reading)?")
         }
         Shape::Map(key) => {
-            format!("take::<json::Map<{key}, {codec}>, A>(&mut self.{field}, members, reading)?")
+            format!(
+                "take::<__json::Map<{key}, {codec}>, __A>(&mut self.{field}, members, reading)?"
+            )
         }
         Shape::Choice { variant, .. } => format!(
-            "take_choice::<{codec}, _, A>(
+            "take_choice::<{codec}, _, __A>(
                     &mut self.{field},
                     members,
                     reading,
@@ -176,7 +183,7 @@ fn read(place: usize, member: &Member) -> String {
                 )?"
         ),
     };
-    format!("                {place} => json::{taken},\n")
+    format!("                {place} => __json::{taken},\n")
 }
 
 fn write(member: &Member) -> String {
@@ -187,21 +194,21 @@ fn write(member: &Member) -> String {
         ..
     } = member;
     let (put, value) = match &member.shape {
-        Shape::Always => (format!("put::<{codec}, S>"), format!("&self.{field}")),
+        Shape::Always => (format!("put::<{codec}, __S>"), format!("&self.{field}")),
         Shape::Omitted => (
-            format!("put_present::<{codec}, S>"),
+            format!("put_present::<{codec}, __S>"),
             format!("self.{field}.as_ref()"),
         ),
         Shape::Null => (
-            format!("put_or_null::<{codec}, S>"),
+            format!("put_or_null::<{codec}, __S>"),
             format!("self.{field}.as_ref()"),
         ),
         Shape::List => (
-            format!("put::<json::List<{codec}>, S>"),
+            format!("put::<__json::List<{codec}>, __S>"),
             format!("&self.{field}"),
         ),
         Shape::Map(key) => (
-            format!("put::<json::Map<{key}, {codec}>, S>"),
+            format!("put::<__json::Map<{key}, {codec}>, __S>"),
             format!("&self.{field}"),
         ),
         Shape::Choice { variant, is_null } => {
@@ -216,10 +223,10 @@ fn write(member: &Member) -> String {
                 _ => ::core::option::Option::None,
             }}"
             );
-            (format!("{put}::<{codec}, S>"), value)
+            (format!("{put}::<{codec}, __S>"), value)
         }
     };
-    format!("            json::{put}(members, {json_name:?}, {value}, writing)?;\n")
+    format!("            __json::{put}(members, {json_name:?}, {value}, writing)?;\n")
 }
 
 /// `JsonMessage::update_mask`, where the message has the mask.
@@ -230,8 +237,8 @@ fn update_mask(json: &JsonType) -> String {
     };
     format!(
         "
-        fn update_mask(&mut self) -> ::core::option::Option<json::UpdateMask<'_>> {{
-            ::core::option::Option::Some(json::UpdateMask {{
+        fn update_mask(&mut self) -> ::core::option::Option<__json::UpdateMask<'_>> {{
+            ::core::option::Option::Some(__json::UpdateMask {{
                 mask: &mut self.{field},
                 member: {place},
             }})
@@ -247,7 +254,7 @@ pub(crate) fn enumeration(descriptor: &EnumDescriptor) -> String {
     let mut numbers = BTreeSet::new();
     let mut known = BTreeSet::new();
     let (mut to_name, mut to_number, mut choices) = (String::new(), String::new(), Vec::new());
-    for value in descriptor.values() {
+    for value in options::enum_values(descriptor) {
         let number = value.number();
         let name = options::enum_value_name(&value);
         if numbers.insert(number) {
@@ -264,9 +271,9 @@ pub(crate) fn enumeration(descriptor: &EnumDescriptor) -> String {
     }
     format!(
         "const _: () = {{
-    use ::keyward_gateway::json;
+    use ::keyward_gateway::json as __json;
 
-    impl json::JsonEnum for {rust} {{
+    impl __json::JsonEnum for {rust} {{
         const EXPECTED: &'static str = {expected:?};
 
         fn name(number: i32) -> ::core::option::Option<&'static str> {{

@@ -203,22 +203,21 @@ fn declared(service: &Service) -> String {
         "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
 /// are checked before the inner service sees them, and errors leave it refined.
 /// gRPC and REST both go through it.
-pub struct Declared{name}<S>(pub ::std::sync::Arc<S>);
+pub struct Declared{name}<__S>(pub ::std::sync::Arc<__S>);
 
-impl<S> ::core::clone::Clone for Declared{name}<S> {{
+impl<__S> ::core::clone::Clone for Declared{name}<__S> {{
     fn clone(&self) -> Self {{
         Self(::std::sync::Arc::clone(&self.0))
     }}
 }}
 
-impl<S> ::core::fmt::Debug for Declared{name}<S> {{
+impl<__S> ::core::fmt::Debug for Declared{name}<__S> {{
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{
         f.write_str({debug:?})
     }}
 }}
 
-#[::tonic::async_trait]
-impl<S: {server}> {server} for Declared{name}<S> {{
+impl<__S: {server}> {server} for Declared{name}<__S> {{
 {methods}}}
 ",
         debug = format!("Declared{name}"),
@@ -249,16 +248,29 @@ fn declared_method(service: &Service, method: &Method) -> String {
         );
         (format!("::tonic::codegen::BoxStream<{output}>"), refined)
     } else {
-        (output, String::new())
+        let refined = "
+            .map(::keyward_gateway::uncompressed_if_small)";
+        (output, refined.to_owned())
     };
+    // As the macro of async-trait has it, whose own text says `Box`, which may be a message here.
     format!(
-        "    async fn {name}(
-        &self,
+        "    fn {name}<'life0, 'async_trait>(
+        &'life0 self,
         request: ::tonic::Request<{request}>,
-    ) -> ::core::result::Result<::tonic::Response<{response}>, ::tonic::Status> {{
-{check}        S::{name}(&self.0, request)
-            .await
-            .map_err(|status| ::keyward_gateway::refine(&{spec}, status)){refined}
+    ) -> ::core::pin::Pin<::std::boxed::Box<
+        dyn ::core::future::Future<
+            Output = ::core::result::Result<::tonic::Response<{response}>, ::tonic::Status>,
+        > + ::core::marker::Send + 'async_trait,
+    >>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {{
+        ::std::boxed::Box::pin(async move {{
+{check}            __S::{name}(&self.0, request)
+                .await
+                .map_err(|status| ::keyward_gateway::refine(&{spec}, status)){refined}
+        }})
     }}
 ",
         name = names::snake(descriptor.name()),
@@ -295,8 +307,8 @@ fn routes(service: &Service) -> String {
     }
     format!(
         "/// The REST routes of `{full_name}`, which call `service` inside the process.
-pub fn {function}<S: {server}>(
-    service: ::std::sync::Arc<S>,
+pub fn {function}<__S: {server}>(
+    service: ::std::sync::Arc<__S>,
 ) -> ::std::vec::Vec<::keyward_gateway::Route> {{
     let service = ::std::sync::Arc::new(Declared{name}(service));
     ::std::vec![

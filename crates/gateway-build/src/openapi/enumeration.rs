@@ -41,7 +41,7 @@ impl Schemas {
             .of(&file, descriptor.path(), descriptor.full_name())?;
         let mut points = Vec::new();
         let (mut names, mut originals, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        for value in descriptor.values() {
+        for value in options::enum_values(descriptor) {
             let name = options::enum_value_name(&value);
             let said = self
                 .comments
@@ -53,9 +53,13 @@ impl Schemas {
             if name != value.name() {
                 originals.push(Node::from(value.name()));
             }
-            names.push(Node::from(name));
             let number = Node::from(i64::from(value.number()));
-            if !numbers.contains(&number) {
+            let is_first = !numbers.contains(&number);
+            // A response has the first of several names, a request any of them.
+            if is_first || place != Place::Response {
+                names.push(Node::from(name));
+            }
+            if is_first {
                 numbers.push(number);
             }
         }

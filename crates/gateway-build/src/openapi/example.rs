@@ -100,7 +100,7 @@ fn value(
 
 /// The first value that is not zero.
 fn enumeration(descriptor: &EnumDescriptor) -> Node {
-    let mut values = descriptor.values();
+    let mut values = options::enum_values(descriptor).into_iter();
     let value = values.find(|value| value.number() != 0);
     let value = value.unwrap_or_else(|| descriptor.default_value());
     options::enum_value_name(&value).into()

@@ -10,16 +10,19 @@ use super::options::Writing;
 /// The largest integer up to which every integer is a floating number too.
 const EXACT: u128 = 1 << 53;
 
+/// What a decimal must be, unless its field says more.
+pub(super) const DECIMAL: &str = "a number within range";
+
 /// An integer of units of ten to the minus `PLACES` (at most 18); in JSON
-/// a number of whole units. What is read is rounded to the nearest unit, except
-/// that a negative number is not rounded to nothing, which would lose its sign.
+/// a number of whole units. A number that is finer than a unit is refused: rounding would read what
+/// the caller did not write.
 pub struct Decimal<T, const PLACES: u32>(PhantomData<T>);
 
 impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     for Decimal<T, PLACES>
 {
     type Value = T;
-    const EXPECTED: &'static str = "a number within range";
+    const EXPECTED: &'static str = DECIMAL;
 
     fn write<S: Serializer>(value: &T, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
         let units: i128 = (*value).into();
@@ -52,9 +55,7 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     fn f64(value: f64) -> Option<T> {
         // The shortest text of the number is what the caller wrote; scaling the
         // text is exact where scaling the number is not.
-        let units = scaled(&format!("{value}"), PLACES)?;
-        let lost = units == 0 && value < 0.0;
-        (!lost).then_some(units)?.try_into().ok()
+        scaled(&format!("{value}"), PLACES)?.try_into().ok()
     }
 
     fn text(text: &str) -> Result<T, &'static str> {
@@ -94,7 +95,7 @@ fn shown(units: i128, places: u32) -> f64 {
 }
 
 /// The decimal number `text` (without exponent) times ten to the `places`,
-/// rounded half away from zero.
+/// None when it has more places.
 fn scaled(text: &str, places: u32) -> Option<i128> {
     let (negative, text) = text
         .strip_prefix('-')
@@ -106,8 +107,8 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
         let digit = digits.next().map_or(0, |byte| byte.wrapping_sub(b'0'));
         units = units.checked_mul(10)?.checked_add(i128::from(digit))?;
     }
-    if digits.next().is_some_and(|byte| byte >= b'5') {
-        units = units.checked_add(1)?;
+    if digits.any(|byte| byte != b'0') {
+        return None;
     }
     Some(if negative { -units } else { units })
 }
@@ -138,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_to_the_nearest_unit() {
+    fn numbers_finer_than_a_unit_are_refused() {
         assert_eq!(Nanos::u64(75), Some(75_000_000_000));
         assert_eq!(Nanos::i64(-1), Some(-1_000_000_000));
         assert_eq!(Nanos::f64(1.1), Some(1_100_000_000));
-        assert_eq!(Nanos::f64(0.1 + 0.2), Some(300_000_000));
+        assert_eq!(Nanos::f64(0.1 + 0.2), None);
         assert_eq!(Nanos::f64(1e-9), Some(1));
-        assert_eq!(Nanos::f64(4e-10), Some(0));
-        assert_eq!(Nanos::f64(5e-10), Some(1));
-        assert_eq!(Nanos::f64(-5e-10), Some(-1));
-        assert_eq!(Nanos::f64(-4e-10), None);
+        assert_eq!(Nanos::f64(-1e-9), Some(-1));
+        for finer in [4e-10, 5e-10, -5e-10, 1.000_000_000_1] {
+            assert_eq!(Nanos::f64(finer), None, "{finer}");
+        }
         assert_eq!(Nanos::f64(-0.0), Some(0));
         assert_eq!(
             Nanos::f64(4_194_303.123_456_789),

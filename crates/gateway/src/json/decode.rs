@@ -8,6 +8,7 @@ use serde_json::error::Category;
 use tonic::Status;
 
 use super::Codec;
+use super::decimal::DECIMAL;
 use super::message::{JsonMessage, Message, failed_in};
 use super::options::{JsonOptions, Masked, Mode, Reading};
 use super::slot::Slot;
@@ -22,16 +23,35 @@ pub struct Fault {
     pub field: String,
     /// What is wrong with it, as a sentence.
     pub description: String,
+    /// The parts of the sentence that vary, by name, for `ErrorInfo.metadata`.
+    pub metadata: Vec<(&'static str, String)>,
 }
 
 impl Fault {
+    /// The fault of `field`, which the description names.
+    pub(crate) fn of_field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            description: description.into(),
+            metadata: Vec::new(),
+        }
+    }
+
+    /// The fault of a request as a whole.
+    pub(crate) fn of_all(description: impl Into<String>) -> Self {
+        Self::of_field("", description)
+    }
+
+    /// Adds the known name that the description suggests.
+    pub(crate) fn with_nearest(mut self, nearest: Option<String>) -> Self {
+        self.metadata.extend(nearest.map(|name| ("nearest", name)));
+        self
+    }
+
     /// The INVALID_ARGUMENT that says so.
     pub fn into_status(self, reason: &str, domain: &str) -> Status {
-        refused_fields(
-            &[Violation::new(self.field, self.description)],
-            reason,
-            domain,
-        )
+        let violation = Violation::new(self.field, self.description);
+        refused_fields(&[violation], reason, domain, self.metadata)
     }
 
     /// What a JSON text is refused for.
@@ -39,9 +59,11 @@ impl Fault {
     fn of_json(error: &serde_json::Error, reading: &Reading<'_>) -> Self {
         if error.classify() != Category::Data {
             let (line, column) = (error.line(), error.column());
+            let description = format!("Malformed JSON at line {line} column {column}");
+            let place = [("line", line), ("column", column)];
             return Self {
-                field: String::new(),
-                description: format!("Malformed JSON at line {line} column {column}"),
+                metadata: place.map(|(name, at)| (name, at.to_string())).into(),
+                ..Self::of_all(description)
             };
         }
         // The parser puts the place behind what the codec said.
@@ -54,21 +76,23 @@ impl Fault {
     /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1> demands.
     #[cold]
     fn of_bytes(_: Utf8Error) -> Self {
-        Self {
-            field: String::new(),
-            description: "The body must be UTF-8".to_owned(),
-        }
+        Self::of_all("The body must be UTF-8")
     }
 
     #[cold]
     fn at(reading: &Reading<'_>, text: &str) -> Self {
         let field = reading.path();
+        let is_decimal = text.strip_prefix("must be ") == Some(DECIMAL);
+        if let Some(expected) = reading.expected_decimal().filter(|_| is_decimal) {
+            let description = format!("`{field}` must be {expected}");
+            return Self::of_field(field, description);
+        }
         let description = match text {
             "must be an object" if field.is_empty() => "The body must be a JSON object".to_owned(),
             text if field.is_empty() => format!("The body {text}"),
             text => format!("`{field}` {text}"),
         };
-        Self { field, description }
+        Self::of_field(field, description).with_nearest(reading.nearest())
     }
 }
 

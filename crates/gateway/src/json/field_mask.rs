@@ -1,9 +1,12 @@
 //! Field masks.
 
-use serde::de::MapAccess;
+use std::borrow::Cow;
+
+use serde::de::{Error as _, MapAccess};
 use serde::ser::{Error, Serializer};
 
-use super::info::{proto_path, resolve};
+use super::info::mask_path;
+use super::nearest::{nearest_path, suggestion};
 use super::options::{Reading, Writing};
 use super::slot::take_present;
 use super::{Codec, MessageInfo};
@@ -44,7 +47,8 @@ impl Codec for FieldMask {
 /// The field mask of a request, `update_mask`, which is written as any other and
 /// may be read in the names of the proto file too: callers of REST faces take the
 /// names that they see, and those may have underscores. What is read are the paths as
-/// they stand, which [`take_update_mask`] makes those of the proto file.
+/// they stand, which [`take_update_mask`] makes those of the proto file. A path without a form in
+/// lowerCamel is written as it stands, since it is read so.
 pub struct UpdatePaths;
 
 impl Codec for UpdatePaths {
@@ -56,7 +60,12 @@ impl Codec for UpdatePaths {
         serializer: S,
         writing: &Writing<'_>,
     ) -> Result<S::Ok, S::Error> {
-        FieldMask::write(mask, serializer, writing)
+        _ = writing;
+        let paths = mask.paths.iter();
+        let paths: Vec<_> = paths
+            .map(|path| camel(path).map_or(Cow::Borrowed(path.as_str()), Cow::Owned))
+            .collect();
+        serializer.serialize_str(&paths.join(","))
     }
 
     fn str(value: &str) -> Option<Self::Value> {
@@ -82,9 +91,23 @@ pub fn take_update_mask<'de, A: MapAccess<'de>>(
 ) -> Result<(), A::Error> {
     take_present::<UpdatePaths, A>(mask, members, reading)?;
     let changed = reading.masked_by(info);
-    for path in mask.iter_mut().flat_map(|mask| &mut mask.paths) {
-        let found = changed.and_then(|info| Some(proto_path(info, &resolve(info, path)?)));
-        *path = found.unwrap_or_else(|| snake(path));
+    let paths = mask.iter_mut().flat_map(|mask| &mut mask.paths);
+    for (place, path) in paths.enumerate() {
+        let snake = snake(path);
+        let found = match changed {
+            Some(info) => mask_path(info, path, &snake),
+            None => Some(snake).filter(|snake| camel(snake).is_some()),
+        };
+        let Some(found) = found else {
+            let nearest = changed.and_then(|info| nearest_path(info, path));
+            let suggested = suggestion(nearest.as_deref());
+            reading.suggest(nearest);
+            return Err(A::Error::custom(format_args!(
+                "must name fields, and its path {} does not{suggested}",
+                place + 1
+            )));
+        };
+        *path = found;
     }
     Ok(())
 }

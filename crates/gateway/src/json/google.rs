@@ -74,6 +74,7 @@ macro_rules! message {
                     json_name: $json_name,
                     proto_name: $proto_name,
                     reads_proto_name: true,
+                    expected: "",
                     kind: MemberKind::$kind$((info::<$inner>))?,
                 }),*],
                 member: <$rust as JsonMessage>::member,

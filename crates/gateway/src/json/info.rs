@@ -26,6 +26,8 @@ pub struct MemberInfo {
     pub proto_name: &'static str,
     /// Whether the name in the proto file is read too.
     pub reads_proto_name: bool,
+    /// What a number must be, where the field says more than its type; else empty.
+    pub expected: &'static str,
     /// What the member is.
     pub kind: MemberKind,
 }
@@ -98,6 +100,46 @@ pub fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
         .map(|member| member.proto_name)
         .collect();
     names.join(".")
+}
+
+/// A path of a mask in names of the proto file, each given by its name in JSON or in the proto
+/// file, or in the lowerCamel of the latter. What follows a map is a key of it. `*` is the whole
+/// (<https://google.aip.dev/134>). None when the path names no field.
+pub(super) fn mask_path(info: &'static MessageInfo, path: &str, snake: &str) -> Option<String> {
+    if path == "*" {
+        return Some(path.to_owned());
+    }
+    let by_json = walk(info, path, MessageInfo::place);
+    by_json.or_else(|| {
+        walk(info, snake, |message, name| {
+            let mut members = message.members.iter();
+            members.position(|member| member.proto_name == name)
+        })
+    })
+}
+
+fn walk(
+    info: &'static MessageInfo,
+    path: &str,
+    find: impl Fn(&MessageInfo, &str) -> Option<usize>,
+) -> Option<String> {
+    let mut found: Vec<&str> = Vec::new();
+    let mut message = Some(info);
+    let mut names = path.split('.');
+    while let Some(name) = names.next() {
+        let outer = message?;
+        let member = outer.members.get(find(outer, name)?)?;
+        found.push(member.proto_name);
+        message = match member.kind {
+            MemberKind::Message(inner) => Some(inner()),
+            MemberKind::Map => {
+                found.extend(names);
+                break;
+            }
+            _ => None,
+        };
+    }
+    Some(found.join("."))
 }
 
 /// What a body changes, as a field mask names it: the paths in proto names, in the

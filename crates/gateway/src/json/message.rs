@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::info::MessageInfo;
+use super::nearest::{nearest, shown, suggestion};
 use super::options::{JsonOptions, Mode, Reading, Step, Writing};
 use super::slot::Slot;
 use super::unread::Unread;
@@ -90,18 +91,18 @@ impl<M: JsonMessage> Codec for Message<M> {
         reading: &Reading<'_>,
     ) -> Result<(), A::Error> {
         let mut seen = Seen::default();
-        while let Some(member) = object.next_key_seed(MemberName::<M>(PhantomData))? {
+        let name = || MemberName::<M> {
+            message: PhantomData,
+            is_kept: reading.refuses_unknown_members(),
+        };
+        while let Some(member) = object.next_key_seed(name())? {
             match member {
-                None if reading.refuses_unknown_members() => {
-                    return Err(de::Error::custom("must have no unknown members"));
-                }
-                None => _ = object.next_value::<Unread>()?,
-                Some(member) if seen.insert(member) => {
-                    message
-                        .read(member, &mut object, reading)
-                        .inspect_err(|_| failed_in::<M>(member, reading))?
-                }
-                Some(member) => {
+                Name::Unknown(Some(name)) => return Err(unknown::<M, _>(&name, reading)),
+                Name::Unknown(None) => _ = object.next_value::<Unread>()?,
+                Name::Known(member) if seen.insert(member) => message
+                    .read(member, &mut object, reading)
+                    .inspect_err(|_| failed_in::<M>(member, reading))?,
+                Name::Known(member) => {
                     failed_in::<M>(member, reading);
                     return Err(de::Error::custom(GIVEN_TWICE));
                 }
@@ -111,11 +112,25 @@ impl<M: JsonMessage> Codec for Message<M> {
     }
 }
 
+/// The refusal of a member that the message does not have. It shows the member's name, within
+/// bounds, and the nearest name that is known.
+#[cold]
+fn unknown<M: JsonMessage, E: de::Error>(name: &str, reading: &Reading<'_>) -> E {
+    let Some(shown) = shown(name) else {
+        return E::custom("must have no unknown members");
+    };
+    let nearest = nearest(M::INFO, name);
+    reading.failed_in(Step::Unknown(shown));
+    reading.suggest(nearest.map(str::to_owned));
+    E::custom(format_args!("is not a known member{}", suggestion(nearest)))
+}
+
 /// Notes the member that failed.
 #[cold]
 pub(super) fn failed_in<M: JsonMessage>(member: usize, reading: &Reading<'_>) {
     if let Some(member) = M::INFO.members.get(member) {
         reading.failed_in(Step::Member(member.json_name));
+        reading.expected(member.expected);
     }
 }
 
@@ -171,29 +186,42 @@ impl Seen {
 
 /// The name of a member, looked up without being copied. What is not JSON gives the
 /// member's place instead.
-struct MemberName<M>(PhantomData<M>);
+struct MemberName<M> {
+    message: PhantomData<M>,
+    /// Whether a name that is not known is kept, for an error.
+    is_kept: bool,
+}
+
+enum Name {
+    Known(usize),
+    Unknown(Option<String>),
+}
 
 impl<'de, M: JsonMessage> DeserializeSeed<'de> for MemberName<M> {
-    type Value = Option<usize>;
+    type Value = Name;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
         deserializer.deserialize_identifier(self)
     }
 }
 
 impl<M: JsonMessage> Visitor<'_> for MemberName<M> {
-    type Value = Option<usize>;
+    type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(M::member(name))
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
+        Ok(match M::member(name) {
+            Some(place) => Name::Known(place),
+            None => Name::Unknown(self.is_kept.then(|| name.to_owned())),
+        })
     }
 
-    fn visit_u64<E: de::Error>(self, place: u64) -> Result<Option<usize>, E> {
-        Ok(usize::try_from(place).ok())
+    fn visit_u64<E: de::Error>(self, place: u64) -> Result<Name, E> {
+        let place = usize::try_from(place);
+        Ok(place.map_or(Name::Unknown(None), Name::Known))
     }
 }
 

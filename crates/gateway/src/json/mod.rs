@@ -17,6 +17,7 @@ mod google;
 mod info;
 mod list;
 mod message;
+mod nearest;
 mod options;
 mod scalar;
 mod slot;
@@ -43,6 +44,7 @@ pub use info::{
 };
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
+pub(crate) use nearest::{nearest_path, shown, suggestion};
 pub use options::{JsonOptions, Reading, Writing};
 pub(crate) use options::{MAX_PARAMETER_DEPTH, Masked};
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};

@@ -86,9 +86,11 @@ pub(super) enum Mode {
 }
 
 /// A step of the way to a value.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Step {
     Member(&'static str),
+    /// A member that is not known, as errors show its name.
+    Unknown(String),
     Place(usize),
     /// A value of a map, whose key is the caller's and is not repeated.
     Entry,
@@ -105,6 +107,10 @@ pub struct Reading<'o> {
     /// How many `Any`s lie around what is read.
     any_depth: Cell<u32>,
     masked: Option<Masked>,
+    /// The known name that is suggested for the unknown one that failed.
+    nearest: RefCell<Option<String>>,
+    /// What the innermost member that failed must be, if its field says so.
+    expected: Cell<Option<&'static str>>,
 }
 
 /// What the update mask of a request is about.
@@ -124,6 +130,8 @@ impl<'o> Reading<'o> {
             trail: RefCell::default(),
             any_depth: Cell::new(0),
             masked: None,
+            nearest: RefCell::default(),
+            expected: Cell::new(None),
         }
     }
 
@@ -174,13 +182,43 @@ impl<'o> Reading<'o> {
         self.trail.borrow_mut().push(step);
     }
 
+    /// Notes what the member that failed must be. The first one is the innermost.
+    #[cold]
+    pub(super) fn expected(&self, expected: &'static str) {
+        if self.expected.get().is_none() {
+            self.expected.set(Some(expected));
+        }
+    }
+
+    /// What the member must be whose decimal failed, if its field says so.
+    pub(super) fn expected_decimal(&self) -> Option<&'static str> {
+        self.expected.get().filter(|expected| !expected.is_empty())
+    }
+
+    /// Notes the known name that is suggested for what failed.
+    #[cold]
+    pub(super) fn suggest(&self, nearest: Option<String>) {
+        *self.nearest.borrow_mut() = nearest;
+    }
+
+    /// The known name that is suggested for what failed.
+    pub(super) fn nearest(&self) -> Option<String> {
+        self.nearest.borrow().clone()
+    }
+
     /// The path to what failed, in JSON names.
     pub(super) fn path(&self) -> String {
+        let add = |path: &mut String, name: &str| {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(name);
+        };
         let mut path = String::new();
         for step in self.trail.borrow().iter().rev() {
             match step {
-                Step::Member(name) if path.is_empty() => path.push_str(name),
-                Step::Member(name) => _ = write!(path, ".{name}"),
+                Step::Member(name) => add(&mut path, name),
+                Step::Unknown(name) => add(&mut path, name),
                 Step::Place(place) => _ = write!(path, "[{place}]"),
                 Step::Entry => path.push_str("[*]"),
             }

@@ -97,17 +97,14 @@ async fn a_mask_leaves_out_what_the_path_binds() {
 #[tokio::test]
 async fn a_mask_that_the_caller_gives_stays() {
     for (body, expected) in [
-        (
-            r#"{"limit":1,"updateMask":"theNote,other"}"#,
-            "theNote,other",
-        ),
+        (r#"{"limit":1,"updateMask":"theNote,spot"}"#, "theNote,spot"),
         // By the names that the members have in JSON, where these differ.
         (
             r#"{"limit":1,"updateMask":"limit,theNote,author.bigNumber"}"#,
             "limitNanos,theNote,author.bigNumber",
         ),
         // As they stand before lowerCamel is undone.
-        (r#"{"updateMask":"URL,link,uRL"}"#, "link,link,uRL"),
+        (r#"{"updateMask":"URL,link"}"#, "link,link"),
         (
             r#"{"updateMask":"shelfMark,shelf_mark,place"}"#,
             "spot,shelfMark,shelfMark",
@@ -119,10 +116,10 @@ async fn a_mask_that_the_caller_gives_stays() {
     ] {
         assert_eq!(mask("PATCH /flat/n", body).await, expected, "{body}");
     }
-    let line = "PATCH /v1/shelves/1/books/2?updateMask=URL,author.bigNumber,someThing";
+    let line = "PATCH /v1/shelves/1/books/2?updateMask=URL,author.bigNumber,labels.some_key";
     assert_eq!(
         mask(line, r#"{"title":"x"}"#).await,
-        "link,author.bigNumber,someThing"
+        "link,author.bigNumber,labels.someKey"
     );
     let body = r#"{"updateMask":"book.URL,book.limit","book":{}}"#;
     assert_eq!(
@@ -136,6 +133,51 @@ async fn a_mask_that_the_caller_gives_stays() {
     let told = patched(line, r#"{"title":"x"}"#).await;
     assert_eq!(told["updateMask"], "limitNanos,author.text");
     assert_eq!(told["validateOnly"], true);
+}
+
+#[tokio::test]
+async fn a_mask_that_names_no_field_is_refused() {
+    for (line, body, message) in [
+        (
+            "PATCH /flat/n",
+            r#"{"updateMask":"theNote,lmit"}"#,
+            "`updateMask` must name fields, and its path 2 does not; did you mean `limit`?",
+        ),
+        (
+            "PATCH /flat/n",
+            r#"{"updateMask":"author.txt"}"#,
+            "`updateMask` must name fields, and its path 1 does not; did you mean `author.text`?",
+        ),
+        (
+            "PATCH /flat/n",
+            r#"{"updateMask":"a__b"}"#,
+            "`updateMask` must name fields, and its path 1 does not",
+        ),
+        (
+            "PATCH /flat/n",
+            r#"{"updateMask":"name.x"}"#,
+            "`updateMask` must name fields, and its path 1 does not",
+        ),
+        (
+            "PUT /flat/n",
+            r#"{"updateMask":"uRL"}"#,
+            "`updateMask` must name fields, and its path 1 does not; did you mean `URL`?",
+        ),
+        // Nothing says what the mask is about.
+        (
+            "PATCH /flat?updateMask=a__b",
+            "",
+            "`updateMask` must name fields, and its path 1 does not",
+        ),
+    ] {
+        let answer = call(line, body).await;
+        assert_eq!(answer.refusal(), format!("400 {message}"), "{line} {body}");
+        assert_eq!(
+            answer.field().as_deref(),
+            Some("updateMask"),
+            "{line} {body}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ fn resolved(line: &str) -> String {
         }
         Resolution::Options { allow, .. } => format!("options {allow}"),
         Resolution::MethodNotAllowed { allow, .. } => format!("allow {allow}"),
+        Resolution::Malformed { .. } => "malformed".to_owned(),
+        Resolution::UnsupportedGrpc { .. } => "unsupported".to_owned(),
         Resolution::NotFound { .. } => "nothing".to_owned(),
     }
 }
@@ -186,28 +188,22 @@ fn one_segment_is_decoded_to_the_end() {
 }
 
 #[test]
-fn several_segments_keep_what_is_reserved() {
+fn several_segments_keep_an_escaped_slash_alone() {
     table(&[
-        // http.proto: "except %2F and %2f are left unchanged", and `Http` in the
-        // same file: "The default behavior is to not decode RFC 6570 reserved
-        // characters in multi segment matches." Envoy does the latter
-        // (`kAllCharactersExceptReserved`); grpc-gateway has it as
-        // `UnescapingModeAllExceptReserved`, but by default decodes the whole path
-        // before it looks at it (`UnescapingModeLegacy`, to be changed in v3). We
-        // follow Envoy.
+        // http.proto, of `HttpRule`: "The server side does the reverse decoding, except %2F and %2f
+        // are left unchanged."
         ("GET /p/a/b%2Fc", "/p/{a_string=**} [a/b%2Fc]"),
         ("GET /p/a/b%2fc", "/p/{a_string=**} [a/b%2fc]"),
         (
             "GET /p/a/%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D",
-            "/p/{a_string=**} [a/%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D]",
+            "/p/{a_string=**} [a/:?#[]@!$&'()*+,;=]",
         ),
         ("GET /p/a/%20%C3%A4%7E%2D", "/p/{a_string=**} [a/ ä~-]"),
-        // A percent sign is not reserved, so that `%252F` and `%2F` are one value.
-        // It is so in Envoy's `IsReservedChar` too.
+        // `%252F` and `%2F` are one value; so in Envoy too.
         ("GET /p/a/b%252Fc", "/p/{a_string=**} [a/b%2Fc]"),
         (
-            "GET /projects/a%2Fb/keys/%C3%A4",
-            "/{a_string=projects/*/keys/*} [projects/a%2Fb/keys/ä]",
+            "GET /projects/a%2Fb/keys/%3A%C3%A4",
+            "/{a_string=projects/*/keys/*} [projects/a%2Fb/keys/:ä]",
         ),
         // Whether `**` covers one segment or two must make no difference: Envoy
         // calls both "multipart".
@@ -216,21 +212,50 @@ fn several_segments_keep_what_is_reserved() {
 }
 
 #[test]
-fn malformed_escapes_match_nothing() {
-    table(&[
+fn several_segments_keep_what_is_reserved_if_asked() {
+    // http.proto, of `Http`: "The default behavior is to not decode RFC 6570 reserved characters in
+    // multi segment matches." Envoy reads it so unless `fully_decode_reserved_expansion` is set.
+    let router = keyward_gateway_probe::Probe::default()
+        .rest()
+        .fully_decode_reserved_expansion(false)
+        .build()
+        .unwrap();
+    for (path, expected) in [
+        (
+            "/p/a/%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%2f",
+            "a/%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%2f",
+        ),
+        ("/p/a/%20%C3%A4%7E%2D", "a/ ä~-"),
+        // One segment is decoded to the end all the same.
+        ("/p/a%3Ab%2Fc", "a:b/c"),
+    ] {
+        let Resolution::Matched(found) = router.resolve(&Method::GET, path) else {
+            panic!("{path}");
+        };
+        assert_eq!(found.variables(), [expected], "{path}");
+    }
+}
+
+#[test]
+fn malformed_escapes_are_not_paths() {
+    for path in [
+        "/p/%",
+        "/p/%2",
+        "/p/%zz",
+        "/p/%ff",
+        "/p/a/%ff/b",
+        "/p/%C3",
+        "/p/%C3/%A4",
+        "/p/x:%ff",
+        "/%ff/literal",
+        "/none/%zz",
+    ] {
         // Envoy leaves them as they are, and what is not UTF-8 too; Go's `net/url`
         // refuses the whole request before grpc-gateway sees it. We refuse: a
         // `string` field must be UTF-8.
-        ("GET /p/%", "nothing"),
-        ("GET /p/%2", "nothing"),
-        ("GET /p/%zz", "nothing"),
-        ("GET /p/%ff", "nothing"),
-        ("GET /p/a/%ff/b", "nothing"),
-        ("GET /p/%C3", "nothing"),
-        ("GET /p/%C3/%A4", "nothing"),
-        ("GET /p/x:%ff", "nothing"),
-        ("GET /%ff/literal", "nothing"),
-    ]);
+        assert_eq!(resolved(&format!("GET {path}")), "malformed", "{path}");
+        assert_eq!(resolved(&format!("PUT {path}")), "malformed", "{path}");
+    }
 }
 
 #[test]

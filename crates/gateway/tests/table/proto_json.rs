@@ -304,7 +304,7 @@ async fn any_of_a_registered_type() {
     ])
     .await;
     for body in [
-        r#"{"any":{"@type":"type.googleapis.com/probe.v1.None"}}"#,
+        r#"{"any":{"@type":"type.googleapis.com/probe.v1.Nowhere"}}"#,
         r#"{"any":{"bigNumber":"5"}}"#,
         r#"{"any":{"@type":"probe","@type":"probe"}}"#,
     ] {
@@ -327,4 +327,33 @@ async fn what_lies_too_deep() {
         "]".repeat(100_000)
     );
     assert_eq!(call("POST /body", &lists).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_aliased_enum_value_has_its_first_name() {
+    // The descriptor's order, as protobuf's own writers have it.
+    for (sent, written) in [
+        (r#""ALIAS_ALPHA""#, "ALIAS_ZETA"),
+        (r#""ALIAS_ZETA""#, "ALIAS_ZETA"),
+        ("1", "ALIAS_ZETA"),
+        (r#""ALIAS_ZERO""#, "ALIAS_UNSPECIFIED"),
+        (r#""second""#, "first"),
+        (r#""ALIAS_NEW""#, "first"),
+    ] {
+        let answer = call("POST /awkward", &format!(r#"{{"alias":{sent}}}"#)).await;
+        assert_eq!(answer.json()["alias"], written, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn messages_may_be_called_as_rusts_own_types() {
+    let body = r#"{"box":{"text":"x"},"vec":[{"s":{"inner":{"text":"y"}}}],"some":{"text":"z"},
+                   "results":{"a":{"ok":[{"default":{"a":{},"d":{}}}],"err":{"bytes":"AA=="}}}}"#;
+    let answer = call("POST /awkward", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let json = answer.json();
+    assert_eq!(json["vec"][0]["s"]["inner"]["text"], "y");
+    assert_eq!(json["results"]["a"]["err"]["bytes"], "AA==");
+    let refused = call("POST /awkward", r#"{"box":{}}"#).await;
+    assert_eq!(refused.refusal(), "400 Text is required");
 }

@@ -1,0 +1,142 @@
+//! The known name nearest to an unknown one, for errors.
+
+use super::info::{MemberKind, MessageInfo};
+
+/// Longest name, in characters, that an error repeats or looks for a near one of.
+const MAX_NAME_CHARS: usize = 64;
+/// Most edits between a name and the one that is suggested for it.
+const MAX_EDITS: usize = 3;
+
+/// What an error shows of a name that the caller sent: its printable ASCII characters, of which
+/// at most [`MAX_NAME_CHARS`]. None when nothing is left.
+pub(crate) fn shown(name: &str) -> Option<String> {
+    let is_shown = |character: &char| character.is_ascii_graphic() && *character != '`';
+    let mut characters = name.chars().filter(is_shown);
+    let mut text: String = characters.by_ref().take(MAX_NAME_CHARS).collect();
+    if characters.next().is_some() {
+        text.push_str("...");
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The JSON name of the member nearest to a name that no member has. Case and underscores do
+/// not count, so that `workspaceId` finds `workspace_id`.
+pub(super) fn nearest(info: &MessageInfo, name: &str) -> Option<&'static str> {
+    // A member that is not read under its name in the proto file.
+    let mut members = info.members.iter();
+    if let Some(member) = members.find(|member| member.proto_name == name) {
+        return Some(member.json_name);
+    }
+    if name.chars().nth(MAX_NAME_CHARS).is_some() {
+        return None;
+    }
+    let wanted = folded(name);
+    let most = (wanted.len() / 3).clamp(1, MAX_EDITS);
+    let near = info.members.iter().filter_map(|member| {
+        let edits = edits(&wanted, &folded(member.json_name), most)?;
+        Some((edits, member.json_name))
+    });
+    near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}
+
+/// As [`nearest`], for a path such as `filter.minPages`, of which each name but the last that is
+/// looked at is known.
+pub(crate) fn nearest_path(info: &'static MessageInfo, path: &str) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut message = info;
+    for name in path.split('.') {
+        let known = message.place(name);
+        let Some(member) = known.and_then(|place| message.members.get(place)) else {
+            names.push(nearest(message, name)?);
+            return Some(names.join("."));
+        };
+        names.push(member.json_name);
+        message = match member.kind {
+            MemberKind::Message(inner) => inner(),
+            _ => break,
+        };
+    }
+    None
+}
+
+/// A question that suggests the name, or nothing.
+pub(crate) fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+fn folded(name: &str) -> Vec<char> {
+    let folded = name.chars().filter(|character| *character != '_');
+    folded
+        .map(|character| character.to_ascii_lowercase())
+        .collect()
+}
+
+/// The number of insertions, deletions, substitutions and swaps of neighbours that make one text
+/// of the other (optimal string alignment); None above `most`.
+fn edits(from: &[char], to: &[char], most: usize) -> Option<usize> {
+    if from.len().abs_diff(to.len()) > most {
+        return None;
+    }
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    let mut previous = None;
+    for (row, character) in from.iter().enumerate() {
+        let mut next = Vec::with_capacity(last.len());
+        next.push(row + 1);
+        for (column, other) in to.iter().enumerate() {
+            let at = |list: &[usize], place: usize| list.get(place).copied().unwrap_or(usize::MAX);
+            let swapped =
+                previous == Some(*other) && column > 0 && to.get(column - 1) == Some(character);
+            let substituted = at(&last, column) + usize::from(character != other);
+            let shorter = at(&last, column + 1) + 1;
+            let longer = at(&next, column) + 1;
+            let mut best = substituted.min(shorter).min(longer);
+            if swapped {
+                best = best.min(at(&before_last, column - 1).saturating_add(1));
+            }
+            next.push(best);
+        }
+        before_last = std::mem::replace(&mut last, next);
+        previous = Some(*character);
+    }
+    last.last().copied().filter(|edits| *edits <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{edits, shown};
+
+    #[test]
+    fn edits_count_swaps_and_stop_at_the_most() {
+        let count = |from: &str, to: &str, most| {
+            let characters = |text: &str| text.chars().collect::<Vec<_>>();
+            edits(&characters(from), &characters(to), most)
+        };
+        for (from, to, expected) in [
+            ("limt", "limit", Some(1)),
+            ("secrt", "secret", Some(1)),
+            ("limti", "limit", Some(1)),
+            ("organisationid", "organizationid", Some(1)),
+            ("", "ab", Some(2)),
+            ("abc", "xyz", Some(3)),
+            ("abcd", "wxyz", None),
+            ("a", "abcdef", None),
+        ] {
+            assert_eq!(count(from, to, 3), expected, "{from} {to}");
+        }
+        assert_eq!(count("limt", "limit", 0), None);
+    }
+
+    #[test]
+    fn a_name_is_shown_bounded_and_printable() {
+        assert_eq!(shown("limt").as_deref(), Some("limt"));
+        assert_eq!(shown("a\u{1b}[31m`b\n\u{e4}").as_deref(), Some("a[31mb"));
+        assert_eq!(shown("\u{200b}\n"), None);
+        assert_eq!(shown(""), None);
+        assert_eq!(shown(&"x".repeat(64)).map(|text| text.len()), Some(64));
+        assert_eq!(
+            shown(&"x".repeat(65)),
+            Some(format!("{}...", "x".repeat(64)))
+        );
+    }
+}
