@@ -34,7 +34,8 @@ fn openapi() -> OpenApi {
     OpenApi::new("Keyward", "1")
         .description(
             "Keeps provider API keys, issues repo AI keys, and issues keys with spend limits.\n\n\
-             Members of a JSON body that are not listed are ignored, null is as good as absent where \
+             Members of a JSON body and query parameters that are not listed are rejected with 400 \
+             and their name, unless the operator has them ignored. Null is as good as absent where \
              it is allowed, and a member's original name in the proto files is taken as well as the \
              one that is listed, unless the member is an amount: `limit_nanos` is not read as `limit`, \
              since the units differ. The same methods, and those for internal services, are there over \

@@ -21,6 +21,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::conditions::Conditions;
+use crate::config::UnknownFields;
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
 use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
+    /// Treatment of unknown members and query parameters of REST requests.
+    pub unknown_fields: UnknownFields,
     /// Whether callers may ask for the descriptors.
     pub reflection: bool,
     /// How the ledger is run.
@@ -167,7 +170,7 @@ impl App {
             &conditions,
         )?);
         let health = Health::new(store, conditions);
-        let (rest, services) = faces(&use_cases, &parts.limits)?;
+        let (rest, services) = faces(&use_cases, &parts.limits, parts.unknown_fields)?;
         let streams = OpenStreams::new(&parts.limits);
         let grpc = services.routes(
             HealthChecks::new(health.clone(), streams.clone()),
@@ -203,7 +206,11 @@ impl App {
 }
 
 /// Both faces of the same services.
-fn faces(use_cases: &UseCases, limits: &Limits) -> Result<(RestRouter, Services), AmbiguousRoute> {
+fn faces(
+    use_cases: &UseCases,
+    limits: &Limits,
+    unknown_fields: UnknownFields,
+) -> Result<(RestRouter, Services), AmbiguousRoute> {
     let pages = Pages {
         max_items: limits.max_page_items,
     };
@@ -219,7 +226,7 @@ fn faces(use_cases: &UseCases, limits: &Limits) -> Result<(RestRouter, Services)
         )),
         audit: Arc::new(AuditEvents::new(use_cases.audit.clone(), pages)),
     };
-    let rest = RestRouter::builder()
+    let mut rest = RestRouter::builder()
         .routes(v1::api_key_service_routes(Arc::clone(&services.api_keys)))
         .routes(v1::repo_ai_key_service_routes(Arc::clone(
             &services.repo_ai_keys,
@@ -231,9 +238,11 @@ fn faces(use_cases: &UseCases, limits: &Limits) -> Result<(RestRouter, Services)
         .unknown(proto::UNKNOWN)
         .types(v1::TYPES)
         // The layers limit what is sent; this limits what it decompresses to.
-        .max_body_bytes(limits.max_body_bytes)
-        .build()?;
-    Ok((rest, services))
+        .max_body_bytes(limits.max_body_bytes);
+    if unknown_fields == UnknownFields::Reject {
+        rest = rest.refuse_unknown_members();
+    }
+    Ok((rest.build()?, services))
 }
 
 struct Services {

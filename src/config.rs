@@ -54,6 +54,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Whose pages may call from a browser.
     pub cors: CorsConfig,
+    /// Reading of REST requests.
+    pub gateway: GatewayConfig,
     /// Where everything is kept.
     pub database: DatabaseConfig,
     /// The key-encryption keys.
@@ -75,6 +77,24 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct CorsConfig {
     allowed_origins: Vec<String>,
+}
+
+/// Reading of REST requests.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Treatment of unknown members and query parameters.
+    pub unknown_fields: UnknownFields,
+}
+
+/// Treatment of members of JSON bodies and of query parameters that are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownFields {
+    /// The request is rejected with 400 and the name.
+    Reject,
+    /// The rest of the request is read as if they were not there.
+    Ignore,
 }
 
 /// Where everything is kept.

@@ -226,6 +226,7 @@ pub(super) async fn build(
         authn: config.authn().map_err(misconfigured)?,
         limits: config.limits().map_err(misconfigured)?,
         origins: config.origins().map_err(misconfigured)?,
+        unknown_fields: config.gateway.unknown_fields,
         reflection: config.server.reflection,
         ledger: config.ledger(),
         audit: config.audit.settings(),

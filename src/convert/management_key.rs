@@ -113,7 +113,7 @@ pub(crate) fn patch(message: UpdateKeyRequest) -> Result<IssuedKeyPatch, Error> 
 }
 
 fn limit_amount(nanos: i64) -> Result<Nanos, Error> {
-    Nanos::parse("limit", "Limit", nanos)
+    Nanos::parse_limit("limit", nanos)
 }
 
 fn limit_reset(number: i32) -> Result<Option<Reset>, Error> {

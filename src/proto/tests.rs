@@ -207,9 +207,12 @@ fn what_is_wrong_is_named_and_never_repeated() {
     );
     check::<Update>(
         r#"{"limit":"s3cr3t"}"#,
-        "`limit` must be a number within range",
+        "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places",
     );
-    check::<Update>(r#"{"limit":1e99}"#, "`limit` must be a number within range");
+    check::<Update>(
+        r#"{"limit":1e99}"#,
+        "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places",
+    );
     check::<Update>(
         r#"{"update_mask":["s3cr3t"]}"#,
         "`update_mask` must be a string of field names joined by commas",

@@ -373,6 +373,17 @@ on_each_engine! {
         assert!(answer.body.contains("startTime") && !answer.body.contains("canary"));
     }
 
+    async fn an_unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
+        let id = create(&server, WORKSPACE_A, "k").await;
+        let answer = server.get(&format!("{PATH}?organisationId=canary"))
+            .bearer(&server.service_token()).send().await;
+        let error = answer.json()["error"].clone();
+        let said = "`organisationId` is not a known query parameter; did you mean `organizationId`?";
+        assert_eq!((answer.status, &error["message"]), (400, &json!(said)));
+        assert_eq!(error["details"][0]["metadata"]["nearest"], "organizationId");
+        assert!(!answer.body.contains("canary") && !answer.body.contains(&id));
+    }
+
     async fn services_alone_read_the_trail(server: TestServer) {
         let management = server.management_key(ORGANIZATION).await;
         let foreign = server.management_key(OTHER_ORGANIZATION).await;

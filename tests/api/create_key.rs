@@ -1,11 +1,13 @@
 //! POST /keys and CreateKey: what a created key is, and its plaintext.
 
+use keyward::config::UnknownFields;
 use keyward::proto::v1::{CreateKeyRequest, External, LimitReset};
 use keyward_crypto::{Token, TokenKind};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Engine, MOUNTS, ORGANIZATION, TestServer, WORKSPACE_A, WORKSPACE_B, WebFlavor, sha256_hex,
+    Engine, MOUNTS, ORGANIZATION, Setup, TestServer, WORKSPACE_A, WORKSPACE_B, WebFlavor,
+    sha256_hex,
 };
 
 /// Every member of a key object, in the order of the definition.
@@ -215,8 +217,6 @@ on_each_engine! {
         for body in [
             json!({ "external_user": "their-7" }),
             json!({ "external": { "user": "their-7" } }),
-            // Keys that were made elsewhere are none of ours.
-            json!({ "external": { "user": "their-7", "api_key": "sk-theirs", "more": [1] } }),
             json!({ "external_user": null, "external": { "user": "their-7" } }),
             json!({ "external_user": "their-7", "external": null }),
         ] {
@@ -234,18 +234,46 @@ on_each_engine! {
         assert_eq!(created.data.unwrap().external_user.as_deref(), Some("their-8"));
     }
 
-    async fn unknown_members_and_nulls_are_ignored(server: TestServer) {
+    async fn nulls_are_as_if_absent(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
         let issued = server.issued_key(&token, json!({
             "limit": null, "limit_reset": null, "include_byok_in_limit": null, "expires_at": null,
             "workspace_id": null, "creator_user_id": null, "external_user": null, "external": null,
+        })).await;
+        let shown = server.key(&token, &issued.hash).await;
+        assert_eq!((&shown["limit"], &shown["expires_at"]), (&json!(null), &json!(null)));
+    }
+
+    async fn an_unknown_member_makes_no_key_and_is_named(server: TestServer) {
+        let token = server.management_key(ORGANIZATION).await;
+        for (member, message) in [
+            ("limt", "`limt` is not a known member; did you mean `limit`?"),
+            // A number of nano-dollars is not taken for one of dollars.
+            ("limit_nanos", "`limit_nanos` is not a known member; did you mean `limit`?"),
+            ("expiresAt", "`expiresAt` is not a known member; did you mean `expires_at`?"),
+            ("models", "`models` is not a known member"),
+            ("hash", "`hash` is not a known member"),
+        ] {
+            for mount in ["/keys", "/api/v1/keys"] {
+                let body = json!({ "name": "n", member: 5 });
+                let answer = server.post(mount).bearer(&token).json(&body).send().await;
+                answer.refuses_key(400, message);
+            }
+        }
+        assert_eq!(server.database.count("issued_keys").await, 0);
+    }
+
+    async fn unknown_members_are_ignored_where_the_operator_says_so(setup: Setup) {
+        let server = Setup { unknown_fields: UnknownFields::Ignore, ..setup }.start().await;
+        let token = server.management_key(ORGANIZATION).await;
+        let issued = server.issued_key(&token, json!({
             "disabled": true, "hash": "mine", "key": "sk-mine", "usage": 7, "models": [{ "a": 1 }],
+            "limit_nanos": 2,
         })).await;
         let shown = server.key(&token, &issued.hash).await;
         assert_eq!((&shown["disabled"], &shown["usage"]), (&json!(false), &json!(0)));
-        assert_eq!((&shown["limit"], &shown["expires_at"]), (&json!(null), &json!(null)));
-        // A number of nano-dollars is not taken for one of dollars.
-        let issued = server.issued_key(&token, json!({ "limit_nanos": 2 })).await;
-        assert_eq!(server.key(&token, &issued.hash).await["limit"], json!(null));
+        assert_eq!(shown["limit"], json!(null));
+        let answer = server.get("/keys?offst=1").bearer(&token).send().await;
+        assert_eq!(answer.json()["data"].as_array().unwrap().len(), 1);
     }
 }

@@ -194,13 +194,24 @@ on_each_engine! {
         call.send().await.refuses(400, "Name must have at most 255 bytes");
     }
 
-    async fn the_path_wins_over_a_repo_in_the_body_and_unknown_members_are_ignored(
-        server: TestServer
-    ) {
+    async fn an_unknown_member_is_refused_and_named(server: TestServer) {
+        let token = server.token(User::WriterInA);
+        for (member, message) in [
+            ("aitype", "`aitype` is not a known member; did you mean `aiType`?"),
+            ("secret", "`secret` is not a known member"),
+            ("createdAt", "`createdAt` is not a known member"),
+        ] {
+            let body = json!({ "name": "Production", member: "canary" });
+            let answer = server.post(PATH).bearer(&token).json(&body).send().await;
+            answer.refuses(400, message);
+        }
+        assert!(server.list_repo_ai_keys(REPO_A).await.is_empty());
+    }
+
+    async fn the_path_wins_over_a_repo_in_the_body(server: TestServer) {
         server.add_repo(WORKSPACE_A, "repo-other").await;
         let body = json!({
-            "name": "Production", "aiType": "AWS", "repoId": "repo-other", "id": [1],
-            "key": "FB_AI_chosen", "secret": "FB_AIS_chosen", "createdAt": 5, "deletedAt": "x",
+            "name": "Production", "aiType": "AWS", "repoId": "repo-other",
         });
         let created = server.create_repo_ai_key_as(User::WriterInA, REPO_A, &body).await;
         assert!(is_key(&created.key) && is_secret(&created.secret));

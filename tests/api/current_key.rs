@@ -33,6 +33,18 @@ fn label(key: &str) -> String {
 }
 
 on_each_engine! {
+    async fn the_older_path_of_tools_says_the_same(server: TestServer) {
+        let token = server.management_key(ORGANIZATION).await;
+        let issued = server.issued_key(&token, json!({ "limit": 2 })).await;
+        for key in [&token, &issued.key] {
+            let expected = server.get("/api/v1/key").bearer(key).send().await;
+            let answer = server.get("/api/v1/auth/key").bearer(key).send().await;
+            answer.is(200, &expected.body);
+        }
+        let answer = server.get("/api/v1/auth/key").bearer("garbage").send().await;
+        answer.refuses_key(401, "Invalid token");
+    }
+
     async fn an_issued_key_says_everything_of_itself(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
         let plain = server.issued_key(&token, json!({})).await;

@@ -30,8 +30,9 @@ on_each_engine! {
 
     async fn a_disabled_or_expired_key_is_shown(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
-        let past = json!({ "expires_at": "2020-01-01T00:00:00Z" });
-        let issued = server.issued_key(&token, past).await;
+        let soon = json!({ "expires_at": "2026-08-01T12:00:01Z" });
+        let issued = server.issued_key(&token, soon).await;
+        server.advance_seconds(1);
         let changed = server.change_key(&token, &issued.hash, json!({ "disabled": true })).await;
         assert_eq!(server.key(&token, &issued.hash).await, changed);
         assert_eq!(changed["disabled"], true);

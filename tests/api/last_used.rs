@@ -98,8 +98,9 @@ on_each_engine! {
 
     async fn a_refused_key_is_not_used(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
-        let past = json!({ "expires_at": "2020-01-01T00:00:00Z" });
-        let issued = server.issued_key(&token, past).await;
+        let soon = json!({ "expires_at": "2026-08-01T12:00:01Z" });
+        let issued = server.issued_key(&token, soon).await;
+        server.advance_seconds(1);
         assert_eq!(server.get("/key").bearer(&issued.key).send().await.status, 401);
         assert_eq!(last_used(&server, &token, &issued.hash).await, json!(null));
     }

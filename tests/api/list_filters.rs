@@ -81,11 +81,26 @@ on_each_engine! {
         assert_eq!(listed[0].provider, "OPENAI");
     }
 
-    async fn parameters_are_percent_decoded_and_unknown_ones_ignored(server: TestServer) {
+    async fn parameters_are_percent_decoded(server: TestServer) {
         fill(&server).await;
-        let query = "workspace%49d=workspace%2Da&provider=%41WS&page=7&x";
+        let query = "workspace%49d=workspace%2Da&provider=%41WS";
         assert_eq!(listed(&server, query).await, ["AWS"]);
         assert_eq!(listed(&server, "workspace_id=workspace-a&provider=AWS").await, ["AWS"]);
+    }
+
+    async fn an_unknown_parameter_is_refused_and_named(server: TestServer) {
+        let token = server.token(User::ReaderInA);
+        for (query, message) in [
+            ("workspaceid=a", "`workspaceid` is not a known query parameter; did you mean `workspaceId`?"),
+            ("provder=AWS", "`provder` is not a known query parameter; did you mean `provider`?"),
+            // The whole list comes at once.
+            ("page_size=7", "`page_size` is not a known query parameter"),
+            ("pageToken=canary", "`pageToken` is not a known query parameter"),
+            ("%00", "The query must have no unknown parameters"),
+        ] {
+            let path = format!("/apikeys?{query}");
+            server.get(&path).bearer(&token).send().await.refuses(400, message);
+        }
     }
 
     async fn an_unregistered_provider_is_refused(server: TestServer) {

@@ -124,8 +124,10 @@ on_each_engine! {
             let hash = named(&server, &token, name, WORKSPACE_A).await;
             server.change_key(&token, &hash, json!({ "disabled": name == "off" })).await;
         }
-        let past = json!({ "name": "past", "expires_at": "2020-01-01T00:00:00Z" });
+        server.set_clock("2026-08-01T13:00:00Z");
+        let past = json!({ "name": "past", "expires_at": "2026-08-01T13:00:01Z" });
         server.issued_key(&token, past).await;
+        server.advance_seconds(1);
         for query in ["", "include_disabled=false"] {
             assert_eq!(listed(&server, &token, query).await, ["past", "expired", "on"], "{query}");
         }

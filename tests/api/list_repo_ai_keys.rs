@@ -103,6 +103,9 @@ on_each_engine! {
         let path = format!("{PATH}?repoId=repo-other&repo_id=repo-b");
         let answer = server.get(&path).bearer(&server.token(User::ReaderInA)).send().await;
         assert_eq!(answer.json()["apiKeys"][0]["repoId"], REPO_A);
+        let path = format!("{PATH}?page_size=1");
+        let answer = server.get(&path).bearer(&server.token(User::ReaderInA)).send().await;
+        answer.refuses(400, "`page_size` is not a known query parameter");
     }
 
     async fn deleted_keys_are_not_listed(server: TestServer) {

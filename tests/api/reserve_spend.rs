@@ -210,8 +210,9 @@ on_each_engine! {
 
     async fn a_disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
         let (token, issued) = keys(&server).await;
-        let expired = json!({ "limit": 1, "expires_at": "2026-08-01T12:00:00Z" });
+        let expired = json!({ "limit": 1, "expires_at": "2026-08-01T12:00:01Z" });
         let expired = server.issued_key(&token, expired).await;
+        server.advance_seconds(1);
         for amount in [0, CENT, 2 * DOLLAR] {
             refused(server.reserve(hold(&expired.hash, "r", amount)).await)
                 .is(Code::FailedPrecondition, "KEY_EXPIRED", "API key has expired")

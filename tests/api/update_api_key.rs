@@ -134,18 +134,29 @@ on_each_engine! {
             assert_eq!(key["description"] == "changed", key["id"] == id, "{key}");
         }
         // The query is no part of a PUT.
-        let path = format!("/apikeys/{id}?description=query&uuid={other}");
+        let path = format!("/apikeys/{id}?uuid={other}&description=query");
         let answer = server.put(&path).bearer(&server.token(User::WriterInA));
-        answer.json(&json!({})).send().await.is(200, UPDATED);
+        let said = "`description` must be given in the body and not in the query";
+        answer.json(&json!({})).send().await.refuses(400, said);
         assert!(server.list(WORKSPACE_A).await.iter().all(|key| key["description"] != "query"));
     }
 
-    async fn unknown_members_are_ignored(server: TestServer) {
+    async fn an_unknown_member_changes_nothing_and_is_named(server: TestServer) {
         let id = full_key(&server).await;
-        let before = server.list(WORKSPACE_A).await;
-        let body = json!({ "workspaceId": "workspace-b", "createdAt": 5, "bucket_count": [] });
-        put(&server, &id, &body).await;
+        let (before, opened) = (server.list(WORKSPACE_A).await, resolve(&server, &id).await);
+        let path = format!("/apikeys/{id}");
+        for (member, message) in [
+            ("secrt", "`secrt` is not a known member; did you mean `secret`?"),
+            ("Secret", "`Secret` is not a known member; did you mean `secret`?"),
+            ("workspaceId", "`workspaceId` is not a known member"),
+            ("bucket_count", "`bucket_count` is not a known member"),
+        ] {
+            let body = json!({ "description": "changed", member: "canary" });
+            let call = server.put(&path).bearer(&server.token(User::WriterInA)).json(&body);
+            call.send().await.refuses(400, message);
+        }
         assert_eq!(server.list(WORKSPACE_A).await, before);
+        assert_eq!(resolve(&server, &id).await, opened);
     }
 
     async fn the_uuid_may_be_written_in_upper_case(server: TestServer) {

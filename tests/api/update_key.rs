@@ -110,7 +110,7 @@ on_each_engine! {
         for body in [
             json!({}),
             json!({ "hash": "none" }),
-            json!({ "hash": null, "expires_at": null, "workspace_id": "workspace-b", "usage": 7 }),
+            json!({ "hash": null }),
         ] {
             assert_eq!(server.change_key(&token, &issued.hash, body).await, before);
         }
@@ -130,24 +130,33 @@ on_each_engine! {
         assert_eq!((&changed["hash"], &changed["name"]), (&json!(first.hash), &json!("m")));
         assert_eq!(server.key(&token, &second.hash).await["name"], "n");
         // And of the query nothing counts.
-        let path = format!("/keys/{}?hash={}&name=q&limit=1", first.hash, second.hash);
+        let path = format!("/keys/{}?hash={}", first.hash, second.hash);
         let answer = server.patch(&path).bearer(&token).json(&json!({})).send().await;
         assert_eq!(answer.json()["data"], changed);
+        let answer = server.patch(&format!("{path}&name=q")).bearer(&token).json(&json!({}));
+        let said = "`name` must be given in the body and not in the query";
+        answer.send().await.refuses_key(400, said);
+        assert_eq!(server.key(&token, &first.hash).await, changed);
     }
 
     async fn an_unfit_field_is_refused(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
         let issued = server.issued_key(&token, full()).await;
-        let wrong_limit = "`limit` must be a number within range";
+        let wrong_limit = "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places";
+        let limit_range =
+            "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
         for (member, value, message) in [
             ("name", json!(""), "Name is required"),
             ("name", json!("n".repeat(256)), "Name must have at most 255 bytes"),
             ("name", json!("a\tb"), "Name must not have control characters"),
+            ("name", json!("\u{200b}"), "Name must have a visible character"),
+            ("expires_at", json!(null), "`expires_at` is not a known member"),
+            ("usage", json!(7), "`usage` is not a known member"),
             ("name", json!(7), "`name` must be a string"),
             ("disabled", json!("true"), "`disabled` must be true or false"),
             ("disabled", json!(1), "`disabled` must be true or false"),
-            ("limit", json!(-1), "Limit must not be negative"),
-            ("limit", json!(-1e-9), "Limit must not be negative"),
+            ("limit", json!(-1), limit_range),
+            ("limit", json!(-1e-9), limit_range),
             ("limit", json!("1"), wrong_limit),
             ("limit", json!(1e300), wrong_limit),
             ("limit_reset", json!("yearly"), "`limit_reset` must be one of daily, weekly, monthly"),

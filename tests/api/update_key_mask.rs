@@ -184,7 +184,7 @@ on_each_engine! {
             (
                 UpdateKeyRequest { limit_nanos: Some(-1), ..nothing(&issued.hash) },
                 "limit",
-                "Limit must not be negative",
+                "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places",
             ),
             (
                 UpdateKeyRequest { limit_reset: Some(9), ..nothing(&issued.hash) },

@@ -84,9 +84,11 @@ on_each_engine! {
                 for exceeded in [false, true] {
                     let mut body = json!({ "limit": 1 });
                     if expired {
-                        body["expires_at"] = json!("2026-08-01T12:00:00Z");
+                        server.set_clock("2026-08-01T12:00:00Z");
+                        body["expires_at"] = json!("2026-08-01T12:00:01Z");
                     }
                     let issued = server.issued_key(&token, body).await;
+                    server.advance_seconds(1);
                     let cost = if exceeded { DOLLAR } else { DOLLAR - 1 };
                     server.record(charge(&issued.hash, "r", cost)).await.unwrap();
                     server.change_key(&token, &issued.hash, json!({ "disabled": disabled })).await;

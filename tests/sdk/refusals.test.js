@@ -13,6 +13,21 @@ import { MOUNTS, OPERATIONS, UNKNOWN_HASH, raises, suite } from "./support.js";
 
 const UNKNOWN_RESET = "`limit_reset` must be one of daily, weekly, monthly";
 const DENIED = "Insufficient permissions";
+const LIMIT_RANGE =
+  "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
+
+/** Repeats the call until it fails, ten seconds at most. */
+async function untilRefused(call) {
+  const end = Date.now() + 10_000;
+  while (Date.now() < end) {
+    try {
+      await call();
+    } catch {
+      return;
+    }
+  }
+  assert.fail("the call still succeeds");
+}
 
 suite("refusals", (house) => {
   for (const mount of MOUNTS) {
@@ -26,11 +41,11 @@ suite("refusals", (house) => {
         const change = (requestBody) => keys.update({ hash: data.hash, requestBody });
         const cases = [
           ["Name is required", () => create({ name: "" })],
-          ["Limit must not be negative", () => create({ limit: -1 })],
+          [LIMIT_RANGE, () => create({ limit: -1 })],
           [UNKNOWN_RESET, () => create({ limitReset: "yearly" })],
           ["External user is required", () => create({ external: { user: "" } })],
           ["Name is required", () => change({ name: "" })],
-          ["Limit must not be negative", () => change({ limit: -0.5 })],
+          [LIMIT_RANGE, () => change({ limit: -0.5 })],
           [UNKNOWN_RESET, () => change({ limitReset: "hourly" })],
           ["Offset must not be negative", () => keys.list({ offset: -1 })],
         ];
@@ -42,12 +57,14 @@ suite("refusals", (house) => {
 
       it("are Unauthorized without a key that works", async () => {
         const { data: target } = await create();
-        const expired = await create({ expiresAt: new Date(Date.now() - 1000) });
+        const expired = await create({ expiresAt: new Date(Date.now() + 1000) });
         const disabled = await create();
         await keys.update({ hash: disabled.data.hash, requestBody: { disabled: true } });
         const deleted = await create();
         await keys.delete({ hash: deleted.data.hash });
         const typo = disabled.key.slice(0, -1) + (disabled.key.endsWith("0") ? "1" : "0");
+        const { getCurrentKeyMetadata } = OPERATIONS;
+        await untilRefused(() => getCurrentKeyMetadata(house.client(mount, expired.key)));
         const callers = [
           [undefined, "Missing Authentication header"],
           ["garbage", "Invalid token"],

@@ -10,6 +10,9 @@ const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 /// sums stay far from what 64 bits hold.
 pub const MAX_AMOUNT: Nanos = Nanos(1_000_000_000_000_000);
 
+/// Greatest limit of a key: nine billion dollars, which 64 bits hold in nano-dollars.
+pub const MAX_LIMIT: Nanos = Nanos(9_000_000_000_000_000_000);
+
 /// An amount of nano-dollars (US dollars / 10^9), never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Nanos(i64);
@@ -32,6 +35,17 @@ impl Nanos {
     pub fn parse(field: &'static str, label: &str, nanos: i64) -> Result<Self, Error> {
         Self::new(nanos)
             .ok_or_else(|| Error::invalid(field, format!("{label} must not be negative")))
+    }
+
+    /// Takes the limit of a key; `field` names it in the error's details.
+    ///
+    /// # Errors
+    /// The limit is negative, or greater than [`MAX_LIMIT`].
+    pub fn parse_limit(field: &'static str, nanos: i64) -> Result<Self, Error> {
+        let limit = Self::new(nanos).filter(|limit| *limit <= MAX_LIMIT);
+        let message =
+            "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
+        limit.ok_or_else(|| Error::invalid(field, message))
     }
 
     /// Takes an amount of one charge or hold.

@@ -16,12 +16,45 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
 /// Checks the name by which people know a thing apart, the field `name`.
 ///
 /// # Errors
-/// It is empty, or what else is wrong with it, without the name.
+/// It is empty or invisible, or what else is wrong with it, without the name.
 pub(crate) fn check_own_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::invalid("name", "Name is required"));
     }
-    check_name("name", name)
+    check_name("name", name)?;
+    if !name.chars().any(is_visible) {
+        return Err(Error::invalid("name", "Name must have a visible character"));
+    }
+    Ok(())
+}
+
+/// Returns whether a character leaves a mark: it is neither white space, nor a control character, nor
+/// one that Unicode calls default-ignorable (`Default_Ignorable_Code_Point`), nor a blank of another
+/// kind.
+fn is_visible(character: char) -> bool {
+    let is_ignorable = matches!(
+        character,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    // The empty pattern of Braille is a letter that looks like a space.
+    let is_blank = character == '\u{2800}';
+    !(character.is_whitespace() || character.is_control() || is_ignorable || is_blank)
 }
 
 /// Checks a text of one line: at most `max_bytes` bytes of UTF-8, no control characters.

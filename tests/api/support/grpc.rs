@@ -93,10 +93,13 @@ impl Refusal {
         self
     }
 
-    /// Has nothing but its ErrorInfo.
+    /// Has nothing but its ErrorInfo, and for UNAVAILABLE the second after which to try again.
     #[track_caller]
     pub fn alone(&self) -> &Self {
-        assert_eq!(self.details.len(), 1, "{:?}", self.details);
+        let is_unavailable = self.status.code() == Code::Unavailable;
+        self.retries_after(is_unavailable.then(|| Duration::from_secs(1)));
+        let expected = 1 + usize::from(is_unavailable);
+        assert_eq!(self.details.len(), expected, "{:?}", self.details);
         self
     }
 

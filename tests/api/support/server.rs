@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
-use keyward::config::Config;
+use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, BodyTime, Limits, TrustedProxies};
 use keyward::rate::Rate;
@@ -81,6 +81,7 @@ pub struct Setup {
     pub endpoint_change_needs_secret: bool,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
+    pub unknown_fields: UnknownFields,
     pub reflection: bool,
 }
 
@@ -118,6 +119,7 @@ impl OnEngine for Setup {
             audit_retention: None,
             endpoint_change_needs_secret: false,
             origins: AllowedOrigins::default(),
+            unknown_fields: UnknownFields::Reject,
             reflection: true,
         })
     }
@@ -196,6 +198,7 @@ impl Setup {
                 trusted_proxies: self.trusted_proxies.clone(),
             },
             origins: self.origins.clone(),
+            unknown_fields: self.unknown_fields,
             reflection: self.reflection,
             ledger: LedgerSettings {
                 default_reservation_ttl: Duration::from_secs(600),

@@ -152,6 +152,9 @@ impl IssuedKeys {
         check_own_name(&new.name)?;
         let token = Token::generate(TokenKind::ISSUED_KEY)?;
         let now = self.clock.now();
+        if new.expires_at.is_some_and(|at| at <= now) {
+            return Err(Error::invalid("expires_at", "Expiry must be in the future"));
+        }
         let key = IssuedKey {
             id: IssuedKeyId::generate(now),
             hash: token.hash(),
