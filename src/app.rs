@@ -41,7 +41,7 @@ pub struct Parts {
     pub store: Store,
     /// Wraps the data keys.
     pub kek: Arc<dyn Kek>,
-    /// Tells the time.
+    /// Machine's clock, by which tokens and certificates are judged. Use cases follow the store's.
     pub clock: Arc<dyn Clock>,
     /// The providers that keys can be for.
     pub providers: ProviderRegistry,
@@ -159,7 +159,7 @@ impl App {
             parts.ledger,
             parts.audit,
             parts.provider_keys,
-            &parts.clock,
+            &store.clock(),
         );
         let conditions = Conditions::default();
         let authenticator = Arc::new(Authenticator::new(

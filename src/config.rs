@@ -108,6 +108,7 @@ pub struct DatabaseConfig {
     acquire_timeout_ms: u64,
     busy_timeout_ms: u64,
     allow_unverified_tls: bool,
+    max_clock_difference_ms: u64,
 }
 
 /// The key-encryption keys.
@@ -235,6 +236,10 @@ impl Config {
                 "database.acquire_timeout_ms",
                 self.database.acquire_timeout_ms,
             ),
+            (
+                "database.max_clock_difference_ms",
+                self.database.max_clock_difference_ms,
+            ),
             ("auth.token_cache_entries", self.auth.token_cache_entries),
             ("ledger.reservation_ttl_ms", self.ledger.reservation_ttl_ms),
             // Else anyone could make Keyward call the issuer as often as they call Keyward.
@@ -301,6 +306,7 @@ impl Config {
         options.busy_timeout = Duration::from_millis(database.busy_timeout_ms);
         options.bounds = self.limits.key_bounds();
         options.allow_unverified_tls = database.allow_unverified_tls;
+        options.max_clock_difference = Duration::from_millis(database.max_clock_difference_ms);
         Ok(options)
     }
 

@@ -20,6 +20,7 @@ pub mod principal;
 pub mod provider;
 pub mod provider_key;
 pub mod repo_ai_key;
+pub mod retention;
 pub mod store;
 mod text;
 pub mod vault;

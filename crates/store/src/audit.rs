@@ -8,6 +8,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::AuditEventId;
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::policy::AuditGrant;
+use keyward_core::retention::Extent;
 use keyward_core::store::AuditStore;
 use sea_orm::sea_query::{
     Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr,
@@ -20,6 +21,7 @@ use sea_orm::{
 use crate::Store;
 use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
+use crate::ledger::extent;
 use crate::observed::Txn;
 
 #[async_trait]
@@ -35,6 +37,17 @@ impl AuditStore for Store {
             let events: Result<_, Error> = rows.into_iter().map(from_row).collect();
             let place = |event: &RecordedEvent| filter.write_place(event.place);
             Ok(Page::cut(events?, page, place))
+        })
+        .await
+    }
+
+    async fn extent(&self) -> Result<Option<Extent>, Error> {
+        self.read("audit_extent", |db| async move {
+            let ends = Entity::find()
+                .select_only()
+                .column_as(Column::OccurredAt.min(), "oldest")
+                .column_as(Column::OccurredAt.max(), "newest");
+            Ok(extent(ends.into_tuple().one(&db).await?))
         })
         .await
     }

@@ -193,7 +193,7 @@ fn live_in(grant: &Grant<Manage>, hash: &KeyHash) -> Select<Entity> {
 }
 
 /// The key's row, which no one else can change or charge before the transaction ends.
-pub(crate) async fn lock(txn: &Txn, key: Select<Entity>) -> Result<Model, Failure> {
+async fn lock(txn: &Txn, key: Select<Entity>) -> Result<Model, Failure> {
     let found = key.lock_exclusive().one(txn).await?;
     found.ok_or_else(not_found)
 }
@@ -204,7 +204,7 @@ pub(crate) async fn metered(txn: &Txn, id: Uuid, now: Timestamp) -> Result<Meter
     Ok(found.ok_or_else(|| Error::internal("an issued key that was held is gone"))?)
 }
 
-fn not_found() -> Failure {
+pub(crate) fn not_found() -> Failure {
     Error::NotFound(Noun::IssuedKey).into()
 }
 

@@ -3,8 +3,8 @@
 //! Every change takes the key's row first and holds it until the commit, so that of two at once the
 //! later decides on what the earlier left: a hold is let in against every hold before it, and a
 //! charge finds the same charge before it. The clock is read under the key too: the time of before a
-//! wait would decide on a window that is over. What a change does to the sums is in its own transaction,
-//! so that they are always the sums of the charges.
+//! wait would decide on a window that is over, and a replica's own clock on a hold of another's. What a
+//! change does to the sums is in its own transaction, so that they are always the sums of the charges.
 //!
 //! A request id names one charge and one reservation of its key. A charge that is recorded under the
 //! id of an open reservation does not end it: whoever reserved settles or releases, and settling
@@ -23,18 +23,21 @@ use keyward_core::id::ReservationId;
 use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved, RolledUp};
 use keyward_core::limit::Account;
 use keyward_core::policy::{Grant, Serve};
+use keyward_core::retention::Extent;
 use keyward_core::store::{Admission, Charging, Holding, LedgerStore, Settlement};
 use keyward_crypto::KeyHash;
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, QueryFilter, Select};
 
 use crate::Store;
 use crate::entity::issued_key::{Column, Entity, Model};
 use crate::error::Failure;
-use crate::issued_key::{live, lock, metered, with_hash, workspace_and_hash_of, workspace_of};
+use crate::issued_key::{live, metered, not_found, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
 use crate::observed::Txn;
+use crate::time::{StoreTime, lock_with_time};
 
 pub(crate) use reservation::HELD;
+pub(crate) use roll_up::extent;
 
 #[async_trait]
 impl LedgerStore for Store {
@@ -62,9 +65,10 @@ impl LedgerStore for Store {
         charge: &Charging<'_>,
     ) -> Result<Recorded, Error> {
         self.write_key(hash, "record", |txn| async move {
-            let key = lock(&txn, granted(grant, with_hash(hash))).await?;
+            let key = granted(grant, with_hash(hash));
+            let (key, now) = lock_key(&txn, &self.time, key).await?;
             let id = key.id;
-            let charge = charge()?;
+            let charge = charge(now)?;
             let duplicate = append_once(&txn, key, &charge).await?;
             let metered = metered(&txn, id, charge.recorded_at).await?;
             Ok(Recorded { duplicate, metered })
@@ -80,8 +84,9 @@ impl LedgerStore for Store {
         admit: &Admission<'_>,
     ) -> Result<Reserved, Error> {
         self.write_key(hash, "reserve", |txn| async move {
-            let key = lock(&txn, granted(grant, live(hash))).await?.id;
-            let reservation = hold();
+            let key = granted(grant, live(hash));
+            let (Model { id: key, .. }, now) = lock_key(&txn, &self.time, key).await?;
+            let reservation = hold(now);
             let now = reservation.created_at;
             if let Some(earlier) = reservation::find(&txn, key, &reservation.request_id).await? {
                 let reservation = earlier.again(&reservation)?;
@@ -118,9 +123,9 @@ impl LedgerStore for Store {
         charge: &Settlement<'_>,
     ) -> Result<Recorded, Error> {
         self.write_key(hash, "settle", |txn| async move {
-            let (key, found) = lock_reservation(&txn, grant, id).await?;
+            let (key, found, now) = lock_reservation(&txn, &self.time, grant, id).await?;
             let key_id = key.id;
-            let charge = charge(&found.reservation);
+            let charge = charge(&found.reservation, now);
             check_settlement(&found.reservation, &charge)?;
             let duplicate = match found.state {
                 State::Released => return Err(Error::ReservationEnded(Ending::Released).into()),
@@ -143,11 +148,10 @@ impl LedgerStore for Store {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        now: Timestamp,
         by: &str,
     ) -> Result<(), Error> {
         self.write_key(hash, "release", |txn| async move {
-            let (_key, found) = lock_reservation(&txn, grant, id).await?;
+            let (_key, found, now) = lock_reservation(&txn, &self.time, grant, id).await?;
             match found.state {
                 State::Held => reservation::release(&txn, id, now, by).await,
                 State::Released => Ok(()),
@@ -162,6 +166,11 @@ impl LedgerStore for Store {
             reservation::count_held(&db, now).await
         })
         .await
+    }
+
+    async fn recorded(&self) -> Result<Option<Extent>, Error> {
+        self.read("recorded", |db| async move { roll_up::recorded(&db).await })
+            .await
     }
 
     async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error> {
@@ -196,18 +205,27 @@ async fn append_once(txn: &Txn, key: Model, charge: &Charge) -> Result<bool, Fai
 /// The key comes first, as everywhere.
 async fn lock_reservation(
     txn: &Txn,
+    time: &StoreTime,
     grant: &Grant<Serve>,
     id: ReservationId,
-) -> Result<(Model, reservation::Stored), Failure> {
+) -> Result<(Model, reservation::Stored, Timestamp), Failure> {
     let not_found = || Error::NotFound(Noun::Reservation);
-    let key = granted(grant, reservation::key_of(id))
-        .lock_exclusive()
-        .one(txn)
-        .await?;
-    let key = key.ok_or_else(not_found)?;
+    let key = granted(grant, reservation::key_of(id));
+    let key = lock_with_time(txn, time, key).await?;
+    let (key, now) = key.ok_or_else(not_found)?;
     let found = reservation::lock(txn, id).await?;
     // It may have been rolled up since.
-    Ok((key, found.ok_or_else(not_found)?))
+    Ok((key, found.ok_or_else(not_found)?, now))
+}
+
+/// A key's row, which no one else can change or charge before the transaction ends, and the time once it
+/// is held.
+async fn lock_key(
+    txn: &Txn,
+    time: &StoreTime,
+    key: Select<Entity>,
+) -> Result<(Model, Timestamp), Failure> {
+    lock_with_time(txn, time, key).await?.ok_or_else(not_found)
 }
 
 /// A reservation becomes a charge under its own request id, on its own side of the account.

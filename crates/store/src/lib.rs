@@ -30,6 +30,7 @@ mod provider_key;
 mod repo_ai_key;
 mod schema;
 mod session;
+mod time;
 pub mod turns;
 
 use std::fmt;
@@ -37,6 +38,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use keyward_core::Error;
+use keyward_core::clock::Clock;
 use keyward_crypto::Secret;
 use sea_orm::DbBackend;
 use tokio::sync::{Mutex, Semaphore};
@@ -45,10 +47,12 @@ use crate::connect::Connector;
 use crate::file_lock::FileLock;
 use crate::last_use::Noting;
 use crate::pool::Pool;
+use crate::time::StoreTime;
 use crate::turns::Turns;
 
 pub use file_lock::InUse;
 pub use schema::{SchemaState, SchemaTooNew};
+pub use time::{ClockDiffers, TimeSource};
 
 /// How many connections a store has at most, unless told otherwise.
 const DEFAULT_MAX_CONNECTIONS: u32 = 16;
@@ -56,6 +60,8 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 16;
 const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a write waits for another process's lock on SQLite, unless told otherwise.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum difference of the clocks with which a store is ready, by default.
+const DEFAULT_MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 
 /// Maximum numbers of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +96,12 @@ pub struct StoreOptions {
     pub bounds: KeyBounds,
     /// Permission to reach PostgreSQL beyond loopback without a verified certificate.
     pub allow_unverified_tls: bool,
+    /// Maximum difference between the machine's clock and PostgreSQL's with which the store is ready.
+    pub max_clock_difference: Duration,
+    /// The machine's clock.
+    pub machine_clock: Arc<dyn Clock>,
+    /// Clock that decides on PostgreSQL.
+    pub time_source: TimeSource,
 }
 
 impl StoreOptions {
@@ -103,6 +115,9 @@ impl StoreOptions {
             busy_timeout: DEFAULT_BUSY_TIMEOUT,
             bounds: KeyBounds::default(),
             allow_unverified_tls: false,
+            max_clock_difference: DEFAULT_MAX_CLOCK_DIFFERENCE,
+            machine_clock: StoreTime::system(),
+            time_source: TimeSource::Server,
         }
     }
 }
@@ -113,6 +128,8 @@ impl fmt::Debug for StoreOptions {
             .field("max_connections", &self.max_connections)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("busy_timeout", &self.busy_timeout)
+            .field("max_clock_difference", &self.max_clock_difference)
+            .field("time_source", &self.time_source)
             .finish_non_exhaustive()
     }
 }
@@ -152,6 +169,8 @@ pub struct Store {
     noting: Noting,
     /// The claim of a SQLite file.
     claim: Arc<std::sync::Mutex<Option<FileLock>>>,
+    /// Time by which it decides.
+    time: Arc<StoreTime>,
 }
 
 impl Store {
@@ -163,9 +182,14 @@ impl Store {
     pub async fn connect(options: &StoreOptions) -> Result<Self, Error> {
         let connector = Connector::new(options)?;
         let engine = connector.engine();
+        let follows_server =
+            engine == Engine::Postgres && options.time_source == TimeSource::Server;
+        let machine = Arc::clone(&options.machine_clock);
+        let time = StoreTime::new(machine, options.max_clock_difference, follows_server);
         let max_connections = options.max_connections.max(1);
         let pool = Pool::new(connector, max_connections, options.acquire_timeout);
-        pool.connect_first().await?;
+        // Clocks that differ too much keep the store from being ready, not from being opened.
+        pool.connect_first(&time).await?;
         let lock_waits = (max_connections as usize / 4).max(1);
         Ok(Self {
             pool,
@@ -176,6 +200,7 @@ impl Store {
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
             noting: Noting::default(),
             claim: Arc::default(),
+            time: Arc::new(time),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
 /// How long a statement may take to be counted among those that took no longer, in seconds.
@@ -36,6 +36,19 @@ static DISCARDED: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .with_description("Connections to the database that were given up, by reason.")
         .build()
 });
+
+static CLOCK_DIFFERENCE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    METER
+        .f64_gauge("keyward.database.clock.difference")
+        .with_description("How far the machine's clock is ahead of PostgreSQL's, less what the round trip explains.")
+        .with_unit("s")
+        .build()
+});
+
+/// Measures by how many milliseconds the machine's clock is ahead of the database's.
+pub(crate) fn clock_difference(millis: i64) {
+    CLOCK_DIFFERENCE.record(millis as f64 / 1000.0, &[]);
+}
 
 /// Measures a statement.
 pub(crate) fn statement(

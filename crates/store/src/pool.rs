@@ -20,6 +20,7 @@ use tracing::Instrument;
 use crate::connect::Connector;
 use crate::error::{self, Fault};
 use crate::metrics;
+use crate::time::StoreTime;
 
 pub(crate) use lease::Lease;
 pub(crate) use link::{Begin, Link, Raw};
@@ -98,16 +99,22 @@ impl Pool {
         &self.0.connector
     }
 
-    /// Opens the first connection, so that a server that cannot be used is known at the start.
+    /// Opens the first connection, so that a server that cannot be used is known at the start,
+    /// and compares the clocks on it.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses; the file cannot be opened.
-    pub(crate) async fn connect_first(&self) -> Result<(), Error> {
-        let opening = tokio::time::timeout(self.0.acquire_timeout, self.0.connector.open());
-        let link = opening
+    pub(crate) async fn connect_first(&self, time: &StoreTime) -> Result<(), Error> {
+        let opening = timeout_at(
+            Instant::now() + self.0.acquire_timeout,
+            self.0.connector.open(),
+        );
+        let mut link = opening
             .await
             .map_err(|_| Error::unavailable("the server does not answer in time"))?
             .map_err(|error| error::translate_connecting(&error))?;
+        let compared = time.compare_on(&mut link).await;
+        compared.map_err(|error| Error::unavailable(error::cause(&error).to_string()))?;
         self.put_idle(link);
         Ok(())
     }

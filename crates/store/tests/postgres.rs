@@ -272,7 +272,7 @@ async fn a_busy_key_leaves_the_connections_to_others() {
             let (begun, hash) = (Arc::clone(&begun), busy.hash);
             tokio::spawn(async move {
                 begun.add_permits(1);
-                let charge = || Ok(charge(&number.to_string(), 1));
+                let charge = |_| Ok(charge(&number.to_string(), 1));
                 ledger.record(&grant, &hash, &charge).await
             })
         })

@@ -20,7 +20,7 @@ use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_core::provider_key::ProviderKeySettings;
 use keyward_crypto::{Keyring, Secret};
-use keyward_store::{KeyBounds, Store, StoreOptions};
+use keyward_store::{KeyBounds, Store, StoreOptions, TimeSource};
 use keyward_testkit::{ManualClock, TestDatabase};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
@@ -164,6 +164,9 @@ impl Setup {
         let mut options = StoreOptions::new(Secret::new(url));
         options.acquire_timeout = ACQUIRE_TIMEOUT;
         options.bounds = self.bounds;
+        let clock = Arc::new(ManualClock::default());
+        options.machine_clock = Arc::clone(&clock) as _;
+        options.time_source = TimeSource::Machine;
         let store = Store::connect(&options).await.unwrap();
         store.migrate().await.unwrap();
 
@@ -171,7 +174,6 @@ impl Setup {
         let cluster = Issuer::start(Algorithm::ES256).await;
         let jwks_file = NamedTempFile::new().unwrap();
         std::fs::write(jwks_file.path(), key_set(&[&issuer.key])).unwrap();
-        let clock = Arc::new(ManualClock::default());
         let app = App::build(Parts {
             exposition: None,
             store: store.clone(),

@@ -58,7 +58,8 @@ impl AuditTrail {
     }
 
     /// Drops the events that are past their retention, in batches between which others write, and
-    /// says how many.
+    /// says how many: in one turn no more than [`MAX_STEP`](crate::retention::MAX_STEP) of the trail, and
+    /// never by a clock that is ahead of the newest event.
     ///
     /// # Errors
     /// The store cannot be reached; what was dropped until then is gone.
@@ -66,7 +67,10 @@ impl AuditTrail {
         let Some(retention) = self.settings.retention else {
             return Ok(0);
         };
-        let before = self.clock.now().minus(retention);
+        let Some(extent) = self.store.extent().await? else {
+            return Ok(0);
+        };
+        let before = extent.cutoff(self.clock.now(), retention);
         let mut dropped = 0;
         loop {
             let batch = self.store.expire(before, EXPIRY_BATCH).await?;

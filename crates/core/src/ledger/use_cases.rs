@@ -61,8 +61,7 @@ impl Ledger {
         occurred_at: Option<Timestamp>,
     ) -> Result<Recorded, Error> {
         let (hash, grant) = self.find(caller, hash, policy::RECORD_USAGE).await?;
-        let charge = || {
-            let now = self.clock.now();
+        let charge = |now: Timestamp| {
             let occurred_at = occurred_at.unwrap_or(now);
             if occurred_at > now.plus(MAX_AHEAD) {
                 let message = "Time of the charge must not be in the future";
@@ -97,17 +96,14 @@ impl Ledger {
     ) -> Result<Reserved, Error> {
         let ttl = self.ttl(new.ttl)?;
         let (hash, grant) = self.find(caller, hash, policy::RESERVE_SPEND).await?;
-        let hold = || {
-            let now = self.clock.now();
-            Reservation {
-                id: ReservationId::generate(now),
-                request_id: new.request_id.clone(),
-                amount: new.amount,
-                byok: new.byok,
-                created_at: now,
-                expires_at: now.plus(ttl),
-                reserved_by: caller.principal.actor().id,
-            }
+        let hold = |now: Timestamp| Reservation {
+            id: ReservationId::generate(now),
+            request_id: new.request_id.clone(),
+            amount: new.amount,
+            byok: new.byok,
+            created_at: now,
+            expires_at: now.plus(ttl),
+            reserved_by: caller.principal.actor().id,
         };
         let admit = |metered: &MeteredKey, hold: &Reservation| {
             limit::admit(metered, hold.amount, hold.byok, hold.created_at)
@@ -150,9 +146,8 @@ impl Ledger {
             .find_reservation(caller, id, policy::SETTLE_SPEND)
             .await?;
         let byok = AtomicBool::new(false);
-        let charge = |reservation: &Reservation| {
+        let charge = |reservation: &Reservation, now: Timestamp| {
             byok.store(reservation.byok, Ordering::Relaxed);
-            let now = self.clock.now();
             Charge {
                 request_id: reservation.request_id.clone(),
                 amount: cost,
@@ -177,15 +172,15 @@ impl Ledger {
             .find_reservation(caller, id, policy::RELEASE_SPEND)
             .await?;
         let by = caller.principal.actor().id;
-        self.store
-            .release(&grant, &hash, id, self.clock.now(), &by)
-            .await?;
+        self.store.release(&grant, &hash, id, &by).await?;
         metrics::reservation(ReservationOutcome::Released);
         Ok(())
     }
 
     /// Drops the single charges that are older than the retention, and the reservations that ended
-    /// so long ago; the charges' sums stay.
+    /// so long ago; the charges' sums stay. One turn drops no more than
+    /// [`MAX_STEP`](crate::retention::MAX_STEP) of recorded time, never by a clock that is ahead of the
+    /// newest charge, and nothing while there is no charge.
     ///
     /// # Errors
     /// The store cannot be reached; what was dropped before stays dropped.
@@ -194,7 +189,10 @@ impl Ledger {
         let Some(retention) = self.settings.charge_retention else {
             return Ok(dropped);
         };
-        let before = self.clock.now().minus(retention);
+        let Some(extent) = self.store.recorded().await? else {
+            return Ok(dropped);
+        };
+        let before = extent.cutoff(self.clock.now(), retention);
         loop {
             let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
             dropped.charges += batch.charges;

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
 use crate::policy::AuditGrant;
+use crate::retention::Extent;
 
 /// Reads the audit trail, which every other store writes, and drops what is old of it.
 #[async_trait]
@@ -19,6 +20,9 @@ pub trait AuditStore: Send + Sync {
         filter: &AuditFilter,
         page: &PageRequest<EventPlace>,
     ) -> Result<Page<RecordedEvent>, Error>;
+
+    /// When the oldest and the newest event occurred. Without a grant, since no caller asks for it.
+    async fn extent(&self) -> Result<Option<Extent>, Error>;
 
     /// Drops at most `limit` events of before a moment, the oldest first, and says how many. It has
     /// neither grant nor event, since no caller asks for it.

@@ -10,23 +10,27 @@ use crate::id::ReservationId;
 use crate::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use crate::limit::MeteredKey;
 use crate::policy::{Grant, Serve};
+use crate::retention::Extent;
 
-/// What makes a charge while its key is held, so that its times are not those of before a wait. It
+/// What makes a charge while its key is held, of the moment that the store read under that hold. It may
+/// run more than once.
+pub type Charging<'a> = dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync + 'a;
+/// What makes a reservation while its key is held, of the moment that the store read under that hold. It
 /// may run more than once.
-pub type Charging<'a> = dyn Fn() -> Result<Charge, Error> + Send + Sync + 'a;
-/// What makes a reservation while its key is held. It may run more than once.
-pub type Holding<'a> = dyn Fn() -> Reservation + Send + Sync + 'a;
+pub type Holding<'a> = dyn Fn(Timestamp) -> Reservation + Send + Sync + 'a;
 /// What decides whether a hold fits. It may run more than once.
 pub type Admission<'a> = dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
-/// What a reservation becomes, made while its key is held. It may run more than once.
-pub type Settlement<'a> = dyn Fn(&Reservation) -> Charge + Send + Sync + 'a;
+/// What a reservation becomes, made while its key is held, of the moment that the store read under that
+/// hold. It may run more than once.
+pub type Settlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync + 'a;
 
 /// Keeps charges, their sums, and reservations.
 ///
 /// Whoever changes a key's account holds the key's row until the commit, so that one decides after
-/// another; nothing about it, the time included, is read before that. The rows of the ledger are
-/// their own trail, since they say who recorded, held or ended what and when, so that its methods
-/// take no audit event.
+/// another; nothing about it, the time included, is read before that. The time is the database
+/// server's where there is one, so that replicas whose clocks differ decide alike. The rows of the
+/// ledger are their own trail, since they say who recorded, held or ended what and when, so that its
+/// methods take no audit event.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
     /// The workspace of a key, also of a deleted one, as input of the policy.
@@ -74,12 +78,14 @@ pub trait LedgerStore: Send + Sync {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        now: Timestamp,
         by: &str,
     ) -> Result<(), Error>;
 
     /// How many reservations hold something then. Without a grant, since no caller asks for it.
     async fn held(&self, now: Timestamp) -> Result<u64, Error>;
+
+    /// When the oldest and the newest charge were recorded. Without a grant, since no caller asks for it.
+    async fn recorded(&self) -> Result<Option<Extent>, Error>;
 
     /// Drops at most `limit` charges that were recorded before a moment, and as many reservations
     /// that ended and expired before it. The charges' sums stay. Without a grant, since no caller

@@ -2,12 +2,35 @@
 //! be held.
 
 use keyward_core::clock::Timestamp;
+use keyward_core::retention::Extent;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Order, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::entity::{charge, reservation};
 use crate::error::Failure;
 use crate::observed::Txn;
+
+/// When the oldest and the newest charge were recorded: two reads of an index.
+pub(super) async fn recorded<C: ConnectionTrait>(db: &C) -> Result<Option<Extent>, Failure> {
+    use charge::{Column, Entity};
+    let ends = Entity::find()
+        .select_only()
+        .column_as(Column::RecordedAt.min(), "oldest")
+        .column_as(Column::RecordedAt.max(), "newest");
+    let ends: Option<(Option<i64>, Option<i64>)> = ends.into_tuple().one(db).await?;
+    Ok(extent(ends))
+}
+
+/// Reads the least and the greatest time of a table, of which an empty one has none.
+pub(crate) fn extent(ends: Option<(Option<i64>, Option<i64>)>) -> Option<Extent> {
+    let (Some(oldest), Some(newest)) = ends? else {
+        return None;
+    };
+    Some(Extent {
+        oldest: Timestamp::from_unix_millis(oldest),
+        newest: Timestamp::from_unix_millis(newest),
+    })
+}
 
 /// Drops charges that were recorded before a moment, and says how many.
 pub(super) async fn charges(txn: &Txn, before: Timestamp, limit: u64) -> Result<u64, Failure> {

@@ -7,12 +7,13 @@ use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
 use keyward_core::vault::UsedDataKeys;
-use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, deadline};
-use keyward_testkit::TestDatabase;
+use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, TimeSource, deadline};
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
-    World, directory_grant, event, organization, serve_grant, stored_key, workspace_id, write_grant,
+    NOON, World, directory_grant, event, organization, serve_grant, stored_key, workspace_id,
+    write_grant,
 };
+use keyward_testkit::{ManualClock, TestDatabase};
 use tokio::time::Instant;
 
 /// A store on this database, with its schema up to date.
@@ -22,6 +23,8 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     // The machine of a test run may be busy with others.
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
+    options.machine_clock = Arc::new(ManualClock::new(NOON));
+    options.time_source = TimeSource::Machine;
     let store = Store::connect(&options).await.unwrap();
     assert!(matches!(
         store.schema().await.unwrap(),

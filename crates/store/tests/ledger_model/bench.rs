@@ -12,7 +12,7 @@ use keyward_core::limit::{self, MeteredKey, Usage};
 use keyward_core::money::Nanos;
 use keyward_core::principal::{Caller, Principal};
 use keyward_crypto::{KeyHash, Token};
-use keyward_store::{Store, StoreOptions};
+use keyward_store::{Store, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::{World, caller, organization_id, service};
 use keyward_testkit::{ManualClock, TestDatabase};
 
@@ -112,8 +112,11 @@ fn figures(metered: &MeteredKey, now: Timestamp) -> Figures {
 
 impl Bench {
     pub(crate) async fn new(database: TestDatabase, case: &Case) -> Self {
-        let store = Arc::new(Store::connect(&options(&database)).await.unwrap());
         let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(case.start)));
+        let mut options = options(&database);
+        options.machine_clock = clock.clone();
+        options.time_source = TimeSource::Machine;
+        let store = Arc::new(Store::connect(&options).await.unwrap());
         let keys = IssuedKeys::new(store.clone(), store.clone(), store.clone(), clock.clone());
         let mut bench = Self {
             ledger: use_cases(&store, &clock, None),

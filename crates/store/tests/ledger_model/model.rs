@@ -11,7 +11,7 @@ use keyward_core::window::LimitReset;
 
 use crate::calendar::{date, day_number, days_after, midnight, next_midnight, same};
 use crate::outcome::{Outcome, Refusal};
-use crate::step::{Case, Change, DEFAULT_TTL, MAX_AHEAD, MAX_TTL, Move, Step};
+use crate::step::{Case, Change, DAY, DEFAULT_TTL, MAX_AHEAD, MAX_TTL, Move, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Charge {
@@ -140,7 +140,7 @@ impl Model {
                 self.keys[key].deleted = true;
                 Ok(Outcome::Done)
             }
-            Step::RollUp { retention } => Ok(self.roll_up(self.now - retention)),
+            Step::RollUp { retention } => Ok(self.roll_up(retention)),
             Step::Move(ref to) => {
                 self.now = self.moved(to);
                 Ok(Outcome::Done)
@@ -322,8 +322,17 @@ impl Model {
         Ok(Outcome::Done)
     }
 
-    fn roll_up(&mut self, before: i64) -> Outcome {
+    fn roll_up(&mut self, retention: i64) -> Outcome {
         let (mut charges, mut reservations) = (0, 0);
+        let stored = self.charges.iter().filter(|charge| !charge.rolled_up);
+        let times: Vec<i64> = stored.map(|charge| charge.recorded_at).collect();
+        let (Some(oldest), Some(newest)) = (times.iter().min(), times.iter().max()) else {
+            return Outcome::RolledUp {
+                charges,
+                reservations,
+            };
+        };
+        let before = (self.now.min(*newest) - retention).min(oldest + DAY);
         for charge in &mut self.charges {
             if !charge.rolled_up && charge.recorded_at < before {
                 charge.rolled_up = true;

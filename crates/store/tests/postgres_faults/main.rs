@@ -164,7 +164,7 @@ async fn row_locks_of_a_stranger_stop_no_other_key() {
     let record = |hash, request: String| {
         let (store, grant) = (store.clone(), serve_grant(&world.a));
         async move {
-            let charge = || Ok(charge(&request, 1));
+            let charge = |_| Ok(charge(&request, 1));
             store.record(&grant, &hash, &charge).await
         }
     };
@@ -226,7 +226,7 @@ async fn hung_commit_is_given_up_as_unknown() {
     other.execute_unprepared(lock).await.unwrap();
     let began = Instant::now();
     let serve = serve_grant(&world.a);
-    let sent = || Ok(charge("request", 1));
+    let sent = |_| Ok(charge("request", 1));
     let refused = store.record(&serve, &key.hash, &sent).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     println!("{:?} until the outcome was unknown", began.elapsed());

@@ -28,7 +28,7 @@ pub(super) async fn record<S: Stores>(
 ) -> Result<Recorded, Error> {
     fixture
         .ledger()
-        .record(&serve_grant(workspace), &key.hash, &|| Ok(charge.clone()))
+        .record(&serve_grant(workspace), &key.hash, &|_| Ok(charge.clone()))
         .await
 }
 

@@ -25,7 +25,7 @@ pub async fn identical_charges_at_once_count_once<S: Stores>(fixture: &Fixture<S
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         async move {
             ledger
-                .record(&grant, &hash, &|| Ok(charge("r", 3)))
+                .record(&grant, &hash, &|_| Ok(charge("r", 3)))
                 .await
                 .unwrap()
         }
@@ -48,7 +48,7 @@ pub async fn identical_reservations_at_once_are_one<S: Stores>(fixture: &Fixture
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         async move {
             let hold = reservation("r", 600);
-            let hold = || hold.clone();
+            let hold = |_| hold.clone();
             ledger.reserve(&grant, &hash, &hold, &admit).await.unwrap()
         }
     });
@@ -83,7 +83,7 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
                 admit(metered, hold)
             };
             let answer = ledger
-                .reserve(&grant, &hash, &|| hold.clone(), &admit)
+                .reserve(&grant, &hash, &|_| hold.clone(), &admit)
                 .await;
             let seen = seen.lock().unwrap().unwrap().get();
             (amount, seen, answer)
@@ -120,7 +120,7 @@ pub async fn reservations_are_made_in_turn<S: Stores>(fixture: &Fixture<S>) {
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         let clock = Arc::clone(&clock);
         async move {
-            let hold = || Reservation {
+            let hold = |_| Reservation {
                 created_at: after_noon(clock.fetch_add(1, Ordering::SeqCst)),
                 ..reservation(&number.to_string(), 1)
             };
@@ -152,7 +152,7 @@ pub async fn settling_and_releasing_exclude_each_other<S: Stores>(fixture: &Fixt
                     settling.await.map(|_| ())
                 } else {
                     let hash = hash_of(&*ledger, id).await;
-                    ledger.release(&grant, &hash, id, NOON, "platform").await
+                    ledger.release(&grant, &hash, id, "platform").await
                 };
                 (settles, answer)
             }
@@ -214,15 +214,15 @@ async fn spend(
         ..charge(&request.to_string(), 1000 + number / 4)
     };
     if twin || number % 3 != 0 {
-        let recorded = ledger.record(grant, hash, &|| Ok(told.clone())).await?;
+        let recorded = ledger.record(grant, hash, &|_| Ok(told.clone())).await?;
         return Ok(recorded.duplicate);
     }
     let hold = reservation(&request.to_string(), 5000);
     ledger
-        .reserve(grant, hash, &|| hold.clone(), &|_, _| Ok(()))
+        .reserve(grant, hash, &|_| hold.clone(), &|_, _| Ok(()))
         .await?;
     let settled = ledger
-        .settle(grant, hash, hold.id, &|_| told.clone())
+        .settle(grant, hash, hold.id, &|_, _| told.clone())
         .await?;
     Ok(settled.duplicate)
 }

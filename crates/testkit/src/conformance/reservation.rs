@@ -30,7 +30,7 @@ pub(super) async fn reserve<S: Stores>(
     key: &IssuedKey,
     reservation: &Reservation,
 ) -> Result<Reserved, Error> {
-    let (grant, hold) = (serve_grant(workspace), || reservation.clone());
+    let (grant, hold) = (serve_grant(workspace), |_| reservation.clone());
     fixture
         .ledger()
         .reserve(&grant, &key.hash, &hold, &admit)
@@ -67,7 +67,7 @@ pub(super) async fn settle_through(
     cost: i64,
     now: Timestamp,
 ) -> Result<Recorded, Error> {
-    let settlement = |reservation: &Reservation| Charge {
+    let settlement = |reservation: &Reservation, _| Charge {
         byok: reservation.byok,
         occurred_at: now,
         recorded_at: now,
@@ -94,7 +94,7 @@ pub(super) async fn release<S: Stores>(
     let (ledger, grant) = (fixture.ledger(), serve_grant(workspace));
     let hash = hash_of(&*ledger, reservation.id).await;
     ledger
-        .release(&grant, &hash, reservation.id, NOON, "platform")
+        .release(&grant, &hash, reservation.id, "platform")
         .await
 }
 
@@ -187,13 +187,7 @@ pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
     }
     let (ledger, grant) = (fixture.ledger(), serve_grant(&world.a));
     let late = ledger
-        .release(
-            &grant,
-            &key.hash,
-            holds[2].id,
-            after_noon(60_001),
-            "platform",
-        )
+        .release(&grant, &key.hash, holds[2].id, "platform")
         .await;
     late.unwrap();
     assert_eq!(held(fixture, &key, NOON).await, (0, 0));
