@@ -426,12 +426,18 @@ on_each_engine! {
         assert_eq!(server.database.count("audit_events").await, before);
 
         // Of thirty days to the millisecond is not past them.
-        server.set_clock("2026-08-31T12:00:04Z");
+        // Without a newer event the clock alone deletes nothing.
+        server.set_clock("2026-08-31T12:00:03Z");
+        assert_eq!(trail.expire().await.unwrap(), 0);
+        create(&server, WORKSPACE_A, "4").await;
         let older = server.database.count(
             "audit_events WHERE occurred_at < 1785585604000").await;
         assert_eq!(i64::try_from(trail.expire().await.unwrap()).unwrap(), older);
-        assert_eq!(listed(&server, "").await.len(), 1);
+        assert_eq!(listed(&server, "").await.len(), 2);
         server.clock.advance(Duration::from_millis(1));
+        server.create(
+            json!({ "workspaceId": WORKSPACE_A, "key": "5", "secret": "s", "provider": "AWS" }),
+        ).await;
         assert_eq!(trail.expire().await.unwrap(), 1);
         assert_eq!(trail.expire().await.unwrap(), 0);
     }

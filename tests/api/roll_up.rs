@@ -42,18 +42,22 @@ on_each_engine! {
         assert_eq!(server.database.count("charges").await, 7);
 
         server.set_clock("2026-08-31T12:00:00Z");
+        // Without a newer charge the clock alone deletes nothing.
+        assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
+        server.record(charge(&issued.hash, "newest", DOLLAR)).await.unwrap();
         let before = server.key(&token, &issued.hash).await;
         // Of thirty days to the millisecond is not past them.
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2);
-        assert_eq!(server.database.count("charges").await, 5);
+        assert_eq!(server.database.count("charges").await, 6);
         server.advance_seconds(1);
+        server.record(charge(&issued.hash, "newer", 0)).await.unwrap();
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2);
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
-        assert_eq!(server.database.count("charges").await, 3);
+        assert_eq!(server.database.count("charges").await, 5);
         assert_eq!(server.key(&token, &issued.hash).await, before);
-        assert_eq!((&before["usage"], &before["usage_monthly"]), (&json!(4), &json!(3)));
+        assert_eq!((&before["usage"], &before["usage_monthly"]), (&json!(5), &json!(4)));
         assert_eq!(before["byok_usage"], 0.03);
-        assert_eq!(before["limit_remaining"], 96.97);
+        assert_eq!(before["limit_remaining"], 95.97);
         // What is still there is still known.
         assert!(server.record(charge(&issued.hash, "own 2", DOLLAR)).await.unwrap().duplicate);
     }
@@ -71,9 +75,10 @@ on_each_engine! {
         server.database.execute(copies).await;
         assert_eq!(server.database.count("charges").await, 2501);
         server.clock.advance(DAY + Duration::from_millis(1));
+        server.record(charge(&issued.hash, "newest", CENT)).await.unwrap();
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2501);
-        assert_eq!(server.database.count("charges").await, 0);
-        assert_eq!(server.key(&token, &issued.hash).await["usage"], 0.01);
+        assert_eq!(server.database.count("charges").await, 1);
+        assert_eq!(server.key(&token, &issued.hash).await["usage"], 0.02);
     }
 
     async fn reservations_go_when_they_ended_as_long_ago(setup: Setup) {
@@ -90,6 +95,7 @@ on_each_engine! {
         server.use_cases.ledger.roll_up().await.unwrap();
         assert_eq!(server.database.count("reservations").await, 4);
         server.advance_seconds(600 + 1);
+        server.record(charge(&issued.hash, "newest", 0)).await.unwrap();
         server.use_cases.ledger.roll_up().await.unwrap();
         assert_eq!(server.database.count("reservations").await, 1);
         for id in [&settled, &released, &expired] {
