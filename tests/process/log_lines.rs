@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::client::{Answer, Rest, called_by, channel};
 use crate::collector::Collector;
 use crate::house::{House, Served};
+use crate::program::Program;
 use crate::telemetry::Trace;
 
-/// A program that logs for machines.
-fn served(house: &House, collector: Option<&Collector>) -> Served {
-    let mut serve = house.command("serve").env("KEYWARD_LOG__FORMAT", "json");
+/// Starts a program that logs for machines.
+pub(crate) fn served(serve: Program, collector: Option<&Collector>) -> Served {
+    let mut serve = serve.env("KEYWARD_LOG__FORMAT", "json");
     if let Some(collector) = collector {
         serve = collector.of(serve);
     }
@@ -56,7 +57,7 @@ async fn calls(house: &House, served: &Served, traces: &[Trace]) {
 
 async fn each_call_has_one_line(collector: Option<Collector>) {
     let house = House::sqlite().await;
-    let served = served(&house, collector.as_ref());
+    let served = served(house.command("serve"), collector.as_ref());
     let traces: Vec<Trace> = (0x21..0x26).map(Trace::new).collect();
     calls(&house, &served, &traces).await;
     let finished = served.running.terminate();

@@ -38,6 +38,7 @@ mod metrics;
 mod metrics_held;
 mod migrate;
 mod operations;
+mod principals;
 mod program;
 mod random;
 mod shutdown;
