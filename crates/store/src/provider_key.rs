@@ -15,7 +15,7 @@ use keyward_core::directory::Workspace;
 use keyward_core::error::Noun;
 use keyward_core::id::{ProviderKeyId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest, Position};
-use keyward_core::policy::{Grant, Read, Serve, Write};
+use keyward_core::policy::{Grant, Read, Serve, WorkspaceScope, Write};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
 use keyward_core::store::{Change, ProviderKeyStore};
@@ -26,7 +26,7 @@ use sea_orm::{
     QuerySelect, RelationTrait, Select,
 };
 
-use crate::directory::{hold_workspace, workspace_from_rows};
+use crate::directory::{hold_workspace, in_organization, workspace_from_rows};
 use crate::entity::provider_key::{Column, Entity, Model};
 use crate::entity::{organization, workspace};
 use crate::error::{Failure, Meaning, meaning, violates_unique};
@@ -98,7 +98,7 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("modify", |txn| async move {
-            let stored = row::stored(lock(&txn, grant.workspace(), id).await?)?;
+            let stored = row::stored(lock(&txn, grant, id).await?)?;
             let next = change(&stored)?;
             check_workspace(grant.workspace(), &next)?;
             if next.key.id != id {
@@ -121,7 +121,7 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("delete", |txn| async move {
-            lock(&txn, grant.workspace(), id).await?;
+            lock(&txn, grant, id).await?;
             let (buckets, ai_models) = link::count(&*txn, id).await?;
             if buckets > 0 || ai_models > 0 {
                 return Err(Error::ProviderKeyInUse { buckets, ai_models }.into());
@@ -143,7 +143,7 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<StoredProviderKey, Error> {
         self.write("release", |txn| async move {
-            let found = in_workspace(grant.workspace(), id).one(&*txn).await?;
+            let found = in_grant(grant, id).one(&*txn).await?;
             let stored = row::stored(found.ok_or_else(not_found)?)?;
             audit::insert(&txn, &EventScope::granted(grant), event).await?;
             Ok(stored)
@@ -158,7 +158,7 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<Link, Error> {
         self.write("link", |txn| async move {
-            lock(&txn, grant.workspace(), link.key).await?;
+            lock(&txn, grant, link.key).await?;
             if let Some(earlier) = link::find(&*txn, link.key, &link.resource).await? {
                 return Ok(earlier);
             }
@@ -177,7 +177,7 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("unlink", |txn| async move {
-            lock(&txn, grant.workspace(), id).await?;
+            lock(&txn, grant, id).await?;
             if link::delete(&txn, id, resource).await? {
                 audit::insert(&txn, &EventScope::granted(grant), event).await?;
             }
@@ -193,7 +193,7 @@ impl ProviderKeyStore for Store {
         page: &PageRequest<Resource>,
     ) -> Result<Page<Link>, Error> {
         self.read("links", |db| async move {
-            check_exists(&db, grant.workspace(), id).await?;
+            check_exists(&db, grant, id).await?;
             link::page(&db, id, page).await
         })
         .await
@@ -218,29 +218,26 @@ impl Store {
     }
 }
 
-/// The key of that id if the workspace has it: a grant reaches no other workspace.
-fn in_workspace(workspace: &WorkspaceId, id: ProviderKeyId) -> Select<Entity> {
-    Entity::find_by_id(id.as_uuid()).filter(Column::WorkspaceId.eq(workspace.as_str()))
+/// The key of that id if the granted workspace has it: a grant reaches no other workspace, and none of that
+/// name that another organization has created since.
+fn in_grant(scope: &dyn WorkspaceScope, id: ProviderKeyId) -> Select<Entity> {
+    let workspaces = in_organization(scope.organization(), [scope.workspace()]);
+    Entity::find_by_id(id.as_uuid()).filter(Column::WorkspaceId.in_subquery(workspaces))
 }
 
 async fn check_exists(
     db: &impl ConnectionTrait,
-    workspace: &WorkspaceId,
+    scope: &dyn WorkspaceScope,
     id: ProviderKeyId,
 ) -> Result<(), Failure> {
-    let query = in_workspace(workspace, id)
-        .select_only()
-        .column(Column::Version);
+    let query = in_grant(scope, id).select_only().column(Column::Version);
     let found: Option<i64> = query.into_tuple().one(db).await?;
     found.map(|_| ()).ok_or_else(not_found)
 }
 
 /// The key's row, which no one else can change or link before the transaction ends.
-async fn lock(txn: &Txn, workspace: &WorkspaceId, id: ProviderKeyId) -> Result<Model, Failure> {
-    let found = in_workspace(workspace, id)
-        .lock_exclusive()
-        .one(txn)
-        .await?;
+async fn lock(txn: &Txn, scope: &dyn WorkspaceScope, id: ProviderKeyId) -> Result<Model, Failure> {
+    let found = in_grant(scope, id).lock_exclusive().one(txn).await?;
     found.ok_or_else(not_found)
 }
 

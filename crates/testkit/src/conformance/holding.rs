@@ -6,6 +6,8 @@ use std::sync::Arc;
 use keyward_core::Error;
 use keyward_core::error::Noun;
 use keyward_core::id::WorkspaceId;
+use keyward_core::page::PageRequest;
+use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
 use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, Vault, WrappedDataKey};
 use keyward_crypto::Keyring;
 
@@ -19,8 +21,9 @@ use super::{
 };
 use crate::ManualClock;
 use crate::fixtures::{
-    self, NOON, World, directory_grant, event, manage_grant, organization, organization_grant,
-    repo, repo_id, stored_key, stored_repo_ai_key, workspace, write_grant,
+    self, NOON, World, directory_grant, event, link, manage_grant, organization,
+    organization_grant, repo, repo_id, serve_grant, stored_key, stored_repo_ai_key, workspace,
+    write_grant,
 };
 
 /// How often each of them is tried.
@@ -136,6 +139,46 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
     assert_eq!(repo_ai_key::list(fixture, &world.b, "r").await, []);
     let listed = provider_key::list(fixture, &[&namesake], None).await;
     assert_eq!(listed[0].key.id, theirs.key.id);
+}
+
+/// A grant finds no provider key in a workspace that another organization has created under the same name
+/// since: it changes, deletes, releases, links and lists nothing.
+pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let (write, serve) = (write_grant(&world.b), serve_grant(&world.b));
+    delete_workspace(fixture, &world.b.id).await.unwrap();
+    let namesake = workspace("other", "b");
+    put_workspace(fixture, &namesake).await.unwrap();
+    let theirs = stored_key(&namesake);
+    provider_key::insert(fixture, &namesake, &theirs)
+        .await
+        .unwrap();
+    let events = fixture.database.count("audit_events").await;
+
+    let (keys, id) = (fixture.provider_keys(), theirs.key.id);
+    let told = || event("api_key.change", Noun::ProviderKey, "key");
+    let kept = |stored: &StoredProviderKey| Ok(stored.clone());
+    let modified = keys.modify(&write, id, &kept, &told()).await;
+    assert!(is_not_found(&modified), "{modified:?}");
+    let deleted = keys.delete(&write, id, &told()).await;
+    assert!(is_not_found(&deleted), "{deleted:?}");
+    let released = keys.release(&serve, id, &told()).await.map(drop);
+    assert!(is_not_found(&released), "{released:?}");
+    let link = link(id, ResourceKind::Bucket, "bucket");
+    let linked = keys.link(&serve, &link, &told()).await;
+    assert!(is_not_found(&linked), "{linked:?}");
+    let unlinked = keys.unlink(&serve, id, &link.resource, &told()).await;
+    assert!(is_not_found(&unlinked), "{unlinked:?}");
+    let page = PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let links = keys.links(&serve, id, &page).await;
+    assert!(is_not_found(&links), "{links:?}");
+
+    assert_eq!(fixture.database.count("audit_events").await, events);
+    let listed = provider_key::list(fixture, &[&namesake], None).await;
+    assert_eq!(listed[0].key, theirs.key);
 }
 
 /// A secret that was sealed for a workspace is not stored after the workspace was deleted and created again,

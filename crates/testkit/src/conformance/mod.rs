@@ -192,6 +192,7 @@ macro_rules! conformance_tests {
             repo_ai_key_holds_its_repo
             grant_reaches_no_namesake
             grant_seals_nothing_in_a_namesake
+            grant_changes_no_key_of_a_namesake
             secret_of_replaced_data_keys_is_refused
             provider_key_holds_its_workspace
             issued_key_holds_its_workspace
