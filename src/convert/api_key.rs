@@ -9,7 +9,7 @@ use keyward_core::provider_key::{
 };
 use keyward_crypto::Secret;
 
-use super::{id, timestamp};
+use super::{creator, id, timestamp};
 use crate::proto::v1::{
     ApiKey, ApiKeyLink, CreateApiKeyRequest, ListApiKeysRequest, ResolveApiKeyResponse,
     ResourceKind, UpdateApiKeyRequest,
@@ -60,6 +60,7 @@ pub(crate) fn patch(message: UpdateApiKeyRequest) -> ProviderKeyPatch {
 
 pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
     let key = listed.key;
+    let (created_by_kind, created_by_id) = creator(key.created_by);
     ApiKey {
         id: key.id.to_string(),
         key: key.key,
@@ -72,6 +73,8 @@ pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
         created_at: Some(timestamp(key.created_at)),
         bucket_count: u32::try_from(listed.buckets).unwrap_or(u32::MAX),
         aillm_count: u32::try_from(listed.ai_models).unwrap_or(u32::MAX),
+        created_by_kind,
+        created_by_id,
     }
 }
 

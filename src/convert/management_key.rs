@@ -10,7 +10,7 @@ use keyward_core::limit::{self, Account, MeteredKey, Verdict};
 use keyward_core::money::Nanos;
 use keyward_core::window::LimitReset as Reset;
 
-use super::{id, moment, timestamp};
+use super::{creator, id, moment, timestamp};
 use crate::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyResponse, CurrentKey,
     DeprecatedRateLimit, FreeModelDailyRequests, IssuedKey, KeyVerdict, LimitReset,
@@ -148,6 +148,7 @@ pub(crate) fn issued_key(metered: MeteredKey) -> IssuedKey {
     let Account {
         usage, byok_usage, ..
     } = account;
+    let (created_by_kind, created_by_id) = creator(key.created_by);
     IssuedKey {
         hash: key.hash.to_string(),
         name: key.name,
@@ -172,6 +173,8 @@ pub(crate) fn issued_key(metered: MeteredKey) -> IssuedKey {
         workspace_id: key.workspace.to_string(),
         external_user: key.external_user,
         last_used_at: key.last_used_at.map(timestamp),
+        created_by_kind,
+        created_by_id,
     }
 }
 
@@ -258,6 +261,7 @@ pub(crate) fn verified(verified: Option<Verified>) -> VerifyKeyResponse {
 }
 
 pub(crate) fn management_key(key: Administrator) -> ManagementKey {
+    let (created_by_kind, created_by_id) = creator(key.created_by);
     ManagementKey {
         hash: key.hash.to_string(),
         organization_id: key.organization.to_string(),
@@ -265,6 +269,8 @@ pub(crate) fn management_key(key: Administrator) -> ManagementKey {
         label: key.label,
         created_at: Some(timestamp(key.created_at)),
         last_used_at: key.last_used_at.map(timestamp),
+        created_by_kind,
+        created_by_id,
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod repo_ai_key;
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::IdError;
+use keyward_core::principal::Creator;
 
 /// The message form of a moment.
 pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
@@ -18,6 +19,11 @@ pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
         seconds: millis.div_euclid(1000),
         nanos: i32::try_from(millis.rem_euclid(1000) * 1_000_000).unwrap_or(0),
     }
+}
+
+/// The kind and the id of the principal that created something.
+pub(crate) fn creator(creator: Option<Creator>) -> (Option<String>, Option<String>) {
+    creator.map(|Creator { kind, id }| (kind, id)).unzip()
 }
 
 /// The first and the last second that messages can name: the years 1 to 9999.

@@ -6,7 +6,7 @@ use keyward_core::repo_ai_key::{
     AiType as Kind, CreatedRepoAiKey, NewRepoAiKey, RepoAiKey as Key, VerifiedRepoAiKey,
 };
 
-use super::timestamp;
+use super::{creator, timestamp};
 use crate::proto::v1::{
     AiType, CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, RepoAiKey, RepoAiKeyVerdict,
     VerifyRepoAiKeyResponse,
@@ -52,6 +52,7 @@ fn ai_type_message(kind: Kind) -> AiType {
 }
 
 pub(crate) fn repo_ai_key(key: Key) -> RepoAiKey {
+    let (created_by_kind, created_by_id) = creator(key.created_by);
     RepoAiKey {
         id: key.id.to_string(),
         name: key.name,
@@ -60,6 +61,8 @@ pub(crate) fn repo_ai_key(key: Key) -> RepoAiKey {
         ai_type: ai_type_message(key.ai_type).into(),
         created_at: Some(timestamp(key.created_at)),
         deleted_at: None,
+        created_by_kind,
+        created_by_id,
     }
 }
 

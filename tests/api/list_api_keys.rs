@@ -60,6 +60,8 @@ on_each_engine! {
             created_at: Some(prost_types::Timestamp { seconds: 1_785_585_600, nanos: 0 }),
             bucket_count: 0,
             aillm_count: 0,
+            created_by_kind: Some("user".to_owned()),
+            created_by_id: Some("owner".to_owned()),
         }]);
     }
 

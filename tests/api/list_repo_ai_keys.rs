@@ -58,6 +58,8 @@ on_each_engine! {
                     seconds: 1_785_585_600, nanos: 7_000_000,
                 }),
                 deleted_at: None,
+                created_by_kind: Some("user".to_owned()),
+                created_by_id: Some("owner".to_owned()),
             }],
         });
     }

@@ -24,6 +24,7 @@ mod create_api_key;
 mod create_key;
 mod create_key_fields;
 mod create_repo_ai_key;
+mod created_by;
 mod current_key;
 mod deadline;
 mod delete_api_key;

@@ -82,6 +82,8 @@ on_each_engine! {
                 label: format!("{}...{}", &created.key[..12], &created.key[77..]),
                 created_at: Some("2026-08-01T12:00:00.123Z".parse().unwrap()),
                 last_used_at: None,
+                created_by_kind: key.created_by_kind.clone(),
+                created_by_id: key.created_by_id.clone(),
             };
             assert_eq!(key, expected);
             assert!(Token::parse(TokenKind::ISSUED_KEY, &created.key).is_some());

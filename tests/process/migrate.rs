@@ -12,8 +12,16 @@ const AT_ONCE: usize = 4;
 /// Enough events that making their indexes takes a while.
 const EVENTS: u32 = 60_000;
 
-/// The last migration, undone.
-const AT_SIX: &str = "DROP INDEX ix_audit_events_occurred; DROP INDEX ix_audit_events_resource; \
+/// The last two migrations, undone.
+const AT_SIX: &str = "ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
+    ALTER TABLE provider_keys DROP COLUMN created_by_id; \
+    ALTER TABLE repo_ai_keys DROP COLUMN created_by_kind; \
+    ALTER TABLE repo_ai_keys DROP COLUMN created_by_id; \
+    ALTER TABLE issued_keys DROP COLUMN created_by_kind; \
+    ALTER TABLE issued_keys DROP COLUMN created_by_id; \
+    ALTER TABLE management_keys DROP COLUMN created_by_kind; \
+    ALTER TABLE management_keys DROP COLUMN created_by_id; \
+    DROP INDEX ix_audit_events_occurred; DROP INDEX ix_audit_events_resource; \
     DROP INDEX ix_audit_events_kind; DROP INDEX ix_audit_events_action; \
     DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request; \
     DELETE FROM seaql_migrations WHERE version > 'm0006_issued_keys'";
@@ -35,13 +43,13 @@ fn start_all(house: &House) -> Vec<Running> {
 /// Of those that migrate at once one does it, and none fails.
 async fn one_of_those_at_once_migrates(house: House) {
     let all = applied(&house.database).await;
-    for undone in [None, Some(1), Some(2)] {
+    for undone in [None, Some(2), Some(3)] {
         let lacks = match undone {
             // From nothing, on a database of which no file and no table is there.
             None => all,
             Some(steps) => {
                 house.database.execute(AT_SIX).await;
-                if steps == 2 {
+                if steps == 3 {
                     house.database.execute(AT_FIVE).await;
                 }
                 steps
@@ -104,11 +112,11 @@ async fn until_an_index_waits(database: &TestDatabase) {
 /// After a kill on the way everything is as it was, and the next one migrates.
 async fn killed_and_done_again(house: &House, running: Running, all: i64) {
     running.kill();
-    assert_eq!(applied(&house.database).await, all - 2);
+    assert_eq!(applied(&house.database).await, all - 3);
     let printed = house.command("serve").run().expect(78);
-    assert!(printed.contains("lacks 2 schema migrations"), "{printed}");
+    assert!(printed.contains("lacks 3 schema migrations"), "{printed}");
     let printed = house.command("migrate").run().expect(0);
-    assert!(printed.contains("2 migrations applied"), "{printed}");
+    assert!(printed.contains("3 migrations applied"), "{printed}");
     assert_eq!(applied(&house.database).await, all);
     house.start().running.terminate().expect(0);
 }
@@ -121,7 +129,7 @@ async fn a_migration_that_is_killed_leaves_what_was_on_postgres() {
     let all = applied(&house.database).await;
     house.database.execute(AT_SIX).await;
     house.database.execute(AT_FIVE).await;
-    // The first of two migrations is done, and the second waits for this.
+    // The first of three migrations is done, and the second waits for this.
     let other = house.database.raw().await.begin().await.unwrap();
     let lock = "LOCK TABLE audit_events IN SHARE ROW EXCLUSIVE MODE";
     other.execute_unprepared(lock).await.unwrap();
@@ -191,7 +199,7 @@ async fn a_table_in_use_is_waited_for_and_given_back_between() {
     house.database.execute(write).await;
     backup.commit().await.unwrap();
     let printed = running.wait().expect(0);
-    assert!(printed.contains("1 migrations applied"), "{printed}");
+    assert!(printed.contains("2 migrations applied"), "{printed}");
 }
 
 /// A schema that is newer than the program, which a later version has left.
@@ -228,7 +236,7 @@ async fn an_older_schema_is_refused_with_what_to_do() {
     house.database.execute(AT_SIX).await;
     let printed = house.command("serve").run().expect(78);
     for words in [
-        "lacks 1 schema migrations, up to `m0007_audit_indexes`",
+        "lacks 2 schema migrations, up to `m0008_created_by`",
         "run `keyward migrate` first",
     ] {
         assert!(printed.contains(words), "{printed}");

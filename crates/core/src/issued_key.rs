@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::id::{IssuedKeyId, ManagementKeyId, OrganizationId, WorkspaceId};
 use crate::limit::{MeteredKey, Verdict};
 use crate::money::Nanos;
+use crate::principal::Creator;
 use crate::window::LimitReset;
 
 /// Maximum length of an identifier of a user that callers give along, in bytes of UTF-8.
@@ -52,6 +53,8 @@ pub struct IssuedKey {
     pub external_user: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Principal that created it; `None` for keys from before the store recorded it.
+    pub created_by: Option<Creator>,
     /// When it was last changed.
     pub updated_at: Option<Timestamp>,
     /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
@@ -103,6 +106,8 @@ pub struct ManagementKey {
     pub name: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Principal that created it; `None` for keys from before the store recorded it.
+    pub created_by: Option<Creator>,
     /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
 }

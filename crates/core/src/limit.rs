@@ -220,6 +220,7 @@ mod tests {
             creator_user_id: None,
             external_user: None,
             created_at: NOON,
+            created_by: None,
             updated_at: None,
             last_used_at: None,
         };

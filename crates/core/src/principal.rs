@@ -56,6 +56,33 @@ pub struct Actor {
     pub id: String,
 }
 
+/// The principal that created a record, as it was stored. A newer version may know more kinds of
+/// principals, so that the kind is text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creator {
+    /// Kind of the principal, such as `user`.
+    pub kind: String,
+    /// Identifier among the principals of that kind.
+    pub id: String,
+}
+
+impl From<Actor> for Creator {
+    fn from(actor: Actor) -> Self {
+        Self {
+            kind: actor.kind.to_owned(),
+            id: actor.id,
+        }
+    }
+}
+
+impl Caller {
+    /// The caller as the creator of a record.
+    #[must_use]
+    pub fn creator(&self) -> Creator {
+        self.principal.actor().into()
+    }
+}
+
 impl Principal {
     /// This principal in the audit trail.
     #[must_use]

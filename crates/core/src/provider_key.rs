@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{ProviderKeyId, ResourceId, WorkspaceId};
 use crate::page;
+use crate::principal::Creator;
 use crate::provider::{Capabilities, Provider};
 
 /// Maximum length of a public key or identifier, in bytes of UTF-8.
@@ -48,6 +49,8 @@ pub struct ProviderKey {
     pub description: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Principal that created it; `None` for keys from before the store recorded it.
+    pub created_by: Option<Creator>,
     /// Grows by one with every change, from 1.
     pub version: u64,
 }

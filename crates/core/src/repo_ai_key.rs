@@ -10,6 +10,7 @@ use crate::audit::{Audited, Values};
 use crate::clock::Timestamp;
 use crate::directory::Workspace;
 use crate::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
+use crate::principal::Creator;
 
 /// The AI provider that a repo AI key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub struct RepoAiKey {
     pub ai_type: AiType,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Principal that created it; `None` for keys from before the store recorded it.
+    pub created_by: Option<Creator>,
 }
 
 impl Audited for RepoAiKey {

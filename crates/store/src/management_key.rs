@@ -21,7 +21,7 @@ use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
 use crate::issued_key;
 use crate::observed::Txn;
-use crate::{Store, audit};
+use crate::{Store, audit, creator};
 
 #[async_trait]
 impl ManagementKeyStore for Store {
@@ -138,6 +138,7 @@ fn refuse(error: DbErr) -> Failure {
 }
 
 fn to_row(key: &ManagementKey) -> Model {
+    let (created_by_kind, created_by_id) = creator::to_columns(key.created_by.as_ref());
     Model {
         id: key.id.as_uuid(),
         hash: key.hash.to_string(),
@@ -146,6 +147,8 @@ fn to_row(key: &ManagementKey) -> Model {
         live_organization_id: Some(key.organization.to_string()),
         name: key.name.clone(),
         created_at: key.created_at.unix_millis(),
+        created_by_kind,
+        created_by_id,
         last_used_at: key.last_used_at.map(Timestamp::unix_millis),
         revoked_at: None,
     }
@@ -159,6 +162,7 @@ fn from_row(row: Model) -> Result<ManagementKey, Error> {
         organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
         name: row.name,
         created_at: Timestamp::from_unix_millis(row.created_at),
+        created_by: creator::from_columns(row.created_by_kind, row.created_by_id),
         last_used_at: row.last_used_at.map(Timestamp::from_unix_millis),
     })
 }

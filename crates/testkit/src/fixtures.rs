@@ -17,7 +17,7 @@ use keyward_core::money::Nanos;
 use keyward_core::policy::{
     self, AuditGrant, DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, Write,
 };
-use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_core::principal::{Caller, Creator, Principal, ServiceName};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ProviderKey, Resource, ResourceKind, StoredProviderKey};
 use keyward_core::repo_ai_key::{AiType, RepoAiKey, StoredRepoAiKey};
@@ -113,6 +113,12 @@ pub fn service() -> Principal {
     Principal::Service(ServiceName("platform".to_owned()))
 }
 
+/// The service as the creator of a key.
+#[must_use]
+pub fn creator() -> Creator {
+    service().actor().into()
+}
+
 /// A member who may do everything in an organization.
 #[must_use]
 pub fn administrator(organization: &OrganizationId) -> Principal {
@@ -205,6 +211,7 @@ pub fn stored_key(workspace: &Workspace) -> StoredProviderKey {
             subscription_id: None,
             description: None,
             created_at: NOON,
+            created_by: Some(creator()),
             version: 1,
         },
         sealed_secret: vec![0, 1, 254, 255],
@@ -227,6 +234,7 @@ pub fn stored_repo_ai_key(workspace: &Workspace, repo: &str, name: &str) -> Stor
             key: public.expose().to_owned(),
             ai_type: AiType::OpenAi,
             created_at: NOON,
+            created_by: Some(creator()),
         },
         sealed_secret: vec![0, 1, 254, 255],
         secret_hash: secret.hash(),
@@ -244,6 +252,7 @@ pub fn management_key(organization: &str) -> ManagementKey {
         organization: organization_id(organization),
         name: "Management key".to_owned(),
         created_at: NOON,
+        created_by: Some(creator()),
         last_used_at: None,
     }
 }
@@ -298,6 +307,7 @@ pub fn issued_key(workspace: &Workspace) -> IssuedKey {
         creator_user_id: None,
         external_user: None,
         created_at: NOON,
+        created_by: Some(creator()),
         updated_at: None,
         last_used_at: None,
     }

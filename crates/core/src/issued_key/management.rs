@@ -61,6 +61,7 @@ impl ManagementKeys {
             organization: organization.clone(),
             name,
             created_at: now,
+            created_by: Some(caller.creator()),
             last_used_at: None,
         };
         let event = event(caller, now, &grant, &key.hash);

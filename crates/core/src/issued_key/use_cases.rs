@@ -170,6 +170,7 @@ impl IssuedKeys {
             creator_user_id: CREATOR_USER_ID.parse(new.creator_user_id)?,
             external_user: EXTERNAL_USER.parse(new.external_user)?,
             created_at: now,
+            created_by: Some(caller.creator()),
             updated_at: None,
             last_used_at: None,
         };

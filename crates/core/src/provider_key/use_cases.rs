@@ -130,6 +130,7 @@ impl ProviderKeys {
             subscription_id: SUBSCRIPTION_ID.parse(new.subscription_id)?,
             description: DESCRIPTION.parse(new.description)?,
             created_at: now,
+            created_by: Some(caller.creator()),
             version: 1,
         };
         let workspace = self.directory.workspace(&key.workspace).await?;

@@ -86,6 +86,7 @@ impl RepoAiKeys {
             key: public.expose().to_owned(),
             ai_type: new.ai_type,
             created_at: now,
+            created_by: Some(caller.creator()),
         };
         let keys = self.vault.keys(&grant).await?;
         let stored = StoredRepoAiKey {

@@ -25,6 +25,10 @@ pub struct Model {
     pub creator_user_id: Option<String>,
     pub external_user: Option<String>,
     pub created_at: i64,
+    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    pub created_by_kind: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub created_by_id: Option<String>,
     pub updated_at: Option<i64>,
     pub last_used_at: Option<i64>,
     pub deleted_at: Option<i64>,

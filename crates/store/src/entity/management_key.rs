@@ -16,6 +16,10 @@ pub struct Model {
     pub live_organization_id: Option<String>,
     pub name: String,
     pub created_at: i64,
+    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    pub created_by_kind: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub created_by_id: Option<String>,
     pub last_used_at: Option<i64>,
     pub revoked_at: Option<i64>,
 }

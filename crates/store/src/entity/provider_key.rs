@@ -27,6 +27,10 @@ pub struct Model {
     /// 32 bytes, unique in the workspace.
     pub fingerprint: Vec<u8>,
     pub created_at: i64,
+    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    pub created_by_kind: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub created_by_id: Option<String>,
     pub version: i64,
 }
 

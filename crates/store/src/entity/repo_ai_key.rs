@@ -22,6 +22,10 @@ pub struct Model {
     /// 32 bytes, by which a secret is verified.
     pub secret_hash: Vec<u8>,
     pub created_at: i64,
+    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    pub created_by_kind: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub created_by_id: Option<String>,
     pub deleted_at: Option<i64>,
 }
 

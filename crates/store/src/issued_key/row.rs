@@ -9,10 +9,12 @@ use keyward_core::window::LimitReset;
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
 
+use crate::creator;
 use crate::entity::issued_key::{ActiveModel, Model};
 
 /// Every column of a new key, which has spent nothing.
 pub(super) fn insertion(key: &IssuedKey) -> ActiveModel {
+    let (created_by_kind, created_by_id) = creator::to_columns(key.created_by.as_ref());
     ActiveModel {
         id: Set(key.id.as_uuid()),
         hash: Set(key.hash.to_string()),
@@ -21,6 +23,8 @@ pub(super) fn insertion(key: &IssuedKey) -> ActiveModel {
         workspace_id: Set(key.workspace.to_string()),
         live_workspace_id: Set(Some(key.workspace.to_string())),
         created_at: Set(key.created_at.unix_millis()),
+        created_by_kind: Set(created_by_kind),
+        created_by_id: Set(created_by_id),
         last_used_at: Set(key.last_used_at.map(Timestamp::unix_millis)),
         usage_nanos: Set(0),
         byok_usage_nanos: Set(0),
@@ -62,6 +66,7 @@ pub(super) fn key(row: Model) -> Result<IssuedKey, Error> {
         creator_user_id: row.creator_user_id,
         external_user: row.external_user,
         created_at: Timestamp::from_unix_millis(row.created_at),
+        created_by: creator::from_columns(row.created_by_kind, row.created_by_id),
         updated_at: row.updated_at.map(Timestamp::from_unix_millis),
         last_used_at: row.last_used_at.map(Timestamp::from_unix_millis),
     })

@@ -17,6 +17,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::row::from_column;
+use crate::creator;
 use crate::directory::in_organization;
 use crate::entity::provider_key::{Column, Entity};
 use crate::entity::provider_key_link as link;
@@ -39,6 +40,8 @@ struct Listed {
     subscription_id: Option<String>,
     description: Option<String>,
     created_at: i64,
+    created_by_kind: Option<String>,
+    created_by_id: Option<String>,
     version: i64,
     buckets: i64,
     ai_models: i64,
@@ -84,6 +87,8 @@ pub(super) async fn newest_first(
                 Column::SubscriptionId,
                 Column::Description,
                 Column::CreatedAt,
+                Column::CreatedByKind,
+                Column::CreatedById,
                 Column::Version,
             ])
             .expr_as(links_of(ResourceKind::Bucket), "buckets")
@@ -140,6 +145,7 @@ fn listed(row: Listed) -> Result<ListedProviderKey, Failure> {
             subscription_id: row.subscription_id,
             description: row.description,
             created_at: Timestamp::from_unix_millis(row.created_at),
+            created_by: creator::from_columns(row.created_by_kind, row.created_by_id),
             version: from_column(row.version)?,
         },
         buckets: from_column(row.buckets)?,

@@ -7,14 +7,18 @@ use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ProviderKey, StoredProviderKey};
 use sea_orm::ActiveValue::{Set, Unchanged};
 
+use crate::creator;
 use crate::entity::provider_key::{ActiveModel, Model};
 
 /// Every column of a new key.
 pub(super) fn insertion(stored: &StoredProviderKey) -> Result<ActiveModel, Error> {
+    let (created_by_kind, created_by_id) = creator::to_columns(stored.key.created_by.as_ref());
     Ok(ActiveModel {
         id: Set(stored.key.id.as_uuid()),
         workspace_id: Set(stored.key.workspace.to_string()),
         created_at: Set(stored.key.created_at.unix_millis()),
+        created_by_kind: Set(created_by_kind),
+        created_by_id: Set(created_by_id),
         ..replacement(stored)?
     })
 }
@@ -53,6 +57,7 @@ pub(super) fn stored(row: Model) -> Result<StoredProviderKey, Error> {
             subscription_id: row.subscription_id,
             description: row.description,
             created_at: Timestamp::from_unix_millis(row.created_at),
+            created_by: creator::from_columns(row.created_by_kind, row.created_by_id),
             version: from_column(row.version)?,
         },
         sealed_secret: row.sealed_secret,

@@ -8,6 +8,7 @@ use keyward_crypto::KeyHash;
 use sea_orm::{ActiveModelTrait, DerivePartialModel, IntoActiveModel};
 use uuid::Uuid;
 
+use crate::creator;
 use crate::directory::workspace_from_rows;
 use crate::entity::repo_ai_key::{ActiveModel, Entity, Model};
 use crate::entity::{organization, workspace};
@@ -24,6 +25,8 @@ pub(super) struct Open {
     key: String,
     ai_type: String,
     created_at: i64,
+    created_by_kind: Option<String>,
+    created_by_id: Option<String>,
 }
 
 /// A row with what verification needs.
@@ -42,6 +45,7 @@ pub(super) struct Found {
 /// Every column of a new key.
 pub(super) fn insertion(stored: &StoredRepoAiKey) -> ActiveModel {
     let key = &stored.key;
+    let (created_by_kind, created_by_id) = creator::to_columns(key.created_by.as_ref());
     let row = Model {
         id: key.id.as_uuid(),
         workspace_id: key.workspace.to_string(),
@@ -53,6 +57,8 @@ pub(super) fn insertion(stored: &StoredRepoAiKey) -> ActiveModel {
         sealed_secret: Some(stored.sealed_secret.clone()),
         secret_hash: stored.secret_hash.as_bytes().to_vec(),
         created_at: key.created_at.unix_millis(),
+        created_by_kind,
+        created_by_id,
         deleted_at: None,
     };
     row.into_active_model().reset_all()
@@ -69,6 +75,7 @@ pub(super) fn open(row: Open) -> Result<RepoAiKey, Error> {
         ai_type: AiType::from_name(&row.ai_type)
             .ok_or_else(|| Error::internal("a stored repo AI key has an unknown type"))?,
         created_at: Timestamp::from_unix_millis(row.created_at),
+        created_by: creator::from_columns(row.created_by_kind, row.created_by_id),
     })
 }
 

@@ -13,7 +13,7 @@ use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
 use keyward_crypto::KeyHash;
 use keyward_store::Store;
 use keyward_testkit::fixtures::{
-    NOON, audit_grant, directory_grant, event, issued_key, manage_grant, management_key,
+    NOON, audit_grant, creator, directory_grant, event, issued_key, manage_grant, management_key,
     organization_grant, organization_id, read_grant, repo, repo_id, serve_grant, stored_key,
     stored_repo_ai_key, user_id, workspace, workspace_id, write_grant,
 };
@@ -93,6 +93,10 @@ async fn provider_keys(store: &Store) {
     assert_eq!((bare.key.key.as_str(), &bare.key.endpoint), ("bare", &None));
     assert_eq!((whole.key.key.as_str(), whole.key.version), ("AKIA", 4));
     assert_eq!(whole.key.description.as_deref(), Some("d"));
+    assert_eq!(
+        (&bare.key.created_by, &whole.key.created_by),
+        (&None, &None)
+    );
     let links = keys
         .links(&serve_grant(&a), whole.key.id, &page())
         .await
@@ -125,6 +129,7 @@ async fn keys_of_ours(store: &Store) {
         .items;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].name, "live");
+    assert_eq!(listed[0].created_by, None);
     assert!(keys.find_by_key("FB_AI_live").await.unwrap().is_some());
     assert!(keys.find_by_key("FB_AI_gone").await.unwrap().is_none());
     let keys: &dyn ManagementKeyStore = store;
@@ -133,6 +138,7 @@ async fn keys_of_ours(store: &Store) {
         (key.name.as_str(), key.last_used_at.is_some()),
         ("CI", true)
     );
+    assert_eq!(key.created_by, None);
     assert_eq!(keys.find_by_hash(&hash("2")).await.unwrap(), None);
 }
 
@@ -142,6 +148,7 @@ async fn issued_keys(store: &Store) {
     let metered = keys.find_metered(&hash("3"), now).await.unwrap().unwrap();
     assert_eq!(metered.key.name, "App");
     assert_eq!(metered.key.external_user.as_deref(), Some("someone"));
+    assert_eq!(metered.key.created_by, None);
     assert_eq!(metered.account.usage.total.get(), 30);
     assert_eq!(metered.account.byok_usage.total.get(), 4);
     assert_eq!(metered.account.held.get(), 6);
@@ -213,7 +220,8 @@ pub(crate) async fn and_goes_on(store: &Store) {
         )
         .await
         .unwrap();
-    assert!(issued.find_by_hash(&key.hash).await.unwrap().is_some());
+    let found = issued.find_by_hash(&key.hash).await.unwrap();
+    assert_eq!(found.unwrap().created_by, Some(creator()));
     store
         .upsert_repo(
             &directory_grant(),
