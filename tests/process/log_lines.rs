@@ -37,11 +37,12 @@ async fn calls(house: &House, served: &Served, traces: &[Trace]) {
         let request = request.header("x-request-id", format!("call-{}", trace.0[0]));
         Answer::of(request.header("traceparent", trace.parent()))
     };
-    get("/apikeys?canary=canary", admin, &traces[0])
-        .await
-        .expect(200);
+    get("/apikeys", admin, &traces[0]).await.expect(200);
     get("/apikeys", "no token", &traces[1]).await.expect(401);
     get("/canary", admin, &traces[2]).await.expect(404);
+    get("/apikeys?canary=canary", admin, &traces[5])
+        .await
+        .expect(400);
     let away = "ALTER TABLE provider_keys RENAME TO away";
     house.database.execute(away).await;
     get("/apikeys", admin, &traces[3]).await.expect(500);
@@ -58,7 +59,7 @@ async fn calls(house: &House, served: &Served, traces: &[Trace]) {
 async fn each_call_has_one_line(collector: Option<Collector>) {
     let house = House::sqlite().await;
     let served = served(house.command("serve"), collector.as_ref());
-    let traces: Vec<Trace> = (0x21..0x26).map(Trace::new).collect();
+    let traces: Vec<Trace> = (0x21..0x27).map(Trace::new).collect();
     calls(&house, &served, &traces).await;
     let finished = served.running.terminate();
     finished.expect(0);
@@ -84,6 +85,7 @@ async fn each_call_has_one_line(collector: Option<Collector>) {
             Some("INTERNAL"),
             true,
         ),
+        ("GET /apikeys", Some(400), None, false),
     ];
     for (trace, (message, status, code, failed)) in traces.iter().zip(rows) {
         let lines = of(trace);
