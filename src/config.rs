@@ -19,7 +19,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
-use keyward_core::provider_key::ProviderKeySettings;
+use keyward_core::provider_key::{ProviderKeySettings, SecretBinding};
 use keyward_crypto::{GroupAccess, Secret, read_private_file};
 use keyward_store::StoreOptions;
 use limits::LimitsConfig;
@@ -117,13 +117,30 @@ pub struct DatabaseConfig {
 pub struct VaultConfig {
     keyring_file: Option<PathBuf>,
     endpoint_change_needs_secret: bool,
+    /// Binding of secrets to their provider, key and endpoint.
+    pub bind_secrets: BindSecrets,
+}
+
+/// Binding of secrets to their provider, key and endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BindSecrets {
+    /// New secrets are bound if the database holds no unbound secret when the process starts.
+    Auto,
+    /// New secrets are not bound.
+    Off,
+    /// New secrets are bound. Unbound ones open.
+    On,
+    /// New secrets are bound. Unbound ones do not open.
+    Required,
 }
 
 impl VaultConfig {
-    /// Rules for changes of provider keys.
+    /// Rules for provider keys.
     #[must_use]
-    pub fn provider_key_settings(&self) -> ProviderKeySettings {
+    pub fn provider_key_settings(&self, binding: SecretBinding) -> ProviderKeySettings {
         ProviderKeySettings {
+            binding,
             endpoint_change_needs_secret: self.endpoint_change_needs_secret,
         }
     }

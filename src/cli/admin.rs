@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use keyward_core::Error;
 use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_core::provider_key::SecretsBound;
 
-use super::{Failure, say, serve};
-use crate::config::Config;
+use super::{ConfigArgs, Failure, say, serve};
+use crate::config::{BindSecrets, Config};
 
 /// Who the audit trail says that it was.
 const ACTOR: &str = "keyward-admin";
@@ -17,6 +18,11 @@ pub(super) enum AdminCommand {
     /// Create a management key for an organization, and print its plaintext, which is shown this
     /// once.
     CreateManagementKey(CreateManagementKeyArgs),
+    /// Bind the stored secrets of provider keys to provider, key and endpoint.
+    ///
+    /// Secrets that earlier versions stored are not bound. Run it when every replica has a version that
+    /// opens bound secrets. It may be interrupted and run again, beside running replicas.
+    BindSecrets(ConfigArgs),
 }
 
 #[derive(clap::Args)]
@@ -33,7 +39,45 @@ pub(super) struct CreateManagementKeyArgs {
 }
 
 pub(super) async fn run(command: &AdminCommand) -> Result<(), Failure> {
-    let AdminCommand::CreateManagementKey(args) = command;
+    match command {
+        AdminCommand::CreateManagementKey(args) => create_management_key(args).await,
+        AdminCommand::BindSecrets(args) => bind_secrets(args).await,
+    }
+}
+
+async fn bind_secrets(args: &ConfigArgs) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
+    if config.vault.bind_secrets == BindSecrets::Off {
+        let message = "configuration: `vault.bind_secrets` is off";
+        return Err(Failure::new(Failure::CONFIG, message));
+    }
+    let store = serve::open_current_store(&config).await?;
+    let app = serve::build(&config, store.clone(), None).await?;
+    let result = app
+        .use_cases
+        .provider_keys
+        .bind_secrets(&caller(ACTOR))
+        .await;
+    let SecretsBound {
+        bound,
+        failed,
+        examples,
+    } = result.map_err(|error| serve::unavailable(&error))?;
+    let said = say(format_args!("bound {bound} secrets"));
+    serve::close(&store).await;
+    said?;
+    if failed == 0 {
+        return Ok(());
+    }
+    let examples: Vec<_> = examples.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "{failed} secrets do not open, such as those of {}",
+        examples.join(", ")
+    );
+    Err(Failure::new(Failure::SOFTWARE, message))
+}
+
+async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Failure> {
     let refuse = |error: &dyn std::fmt::Display| {
         Failure::new(Failure::USAGE, format!("no management key: {error}"))
     };

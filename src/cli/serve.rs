@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::clock::SystemClock;
+use keyward_core::provider_key::SecretBinding;
+use keyward_core::store::ProviderKeyStore;
 use keyward_core::vault::KekMismatch;
 use keyward_crypto::Keyring;
 use keyward_store::{SchemaState, SchemaTooNew, Store};
@@ -18,7 +20,7 @@ use tokio::task::AbortHandle;
 use super::Failure;
 use crate::app::{App, Parts};
 use crate::authn::Authenticator;
-use crate::config::{Config, ConfigError};
+use crate::config::{BindSecrets, Config, ConfigError};
 use crate::housekeeping;
 use crate::operations;
 use crate::server::{Server, Tls};
@@ -218,6 +220,7 @@ pub(super) async fn build(
     for version in keyring.versions() {
         keyward_core::metrics::show_kek(version);
     }
+    let binding = binding(config.vault.bind_secrets, &store).await?;
     let app = App::build(Parts {
         store,
         kek: Arc::new(keyring),
@@ -230,7 +233,7 @@ pub(super) async fn build(
         reflection: config.server.reflection,
         ledger: config.ledger(),
         audit: config.audit.settings(),
-        provider_keys: config.vault.provider_key_settings(),
+        provider_keys: config.vault.provider_key_settings(binding),
         exposition,
     })
     .map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot start", error.as_ref()))?;
@@ -249,6 +252,26 @@ pub(super) async fn build(
             error => unavailable(&error),
         })?;
     Ok(app)
+}
+
+/// Decides on the form of new secrets. A database with unbound secrets may serve replicas of a version that
+/// does not open bound ones.
+async fn binding(setting: BindSecrets, store: &Store) -> Result<SecretBinding, Failure> {
+    match setting {
+        BindSecrets::Off => Ok(SecretBinding::Unbound),
+        BindSecrets::On => Ok(SecretBinding::Bound),
+        BindSecrets::Required => Ok(SecretBinding::Required),
+        BindSecrets::Auto => {
+            let unbound = store.unbound(None, 1).await;
+            if unbound.map_err(|error| unavailable(&error))?.is_empty() {
+                return Ok(SecretBinding::Bound);
+            }
+            tracing::warn!(
+                "found unbound secrets, sealing new ones unbound: see vault.bind_secrets"
+            );
+            Ok(SecretBinding::Unbound)
+        }
+    }
 }
 
 pub(super) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

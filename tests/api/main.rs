@@ -16,6 +16,7 @@ mod support;
 mod address_rate;
 mod audit_events;
 mod authentication;
+mod bound_secrets;
 mod callers;
 mod client_address;
 mod compression;

@@ -9,6 +9,7 @@
 
 mod admin;
 mod architecture;
+mod bound_secrets;
 mod canary;
 mod certificates;
 mod cli;

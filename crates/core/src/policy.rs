@@ -158,6 +158,8 @@ actions! {
     UNLINK_API_KEY: Serve = "api_key.unlink";
     /// List what uses a provider API key.
     LIST_API_KEY_LINKS: Serve = "api_key.list_links";
+    /// Bind the sealed secret of a provider API key to its row.
+    BIND_API_KEY: Serve = "api_key.bind";
     /// List the AI keys of a repo in the workspace.
     LIST_REPO_AI_KEYS: Read = "repo_ai_key.list";
     /// Create a repo AI key.

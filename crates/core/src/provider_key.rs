@@ -1,8 +1,12 @@
 //! Provider keys: credentials that cloud and AI providers gave to a customer, kept for reuse.
 
+mod bind;
 mod patch;
+mod sealed;
 mod use_cases;
 
+pub use bind::{EXAMPLES, SecretsBound};
+pub use sealed::{SecretBinding, SecretMismatch};
 pub use use_cases::ProviderKeys;
 
 use keyward_crypto::Secret;
@@ -220,6 +224,8 @@ pub struct ProviderKeyPatch {
 pub struct ProviderKeySettings {
     /// Rejects a change of endpoint or provider that comes without the secret.
     pub endpoint_change_needs_secret: bool,
+    /// Binding of secrets that are sealed and opened.
+    pub binding: SecretBinding,
 }
 
 /// Which provider keys to list.

@@ -4,10 +4,15 @@
 //!
 //! ```text
 //! wrapped = wrap(KEK, data key, "keyward.data-key.v1" ‖ workspace ‖ purpose ‖ version)
-//! sealed  = seal(seal key, secret, "keyward.secret.v1" ‖ workspace ‖ record ‖ field ‖ version)
+//! place   = workspace ‖ record ‖ field ‖ version
+//! unbound = seal(seal key, secret, "keyward.secret.v1" ‖ place)
+//! bound   = 0x02 ‖ seal(seal key, secret, "keyward.secret.v2" ‖ place ‖ values)
 //! ```
 //!
-//! so that a row that is copied to another workspace, record, field or version does not open.
+//! so that a row that is copied to another workspace, record, field or version does not open, and that a
+//! bound text does not open either once one of the record's values that it is bound to is another. The
+//! byte at the beginning selects the associated data. It is not authenticated and need not be: either form
+//! with the other one's byte has other associated data, and does not open.
 
 mod observed;
 
@@ -105,6 +110,18 @@ pub struct Place<'a> {
     pub field: &'static str,
     /// The version of the field's value.
     pub version: u64,
+    /// Values of the record that the text is bound to, always in the same order. A place without values
+    /// has the unbound form.
+    pub bound_to: &'a [&'a [u8]],
+}
+
+/// The byte at the beginning of a bound text. Envelopes begin with another one.
+pub const BOUND: u8 = 2;
+
+/// Returns whether a sealed text is bound to values of its record.
+#[must_use]
+pub fn is_bound(sealed: &[u8]) -> bool {
+    sealed.first() == Some(&BOUND)
 }
 
 /// Gives workspaces their data keys.
@@ -309,23 +326,33 @@ impl WorkspaceKeys {
             .ok_or_else(|| Error::internal("no seal key"))?;
         observed(VaultOperation::Seal, *kek_version, || {
             let text = text.expose().as_bytes();
-            let envelope = keyward_crypto::seal(key, *version, text, &self.associated_data(place))?;
-            Ok(envelope.to_bytes())
+            let is_bound = !place.bound_to.is_empty();
+            let aad = self.associated_data(place, is_bound);
+            let envelope = keyward_crypto::seal(key, *version, text, &aad)?.to_bytes();
+            Ok(match is_bound {
+                true => [[BOUND].as_slice(), &envelope].concat(),
+                false => envelope,
+            })
         })
     }
 
-    /// Opens a sealed text with the key that its envelope names.
+    /// Opens a sealed text, bound or not, with the key that its envelope names.
     ///
     /// # Errors
     /// The envelope is not one of this place, or its key is not there.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
-        let envelope = Envelope::parse(sealed)?;
+        let (is_bound, envelope) = match sealed {
+            [BOUND, envelope @ ..] => (true, envelope),
+            envelope => (false, envelope),
+        };
+        let envelope = Envelope::parse(envelope)?;
         let SealKey { key, kek_version } = self
             .seal
             .get(&envelope.key_version())
             .ok_or_else(|| Error::internal("the envelope's data key is not there"))?;
         observed(VaultOperation::Open, *kek_version, || {
-            let opened = keyward_crypto::open(key, &envelope, &self.associated_data(place))?;
+            let aad = self.associated_data(place, is_bound);
+            let opened = keyward_crypto::open(key, &envelope, &aad)?;
             let text = std::str::from_utf8(opened.expose())
                 .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
             Ok(Secret::new(text.to_owned()))
@@ -344,12 +371,17 @@ impl WorkspaceKeys {
         keyward_crypto::fingerprint(&self.fingerprint, "keyward.credentials.v1", parts)
     }
 
-    fn associated_data(&self, place: Place<'_>) -> AssociatedData {
-        AssociatedData::new("keyward.secret.v1")
+    fn associated_data(&self, place: Place<'_>, is_bound: bool) -> AssociatedData {
+        let (domain, values) = match is_bound {
+            true => ("keyward.secret.v2", place.bound_to),
+            false => ("keyward.secret.v1", [].as_slice()),
+        };
+        let place = AssociatedData::new(domain)
             .with(self.workspace.as_str())
             .with(place.record)
             .with(place.field)
-            .with_u64(place.version)
+            .with_u64(place.version);
+        values.iter().fold(place, AssociatedData::with)
     }
 }
 

@@ -98,18 +98,31 @@ impl ProviderKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("modify", |txn| async move {
-            let stored = row::stored(lock(&txn, grant, id).await?)?;
-            let next = change(&stored)?;
-            check_workspace(grant.workspace(), &next)?;
-            if next.key.id != id {
-                return Err(Error::internal("a change gave a provider key another id").into());
-            }
-            Entity::update(row::replacement(&next)?)
-                .exec_without_returning(&*txn)
-                .await
-                .map_err(refuse_duplicate)?;
-            let event = event.with_changes(Some(&stored.key), &next.key);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await
+            replace(&txn, grant, id, change, event).await
+        })
+        .await
+    }
+
+    async fn unbound(
+        &self,
+        after: Option<ProviderKeyId>,
+        limit: u32,
+    ) -> Result<Vec<ProviderKeyId>, Error> {
+        self.read("unbound", |db| async move {
+            list::unbound(&db, after, limit).await
+        })
+        .await
+    }
+
+    async fn reseal(
+        &self,
+        grant: &Grant<Serve>,
+        id: ProviderKeyId,
+        change: &Change<'_>,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        self.write("reseal", |txn| async move {
+            replace(&txn, grant, id, change, event).await
         })
         .await
     }
@@ -216,6 +229,28 @@ impl Store {
         let parent = Noun::Workspace;
         Err(Error::TooManyKeys { parent, limit }.into())
     }
+}
+
+/// Replaces a key by its successor.
+async fn replace(
+    txn: &Txn,
+    scope: &dyn WorkspaceScope,
+    id: ProviderKeyId,
+    change: &Change<'_>,
+    event: &AuditEvent,
+) -> Result<(), Failure> {
+    let stored = row::stored(lock(txn, scope, id).await?)?;
+    let next = change(&stored)?;
+    check_workspace(scope.workspace(), &next)?;
+    if next.key.id != id {
+        return Err(Error::internal("a change gave a provider key another id").into());
+    }
+    Entity::update(row::replacement(&next)?)
+        .exec_without_returning(txn)
+        .await
+        .map_err(refuse_duplicate)?;
+    let event = event.with_changes(Some(&stored.key), &next.key);
+    audit::insert(txn, &EventScope::granted(scope), &event).await
 }
 
 /// The key of that id if the granted workspace has it: a grant reaches no other workspace, and none of that

@@ -18,7 +18,7 @@ use keyward_core::clock::Clock;
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
-use keyward_core::provider_key::ProviderKeySettings;
+use keyward_core::provider_key::{ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Keyring, Secret};
 use keyward_store::{KeyBounds, Store, StoreOptions, TimeSource};
 use keyward_testkit::{ManualClock, TestDatabase};
@@ -79,6 +79,7 @@ pub struct Setup {
     pub charge_retention: Option<Duration>,
     pub audit_retention: Option<Duration>,
     pub endpoint_change_needs_secret: bool,
+    pub binding: SecretBinding,
     /// Whose pages may call from a browser.
     pub origins: AllowedOrigins,
     pub unknown_fields: UnknownFields,
@@ -118,6 +119,7 @@ impl OnEngine for Setup {
             charge_retention: None,
             audit_retention: None,
             endpoint_change_needs_secret: false,
+            binding: SecretBinding::default(),
             origins: AllowedOrigins::default(),
             unknown_fields: UnknownFields::Reject,
             reflection: true,
@@ -212,6 +214,7 @@ impl Setup {
             },
             provider_keys: ProviderKeySettings {
                 endpoint_change_needs_secret: self.endpoint_change_needs_secret,
+                binding: self.binding,
             },
         })
         .unwrap();

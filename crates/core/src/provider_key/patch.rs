@@ -1,16 +1,15 @@
-//! The fields of provider keys: what fits, how they change, and where their secret is sealed.
+//! The fields of provider keys: what fits, and how they change.
 
 use keyward_crypto::Secret;
 
 use super::{
     MAX_DESCRIPTION_BYTES, MAX_ENDPOINT_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SECRET_BYTES,
-    ProviderKey, ProviderKeyPatch, StoredProviderKey,
+    ProviderKey, ProviderKeyPatch, SecretBinding, StoredProviderKey,
 };
 use crate::error::Error;
-use crate::id::ProviderKeyId;
 use crate::provider::{Provider, ProviderRegistry};
 use crate::text::{OptionalText, check_text};
-use crate::vault::{Place, WorkspaceKeys};
+use crate::vault::WorkspaceKeys;
 
 pub(super) const ENDPOINT: OptionalText =
     OptionalText::new("endpoint", "Endpoint", MAX_ENDPOINT_BYTES);
@@ -97,11 +96,13 @@ impl CheckedPatch {
         }
     }
 
-    /// The key's successor.
+    /// The key's successor. Its secret is sealed again where it is another, and where the values that it is
+    /// bound to are others.
     pub(super) fn apply(
         &self,
         stored: &StoredProviderKey,
         keys: &WorkspaceKeys,
+        binding: SecretBinding,
     ) -> Result<StoredProviderKey, Error> {
         let mut next = stored.clone();
         next.key.version += 1;
@@ -121,17 +122,40 @@ impl CheckedPatch {
         if let Some(key) = &self.key {
             next.key.key.clone_from(key);
         }
-        if let Some(secret) = &self.secret {
+        if self.seals() {
+            let opened;
+            let secret = match &self.secret {
+                Some(secret) => {
+                    if !self.names_destination() {
+                        // The new seal is bound to values that the patch leaves as they are: the old
+                        // seal must vouch that they were not changed in the database.
+                        binding.open(keys, stored)?;
+                    }
+                    secret
+                }
+                None => {
+                    opened = binding.open(keys, stored)?;
+                    &opened
+                }
+            };
             next.secret_version = next.key.version;
-            next.sealed_secret =
-                keys.seal(secret_place(&next.key.id, next.secret_version), secret)?;
+            next.sealed_secret = binding.seal(keys, &next.key, next.secret_version, secret)?;
             next.fingerprint = fingerprint(keys, &next.key, secret);
-        } else if self.provider.is_some() || self.key.is_some() {
-            let place = secret_place(&stored.key.id, stored.secret_version);
-            let secret = keys.open(place, &stored.sealed_secret)?;
-            next.fingerprint = fingerprint(keys, &next.key, &secret);
         }
         Ok(next)
+    }
+
+    /// Returns whether the secret is another, or one of the values that it is bound to is given.
+    fn seals(&self) -> bool {
+        self.secret.is_some()
+            || self.provider.is_some()
+            || self.key.is_some()
+            || self.endpoint.is_some()
+    }
+
+    /// Returns whether every value that the secret is bound to is given.
+    fn names_destination(&self) -> bool {
+        self.provider.is_some() && self.key.is_some() && self.endpoint.is_some()
     }
 }
 
@@ -145,14 +169,6 @@ pub(super) fn check_secret(secret: &Secret<String>) -> Result<(), Error> {
         return Err(Error::invalid("secret", message));
     }
     Ok(())
-}
-
-pub(super) fn secret_place(id: &ProviderKeyId, version: u64) -> Place<'_> {
-    Place {
-        record: id.as_bytes(),
-        field: "provider_key.secret",
-        version,
-    }
 }
 
 /// HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::patch::{
     CheckedPatch, DESCRIPTION, ENDPOINT, REGION, SUBSCRIPTION_ID, TENANT_ID, check_key,
-    check_secret, fingerprint, secret_place,
+    check_secret, fingerprint,
 };
 use super::{
     Link, ListedProviderKey, NewProviderKey, OpenedProviderKey, ProviderKey, ProviderKeyFilter,
@@ -24,11 +24,11 @@ use crate::vault::{Vault, WorkspaceKeys};
 /// The provider keys' use cases.
 #[derive(Clone)]
 pub struct ProviderKeys {
-    store: Arc<dyn ProviderKeyStore>,
+    pub(super) store: Arc<dyn ProviderKeyStore>,
     directory: Arc<dyn DirectoryStore>,
-    vault: Vault,
+    pub(super) vault: Vault,
     providers: Arc<ProviderRegistry>,
-    settings: ProviderKeySettings,
+    pub(super) settings: ProviderKeySettings,
     clock: Arc<dyn Clock>,
 }
 
@@ -140,8 +140,9 @@ impl ProviderKeys {
             workspace.as_ref(),
         )?;
         let keys = self.vault.keys(&grant).await?;
+        let binding = self.settings.binding;
         let stored = StoredProviderKey {
-            sealed_secret: keys.seal(secret_place(&key.id, key.version), &new.secret)?,
+            sealed_secret: binding.seal(&keys, &key, key.version, &new.secret)?,
             secret_version: key.version,
             fingerprint: fingerprint(&keys, &key, &new.secret),
             key,
@@ -194,7 +195,7 @@ impl ProviderKeys {
         if self.settings.endpoint_change_needs_secret {
             patch.check_destination(&stored.key)?;
         }
-        patch.apply(stored, keys)
+        patch.apply(stored, keys, self.settings.binding)
     }
 
     /// Deletes a provider key for good.
@@ -211,7 +212,8 @@ impl ProviderKeys {
     /// Releases an opened credential; the release is audited before it happens.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied to all but services; not found; [`Error::Internal`] of
+    /// [`SecretMismatch`](super::SecretMismatch) where the row was changed outside of Keyward.
     pub async fn resolve(
         &self,
         caller: &Caller,
@@ -223,10 +225,7 @@ impl ProviderKeys {
             .store
             .release(&grant, id, &self.event(caller, &grant, id))
             .await?;
-        let secret = keys.open(
-            secret_place(&id, stored.secret_version),
-            &stored.sealed_secret,
-        )?;
+        let secret = self.settings.binding.open(&keys, &stored)?;
         Ok(OpenedProviderKey {
             key: stored.key,
             secret,
@@ -284,7 +283,7 @@ impl ProviderKeys {
     }
 
     /// Finds the key's workspace and asks the policy. A text that is no id (`None`) names nothing.
-    async fn find<P: Permission>(
+    pub(super) async fn find<P: Permission>(
         &self,
         caller: &Caller,
         id: Option<ProviderKeyId>,
@@ -298,7 +297,12 @@ impl ProviderKeys {
         Ok((id, grant))
     }
 
-    fn event<P>(&self, caller: &Caller, grant: &Grant<P>, id: ProviderKeyId) -> AuditEvent {
+    pub(super) fn event<P>(
+        &self,
+        caller: &Caller,
+        grant: &Grant<P>,
+        id: ProviderKeyId,
+    ) -> AuditEvent {
         let now = self.clock.now();
         AuditEvent::new(
             caller,

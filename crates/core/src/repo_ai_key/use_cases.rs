@@ -204,6 +204,7 @@ fn secret_place(id: &RepoAiKeyId) -> Place<'_> {
         record: id.as_bytes(),
         field: "repo_ai_key.secret",
         version: SECRET_VERSION,
+        bound_to: &[],
     }
 }
 

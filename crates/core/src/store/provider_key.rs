@@ -51,6 +51,24 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
+    /// Keys in the order of their ids, after this one, whose secret is not bound. It is asked at start-up and
+    /// by the operator, without a grant, and returns nothing but ids.
+    async fn unbound(
+        &self,
+        after: Option<ProviderKeyId>,
+        limit: u32,
+    ) -> Result<Vec<ProviderKeyId>, Error>;
+
+    /// Replaces a provider key by its successor, as [`modify`](Self::modify) does: not found, or what
+    /// `change` answers.
+    async fn reseal(
+        &self,
+        grant: &Grant<Serve>,
+        id: ProviderKeyId,
+        change: &Change<'_>,
+        event: &AuditEvent,
+    ) -> Result<(), Error>;
+
     /// Deletes a provider key: not found, or in use.
     async fn delete(
         &self,

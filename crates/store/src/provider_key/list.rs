@@ -9,7 +9,8 @@ use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ProviderKey, ResourceKind};
-use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr};
+use keyward_core::vault::BOUND;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect,
@@ -151,4 +152,28 @@ fn listed(row: Listed) -> Result<ListedProviderKey, Failure> {
         buckets: from_column(row.buckets)?,
         ai_models: from_column(row.ai_models)?,
     })
+}
+
+/// The keys behind this one, by id, whose sealed secret does not begin as a bound one does.
+pub(super) async fn unbound(
+    db: &impl ConnectionTrait,
+    after: Option<ProviderKeyId>,
+    limit: u32,
+) -> Result<Vec<ProviderKeyId>, Failure> {
+    let form = Func::cust("substr").args([
+        Expr::col((Entity, Column::SealedSecret)),
+        Expr::value(1),
+        Expr::value(1),
+    ]);
+    let mut query = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Expr::from(form).ne(vec![BOUND]))
+        .order_by_asc(Column::Id)
+        .limit(u64::from(limit));
+    if let Some(after) = after {
+        query = query.filter(Column::Id.gt(after.as_uuid()));
+    }
+    let ids: Vec<Uuid> = query.into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(ProviderKeyId::from_uuid).collect())
 }

@@ -263,6 +263,7 @@ macro_rules! conformance_tests {
             key_is_stored_whole
             keys_are_listed_newest_first
             keys_are_listed_by_workspace_and_provider
+            unbound_secrets_are_found_and_resealed
             grant_reaches_no_other_workspace
             duplicate_is_refused_within_a_workspace
             change_is_stored
@@ -311,6 +312,7 @@ macro_rules! conformance_tests {
             data_keys_are_stored_per_workspace
             one_data_key_wins
             lost_data_keys_are_not_replaced
+            forms_of_sealed_texts_are_fixed
             every_kek_version_is_proven
             damaged_data_key_is_not_a_missing_kek
             store_answers

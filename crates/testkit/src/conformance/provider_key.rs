@@ -14,7 +14,7 @@ use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
 };
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::vault::{BOUND, UsedDataKeys};
 
 pub(super) async fn insert<S: Stores>(
     fixture: &Fixture<S>,
@@ -366,4 +366,46 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
         Ok(()) => same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key),
         Err(error) => assert!(matches!(error, Error::Internal(_)), "{error:?}"),
     }
+}
+
+/// Keys whose secret is not bound are found by id, in pages, and a resealed one is not found again.
+pub async fn unbound_secrets_are_found_and_resealed<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let mut unbound = Vec::new();
+    for (workspace, form) in [
+        (&world.a, 1),
+        (&world.b, BOUND),
+        (&world.x, 1),
+        (&world.a, 0),
+    ] {
+        let mut key = stored_key(workspace);
+        key.sealed_secret = vec![form; 4];
+        insert(fixture, workspace, &key).await.unwrap();
+        if form != BOUND {
+            unbound.push((key.key.id, workspace));
+        }
+    }
+    unbound.sort_by_key(|(id, _)| id.as_uuid());
+    let ids: Vec<_> = unbound.iter().map(|(id, _)| *id).collect();
+    let keys = fixture.provider_keys();
+    assert_eq!(keys.unbound(None, 10).await.unwrap(), ids);
+    assert_eq!(keys.unbound(None, 2).await.unwrap(), ids[..2]);
+    assert_eq!(keys.unbound(Some(ids[1]), 2).await.unwrap(), ids[2..]);
+    assert_eq!(keys.unbound(Some(ids[2]), 2).await.unwrap(), []);
+
+    let (id, workspace) = unbound[0];
+    let told = || event("api_key.bind", Noun::ProviderKey, id.to_string());
+    let change = |stored: &StoredProviderKey| {
+        let mut next = stored.clone();
+        next.sealed_secret[0] = BOUND;
+        Ok(next)
+    };
+    let grant = serve_grant(&world.b);
+    let elsewhere = keys.reseal(&grant, id, &change, &told()).await;
+    assert!(is_not_found(&elsewhere), "{elsewhere:?}");
+    let grant = serve_grant(workspace);
+    keys.reseal(&grant, id, &change, &told()).await.unwrap();
+    assert_eq!(keys.unbound(None, 10).await.unwrap(), ids[1..]);
+    let stored = get(fixture, workspace, id).await.unwrap();
+    assert!(stored.is_bound());
 }

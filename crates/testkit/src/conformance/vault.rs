@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use keyward_core::error::Error;
-use keyward_core::vault::{DataKeyPurpose, DataKeysLost, KekMismatch, Vault, WrappedDataKey};
-use keyward_crypto::Keyring;
+use keyward_core::vault::{
+    BOUND, DataKeyPurpose, DataKeysLost, KekMismatch, Place, Vault, WrappedDataKey, is_bound,
+};
+use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Keyring, Secret};
 
 use super::repo::put_repo;
 use super::{Fixture, Stores, assert_refused, at_once, provider_key, repo_ai_key};
@@ -199,6 +201,64 @@ pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<
         vault.verify_kek().await,
         Error::Internal(cause) if cause.downcast_ref() == Some(&KekMismatch::Unreadable)
     );
+}
+
+/// The forms of a sealed text are fixed: other versions open what this one seals, and the reverse.
+pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    let grant = write_grant(&world.a);
+    let keyring = Keyring::generate().unwrap();
+    let key = Key256::generate().unwrap();
+    let place = AssociatedData::new("keyward.data-key.v1").with("a");
+    let place = place.with("seal").with_u64(1);
+    let wrapped = keyring.wrap(&key, &place).await.unwrap();
+    let stored = [data_key(DataKeyPurpose::Seal, 1, &wrapped)];
+    let made = fixture.store.insert_missing_data_keys(&grant, &stored);
+    made.await.unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let vault = Vault::new(Arc::new(keyring), fixture.store.clone(), clock);
+    let keys = vault.keys(&grant).await.unwrap();
+
+    let values: [&[u8]; 2] = [b"AWS", b"https://e"];
+    let place = |bound_to| Place {
+        record: b"record",
+        field: "field",
+        version: 7,
+        bound_to,
+    };
+    let aad = |domain| {
+        let place = AssociatedData::new(domain).with("a").with("record");
+        place.with("field").with_u64(7)
+    };
+    let secret = Secret::new("secret".to_owned());
+    let unbound = keys.seal(place(&[]), &secret).unwrap();
+    let bound = keys.seal(place(&values), &secret).unwrap();
+    assert_eq!((is_bound(&unbound), is_bound(&bound)), (false, true));
+    let v2 = aad("keyward.secret.v2").with("AWS").with("https://e");
+    for (envelope, aad) in [
+        (unbound.as_slice(), aad("keyward.secret.v1")),
+        (&bound[1..], v2),
+    ] {
+        let envelope = Envelope::parse(envelope).unwrap();
+        let opened = keyward_crypto::open(&key, &envelope, &aad).unwrap();
+        assert_eq!(opened.expose().as_slice(), b"secret");
+    }
+
+    // Each opens at its place, and neither passes for the other.
+    for (sealed, place) in [(&unbound, place(&values)), (&bound, place(&values))] {
+        assert_eq!(keys.open(place, sealed).unwrap().expose(), "secret");
+    }
+    let marked = [&[BOUND], unbound.as_slice()].concat();
+    let fewer = keys.open(place(&values[..1]), &bound).map(drop);
+    for opened in [
+        keys.open(place(&values), &bound[1..]).map(drop),
+        keys.open(place(&values), &marked).map(drop),
+        keys.open(place(&[]), &marked).map(drop),
+        keys.open(place(&[]), &bound).map(drop),
+        fewer,
+    ] {
+        assert_refused!(opened, Error::Internal(_));
+    }
 }
 
 /// A store that can be reached says so.

@@ -1,0 +1,78 @@
+//! Binds the secrets that earlier versions sealed.
+
+use super::{ProviderKeys, SecretBinding, StoredProviderKey};
+use crate::error::Error;
+use crate::id::ProviderKeyId;
+use crate::policy;
+use crate::principal::Caller;
+use crate::vault::WorkspaceKeys;
+
+/// Maximum number of keys that are read at once.
+const BATCH: u32 = 100;
+
+/// Result of binding.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecretsBound {
+    /// Number of secrets that are bound now and were not.
+    pub bound: u64,
+    /// Number of secrets that did not open, and are as they were.
+    pub failed: u64,
+    /// The first keys whose secret did not open, at most [`EXAMPLES`].
+    pub examples: Vec<ProviderKeyId>,
+}
+
+/// Maximum number of keys that a result names.
+pub const EXAMPLES: usize = 10;
+
+impl ProviderKeys {
+    /// Seals every secret that is not bound once more, bound to the provider, key and endpoint that its row
+    /// has now, each in a transaction of its own. It may be interrupted and run again.
+    ///
+    /// # Errors
+    /// Denied to all but services; the store cannot be reached.
+    pub async fn bind_secrets(&self, caller: &Caller) -> Result<SecretsBound, Error> {
+        policy::precheck(&caller.principal, policy::BIND_API_KEY)?;
+        let (mut result, mut after) = (SecretsBound::default(), None);
+        loop {
+            let batch = self.store.unbound(after, BATCH).await?;
+            let Some(last) = batch.last() else {
+                return Ok(result);
+            };
+            after = Some(*last);
+            for id in batch {
+                match self.bind_secret(caller, id).await {
+                    Ok(()) => result.bound += 1,
+                    // Deleted since.
+                    Err(Error::NotFound(_)) => {}
+                    Err(Error::Internal(cause)) => {
+                        tracing::error!(key = %id, %cause, "failed to bind a secret");
+                        result.failed += 1;
+                        if result.examples.len() < EXAMPLES {
+                            result.examples.push(id);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    async fn bind_secret(&self, caller: &Caller, id: ProviderKeyId) -> Result<(), Error> {
+        let (id, grant) = self.find(caller, Some(id), policy::BIND_API_KEY).await?;
+        let keys = self.vault.keys(&grant).await?;
+        let event = self.event(caller, &grant, id);
+        let change = |stored: &StoredProviderKey| bound(stored, &keys);
+        self.store.reseal(&grant, id, &change, &event).await
+    }
+}
+
+/// The same secret, bound. The version grows, as with every change.
+fn bound(stored: &StoredProviderKey, keys: &WorkspaceKeys) -> Result<StoredProviderKey, Error> {
+    let binding = SecretBinding::Bound;
+    let secret = binding.open(keys, stored)?;
+    let mut next = stored.clone();
+    next.key.version += 1;
+    next.secret_version = next.key.version;
+    next.sealed_secret = binding.seal(keys, &next.key, next.secret_version, &secret)?;
+    Ok(next)
+}
