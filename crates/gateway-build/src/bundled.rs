@@ -1,26 +1,27 @@
-//! The proto files of the annotations, so that who uses them need not have copies.
+//! The proto files of the annotations and of `google.rpc`, so that a project needs no copies of them.
 
 use protox::Error;
 use protox::file::{File, FileResolver};
 
-/// The files, by the names under which they are imported.
-const FILES: [(&str, &str); 4] = [
-    (
-        "google/api/annotations.proto",
-        include_str!("../proto/google/api/annotations.proto"),
-    ),
-    (
-        "google/api/http.proto",
-        include_str!("../proto/google/api/http.proto"),
-    ),
-    (
-        "google/rpc/code.proto",
-        include_str!("../proto/google/rpc/code.proto"),
-    ),
-    (
-        "keyward/gateway/v1/options.proto",
-        include_str!("../proto/keyward/gateway/v1/options.proto"),
-    ),
+/// A bundled file: the name under which it is imported, and its text.
+macro_rules! bundled {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../proto/", $name)))),*]
+    };
+}
+
+/// Files of the annotations, of the errors, and those that they import.
+const FILES: [(&str, &str); 10] = bundled![
+    "google/api/annotations.proto",
+    "google/api/client.proto",
+    "google/api/field_behavior.proto",
+    "google/api/http.proto",
+    "google/api/launch_stage.proto",
+    "google/api/resource.proto",
+    "google/rpc/code.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+    "keyward/gateway/v1/options.proto",
 ];
 
 /// Finds them. It is asked after the included directories, so that a copy there wins.

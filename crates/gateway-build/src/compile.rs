@@ -202,36 +202,35 @@ fn judge(pool: &DescriptorPool, files: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The files that define what the own files' messages and services use. Imports
-/// that only define options are left out, so that no code is made for them.
+/// The own files, and the files that define the types which those use. A file comes with all of its
+/// messages, so that the types of each of them are needed too. Imports that only define options are left
+/// out, so that no code is made for them.
 fn needed(set: FileDescriptorSet, pool: &DescriptorPool, own: &[String]) -> FileDescriptorSet {
-    let mut names: BTreeSet<String> = own.iter().cloned().collect();
-    let mut seen = BTreeSet::new();
-    let mut open: Vec<MessageDescriptor> = pool
-        .all_messages()
-        .filter(|message| own.iter().any(|name| name == message.parent_file().name()))
+    let mut names = BTreeSet::new();
+    let mut open: Vec<FileDescriptor> = pool
+        .files()
+        .filter(|file| own.iter().any(|name| name == file.name()))
         .collect();
-    for method in pool
-        .services()
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-    {
-        if own.iter().any(|name| name == method.parent_file().name()) {
-            open.extend([method.input(), method.output()]);
-        }
-    }
-    while let Some(message) = open.pop() {
-        if !seen.insert(message.full_name().to_owned()) {
+    while let Some(file) = open.pop() {
+        if !names.insert(file.name().to_owned()) {
             continue;
         }
-        names.insert(message.parent_file().name().to_owned());
-        for field in message.fields() {
-            match field.kind() {
-                Kind::Message(inner) => open.push(inner),
-                Kind::Enum(inner) => {
-                    names.insert(inner.parent_file().name().to_owned());
-                }
-                _ => {}
-            }
+        let of_file = |other: FileDescriptor| other.name() == file.name();
+        for message in pool
+            .all_messages()
+            .filter(|message| of_file(message.parent_file()))
+        {
+            open.extend(message.fields().filter_map(|field| match field.kind() {
+                Kind::Message(inner) => Some(inner.parent_file()),
+                Kind::Enum(inner) => Some(inner.parent_file()),
+                _ => None,
+            }));
+        }
+        for method in file
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+        {
+            open.extend([method.input().parent_file(), method.output().parent_file()]);
         }
     }
     let file = set

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 pub use outcome::Dropped;
 
-/// The generated code.
+/// The generated code, in modules as prost names the packages.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -24,9 +24,21 @@ pub use outcome::Dropped;
     rustdoc::all,
     reason = "the code and its comments are generated"
 )]
-pub mod v1 {
-    tonic::include_proto!("probe.v1");
+mod generated {
+    pub mod probe {
+        pub mod v1 {
+            tonic::include_proto!("probe.v1");
+        }
+    }
+    pub mod google {
+        pub mod rpc {
+            tonic::include_proto!("google.rpc");
+        }
+    }
 }
+
+pub use generated::google::rpc;
+pub use generated::probe::v1;
 
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 

@@ -357,3 +357,16 @@ async fn messages_may_be_called_as_rusts_own_types() {
     let refused = call("POST /awkward", r#"{"box":{}}"#).await;
     assert_eq!(refused.refusal(), "400 Text is required");
 }
+
+#[tokio::test]
+async fn message_of_a_bundled_file_is_a_field_like_any_other() {
+    let status = json!({
+        "code": 5, "message": "Not found",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2s"}],
+    });
+    let body = json!({"status": status, "retry": {"retryDelay": "1.500s"}});
+    let answer = call("POST /awkward", &body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["status"], status);
+    assert_eq!(answer.json()["retry"], body["retry"]);
+}
