@@ -1,8 +1,5 @@
 //! Compiles the proto files: messages, clients and servers, and the REST gateway.
 
-use std::fmt::Write as _;
-use std::process::ExitCode;
-
 use keyward_gateway_build::{Builder, Error, OpenApi};
 
 const PROTOS: [&str; 5] = [
@@ -13,20 +10,13 @@ const PROTOS: [&str; 5] = [
     "keyward/v1/repo_ai_key.proto",
 ];
 
-fn main() -> ExitCode {
-    match Builder::new()
+fn main() -> Result<(), Error> {
+    Builder::new()
         .include("proto")
         .files(PROTOS)
         .error_domain("keyward")
         .openapi(openapi())
         .compile()
-    {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", chain(&error));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// What the OpenAPI document says beside what the proto files do.
@@ -84,15 +74,4 @@ fn openapi() -> OpenApi {
             "The call took longer than it may. What a change became is not known.",
             "The deadline expired before the call could complete",
         )
-}
-
-/// The error and its causes on one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let _ = write!(text, ": {cause}");
-        next = cause.source();
-    }
-    text
 }

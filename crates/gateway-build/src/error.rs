@@ -1,12 +1,16 @@
 //! Why a build fails.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use prost_reflect::{FileDescriptor, MessageDescriptor};
 
-/// Why a build fails.
-#[derive(Debug, thiserror::Error)]
+/// Why a build fails: `file:line: reason`.
+///
+/// Its `Debug` form is the same line with the causes, since that is the form in which Rust prints the
+/// error of a build script's `main`.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The proto files do not compile. Holds the file, the place in it where that
@@ -51,6 +55,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")?;
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            write!(formatter, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
 }
 
 fn place(file: &str, line: Option<u32>) -> String {

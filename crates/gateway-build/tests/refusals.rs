@@ -66,6 +66,63 @@ service Probe {
     refused_at(&clash, 7, "b is the JSON name of b and d");
 }
 
+/// The place that an error begins with, `file:line`, in both forms in which Rust prints errors.
+#[track_caller]
+fn placed_at(text: &str, line: usize, reason: &str) {
+    let error = compile(text).unwrap_err();
+    let place = format!("probe.proto:{}:", HEAD.lines().count() + line);
+    for printed in [format!("{error}"), format!("{error:?}")] {
+        assert!(printed.starts_with(&place), "{printed}");
+        assert!(printed.contains(reason), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
+}
+
+#[test]
+fn build_error_has_file_line_and_reason() {
+    placed_at("message A {\n  Nothing a = 1;\n}", 2, "Nothing");
+    placed_at("message A {\n  string a 1;\n}", 2, "expected");
+    placed_at("message A {\n  string a = 1;\n  string b = 1;\n}", 3, "1");
+    placed_at("message A {}\n\nmessage A {}", 3, "A");
+    placed_at("\nimport \"nowhere.proto\";", 2, "nowhere.proto");
+    placed_at(
+        "message A {\n  string a = 1 [(nothing) = 1];\n}",
+        2,
+        "nothing",
+    );
+    placed_at(
+        "message A {\n  string a = 1;\n  string b = 2 [(keyward.gateway.v1.field) = {not_empty: 1}];\n}",
+        3,
+        "keyward.gateway.v1.field",
+    );
+    placed_at(
+        "service A {\n  rpc B(stream C) returns (C) {\n    option (google.api.http) = {get: \"/b\"};\n  }\n}\n\
+         message C {}",
+        3,
+        "a method that takes a stream has no form in REST",
+    );
+}
+
+#[test]
+fn build_error_prints_its_causes() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("a.proto"),
+        "syntax = \"proto3\";\npackage a;",
+    )
+    .unwrap();
+    let file = dir.path().join("a.proto");
+    let error = Builder::new()
+        .include(dir.path())
+        .file("a.proto")
+        .out_dir(&file)
+        .compile()
+        .unwrap_err();
+    let printed = format!("{error:?}");
+    assert!(printed.contains("cannot be written: "), "{printed}");
+    assert!(printed.contains("directory"), "{printed}");
+}
+
 #[test]
 fn two_items_that_would_have_one_name_in_rust() {
     let rpc = |name: &str, http: &str| format!("rpc {name}(Answer) returns (Answer) {{ {http} }}");
