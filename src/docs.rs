@@ -131,7 +131,7 @@ mod tests {
         let document: Value = serde_json::from_slice(&document.body).unwrap();
         for pointer in [
             "/components/schemas/CreateApiKeyRequest/properties/provider/enum",
-            "/components/schemas/UpdateApiKeyRequest/properties/provider/enum",
+            "/components/schemas/UpdateApiKeyRequest/properties/provider/anyOf/0/enum",
             "/paths/~1apikeys/get/parameters/1/schema/enum",
         ] {
             let names = document.pointer(pointer).unwrap().as_array().unwrap();

@@ -31,7 +31,7 @@ on_each_engine! {
         let mut generated: Value = serde_json::from_slice(&OPENAPI.body).unwrap();
         for pointer in [
             "/components/schemas/CreateApiKeyRequest/properties/provider/enum",
-            "/components/schemas/UpdateApiKeyRequest/properties/provider/enum",
+            "/components/schemas/UpdateApiKeyRequest/properties/provider/anyOf/0/enum",
             "/paths/~1apikeys/get/parameters/1/schema/enum",
         ] {
             let names = generated.pointer_mut(pointer).unwrap().as_array_mut().unwrap();

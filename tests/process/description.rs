@@ -170,7 +170,7 @@ fn every_operation_names_its_token_and_every_answer_has_a_body() {
             assert!(has_example, "{place} {status} has no example");
         }
     }
-    assert_eq!(ids.len(), 21);
+    assert_eq!(ids.len(), 22);
 }
 
 #[test]

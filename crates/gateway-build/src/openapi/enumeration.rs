@@ -18,7 +18,7 @@ impl Schemas {
         if descriptor.full_name() == NULL {
             return Ok(match place {
                 Place::Response => object! {"type" => "null"},
-                _ => object! {"enum" => vec![Node::Null, "NULL_VALUE".into(), 0_i64.into()]},
+                _ => one_of(vec![Node::Null, "NULL_VALUE".into(), 0_i64.into()]),
             });
         }
         // Texts and JSON are read in the same forms.
@@ -63,13 +63,11 @@ impl Schemas {
                 numbers.push(number);
             }
         }
-        let mut schema = if place == Place::Response {
-            object! {"type" => "string", "enum" => names}
-        } else {
+        if place != Place::Response {
             names.append(&mut originals);
             names.append(&mut numbers);
-            object! {"enum" => names}
-        };
+        }
+        let mut schema = one_of(names);
         let mut text = vec![comment.text, points.join("\n")];
         text.retain(|part| !part.is_empty());
         if !text.is_empty() {
@@ -82,13 +80,36 @@ impl Schemas {
     }
 }
 
-/// What a request must not have of an enum that may not be empty.
-pub(super) fn forms_of_zero(descriptor: &EnumDescriptor) -> Vec<Node> {
+/// Returns the schema of the given texts, integers and null: an enum for each type among them, since
+/// many generators of clients take no enum whose values differ in type.
+fn one_of(values: Vec<Node>) -> Object {
+    let (texts, others): (Vec<_>, Vec<_>) = values
+        .into_iter()
+        .partition(|value| matches!(value, Node::Text(_)));
+    let (nulls, numbers): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|value| *value == Node::Null);
+    let mut schemas = Vec::new();
+    for (name, values) in [("string", texts), ("integer", numbers)] {
+        if !values.is_empty() {
+            schemas.push(object! {"type" => name, "enum" => values});
+        }
+    }
+    if !nulls.is_empty() {
+        schemas.push(object! {"type" => "null"});
+    }
+    if schemas.len() == 1 {
+        return schemas.remove(0);
+    }
+    object! {"anyOf" => schemas}
+}
+
+/// Returns the schema of the values that a request must not have where an enum may not be empty.
+pub(super) fn forms_of_zero(descriptor: &EnumDescriptor) -> Object {
     let zero = descriptor.default_value();
     let mut forms = vec![Node::from(options::enum_value_name(&zero))];
     if forms.first().and_then(Node::as_str) != Some(zero.name()) {
         forms.push(zero.name().into());
     }
     forms.push(0_i64.into());
-    forms
+    one_of(forms)
 }

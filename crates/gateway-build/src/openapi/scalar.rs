@@ -252,14 +252,22 @@ fn timestamp(place: Place, digits: u32, utc_only: bool) -> Object {
     }
 }
 
-/// Lets a schema take null too. One that says nothing of types takes it already.
+/// Lets a schema take null too. One that says nothing of types takes it already. An enum keeps values
+/// of one type, so that null stands beside it.
 pub(crate) fn nullable(mut schema: Object) -> Object {
-    if let Some(Node::List(values)) = schema.get_mut("enum")
-        && !values.contains(&Node::Null)
-    {
-        values.push(Node::Null);
-    }
     let null = Node::from("null");
+    if schema.get("enum").is_some() {
+        return object! {"anyOf" => vec![schema, object! {"type" => null}]};
+    }
+    if schema.get("type").is_none()
+        && let Some(Node::List(parts)) = schema.get_mut("anyOf")
+    {
+        let null = Node::from(object! {"type" => null});
+        if !parts.contains(&null) {
+            parts.push(null);
+        }
+        return schema;
+    }
     match schema.get("type").cloned() {
         Some(Node::List(mut types)) => {
             if !types.contains(&null) {
@@ -269,7 +277,7 @@ pub(crate) fn nullable(mut schema: Object) -> Object {
         }
         Some(one) if one == null => {}
         Some(one) => schema.set("type", vec![one, null]),
-        None if schema.is_empty() || schema.get("enum").is_some() => {}
+        None if schema.is_empty() => {}
         None => {
             let null = object! {"type" => "null"};
             return object! {"anyOf" => vec![schema, null]};

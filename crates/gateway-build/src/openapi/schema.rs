@@ -284,7 +284,7 @@ impl Schemas {
         if json.not_empty.is_some() && !field.is_list() && place != Place::Response {
             match &kind {
                 Kind::String | Kind::Bytes => schema.set("minLength", 1_u64),
-                Kind::Enum(inner) => schema.set("not", object! {"enum" => forms_of_zero(inner)}),
+                Kind::Enum(inner) => schema.set("not", forms_of_zero(inner)),
                 _ => {}
             }
         }

@@ -101,7 +101,22 @@ fn schema(node: &Node) -> Object {
                 "maxItems" => count,
             }
         }
-        fixed => object! {"const" => fixed.clone()},
+        fixed => constant(fixed),
+    }
+}
+
+/// Returns the schema of one value. It names the type as well, and says of an empty list that it has no
+/// items: generators of clients know a `const` of a text, number or Boolean alone.
+fn constant(fixed: &Node) -> Object {
+    let of_type = |name: &str| object! {"type" => name, "const" => fixed.clone()};
+    match fixed {
+        Node::Null => object! {"type" => "null"},
+        Node::List(_) => object! {"type" => "array", "items" => object! {}, "maxItems" => 0_u64},
+        Node::Bool(_) => of_type("boolean"),
+        Node::Text(_) => of_type("string"),
+        Node::Number(number) if number.is_f64() => of_type("number"),
+        Node::Number(_) => of_type("integer"),
+        Node::Object(_) => object! {"const" => fixed.clone()},
     }
 }
 
@@ -188,7 +203,10 @@ mod tests {
         let body = body.unwrap();
         let schema = body.schema();
         let ok = schema.get("properties").and_then(|all| all.get("ok"));
-        assert_eq!(ok.map(Node::compact).as_deref(), Some(r#"{"const":false}"#));
+        assert_eq!(
+            ok.map(Node::compact).as_deref(),
+            Some(r#"{"type":"boolean","const":false}"#)
+        );
         let more = body.with_status(404).unwrap();
         assert_eq!(
             Node::from(more).compact(),
@@ -212,12 +230,12 @@ mod tests {
                 r#"{"type":"array","prefixItems":[{"type":"object","properties":{"text":"#,
                 r#"{"type":"string","description":"What is wrong, in words."}},"#,
                 r#""required":["text"]},{"type":"integer","description":"The HTTP status."},"#,
-                r#"{"const":true}],"items":false,"minItems":3,"maxItems":3}"#
+                r#"{"type":"boolean","const":true}],"items":false,"minItems":3,"maxItems":3}"#
             ))
         );
         assert_eq!(
             of("more").map(Node::compact).as_deref(),
-            Some(r#"{"const":[]}"#)
+            Some(r#"{"type":"array","items":{},"maxItems":0}"#)
         );
         assert_eq!(
             Node::from(body.with_status(404).unwrap()).compact(),

@@ -116,10 +116,10 @@ fn limits(schema: &Object) -> Vec<String> {
     if let Some(value) = schema.get("const") {
         found.push(format!("always {}", value_text(value)));
     }
-    let is_refused = schema.get("not").and_then(|not| not.get("enum"));
-    for (values, words) in [(schema.get("enum"), "one of"), (is_refused, "not")] {
-        if let Some(values) = values.and_then(Node::as_list) {
-            let values: Vec<String> = values.iter().map(value_text).collect();
+    let refused = schema.get("not").and_then(Node::as_object);
+    for (schema, words) in [(Some(schema), "one of"), (refused, "not")] {
+        let values = schema.map(values).unwrap_or_default();
+        if !values.is_empty() {
             found.push(format!("{words} {}", values.join(", ")));
         }
     }
@@ -161,6 +161,22 @@ fn limits(schema: &Object) -> Vec<String> {
         found.extend(short.take(1).map(|text| format!("such as {text}")));
     }
     found
+}
+
+/// The values of an enum, whose types may have a schema each.
+fn values(schema: &Object) -> Vec<String> {
+    let list = |schema: &Object, name| match schema.get(name) {
+        Some(Node::List(list)) => list.clone(),
+        _ => Vec::new(),
+    };
+    let own = list(schema, "enum");
+    let parts = list(schema, "anyOf");
+    let of_parts = parts.iter().filter_map(Node::as_object);
+    let of_parts = of_parts.flat_map(|part| list(part, "enum"));
+    own.into_iter()
+        .chain(of_parts)
+        .map(|value| value_text(&value))
+        .collect()
 }
 
 fn value_text(value: &Node) -> String {
