@@ -81,6 +81,10 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             ("resource", noun.name().to_owned()),
             ("parent", parent.name().to_owned()),
         ],
+        Error::TooManyKeys { parent, limit } => vec![
+            ("parent", parent.name().to_owned()),
+            ("limit", limit.to_string()),
+        ],
         Error::RequestIdConflict { earlier } => vec![("earlier", (*earlier).to_owned())],
         Error::ReservationEnded(ending) => vec![("ending", ending.name().to_owned())],
         _ => Vec::new(),

@@ -161,6 +161,36 @@ on_each_engine! {
         }
     }
 
+    async fn message_below_256_bytes_is_not_compressed(server: TestServer) {
+        let token = server.token(User::Owner);
+        let id = server.create(json!({
+            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+        }));
+        let path = format!("/apikeys/{}", id.await);
+        let describe = async |chars: usize| {
+            let call = server.put(&path).bearer(&token);
+            call.json(&json!({"description": "d".repeat(chars)})).send().await.status
+        };
+        // Every length from here on takes two bytes.
+        let least = 130;
+        assert_eq!(describe(least).await, 200);
+        let mut client = server.api_keys(&token);
+        let listed = client.list_api_keys(ListApiKeysRequest::default()).await.unwrap();
+        let base = listed.into_inner().encoded_len();
+        for (name, _) in ENCODINGS {
+            for (bytes, flag) in [(255, 0), (256, 1)] {
+                assert_eq!(describe(least + bytes - base).await, 200);
+                let message = grpc_frame(&ListApiKeysRequest::default());
+                let call = server.grpc_web_request(WebFlavor::Binary, LIST, message);
+                let call = call.header("grpc-accept-encoding", name).bearer_auth(&token);
+                let body = call.send().await.unwrap().bytes().await.unwrap();
+                let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
+                assert_eq!(body[0], flag, "{name}: {bytes} bytes");
+                assert_eq!(length == bytes, flag == 0, "{name}: {length} of {bytes} bytes");
+            }
+        }
+    }
+
     async fn a_secret_is_never_compressed(server: TestServer) {
         let repeated = "secretive ".repeat(20);
         let id = server.create(json!({

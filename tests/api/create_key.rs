@@ -226,12 +226,32 @@ on_each_engine! {
         }
         let request = CreateKeyRequest {
             name: "n".to_owned(),
-            external: Some(External { user: "their-8".to_owned() }),
+            external: Some(External { user: "their-8".to_owned(), api_key: None }),
             ..Default::default()
         };
         let created = server.management_keys(&token).create_key(request).await.unwrap();
         let created = created.into_inner();
         assert_eq!(created.data.unwrap().external_user.as_deref(), Some("their-8"));
+    }
+
+    async fn api_key_of_an_external_user_is_discarded(server: TestServer) {
+        let token = server.management_key(ORGANIZATION).await;
+        let theirs = "their-own-key-of-at-least-32-characters";
+        for api_key in [json!(theirs), json!(null)] {
+            let external = json!({ "user": "their-7", "api_key": api_key });
+            let issued = server.issued_key(&token, json!({ "external": external })).await;
+            let shown = server.key(&token, &issued.hash).await;
+            assert_eq!(shown["external_user"], "their-7");
+            assert!(!shown.to_string().contains(theirs), "{shown}");
+            assert_eq!(server.get("/key").bearer(theirs).send().await.status, 401);
+        }
+        let external = External { user: "u".to_owned(), api_key: Some(theirs.to_owned()) };
+        assert!(!format!("{external:?}").contains(theirs));
+        // Others beside it are as unknown as anywhere.
+        let body = json!({ "name": "n", "external": { "user": "u", "api_kye": theirs } });
+        let answer = server.post("/keys").bearer(&token).json(&body).send().await;
+        let message = "`external.api_kye` is not a known member; did you mean `api_key`?";
+        answer.refuses_key(400, message);
     }
 
     async fn nulls_are_as_if_absent(server: TestServer) {

@@ -83,6 +83,7 @@ on_each_engine! {
         server.delete(&path).bearer(&token).send().await.refuses(400, message);
         refused(server.api_keys(&token).delete_api_key(request(&id)).await)
             .is(Code::FailedPrecondition, "API_KEY_IN_USE", message)
+            .metadata(&[("buckets", "1"), ("aiModels", "0")])
             .preconditions(&[("LINKED", "buckets", "1 linked")]);
 
         link(&server, &id, Bucket, "b2").await;
@@ -91,6 +92,7 @@ on_each_engine! {
         server.delete(&path).bearer(&token).send().await.refuses(400, message);
         refused(server.api_keys(&token).delete_api_key(request(&id)).await)
             .is(Code::FailedPrecondition, "API_KEY_IN_USE", message)
+            .metadata(&[("buckets", "2"), ("aiModels", "1")])
             .preconditions(&[
                 ("LINKED", "buckets", "2 linked"),
                 ("LINKED", "aiModels", "1 linked"),

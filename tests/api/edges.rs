@@ -46,6 +46,24 @@ on_each_engine! {
         assert_eq!((options.status, options.header("allow")), (204, Some("OPTIONS, POST")));
     }
 
+    async fn grpc_with_another_encoding_than_protobufs_is_415(server: TestServer) {
+        let token = server.token(User::Owner);
+        for content_type in [
+            "application/grpc+json",
+            "application/grpc-web+json",
+            "Application/gRPC-Web+JSON; charset=utf-8",
+            "application/grpc-web-text+json",
+            "application/grpc-web+thrift",
+        ] {
+            for path in [LIST, "/keyward.v1.ApiKeyService/Nothing", "/grpc.health.v1.Health/Check"] {
+                let call = server.post(path).bearer(&token).text(content_type, "{}");
+                let answer = call.send().await;
+                assert_eq!(answer.status, 415, "{content_type} {path}: {}", answer.body);
+                assert_eq!(answer.header("grpc-status"), None);
+            }
+        }
+    }
+
     async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) {
         let body = grpc_frame(&ListApiKeysRequest::default());
         let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use keyward::config::UnknownFields;
 use keyward::proto::v1 as pb;
 use keyward_store::KeyBounds;
 use serde_json::{Value, json};
@@ -65,6 +66,30 @@ fn ids(keys: &[Value]) -> Vec<String> {
 }
 
 on_each_engine! {
+    /// REST has whole lists, so that the fields of pages are not part of it.
+    async fn page_parameter_of_a_whole_list_is_unknown(setup: Setup) {
+        let server = start_with_pages(setup).await;
+        create_provider_keys(&server).await;
+        create_repo_ai_keys(&server).await;
+        for path in ["/apikeys".to_owned(), format!("/repo/{REPO_A}/ai/apikey")] {
+            for name in ["page_size", "pageSize", "page_token", "pageToken"] {
+                let call = server.get(&format!("{path}?{name}=1")).bearer(&server.token(User::Owner));
+                let message = format!("`{name}` is not a known query parameter");
+                call.send().await.refuses(400, &message);
+            }
+        }
+    }
+
+    async fn page_parameter_of_a_whole_list_may_be_ignored(setup: Setup) {
+        let setup = Setup { unknown_fields: UnknownFields::Ignore, ..setup };
+        let server = start_with_pages(setup).await;
+        create_provider_keys(&server).await;
+        let call = server.get("/apikeys?pageSize=1&page_token=x").bearer(&server.token(User::Owner));
+        let answer = call.send().await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.json()["apiKeys"].as_array().unwrap().len(), KEYS);
+    }
+
     async fn rest_list_of_several_pages_is_whole(setup: Setup) {
         let server = start_with_pages(setup).await;
         let created = create_provider_keys(&server).await;

@@ -1,5 +1,6 @@
 //! The gRPC face, through the generated clients.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -90,6 +91,23 @@ impl Refusal {
             })
             .collect();
         assert_eq!(infos, [(reason, "keyward")]);
+        self
+    }
+
+    /// Has an ErrorInfo with this metadata, and with no more.
+    #[track_caller]
+    pub fn metadata(&self, expected: &[(&str, &str)]) -> &Self {
+        let found: Vec<BTreeMap<&str, &str>> = self
+            .details
+            .iter()
+            .filter_map(|detail| match detail {
+                ErrorDetail::ErrorInfo(info) => Some(&info.metadata),
+                _ => None,
+            })
+            .map(|all| all.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
+            .collect();
+        let expected: BTreeMap<&str, &str> = expected.iter().copied().collect();
+        assert_eq!(found, [expected]);
         self
     }
 
