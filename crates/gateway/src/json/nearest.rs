@@ -4,16 +4,20 @@ use super::info::{MemberKind, MessageInfo};
 
 /// Longest name, in characters, that an error repeats or looks for a near one of.
 const MAX_NAME_CHARS: usize = 64;
+/// Number of characters that an error repeats of a longer name, which may be a key or a token: as many as the
+/// labels of keys have.
+const LONGER_NAME_CHARS: usize = 12;
 /// Most edits between a name and the one that is suggested for it.
 const MAX_EDITS: usize = 3;
 
-/// What an error shows of a name that the caller sent: its printable ASCII characters, of which
-/// at most [`MAX_NAME_CHARS`]. None when nothing is left.
+/// What an error shows of a name that the caller sent: its printable ASCII characters, or the first
+/// [`LONGER_NAME_CHARS`] of more than [`MAX_NAME_CHARS`]. None when nothing is left.
 pub(crate) fn shown(name: &str) -> Option<String> {
     let is_shown = |character: &char| character.is_ascii_graphic() && *character != '`';
     let mut characters = name.chars().filter(is_shown);
     let mut text: String = characters.by_ref().take(MAX_NAME_CHARS).collect();
     if characters.next().is_some() {
+        text.truncate(LONGER_NAME_CHARS);
         text.push_str("...");
     }
     Some(text).filter(|text| !text.is_empty())
@@ -136,7 +140,7 @@ mod tests {
         assert_eq!(shown(&"x".repeat(64)).map(|text| text.len()), Some(64));
         assert_eq!(
             shown(&"x".repeat(65)),
-            Some(format!("{}...", "x".repeat(64)))
+            Some(format!("{}...", "x".repeat(12)))
         );
     }
 }

@@ -366,7 +366,7 @@ async fn an_unknown_parameter_is_named_with_the_nearest() {
         ),
         (
             long.as_str(),
-            &format!("`{}...` is not a known query parameter", "x".repeat(64)),
+            &format!("`{}...` is not a known query parameter", "x".repeat(12)),
             &format!("{}...", "x".repeat(64)),
         ),
     ] {
