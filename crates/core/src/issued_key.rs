@@ -179,7 +179,7 @@ pub enum CurrentKey {
     /// An issued key.
     Issued(Box<MeteredKey>),
     /// A management key, and its organization's default workspace.
-    Management(ManagementKey, Option<WorkspaceId>),
+    Management(Box<ManagementKey>, Option<WorkspaceId>),
 }
 
 /// The verdict on a token that is an issued key's.

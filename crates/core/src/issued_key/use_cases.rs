@@ -97,7 +97,7 @@ impl IssuedKeys {
                 let key = found.ok_or(Error::NotFound(Noun::ManagementKey))?;
                 let default = self.directory.default_workspace(&key.organization).await?;
                 Ok(CurrentKey::Management(
-                    key,
+                    Box::new(key),
                     default.map(|workspace| workspace.id),
                 ))
             }
