@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use http::{Response, StatusCode};
 use keyward_core::error::{Error, Noun};
 use keyward_core::ledger::Ending;
 use tonic::{Code, Status};
@@ -165,7 +166,12 @@ pub(crate) fn too_many_streams() -> Status {
 /// What ends a stream when the process ends: its caller comes again, and finds another.
 pub(crate) fn shutting_down() -> Status {
     let message = "The server is shutting down";
-    plain(Code::Unavailable, "SHUTTING_DOWN", message)
+    for_now(
+        Code::Unavailable,
+        "SHUTTING_DOWN",
+        message,
+        STREAM_RETRY_AFTER,
+    )
 }
 
 /// A refusal that says when to come again.
@@ -179,6 +185,27 @@ pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -
 pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     Status::with_error_details(code, message, details)
+}
+
+/// Whether a call was rejected for who makes it, or because of a limit.
+pub(crate) fn is_rejected<B>(response: &Response<B>) -> bool {
+    let by_grpc = Status::from_header_map(response.headers()).is_some_and(|status| {
+        matches!(
+            status.code(),
+            Code::PermissionDenied
+                | Code::ResourceExhausted
+                | Code::Unavailable
+                | Code::Unauthenticated
+        )
+    });
+    by_grpc
+        || matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
+        )
 }
 
 /// The causes of a failure, outermost first, for the log.

@@ -6,9 +6,12 @@
 
 mod activity;
 mod addresses;
+mod calls_read;
 mod connection;
 mod eviction;
 mod executor;
+mod pace;
+mod paced;
 mod settings;
 mod stream;
 mod tls;
@@ -25,6 +28,7 @@ use axum::Router;
 use connection::{Builders, House};
 use eviction::Open;
 use keyward_core::principal::ServiceName;
+use pace::Pace;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -154,6 +158,10 @@ impl Server {
             accepted: None,
             house: Arc::new(House {
                 unread: Unread::new(self.settings.max_unread_bytes),
+                pace: self
+                    .settings
+                    .rejected_call_rate
+                    .map(|rate| Arc::new(Pace::new(rate))),
                 builders: Builders::new(&self.settings),
                 settings: self.settings,
                 router,
@@ -256,7 +264,7 @@ impl Door {
         let task = self.connections.spawn(async move {
             let _held = held;
             let _open = opened.guard(number);
-            connection::serve(house, stream, peer, serving).await;
+            connection::serve(house, stream, peer, serving, is_exempt).await;
         });
         if !is_exempt {
             self.open.insert(number, task, activity);

@@ -4,7 +4,7 @@
 //!
 //! A call is under way until the last of its answer is handed over. A stream counts until it begins, since
 //! it may last for days and do nothing; and so does an answer to a client that has shown no good token, or
-//! anyone could hold permits by reading slowly.
+//! anyone could hold permits by reading slowly; and so does a rejection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use http_body::{Frame, SizeHint};
 use tonic::Code;
 
 use super::Limit;
+use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
 use crate::metrics::Refused;
 use crate::server::Proven;
@@ -47,7 +48,8 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
         return overloaded(&target);
     };
     let response = with_permit(Arc::clone(&permit), next.run(request)).await;
-    if target.is_stream() || response.extensions().get::<Proven>().is_none() {
+    let is_proven = response.extensions().get::<Proven>().is_some();
+    if target.is_stream() || !is_proven || is_rejected(&response) {
         return response;
     }
     permit.answered();

@@ -30,7 +30,7 @@ type Precheck = fn(&Principal) -> Result<(), Error>;
 /// The rule of a method. Methods that are not there have none, and neither have those that are described
 /// and not implemented.
 fn precheck_of(grpc_path: &str) -> Option<Precheck> {
-    let name = grpc_path.strip_prefix("/keyward.v1.")?;
+    let (_package, name) = grpc_path.rsplit_once('.')?;
     let (_, precheck) = PRECHECKS.iter().find(|(rpc, _)| *rpc == name)?;
     *precheck
 }
@@ -179,7 +179,7 @@ mod tests {
     fn every_method_has_one_rule_and_none_is_left_over() {
         let methods: BTreeSet<&str> = proto::METHODS
             .iter()
-            .map(|spec| spec.grpc_path.strip_prefix("/keyward.v1.").unwrap())
+            .map(|spec| spec.grpc_path.rsplit_once('.').unwrap().1)
             .collect();
         let ruled: BTreeSet<&str> = PRECHECKS.iter().map(|(rpc, _)| *rpc).collect();
         assert_eq!(methods, ruled);

@@ -53,6 +53,9 @@ struct State {
     waiting: BTreeMap<u64, Untaken>,
     /// Whether a call of this connection has shown a good token, or the connection a good certificate.
     is_proven: bool,
+    /// The calls that the connection has to pay for before it is read again, less those that it has paid for
+    /// and that turned out to cost nothing; and the owner that pays.
+    owed: Option<(Owner, i32)>,
     next_call: u64,
 }
 
@@ -111,6 +114,7 @@ impl Activity {
                 preface: 0,
                 waiting: BTreeMap::new(),
                 is_proven: false,
+                owed: None,
                 next_call: 0,
             }),
             look_again: AtomicBool::new(false),
@@ -178,6 +182,27 @@ impl Activity {
     /// Whether it has.
     pub(super) fn is_proven(&self) -> bool {
         self.state().is_proven
+    }
+
+    /// Has the connection pay for calls.
+    pub(super) fn owe(&self, owner: &Owner, calls: i32) {
+        self.change_owed(owner, calls);
+    }
+
+    /// Gives back what a call has cost.
+    pub(super) fn refund(&self, owner: &Owner) {
+        self.change_owed(owner, -1);
+    }
+
+    fn change_owed(&self, owner: &Owner, change: i32) {
+        let mut state = self.state();
+        let calls = state.owed.take().map_or(0, |(_, calls)| calls);
+        state.owed = Some((owner.clone(), calls.saturating_add(change)));
+    }
+
+    /// The calls to pay for, and the owner that pays.
+    pub(super) fn owed(&self) -> Option<(Owner, i32)> {
+        self.state().owed.take()
     }
 
     /// Gives up the answer of a call that was not taken: by resetting its stream, or, where HTTP has all of

@@ -29,14 +29,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::ServiceExt;
 
-use super::activity::{Activity, Answer, Seen, Version};
+use super::activity::{Activity, Answer, Call, Seen, Version};
 use super::executor::StreamExecutor;
+use super::pace::Pace;
+use super::paced::Paced;
 use super::stream::{Heard, Socket, Stream};
 use super::tls::Tls;
 use super::unread::Unread;
 use super::{Peer, PeerService, Phase, Proven, Secure, Settings, counted};
 use crate::budget::Owner;
+use crate::error::is_rejected;
 
+/// Maximum delay of the answer to a rejected call of a service.
+const MAX_SERVICE_DELAY: Duration = Duration::from_secs(5);
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ pub(super) struct House {
     pub(super) builders: Builders,
     /// The answers that wait for their clients.
     pub(super) unread: Arc<Unread>,
+    /// The rate of rejected calls, if it is limited.
+    pub(super) pace: Option<Arc<Pace>>,
 }
 
 /// What speaks HTTP.
@@ -106,6 +113,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     activity: Arc<Activity>,
+    is_exempt: bool,
 ) {
     let settings = &house.settings;
     // Answers are small; waiting to fill a packet would only delay them.
@@ -142,7 +150,12 @@ pub(super) async fn serve(
         old: settings.max_age.map(|age| Instant::now() + jittered(age)),
         ending: None,
     };
-    let io = TokioIo::new(Heard::new(stream, Arc::clone(&activity)));
+    let heard = Heard::new(stream, Arc::clone(&activity));
+    let address = || Owner::Address(counted(peer.ip()));
+    let pace = house.pace.clone().filter(|_| !is_exempt);
+    let payer = pace.map(|pace| (pace, address()));
+    let paced = Paced::new(heard, Arc::clone(&activity), payer);
+    let io = TokioIo::new(paced);
     let builder = house.builders.of(activity.seen().version);
     if service.is_some() {
         activity.prove();
@@ -152,11 +165,12 @@ pub(super) async fn serve(
         activity: Arc::clone(&activity),
         peer: Peer(peer),
         service,
+        is_exempt,
         secure: house.tls.is_some().then_some(Secure),
         old: times.old,
     };
     let connection =
-        builder.serve_connection(io, service_fn(move |request| calls.clone().call(request)));
+        builder.serve_connection(io, service_fn(move |request| calls.clone().begin(request)));
     let phase = house.phase.clone();
     if let Err(error) = supervise(connection, &activity, settings, times, phase).await {
         tracing::debug!(
@@ -173,23 +187,68 @@ struct Calls {
     activity: Arc<Activity>,
     peer: Peer,
     service: Option<PeerService>,
+    is_exempt: bool,
     secure: Option<Secure>,
     old: Option<Instant>,
 }
 
 impl Calls {
-    async fn call(self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    /// Charges a call before more is read. HTTP runs this for each call that it has read, and the future later.
+    fn begin(
+        self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
         let call = self.activity.begin();
+        let is_charged = !self.is_exempt && !self.activity.is_proven();
+        // Over HTTP/2 they are charged where they are read.
+        if is_charged && request.version() < http::Version::HTTP_2 {
+            self.activity.owe(&self.address(), 1);
+        }
+        self.call(request, call, is_charged)
+    }
+
+    fn address(&self) -> Owner {
+        Owner::Address(counted(self.peer.0.ip()))
+    }
+
+    /// Charges a call for what became of it. A service calls for many: its connections are read on, and its
+    /// rejected calls alone are answered later. Returns the time before which that is not.
+    fn settle(
+        &self,
+        response: &Response<Body>,
+        owner: &Owner,
+        is_charged: bool,
+    ) -> Option<Instant> {
+        let costs = response.extensions().get::<Proven>().is_none() || is_rejected(response);
+        match (is_charged, costs) {
+            (true, false) => self.activity.refund(&self.address()),
+            (false, true) if owner.is_service() => {
+                let resumed = self.house.pace.as_ref()?.pay(owner.clone(), 1)?;
+                return Some(resumed.min(Instant::now() + MAX_SERVICE_DELAY));
+            }
+            (false, true) if !self.is_exempt => self.activity.owe(owner, 1),
+            _ => {}
+        }
+        None
+    }
+
+    async fn call(
+        self,
+        request: Request<Incoming>,
+        call: Call,
+        is_charged: bool,
+    ) -> Result<Response<Answer>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
-        if let Some(service) = self.service {
+        if let Some(service) = self.service.clone() {
             request.extensions_mut().insert(service);
         }
         if let Some(secure) = self.secure {
             request.extensions_mut().insert(secure);
         }
-        let answered = self.house.router.clone().oneshot(request).await;
+        let router = self.house.router.clone();
+        let answered = router.oneshot(request).await;
         let mut response = answered.unwrap_or_else(|infallible| match infallible {});
         if response.extensions().get::<Proven>().is_some() {
             self.activity.prove();
@@ -204,7 +263,10 @@ impl Calls {
             self.activity.tell_off();
         }
         let owner = response.extensions_mut().remove::<Owner>();
-        let owner = owner.unwrap_or_else(|| Owner::Address(counted(self.peer.0.ip())));
+        let owner = owner.unwrap_or_else(|| self.address());
+        if let Some(delayed) = self.settle(&response, &owner, is_charged) {
+            sleep_until(delayed).await;
+        }
         Ok(response.map(|body| call.answer(body, owner, &self.house.unread)))
     }
 }

@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// How often one address may connect, if that is limited.
     pub connection_rate: Option<Rate>,
+    /// Rate of the calls of one owner that are rejected or need no token; beyond it the owner's connections
+    /// are read more slowly. `None` is no limit.
+    pub rejected_call_rate: Option<Rate>,
     /// How large a request's headers may be together, in bytes.
     pub max_header_bytes: u32,
     /// How long a client may take to send a request's headers, and a new one to say anything at all.
@@ -54,6 +57,7 @@ impl Settings {
         Self {
             max_connections_per_address: 0,
             connection_rate: None,
+            rejected_call_rate: None,
             ..self
         }
     }

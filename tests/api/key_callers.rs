@@ -69,8 +69,9 @@ async fn dead_keys(server: &TestServer) -> Vec<(&'static str, String)> {
     server
         .change_key(&token, &disabled.hash, json!({ "disabled": true }))
         .await;
-    let expired = json!({ "expires_at": "2026-08-01T12:00:00Z" });
+    let expired = json!({ "expires_at": "2026-08-01T12:00:01Z" });
     let expired = server.issued_key(&token, expired).await;
+    server.advance_seconds(1);
     let deleted = server.issued_key(&token, json!({})).await;
     server.delete_key(&token, &deleted.hash).await;
     let revoked = server.management_key(ORGANIZATION).await;

@@ -156,8 +156,9 @@ on_each_engine! {
         server.change_key(&token, &hash, json!({ "disabled": true })).await;
         server.record(charge(&hash, "disabled", DOLLAR)).await.unwrap();
         assert_eq!(server.key(&token, &hash).await["usage"], 26);
-        let expired = json!({ "expires_at": "2020-01-01T00:00:00Z" });
+        let expired = json!({ "expires_at": "2026-08-01T12:00:01Z" });
         let expired = server.issued_key(&token, expired).await.hash;
+        server.advance_seconds(1);
         let recorded = server.record(charge(&expired, "expired", DOLLAR)).await.unwrap();
         assert_eq!(recorded.limit_remaining_nanos, None);
         assert_eq!(server.key(&token, &expired).await["usage"], 1);

@@ -84,11 +84,19 @@ on_each_engine! {
         let created = server.create_repo_ai_key(REPO_A, "before").await;
         let other = server.create_repo_ai_key(REPO_A, "other").await;
         let before = server.list_repo_ai_keys(REPO_A).await;
-        let body = json!({
-            "key": other.key, "secret": other.secret, "aiType": "GOOGLE", "id": other.id,
-            "apikeyId": other.id, "repoId": "none", "createdAt": [], "deletedAt": 1,
-        });
-        put(&server, &created.id, &body).await;
+        for (member, value) in [
+            ("key", json!(other.key)),
+            ("secret", json!(other.secret)),
+            ("aiType", json!("GOOGLE")),
+            ("id", json!(other.id)),
+            ("createdAt", json!([])),
+            ("deletedAt", json!(1)),
+        ] {
+            let call = server.put(&repo_ai_key_path(REPO_A, &created.id));
+            let call = call.bearer(&server.token(User::WriterInA));
+            let answer = call.json(&json!({ member: value })).send().await;
+            answer.refuses(400, &format!("`{member}` is not a known member"));
+        }
         assert_eq!(server.list_repo_ai_keys(REPO_A).await, before);
         let verified = server.verify_repo_ai_key(&created.key, &created.secret).await;
         assert_eq!((&verified.id, verified.ai_type()), (&created.id, AiType::Openai));

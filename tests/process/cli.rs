@@ -11,7 +11,7 @@ use crate::house::{Dev, House};
 use crate::program::Program;
 
 /// Every command with its arguments and options.
-const COMMANDS: [(&[&str], &[&str]); 10] = [
+const COMMANDS: [(&[&str], &[&str]); 11] = [
     (
         &[],
         &[
@@ -41,7 +41,8 @@ const COMMANDS: [(&[&str], &[&str]); 10] = [
     ),
     (&["keyring"], &["create"]),
     (&["keyring", "create"], &["<FILE>"]),
-    (&["admin"], &["create-management-key"]),
+    (&["admin"], &["create-management-key", "bind-secrets"]),
+    (&["admin", "bind-secrets"], &["--config <FILE>"]),
     (
         &["admin", "create-management-key"],
         &["--organization <ID>", "--name <TEXT>", "--config <FILE>"],

@@ -176,6 +176,47 @@ fn reqwest_from(address: &str) -> reqwest::Client {
     builder.build().unwrap()
 }
 
+/// Calls that are answered with a status, one after the other over one connection; returns how long it took.
+fn called_in_a_row(
+    stream: &mut std::net::TcpStream,
+    call: &str,
+    status: u16,
+    times: u32,
+) -> Duration {
+    let started = Instant::now();
+    for _ in 0..times {
+        stream.write_all(call.as_bytes()).unwrap();
+        let head = answer(stream).0;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+    started.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_need_no_token_are_read_at_their_rate() {
+    let (_house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let mut stream = connect(served.address());
+    // Ten at once, and ten at a tenth of a second each; the last of them is not paid for yet.
+    let time = called_in_a_row(&mut stream, &get("/healthz"), 200, 20);
+    assert!(time >= Duration::from_millis(900), "{time:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_calls_of_a_good_token_are_read_at_their_rate() {
+    let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let mut stream = proven(&house, &served);
+    let token = &house.env["ADMIN_TOKEN"];
+    let call = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    // Calls that are served cost nothing: at this rate they would take ten seconds.
+    let time = called_in_a_row(&mut stream, &call("/apikeys"), 200, 110);
+    assert!(time < Duration::from_secs(10), "{time:?}");
+    let denied = call("/apikeys?workspaceId=another");
+    let time = called_in_a_row(&mut stream, &denied, 403, 20);
+    assert!(time >= Duration::from_millis(900), "{time:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_are_too_large_are_answered_with_431() {
     let (_house, served) = served(&[("MAX_HEADER_BYTES", "16384")]).await;

@@ -45,8 +45,10 @@ const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// A running transaction; it must be given up when the work ends.
 pub(crate) type Transaction = Arc<Txn>;
 
-/// A writer's turn at a gate.
-type Turn = Option<OwnedMutexGuard<()>>;
+/// A gate, through which one writer goes at a time, in order.
+type Gate = Arc<Mutex<()>>;
+/// A writer's turn at its gates.
+type Turn = Vec<OwnedMutexGuard<()>>;
 
 /// The span of an operation of the store, whose name must be written where it is made.
 macro_rules! operation_span {
@@ -86,11 +88,13 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
-        self.write_through(self.gate.clone(), operation, work).await
+        self.write_through(self.gate.clone().as_slice(), operation, work)
+            .await
     }
 
     /// Does the same with work that holds an issued key's row, after the others of this process that
-    /// do.
+    /// do. Where all writers share a gate, as on SQLite, one of them for each key waits at it, so that a key
+    /// with many calls delays another's call by one of them and not by all.
     pub(crate) async fn write_key<T, F, R>(
         &self,
         key: &KeyHash,
@@ -103,13 +107,16 @@ impl Store {
         T: Send,
     {
         let _waiter = self.turns.join(key)?;
-        let gate = self.gate.clone().unwrap_or_else(|| self.turns.of(key));
-        self.write_through(Some(gate), operation, work).await
+        let gates: Vec<Gate> = [self.turns.of(key)]
+            .into_iter()
+            .chain(self.gate.clone())
+            .collect();
+        self.write_through(&gates, operation, work).await
     }
 
     async fn write_through<T, F, R>(
         &self,
-        gate: Option<Arc<Mutex<()>>>,
+        gates: &[Gate],
         operation: &'static str,
         work: F,
     ) -> Result<T, Error>
@@ -119,7 +126,7 @@ impl Store {
         T: Send,
     {
         let attempt = || async {
-            let run = self.run(gate.as_ref(), operation, &work);
+            let run = self.run(gates, operation, &work);
             let (turn, txn, value) = before_deadline(run).await?;
             commit(turn, txn).await?;
             Ok(value)
@@ -139,7 +146,7 @@ impl Store {
     /// other calls. The turn is kept, so that the next caller does not wait for the same lock.
     async fn run<T, F, R>(
         &self,
-        gate: Option<&Arc<Mutex<()>>>,
+        gates: &[Gate],
         operation: &'static str,
         work: &F,
     ) -> Result<(Turn, Txn, T), Failure>
@@ -147,10 +154,10 @@ impl Store {
         F: Fn(Transaction) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        let turn = match gate {
-            Some(gate) => Some(Arc::clone(gate).lock_owned().await),
-            None => None,
-        };
+        let mut turn = Turn::new();
+        for gate in gates {
+            turn.push(Arc::clone(gate).lock_owned().await);
+        }
         let started = Instant::now();
         let mut waits = 0;
         let mut may_wait = None;

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 const REMEMBERED_KEYS: usize = 1024;
 
 /// Maximum of calls that change one key's account or wait to; further ones are rejected.
-const MAX_PER_KEY: usize = 100;
+const MAX_PER_KEY: usize = 64;
 /// Maximum of such calls for all keys together. A busy gateway has a multiple of it under way, most of which
 /// are other calls, so that those find permits however many of these come.
-const MAX_OF_ALL_KEYS: usize = 400;
+const MAX_OF_ALL_KEYS: usize = 512;
 
 /// As many calls as may be wait for one key, or for all of them.
 #[derive(Debug, thiserror::Error)]

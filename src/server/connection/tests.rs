@@ -9,6 +9,7 @@ fn settings() -> Settings {
         max_connections: 1,
         max_connections_per_address: 1,
         connection_rate: None,
+        rejected_call_rate: None,
         max_header_bytes: 32 * 1024,
         header_timeout: 10 * SECOND,
         write_timeout: 10 * SECOND,

@@ -299,6 +299,7 @@ fn listener_settings() -> Settings {
     "#;
     let settings = Config::from_text(text).unwrap().server.listener();
     Settings {
+        rejected_call_rate: None,
         drain: LONG,
         ..settings
     }

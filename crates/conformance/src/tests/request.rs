@@ -83,7 +83,7 @@ fn wrong_query_parameters_are_named_and_never_repeated() {
     refused(
         queried(&[("optionalNestedEnum", "s3cr3t")]),
         "optionalNestedEnum",
-        "`optionalNestedEnum` must be one of NEG, BAR, BAZ",
+        "`optionalNestedEnum` must be one of BAR, BAZ, NEG",
     );
     refused(
         queried(&[("optionalBool", "1")]),

@@ -1,0 +1,142 @@
+//! Reads a connection at the pace of its owner. A client that has not shown a good token is read in small
+//! pieces, each of which is paid for before the next, since HTTP begins every call that was read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
+
+use super::activity::{Activity, Version};
+use super::calls_read::CallsRead;
+use super::pace::Pace;
+use super::stream::Heard;
+use crate::budget::Owner;
+
+/// Size of the piece that is read after one with a call in it, in bytes. After one without a call, such as a
+/// part of a body, the next may be twice as large.
+const FIRST_PIECE: usize = 256;
+const MAX_PIECE: usize = 16 * 1024;
+
+/// A stream that is read at its owner's pace.
+pub(super) struct Paced {
+    stream: Heard,
+    /// The accounts, and the owner that pays until the client has shown a good token. `None`: the connection is
+    /// read at any pace.
+    payer: Option<(Arc<Pace>, Owner)>,
+    activity: Arc<Activity>,
+    calls: CallsRead,
+    piece: usize,
+    /// Runs while the client has to pay for its calls.
+    paused: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    /// Charges the connection itself to the address, so that a new one of an address in debt has to wait.
+    pub(super) fn new(
+        stream: Heard,
+        activity: Arc<Activity>,
+        payer: Option<(Arc<Pace>, Owner)>,
+    ) -> Self {
+        if let Some((_, address)) = &payer {
+            activity.owe(address, 1);
+        }
+        Self {
+            stream,
+            payer,
+            activity,
+            calls: CallsRead::new(),
+            piece: FIRST_PIECE,
+            paused: None,
+        }
+    }
+
+    /// Ready when the client has paid for its calls.
+    fn poll_paid(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.paused.is_none()
+            && let Some((pace, _)) = &self.payer
+            && let Some((owner, calls)) = self.activity.owed()
+            && let Some(resumed) = pace.pay(owner, calls)
+        {
+            self.paused = Some(Box::pin(sleep_until(resumed)));
+        }
+        if let Some(paused) = &mut self.paused {
+            ready!(paused.as_mut().poll(context));
+            self.paused = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Charges what was read.
+    fn charge(&mut self, bytes: &[u8]) {
+        let calls = self.calls.count(bytes);
+        if self.activity.seen().version != Version::Http2 {
+            return;
+        }
+        if let Some((_, address)) = &self.payer
+            && calls > 0
+        {
+            self.activity.owe(address, calls);
+        }
+        self.piece = match calls {
+            0 => (self.piece * 2).min(MAX_PIECE),
+            _ => FIRST_PIECE,
+        };
+    }
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_paid(context));
+        if this.payer.is_none() || this.activity.is_proven() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            this.calls.count(&buffer.filled()[before..]);
+            return Poll::Ready(Ok(()));
+        }
+        let most = buffer.remaining().min(this.piece);
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut this.stream).poll_read(context, &mut piece))?;
+        let read = piece.filled().len();
+        this.charge(piece.filled());
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
