@@ -367,7 +367,7 @@ async fn an_unknown_parameter_is_named_with_the_nearest() {
         (
             long.as_str(),
             &format!("`{}...` is not a known query parameter", "x".repeat(12)),
-            &format!("{}...", "x".repeat(64)),
+            &format!("{}...", "x".repeat(12)),
         ),
     ] {
         let answer = call_on(&router, request(&format!("GET /query?{query}"), "")).await;
