@@ -168,9 +168,11 @@ impl LedgerStore for Store {
         .await
     }
 
-    async fn recorded(&self) -> Result<Option<Extent>, Error> {
-        self.read("recorded", |db| async move { roll_up::recorded(&db).await })
-            .await
+    async fn recorded(&self, expired_before: Timestamp) -> Result<Option<Extent>, Error> {
+        self.read("recorded", |db| async move {
+            roll_up::recorded(&db, expired_before).await
+        })
+        .await
     }
 
     async fn roll_up(&self, before: Timestamp, limit: u64) -> Result<RolledUp, Error> {

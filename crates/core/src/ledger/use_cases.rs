@@ -179,8 +179,8 @@ impl Ledger {
 
     /// Drops the single charges that are older than the retention, and the reservations that ended
     /// so long ago; the charges' sums stay. One turn drops no more than
-    /// [`MAX_STEP`](crate::retention::MAX_STEP) of recorded time, never by a clock that is ahead of the
-    /// newest charge, and nothing while there is no charge.
+    /// [`MAX_STEP`](crate::retention::MAX_STEP) of recorded time, and never by a clock that is ahead of the
+    /// newest charge or reservation.
     ///
     /// # Errors
     /// The store cannot be reached; what was dropped before stays dropped.
@@ -189,10 +189,11 @@ impl Ledger {
         let Some(retention) = self.settings.charge_retention else {
             return Ok(dropped);
         };
-        let Some(extent) = self.store.recorded().await? else {
+        let now = self.clock.now();
+        let Some(extent) = self.store.recorded(now.minus(retention)).await? else {
             return Ok(dropped);
         };
-        let before = extent.cutoff(self.clock.now(), retention);
+        let before = extent.cutoff(now, retention);
         loop {
             let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
             dropped.charges += batch.charges;

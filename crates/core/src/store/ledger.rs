@@ -84,8 +84,10 @@ pub trait LedgerStore: Send + Sync {
     /// How many reservations hold something then. Without a grant, since no caller asks for it.
     async fn held(&self, now: Timestamp) -> Result<u64, Error>;
 
-    /// When the oldest and the newest charge were recorded. Without a grant, since no caller asks for it.
-    async fn recorded(&self) -> Result<Option<Extent>, Error>;
+    /// Times of the newest charge or reservation and of the oldest: when a charge was recorded, when a
+    /// reservation was made, and when one that expired before a moment ended. Without a grant, since no
+    /// caller asks for it.
+    async fn recorded(&self, expired_before: Timestamp) -> Result<Option<Extent>, Error>;
 
     /// Drops at most `limit` charges that were recorded before a moment, and as many reservations
     /// that ended and expired before it. The charges' sums stay. Without a grant, since no caller

@@ -3,22 +3,49 @@
 
 use keyward_core::clock::Timestamp;
 use keyward_core::retention::Extent;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Order, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::{CaseStatement, Condition, Expr, ExprTrait, Order, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entity::{charge, reservation};
 use crate::error::Failure;
 use crate::observed::Txn;
 
-/// When the oldest and the newest charge were recorded: two reads of an index.
-pub(super) async fn recorded<C: ConnectionTrait>(db: &C) -> Result<Option<Extent>, Failure> {
-    use charge::{Column, Entity};
-    let ends = Entity::find()
+/// Times of the newest charge or reservation and of the oldest, of which a reservation counts from its end
+/// and only if it expired before a moment. Each is read from an index; the ends, from those reservations.
+pub(super) async fn recorded<C: ConnectionTrait>(
+    db: &C,
+    expired_before: Timestamp,
+) -> Result<Option<Extent>, Failure> {
+    use reservation::Column;
+    let charges = charge::Entity::find()
         .select_only()
-        .column_as(Column::RecordedAt.min(), "oldest")
-        .column_as(Column::RecordedAt.max(), "newest");
-    let ends: Option<(Option<i64>, Option<i64>)> = ends.into_tuple().one(db).await?;
-    Ok(extent(ends))
+        .column_as(charge::Column::RecordedAt.min(), "oldest")
+        .column_as(charge::Column::RecordedAt.max(), "newest");
+    let charges: Option<(Option<i64>, Option<i64>)> = charges.into_tuple().one(db).await?;
+    let (oldest_charge, newest_charge) = charges.unwrap_or_default();
+    // The order of the ids is the order of creation.
+    let newest = reservation::Entity::find()
+        .select_only()
+        .column(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(1);
+    let newest: Option<i64> = newest.into_tuple().one(db).await?;
+    let end = CaseStatement::new()
+        .case(
+            Column::EndedAt
+                .into_expr()
+                .gt(Column::ExpiresAt.into_expr()),
+            Column::EndedAt.into_expr(),
+        )
+        .finally(Column::ExpiresAt.into_expr());
+    let oldest = reservation::Entity::find()
+        .select_only()
+        .column_as(Expr::expr(end).min(), "oldest")
+        .filter(Column::ExpiresAt.lt(expired_before.unix_millis()));
+    let oldest: Option<Option<i64>> = oldest.into_tuple().one(db).await?;
+    let oldest = [oldest_charge, oldest.flatten()].into_iter().flatten();
+    let newest = [newest_charge, newest].into_iter().flatten();
+    Ok(extent(Some((oldest.min(), newest.max()))))
 }
 
 /// Reads the least and the greatest time of a table, of which an empty one has none.

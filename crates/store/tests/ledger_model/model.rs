@@ -40,6 +40,7 @@ pub(crate) struct Hold {
     pub(crate) id: usize,
     pub(crate) amount: i64,
     pub(crate) byok: bool,
+    pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
     pub(crate) state: State,
     /// When it was settled or released.
@@ -119,6 +120,7 @@ impl Model {
                     id,
                     amount,
                     byok,
+                    created_at: self.now,
                     expires_at: self.now + ttl,
                     state: State::Held,
                     ended_at: None,
@@ -324,15 +326,7 @@ impl Model {
 
     fn roll_up(&mut self, retention: i64) -> Outcome {
         let (mut charges, mut reservations) = (0, 0);
-        let stored = self.charges.iter().filter(|charge| !charge.rolled_up);
-        let times: Vec<i64> = stored.map(|charge| charge.recorded_at).collect();
-        let (Some(oldest), Some(newest)) = (times.iter().min(), times.iter().max()) else {
-            return Outcome::RolledUp {
-                charges,
-                reservations,
-            };
-        };
-        let before = (self.now.min(*newest) - retention).min(oldest + DAY);
+        let before = self.cutoff(retention);
         for charge in &mut self.charges {
             if !charge.rolled_up && charge.recorded_at < before {
                 charge.rolled_up = true;
@@ -350,6 +344,24 @@ impl Model {
             charges,
             reservations,
         }
+    }
+
+    /// By the clock and also by the newest row, and a day of the oldest rows at most.
+    fn cutoff(&self, retention: i64) -> i64 {
+        let charges = self.charges.iter().filter(|charge| !charge.rolled_up);
+        let charged: Vec<i64> = charges.map(|charge| charge.recorded_at).collect();
+        let holds = self.holds.iter().filter(|hold| hold.state != State::Gone);
+        let held = holds.clone().next_back().map(|hold| hold.created_at);
+        let by_clock = self.now - retention;
+        let expired = holds.filter(|hold| hold.expires_at < by_clock);
+        let ended = expired.map(|hold| hold.expires_at.max(hold.ended_at.unwrap_or(i64::MIN)));
+        let newest = charged.iter().copied().max().max(held);
+        let oldest = charged.iter().copied().chain(ended).min();
+        let bounded = newest.zip(oldest).map(|(newest, oldest)| {
+            let by_rows = self.now.min(newest) - retention;
+            by_rows.min(oldest + DAY)
+        });
+        bounded.unwrap_or(i64::MIN)
     }
 
     fn moved(&self, to: &Move) -> i64 {
