@@ -1,5 +1,5 @@
 //! Named conditions that an operator should know of, such as an issuer whose keys cannot be fetched. They
-//! are reasons in the body of `/readyz`; they do not decide whether the process is ready.
+//! are reasons in the body of `/readyz`; they do not by themselves decide whether the process is ready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

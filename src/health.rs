@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use keyward_core::Error;
 use keyward_core::store::StoreHealth;
+use keyward_store::ClockDiffers;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,6 +25,10 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const RECENT: Duration = Duration::from_millis(150);
 /// Age up to which it does while a check is under way.
 const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Name of the condition that holds while the clocks differ too much.
+const CLOCK: &str = "database.max_clock_difference_ms";
+const CLOCK_DIFFERS: &str = "the machine's clock differs from the database's by more";
 
 /// What is known of our readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,8 +176,18 @@ impl Inner {
             return Readiness::Ending;
         }
         match tokio::time::timeout(PATIENCE, self.store.ping()).await {
-            Ok(Ok(())) => Readiness::Ready,
-            _ => Readiness::NotReady,
+            Ok(Ok(())) => {
+                self.conditions.clear(CLOCK);
+                Readiness::Ready
+            }
+            Ok(Err(error)) => {
+                match clock_differs(&error) {
+                    true => self.conditions.set(CLOCK, CLOCK_DIFFERS),
+                    false => self.conditions.clear(CLOCK),
+                }
+                Readiness::NotReady
+            }
+            Err(_) => Readiness::NotReady,
         }
     }
 
@@ -193,6 +209,11 @@ impl Inner {
         *asking = self.readiness.receiver_count() > 0;
         *asking
     }
+}
+
+/// Returns whether the store is not ready because the clocks differ.
+fn clock_differs(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(cause) if cause.is::<ClockDiffers>())
 }
 
 #[cfg(test)]

@@ -117,3 +117,60 @@ async fn a_server_deletes_old_audit_events_at_start_on_postgres() {
         old_audit_events_are_deleted(house).await;
     }
 }
+
+/// A server whose clock is 400 days ahead of everything stored: what the newest rows say is past the
+/// retention goes, nothing else does, and a repeated charge is found.
+async fn clock_that_is_ahead_deletes_nothing(house: House) {
+    let served = house.start();
+    let meter = Meter::new(&served.url, &house.env).await;
+    let hash = meter.issue(None).await;
+    for request_id in ["0", "1", "2", "3"] {
+        assert!(!charge(&meter, &hash, request_id, 1).await);
+    }
+    served.running.terminate().expect(0);
+    let (age, retention) = (400 * DAY_MILLIS, 91 * DAY_MILLIS);
+    for (table, column, oldest) in [
+        ("charges", "recorded_at", "request_id = '0'"),
+        (
+            "audit_events",
+            "occurred_at",
+            "id = (SELECT id FROM audit_events ORDER BY id LIMIT 1)",
+        ),
+    ] {
+        let older = format!("UPDATE {table} SET {column} = {column} - {age}");
+        house.database.execute(&older).await;
+        let oldest = format!("UPDATE {table} SET {column} = {column} - {retention} WHERE {oldest}");
+        house.database.execute(&oldest).await;
+    }
+    let events = house.database.count("audit_events").await;
+    assert!(events > 1);
+
+    let serve = house
+        .command("serve")
+        .env("KEYWARD_LEDGER__CHARGE_RETENTION_DAYS", "90")
+        .env("KEYWARD_AUDIT__RETENTION_DAYS", "90");
+    let served = Served::of(serve);
+    let stderr = &served.running.stderr;
+    stderr.wait_for("old charges rolled up into daily sums");
+    stderr.wait_for("audit events past their retention deleted");
+    assert_eq!(house.database.count("charges").await, 3);
+    assert_eq!(house.database.count("audit_events").await, events - 1);
+    let meter = Meter::new(&served.url, &house.env).await;
+    for request_id in ["1", "2", "3"] {
+        assert!(charge(&meter, &hash, request_id, 1).await, "{request_id}");
+    }
+    assert_eq!(meter.key(&hash).await.usage_nanos, 4);
+    served.running.terminate().expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_is_ahead_deletes_nothing_on_sqlite() {
+    clock_that_is_ahead_deletes_nothing(House::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_is_ahead_deletes_nothing_on_postgres() {
+    if let Some(house) = House::postgres().await {
+        clock_that_is_ahead_deletes_nothing(house).await;
+    }
+}

@@ -14,6 +14,7 @@ mod canary;
 mod certificates;
 mod cli;
 mod client;
+mod clocks;
 mod collector;
 mod config;
 mod config_faces;

@@ -40,14 +40,15 @@ static DISCARDED: LazyLock<Counter<u64>> = LazyLock::new(|| {
 static CLOCK_DIFFERENCE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
     METER
         .f64_gauge("keyward.database.clock.difference")
-        .with_description("How far the machine's clock is ahead of PostgreSQL's, less what the round trip explains.")
+        .with_description("Time by which the machine's clock is ahead of the database's, less what the round trip explains.")
         .with_unit("s")
         .build()
 });
 
 /// Measures by how many milliseconds the machine's clock is ahead of the database's.
 pub(crate) fn clock_difference(millis: i64) {
-    CLOCK_DIFFERENCE.record(millis as f64 / 1000.0, &[]);
+    let seconds = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
+    CLOCK_DIFFERENCE.record(if millis < 0 { -seconds } else { seconds }, &[]);
 }
 
 /// Measures a statement.

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::error::Noun;
-use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_core::ledger::Charge;
+use keyward_core::store::{DirectoryStore, LedgerStore, ProviderKeyStore, StoreHealth};
 use keyward_core::vault::UsedDataKeys;
 use keyward_crypto::Secret;
 use keyward_store::{Engine, Store, StoreOptions, deadline};
@@ -287,6 +288,49 @@ async fn a_busy_key_leaves_the_connections_to_others() {
     for charging in charging {
         assert!(!charging.await.unwrap().unwrap().duplicate);
     }
+}
+
+/// The time of a change is the server's once the key is held, not of before the wait, and not the machine's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_of_a_change_is_the_servers_after_the_wait() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let world = World::create(&*fixture.store).await;
+    let key = issued_key(&world.a);
+    let created = event("issued_key.create", Noun::IssuedKey, "key");
+    let (keys, manage) = (fixture.issued_keys(), manage_grant(&world.a));
+    keys.insert(&manage, &key, &created).await.unwrap();
+    let mut options = StoreOptions::new(fixture.database.secret_url());
+    options.machine_clock = fixture.clock.clone();
+    let store = Store::connect(&options).await.unwrap();
+
+    let other = fixture.database.raw().await.begin().await.unwrap();
+    let lock = "SELECT * FROM issued_keys FOR UPDATE";
+    other.execute_unprepared(lock).await.unwrap();
+    let (grant, hash) = (serve_grant(&world.a), key.hash);
+    let charging = tokio::spawn(async move {
+        let charge = |now| {
+            Ok(Charge {
+                recorded_at: now,
+                ..charge("request", 1)
+            })
+        };
+        store.record(&grant, &hash, &charge).await
+    });
+    until_waiting(&fixture, 1).await;
+    let clock = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS now";
+    let now: i64 = fixture.database.query(clock).await[0]
+        .try_get("", "now")
+        .unwrap();
+    other.rollback().await.unwrap();
+    charging.await.unwrap().unwrap();
+    let charges = fixture
+        .database
+        .query("SELECT recorded_at FROM charges")
+        .await;
+    let recorded: i64 = charges[0].try_get("", "recorded_at").unwrap();
+    assert!((now..now + 60_000).contains(&recorded), "{recorded} {now}");
 }
 
 /// Another connection that lets no one read workspaces.

@@ -10,8 +10,7 @@ use keyward_core::vault::UsedDataKeys;
 use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, TimeSource, deadline};
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
-    NOON, World, directory_grant, event, organization, serve_grant, stored_key, workspace_id,
-    write_grant,
+    World, directory_grant, event, organization, serve_grant, stored_key, workspace_id, write_grant,
 };
 use keyward_testkit::{ManualClock, TestDatabase};
 use tokio::time::Instant;
@@ -23,7 +22,8 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     // The machine of a test run may be busy with others.
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
-    options.machine_clock = Arc::new(ManualClock::new(NOON));
+    let clock = Arc::new(ManualClock::default());
+    options.machine_clock = Arc::clone(&clock) as _;
     options.time_source = TimeSource::Machine;
     let store = Store::connect(&options).await.unwrap();
     assert!(matches!(
@@ -33,6 +33,7 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     assert!(store.migrate().await.unwrap() > 0);
     Fixture {
         store: Arc::new(store),
+        clock,
         database,
     }
 }

@@ -31,7 +31,7 @@ use keyward_core::store::{
 };
 use tokio::sync::Barrier;
 
-use crate::TestDatabase;
+use crate::{ManualClock, TestDatabase};
 
 /// Everything that is stored.
 pub trait Stores:
@@ -70,6 +70,8 @@ impl<S> Stores for S where
 pub struct Fixture<S> {
     /// The store, with its schema up to date.
     pub store: Arc<S>,
+    /// Clock that the store reads, at [`crate::fixtures::NOON`] until a test moves it.
+    pub clock: Arc<ManualClock>,
     /// Its database, for a look past the store.
     pub database: TestDatabase,
 }

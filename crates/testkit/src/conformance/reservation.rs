@@ -1,5 +1,7 @@
 //! Reservations, and the limit that they keep.
 
+use std::time::Duration;
+
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::directory::Workspace;
@@ -185,12 +187,21 @@ pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
         release(fixture, &world.a, &holds[1]).await.unwrap();
         assert_eq!(held(fixture, &key, NOON).await, (400, 0));
     }
-    let (ledger, grant) = (fixture.ledger(), serve_grant(&world.a));
-    let late = ledger
-        .release(&grant, &key.hash, holds[2].id, "platform")
-        .await;
-    late.unwrap();
-    assert_eq!(held(fixture, &key, NOON).await, (0, 0));
+    fixture.clock.set(after_noon(60_001));
+    for _ in 0..2 {
+        release(fixture, &world.a, &holds[2]).await.unwrap();
+        assert_eq!(held(fixture, &key, NOON).await, (0, 0));
+        // The time of the end is that of the first release, by the store's clock.
+        for (hold, end) in [(&holds[1], NOON), (&holds[2], after_noon(60_001))] {
+            let ended = format!(
+                "reservations WHERE request_id = '{}' AND ended_at = {}",
+                hold.request_id,
+                end.unix_millis()
+            );
+            assert_eq!(fixture.database.count(&ended).await, 1, "{ended}");
+        }
+        fixture.clock.advance(Duration::from_secs(1));
+    }
     let missing = release(fixture, &world.a, &reservation("missing", 1)).await;
     assert_refused!(missing, Error::NotFound(Noun::Reservation));
     let missing = settle(fixture, &world.a, &reservation("missing", 1), 1).await;
