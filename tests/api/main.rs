@@ -61,6 +61,7 @@ mod probes;
 mod races;
 mod rate_limit;
 mod record_usage;
+mod replica_clocks;
 mod repo_ai_key_callers;
 mod repo_ai_keys;
 mod request_bodies;

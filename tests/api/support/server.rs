@@ -14,13 +14,14 @@ use keyward::layers::{AllowedOrigins, BodyTime, Limits, TrustedProxies};
 use keyward::rate::Rate;
 use keyward::server::{Server, Settings};
 use keyward_core::audit::AuditSettings;
-use keyward_core::clock::Clock;
+use keyward_core::clock::{Clock, Timestamp};
 use keyward_core::ledger::LedgerSettings;
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_core::provider_key::{ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Keyring, Secret};
 use keyward_store::{KeyBounds, Store, StoreOptions, TimeSource};
+use keyward_testkit::fixtures::NOON;
 use keyward_testkit::{ManualClock, TestDatabase};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
@@ -84,6 +85,10 @@ pub struct Setup {
     pub origins: AllowedOrigins,
     pub unknown_fields: UnknownFields,
     pub reflection: bool,
+    /// Clock that decides on PostgreSQL.
+    pub time_source: TimeSource,
+    /// What the machine's clock shows until the test moves it.
+    pub machine_time: Timestamp,
 }
 
 impl OnEngine for Setup {
@@ -123,6 +128,8 @@ impl OnEngine for Setup {
             origins: AllowedOrigins::default(),
             unknown_fields: UnknownFields::Reject,
             reflection: true,
+            time_source: TimeSource::Machine,
+            machine_time: NOON,
         })
     }
 }
@@ -166,9 +173,9 @@ impl Setup {
         let mut options = StoreOptions::new(Secret::new(url));
         options.acquire_timeout = ACQUIRE_TIMEOUT;
         options.bounds = self.bounds;
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(ManualClock::new(self.machine_time));
         options.machine_clock = Arc::clone(&clock) as _;
-        options.time_source = TimeSource::Machine;
+        options.time_source = self.time_source;
         let store = Store::connect(&options).await.unwrap();
         store.migrate().await.unwrap();
 
