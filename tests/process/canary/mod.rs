@@ -16,7 +16,7 @@ use crate::collector::Collector;
 use crate::house::{House, Served};
 use crate::program::Program;
 use keyward::proto::v1::KeyVerdict;
-use plant::{MARK, NUMBER, Planter, STEM};
+use plant::{AUDIT_MARK, AUDIT_STEM, MARK, NUMBER, Planter, STEM};
 use plant_keys::{Kind, Minted};
 use search::{Haystack, Needle, expect_absent, expect_present};
 
@@ -138,6 +138,8 @@ async fn nothing_leaks(house: House) {
     let served = Served::of(collector.of(program));
     let mut planter = Planter::new(&served.url, &house.env).await;
     let mut kept = planter.rest_credentials().await;
+    planter.audited_values().await;
+    let audited = planter.audit_trail(&house).await;
     planter.rest_bodies().await;
     planter.rest_places().await;
     kept.extend(planter.grpc().await);
@@ -208,6 +210,12 @@ async fn nothing_leaks(house: House) {
             .count()
             >= 2
     );
+
+    expect_present(&audited, AUDIT_MARK);
+    let unaudited = [Needle::new("an audited canary", AUDIT_STEM.as_bytes())];
+    for haystacks in [audited.as_slice(), &logs, &spans, &measured, &exported] {
+        expect_absent(haystacks, &unaudited);
+    }
 
     let mut needles = needles(&house);
     let management_key = ("the house's management key", &house.env["MANAGEMENT_KEY"]);

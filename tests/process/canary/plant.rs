@@ -8,10 +8,14 @@ use tonic::transport::Channel;
 
 use crate::canary::search::Haystack;
 use crate::client::{Answer, Rest, channel};
-use crate::house::DevEnv;
+use crate::house::{DevEnv, House};
 
 /// Every canary begins so, and nothing else does.
 pub(crate) const STEM: &str = "KwCanary7Q2xZt";
+/// Texts that the rows of keys may have, and the audit trail, the log and spans may not.
+pub(crate) const AUDIT_STEM: &str = "KwAudited5M9bXq";
+/// The host of the endpoints around them, which the audit trail has.
+pub(crate) const AUDIT_MARK: &str = "audited.example";
 /// The public halves of the keys, which may be found.
 pub(crate) const MARK: &str = "AKIAPUBLICMARK";
 /// A number that is a canary too, where only a number gets through.
@@ -92,6 +96,19 @@ impl Planter {
         answer
     }
 
+    /// A call with a canary as an unknown name, which the error repeats, once: all else is kept.
+    async fn named(&mut self, what: &str, canary: &str, request: reqwest::RequestBuilder) {
+        let mut answer = Answer::of(request).await;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let said = format!("`{canary}` is not a known ");
+        assert!(
+            answer.status == 400 && text.contains(&said),
+            "{what}: {answer:?}"
+        );
+        answer.body = text.replacen(canary, "NAME", 1).into();
+        self.keep(what, &answer);
+    }
+
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.rest
             .request(method, path)
@@ -140,6 +157,49 @@ impl Planter {
         kept
     }
 
+    /// Changes of what the audit trail names without its value, or with a part of its value alone. All of it
+    /// may be in the rows of the keys, and nowhere else.
+    pub(crate) async fn audited_values(&mut self) {
+        let endpoint = |number: u8| {
+            let canary = format!("{AUDIT_STEM}{number}");
+            format!("https://{canary}:{canary}@{AUDIT_MARK}/v1?key={canary}#{canary}")
+        };
+        let mut body = self.credential("audited", "a secret that is audited");
+        body["endpoint"] = json!(endpoint(1));
+        body["description"] = json!(format!("{AUDIT_STEM}2"));
+        let created = self.rest("create", 201, self.post(body.to_string())).await;
+        let path = format!("/apikeys/{}", created.json()["apiKeyId"].as_str().unwrap());
+        let put = |planter: &Self, body: &Value| {
+            let request = planter.request(Method::PUT, &path);
+            let request = request.header("content-type", "application/json");
+            request.body(body.to_string())
+        };
+        for body in [
+            json!({ "endpoint": endpoint(3), "description": format!("{AUDIT_STEM}4") }),
+            json!({ "endpoint": format!("{AUDIT_STEM}5:{AUDIT_STEM}5@{AUDIT_MARK}?{AUDIT_STEM}5") }),
+            json!({ "endpoint": format!("https://u:{AUDIT_STEM}6/@{AUDIT_MARK}") }),
+            json!({ "endpoint": "", "key": format!("{AUDIT_STEM}7"), "description": "" }),
+        ] {
+            self.rest("update", 200, put(self, &body)).await;
+        }
+        let delete = self.request(Method::DELETE, &path);
+        self.rest("delete", 200, delete).await;
+    }
+
+    /// The audit trail, as the database and as the API have it.
+    pub(crate) async fn audit_trail(&self, house: &House) -> [Haystack; 2] {
+        let events = format!("{:?}", house.database.events().await);
+        let request = self
+            .rest
+            .request(Method::GET, "/v1/audit-events?page_size=1000");
+        let listed = Answer::of(request.bearer_auth(&self.env["SERVICE_TOKEN"])).await;
+        listed.expect(200);
+        [
+            Haystack::new("the audit events", events),
+            Haystack::new("the listed audit events", listed.body.to_vec()),
+        ]
+    }
+
     /// A secret where another type, another member or another text belongs.
     pub(crate) async fn rest_bodies(&mut self) {
         let fields = [
@@ -183,12 +243,13 @@ impl Planter {
             format!("[\"{canary}\"]"),
             format!("\"{canary}\""),
             format!("{{\"secret\": \"{canary}\", \"secret\": \"{canary}\"}}"),
-            format!("{{\"{canary}\": \"{canary}\"}}"),
             canary.clone(),
         ];
         for text in texts {
             self.rest("malformed JSON", 400, self.post(text)).await;
         }
+        let unknown = self.post(format!("{{\"{canary}\": \"{canary}\"}}"));
+        self.named("an unknown member", &canary, unknown).await;
         let invalid = [b"{\"secret\": \"", canary.as_bytes(), b"\xff\"}"].concat();
         self.rest("bytes that are no text", 400, self.post(invalid))
             .await;
@@ -214,21 +275,20 @@ impl Planter {
             (Method::GET, 403, format!("/apikeys?workspaceId={canary}")),
             (Method::GET, 400, format!("/apikeys?capability={canary}")),
             (Method::GET, 400, format!("/apikeys?provider={canary}")),
-            (Method::GET, 400, format!("/apikeys?unknown={canary}")),
         ] {
             self.rest("a path", status, self.request(method, &path))
                 .await;
         }
-        // The response names the parameter; logs, spans and metrics do not.
         for (method, path) in [
-            (Method::GET, format!("/apikeys?{canary}={canary}")),
+            (Method::DELETE, format!("/apikeys/{id}?{canary}={canary}")),
             (
                 Method::GET,
                 format!("/apikeys?workspaceId={canary}&{canary}=%41{canary}"),
             ),
-            (Method::DELETE, format!("/apikeys/{id}?{canary}={canary}")),
+            (Method::GET, format!("/apikeys?{canary}={canary}")),
         ] {
-            Answer::of(self.request(method, &path)).await.expect(400);
+            let request = self.request(method, &path);
+            self.named("an unknown parameter", &canary, request).await;
         }
         let method = Method::from_bytes(canary.as_bytes()).unwrap();
         self.rest("a method", 405, self.request(method, "/apikeys"))

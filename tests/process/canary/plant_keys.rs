@@ -189,7 +189,7 @@ impl Planter {
             (Method::GET, 400, format!("/keys?offset={token}")),
             (Method::GET, 403, format!("/keys?workspace_id={token}")),
             (Method::GET, 400, format!("/keys?include_disabled={token}")),
-            (Method::GET, 200, format!("/key?{token}={token}")),
+            (Method::GET, 400, format!("/key?{token}={token}")),
         ] {
             let request = self.rest.request(method, &path).bearer_auth(&caller);
             self.rest("a path", status, request).await;
