@@ -208,6 +208,17 @@ pub(crate) fn is_rejected<B>(response: &Response<B>) -> bool {
         )
 }
 
+/// Whether the server could not answer a call, or not in time.
+pub(crate) fn is_outage<B>(response: &Response<B>) -> bool {
+    let by_grpc = Status::from_header_map(response.headers())
+        .is_some_and(|status| matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded));
+    by_grpc
+        || matches!(
+            response.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        )
+}
+
 /// The causes of a failure, outermost first, for the log.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = String::new();

@@ -66,6 +66,10 @@ pub(crate) struct Secure;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Proven;
 
+/// Marks, in a response's extensions, that one of the limits has rejected the call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limited;
+
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

@@ -54,7 +54,8 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let limits = config.limits().map_err(misconfigured)?;
     let proxies = limits.trusted_proxies.clone();
-    let listener_settings = match config.has_unnamed_proxy() {
+    let is_proxy_unnamed = config.has_unnamed_proxy();
+    let listener_settings = match is_proxy_unnamed {
         true => {
             tracing::warn!(
                 "limits for each address are off: `server.tls_terminated_by_proxy` is true and \
@@ -66,7 +67,9 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     };
     let server = Server::new(listener_settings)
         .with_tls(tls)
-        .with_exempt(Arc::new(move |address| proxies.trusts(address)));
+        .with_exempt(Arc::new(move |address| {
+            is_proxy_unnamed || proxies.trusts(address)
+        }));
     tracing::info!(%address, "listening");
     // It answers for as long as the process runs, so that the end can be watched too.
     let _operations = operations.map(|(listener, address)| {

@@ -35,6 +35,7 @@ use crate::authn::Authenticator;
 use crate::error;
 use crate::metrics::{self, Refused};
 use crate::rate::{Limiter, Rate};
+use crate::server::Limited;
 
 pub use body::BodyTime;
 pub(crate) use client::Client;
@@ -171,7 +172,9 @@ struct Limit {
 fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
     metrics::refused(limit.counted);
     let status = error::for_now(limit.code, limit.reason, limit.message, wait);
-    refuse(target, status.into())
+    let mut response = refuse(target, status.into());
+    response.extensions_mut().insert(Limited);
+    response
 }
 
 /// The target that the layer of that name found.

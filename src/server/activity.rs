@@ -53,10 +53,25 @@ struct State {
     waiting: BTreeMap<u64, Untaken>,
     /// Whether a call of this connection has shown a good token, or the connection a good certificate.
     is_proven: bool,
-    /// The calls that the connection has to pay for before it is read again, less those that it has paid for
-    /// and that turned out to cost nothing; and the owner that pays.
-    owed: Option<(Owner, i32)>,
+    /// The owner of the last call that has.
+    owner: Option<Owner>,
+    /// Whether the connection is read at the pace of its owners.
+    is_paced: bool,
+    /// The calls to pay for before more is read, by owner; negative where more is given back.
+    owed: Vec<(Owner, i32)>,
     next_call: u64,
+}
+
+impl State {
+    fn change_owed(&mut self, owner: &Owner, change: i32) {
+        if !self.is_paced {
+            return;
+        }
+        match self.owed.iter_mut().find(|(found, _)| found == owner) {
+            Some((_, calls)) => *calls = calls.saturating_add(change),
+            None => self.owed.push((owner.clone(), change)),
+        }
+    }
 }
 
 /// An answer, or a part of it, that waits for the client.
@@ -114,7 +129,9 @@ impl Activity {
                 preface: 0,
                 waiting: BTreeMap::new(),
                 is_proven: false,
-                owed: None,
+                owner: None,
+                is_paced: false,
+                owed: Vec::new(),
                 next_call: 0,
             }),
             look_again: AtomicBool::new(false),
@@ -171,12 +188,17 @@ impl Activity {
         Call {
             activity: Arc::clone(self),
             id,
+            is_answered: false,
         }
     }
 
     /// Notes that the client has shown a good token or certificate.
-    pub(super) fn prove(&self) {
-        self.state().is_proven = true;
+    pub(super) fn prove(&self, owner: Option<&Owner>) {
+        let mut state = self.state();
+        state.is_proven = true;
+        if owner.is_some() {
+            state.owner = owner.cloned();
+        }
     }
 
     /// Whether it has.
@@ -195,14 +217,17 @@ impl Activity {
     }
 
     fn change_owed(&self, owner: &Owner, change: i32) {
-        let mut state = self.state();
-        let calls = state.owed.take().map_or(0, |(_, calls)| calls);
-        state.owed = Some((owner.clone(), calls.saturating_add(change)));
+        self.state().change_owed(owner, change);
     }
 
-    /// The calls to pay for, and the owner that pays.
-    pub(super) fn owed(&self) -> Option<(Owner, i32)> {
-        self.state().owed.take()
+    /// Has the connection pay for its calls.
+    pub(super) fn set_paced(&self) {
+        self.state().is_paced = true;
+    }
+
+    /// The calls to pay for now, by owner.
+    pub(super) fn owed(&self) -> Vec<(Owner, i32)> {
+        std::mem::take(&mut self.state().owed)
     }
 
     /// Gives up the answer of a call that was not taken: by resetting its stream, or, where HTTP has all of
@@ -255,6 +280,11 @@ impl Activity {
         self.look_again.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the next read is to ask the system.
+    pub(super) fn is_looking_again(&self) -> bool {
+        self.look_again.load(Ordering::Relaxed)
+    }
+
     /// Whether this read is to ask the system.
     pub(super) fn is_to_look_again(&self) -> bool {
         self.look_again.load(Ordering::Relaxed) && self.look_again.swap(false, Ordering::Relaxed)
@@ -269,13 +299,15 @@ impl Activity {
 pub(super) struct Call {
     activity: Arc<Activity>,
     id: u64,
+    is_answered: bool,
 }
 
 impl Call {
     /// The answer with this body is the client's to take; the call ends with it.
-    pub(super) fn answer(self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
+    pub(super) fn answer(mut self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.is_answered = true;
         let held = unread.hold(owner, bytes, &self.activity, self.id);
         let mut state = self.activity.state();
         state.waiting.insert(
@@ -343,6 +375,12 @@ impl Drop for Call {
         };
         state.seen.calls -= 1;
         state.seen.idle_since = Instant::now();
+        // A call that its client cancels has cost as much as one that is rejected.
+        if !self.is_answered
+            && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())
+        {
+            state.change_owed(&owner, 1);
+        }
         drop(state);
         drop(removed);
     }
@@ -439,6 +477,24 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn each_owner_pays_for_its_calls_and_cancelled_ones() {
+        let activity = Activity::new(Instant::now());
+        let address = Owner::Address([127, 0, 0, 1].into());
+        let organization = Owner::Organization("o".to_owned());
+        activity.owe(&address, 1);
+        assert!(activity.owed().is_empty(), "it is read at any pace");
+        activity.set_paced();
+        activity.owe(&address, 3);
+        activity.prove(Some(&organization));
+        activity.refund(&address);
+        drop(activity.begin());
+        assert_eq!(activity.owed(), [(address, 2), (organization, 1)]);
+        activity.prove(Some(&Owner::Service("s".to_owned())));
+        drop(activity.begin());
+        assert!(activity.owed().is_empty());
+    }
 
     #[tokio::test]
     async fn the_version_is_known_as_soon_as_it_can_be() {

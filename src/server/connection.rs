@@ -26,7 +26,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tower::ServiceExt;
 
 use super::activity::{Activity, Answer, Call, Seen, Version};
@@ -36,12 +36,12 @@ use super::paced::Paced;
 use super::stream::{Heard, Socket, Stream};
 use super::tls::Tls;
 use super::unread::Unread;
-use super::{Peer, PeerService, Phase, Proven, Secure, Settings, counted};
+use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted};
 use crate::budget::Owner;
-use crate::error::is_rejected;
+use crate::error::{is_outage, is_rejected};
 
-/// Maximum delay of the answer to a rejected call of a service.
-const MAX_SERVICE_DELAY: Duration = Duration::from_secs(5);
+/// Maximum delay of the answer to a rejected call of a service, or through a proxy. Its stream is taken meanwhile.
+const MAX_ANSWER_DELAY: Duration = Duration::from_millis(500);
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -158,7 +158,7 @@ pub(super) async fn serve(
     let io = TokioIo::new(paced);
     let builder = house.builders.of(activity.seen().version);
     if service.is_some() {
-        activity.prove();
+        activity.prove(None);
     }
     let calls = Calls {
         house: Arc::clone(&house),
@@ -211,24 +211,32 @@ impl Calls {
         Owner::Address(counted(self.peer.0.ip()))
     }
 
-    /// Charges a call for what became of it. A service calls for many: its connections are read on, and its
-    /// rejected calls alone are answered later. Returns the time before which that is not.
+    /// Charges a call for what became of it, unless that is the server's own failure. A service calls for many, and
+    /// so does a proxy: their connections are read on, and their rejected calls alone are answered later. Returns
+    /// that delay.
     fn settle(
         &self,
         response: &Response<Body>,
         owner: &Owner,
         is_charged: bool,
-    ) -> Option<Instant> {
-        let costs = response.extensions().get::<Proven>().is_none() || is_rejected(response);
-        match (is_charged, costs) {
-            (true, false) => self.activity.refund(&self.address()),
-            (false, true) if owner.is_service() => {
-                let resumed = self.house.pace.as_ref()?.pay(owner.clone(), 1)?;
-                return Some(resumed.min(Instant::now() + MAX_SERVICE_DELAY));
+    ) -> Option<Duration> {
+        let is_known = response.extensions().get::<Proven>().is_some();
+        let is_limited = is_known && response.extensions().get::<Limited>().is_some();
+        let costs = is_limited || !is_outage(response) && (!is_known || is_rejected(response));
+        if is_charged {
+            if is_known && !costs {
+                self.activity.refund(&self.address());
             }
-            (false, true) if !self.is_exempt => self.activity.owe(owner, 1),
-            _ => {}
+            return None;
         }
+        if !costs {
+            return None;
+        }
+        if owner.is_service() || self.is_exempt && !matches!(owner, Owner::Address(_)) {
+            let pause = self.house.pace.as_ref()?.pay(owner.clone(), 1)?;
+            return Some(pause.min(MAX_ANSWER_DELAY));
+        }
+        self.activity.owe(owner, 1);
         None
     }
 
@@ -250,9 +258,6 @@ impl Calls {
         let router = self.house.router.clone();
         let answered = router.oneshot(request).await;
         let mut response = answered.unwrap_or_else(|infallible| match infallible {});
-        if response.extensions().get::<Proven>().is_some() {
-            self.activity.prove();
-        }
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);
         if is_http1 && (is_old || *self.house.phase.borrow() != Phase::Serving) {
             let close = HeaderValue::from_static("close");
@@ -263,9 +268,12 @@ impl Calls {
             self.activity.tell_off();
         }
         let owner = response.extensions_mut().remove::<Owner>();
+        if response.extensions().get::<Proven>().is_some() {
+            self.activity.prove(owner.as_ref());
+        }
         let owner = owner.unwrap_or_else(|| self.address());
         if let Some(delayed) = self.settle(&response, &owner, is_charged) {
-            sleep_until(delayed).await;
+            sleep(delayed).await;
         }
         Ok(response.map(|body| call.answer(body, owner, &self.house.unread)))
     }

@@ -1,10 +1,14 @@
-//! The pace at which a connection is read. A call that is rejected, or that needs no token, costs the server
-//! about as much as a call that is served, and a client can send the next at once. Each owner therefore has a
-//! rate of such calls. Beyond it, the server stops reading the owner's connections until the calls are paid
-//! for, so that the further ones stay with the client and cost nothing here. Rejecting them would not help: it
-//! is the rejection that costs.
+//! The pace at which connections are read. A call that is rejected, or that needs no token, costs the server
+//! about as much as a call that is served, and its client can send the next at once. Each owner therefore has a
+//! rate of such calls, and so have all addresses together. Beyond it, the server pauses before it reads more
+//! from the connection, so that further calls stay with the client and cost nothing here. A rejection would not
+//! help: it is the rejection that costs.
+//!
+//! A pause is short compared to every timeout of a connection, and what an owner owes is bounded: a client that
+//! shares an address with others waits for a moment, and no longer than they go on.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +17,20 @@ use tokio::time::Instant;
 use crate::budget::Owner;
 use crate::rate::Rate;
 
+/// Maximum pause before a connection is read. Owners that owe more are read no later.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Rate of all addresses together, as a multiple of the rate of one.
+const ADDRESSES: u32 = 10;
 /// Maximum number of owners with an account of their own; further ones share one.
 const MAX_OWNERS: usize = 10_000;
+/// Minimum time between two removals of the accounts that are paid.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The accounts of all owners.
 pub(super) struct Pace {
-    /// The mean time between two calls, and how much of it an owner may be in debt.
+    /// The mean time between two calls of one owner.
     interval: Duration,
+    /// Time that an owner may owe without a pause.
     credit: Duration,
     accounts: Mutex<Accounts>,
 }
@@ -29,37 +40,63 @@ struct Accounts {
     paid: HashMap<Owner, Instant>,
     /// The same for all owners that have no account.
     others: Instant,
-    /// Number of accounts above which those that are paid are removed.
-    remove_above: usize,
+    /// The same for all addresses together.
+    addresses: Instant,
+    removed: Instant,
 }
 
 impl Pace {
     /// Holds each owner to a rate.
     pub(super) fn new(rate: Rate) -> Self {
+        let now = Instant::now();
         Self {
             interval: rate.interval,
             credit: rate.interval * rate.burst.get(),
             accounts: Mutex::new(Accounts {
                 paid: HashMap::new(),
-                others: Instant::now(),
-                remove_above: MAX_OWNERS / 8,
+                others: now,
+                addresses: now,
+                removed: now,
             }),
         }
     }
 
-    /// Charges calls to an owner, or gives some back where the number is negative. Returns the time before which
-    /// the connection that made them is not read, `None` while the owner has credit.
-    pub(super) fn pay(&self, owner: Owner, calls: i32) -> Option<Instant> {
+    /// Charges calls to an owner, or gives some back where the number is negative. Returns the pause before more
+    /// is read of the owner, `None` while it has credit.
+    pub(super) fn pay(&self, owner: Owner, calls: i32) -> Option<Duration> {
         let now = Instant::now();
-        let mut accounts = self.accounts();
-        let paid = accounts.account(owner, now);
         let cost = self.interval * calls.unsigned_abs();
-        *paid = match calls < 0 {
-            true => paid.checked_sub(cost)?,
-            false => (*paid).max(now) + cost,
+        let is_address = matches!(owner, Owner::Address(_));
+        let mut accounts = self.accounts();
+        let own = accounts.account(owner, now);
+        let mut owed = self.charge(own, now, cost, calls < 0);
+        if is_address {
+            let all = self.charge(&mut accounts.addresses, now, cost / ADDRESSES, calls < 0);
+            owed = owed.max(all);
+        }
+        drop(accounts);
+        let pause = owed.checked_sub(self.credit).filter(|it| !it.is_zero())?;
+        // Connections that have all reached the maximum do not go on together.
+        Some(match pause < MAX_PAUSE {
+            true => pause,
+            false => jittered(MAX_PAUSE),
+        })
+    }
+
+    /// Changes an account; returns what is owed then.
+    fn charge(
+        &self,
+        paid: &mut Instant,
+        now: Instant,
+        cost: Duration,
+        is_refund: bool,
+    ) -> Duration {
+        let before = (*paid).max(now);
+        *paid = match is_refund {
+            true => before.checked_sub(cost).unwrap_or(now),
+            false => (before + cost).min(now + self.credit + MAX_PAUSE),
         };
-        let resumed = paid.checked_sub(self.credit)?;
-        (resumed > now).then_some(resumed)
+        paid.saturating_duration_since(now)
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -69,9 +106,9 @@ impl Pace {
 
 impl Accounts {
     fn account(&mut self, owner: Owner, now: Instant) -> &mut Instant {
-        if self.paid.len() >= self.remove_above {
+        if self.paid.len() >= MAX_OWNERS / 8 && self.removed + REMOVAL_INTERVAL <= now {
             self.paid.retain(|_, paid| *paid > now);
-            self.remove_above = (self.paid.len() * 2).clamp(MAX_OWNERS / 8, MAX_OWNERS);
+            self.removed = now;
         }
         if self.paid.len() >= MAX_OWNERS && !self.paid.contains_key(&owner) {
             return &mut self.others;
@@ -80,11 +117,22 @@ impl Accounts {
     }
 }
 
+/// Between a half of the time and all of it.
+fn jittered(time: Duration) -> Duration {
+    // Each state has keys of its own, from the system's random source.
+    let random = RandomState::new().hash_one(0) % 1001;
+    time.mul_f64(0.5 + random as f64 / 2000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn owner(number: u32) -> Owner {
+    fn organization(number: u32) -> Owner {
+        Owner::Organization(number.to_string())
+    }
+
+    fn address(number: u32) -> Owner {
         Owner::Address(std::net::Ipv4Addr::from(number).into())
     }
 
@@ -96,37 +144,58 @@ mod tests {
     async fn owner_within_its_rate_is_read_at_once() {
         let pace = pace();
         for _ in 0..10 {
-            assert_eq!(pace.pay(owner(1), 100), None);
+            assert_eq!(pace.pay(organization(1), 100), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn connections_of_an_owner_beyond_its_rate_take_turns() {
-        let (pace, now) = (pace(), Instant::now());
-        assert_eq!(pace.pay(owner(1), 100), None);
-        for turn in 1..=20_u32 {
-            let resumed = now + Duration::from_millis(500) * turn;
-            assert_eq!(pace.pay(owner(1), 50), Some(resumed));
+        let pace = pace();
+        assert_eq!(pace.pay(organization(1), 100), None);
+        for turn in 1..=3 {
+            let pause = Duration::from_millis(500) * turn;
+            assert_eq!(pace.pay(organization(1), 50), Some(pause));
         }
-        assert_eq!(pace.pay(owner(2), 100), None);
+        assert_eq!(pace.pay(organization(2), 100), None);
         // What is given back comes to the next turn.
-        pace.pay(owner(1), -50);
-        assert_eq!(pace.pay(owner(1), 50), Some(now + Duration::from_secs(10)));
-        tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(pace.pay(owner(1), 100), None);
+        pace.pay(organization(1), -100);
+        let pause = Duration::from_secs(1);
+        assert_eq!(pace.pay(organization(1), 50), Some(pause));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn debt_of_an_owner_is_bounded() {
+        let pace = pace();
+        for _ in 0..1000 {
+            let pause = pace.pay(organization(1), 1000).unwrap();
+            assert!(pause >= MAX_PAUSE / 2 && pause <= MAX_PAUSE, "{pause:?}");
+        }
+        tokio::time::advance(MAX_PAUSE + Duration::from_secs(1)).await;
+        assert_eq!(pace.pay(organization(1), 100), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_addresses_together_have_a_rate() {
+        let pace = pace();
+        for number in 0..20 {
+            assert_eq!(pace.pay(address(number), 50), None);
+        }
+        let pause = pace.pay(address(20), 50);
+        assert_eq!(pause, Some(Duration::from_millis(50)));
+        assert_eq!(pace.pay(organization(1), 100), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn accounts_are_bounded_and_further_owners_share_one() {
         let pace = pace();
         for number in 0..2 * MAX_OWNERS as u32 {
-            pace.pay(owner(number), 100);
+            pace.pay(organization(number), 100);
         }
         assert_eq!(pace.accounts().paid.len(), MAX_OWNERS);
-        assert!(pace.pay(owner(u32::MAX), 1).is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(pace.pay(owner(1), 1), None);
+        assert!(pace.pay(organization(u32::MAX), 1).is_some());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(pace.pay(organization(1), 1), None);
         assert!(pace.accounts().paid.len() <= 1);
     }
 }

@@ -5,9 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use super::activity::{Activity, Version};
 use super::calls_read::CallsRead;
@@ -41,6 +42,7 @@ impl Paced {
         payer: Option<(Arc<Pace>, Owner)>,
     ) -> Self {
         if let Some((_, address)) = &payer {
+            activity.set_paced();
             activity.owe(address, 1);
         }
         Self {
@@ -53,26 +55,37 @@ impl Paced {
         }
     }
 
-    /// Ready when the client has paid for its calls.
+    /// Ready when the client has paid for its calls, or when what has come is read for the last time.
     fn poll_paid(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.paused.is_none()
-            && let Some((pace, _)) = &self.payer
-            && let Some((owner, calls)) = self.activity.owed()
-            && let Some(resumed) = pace.pay(owner, calls)
+            && let Some(pause) = self.pay()
         {
-            self.paused = Some(Box::pin(sleep_until(resumed)));
+            self.paused = Some(Box::pin(sleep(pause)));
+            self.piece = FIRST_PIECE;
         }
-        if let Some(paused) = &mut self.paused {
+        if let Some(paused) = &mut self.paused
+            && !self.activity.is_looking_again()
+        {
             ready!(paused.as_mut().poll(context));
             self.paused = None;
         }
         Poll::Ready(())
     }
 
+    /// Pays for the calls so far; returns the longest pause of the owners.
+    fn pay(&self) -> Option<Duration> {
+        let (pace, _) = self.payer.as_ref()?;
+        let owed = self.activity.owed().into_iter();
+        owed.filter_map(|(owner, calls)| pace.pay(owner, calls))
+            .max()
+    }
+
     /// Charges what was read.
     fn charge(&mut self, bytes: &[u8]) {
         let calls = self.calls.count(bytes);
         if self.activity.seen().version != Version::Http2 {
+            // A call at a time, which is charged when it begins.
+            self.piece = MAX_PIECE;
             return;
         }
         if let Some((_, address)) = &self.payer
@@ -84,6 +97,12 @@ impl Paced {
             0 => (self.piece * 2).min(MAX_PIECE),
             _ => FIRST_PIECE,
         };
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        self.pay();
     }
 }
 

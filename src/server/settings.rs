@@ -57,7 +57,6 @@ impl Settings {
         Self {
             max_connections_per_address: 0,
             connection_rate: None,
-            rejected_call_rate: None,
             ..self
         }
     }
@@ -70,6 +69,7 @@ impl Settings {
             max_connections: MAX_OPERATIONS_CONNECTIONS,
             max_connections_per_address: 0,
             connection_rate: None,
+            rejected_call_rate: None,
             max_age: None,
             ..self
         }

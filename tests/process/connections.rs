@@ -202,6 +202,26 @@ async fn calls_that_need_no_token_are_read_at_their_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
+    let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "1")]).await;
+    let mut stranger = connect(served.address());
+    stranger
+        .write_all(get("/healthz").repeat(200).as_bytes())
+        .unwrap();
+    assert!(answer(&mut stranger).0.starts_with("http/1.1 200"));
+    // At this rate the stranger owes for minutes; the other is read before its headers are overdue.
+    let started = Instant::now();
+    for _ in 0..2 {
+        proven(&house, &served);
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rejected_calls_of_a_good_token_are_read_at_their_rate() {
     let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
     let mut stream = proven(&house, &served);

@@ -12,8 +12,10 @@ const AT_ONCE: usize = 4;
 /// Enough events that making their indexes takes a while.
 const EVENTS: u32 = 60_000;
 
-/// The last two migrations, undone.
-const AT_SIX: &str = "ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
+/// The last two migrations, undone. The first statement has SQLite read the schema that other processes made,
+/// which `DROP COLUMN` does not.
+const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued_keys'; \
+    ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
     ALTER TABLE provider_keys DROP COLUMN created_by_id; \
     ALTER TABLE repo_ai_keys DROP COLUMN created_by_kind; \
     ALTER TABLE repo_ai_keys DROP COLUMN created_by_id; \
@@ -23,8 +25,7 @@ const AT_SIX: &str = "ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
     ALTER TABLE management_keys DROP COLUMN created_by_id; \
     DROP INDEX ix_audit_events_occurred; DROP INDEX ix_audit_events_resource; \
     DROP INDEX ix_audit_events_kind; DROP INDEX ix_audit_events_action; \
-    DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request; \
-    DELETE FROM seaql_migrations WHERE version > 'm0006_issued_keys'";
+    DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request;";
 /// The one before it, undone too.
 const AT_FIVE: &str = "DROP TABLE reservations; DROP TABLE daily_usage; DROP TABLE charges; \
     DROP TABLE issued_keys; DELETE FROM seaql_migrations WHERE version > 'm0006'";

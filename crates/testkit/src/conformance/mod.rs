@@ -265,7 +265,6 @@ macro_rules! conformance_tests {
             key_is_stored_whole
             keys_are_listed_newest_first
             keys_are_listed_by_workspace_and_provider
-            unbound_secrets_are_found_and_resealed
             grant_reaches_no_other_workspace
             duplicate_is_refused_within_a_workspace
             change_is_stored
@@ -273,6 +272,7 @@ macro_rules! conformance_tests {
             key_is_located
             key_is_not_stored_in_a_workspace_that_is_gone
             odd_text_survives
+            unbound_secrets_are_found_and_resealed
         }
         $crate::conformance_tests! { @module $fixture, race:
             identical_inserts_make_one_key
