@@ -12,6 +12,8 @@ use keyward_core::ledger::Ending;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::in_flight;
+
 /// The `domain` of every ErrorInfo.
 pub const ERROR_DOMAIN: &str = "keyward";
 
@@ -28,6 +30,7 @@ pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
         && keyward_store::turns::is_cause(cause)
     {
+        in_flight::mark_limited();
         let message = "Too many requests for this key are under way";
         return for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER);
     }

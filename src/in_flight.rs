@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -58,6 +59,12 @@ pub(crate) fn admit(owner: &Owner) -> Result<(), Overloaded> {
     PERMIT
         .try_with(|permit| permit.admit(owner))
         .unwrap_or(Ok(()))
+}
+
+/// Notes that a limit rejects the current call, behind the layers.
+pub(crate) fn mark_limited() {
+    // Where calls are not limited, nothing counts the rejection.
+    let _ = PERMIT.try_with(|permit| permit.is_limited.store(true, Ordering::Relaxed));
 }
 
 /// Returns the permit of the current call. `None` where calls are not limited.
@@ -134,6 +141,7 @@ impl Calls {
             calls: Arc::clone(self),
             number,
             owner: Mutex::new(None),
+            is_limited: AtomicBool::new(false),
         }))
     }
 
@@ -213,6 +221,7 @@ pub(crate) struct Permit {
     calls: Arc<Calls>,
     number: u64,
     owner: Mutex<Option<Owner>>,
+    is_limited: AtomicBool,
 }
 
 impl Permit {
@@ -244,6 +253,11 @@ impl Permit {
         }
         taken.insert(self.number, owner);
         Ok(())
+    }
+
+    /// Whether a limit has rejected the call.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.is_limited.load(Ordering::Relaxed)
     }
 
     /// Nothing is left to do but to be read.

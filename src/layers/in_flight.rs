@@ -22,7 +22,7 @@ use super::Limit;
 use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
 use crate::metrics::Refused;
-use crate::server::Proven;
+use crate::server::{Limited, Proven};
 
 const LIMIT: Limit = Limit {
     counted: Refused::Overload,
@@ -47,7 +47,10 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
     let Some(permit) = calls.enter() else {
         return overloaded(&target);
     };
-    let response = with_permit(Arc::clone(&permit), next.run(request)).await;
+    let mut response = with_permit(Arc::clone(&permit), next.run(request)).await;
+    if permit.is_limited() {
+        response.extensions_mut().insert(Limited);
+    }
     let is_proven = response.extensions().get::<Proven>().is_some();
     if target.is_stream() || !is_proven || is_rejected(&response) {
         return response;

@@ -206,6 +206,11 @@ impl Activity {
         self.state().is_proven
     }
 
+    /// Returns the owner of the last call that has shown a good token.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.state().owner.clone()
+    }
+
     /// Has the connection pay for calls.
     pub(super) fn owe(&self, owner: &Owner, calls: i32) {
         self.change_owed(owner, calls);

@@ -221,7 +221,7 @@ impl Calls {
         is_charged: bool,
     ) -> Option<Duration> {
         let is_known = response.extensions().get::<Proven>().is_some();
-        let is_limited = is_known && response.extensions().get::<Limited>().is_some();
+        let is_limited = response.extensions().get::<Limited>().is_some();
         let costs = is_limited || !is_outage(response) && (!is_known || is_rejected(response));
         if is_charged {
             if is_known && !costs {
@@ -232,7 +232,10 @@ impl Calls {
         if !costs {
             return None;
         }
-        if owner.is_service() || self.is_exempt && !matches!(owner, Owner::Address(_)) {
+        if self.is_exempt && matches!(owner, Owner::Address(_)) {
+            return None;
+        }
+        if owner.is_service() || self.is_exempt || !is_known && is_limited {
             let pause = self.house.pace.as_ref()?.pay(owner.clone(), 1)?;
             return Some(pause.min(MAX_ANSWER_DELAY));
         }
@@ -271,8 +274,11 @@ impl Calls {
         if response.extensions().get::<Proven>().is_some() {
             self.activity.prove(owner.as_ref());
         }
+        // A call that is rejected before its caller is known comes from the last caller of the connection.
+        let payer = owner.clone().or_else(|| self.activity.owner());
         let owner = owner.unwrap_or_else(|| self.address());
-        if let Some(delayed) = self.settle(&response, &owner, is_charged) {
+        let payer = payer.unwrap_or_else(|| self.address());
+        if let Some(delayed) = self.settle(&response, &payer, is_charged) {
             sleep(delayed).await;
         }
         Ok(response.map(|body| call.answer(body, owner, &self.house.unread)))
