@@ -314,9 +314,9 @@ macro_rules! conformance_tests {
             data_keys_are_stored_per_workspace
             one_data_key_wins
             lost_data_keys_are_not_replaced
-            forms_of_sealed_texts_are_fixed
             every_kek_version_is_proven
             damaged_data_key_is_not_a_missing_kek
+            forms_of_sealed_texts_are_fixed
             store_answers
         }
         $crate::conformance_tests! { @module $fixture, workspace:
