@@ -17,6 +17,8 @@ use keyward_testkit::TestDatabase;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tonic::Code;
 
+use tokio::sync::Notify;
+
 use crate::client::{Answer, Rest};
 use crate::durability::check_integrity;
 use crate::durability_ledger::Stored;
@@ -32,6 +34,8 @@ const KEYS: usize = 3;
 const DISK_MIB: u64 = 160;
 /// After this time a round fails instead of waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two probes.
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What becomes full.
 enum Disk {
@@ -118,6 +122,8 @@ struct Load {
     successes: AtomicUsize,
     failures: AtomicUsize,
     not_ready: AtomicUsize,
+    /// Notified of each change of a count.
+    counted: Notify,
 }
 
 impl Load {
@@ -132,15 +138,23 @@ impl Load {
             &self.failures
         };
         counter.fetch_add(1, Ordering::SeqCst);
+        self.counted.notify_waiters();
     }
 
     /// Waits until a count has grown by so much.
     async fn grown(&self, counter: &AtomicUsize, by: usize) {
-        let (before, started) = (counter.load(Ordering::SeqCst), Instant::now());
-        while counter.load(Ordering::SeqCst) < before + by {
-            assert!(started.elapsed() < PATIENCE, "waited in vain");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        let before = counter.load(Ordering::SeqCst);
+        let growing = async {
+            loop {
+                let counted = self.counted.notified();
+                if counter.load(Ordering::SeqCst) >= before + by {
+                    return;
+                }
+                counted.await;
+            }
+        };
+        let grown = tokio::time::timeout(PATIENCE, growing).await;
+        assert!(grown.is_ok(), "waited in vain");
     }
 }
 
@@ -208,14 +222,16 @@ async fn create(
 /// Asks whether the server is ready; gives the longest time that an answer took.
 async fn probe(load: Arc<Load>, rest: Rest) -> Duration {
     let mut longest = Duration::ZERO;
+    let mut turns = tokio::time::interval(PROBE_INTERVAL);
     while load.goes_on() {
+        turns.tick().await;
         let asked = Instant::now();
         let answer = Answer::of(rest.request(Method::GET, "/readyz")).await;
         longest = longest.max(asked.elapsed());
         if answer.status != 200 {
             load.not_ready.fetch_add(1, Ordering::SeqCst);
+            load.counted.notify_waiters();
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     longest
 }

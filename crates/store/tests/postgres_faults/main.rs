@@ -10,7 +10,7 @@
 mod network;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyward_core::Error;
@@ -23,6 +23,7 @@ use keyward_testkit::fixtures::{
     World, charge, directory_grant, event, issued_key, manage_grant, repo, serve_grant,
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use network::{Network, Silence};
@@ -64,7 +65,7 @@ async fn silence_is_survived(manner: Silence) {
     for load in ["busy", "idle"] {
         let (ends, done) = (
             Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
+            Arc::new(watch::Sender::new(0_usize)),
         );
         let callers = |count: usize| -> Vec<_> {
             let caller = |caller: usize| {
@@ -75,7 +76,7 @@ async fn silence_is_survived(manner: Silence) {
                         if upsert(&store, &format!("{caller}-{number}")).await.is_ok() {
                             longest = longest.max(last.elapsed());
                             last = Instant::now();
-                            done.fetch_add(1, Ordering::SeqCst);
+                            done.send_modify(|done| *done += 1);
                         }
                         if ends.load(Ordering::SeqCst) {
                             break;
@@ -87,12 +88,11 @@ async fn silence_is_survived(manner: Silence) {
             (0..count).map(caller).collect()
         };
         let until = async |wanted: usize| {
-            let before = done.load(Ordering::SeqCst);
-            let started = Instant::now();
-            while done.load(Ordering::SeqCst) < before + wanted {
-                assert!(started.elapsed() < RESUMES_WITHIN, "no service, {load}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let mut calls = done.subscribe();
+            let enough = *calls.borrow() + wanted;
+            let served = calls.wait_for(|calls| *calls >= enough);
+            let served = tokio::time::timeout(RESUMES_WITHIN, served).await;
+            assert!(served.is_ok(), "no service, {load}");
         };
         let calling = callers(8);
         until(20).await;
