@@ -1,0 +1,72 @@
+//! Tests of what a connection shows and owes.
+
+use http_body_util::BodyExt;
+
+use super::*;
+
+#[tokio::test]
+async fn each_owner_pays_for_its_calls_and_cancelled_ones() {
+    let activity = Activity::new(Instant::now());
+    let address = Owner::Address([127, 0, 0, 1].into());
+    let organization = Owner::Organization("o".to_owned());
+    activity.owe(&address, 1);
+    assert!(activity.owed().is_empty(), "it is read at any pace");
+    activity.set_paced();
+    activity.owe(&address, 3);
+    activity.prove(Some(&organization));
+    activity.refund(&address);
+    drop(activity.begin());
+    assert_eq!(activity.owed(), [(address, 2), (organization, 1)]);
+    activity.prove(Some(&Owner::Service("s".to_owned())));
+    drop(activity.begin());
+    assert!(activity.owed().is_empty());
+}
+
+#[tokio::test]
+async fn the_version_is_known_as_soon_as_it_can_be() {
+    for (said, version) in [
+        (&b"GET"[..], Version::Http1),
+        (b"P", Version::Unknown),
+        (b"PUT /", Version::Http1),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", Version::Unknown),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore", Version::Http2),
+    ] {
+        let whole = Activity::new(Instant::now());
+        whole.hear(said);
+        assert_eq!(whole.seen().version, version);
+        let in_parts = Activity::new(Instant::now());
+        for byte in said {
+            in_parts.hear(&[*byte]);
+        }
+        assert_eq!(in_parts.seen().version, version);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_under_way_until_its_answer_is_taken() {
+    let activity = Activity::new(Instant::now());
+    activity.hear(b"GET / HTTP/1.1\r\n\r\n");
+    let call = activity.begin();
+    assert_eq!(activity.seen().calls, 1);
+    assert_eq!(activity.seen().head_since, None);
+    assert_eq!(activity.seen().waiting_since, None);
+    let answered = Instant::now();
+    let owner = Owner::Address([127, 0, 0, 1].into());
+    let mut answer = call.answer(Body::from("text"), owner, &Unread::new(1 << 20));
+    assert_eq!(activity.seen().waiting_since, Some(answered));
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let taken = answer.frame().await.unwrap().unwrap();
+    assert_eq!(activity.seen().waiting_since, Some(Instant::now()));
+    drop(taken);
+    assert_eq!(activity.seen().waiting_since, None);
+    assert!(answer.frame().await.is_none());
+    assert_eq!(activity.seen().waiting_since, None);
+    assert_eq!(activity.seen().calls, 1);
+    drop(answer);
+    assert_eq!(activity.seen().calls, 0);
+    assert_eq!(activity.seen().idle_since, Instant::now());
+    // The next one begins with its first byte.
+    assert_eq!(activity.seen().head_since, None);
+    activity.hear(b"G");
+    assert_eq!(activity.seen().head_since, Some(Instant::now()));
+}
