@@ -74,7 +74,7 @@ pub struct AuditEvent {
     pub request_id: String,
     /// Where the call came from.
     pub source: Option<IpAddr>,
-    /// What else is worth knowing, such as the names of the fields that changed and their values.
+    /// Details by name, such as the names of the fields that changed and their values.
     pub details: BTreeMap<String, String>,
 }
 
@@ -142,7 +142,7 @@ pub struct RecordedEvent {
     pub request_id: String,
     /// The address that the call came from.
     pub source: Option<String>,
-    /// What else is worth knowing.
+    /// Details by name.
     pub details: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! How far retention may go. A clock alone does not delete: what is stored has to agree with it.
+//! Bounds of retention. No row is deleted because of the clock alone: a newer row has to confirm the time.
 
 use std::time::Duration;
 

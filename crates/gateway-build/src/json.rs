@@ -37,7 +37,7 @@ pub(crate) struct Member {
     pub(crate) proto_name: String,
     /// Whether the name in the proto file is read too.
     pub(crate) reads_proto_name: bool,
-    /// What a decimal must be, for errors; else empty.
+    /// Description of the decimals that the field accepts, for errors; empty for other types.
     pub(crate) expected: String,
     /// The codec's type in Rust, without what the shape adds.
     pub(crate) codec: String,
@@ -280,7 +280,8 @@ fn well_known(message: &MessageDescriptor) -> Result<String, String> {
     Ok(format!("__json::{codec}"))
 }
 
-/// What a decimal must be: within the bounds that its schema has, if any, and not finer than a unit.
+/// Describes the decimals that a field accepts: within the bounds of its schema, if it has any, and not finer
+/// than a unit.
 fn expected_decimal(places: u32, schema: Option<&str>) -> String {
     let schema: serde_json::Value = schema
         .and_then(|text| serde_json::from_str(text).ok())

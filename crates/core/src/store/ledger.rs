@@ -12,16 +12,16 @@ use crate::limit::MeteredKey;
 use crate::policy::{Grant, Serve};
 use crate::retention::Extent;
 
-/// What makes a charge while its key is held, of the moment that the store read under that hold. It may
-/// run more than once.
+/// Builds a charge from the time that the store read while it holds the key's row. The store may call it more
+/// than once.
 pub type Charging<'a> = dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync + 'a;
-/// What makes a reservation while its key is held, of the moment that the store read under that hold. It
-/// may run more than once.
+/// Builds a reservation from the time that the store read while it holds the key's row. The store may call it
+/// more than once.
 pub type Holding<'a> = dyn Fn(Timestamp) -> Reservation + Send + Sync + 'a;
-/// What decides whether a hold fits. It may run more than once.
+/// Decides whether a hold fits. The store may call it more than once.
 pub type Admission<'a> = dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
-/// What a reservation becomes, made while its key is held, of the moment that the store read under that
-/// hold. It may run more than once.
+/// Builds the charge that settles a reservation, from the time that the store read while it holds the key's row.
+/// The store may call it more than once.
 pub type Settlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync + 'a;
 
 /// Keeps charges, their sums, and reservations.
@@ -29,8 +29,8 @@ pub type Settlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Syn
 /// Whoever changes a key's account holds the key's row until the commit, so that one decides after
 /// another; nothing about it, the time included, is read before that. The time is the database
 /// server's where there is one, so that replicas whose clocks differ decide alike. The rows of the
-/// ledger are their own trail, since they say who recorded, held or ended what and when, so that its
-/// methods take no audit event.
+/// ledger name the service that recorded, held or ended an amount, and the time, so that its methods take
+/// no audit event.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
     /// The workspace of a key, also of a deleted one, as input of the policy.

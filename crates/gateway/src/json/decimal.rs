@@ -10,7 +10,7 @@ use super::options::Writing;
 /// The largest integer up to which every integer is a floating number too.
 const EXACT: u128 = 1 << 53;
 
-/// What a decimal must be, unless its field says more.
+/// Description of the decimals that a field accepts, unless the field has its own.
 pub(super) const DECIMAL: &str = "a number within range";
 
 /// An integer of units of ten to the minus `PLACES` (at most 18); in JSON
