@@ -41,7 +41,7 @@ use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
 /// Maximum delay of the answer to a rejected call of a service, or through a proxy. Its stream is taken meanwhile.
-const MAX_ANSWER_DELAY: Duration = Duration::from_millis(500);
+const MAX_ANSWER_DELAY: Duration = Duration::from_secs(2);
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -243,6 +243,16 @@ impl Calls {
         None
     }
 
+    /// Waits until the client has paid for its calls. Over HTTP/1.1 the next requests may have been read with the
+    /// first, so that a pause of the reader delays none of them.
+    async fn pay(&self) {
+        let owed = self.activity.owed();
+        let pause = self.house.pace.as_ref().and_then(|pace| pace.pay_all(owed));
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
+    }
+
     async fn call(
         self,
         request: Request<Incoming>,
@@ -250,6 +260,9 @@ impl Calls {
         is_charged: bool,
     ) -> Result<Response<Answer>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;
+        if is_http1 {
+            self.pay().await;
+        }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
         if let Some(service) = self.service.clone() {

@@ -83,6 +83,14 @@ impl Pace {
         })
     }
 
+    /// Charges the calls of several owners; returns the longest pause.
+    pub(super) fn pay_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
+        let calls = calls.into_iter();
+        calls
+            .filter_map(|(owner, calls)| self.pay(owner, calls))
+            .max()
+    }
+
     /// Changes an account; returns what is owed then.
     fn charge(
         &self,

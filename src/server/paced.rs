@@ -75,9 +75,7 @@ impl Paced {
     /// Pays for the calls so far; returns the longest pause of the owners.
     fn pay(&self) -> Option<Duration> {
         let (pace, _) = self.payer.as_ref()?;
-        let owed = self.activity.owed().into_iter();
-        owed.filter_map(|(owner, calls)| pace.pay(owner, calls))
-            .max()
+        pace.pay_all(self.activity.owed())
     }
 
     /// Charges what was read.

@@ -202,6 +202,21 @@ async fn calls_that_need_no_token_are_read_at_their_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_sent_together_over_http1_are_answered_at_their_rate() {
+    let (_house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let mut stream = connect(served.address());
+    let started = Instant::now();
+    stream
+        .write_all(get("/healthz").repeat(20).as_bytes())
+        .unwrap();
+    for _ in 0..20 {
+        assert!(answer(&mut stream).0.starts_with("http/1.1 200"));
+    }
+    let time = started.elapsed();
+    assert!(time >= Duration::from_millis(900), "{time:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
     let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "1")]).await;
     let mut stranger = connect(served.address());
