@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyward::proto::v1::{ApiKey, LinkApiKeyRequest, ListApiKeysRequest, ResourceKind};
+use prost::Message;
 use serde_json::json;
 use tonic::Code;
 
@@ -18,6 +19,45 @@ fn in_workspace(id: &str) -> ListApiKeysRequest {
 }
 
 on_each_engine! {
+    async fn a_page_of_long_texts_has_fewer_keys_and_the_list_has_all(server: TestServer) {
+        let long = "x".repeat(4096);
+        let mut expected = Vec::new();
+        for number in 0..70 {
+            let description = if number < 60 { long.as_str() } else { "" };
+            expected.push(server.create(json!({
+                "workspaceId": WORKSPACE_A, "provider": "AWS", "secret": format!("s{number}"),
+                "key": format!("{number:04}{}", "k".repeat(4000)), "description": description,
+            })).await);
+        }
+        expected.sort();
+
+        let mut client = server.api_keys(&server.token(User::ReaderInA));
+        let (mut pages, mut ids) = (0, Vec::new());
+        let mut request = ListApiKeysRequest { page_size: 1000, ..in_workspace(WORKSPACE_A) };
+        loop {
+            let page = client.list_api_keys(request.clone()).await.unwrap().into_inner();
+            assert!(page.encoded_len() < 300 * 1024, "{}", page.encoded_len());
+            pages += 1;
+            ids.extend(page.api_keys.into_iter().map(|key| key.id));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        ids.sort();
+        assert_eq!(ids, expected);
+        assert_eq!(pages, 3);
+
+        let answer = server.get("/apikeys?workspaceId=workspace-a");
+        let answer = answer.bearer(&server.token(User::ReaderInA)).send().await;
+        let listed = answer.json();
+        let mut ids: Vec<_> = listed["apiKeys"].as_array().unwrap().iter()
+            .map(|key| key["id"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        assert_eq!(ids, expected);
+    }
+
     async fn an_empty_workspace_lists_nothing(server: TestServer) {
         let answer = server.get("/apikeys?workspaceId=workspace-a");
         let answer = answer.bearer(&server.token(User::ReaderInA)).send().await;

@@ -25,6 +25,11 @@ use crate::entity::provider_key_link as link;
 use crate::error::Failure;
 use crate::page::older_than;
 
+/// Text after which a page ends, in bytes, whatever number of items it may have. A page is read, converted and
+/// encoded in one go, and other calls wait meanwhile.
+const MAX_PAGE_BYTES: usize = 256 * 1024;
+/// Rows that the first statement of a page reads, by which the next one knows how long they are.
+const FIRST_ROWS: usize = 8;
 /// How many workspaces one statement asks for; every engine bears far more values.
 const MAX_WORKSPACES: usize = 500;
 
@@ -75,6 +80,30 @@ pub(super) async fn newest_first(
     }
     let mut keys = Vec::new();
     for grants in grants.chunks(MAX_WORKSPACES) {
+        keys.extend(keys_of(db, grants, providers, page).await?);
+    }
+    if grants.len() > MAX_WORKSPACES {
+        keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
+    }
+    let page = PageRequest {
+        limit: Ord::min(page.limit, items_of_page(&keys)),
+        after: page.after,
+    };
+    Ok(Page::cut(keys, &page, sort_key))
+}
+
+/// The keys of some workspaces: one more than the page may have, or more text than it may have.
+async fn keys_of(
+    db: &impl ConnectionTrait,
+    grants: &[Grant<Read>],
+    providers: Option<&[Provider]>,
+    page: &PageRequest<Position>,
+) -> Result<Vec<ListedProviderKey>, Failure> {
+    let wanted = page.limit as usize + 1;
+    let mut after = page.after;
+    let mut rows = FIRST_ROWS.min(wanted);
+    let (mut keys, mut bytes) = (Vec::new(), 0);
+    loop {
         let mut query = Entity::find()
             .select_only()
             .columns([
@@ -97,26 +126,61 @@ pub(super) async fn newest_first(
             .filter(granted(grants))
             .order_by_desc(Column::CreatedAt)
             .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit) + 1);
-        if let Some(after) = page.after {
+            .limit(rows as u64);
+        if let Some(after) = after {
             query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
         }
         if let Some(providers) = providers {
             query = query.filter(Column::Provider.is_in(providers.iter().map(Provider::as_str)));
         }
-        for row in query.into_model::<Listed>().all(db).await? {
-            keys.push(listed(row)?);
+        let found = query.into_model::<Listed>().all(db).await?;
+        let is_last = found.len() < rows;
+        for row in found {
+            let listed = listed(row)?;
+            bytes += text_bytes(&listed.key);
+            after = Some(position(&listed));
+            keys.push(listed);
         }
+        if is_last || keys.len() >= wanted || bytes > MAX_PAGE_BYTES {
+            return Ok(keys);
+        }
+        // One more than fits, so that the page is known to end.
+        let mean = (bytes / keys.len()).max(1);
+        rows = ((MAX_PAGE_BYTES - bytes) / mean + 1).min(wanted - keys.len());
     }
-    if grants.len() > MAX_WORKSPACES {
-        keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
-    }
-    Ok(Page::cut(keys, page, sort_key))
+}
+
+/// The number of items that a page has room for, at least one.
+fn items_of_page(keys: &[ListedProviderKey]) -> u32 {
+    let mut bytes = 0;
+    let fitting = keys.iter().take_while(|listed| {
+        bytes += text_bytes(&listed.key);
+        bytes <= MAX_PAGE_BYTES
+    });
+    let count = u32::try_from(fitting.count()).unwrap_or(u32::MAX);
+    Ord::max(count, 1)
+}
+
+/// The bytes of a key's texts.
+fn text_bytes(key: &ProviderKey) -> usize {
+    let optional = [
+        &key.endpoint,
+        &key.region,
+        &key.tenant_id,
+        &key.subscription_id,
+        &key.description,
+    ];
+    let optional = optional.into_iter().flatten().map(String::len);
+    key.key.len() + optional.sum::<usize>()
+}
+
+fn position(listed: &ListedProviderKey) -> Position {
+    let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
+    Position { created_at, id }
 }
 
 fn sort_key(listed: &ListedProviderKey) -> String {
-    let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
-    Position { created_at, id }.sort_key()
+    position(listed).sort_key()
 }
 
 /// Counts a key's links in the same statement, so that key and count are of one moment.
