@@ -20,6 +20,13 @@ pub const ERROR_DOMAIN: &str = "keyward";
 /// When to send a request for a busy key again.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The status of a call for a key that has too many under way.
+pub(crate) fn too_many_for_key() -> Status {
+    in_flight::mark_limited();
+    let message = "Too many requests for this key are under way";
+    for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
+}
+
 /// Turns a failure of a use case into a status with `google.rpc` details.
 pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
@@ -30,9 +37,7 @@ pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
         && keyward_store::turns::is_cause(cause)
     {
-        in_flight::mark_limited();
-        let message = "Too many requests for this key are under way";
-        return for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER);
+        return too_many_for_key();
     }
     let message = error.to_string();
     let (code, reason) = code_and_reason(&error);

@@ -13,6 +13,7 @@ mod convert;
 mod dispatch;
 pub mod docs;
 pub mod error;
+mod fair_queue;
 mod grpc;
 pub mod health;
 pub mod housekeeping;

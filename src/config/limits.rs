@@ -109,6 +109,8 @@ impl Config {
             max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
             max_in_flight_per_organization: usize::try_from(limits.max_in_flight_per_organization)
                 .unwrap_or(usize::MAX),
+            // A call that runs needs a connection to the database.
+            max_running: usize::try_from(self.database.max_connections).unwrap_or(usize::MAX),
             max_request_bytes: usize::try_from(limits.max_request_bytes).unwrap_or(usize::MAX),
             body_time: self.server.body_time(),
             max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::api_key as convert;
 use crate::error::status;
-use crate::grpc::{Pages, enter, with_secret};
+use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
 use crate::proto::v1::{
     CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
@@ -22,7 +22,7 @@ pub(crate) struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// Serves these, in such pages.
+    /// Serves these in such pages.
     pub(crate) fn new(keys: ProviderKeys, pages: Pages) -> Self {
         Self { keys, pages }
     }
@@ -34,7 +34,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<ListApiKeysRequest>,
     ) -> Result<Response<ListApiKeysResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let filter = convert::filter(message).map_err(status)?;
         let page = self.keys.list(&caller, &filter, &page).await;
@@ -51,7 +51,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let new = convert::new_key(message).map_err(status)?;
         let id = self.keys.create(&caller, new).await.map_err(status)?;
         Ok(Response::new(CreateApiKeyResponse {
@@ -64,7 +64,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<UpdateApiKeyRequest>,
     ) -> Result<Response<UpdateApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         self.keys
             .update(&caller, id, convert::patch(message))
@@ -81,7 +81,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<DeleteApiKeyRequest>,
     ) -> Result<Response<DeleteApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         self.keys.delete(&caller, id).await.map_err(status)?;
         let message = "API key deleted successfully".to_owned();
@@ -95,7 +95,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<ResolveApiKeyRequest>,
     ) -> Result<Response<ResolveApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let opened = self.keys.resolve(&caller, id).await.map_err(status)?;
         Ok(with_secret(convert::resolved(opened)))
@@ -105,7 +105,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<LinkApiKeyRequest>,
     ) -> Result<Response<LinkApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource = convert::resource(kind, message.resource_id).map_err(status)?;
@@ -123,7 +123,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<UnlinkApiKeyRequest>,
     ) -> Result<Response<UnlinkApiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource = convert::resource(kind, message.resource_id).map_err(status)?;
@@ -138,7 +138,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<ListApiKeyLinksRequest>,
     ) -> Result<Response<ListApiKeyLinksResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.links(&caller, id, &page).await.map_err(status)?;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::audit as convert;
 use crate::error::status;
-use crate::grpc::{Pages, enter};
+use crate::grpc::{Pages, enter_list};
 use crate::proto::v1::audit_service_server::AuditService;
 use crate::proto::v1::{ListAuditEventsRequest, ListAuditEventsResponse};
 
@@ -17,7 +17,7 @@ pub(crate) struct AuditEvents {
 }
 
 impl AuditEvents {
-    /// Serves this one, in such pages.
+    /// Serves this one in such pages.
     pub(crate) fn new(trail: AuditTrail, pages: Pages) -> Self {
         Self { trail, pages }
     }
@@ -29,7 +29,7 @@ impl AuditService for AuditEvents {
         &self,
         request: Request<ListAuditEventsRequest>,
     ) -> Result<Response<ListAuditEventsResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token);
         let filter = convert::filter(message).map_err(status)?;
         let page = page?;

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::directory as convert;
 use crate::error::status;
-use crate::grpc::{Pages, enter};
+use crate::grpc::{Pages, enter, enter_list};
 use crate::proto::v1 as pb;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
@@ -16,7 +16,7 @@ pub(crate) struct DirectoryEntries {
 }
 
 impl DirectoryEntries {
-    /// Serves this one, in such pages.
+    /// Serves this one in such pages.
     pub(crate) fn new(directory: Directory, pages: Pages) -> Self {
         Self { directory, pages }
     }
@@ -28,7 +28,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::UpsertOrganizationRequest>,
     ) -> Result<Response<pb::UpsertOrganizationResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let organization = convert::organization(message.organization).map_err(status)?;
         let organization = self
             .directory
@@ -45,7 +45,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::GetOrganizationRequest>,
     ) -> Result<Response<pb::GetOrganizationResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::organization_id(message.organization_id).map_err(status)?;
         let organization = self
             .directory
@@ -60,7 +60,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::ListOrganizationsRequest>,
     ) -> Result<Response<pb::ListOrganizationsResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .directory
@@ -83,7 +83,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::DeleteOrganizationRequest>,
     ) -> Result<Response<pb::DeleteOrganizationResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::organization_id(message.organization_id).map_err(status)?;
         self.directory
             .delete_organization(&caller, &id)
@@ -96,7 +96,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::UpsertWorkspaceRequest>,
     ) -> Result<Response<pb::UpsertWorkspaceResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let workspace = convert::workspace(message.workspace).map_err(status)?;
         let workspace = self
             .directory
@@ -111,7 +111,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::GetWorkspaceRequest>,
     ) -> Result<Response<pb::GetWorkspaceResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::workspace_id(message.workspace_id).map_err(status)?;
         let workspace = self
             .directory
@@ -126,7 +126,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::ListWorkspacesRequest>,
     ) -> Result<Response<pb::ListWorkspacesResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self
@@ -150,7 +150,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::DeleteWorkspaceRequest>,
     ) -> Result<Response<pb::DeleteWorkspaceResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::workspace_id(message.workspace_id).map_err(status)?;
         self.directory
             .delete_workspace(&caller, &id)
@@ -163,7 +163,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::UpsertMemberRequest>,
     ) -> Result<Response<pb::UpsertMemberResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let member = convert::member(message.member).map_err(status)?;
         let member = self
             .directory
@@ -178,7 +178,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::GetMemberRequest>,
     ) -> Result<Response<pb::GetMemberResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let user = convert::user_id(message.user_id).map_err(status)?;
         let member = self
@@ -194,7 +194,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::ListMembersRequest>,
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self
@@ -218,7 +218,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::DeleteMemberRequest>,
     ) -> Result<Response<pb::DeleteMemberResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let user = convert::user_id(message.user_id).map_err(status)?;
         self.directory
@@ -232,7 +232,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::UpsertRepoRequest>,
     ) -> Result<Response<pb::UpsertRepoResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let repo = convert::repo(message.repo).map_err(status)?;
         let repo = self
             .directory
@@ -247,7 +247,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::GetRepoRequest>,
     ) -> Result<Response<pb::GetRepoResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::repo_id(message.repo_id).map_err(status)?;
         let repo = self.directory.repo(&caller, &id).await.map_err(status)?;
         let repo = Some(convert::repo_message(repo));
@@ -258,7 +258,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::ListReposRequest>,
     ) -> Result<Response<pb::ListReposResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let workspace = convert::workspace_id(message.workspace_id).map_err(status)?;
         let page = self
@@ -278,7 +278,7 @@ impl DirectoryService for DirectoryEntries {
         &self,
         request: Request<pb::DeleteRepoRequest>,
     ) -> Result<Response<pb::DeleteRepoResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let id = convert::repo_id(message.repo_id).map_err(status)?;
         self.directory
             .delete_repo(&caller, &id)

@@ -10,7 +10,7 @@ use crate::convert::ledger as convert_ledger;
 use crate::convert::management_key as convert;
 use crate::convert::moment;
 use crate::error::status;
-use crate::grpc::{Pages, enter, with_secret};
+use crate::grpc::{Pages, enter, enter_for, enter_for_change, enter_list, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;
 use crate::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
@@ -31,7 +31,7 @@ pub(crate) struct ManagementKeys {
 }
 
 impl ManagementKeys {
-    /// Serves these, in such pages.
+    /// Serves these in such pages.
     pub(crate) fn new(
         keys: IssuedKeys,
         administrators: Administrators,
@@ -53,7 +53,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<GetCurrentKeyRequest>,
     ) -> Result<Response<GetCurrentKeyResponse>, Status> {
-        let (caller, _) = enter(request)?;
+        let (caller, _, _running) = enter(request).await?;
         let current = self.keys.current(&caller).await.map_err(status)?;
         let data = Some(convert::current(current));
         Ok(Response::new(GetCurrentKeyResponse { data }))
@@ -63,7 +63,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let filter = convert::filter(message).map_err(status)?;
         let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
         let most = self.pages.max_items as usize;
@@ -79,7 +79,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let new = convert::new_key(message).map_err(status)?;
         let minted = self.keys.create(&caller, new).await.map_err(status)?;
         Ok(with_secret(convert::created(minted)))
@@ -89,7 +89,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<GetKeyRequest>,
     ) -> Result<Response<GetKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let key = self.keys.get(&caller, hash).await.map_err(status)?;
         let data = Some(convert::issued_key(key));
@@ -100,7 +100,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<UpdateKeyRequest>,
     ) -> Result<Response<UpdateKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let patch = convert::patch(message).map_err(status)?;
         let key = self.keys.update(&caller, hash, patch).await;
@@ -112,7 +112,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<DeleteKeyRequest>,
     ) -> Result<Response<DeleteKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
         self.keys.delete(&caller, hash).await.map_err(status)?;
         Ok(Response::new(DeleteKeyResponse { deleted: true }))
@@ -122,7 +122,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<VerifyKeyRequest>,
     ) -> Result<Response<VerifyKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_for(request, |it| &it.token).await?;
         let token = Secret::new(message.token);
         let verified = self
             .keys
@@ -135,7 +135,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<RecordUsageRequest>,
     ) -> Result<Response<RecordUsageResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
         let request_id = convert_ledger::request_id(message.request_id).map_err(status)?;
         let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
@@ -156,7 +156,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<ReserveSpendRequest>,
     ) -> Result<Response<ReserveSpendResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
         let new = convert_ledger::new_reservation(message).map_err(status)?;
         let reserved = self.ledger.reserve(&caller, hash, new).await;
@@ -168,7 +168,8 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<SettleSpendRequest>,
     ) -> Result<Response<SettleSpendResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) =
+            enter_for_change(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
         let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
         let settled = self.ledger.settle(&caller, id, cost).await;
@@ -180,7 +181,8 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<ReleaseSpendRequest>,
     ) -> Result<Response<ReleaseSpendResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) =
+            enter_for_change(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
         self.ledger.release(&caller, id).await.map_err(status)?;
         Ok(Response::new(ReleaseSpendResponse {}))
@@ -190,7 +192,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<CreateManagementKeyRequest>,
     ) -> Result<Response<CreateManagementKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let minted = self
             .administrators
@@ -204,7 +206,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<ListManagementKeysRequest>,
     ) -> Result<Response<ListManagementKeysResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
@@ -224,7 +226,7 @@ impl ManagementKeyService for ManagementKeys {
         &self,
         request: Request<RevokeManagementKeyRequest>,
     ) -> Result<Response<RevokeManagementKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let revoked = self.administrators.revoke(&caller, hash).await;
         revoked.map_err(status)?;

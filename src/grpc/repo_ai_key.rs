@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::repo_ai_key as convert;
 use crate::error::status;
-use crate::grpc::{Pages, enter, with_secret};
+use crate::grpc::{Pages, enter, enter_list, with_secret};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
 use crate::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
@@ -22,7 +22,7 @@ pub(crate) struct RepoAiKeys {
 }
 
 impl RepoAiKeys {
-    /// Serves these, in such pages.
+    /// Serves these in such pages.
     pub(crate) fn new(keys: UseCases, pages: Pages) -> Self {
         Self { keys, pages }
     }
@@ -34,7 +34,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<ListRepoAiKeysRequest>,
     ) -> Result<Response<ListRepoAiKeysResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter_list(request).await?;
         let repo = convert::repo(message.repo_id);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.list(&caller, repo.as_ref(), &page).await;
@@ -51,7 +51,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<CreateRepoAiKeyRequest>,
     ) -> Result<Response<CreateRepoAiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let new = convert::new_key(message).map_err(status)?;
         let created = self.keys.create(&caller, new).await.map_err(status)?;
         Ok(with_secret(convert::created(created)))
@@ -61,7 +61,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<UpdateRepoAiKeyRequest>,
     ) -> Result<Response<UpdateRepoAiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let repo = convert::repo(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
@@ -78,7 +78,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<DeleteRepoAiKeyRequest>,
     ) -> Result<Response<DeleteRepoAiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let repo = convert::repo(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
@@ -95,7 +95,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<VerifyRepoAiKeyRequest>,
     ) -> Result<Response<VerifyRepoAiKeyResponse>, Status> {
-        let (caller, message) = enter(request)?;
+        let (caller, message, _running) = enter(request).await?;
         let secret = Secret::new(message.secret);
         let verified = self
             .keys

@@ -33,6 +33,7 @@ use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
 use crate::error;
+use crate::fair_queue::FairQueue;
 use crate::metrics::{self, Refused};
 use crate::rate::{Limiter, Rate};
 use crate::server::Limited;
@@ -63,6 +64,8 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// How many of them may be made by the users and keys of one organization; 0 is no limit.
     pub max_in_flight_per_organization: usize,
+    /// Maximum number of calls of known callers that run together; further ones wait for their turn.
+    pub max_running: usize,
     /// Maximum memory of requests whose body is being read, in bytes.
     pub max_request_bytes: usize,
     /// The time that a client has to send a request's body.
@@ -147,7 +150,7 @@ chain! { given:
     // It counts callers, whom only authentication knows.
     rate_limit(Limiter::new(given.limits.caller_rate)),
     // After the rate, so that a refusal for it leaves the share alone.
-    share,
+    share(FairQueue::new(given.limits.max_running)),
     // Before the body is read: the method and the kind of principal decide.
     policy,
     // Innermost: whatever runs inside has the whole body, and waits for no client.

@@ -24,6 +24,7 @@ mod management_key;
 pub mod metrics;
 mod migration;
 mod observed;
+pub mod occupancy;
 mod page;
 mod pool;
 mod probe;

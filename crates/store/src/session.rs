@@ -21,6 +21,7 @@ use crate::error::{
 };
 use crate::metrics;
 use crate::observed::{Observed, Operation, Txn, observed};
+use crate::occupancy::unoccupied;
 use crate::pool::{Begin, Lease};
 use crate::{Store, deadline};
 
@@ -156,7 +157,7 @@ impl Store {
     {
         let mut turn = Turn::new();
         for gate in gates {
-            turn.push(Arc::clone(gate).lock_owned().await);
+            turn.push(unoccupied(Arc::clone(gate).lock_owned()).await);
         }
         let started = Instant::now();
         let mut waits = 0;
@@ -174,8 +175,11 @@ impl Store {
                     waits += 1;
                     metrics::retry(operation);
                     drop(may_wait.take());
-                    tokio::time::sleep(backoff(waits)).await;
-                    may_wait = self.lock_waits.acquire().await.ok();
+                    let waiting = async {
+                        tokio::time::sleep(backoff(waits)).await;
+                        self.lock_waits.acquire().await.ok()
+                    };
+                    may_wait = unoccupied(waiting).await;
                 }
                 Err(failure) => return Err(failure),
             }

@@ -199,6 +199,7 @@ impl Setup {
                 failed_authentications: self.failed_authentications,
                 max_in_flight: self.max_in_flight,
                 max_in_flight_per_organization: self.max_in_flight_per_organization,
+                max_running: 16,
                 max_request_bytes: 64 * 1024 * 1024,
                 body_time: self.body_time,
                 max_open_streams: 1000,

@@ -1,0 +1,199 @@
+use futures_util::FutureExt;
+
+use super::*;
+
+fn organization(name: &str) -> Owner {
+    Owner::Organization(name.to_owned())
+}
+
+fn service() -> Owner {
+    Owner::Service("gateway".to_owned())
+}
+
+/// Begins a call; `None` if it has to wait.
+fn begin(queue: &Arc<FairQueue>, owner: Owner, work: Work, subject: &str) -> Option<Running> {
+    let turn = Turn::new(queue, owner);
+    turn.begin(work, Some(subject)).now_or_never()?.ok()
+}
+
+/// A call that waits for its seats, and those that came before it have been polled.
+fn waiting(
+    queue: &Arc<FairQueue>,
+    owner: Owner,
+    subject: &'static str,
+) -> tokio::task::JoinHandle<Running> {
+    let turn = Turn::new(queue, owner);
+    tokio::spawn(async move { turn.begin(Work::Item, Some(subject)).await.unwrap() })
+}
+
+fn is_empty(queue: &FairQueue) -> bool {
+    let state = queue.state();
+    state.taken == 0
+        && state.flows.is_empty()
+        && state.turns.is_empty()
+        && state.by_owner.is_empty()
+}
+
+#[test]
+fn owner_leaves_seats_to_others() {
+    let queue = FairQueue::new(16);
+    let one = || begin(&queue, organization("a"), Work::Item, "");
+    let held: Vec<_> = std::iter::from_fn(one).collect();
+    assert_eq!(held.len(), 8);
+    let other = begin(&queue, organization("b"), Work::Item, "");
+    assert!(other.is_some());
+    drop((held, other));
+    assert!(is_empty(&queue));
+}
+
+#[test]
+fn lists_take_more_seats_than_items() {
+    let queue = FairQueue::new(16);
+    let one = || begin(&queue, organization("a"), Work::List, "");
+    let held: Vec<_> = std::iter::from_fn(one).collect();
+    assert_eq!(held.len(), 2);
+    drop(held);
+    assert!(is_empty(&queue));
+}
+
+#[test]
+fn calls_of_a_service_about_one_key_leave_seats_to_those_about_others() {
+    let queue = FairQueue::new(16);
+    let of = |key: &'static str| {
+        let queue = &queue;
+        move || begin(queue, service(), Work::Item, key)
+    };
+    let first: Vec<_> = std::iter::from_fn(of("k1")).collect();
+    let second: Vec<_> = std::iter::from_fn(of("k2")).collect();
+    assert_eq!((first.len(), second.len()), (8, 4));
+    // What an organization calls about does not matter.
+    let held: Vec<_> =
+        std::iter::from_fn(|| begin(&queue, organization("a"), Work::Item, "k3")).collect();
+    assert_eq!(held.len(), 4);
+    assert!(begin(&queue, organization("a"), Work::Item, "k4").is_none());
+    drop((first, second, held));
+    assert!(is_empty(&queue));
+}
+
+#[test]
+fn one_seat_is_enough_for_everything() {
+    let queue = FairQueue::new(1);
+    for work in [Work::Item, Work::List] {
+        let running = begin(&queue, organization("a"), work, "");
+        assert!(running.is_some());
+        assert!(begin(&queue, organization("b"), Work::Item, "").is_none());
+    }
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn flows_take_turns_whatever_their_number_of_calls() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
+    let flood: Vec<_> = (0..20)
+        .map(|_| waiting(&queue, organization("a"), ""))
+        .collect();
+    tokio::task::yield_now().await;
+    let other = waiting(&queue, organization("b"), "");
+    tokio::task::yield_now().await;
+    drop(first);
+    // The flood has one turn before it.
+    let mut flood = flood.into_iter();
+    drop(flood.next().unwrap().await.unwrap());
+    drop(other.await.unwrap());
+    for call in flood {
+        drop(call.await.unwrap());
+    }
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn list_gets_its_turn_among_items() {
+    let queue = FairQueue::new(4);
+    let mut items: Vec<_> = (0..4)
+        .map(|number| begin(&queue, organization(&number.to_string()), Work::Item, "").unwrap())
+        .collect();
+    let list = Turn::new(&queue, organization("list"));
+    // A quarter of 16 would be four seats; a quarter of 4 is one.
+    let list = tokio::spawn(async move { list.begin(Work::List, None::<&str>).await.unwrap() });
+    tokio::task::yield_now().await;
+    let later = waiting(&queue, organization("later"), "");
+    tokio::task::yield_now().await;
+    drop(items.pop());
+    let list = list.await.unwrap();
+    assert!(!later.is_finished());
+    drop(list);
+    drop(later.await.unwrap());
+    drop(items);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn call_that_is_given_up_keeps_no_seat() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
+    let given_up = waiting(&queue, organization("b"), "");
+    let next = waiting(&queue, organization("c"), "");
+    tokio::task::yield_now().await;
+    given_up.abort();
+    assert!(given_up.await.is_err());
+    drop(first);
+    drop(next.await.unwrap());
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn call_that_waits_for_others_has_no_seat_meanwhile() {
+    let queue = FairQueue::new(1);
+    let turn = Turn::new(&queue, organization("a"));
+    let running = Arc::clone(&turn)
+        .begin(Work::Item, None::<&str>)
+        .await
+        .unwrap();
+    turn.leave();
+    let other = begin(&queue, organization("b"), Work::Item, "").unwrap();
+    // It goes on at once, since others may wait for it.
+    turn.enter();
+    drop(other);
+    assert!(begin(&queue, organization("b"), Work::Item, "").is_none());
+    drop(running);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_others_are_no_more_than_the_share_of_their_flow() {
+    let queue = FairQueue::new(8);
+    let mut held = Vec::new();
+    while let Some(running) = begin(&queue, service(), Work::Change, "k1") {
+        running.0.leave();
+        held.push(running);
+    }
+    assert_eq!(held.len(), 4);
+    assert_eq!(queue.state().taken, 0);
+    assert!(begin(&queue, service(), Work::Change, "k2").is_some());
+    drop(held);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn further_calls_about_one_key_are_rejected() {
+    let queue = FairQueue::new(2);
+    let first = begin(&queue, service(), Work::Change, "k1").unwrap();
+    let change = |key: &'static str| {
+        let turn = Turn::new(&queue, service());
+        async move { turn.begin(Work::Change, Some(key)).await.map(drop) }
+    };
+    let mut calls: Vec<_> = (0..MAX_WAITING_CHANGES)
+        .map(|_| Box::pin(change("k1")))
+        .collect();
+    for call in &mut calls {
+        assert!(call.now_or_never().is_none());
+    }
+    assert_eq!(change("k1").now_or_never(), Some(Err(Overloaded)));
+    assert_eq!(change("k2").now_or_never(), Some(Ok(())));
+    drop(first);
+    for call in calls {
+        assert_eq!(call.await, Ok(()));
+    }
+    assert!(is_empty(&queue));
+}
