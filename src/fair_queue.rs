@@ -1,7 +1,9 @@
-//! A fair queue for the calls of known callers. As many calls run at once as there are connections to the
-//! database; further ones wait, and the flows that have calls waiting take turns. A flow is the calls of one
-//! owner, and of an internal service, which calls for many, its calls about one key. A flood in one flow delays
-//! a call of another by the calls that run, not by those that wait.
+//! A fair queue for the calls of known callers.
+//!
+//! As many calls run at once as there are connections to the database; further ones wait. The owners that have calls
+//! waiting take turns, and so do the flows of one owner: an internal service's calls about one key are a flow,
+//! since it calls for many; all calls of an organization are one. A flood delays the calls of another owner by the
+//! calls that run, not by those that wait.
 //!
 //! The method is that of API Priority and Fairness in Kubernetes: each call takes seats, a list more than a
 //! single item.
@@ -16,17 +18,22 @@ use tokio::sync::oneshot;
 use crate::budget::Owner;
 use crate::in_flight::Overloaded;
 
-/// The seats that one flow leaves to others, in parts of the whole.
+/// Seats that one flow leaves to others, in parts of the whole.
 const WHOLE_PER_REST: usize = 2;
-/// The seats that all flows of one owner leave to others, in parts of the whole.
+/// Seats that one owner leaves to others, in parts of the whole.
 const WHOLE_PER_OWNERS_REST: usize = 4;
-/// The seats of a call that reads a list, in parts of the whole.
+/// Seats of a call that reads a list, in parts of the whole.
 const WHOLE_PER_LIST: usize = 4;
-/// Maximum number of waiting calls of a service about one subject; further ones are rejected. Other flows are
-/// bounded by the permits of calls under way.
-const MAX_WAITING: usize = 256;
-/// The same for calls that change a key's account, each of which waits for those before it.
+/// Maximum number of calls of one flow that have begun, those included that wait for others without a seat, as a
+/// multiple of the seats.
+const BEGUN_PER_SEAT: usize = 2;
+/// Maximum number of waiting calls of one flow; further ones are rejected.
+const MAX_WAITING: usize = 1000;
+/// Maximum number of waiting changes of one key's account, each of which waits for those before it.
 const MAX_WAITING_CHANGES: usize = 64;
+/// Maximum number of changes of all accounts that wait or have begun. A busy gateway has a multiple of it under
+/// way, most of which are other calls, so that those find permits however many of these come.
+const MAX_CHANGES: usize = 512;
 
 /// The seats, and the calls that wait for them.
 #[derive(Debug)]
@@ -37,38 +44,50 @@ pub(crate) struct FairQueue {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// The flows with calls that run or wait.
-    flows: HashMap<Flow, Calls>,
-    /// Seats that each owner has.
-    by_owner: HashMap<Owner, usize>,
-    /// The flows with calls that wait, the next one first.
-    turns: VecDeque<Flow>,
+    /// Owners with calls that have begun or wait.
+    owners: HashMap<Owner, Flows>,
+    /// Owners with calls that wait, the next one first.
+    turns: VecDeque<Owner>,
+    /// Changes that wait or have begun.
+    changes: usize,
     next: u64,
 }
 
-/// What takes turns.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Flow {
-    owner: Owner,
-    /// Hash of what the calls are about, if that tells them apart.
-    subject: Option<u64>,
+/// The flows of one owner.
+#[derive(Debug, Default)]
+struct Flows {
+    taken: usize,
+    by_subject: HashMap<Subject, Calls>,
+    /// Flows with calls that wait, the next one first.
+    turns: VecDeque<Subject>,
 }
+
+/// Hash of the subject of a call, if that tells flows apart.
+type Subject = Option<u64>;
 
 /// The calls of one flow.
 #[derive(Debug, Default)]
 struct Calls {
-    /// Seats of the calls that have begun. Those that wait for others are counted, or a flood would wait there.
+    taken: usize,
+    /// Calls that have begun. Some of them wait for others, and have no seats meanwhile.
     begun: usize,
-    /// The calls that wait, in their order.
+    /// Calls that wait, in their order.
     waiting: BTreeMap<u64, Waiter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flow {
+    owner: Owner,
+    subject: Subject,
 }
 
 #[derive(Debug)]
 struct Waiter {
     seats: usize,
+    work: Work,
     granted: oneshot::Sender<Begun>,
 }
 
@@ -86,17 +105,10 @@ pub(crate) enum Work {
 impl FairQueue {
     /// A queue with this number of seats, at least one.
     pub(crate) fn new(seats: usize) -> Arc<Self> {
-        let seats = seats.max(1);
         Arc::new(Self {
-            seats,
+            seats: seats.max(1),
             hasher: RandomState::new(),
-            state: Mutex::new(State {
-                taken: 0,
-                flows: HashMap::new(),
-                by_owner: HashMap::new(),
-                turns: VecDeque::new(),
-                next: 0,
-            }),
+            state: Mutex::default(),
         })
     }
 
@@ -105,17 +117,19 @@ impl FairQueue {
     /// # Errors
     /// Too many calls of the flow wait.
     async fn take(self: &Arc<Self>, flow: &Flow, work: Work) -> Result<Begun, Overloaded> {
-        let seats = self.seats_of(work);
-        let max_waiting = match work {
-            Work::Change => MAX_WAITING_CHANGES,
-            Work::Item | Work::List => MAX_WAITING,
+        let seats = match work {
+            Work::Item | Work::Change => 1,
+            Work::List => (self.seats / WHOLE_PER_LIST).max(1),
         };
         let (granted, grant) = oneshot::channel();
-        let waiter = Waiter { seats, granted };
-        let number = self.state().join(flow, waiter, max_waiting)?;
-        let queue = self;
+        let waiter = Waiter {
+            seats,
+            work,
+            granted,
+        };
+        let number = self.state().join(flow, waiter)?;
         let waiting = Waiting {
-            queue,
+            queue: self,
             flow,
             number,
         };
@@ -124,13 +138,6 @@ impl FairQueue {
         drop(waiting);
         // The queue drops no waiter before it is granted seats.
         begun.map_err(|_| Overloaded)
-    }
-
-    fn seats_of(&self, work: Work) -> usize {
-        match work {
-            Work::Item | Work::Change => 1,
-            Work::List => (self.seats / WHOLE_PER_LIST).max(1),
-        }
     }
 
     /// Gives the free seats to the calls whose turn it is.
@@ -143,6 +150,7 @@ impl FairQueue {
                 queue: Arc::clone(self),
                 flow,
                 seats: waiter.seats,
+                work: waiter.work,
                 has_seats: true,
             };
             // A call that was given up just now ends at once.
@@ -156,94 +164,154 @@ impl FairQueue {
 }
 
 impl State {
-    fn join(&mut self, flow: &Flow, waiter: Waiter, max_waiting: usize) -> Result<u64, Overloaded> {
+    fn join(&mut self, flow: &Flow, waiter: Waiter) -> Result<u64, Overloaded> {
         let number = self.next;
-        let calls = self.flows.entry(flow.clone()).or_default();
-        if flow.subject.is_some() && calls.waiting.len() >= max_waiting {
+        let is_change = waiter.work == Work::Change;
+        let max_waiting = match is_change {
+            true => MAX_WAITING_CHANGES,
+            false => MAX_WAITING,
+        };
+        let flows = self.owners.entry(flow.owner.clone()).or_default();
+        let calls = flows.by_subject.entry(flow.subject).or_default();
+        let is_full = calls.waiting.len() >= max_waiting;
+        if is_full || is_change && self.changes >= MAX_CHANGES {
+            self.forget(flow);
             return Err(Overloaded);
         }
         self.next = number.wrapping_add(1);
+        self.changes += usize::from(is_change);
         if calls.waiting.is_empty() {
-            self.turns.push_back(flow.clone());
+            if flows.turns.is_empty() {
+                self.turns.push_back(flow.owner.clone());
+            }
+            flows.turns.push_back(flow.subject);
         }
         calls.waiting.insert(number, waiter);
         Ok(number)
     }
 
-    /// Takes the next call that may run out of the queue. A flow that has its share waits without losing its turn.
+    /// Takes the next call that may run out of the queue. A flow or an owner that has its share waits without
+    /// losing its turn.
     fn next_waiter(&mut self, all: usize) -> Option<(Flow, Waiter)> {
-        let max_per_flow = (all - all / WHOLE_PER_REST).max(1);
-        let max_per_owner = (all - all / WHOLE_PER_OWNERS_REST).max(1);
-        let has_share = |flow: &Flow| {
-            let calls = self.flows.get(flow)?;
-            let (_, first) = calls.waiting.first_key_value()?;
-            let of_owner = self.by_owner.get(&flow.owner).copied().unwrap_or_default();
-            let fits = calls.begun + first.seats <= max_per_flow
-                && of_owner + first.seats <= max_per_owner;
-            fits.then_some(first.seats)
-        };
-        let mut flows = self.turns.iter().enumerate();
-        let (turn, seats) = flows.find_map(|(turn, flow)| Some((turn, has_share(flow)?)))?;
-        // A call with many seats keeps its turn, or those with few would always be before it.
+        if self.taken >= all {
+            return None;
+        }
+        let max_per_owner = rest(all, WHOLE_PER_OWNERS_REST);
+        let mut owners = self.turns.iter().enumerate();
+        let (turn, flow_turn, seats) = owners.find_map(|(turn, owner)| {
+            let flows = self.owners.get(owner)?;
+            let (flow_turn, seats) = flows.next(all)?;
+            // A call with many seats keeps its turn, or those with few would always be before it. That holds for
+            // the seats of its owner as for all.
+            (flows.taken + seats <= max_per_owner).then_some((turn, flow_turn, seats))
+        })?;
         if self.taken + seats > all {
             return None;
         }
-        let flow = self.turns.remove(turn)?;
-        let calls = self.flows.get_mut(&flow)?;
+        let owner = self.turns.remove(turn)?;
+        let flows = self.owners.get_mut(&owner)?;
+        let subject = flows.turns.remove(flow_turn)?;
+        let calls = flows.by_subject.get_mut(&subject)?;
         let (_, waiter) = calls.waiting.pop_first()?;
-        calls.begun += seats;
+        calls.begun += 1;
         if !calls.waiting.is_empty() {
-            self.turns.push_back(flow.clone());
+            flows.turns.push_back(subject);
         }
-        self.take(&flow.owner, seats);
+        if !flows.turns.is_empty() {
+            self.turns.push_back(owner.clone());
+        }
+        let flow = Flow { owner, subject };
+        self.take(&flow, seats);
         Some((flow, waiter))
-    }
-
-    fn take(&mut self, owner: &Owner, seats: usize) {
-        self.taken += seats;
-        *self.by_owner.entry(owner.clone()).or_default() += seats;
     }
 
     /// Takes a call out of the queue. `false` if it does not wait any more.
     fn leave(&mut self, flow: &Flow, number: u64) -> bool {
-        let Some(calls) = self.flows.get_mut(flow) else {
+        let Some(flows) = self.owners.get_mut(&flow.owner) else {
             return false;
         };
-        if calls.waiting.remove(&number).is_none() {
+        let Some(calls) = flows.by_subject.get_mut(&flow.subject) else {
             return false;
-        }
+        };
+        let Some(waiter) = calls.waiting.remove(&number) else {
+            return false;
+        };
+        self.changes -= usize::from(waiter.work == Work::Change);
         if calls.waiting.is_empty() {
-            self.turns.retain(|it| it != flow);
+            flows.turns.retain(|it| *it != flow.subject);
+            if flows.turns.is_empty() {
+                self.turns.retain(|it| *it != flow.owner);
+            }
         }
         self.forget(flow);
         true
     }
 
-    fn give_back(&mut self, owner: &Owner, seats: usize) {
+    fn take(&mut self, flow: &Flow, seats: usize) {
+        self.taken += seats;
+        let flows = self.owners.entry(flow.owner.clone()).or_default();
+        flows.taken += seats;
+        flows.by_subject.entry(flow.subject).or_default().taken += seats;
+    }
+
+    fn give_back(&mut self, flow: &Flow, seats: usize) {
         self.taken -= seats;
-        if let Some(taken) = self.by_owner.get_mut(owner) {
-            *taken -= seats;
-            if *taken == 0 {
-                self.by_owner.remove(owner);
+        if let Some(flows) = self.owners.get_mut(&flow.owner) {
+            flows.taken -= seats;
+            if let Some(calls) = flows.by_subject.get_mut(&flow.subject) {
+                calls.taken -= seats;
             }
         }
     }
 
-    /// Ends a call that has begun with so many seats.
-    fn end(&mut self, flow: &Flow, seats: usize) {
-        if let Some(calls) = self.flows.get_mut(flow) {
-            calls.begun -= seats;
+    /// Ends a call that has begun.
+    fn end(&mut self, flow: &Flow, work: Work) {
+        self.changes -= usize::from(work == Work::Change);
+        if let Some(flows) = self.owners.get_mut(&flow.owner)
+            && let Some(calls) = flows.by_subject.get_mut(&flow.subject)
+        {
+            calls.begun -= 1;
         }
         self.forget(flow);
     }
 
-    /// Removes a flow without calls.
+    /// Removes a flow without calls, and an owner without flows.
     fn forget(&mut self, flow: &Flow) {
-        let calls = self.flows.get(flow);
+        let Some(flows) = self.owners.get_mut(&flow.owner) else {
+            return;
+        };
+        let calls = flows.by_subject.get(&flow.subject);
         if calls.is_some_and(|it| it.waiting.is_empty() && it.begun == 0) {
-            self.flows.remove(flow);
+            flows.by_subject.remove(&flow.subject);
+        }
+        if flows.by_subject.is_empty() {
+            self.owners.remove(&flow.owner);
         }
     }
+}
+
+impl Flows {
+    /// The turn of the first flow whose next call is within the share of the flow, and the call's seats.
+    fn next(&self, all: usize) -> Option<(usize, usize)> {
+        let max_seats = rest(all, WHOLE_PER_REST);
+        let mut flows = self.turns.iter().enumerate();
+        flows.find_map(|(turn, subject)| {
+            let calls = self.by_subject.get(subject)?;
+            let (_, first) = calls.waiting.first_key_value()?;
+            let max_begun = match first.work {
+                // A change of an account waits for the one before it: a few are enough to keep it busy.
+                Work::Change => max_seats,
+                Work::Item | Work::List => all * BEGUN_PER_SEAT,
+            };
+            let fits = calls.taken + first.seats <= max_seats && calls.begun < max_begun;
+            fits.then_some((turn, first.seats))
+        })
+    }
+}
+
+/// The seats without a part of them, which is left to others where there is more than one.
+fn rest(all: usize, whole_per_part: usize) -> usize {
+    all.saturating_sub((all / whole_per_part).max(1)).max(1)
 }
 
 /// A call in the queue, which it leaves when this is dropped.
@@ -268,6 +336,7 @@ struct Begun {
     queue: Arc<FairQueue>,
     flow: Flow,
     seats: usize,
+    work: Work,
     /// `false` while the call waits for others.
     has_seats: bool,
 }
@@ -275,7 +344,7 @@ struct Begun {
 impl Begun {
     fn leave(&mut self) {
         if std::mem::take(&mut self.has_seats) {
-            self.queue.state().give_back(&self.flow.owner, self.seats);
+            self.queue.state().give_back(&self.flow, self.seats);
             self.queue.grant();
         }
     }
@@ -284,7 +353,7 @@ impl Begun {
     /// there are, for a moment, by as many as wait for each other.
     fn enter(&mut self) {
         if !std::mem::replace(&mut self.has_seats, true) {
-            self.queue.state().take(&self.flow.owner, self.seats);
+            self.queue.state().take(&self.flow, self.seats);
         }
     }
 }
@@ -293,9 +362,9 @@ impl Drop for Begun {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         if self.has_seats {
-            state.give_back(&self.flow.owner, self.seats);
+            state.give_back(&self.flow, self.seats);
         }
-        state.end(&self.flow, self.seats);
+        state.end(&self.flow, self.work);
         drop(state);
         self.queue.grant();
     }

@@ -260,10 +260,19 @@ impl Permit {
         self.is_limited.load(Ordering::Relaxed)
     }
 
-    /// Nothing is left to do but to be read.
+    /// A part of the answer is there to be read.
     pub(crate) fn answered(&self) {
+        self.set_read_since(Some(Instant::now()));
+    }
+
+    /// The next part of the answer is being made.
+    pub(crate) fn working(&self) {
+        self.set_read_since(None);
+    }
+
+    fn set_read_since(&self, since: Option<Instant>) {
         if let Some(found) = self.calls.lock().permits.get_mut(&self.number) {
-            found.read_since = Some(Instant::now());
+            found.read_since = since;
         }
     }
 

@@ -28,10 +28,7 @@ fn waiting(
 
 fn is_empty(queue: &FairQueue) -> bool {
     let state = queue.state();
-    state.taken == 0
-        && state.flows.is_empty()
-        && state.turns.is_empty()
-        && state.by_owner.is_empty()
+    state.taken == 0 && state.changes == 0 && state.owners.is_empty() && state.turns.is_empty()
 }
 
 #[test]
@@ -177,8 +174,8 @@ async fn calls_that_wait_for_others_are_no_more_than_the_share_of_their_flow() {
 
 #[tokio::test]
 async fn further_calls_about_one_key_are_rejected() {
-    let queue = FairQueue::new(2);
-    let first = begin(&queue, service(), Work::Change, "k1").unwrap();
+    let queue = FairQueue::new(4);
+    let first = [(); 2].map(|()| begin(&queue, service(), Work::Change, "k1").unwrap());
     let change = |key: &'static str| {
         let turn = Turn::new(&queue, service());
         async move { turn.begin(Work::Change, Some(key)).await.map(drop) }
@@ -195,5 +192,83 @@ async fn further_calls_about_one_key_are_rejected() {
     for call in calls {
         assert_eq!(call.await, Ok(()));
     }
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn list_of_a_service_is_not_overtaken_by_its_other_calls() {
+    let queue = FairQueue::new(8);
+    // The owner's share is six seats, a list takes two.
+    let mut held: Vec<_> = ["k1", "k2", "k3", "k4", "k5", "k6"]
+        .map(|key| begin(&queue, service(), Work::Item, key).unwrap())
+        .into();
+    let list = Turn::new(&queue, service());
+    let list = tokio::spawn(async move { list.begin(Work::List, None::<&str>).await.unwrap() });
+    tokio::task::yield_now().await;
+    let later = waiting(&queue, service(), "k7");
+    tokio::task::yield_now().await;
+    held.pop();
+    tokio::task::yield_now().await;
+    assert!(!later.is_finished());
+    held.pop();
+    drop(list.await.unwrap());
+    drop(later.await.unwrap());
+    drop(held);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn owners_take_turns_whatever_their_number_of_flows() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, service(), Work::Item, "k0").unwrap();
+    let flood: Vec<_> = ["k1", "k2", "k3", "k4"]
+        .map(|key| waiting(&queue, service(), key))
+        .into();
+    tokio::task::yield_now().await;
+    let other = waiting(&queue, organization("b"), "");
+    tokio::task::yield_now().await;
+    drop(first);
+    let mut flood = flood.into_iter();
+    drop(flood.next().unwrap().await.unwrap());
+    drop(other.await.unwrap());
+    for call in flood {
+        drop(call.await.unwrap());
+    }
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn changes_of_all_accounts_together_are_bounded() {
+    let queue = FairQueue::new(4);
+    let change = |number: usize| {
+        let turn = Turn::new(&queue, service());
+        async move { turn.begin(Work::Change, Some(&number)).await }
+    };
+    let mut held = Vec::new();
+    let mut calls = Vec::new();
+    for number in 0..MAX_CHANGES {
+        let mut call = Box::pin(change(number));
+        match (&mut call).now_or_never() {
+            Some(running) => held.push(running.unwrap()),
+            None => calls.push(call),
+        }
+    }
+    assert_eq!(held.len(), 3);
+    assert!(change(MAX_CHANGES).now_or_never().unwrap().is_err());
+    drop((held, calls));
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_a_lock_leave_their_owner_others() {
+    let queue = FairQueue::new(8);
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let running = begin(&queue, organization("a"), Work::Item, "").unwrap();
+        running.0.leave();
+        held.push(running);
+    }
+    assert!(begin(&queue, organization("a"), Work::Item, "").is_some());
+    drop(held);
     assert!(is_empty(&queue));
 }

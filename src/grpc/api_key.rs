@@ -105,7 +105,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<LinkApiKeyRequest>,
     ) -> Result<Response<LinkApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource = convert::resource(kind, message.resource_id).map_err(status)?;
@@ -123,7 +123,7 @@ impl ApiKeyService for ApiKeys {
         &self,
         request: Request<UnlinkApiKeyRequest>,
     ) -> Result<Response<UnlinkApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource = convert::resource(kind, message.resource_id).map_err(status)?;

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::repo_ai_key as convert;
 use crate::error::status;
-use crate::grpc::{Pages, enter, enter_list, with_secret};
+use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
 use crate::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
@@ -95,7 +95,7 @@ impl RepoAiKeyService for RepoAiKeys {
         &self,
         request: Request<VerifyRepoAiKeyRequest>,
     ) -> Result<Response<VerifyRepoAiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = enter_for(request, |it| &it.key).await?;
         let secret = Secret::new(message.secret);
         let verified = self
             .keys

@@ -105,8 +105,11 @@ impl http_body::Body for Answer {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         match &frame {
             Poll::Ready(None | Some(Err(_))) => self.permit = None,
-            Poll::Ready(Some(Ok(_))) => self.leave_at_end(),
-            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) => {
+                self.leave_at_end();
+                self.permit.iter().for_each(|permit| permit.answered());
+            }
+            Poll::Pending => self.permit.iter().for_each(|permit| permit.working()),
         }
         frame
     }

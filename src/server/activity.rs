@@ -308,6 +308,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Returns true for the first call of its connection.
+    pub(super) fn is_first(&self) -> bool {
+        self.id == 0
+    }
+
     /// The answer with this body is the client's to take; the call ends with it.
     pub(super) fn answer(mut self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);

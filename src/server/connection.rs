@@ -40,8 +40,6 @@ use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
-/// Maximum delay of the answer to a rejected call of a service, or through a proxy. Its stream is taken meanwhile.
-const MAX_ANSWER_DELAY: Duration = Duration::from_secs(2);
 /// How long a client may take to say something that has just connected when we end.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -236,8 +234,7 @@ impl Calls {
             return None;
         }
         if owner.is_service() || self.is_exempt || !is_known && is_limited {
-            let pause = self.house.pace.as_ref()?.pay(owner.clone(), 1)?;
-            return Some(pause.min(MAX_ANSWER_DELAY));
+            return self.house.pace.as_ref()?.pay(owner.clone(), 1);
         }
         self.activity.owe(owner, 1);
         None
@@ -260,7 +257,8 @@ impl Calls {
         is_charged: bool,
     ) -> Result<Response<Answer>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;
-        if is_http1 {
+        // The first one is paid for with the connection.
+        if is_http1 && !call.is_first() {
             self.pay().await;
         }
         let mut request = request.map(Body::new);

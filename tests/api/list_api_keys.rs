@@ -22,11 +22,12 @@ on_each_engine! {
     async fn a_page_of_long_texts_has_fewer_keys_and_the_list_has_all(server: TestServer) {
         let long = "x".repeat(4096);
         let mut expected = Vec::new();
+        // The short ones are the newest.
         for number in 0..70 {
-            let description = if number < 60 { long.as_str() } else { "" };
+            let (description, length) = if number < 60 { (long.as_str(), 4000) } else { ("", 0) };
             expected.push(server.create(json!({
                 "workspaceId": WORKSPACE_A, "provider": "AWS", "secret": format!("s{number}"),
-                "key": format!("{number:04}{}", "k".repeat(4000)), "description": description,
+                "key": format!("{number:04}{}", "k".repeat(length)), "description": description,
             })).await);
         }
         expected.sort();
@@ -46,7 +47,7 @@ on_each_engine! {
         }
         ids.sort();
         assert_eq!(ids, expected);
-        assert_eq!(pages, 3);
+        assert_eq!(pages, 2);
 
         let answer = server.get("/apikeys?workspaceId=workspace-a");
         let answer = answer.bearer(&server.token(User::ReaderInA)).send().await;

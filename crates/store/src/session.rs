@@ -343,7 +343,7 @@ where
             tokio::time::sleep(backoff(*attempts)).await;
             Ok(())
         };
-        if let Err(Failure::Refused(error)) = before_deadline(pause).await {
+        if let Err(Failure::Refused(error)) = unoccupied(before_deadline(pause)).await {
             return Err(error);
         }
         *attempts += 1;

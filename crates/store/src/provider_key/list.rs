@@ -13,7 +13,7 @@ use keyward_core::vault::BOUND;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
+    QuerySelect, Select,
 };
 use uuid::Uuid;
 
@@ -25,11 +25,13 @@ use crate::entity::provider_key_link as link;
 use crate::error::Failure;
 use crate::page::older_than;
 
-/// Text after which a page ends, in bytes, whatever number of items it may have. A page is read, converted and
-/// encoded in one go, and other calls wait meanwhile.
+/// Maximum text of a page of more than one key, in bytes. A page is read, converted and encoded in one go, and other
+/// calls wait meanwhile.
 const MAX_PAGE_BYTES: usize = 256 * 1024;
-/// Rows that the first statement of a page reads, by which the next one knows how long they are.
-const FIRST_ROWS: usize = 8;
+/// The bytes of a row's texts, as [`text_bytes`] counts them.
+const TEXT_BYTES: &str = r#"cast(octet_length("key") + coalesce(octet_length("endpoint"), 0) + coalesce(octet_length("region"), 0)
+    + coalesce(octet_length("tenant_id"), 0) + coalesce(octet_length("subscription_id"), 0)
+    + coalesce(octet_length("description"), 0) as bigint)"#;
 /// How many workspaces one statement asks for; every engine bears far more values.
 const MAX_WORKSPACES: usize = 500;
 
@@ -85,76 +87,75 @@ pub(super) async fn newest_first(
     if grants.len() > MAX_WORKSPACES {
         keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
     }
+    let lengths = keys.iter().map(|listed| text_bytes(&listed.key));
     let page = PageRequest {
-        limit: Ord::min(page.limit, items_of_page(&keys)),
+        limit: Ord::min(page.limit, fitting(lengths)),
         after: page.after,
     };
     Ok(Page::cut(keys, &page, sort_key))
 }
 
-/// The keys of some workspaces: one more than the page may have, or more text than it may have.
+/// The keys of some workspaces, one more than the page has room for.
 async fn keys_of(
     db: &impl ConnectionTrait,
     grants: &[Grant<Read>],
     providers: Option<&[Provider]>,
     page: &PageRequest<Position>,
 ) -> Result<Vec<ListedProviderKey>, Failure> {
-    let wanted = page.limit as usize + 1;
-    let mut after = page.after;
-    let mut rows = FIRST_ROWS.min(wanted);
-    let (mut keys, mut bytes) = (Vec::new(), 0);
-    loop {
-        let mut query = Entity::find()
-            .select_only()
-            .columns([
-                Column::Id,
-                Column::WorkspaceId,
-                Column::Provider,
-                Column::Key,
-                Column::Endpoint,
-                Column::Region,
-                Column::TenantId,
-                Column::SubscriptionId,
-                Column::Description,
-                Column::CreatedAt,
-                Column::CreatedByKind,
-                Column::CreatedById,
-                Column::Version,
-            ])
-            .expr_as(links_of(ResourceKind::Bucket), "buckets")
-            .expr_as(links_of(ResourceKind::AiModel), "ai_models")
-            .filter(granted(grants))
-            .order_by_desc(Column::CreatedAt)
-            .order_by_desc(Column::Id)
-            .limit(rows as u64);
-        if let Some(after) = after {
-            query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
-        }
-        if let Some(providers) = providers {
-            query = query.filter(Column::Provider.is_in(providers.iter().map(Provider::as_str)));
-        }
-        let found = query.into_model::<Listed>().all(db).await?;
-        let is_last = found.len() < rows;
-        for row in found {
-            let listed = listed(row)?;
-            bytes += text_bytes(&listed.key);
-            after = Some(position(&listed));
-            keys.push(listed);
-        }
-        if is_last || keys.len() >= wanted || bytes > MAX_PAGE_BYTES {
-            return Ok(keys);
-        }
-        // One more than fits, so that the page is known to end.
-        let mean = (bytes / keys.len()).max(1);
-        rows = ((MAX_PAGE_BYTES - bytes) / mean + 1).min(wanted - keys.len());
-    }
+    let lengths = newest(grants, providers, page).expr_as(Expr::cust(TEXT_BYTES), "bytes");
+    let lengths = lengths.limit(u64::from(page.limit));
+    let lengths: Vec<i64> = lengths.into_tuple().all(db).await?;
+    let lengths = lengths
+        .into_iter()
+        .map(|it| usize::try_from(it).unwrap_or(0));
+    let rows = newest(grants, providers, page)
+        .columns([
+            Column::Id,
+            Column::WorkspaceId,
+            Column::Provider,
+            Column::Key,
+            Column::Endpoint,
+            Column::Region,
+            Column::TenantId,
+            Column::SubscriptionId,
+            Column::Description,
+            Column::CreatedAt,
+            Column::CreatedByKind,
+            Column::CreatedById,
+            Column::Version,
+        ])
+        .expr_as(links_of(ResourceKind::Bucket), "buckets")
+        .expr_as(links_of(ResourceKind::AiModel), "ai_models")
+        .limit(u64::from(fitting(lengths)) + 1);
+    let rows = rows.into_model::<Listed>().all(db).await?;
+    rows.into_iter().map(listed).collect()
 }
 
-/// The number of items that a page has room for, at least one.
-fn items_of_page(keys: &[ListedProviderKey]) -> u32 {
+/// Selects keys of some workspaces in the order of the list, without columns.
+fn newest(
+    grants: &[Grant<Read>],
+    providers: Option<&[Provider]>,
+    page: &PageRequest<Position>,
+) -> Select<Entity> {
+    let mut query = Entity::find()
+        .select_only()
+        .filter(granted(grants))
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id);
+    if let Some(after) = page.after {
+        query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
+    }
+    if let Some(providers) = providers {
+        query = query.filter(Column::Provider.is_in(providers.iter().map(Provider::as_str)));
+    }
+    query
+}
+
+/// Number of items that a page has room for, at least one, by the bytes of their texts.
+fn fitting(lengths: impl Iterator<Item = usize>) -> u32 {
     let mut bytes = 0;
-    let fitting = keys.iter().take_while(|listed| {
-        bytes += text_bytes(&listed.key);
+    let fitting = lengths.take_while(|length| {
+        bytes += length;
         bytes <= MAX_PAGE_BYTES
     });
     let count = u32::try_from(fitting.count()).unwrap_or(u32::MAX);
