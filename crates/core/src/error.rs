@@ -1,16 +1,16 @@
-//! What can go wrong, in words that a caller may hear.
+//! Errors of the use cases, with messages that are safe to return to clients.
 //!
-//! A text here never repeats a value that a caller sent, since that may be a secret; the causes of
-//! the last two kinds are for the log alone.
+//! A message never repeats a value that the caller sent, since the value may be a secret. The causes of
+//! [`Error::Unavailable`] and [`Error::Internal`] are only logged.
 
 use std::time::Duration;
 
 use crate::ledger::Ending;
 
-/// A cause that is for the log alone.
+/// A cause that is only logged.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// What was looked for, or is in the way.
+/// Kind of resource that an error concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Noun {
@@ -35,7 +35,7 @@ pub enum Noun {
 }
 
 impl Noun {
-    /// The name that callers know it by.
+    /// Returns the name used in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,61 +50,61 @@ impl Noun {
     }
 }
 
-/// Why a use case refused or failed. Nothing has changed, but for one case: when the store became
-/// unavailable during a commit, no one can tell.
+/// Reason why a use case rejected a call or failed. Nothing was changed, with one exception: if the store
+/// became unavailable during a commit, the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A field has a value that it cannot have.
+    /// A field has an invalid value.
     #[error("{message}")]
     Invalid {
-        /// The field, by its name in the API's JSON.
+        /// Name of the field in the API's JSON.
         field: &'static str,
-        /// What is wrong with it; never the value.
+        /// Description of the defect, never the value.
         message: String,
     },
-    /// The caller may not do this, or may not know that it exists.
+    /// The caller lacks the permission, or may not learn that the resource exists.
     #[error("Insufficient permissions")]
     Denied,
-    /// There is no such thing.
+    /// The resource does not exist.
     #[error("{} not found", .0.name())]
     NotFound(Noun),
-    /// The same credentials are in that workspace already.
+    /// The workspace already has a key with the same credentials.
     #[error("API key with these credentials already exists")]
     DuplicateCredentials,
-    /// A live key of that repo has the name already.
+    /// A live key of the repo already has the name.
     #[error("API key with this name already exists")]
     DuplicateName,
-    /// The request id was used for something else.
+    /// The request id was used for another operation.
     #[error("Request ID was already used for {earlier}")]
     RequestIdConflict {
-        /// What it was used for, such as `a charge of another cost`.
+        /// Earlier use of the id, such as `a charge of another cost`.
         earlier: &'static str,
     },
     /// The key is disabled.
     #[error("API key is disabled")]
     KeyDisabled,
-    /// The key is past its expiry.
+    /// The key has expired.
     #[error("API key has expired")]
     KeyExpired,
-    /// Less is left of the key's limit than was asked for.
+    /// The rest of the key's limit is smaller than the requested amount.
     #[error("API key's limit is exceeded")]
     LimitExceeded {
-        /// When the same may fit, if time can bring that about.
+        /// Time after which the same request may fit; `None` if waiting does not help.
         retry_after: Option<Duration>,
     },
-    /// The reservation has come to another end.
+    /// The reservation has already ended in another way.
     #[error("Reservation was already {}", .0.name())]
     ReservationEnded(Ending),
-    /// The key is linked, so that it cannot be deleted.
+    /// The key is linked to resources and cannot be deleted.
     #[error("{}", in_use_message(*.buckets, *.ai_models))]
     ProviderKeyInUse {
-        /// How many buckets use it.
+        /// Number of buckets that use it.
         buckets: u64,
-        /// How many AI models use it.
+        /// Number of AI models that use it.
         ai_models: u64,
     },
-    /// The thing has as many keys as the operator allows.
+    /// The parent has the maximum number of keys that the operator allows.
     #[error("{} must have at most {limit} API keys", .parent.name())]
     TooManyKeys {
         /// Owner of the keys.
@@ -112,42 +112,42 @@ pub enum Error {
         /// Maximum number of keys.
         limit: u32,
     },
-    /// What the thing holds is in the way of its deletion.
+    /// The resource cannot be deleted because it has children.
     #[error("{} still has {held}", .noun.name())]
     NotEmpty {
-        /// What was to be deleted.
+        /// The resource to delete.
         noun: Noun,
-        /// What it holds, in the plural.
+        /// Its children, in the plural.
         held: &'static str,
     },
-    /// The thing belongs elsewhere and cannot move.
+    /// The resource has another parent and cannot move.
     #[error("{} belongs to another {}", .noun.name(), .parent.name().to_lowercase())]
     Immovable {
-        /// What was to be moved.
+        /// The resource to move.
         noun: Noun,
-        /// What kind of thing it belongs to.
+        /// Kind of its parent.
         parent: Noun,
     },
-    /// The store or the key service cannot be reached now.
+    /// The store or the key service cannot be reached.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),
-    /// Something that should not happen.
+    /// An internal error.
     #[error("Internal server error")]
     Internal(#[source] Cause),
 }
 
 impl Error {
-    /// A failure that should not happen.
+    /// Returns an internal error.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
     }
 
-    /// A failure of something that Keyward depends on.
+    /// Returns the error for a dependency that cannot be reached.
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(cause.into())
     }
 
-    /// A field with a value that it cannot have.
+    /// Returns the error for a field with an invalid value.
     pub fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid {
             field,

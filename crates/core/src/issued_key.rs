@@ -17,52 +17,52 @@ use crate::money::Nanos;
 use crate::principal::Creator;
 use crate::window::LimitReset;
 
-/// Maximum length of an identifier of a user that callers give along, in bytes of UTF-8.
+/// Maximum length of a user identifier that a caller supplies, in bytes of UTF-8.
 pub const MAX_USER_BYTES: usize = 255;
-/// How many keys a page of `/keys` has.
+/// Number of keys in a page of `/keys`.
 pub const LIST_KEYS_PAGE: u32 = 100;
 
-/// An issued key. Its plaintext is not kept.
+/// An issued key. Its plaintext is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedKey {
-    /// Names the key inside.
+    /// Internal identifier.
     pub id: IssuedKeyId,
-    /// Names the key outside.
+    /// Public identifier.
     pub hash: KeyHash,
     /// The redacted form of the plaintext.
     pub label: String,
     /// The organization of its workspace.
     pub organization: OrganizationId,
-    /// The workspace that it belongs to, for good.
+    /// The workspace that it belongs to. Never changes.
     pub workspace: WorkspaceId,
     /// Human-readable name.
     pub name: String,
-    /// Whether it is disabled.
+    /// True if the key is disabled.
     pub disabled: bool,
-    /// How much it may spend between two resets.
+    /// Maximum spending between two resets.
     pub limit: Option<Nanos>,
-    /// When the limit starts anew.
+    /// Period after which the spending that counts against the limit resets.
     pub limit_reset: Option<LimitReset>,
-    /// Whether what is spent through the customer's own provider keys counts too.
+    /// True if spending through the customer's own provider keys counts against the limit.
     pub include_byok_in_limit: bool,
-    /// When it stops working.
+    /// Time at which the key expires.
     pub expires_at: Option<Timestamp>,
-    /// Who created it, as the caller says.
+    /// User that created the key, as given by the caller.
     pub creator_user_id: Option<String>,
-    /// The caller's own user for whom it is.
+    /// The caller's own identifier of the user that the key is for.
     pub external_user: Option<String>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Principal that created it; `None` for keys from before the store recorded it.
     pub created_by: Option<Creator>,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Option<Timestamp>,
-    /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
+    /// Time of the last use, accurate to [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
 }
 
 impl IssuedKey {
-    /// Whether it is past its expiry, which it is from that moment on.
+    /// Returns true from the moment of expiry on.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
@@ -91,12 +91,12 @@ impl Audited for IssuedKey {
     }
 }
 
-/// A management key. Its plaintext is not kept.
+/// A management key. Its plaintext is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagementKey {
-    /// Names the key inside.
+    /// Internal identifier.
     pub id: ManagementKeyId,
-    /// Names the key outside.
+    /// Public identifier.
     pub hash: KeyHash,
     /// The redacted form of the plaintext.
     pub label: String,
@@ -104,11 +104,11 @@ pub struct ManagementKey {
     pub organization: OrganizationId,
     /// Human-readable name.
     pub name: String,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Principal that created it; `None` for keys from before the store recorded it.
     pub created_by: Option<Creator>,
-    /// When it was last used, to within [`last_use::LAG`](crate::last_use::LAG).
+    /// Time of the last use, accurate to [`last_use::LAG`](crate::last_use::LAG).
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -123,49 +123,49 @@ impl Audited for ManagementKey {
 pub struct NewIssuedKey {
     /// Human-readable name.
     pub name: String,
-    /// How much it may spend between two resets.
+    /// Maximum spending between two resets.
     pub limit: Option<Nanos>,
-    /// When the limit starts anew.
+    /// Period after which the spending that counts against the limit resets.
     pub limit_reset: Option<LimitReset>,
-    /// Whether what is spent through the customer's own provider keys counts too.
+    /// True if spending through the customer's own provider keys counts against the limit.
     pub include_byok_in_limit: bool,
-    /// When it stops working.
+    /// Time at which the key expires.
     pub expires_at: Option<Timestamp>,
-    /// The workspace that it is to belong to; the organization's default one if none.
+    /// The workspace of the key; `None` for the organization's default workspace.
     pub workspace: Option<WorkspaceId>,
-    /// Who creates it.
+    /// User that creates the key, as given by the caller.
     pub creator_user_id: Option<String>,
-    /// The caller's own user for whom it is.
+    /// The caller's own identifier of the user that the key is for.
     pub external_user: Option<String>,
 }
 
-/// Which fields of an issued key to change; `None` leaves one alone, `Some(None)` removes it.
+/// Changes to an issued key. `None` keeps a field, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct IssuedKeyPatch {
     /// Human-readable name.
     pub name: Option<String>,
-    /// Whether it is disabled.
+    /// True to disable the key.
     pub disabled: Option<bool>,
-    /// How much it may spend between two resets.
+    /// Maximum spending between two resets.
     pub limit: Option<Option<Nanos>>,
-    /// When the limit starts anew.
+    /// Period after which the spending that counts against the limit resets.
     pub limit_reset: Option<Option<LimitReset>>,
-    /// Whether what is spent through the customer's own provider keys counts too.
+    /// True if spending through the customer's own provider keys counts against the limit.
     pub include_byok_in_limit: Option<bool>,
 }
 
-/// Which issued keys to list.
+/// Filter for a list of issued keys.
 #[derive(Debug, Clone, Default)]
 pub struct IssuedKeyFilter {
-    /// Those of this workspace; the organization's default one if none.
+    /// Workspace of the keys; `None` for the organization's default workspace.
     pub workspace: Option<WorkspaceId>,
-    /// Whether disabled ones too.
+    /// True to include disabled keys.
     pub include_disabled: bool,
-    /// How many to skip.
+    /// Number of keys to skip.
     pub offset: u64,
 }
 
-/// An issued key with its plaintext, for this one time.
+/// A new key with its plaintext, which is available only now.
 pub struct Minted<K> {
     /// The key.
     pub key: K,
@@ -173,7 +173,7 @@ pub struct Minted<K> {
     pub token: Token,
 }
 
-/// The key that makes a call, as it describes itself.
+/// The key that authenticates a call, with its own description.
 #[derive(Debug, Clone)]
 pub enum CurrentKey {
     /// An issued key.
@@ -182,10 +182,10 @@ pub enum CurrentKey {
     Management(Box<ManagementKey>, Option<WorkspaceId>),
 }
 
-/// The verdict on a token that is an issued key's.
+/// The verdict on the token of an issued key.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// Whether it may spend.
+    /// Verdict on spending with the key.
     pub verdict: Verdict,
     /// The key.
     pub metered: MeteredKey,

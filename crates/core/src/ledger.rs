@@ -1,8 +1,8 @@
-//! The ledger: what issued keys have spent, and what is held for what they are about to spend.
+//! The ledger: charges of issued keys, and reservations for spending that is about to happen.
 //!
-//! A charge is appended and moves the key's counters in one transaction. Counters are sums by day
-//! and one sum of all days, so that reading a window costs the same whatever the number of charges,
-//! and a late charge counts in the windows of its own time.
+//! One transaction appends a charge and updates the key's counters. The counters are one sum per day and one
+//! sum over all days. The cost of reading a window therefore does not depend on the number of charges, and a
+//! late charge counts in the windows of its own time.
 
 mod use_cases;
 
@@ -15,109 +15,109 @@ use crate::id::{RequestId, ReservationId};
 use crate::limit::MeteredKey;
 use crate::money::Nanos;
 
-/// How far the caller's clock may be ahead of ours where it says when it spent.
+/// Maximum time by which a caller's `occurred_at` may be ahead of the server's clock.
 pub const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
 
-/// How the ledger is run.
+/// Settings for the ledger.
 #[derive(Debug, Clone, Copy)]
 pub struct LedgerSettings {
-    /// How long a reservation lasts when its caller does not say.
+    /// Lifetime of a reservation if the caller does not set one.
     pub default_reservation_ttl: Duration,
-    /// How long a reservation lasts at most.
+    /// Maximum lifetime of a reservation.
     pub max_reservation_ttl: Duration,
-    /// How long single charges are kept before only their sums are; `None` keeps them for good.
+    /// Time for which single charges are kept; afterwards only their sums remain. `None` keeps them forever.
     pub charge_retention: Option<Duration>,
 }
 
-/// One cost.
+/// A charge against a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
-    /// Names the charge among those of its key.
+    /// Identifies the charge within its key.
     pub request_id: RequestId,
     /// The cost.
     pub amount: Nanos,
-    /// Whether it was spent through the customer's own provider key.
+    /// True if it was spent through the customer's own provider key.
     pub byok: bool,
-    /// When it was spent, which says in which windows it counts.
+    /// Time of the spending; determines the windows in which it counts.
     pub occurred_at: Timestamp,
-    /// When it was recorded.
+    /// Time at which it was recorded.
     pub recorded_at: Timestamp,
-    /// Which service recorded it.
+    /// Service that recorded it.
     pub recorded_by: String,
 }
 
-/// What became of a charge.
+/// Result of recording a charge.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// Whether it had been recorded before.
+    /// True if the charge had been recorded before.
     pub duplicate: bool,
-    /// The key afterwards.
+    /// The key after the charge.
     pub metered: MeteredKey,
 }
 
-/// A hold against a key's limit.
+/// A reservation against a key's limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
-    /// Names the reservation.
+    /// Identifies the reservation.
     pub id: ReservationId,
-    /// Names it among those of its key, and the charge that it becomes.
+    /// Identifies the reservation, and the charge that it becomes, within its key.
     pub request_id: RequestId,
-    /// How much is held.
+    /// Reserved amount.
     pub amount: Nanos,
-    /// Whether it will be spent through the customer's own provider key.
+    /// True if it will be spent through the customer's own provider key.
     pub byok: bool,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// Time at which it expires.
     pub expires_at: Timestamp,
-    /// Which service made it.
+    /// Service that made it.
     pub reserved_by: String,
 }
 
-/// A hold to make.
+/// A reservation to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReservation {
-    /// Names it among those of its key, and the charge that it becomes.
+    /// Identifies the reservation, and the charge that it becomes, within its key.
     pub request_id: RequestId,
-    /// How much to hold.
+    /// Amount to reserve.
     pub amount: Nanos,
-    /// Whether it will be spent through the customer's own provider key.
+    /// True if it will be spent through the customer's own provider key.
     pub byok: bool,
-    /// How long to hold it at most.
+    /// Maximum lifetime of the reservation.
     pub ttl: Option<Duration>,
 }
 
-/// A reservation that was made, or was there already.
+/// A reservation that was made or already existed.
 #[derive(Debug, Clone)]
 pub struct Reserved {
     /// The reservation.
     pub reservation: Reservation,
-    /// The key afterwards.
+    /// The key after the reservation.
     pub metered: MeteredKey,
 }
 
-/// What a roll-up dropped.
+/// Rows that a roll-up deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RolledUp {
-    /// How many charges, whose sums stay.
+    /// Number of charges; their sums remain.
     pub charges: u64,
-    /// How many reservations.
+    /// Number of reservations.
     pub reservations: u64,
 }
 
-/// How a reservation ended.
+/// End of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It became a charge.
+    /// Settled: it became a charge.
     Settled,
-    /// It was given back.
+    /// Released by a caller.
     Released,
-    /// Its time was up.
+    /// Expired.
     Expired,
 }
 
 impl Ending {
-    /// The word for it.
+    /// Returns the name used in error messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

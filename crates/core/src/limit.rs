@@ -1,5 +1,5 @@
-//! What a key may still spend. [`remaining`] alone computes it; verdicts, reservations and
-//! everything that shows a limit ask it, so that they cannot disagree.
+//! Computes the rest of a key's limit. Only [`remaining`] does so; verdicts, reservations and every response
+//! that shows a limit use it, so that they always agree.
 //!
 //! ```text
 //! spent     = usage since the limit last started anew  (own; with include_byok_in_limit, BYOK too)
@@ -8,8 +8,8 @@
 //! available = max(0, remaining − held)                 what another hold may take
 //! ```
 //!
-//! A verdict does not count holds: they may end at any moment, and one of them may be the asking
-//! caller's own, whose answer was lost.
+//! A verdict ignores reservations: they may end at any moment, and one of them may belong to the same caller,
+//! which lost the response.
 
 use std::time::Duration;
 
@@ -19,24 +19,24 @@ use crate::issued_key::IssuedKey;
 use crate::money::Nanos;
 use crate::window::{LimitReset, Windows};
 
-/// How soon to ask again when only reservations are in the way, which may end at any moment.
+/// Delay before a retry if only reservations are in the way, which may end at any moment.
 const HELD_RETRY: Duration = Duration::from_secs(1);
 
-/// What was spent, in all and in the windows of one moment.
+/// Spending in total and in the windows of a given moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Ever.
+    /// Total of all time.
     pub total: Nanos,
-    /// On that day.
+    /// Sum of the day.
     pub daily: Nanos,
-    /// In that week.
+    /// Sum of the week.
     pub weekly: Nanos,
-    /// In that month.
+    /// Sum of the month.
     pub monthly: Nanos,
 }
 
 impl Usage {
-    /// What was spent since a limit with this reset last started anew.
+    /// Returns the spending since a limit with this reset last reset.
     #[must_use]
     pub fn since(&self, reset: Option<LimitReset>) -> Nanos {
         match reset {
@@ -48,16 +48,16 @@ impl Usage {
     }
 }
 
-/// What a key has spent and holds, as of one moment.
+/// Spending and reservations of a key at a given moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Account {
     /// Spent through the platform's provider keys.
     pub usage: Usage,
     /// Spent through the customer's own provider keys.
     pub byok_usage: Usage,
-    /// Held for what will be spent through the platform's provider keys.
+    /// Reserved for spending through the platform's provider keys.
     pub held: Nanos,
-    /// Held for what will be spent through the customer's own provider keys.
+    /// Reserved for spending through the customer's own provider keys.
     pub byok_held: Nanos,
 }
 
@@ -70,34 +70,34 @@ pub struct MeteredKey {
     pub account: Account,
 }
 
-/// What became of a verification.
+/// Result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The key may spend.
     Valid,
     /// The key is disabled.
     Disabled,
-    /// The key is past its expiry.
+    /// The key has expired.
     Expired,
-    /// Nothing is left of the key's limit.
+    /// The key's limit is used up.
     LimitExceeded,
 }
 
-/// What is left of the key's limit; `None` without a limit.
+/// Returns the rest of the key's limit; `None` without a limit.
 #[must_use]
 pub fn remaining(metered: &MeteredKey) -> Option<Nanos> {
     let limit = metered.key.limit?;
     Some(limit.saturating_sub(spent(metered)))
 }
 
-/// What another hold may take of the key's limit; `None` without a limit.
+/// Returns the part of the key's limit that another reservation may take; `None` without a limit.
 #[must_use]
 pub fn available(metered: &MeteredKey) -> Option<Nanos> {
     remaining(metered).map(|left| left.saturating_sub(held(metered)))
 }
 
-/// Whether the key may spend, through the customer's own provider key or not: of several reasons
-/// against it, the first in the order of the contract.
+/// Returns the verdict on spending with the key, through the customer's own provider key if `byok`. If
+/// several reasons apply, returns the first in the order of the contract.
 #[must_use]
 pub fn verdict(metered: &MeteredKey, byok: bool, now: Timestamp) -> Verdict {
     if metered.key.disabled {
@@ -111,10 +111,10 @@ pub fn verdict(metered: &MeteredKey, byok: bool, now: Timestamp) -> Verdict {
     }
 }
 
-/// Whether a hold fits.
+/// Checks that a reservation fits.
 ///
 /// # Errors
-/// The key is disabled or expired, or less is available than the amount.
+/// The key is disabled or expired, or the available amount is too small.
 pub fn admit(metered: &MeteredKey, amount: Nanos, byok: bool, now: Timestamp) -> Result<(), Error> {
     if metered.key.disabled {
         return Err(Error::KeyDisabled);
@@ -133,12 +133,12 @@ pub fn admit(metered: &MeteredKey, amount: Nanos, byok: bool, now: Timestamp) ->
     }
 }
 
-/// Whether such spending counts against the limit.
+/// Returns true if such spending counts against the limit.
 fn is_limited(metered: &MeteredKey, byok: bool) -> bool {
     !byok || metered.key.include_byok_in_limit
 }
 
-/// When the same hold may fit, if time can bring that about.
+/// Returns the time after which the same reservation may fit; `None` if waiting does not help.
 fn retry_after(metered: &MeteredKey, amount: Nanos, now: Timestamp) -> Option<Duration> {
     let limit = metered.key.limit.filter(|limit| amount <= *limit)?;
     if spent(metered).saturating_add(amount) <= limit {
@@ -192,7 +192,7 @@ mod tests {
         Timestamp::from_unix_millis(NOON.unix_millis() - millis)
     }
 
-    /// The same usage in every window.
+    /// Returns a usage with the same amount in every window.
     fn usage(amount: i64) -> Usage {
         let amount = nanos(amount);
         Usage {
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// A key with this limit that may spend, and that has spent and holds nothing.
+    /// Returns a key with this limit that may spend and has neither spending nor reservations.
     fn unspent(limit: Option<i64>) -> MeteredKey {
         let key = IssuedKey {
             id: IssuedKeyId::from_uuid(Uuid::nil()),
@@ -228,7 +228,7 @@ mod tests {
         MeteredKey { key, account }
     }
 
-    /// A key that has spent and holds this much.
+    /// Returns a key with this spending and these reservations.
     fn spending(limit: i64, spent: i64, held: i64) -> MeteredKey {
         let mut metered = unspent(Some(limit));
         metered.account.usage = usage(spent);
@@ -236,7 +236,7 @@ mod tests {
         metered
     }
 
-    /// What is left, and what is available of it.
+    /// Returns the remaining and the available amount.
     fn left(metered: &MeteredKey) -> (Option<i64>, Option<i64>) {
         let get = |amount: Option<Nanos>| amount.map(Nanos::get);
         (get(remaining(metered)), get(available(metered)))
@@ -251,7 +251,7 @@ mod tests {
             (100, 30, 30, 70, 40),
             (100, 60, 40, 40, 0),
             (0, 0, 0, 0, 0),
-            // A settlement, or a lower limit, may go beyond the limit.
+            // A settlement or a lower limit may exceed the limit.
             (100, 101, 0, 0, 0),
             (100, 101, 50, 0, 0),
             (100, 90, 50, 10, 0),
@@ -330,7 +330,7 @@ mod tests {
             weekly: nanos(11),
             monthly: nanos(12),
         };
-        // Holds are of no window.
+        // Reservations do not belong to a window.
         metered.account.held = nanos(5);
         for (reset, wanted) in [
             (None, 40),
@@ -391,7 +391,7 @@ mod tests {
             let admitted = admit(&metered, nanos(amount), false, NOON);
             assert_eq!(admitted.is_ok(), fits, "{amount}");
         }
-        // Nothing fits into nothing.
+        // With nothing left, even the smallest amount does not fit.
         let empty = spending(100, 100, 0);
         admit(&empty, Nanos::ZERO, false, NOON).unwrap();
         assert!(admit(&empty, nanos(1), false, NOON).is_err());
@@ -403,13 +403,13 @@ mod tests {
         admit(&metered, nanos(1), true, NOON).unwrap();
         metered.key.include_byok_in_limit = true;
         assert!(admit(&metered, nanos(1), true, NOON).is_err());
-        // What does not count is still refused to a key that may not spend.
+        // Spending that does not count is still rejected for a key that may not spend.
         metered.key.include_byok_in_limit = false;
         metered.key.expires_at = Some(NOON);
         assert!(admit(&metered, nanos(1), true, NOON).is_err());
     }
 
-    /// After how long a hold of this amount may fit.
+    /// Returns the time after which a reservation of this amount may fit.
     fn retry(metered: &MeteredKey, amount: i64) -> Option<Duration> {
         match admit(metered, nanos(amount), false, NOON) {
             Err(Error::LimitExceeded { retry_after }) => retry_after,
@@ -427,11 +427,11 @@ mod tests {
                 metered.key.limit_reset = reset;
                 retry(&metered, amount)
             };
-            // Only holds are in the way, which may end at any moment.
+            // Only reservations are in the way, which may end at any moment.
             for (spent, held, amount) in [(0, 100, 100), (50, 20, 50), (50, 50, 1)] {
                 assert_eq!(retry(spent, held, amount), Some(HELD_RETRY), "{reset:?}");
             }
-            // What was spent is in the way: until the limit starts anew, if it does.
+            // Spending is in the way until the limit resets, if it does.
             let until = reset.map(|reset| match reset {
                 Daily => 12 * HOUR,
                 Weekly => 36 * HOUR,
@@ -440,12 +440,12 @@ mod tests {
             for (spent, held, amount) in [(100, 0, 1), (51, 20, 50), (1, 0, 100), (300, 0, 1)] {
                 assert_eq!(retry(spent, held, amount), until, "{reset:?}");
             }
-            // More than the whole limit never fits.
+            // An amount above the whole limit never fits.
             for (spent, held, amount) in [(0, 0, 101), (0, 100, 101), (100, 0, i64::MAX)] {
                 assert_eq!(retry(spent, held, amount), None, "{reset:?}");
             }
         }
-        // With a limit of nothing, there is nothing to wait for.
+        // With a limit of zero, waiting does not help.
         let mut metered = unspent(Some(0));
         metered.key.limit_reset = Some(LimitReset::Daily);
         assert_eq!(retry(&metered, 1), None);

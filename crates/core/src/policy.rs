@@ -1,8 +1,8 @@
-//! Who may do what. This module alone makes a [`Grant`], and every store call that touches a
-//! workspace takes one, so that a forgotten check does not compile. What is done to an organization, and
-//! what only internal services do for the whole platform, are in files of their own.
+//! Authorization policy. Only this module creates a [`Grant`], and every store call on a workspace takes one,
+//! so that a missing check does not compile. Submodules decide about organizations and about the operations
+//! that only internal services perform for the whole platform.
 //!
-//! The whole policy, evaluated, is the table in `docs/policy.md`; a test holds the two together.
+//! The table in `docs/policy.md` lists the evaluated policy; a test compares the two.
 
 mod decision;
 mod organization;
@@ -28,24 +28,24 @@ use crate::principal::Principal;
 
 use decision::decide;
 
-/// Seeing what a workspace holds: a member with READ there.
+/// Read the contents of a workspace: a member with READ in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Read;
-/// Changing what a workspace holds: a member with WRITE there.
+/// Change the contents of a workspace: a member with WRITE in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Write;
-/// Using what a workspace holds on the platform's behalf: an internal service.
+/// Use the contents of a workspace on behalf of the platform: an internal service.
 #[derive(Debug, Clone, Copy)]
 pub struct Serve;
-/// Administering the issued keys of a workspace: a management key of its organization.
+/// Administer the issued keys of a workspace: a management key of its organization.
 #[derive(Debug, Clone, Copy)]
 pub struct Manage;
 
-/// What an action needs of a principal.
+/// Permission that an action requires.
 pub trait Permission: sealed::Sealed + Copy + Send + Sync + 'static {
-    /// Whether this kind of principal can have it anywhere, which needs no look-up.
+    /// Returns true if this kind of principal can have the permission in some workspace; needs no look-up.
     fn conceivable(principal: &Principal) -> bool;
-    /// Whether the principal has it in this workspace.
+    /// Returns true if the principal has the permission in this workspace.
     fn allows(principal: &Principal, workspace: &Workspace) -> bool;
 }
 
@@ -98,7 +98,7 @@ impl Permission for Manage {
     }
 }
 
-/// What a principal may do in a workspace as a member of its organization.
+/// Returns the access of a principal in a workspace as a member of its organization.
 fn access(principal: &Principal, workspace: &Workspace) -> Option<Access> {
     let Principal::User(member) = principal else {
         return None;
@@ -114,19 +114,19 @@ fn access(principal: &Principal, workspace: &Workspace) -> Option<Access> {
     }
 }
 
-/// Something that can be done to a resource of a workspace, and what it needs.
+/// An action on a resource of a workspace, with the permission that it requires.
 #[derive(Debug, Clone, Copy)]
 pub struct Action<P> {
     name: &'static str,
     permission: PhantomData<P>,
 }
 
-/// An action with its permission erased, for the table of the policy.
+/// An action with its permission type erased, for the policy table.
 #[derive(Clone, Copy)]
 pub struct ActionRule {
-    /// The action's name, such as `api_key.create`: the resource and the verb.
+    /// Name of the action, such as `api_key.create`: resource and verb.
     pub name: &'static str,
-    /// Whether a principal may do it in a workspace.
+    /// Returns true if a principal may perform the action in a workspace.
     pub allows: fn(&Principal, &Workspace) -> bool,
 }
 
@@ -135,7 +135,7 @@ macro_rules! actions {
         $($(#[$doc])* pub const $constant: Action<$permission> =
             Action { name: $name, permission: PhantomData };)*
 
-        /// Every action.
+        /// All actions.
         pub const ACTIONS: &[ActionRule] =
             &[$(ActionRule { name: $name, allows: <$permission as Permission>::allows }),*];
     };
@@ -156,7 +156,7 @@ actions! {
     LINK_API_KEY: Serve = "api_key.link";
     /// Record that a resource no longer uses a provider API key.
     UNLINK_API_KEY: Serve = "api_key.unlink";
-    /// List what uses a provider API key.
+    /// List the resources that use a provider API key.
     LIST_API_KEY_LINKS: Serve = "api_key.list_links";
     /// Bind the sealed secret of a provider API key to its row.
     BIND_API_KEY: Serve = "api_key.bind";
@@ -182,19 +182,19 @@ actions! {
     DELETE_KEY: Manage = "issued_key.delete";
     /// Verify an issued key.
     VERIFY_KEY: Serve = "issued_key.verify";
-    /// Record what an issued key has spent.
+    /// Record spending of an issued key.
     RECORD_USAGE: Serve = "usage.record";
-    /// Hold what an issued key is about to spend.
+    /// Reserve an amount that an issued key is about to spend.
     RESERVE_SPEND: Serve = "spend.reserve";
     /// Turn a reservation into a charge.
     SETTLE_SPEND: Serve = "spend.settle";
-    /// Give a reservation back.
+    /// Release a reservation.
     RELEASE_SPEND: Serve = "spend.release";
 }
 
-/// Proof that the policy allowed an action of kind `P` in one workspace.
+/// Proof that the policy allowed an action of kind `P` in a workspace.
 ///
-/// Only this module can make one:
+/// Only this module can create one:
 ///
 /// ```compile_fail
 /// use keyward_core::id::{OrganizationId, WorkspaceId};
@@ -213,31 +213,31 @@ pub struct Grant<P> {
 }
 
 impl<P> Grant<P> {
-    /// The workspace that the grant is for.
+    /// Returns the workspace of the grant.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
         &self.workspace
     }
 
-    /// The organization of that workspace.
+    /// Returns the organization of that workspace.
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         &self.organization
     }
 
-    /// The name of the action that was allowed.
+    /// Returns the name of the allowed action.
     #[must_use]
     pub fn action(&self) -> &'static str {
         self.action
     }
 }
 
-/// Any grant, where only its workspace matters.
+/// A grant of any permission, for code that needs only its workspace.
 pub trait WorkspaceScope: sealed_scope::Sealed + Send + Sync {
-    /// The workspace that the grant is for.
+    /// Returns the workspace of the grant.
     fn workspace(&self) -> &WorkspaceId;
 
-    /// The organization of that workspace.
+    /// Returns the organization of that workspace.
     fn organization(&self) -> &OrganizationId;
 }
 
@@ -256,8 +256,8 @@ impl<P: Permission> WorkspaceScope for Grant<P> {
     }
 }
 
-/// Decides on an action in a workspace. One that does not exist is refused exactly as one that the
-/// principal may not see.
+/// Authorizes an action in a workspace. A workspace that does not exist is rejected exactly like a workspace
+/// that the principal may not see.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -269,8 +269,8 @@ pub fn authorize<P: Permission>(
     decide(action.name, || grant(principal, action, workspace))
 }
 
-/// Decides on an action in each of some workspaces, as one decision, and gives the grants for those
-/// where the principal may do it.
+/// Authorizes an action in each of several workspaces, as a single decision. Returns the grants for the
+/// workspaces in which the principal may perform it.
 pub fn authorize_each<P: Permission>(
     principal: &Principal,
     action: Action<P>,
@@ -297,8 +297,8 @@ fn grant<P: Permission>(
     }
 }
 
-/// Refuses a principal that could not do the action anywhere, before anything is looked up. Another
-/// decision follows for all others.
+/// Rejects a principal that could not perform the action in any workspace, before any look-up. For all other
+/// principals another decision follows.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -306,7 +306,7 @@ pub fn precheck<P: Permission>(principal: &Principal, action: Action<P>) -> Resu
     conceivable::<P>(principal).or_else(|denied| decide(action.name, || Err(denied)))
 }
 
-/// Decides as [`precheck`] does, where no other decision follows.
+/// Like [`precheck`], for calls that make no other decision.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -325,11 +325,11 @@ fn conceivable<P: Permission>(principal: &Principal) -> Result<(), Error> {
     }
 }
 
-/// Decides on an action on a thing that was looked up by its own identifier, whose workspace is
-/// `None` when there is no such thing.
+/// Authorizes an action on a resource that was looked up by its own identifier. `workspace` is `None` if the
+/// resource does not exist.
 ///
 /// # Errors
-/// [`Error::Denied`], or [`Error::NotFound`] for a principal who could do the action somewhere.
+/// [`Error::Denied`], or [`Error::NotFound`] for a principal that could perform the action in some workspace.
 pub fn authorize_found<P: Permission>(
     principal: &Principal,
     action: Action<P>,
@@ -345,11 +345,12 @@ pub fn authorize_found<P: Permission>(
     })
 }
 
-/// Decides as [`authorize_found`] does, where a thing that the principal may not see answers as one
+/// Like [`authorize_found`], but a resource that the principal may not see gives the same error as a resource
 /// that does not exist.
 ///
 /// # Errors
-/// [`Error::Denied`] to a principal who could do the action nowhere, else [`Error::NotFound`].
+/// [`Error::Denied`] for a principal that could not perform the action in any workspace, otherwise
+/// [`Error::NotFound`].
 pub fn authorize_hidden<P: Permission>(
     principal: &Principal,
     action: Action<P>,
@@ -362,10 +363,10 @@ pub fn authorize_hidden<P: Permission>(
     })
 }
 
-/// The organization whose issued keys a principal administers.
+/// Returns the organization whose issued keys the principal administers.
 ///
 /// # Errors
-/// [`Error::Denied`] to all but management keys.
+/// [`Error::Denied`] for all principals but management keys.
 pub fn manages(principal: &Principal) -> Result<&OrganizationId, Error> {
     match principal {
         Principal::ManagementKey { organization, .. } => Ok(organization),
@@ -373,7 +374,7 @@ pub fn manages(principal: &Principal) -> Result<&OrganizationId, Error> {
     }
 }
 
-/// A key that makes a call, by its hash.
+/// The key that authenticates a call, by its hash.
 #[derive(Debug, Clone, Copy)]
 pub enum CallingKey<'p> {
     /// An issued key.
@@ -382,10 +383,10 @@ pub enum CallingKey<'p> {
     Management(&'p KeyHash),
 }
 
-/// The key that makes a call, which may describe itself.
+/// Returns the key that authenticates the call, which may read its own description.
 ///
 /// # Errors
-/// [`Error::Denied`] to all but keys.
+/// [`Error::Denied`] for all principals but keys.
 pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
     decide("key.get_own", || match principal {
         Principal::IssuedKey { hash, .. } => Ok(CallingKey::Issued(hash)),
@@ -394,7 +395,7 @@ pub fn calling_key(principal: &Principal) -> Result<CallingKey<'_>, Error> {
     })
 }
 
-/// Refuses a principal that is not a key, before anything is looked up.
+/// Rejects a principal that is not a key, before any look-up.
 ///
 /// # Errors
 /// [`Error::Denied`].
