@@ -1,4 +1,4 @@
-//! The audit trail: every change and every release of a secret, and never a secret.
+//! Audit trail: every change and every release of a secret, without the secret itself.
 
 mod changes;
 mod filter;
@@ -18,8 +18,8 @@ use crate::id::{AuditEventId, OrganizationId, WorkspaceId};
 use crate::policy::WorkspaceScope;
 use crate::principal::{Actor, Caller};
 
-/// Organization, and workspace if any, that an event concerns. The store gives it with every event, from
-/// the grant or from the row that it holds.
+/// Organization, and workspace if any, that an event concerns. The store adds it to every event, from the
+/// grant or from the stored row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventScope {
     /// The organization.
@@ -29,7 +29,7 @@ pub struct EventScope {
 }
 
 impl EventScope {
-    /// An organization as a whole.
+    /// Returns the scope of a whole organization.
     #[must_use]
     pub fn organization(organization: &OrganizationId) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl EventScope {
         }
     }
 
-    /// A workspace of an organization.
+    /// Returns the scope of a workspace of an organization.
     #[must_use]
     pub fn workspace(organization: &OrganizationId, workspace: &WorkspaceId) -> Self {
         Self {
@@ -47,39 +47,39 @@ impl EventScope {
         }
     }
 
-    /// The workspace of a grant.
+    /// Returns the scope of a grant's workspace.
     #[must_use]
     pub fn granted(grant: &dyn WorkspaceScope) -> Self {
         Self::workspace(grant.organization(), grant.workspace())
     }
 }
 
-/// One change, or one release of a secret. It is stored in the transaction that makes the change, with
-/// the [`EventScope`] that the store knows.
+/// A change or a release of a secret. It is stored in the transaction that makes the change, together with
+/// the [`EventScope`] from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Names the event.
+    /// Identifies the event.
     pub id: AuditEventId,
-    /// When.
+    /// Time of the event.
     pub occurred_at: Timestamp,
-    /// Who.
+    /// Principal that caused the event.
     pub actor: Actor,
-    /// What, such as `api_key.create`.
+    /// Name of the action, such as `api_key.create`.
     pub action: &'static str,
-    /// What kind of thing it was done to.
+    /// Kind of the resource.
     pub resource_kind: &'static str,
-    /// Which one.
+    /// Identifier of the resource.
     pub resource_id: String,
     /// The call's `x-request-id`.
     pub request_id: String,
-    /// Where the call came from.
+    /// IP address of the client.
     pub source: Option<IpAddr>,
     /// Details by name, such as the names of the fields that changed and their values.
     pub details: BTreeMap<String, String>,
 }
 
 impl AuditEvent {
-    /// An event without details.
+    /// Returns an event without details.
     #[must_use]
     pub fn new(
         caller: &Caller,
@@ -108,8 +108,8 @@ impl AuditEvent {
         self
     }
 
-    /// Returns the event with the old and the new values of what differs between a record, `None` before
-    /// it is created, and its successor.
+    /// Returns the event with the old and new values of each field that differs between a record (`None`
+    /// before it is created) and its successor.
     #[must_use]
     pub fn with_changes<T: Audited>(&self, old: Option<&T>, new: &T) -> Self {
         let mut event = self.clone();
@@ -118,29 +118,29 @@ impl AuditEvent {
     }
 }
 
-/// An event as it was stored, for those who read the trail. What it names may be gone, and may have
-/// been named by an older version, so that everything but its place is text.
+/// A stored event, as readers of the trail see it. The resources that it names may have been deleted, and an
+/// older version may have written it. Therefore all fields but its position are text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Where it stands in the trail.
+    /// Position in the trail.
     pub place: EventPlace,
-    /// What kind of principal did it.
+    /// Kind of the principal.
     pub actor_kind: String,
-    /// Which one.
+    /// Identifier of the principal.
     pub actor_id: String,
-    /// What, such as `api_key.create`.
+    /// Name of the action, such as `api_key.create`.
     pub action: String,
-    /// The organization that it concerns, where known.
+    /// The organization that it concerns, if known.
     pub organization: Option<String>,
     /// The workspace that it concerns, if any.
     pub workspace: Option<String>,
-    /// What kind of thing it was done to.
+    /// Kind of the resource.
     pub resource_kind: String,
-    /// Which one.
+    /// Identifier of the resource.
     pub resource_id: String,
     /// The call's `x-request-id`.
     pub request_id: String,
-    /// The address that the call came from.
+    /// IP address of the client.
     pub source: Option<String>,
     /// Details by name.
     pub details: BTreeMap<String, String>,

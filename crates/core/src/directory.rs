@@ -1,5 +1,5 @@
-//! Who belongs where: organizations, workspaces, members and repos, and how the platform tells
-//! Keyward about them.
+//! Directory of organizations, workspaces, members and repos, and the use cases by which the platform
+//! maintains it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,32 +21,32 @@ pub struct Organization {
     pub id: OrganizationId,
     /// Human-readable name.
     pub name: String,
-    /// The default workspace, once there is a workspace.
+    /// The default workspace; `None` while the organization has no workspace.
     pub default_workspace: Option<WorkspaceId>,
 }
 
-/// A tenant boundary inside an organization.
+/// A tenant boundary within an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
     /// The platform's identifier.
     pub id: WorkspaceId,
-    /// The organization that it belongs to, for good.
+    /// The organization that it belongs to. Never changes.
     pub organization: OrganizationId,
     /// Human-readable name.
     pub name: String,
-    /// Whether it is the organization's default. Setting it takes it from the workspace that had it;
-    /// an organization's first workspace has it in any case.
+    /// True if it is the organization's default workspace. Setting it clears it on the previous default
+    /// workspace; the first workspace of an organization is always the default.
     pub is_default: bool,
 }
 
-/// What a member is in an organization.
+/// Role of a member in an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OrganizationRole {
     /// An ordinary user.
     User,
-    /// Sees to the bills.
+    /// Manages billing.
     Billing,
-    /// Sees to the workspaces.
+    /// Manages workspaces.
     Workspaces,
     /// Acts as ADMIN in every workspace.
     Administrators,
@@ -55,7 +55,7 @@ pub enum OrganizationRole {
 }
 
 impl OrganizationRole {
-    /// Every role.
+    /// All roles.
     pub const ALL: [Self; 5] = [
         Self::User,
         Self::Billing,
@@ -64,7 +64,7 @@ impl OrganizationRole {
         Self::Owner,
     ];
 
-    /// The name that is stored and shown.
+    /// Returns the name that is stored and shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -76,29 +76,29 @@ impl OrganizationRole {
         }
     }
 
-    /// The role of that name.
+    /// Returns the role with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
-/// What a member may do in a workspace; each includes the one before.
+/// Access of a member to a workspace; each level includes the previous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// See.
+    /// Read.
     Read,
-    /// Change.
+    /// Write.
     Write,
     /// Administer.
     Admin,
 }
 
 impl Access {
-    /// Every access type, from the least to the most.
+    /// All access types, in ascending order.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
 
-    /// The name that is stored and shown.
+    /// Returns the name that is stored and shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -108,25 +108,25 @@ impl Access {
         }
     }
 
-    /// The access type of that name.
+    /// Returns the access type with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|access| access.name() == name)
     }
 }
 
-/// A user's membership of an organization.
+/// Membership of a user in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The organization.
     pub organization: OrganizationId,
     /// The user.
     pub user: UserId,
-    /// What the user is in the organization.
+    /// The user's role in the organization.
     pub role: OrganizationRole,
-    /// Whether the platform has validated the user; one who is not is refused everywhere.
+    /// True if the platform has validated the user. Users that are not validated are rejected everywhere.
     pub validated: bool,
-    /// What the user may do in single workspaces, all of them the organization's.
+    /// The user's access to individual workspaces, all of which belong to the organization.
     pub access: BTreeMap<WorkspaceId, Access>,
 }
 
@@ -135,7 +135,7 @@ pub struct Member {
 pub struct Repo {
     /// The platform's identifier.
     pub id: RepoId,
-    /// The workspace that it belongs to, for good.
+    /// The workspace that it belongs to. Never changes.
     pub workspace: WorkspaceId,
     /// Human-readable name.
     pub name: String,
@@ -177,10 +177,10 @@ impl Audited for Repo {
     }
 }
 
-/// The directory's use cases, for internal services alone.
+/// Use cases of the directory, for internal services only.
 ///
-/// Every change is audited in the transaction that makes it. Deleting what does not exist, or what
-/// still holds something, is an error.
+/// Every change is audited in the transaction that makes it. Deleting a resource that does not exist, or that
+/// still has children, is an error.
 #[derive(Clone)]
 pub struct Directory {
     store: Arc<dyn DirectoryStore>,
@@ -188,7 +188,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory that a store holds.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(store: Arc<dyn DirectoryStore>, clock: Arc<dyn Clock>) -> Self {
         Self { store, clock }
@@ -206,10 +206,10 @@ impl Directory {
         Ok((grant, event))
     }
 
-    /// Creates an organization or changes its name. Its default workspace is not changed here.
+    /// Creates an organization or changes its name. Does not change its default workspace.
     ///
     /// # Errors
-    /// Denied to all but services; an unfit name.
+    /// Denied for all callers but services; the name is invalid.
     pub async fn upsert_organization(
         &self,
         caller: &Caller,
@@ -228,10 +228,10 @@ impl Directory {
             .await
     }
 
-    /// Describes an organization.
+    /// Returns an organization.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn organization(
         &self,
         caller: &Caller,
@@ -245,7 +245,7 @@ impl Directory {
     /// Lists organizations by id.
     ///
     /// # Errors
-    /// Denied to all but services.
+    /// Denied for all callers but services.
     pub async fn organizations(
         &self,
         caller: &Caller,
@@ -258,7 +258,7 @@ impl Directory {
     /// Deletes an organization.
     ///
     /// # Errors
-    /// Denied to all but services; not found; not empty while it has workspaces, members or
+    /// Denied for all callers but services; not found; not empty while it has workspaces, members or
     /// management keys.
     pub async fn delete_organization(
         &self,
@@ -274,10 +274,10 @@ impl Directory {
         self.store.delete_organization(&grant, id, &event).await
     }
 
-    /// Creates a workspace, or changes its name or which workspace is the default.
+    /// Creates a workspace, changes its name, or makes it the default workspace.
     ///
     /// # Errors
-    /// Denied to all but services; the organization is not found; the workspace belongs to another.
+    /// Denied for all callers but services; the organization is not found; the workspace belongs to another.
     pub async fn upsert_workspace(
         &self,
         caller: &Caller,
@@ -295,10 +295,10 @@ impl Directory {
             .await
     }
 
-    /// Describes a workspace.
+    /// Returns a workspace.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn workspace(&self, caller: &Caller, id: &WorkspaceId) -> Result<Workspace, Error> {
         policy::authorize_directory(&caller.principal)?;
         self.store
@@ -310,7 +310,7 @@ impl Directory {
     /// Lists an organization's workspaces by id.
     ///
     /// # Errors
-    /// Denied to all but services; the organization is not found.
+    /// Denied for all callers but services; the organization is not found.
     pub async fn workspaces(
         &self,
         caller: &Caller,
@@ -322,20 +322,20 @@ impl Directory {
         self.store.workspaces_page(&grant, organization, page).await
     }
 
-    /// Deletes a workspace, and with it its data keys and the members' access to it.
+    /// Deletes a workspace with its data keys and the members' access to it.
     ///
     /// # Errors
-    /// Denied to all but services; not found; not empty while it has repos or keys.
+    /// Denied for all callers but services; not found; not empty while it has repos or keys.
     pub async fn delete_workspace(&self, caller: &Caller, id: &WorkspaceId) -> Result<(), Error> {
         let (grant, event) =
             self.begin(caller, "workspace.delete", Noun::Workspace, id.as_str())?;
         self.store.delete_workspace(&grant, id, &event).await
     }
 
-    /// Creates a member or replaces what the member is allowed, in one step.
+    /// Creates a member or replaces the member's role and access, in one transaction.
     ///
     /// # Errors
-    /// Denied to all but services; the organization or one of the workspaces is not found in it.
+    /// Denied for all callers but services; the organization is not found, or a workspace is not found in it.
     pub async fn upsert_member(&self, caller: &Caller, member: Member) -> Result<Member, Error> {
         let (grant, event) =
             self.begin(caller, "member.upsert", Noun::Member, member.user.as_str())?;
@@ -346,10 +346,10 @@ impl Directory {
         Ok(member)
     }
 
-    /// Describes a member.
+    /// Returns a member.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn member(
         &self,
         caller: &Caller,
@@ -366,7 +366,7 @@ impl Directory {
     /// Lists an organization's members by user id.
     ///
     /// # Errors
-    /// Denied to all but services; the organization is not found.
+    /// Denied for all callers but services; the organization is not found.
     pub async fn members(
         &self,
         caller: &Caller,
@@ -378,10 +378,10 @@ impl Directory {
         self.store.members(&grant, organization, page).await
     }
 
-    /// Deletes a member; the user's tokens stop working at once.
+    /// Deletes a member; the user's tokens stop working immediately.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn delete_member(
         &self,
         caller: &Caller,
@@ -397,7 +397,7 @@ impl Directory {
     /// Creates a repo or changes its name.
     ///
     /// # Errors
-    /// Denied to all but services; the workspace is not found; the repo belongs to another.
+    /// Denied for all callers but services; the workspace is not found; the repo belongs to another.
     pub async fn upsert_repo(&self, caller: &Caller, repo: Repo) -> Result<Repo, Error> {
         check_name("repo.name", &repo.name)?;
         let (grant, event) = self.begin(caller, "repo.upsert", Noun::Repo, repo.id.as_str())?;
@@ -405,10 +405,10 @@ impl Directory {
         Ok(repo)
     }
 
-    /// Describes a repo.
+    /// Returns a repo.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn repo(&self, caller: &Caller, id: &RepoId) -> Result<Repo, Error> {
         policy::authorize_directory(&caller.principal)?;
         self.store
@@ -420,7 +420,7 @@ impl Directory {
     /// Lists a workspace's repos by id.
     ///
     /// # Errors
-    /// Denied to all but services; the workspace is not found.
+    /// Denied for all callers but services; the workspace is not found.
     pub async fn repos(
         &self,
         caller: &Caller,
@@ -435,7 +435,7 @@ impl Directory {
     /// Deletes a repo.
     ///
     /// # Errors
-    /// Denied to all but services; not found; not empty while it has live AI keys.
+    /// Denied for all callers but services; not found; not empty while it has live AI keys.
     pub async fn delete_repo(&self, caller: &Caller, id: &RepoId) -> Result<(), Error> {
         let (grant, event) = self.begin(caller, "repo.delete", Noun::Repo, id.as_str())?;
         self.store.delete_repo(&grant, id, &event).await

@@ -1,4 +1,4 @@
-//! Provider keys: credentials that cloud and AI providers gave to a customer, kept for reuse.
+//! Provider keys: a customer's credentials for cloud and AI providers, stored for reuse.
 
 mod bind;
 mod patch;
@@ -21,7 +21,7 @@ use crate::provider::{Capabilities, Provider};
 
 /// Maximum length of a public key or identifier, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 4096;
-/// The longest secret, in bytes; service-account files of cloud providers have about 2,400.
+/// Maximum length of a secret, in bytes; service-account files of cloud providers have about 2,400.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// Maximum length of an endpoint, in bytes of UTF-8.
 pub const MAX_ENDPOINT_BYTES: usize = 2048;
@@ -33,9 +33,9 @@ pub const MAX_DESCRIPTION_BYTES: usize = 4096;
 /// A provider key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderKey {
-    /// Names the key.
+    /// Identifies the key.
     pub id: ProviderKeyId,
-    /// The workspace that it belongs to, for good.
+    /// The workspace that it belongs to. Never changes.
     pub workspace: WorkspaceId,
     /// The provider.
     pub provider: Provider,
@@ -49,17 +49,17 @@ pub struct ProviderKey {
     pub tenant_id: Option<String>,
     /// The provider's subscription.
     pub subscription_id: Option<String>,
-    /// What the key is for.
+    /// Description of the key's purpose.
     pub description: Option<String>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Principal that created it; `None` for keys from before the store recorded it.
     pub created_by: Option<Creator>,
-    /// Grows by one with every change, from 1.
+    /// Version, which starts at 1 and grows by one with every change.
     pub version: u64,
 }
 
-/// Without key and description, of which the trail names the change alone.
+/// Omits key and description; the trail records only the names of these fields when they change.
 impl Audited for ProviderKey {
     fn audited(&self) -> Values {
         vec![
@@ -78,36 +78,36 @@ impl Audited for ProviderKey {
 /// A provider key as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredProviderKey {
-    /// The open part.
+    /// The part without the secret.
     pub key: ProviderKey,
     /// The sealed secret.
     pub sealed_secret: Vec<u8>,
-    /// The key's version when the secret was sealed.
+    /// Version of the key at which the secret was sealed.
     pub secret_version: u64,
     /// The keyed fingerprint of provider, key and secret, unique in the workspace.
     pub fingerprint: [u8; 32],
 }
 
-/// A provider key and how many resources use it.
+/// A provider key and the number of resources that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProviderKey {
     /// The key.
     pub key: ProviderKey,
-    /// How many buckets use it.
+    /// Number of buckets that use it.
     pub buckets: u64,
-    /// How many AI models use it.
+    /// Number of AI models that use it.
     pub ai_models: u64,
 }
 
-/// An opened credential.
+/// A provider key with its decrypted secret.
 pub struct OpenedProviderKey {
-    /// The open part.
+    /// The part without the secret.
     pub key: ProviderKey,
     /// The secret.
     pub secret: Secret<String>,
 }
 
-/// What kind of thing uses a provider key.
+/// Kind of a resource that uses a provider key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResourceKind {
     /// An AI model.
@@ -117,7 +117,7 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
-    /// The name that is stored; the order of the kinds is the order of their names.
+    /// Returns the name that is stored. The kinds are ordered by their names.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ impl ResourceKind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::AiModel, Self::Bucket]
@@ -140,21 +140,21 @@ impl ResourceKind {
 pub struct Resource {
     /// Its kind.
     pub kind: ResourceKind,
-    /// The platform's name for it.
+    /// The platform's identifier.
     pub id: ResourceId,
 }
 
 impl Resource {
-    /// Where the resource stands in a list of links: the kind's name, a colon, the id.
+    /// Returns the sort key of the resource in a list of links: the kind's name, a colon, the id.
     #[must_use]
     pub fn sort_key(&self) -> String {
         format!("{}:{}", self.kind.name(), self.id)
     }
 
-    /// The resource that stands there.
+    /// Returns the resource of a sort key.
     ///
     /// # Errors
-    /// The text is no sort key.
+    /// The text is not a sort key.
     pub fn from_sort_key(key: &str) -> Result<Self, Error> {
         let (kind, id) = key.split_once(':').ok_or_else(page::invalid)?;
         Ok(Self {
@@ -164,20 +164,20 @@ impl Resource {
     }
 }
 
-/// That a resource uses a provider key.
+/// Use of a provider key by a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The provider key.
     pub key: ProviderKeyId,
-    /// What uses it.
+    /// The resource that uses it.
     pub resource: Resource,
-    /// Since when.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
-/// A credential to keep.
+/// A provider key to create.
 pub struct NewProviderKey {
-    /// The workspace that is to keep it.
+    /// The workspace of the key.
     pub workspace: WorkspaceId,
     /// The provider's name.
     pub provider: String,
@@ -193,12 +193,11 @@ pub struct NewProviderKey {
     pub tenant_id: Option<String>,
     /// The provider's subscription.
     pub subscription_id: Option<String>,
-    /// What the key is for.
+    /// Description of the key's purpose.
     pub description: Option<String>,
 }
 
-/// Which fields of a provider key to change; `None` leaves one alone, and an empty text clears one
-/// that may be unset.
+/// Changes to a provider key. `None` keeps a field, and an empty text clears an optional field.
 #[derive(Default)]
 pub struct ProviderKeyPatch {
     /// The provider's name.
@@ -215,27 +214,27 @@ pub struct ProviderKeyPatch {
     pub tenant_id: Option<String>,
     /// The provider's subscription.
     pub subscription_id: Option<String>,
-    /// What the key is for.
+    /// Description of the key's purpose.
     pub description: Option<String>,
 }
 
-/// Rules for changes of provider keys.
+/// Settings for provider keys.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProviderKeySettings {
-    /// Rejects a change of endpoint or provider that comes without the secret.
+    /// True to reject a change of endpoint or provider that comes without the secret.
     pub endpoint_change_needs_secret: bool,
-    /// Binding of secrets that are sealed and opened.
+    /// Binding of the secrets.
     pub binding: SecretBinding,
 }
 
-/// Which provider keys to list.
+/// Filter for a list of provider keys.
 #[derive(Debug, Clone, Default)]
 pub struct ProviderKeyFilter {
-    /// Those of this workspace; else of every workspace that the caller may read.
+    /// Workspace of the keys; `None` for every workspace that the caller may read.
     pub workspace: Option<WorkspaceId>,
-    /// Those of this provider.
+    /// Provider of the keys.
     pub provider: Option<String>,
-    /// Those whose provider has one of these capabilities.
+    /// Capabilities, at least one of which the provider must have.
     pub capability: Option<Capabilities>,
 }
 

@@ -1,6 +1,6 @@
-//! Envelope encryption of what workspaces keep.
+//! Envelope encryption of the secrets of workspaces.
 //!
-//! Every workspace has data keys of its own, which the key-encryption key (KEK) wraps:
+//! Every workspace has its own data keys, which the key-encryption key (KEK) wraps:
 //!
 //! ```text
 //! wrapped = wrap(KEK, data key, "keyward.data-key.v1" ‖ workspace ‖ purpose ‖ version)
@@ -9,10 +9,10 @@
 //! bound   = 0x02 ‖ seal(seal key, secret, "keyward.secret.v2" ‖ place ‖ values)
 //! ```
 //!
-//! so that a row that is copied to another workspace, record, field or version does not open, and that a
-//! bound text does not open either once one of the record's values that it is bound to is another. The
-//! byte at the beginning selects the associated data. It is not authenticated and need not be: either form
-//! with the other one's byte has other associated data, and does not open.
+//! A row that is copied to another workspace, record, field or version therefore does not open. A bound text
+//! also does not open if one of the record's values that it is bound to has changed. The first byte selects
+//! the associated data. It needs no authentication: either form with the other form's byte has other
+//! associated data and does not open.
 
 mod observed;
 
@@ -31,17 +31,18 @@ use crate::store::DataKeyStore;
 
 use observed::{observed, observed_async};
 
-/// What a data key is for.
+/// Purpose of a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DataKeyPurpose {
     /// Seals secrets.
     Seal,
-    /// Makes fingerprints. It outlives every seal key, or equal secrets would not be found.
+    /// Makes fingerprints. It is kept longer than any seal key, since equal secrets could not be found
+    /// otherwise.
     Fingerprint,
 }
 
 impl DataKeyPurpose {
-    /// The name that is stored and authenticated.
+    /// Returns the name that is stored and authenticated.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,7 +51,7 @@ impl DataKeyPurpose {
         }
     }
 
-    /// The purpose of that name.
+    /// Returns the purpose with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Seal, Self::Fingerprint]
@@ -62,31 +63,31 @@ impl DataKeyPurpose {
 /// A data key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedDataKey {
-    /// What it is for.
+    /// Purpose of the key.
     pub purpose: DataKeyPurpose,
     /// Its version, from 1.
     pub version: u32,
-    /// The key, wrapped; it names the KEK's version.
+    /// The wrapped key, which names the version of the KEK.
     pub wrapped: Vec<u8>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
-/// The stored data keys that a call seals and fingerprints with. The store compares them with its own
-/// when it inserts, since a workspace that was deleted and created again in between has other keys.
+/// The stored data keys with which a call seals and makes fingerprints. The store compares them with the
+/// current ones on insert, since a workspace that was deleted and created again has other keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsedDataKeys(Vec<WrappedDataKey>);
 
 impl UsedDataKeys {
-    /// The keys, wrapped.
+    /// Returns the wrapped keys.
     #[must_use]
     pub fn as_slice(&self) -> &[WrappedDataKey] {
         &self.0
     }
 }
 
-/// A workspace holds sealed secrets, but data keys that sealed them are missing from the store. They are
-/// not made again, since nothing that is sealed would open with the new ones.
+/// A workspace has sealed secrets, but the store lacks the data keys that sealed them. New keys are not
+/// created, since they could not open the sealed secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("workspace {workspace} holds sealed secrets, but its data keys are missing: {}", purposes(.missing))]
 pub struct DataKeysLost {
@@ -101,7 +102,7 @@ fn purposes(missing: &[DataKeyPurpose]) -> String {
     names.join(", ")
 }
 
-/// Where a sealed text belongs. Opening it anywhere else fails.
+/// Location of a sealed text. It does not open at any other location.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The record's identifier.
@@ -110,21 +111,21 @@ pub struct Place<'a> {
     pub field: &'static str,
     /// The version of the field's value.
     pub version: u64,
-    /// Values of the record that the text is bound to, always in the same order. A place without values
-    /// has the unbound form.
+    /// Values of the record that the text is bound to, always in the same order. Without values the text has
+    /// the unbound form.
     pub bound_to: &'a [&'a [u8]],
 }
 
-/// The byte at the beginning of a bound text. Envelopes begin with another one.
+/// First byte of a bound text. Envelopes begin with another byte.
 pub const BOUND: u8 = 2;
 
-/// Returns whether a sealed text is bound to values of its record.
+/// Returns true if a sealed text is bound to values of its record.
 #[must_use]
 pub fn is_bound(sealed: &[u8]) -> bool {
     sealed.first() == Some(&BOUND)
 }
 
-/// Gives workspaces their data keys.
+/// Provides the data keys of workspaces.
 #[derive(Clone)]
 pub struct Vault {
     kek: Arc<dyn Kek>,
@@ -132,21 +133,21 @@ pub struct Vault {
     clock: Arc<dyn Clock>,
 }
 
-/// How many data keys of each KEK version are tried at start-up: so many that one which is damaged
-/// does not stand for all.
+/// Number of data keys of each KEK version that are tried at start-up: enough that a single damaged key does
+/// not fail the version.
 const SAMPLE_EACH: u32 = 4;
 
-/// The KEK does not open what the store holds.
+/// The KEK does not open the stored data keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KekMismatch {
-    /// Versions of the KEK that wrapped data keys are not there.
+    /// The KEK lacks versions that wrapped data keys.
     #[error("lacks the key versions {versions:?}, which this database was written with")]
     Missing {
         /// The versions, in ascending order.
         versions: Vec<u32>,
     },
-    /// None of the data keys that were tried opens with the key of the version that it names: the KEK
-    /// is another database's.
+    /// None of the tried data keys opens with the KEK version that it names: the KEK belongs to another
+    /// database.
     #[error(
         "has not the keys with which this database was written: of versions {versions:?} it has others"
     )]
@@ -154,12 +155,12 @@ pub enum KekMismatch {
         /// The versions, in ascending order.
         versions: Vec<u32>,
     },
-    /// None of the data keys that were tried can even be read.
+    /// None of the tried data keys can be parsed.
     #[error("cannot be tried, since the data keys of this database are damaged")]
     Unreadable,
 }
 
-/// A workspace's data keys, unwrapped for the length of one call.
+/// A workspace's data keys, unwrapped for the duration of a call.
 pub struct WorkspaceKeys {
     workspace: WorkspaceId,
     seal: BTreeMap<u32, SealKey>,
@@ -169,18 +170,18 @@ pub struct WorkspaceKeys {
 
 struct SealKey {
     key: Key256,
-    /// The version of the KEK that wraps it, if that is known.
+    /// Version of the KEK that wraps the key, if known.
     kek_version: Option<u32>,
 }
 
 impl Vault {
-    /// A vault whose data keys the KEK wraps and the store keeps.
+    /// Returns a vault that wraps data keys with `kek` and keeps them in `store`.
     #[must_use]
     pub fn new(kek: Arc<dyn Kek>, store: Arc<dyn DataKeyStore>, clock: Arc<dyn Clock>) -> Self {
         Self { kek, store, clock }
     }
 
-    /// The data keys of the granted workspace, made at the first call.
+    /// Returns the data keys of the granted workspace, and creates them on the first call.
     ///
     /// # Errors
     /// The store or the KEK cannot be reached, or a key does not unwrap; [`Error::Internal`] of
@@ -202,17 +203,16 @@ impl Vault {
             for purpose in missing {
                 fresh.push(self.generate(scope.workspace(), purpose).await?);
             }
-            // Of two calls that do this at once, one inserts; both use what was inserted.
+            // If two calls do this concurrently, one inserts and both use the inserted keys.
             self.store.insert_missing_data_keys(scope, &fresh).await?;
             stored = self.store.data_keys(scope).await?;
         }
         self.unwrap(scope.workspace(), stored).await
     }
 
-    /// Proves at start-up that the KEK opens what the store holds, by a few data keys of each KEK
-    /// version that is in use. A data key that is damaged, where others of its version open, is
-    /// reported in the log and no more: it shuts its own workspace alone. A store that holds none
-    /// proves nothing.
+    /// Checks at start-up that the KEK opens the stored data keys, by trying a few of each KEK version in
+    /// use. A damaged data key is only logged if others of its version open: it affects only its own
+    /// workspace. An empty store passes.
     ///
     /// # Errors
     /// [`Error::Internal`] of [`KekMismatch`]; the store or the KEK cannot be reached.
@@ -318,7 +318,7 @@ impl WorkspaceKeys {
     /// Seals a text with the newest key.
     ///
     /// # Errors
-    /// The text is too long to seal, or the system has no randomness.
+    /// The text is too long, or the system has no randomness.
     pub fn seal(&self, place: Place<'_>, text: &Secret<String>) -> Result<Vec<u8>, Error> {
         let (version, SealKey { key, kek_version }) = self
             .seal
@@ -339,7 +339,7 @@ impl WorkspaceKeys {
     /// Opens a sealed text, bound or not, with the key that its envelope names.
     ///
     /// # Errors
-    /// The envelope is not one of this place, or its key is not there.
+    /// The envelope does not belong to this location, or its key is missing.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
         let (is_bound, envelope) = match sealed {
             [BOUND, envelope @ ..] => (true, envelope),
@@ -359,13 +359,13 @@ impl WorkspaceKeys {
         })
     }
 
-    /// The stored keys that these are.
+    /// Returns the stored data keys of this set.
     #[must_use]
     pub fn used(&self) -> &UsedDataKeys {
         &self.used
     }
 
-    /// A keyed fingerprint by which equal values are found without being known.
+    /// Returns a keyed fingerprint, with which equal values are found without decrypting them.
     #[must_use]
     pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
         keyward_crypto::fingerprint(&self.fingerprint, "keyward.credentials.v1", parts)

@@ -1,26 +1,26 @@
-//! Old and new values of what a change changes: never a secret, and bounded in bytes.
+//! Old and new values of changed fields: without secrets, and bounded in bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Maximum size of one value, in bytes; longer values are cut.
+/// Maximum size of a value, in bytes; longer values are cut.
 pub const MAX_VALUE_BYTES: usize = 256;
-/// Maximum size of all the names and values of one event's changes, in bytes: a page of 1,000 events
-/// stays below the 4 MiB that gRPC clients accept.
+/// Maximum size of all names and values of an event's changes, in bytes. A page of 1,000 events thus stays
+/// below the 4 MiB that gRPC clients accept.
 pub const MAX_CHANGES_BYTES: usize = 2048;
 /// Marks a value that was cut.
 const CUT: &str = "\u{2026}";
-/// Detail that counts the changes for which there was no room.
+/// Detail with the number of changes that did not fit.
 const LEFT_OUT: &str = "changes_left_out";
-/// Stands for an endpoint that cannot be shown without what may be a password.
+/// Replaces an endpoint that may contain a password.
 const HIDDEN: &str = "[hidden]";
 
-/// Names of fields with their values; `None` is a field that is not set.
+/// Field names with their values; `None` if the field is not set.
 pub type Values = Vec<(Cow<'static, str>, Option<String>)>;
 
-/// A record with values that the audit trail shows.
+/// A record whose values appear in the audit trail.
 pub trait Audited {
-    /// Returns the values that may be shown, each under a name of its own, the most telling first.
+    /// Returns the values that may be shown, each under a unique name, the most important first.
     fn audited(&self) -> Values;
 }
 
@@ -76,8 +76,8 @@ fn shorten(mut value: String) -> String {
     value
 }
 
-/// Returns an endpoint without userinfo, query and fragment, which may hold secrets. An endpoint with an
-/// `@` after its authority is hidden, since that may be the end of a password.
+/// Returns an endpoint without userinfo, query and fragment, which may contain secrets. An endpoint with an
+/// `@` after its authority is hidden, since the part before the `@` may be the end of a password.
 pub(crate) fn endpoint(text: &str) -> String {
     let (scheme, rest) = match text.find("://") {
         Some(at) => text.split_at(at + 3),
@@ -93,7 +93,7 @@ pub(crate) fn endpoint(text: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-/// Returns true for `NAME://` and for nothing at all.
+/// Returns true for `NAME://` and for an empty text.
 fn is_scheme(text: &str) -> bool {
     let name = text.strip_suffix("://").unwrap_or(text);
     name.bytes()

@@ -1,8 +1,8 @@
-//! Which events to list, and how a page names the place where the next one begins.
+//! Filters for lists of events, and the encoding of the position at which the next page begins.
 //!
-//! Events lie in the order of their moment and then of their id, neither of which ever changes. So
-//! whoever walks from page to page sees every event that was there when the walk began, once each,
-//! whatever is stored meanwhile.
+//! Events are ordered by time and then by id; neither ever changes. A client that reads page by page
+//! therefore receives each event that existed at the start exactly once, regardless of events that are stored
+//! meanwhile.
 
 use sha2::{Digest, Sha256};
 
@@ -12,52 +12,51 @@ use crate::error::Error;
 use crate::id::{AuditEventId, MAX_ID_BYTES};
 use crate::page;
 
-/// How many bytes of the filter's digest a place is written with: enough that no other filter has
-/// the same by chance.
+/// Number of bytes of the filter's digest in an encoded position: enough to exclude accidental collisions.
 const DIGEST_BYTES: usize = 16;
-/// How many bytes tell that a place was not damaged. Whoever makes one up reaches nothing that the
-/// same filter would not let through.
+/// Number of bytes of the checksum, which detects damaged positions. A client that forges a position gains
+/// nothing: the filter still applies.
 const CHECK_BYTES: usize = 4;
 
-/// Which events to list. What is `None` lets every event through.
+/// Filter for a list of events. A field that is `None` matches every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Only events of this organization.
     pub organization: Option<String>,
     /// Only events of this workspace.
     pub workspace: Option<String>,
-    /// Only events on things of this kind, such as `api_key`.
+    /// Only events on resources of this kind, such as `api_key`.
     pub resource_kind: Option<String>,
-    /// Only events on the thing of this name.
+    /// Only events on the resource with this identifier.
     pub resource_id: Option<String>,
     /// Only events of this action, such as `api_key.create`.
     pub action: Option<String>,
-    /// Only what principals of this kind did, such as `user`.
+    /// Only events of principals of this kind, such as `user`.
     pub actor_kind: Option<String>,
-    /// Only what the principal of this name did.
+    /// Only events of the principal with this identifier.
     pub actor_id: Option<String>,
-    /// Only what calls of this `x-request-id` did.
+    /// Only events of calls with this `x-request-id`.
     pub request_id: Option<String>,
-    /// Only events at or after this moment.
+    /// Only events at or after this time.
     pub start: Option<Timestamp>,
-    /// Only events before this moment; none, when it is not after `start`.
+    /// Only events before this time. No event matches if it is not after `start`.
     pub end: Option<Timestamp>,
 }
 
-/// Where an event stands in the trail; later is greater.
+/// Position of an event in the trail; later events compare greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventPlace {
-    /// When it happened.
+    /// Time of the event.
     pub occurred_at: Timestamp,
-    /// Names it.
+    /// Identifies the event.
     pub id: AuditEventId,
 }
 
 impl AuditFilter {
-    /// Refuses texts that no event can have.
+    /// Rejects texts that no event can have.
     ///
     /// # Errors
-    /// The field, and what is wrong with it.
+    /// The invalid field and its defect.
     pub fn check(&self) -> Result<(), Error> {
         for (field, label, text) in self.texts() {
             check_text(field, label, text)?;
@@ -65,7 +64,7 @@ impl AuditFilter {
         Ok(())
     }
 
-    /// Whether the filter lets an event through: what a store must answer, in one expression.
+    /// Returns true if the filter matches an event. Stores must return the same events.
     #[must_use]
     pub fn lets_through(&self, event: &RecordedEvent) -> bool {
         fn fits(wanted: Option<&String>, found: Option<&String>) -> bool {
@@ -84,7 +83,7 @@ impl AuditFilter {
             && self.end.is_none_or(|end| at < end)
     }
 
-    /// A place as a page token holds it, bound to this filter.
+    /// Returns a position as a page token contains it, bound to this filter.
     #[must_use]
     pub fn write_place(&self, place: EventPlace) -> String {
         let EventPlace { occurred_at, id } = place;
@@ -93,10 +92,10 @@ impl AuditFilter {
         format!("{text}.{}", check(&text))
     }
 
-    /// Reads a place that a page token held.
+    /// Reads a position from a page token.
     ///
     /// # Errors
-    /// It is none, it was changed, or it is one of a list with other filters.
+    /// The text is not a position, was modified, or belongs to a list with another filter.
     pub fn read_place(&self, text: &str) -> Result<EventPlace, Error> {
         let invalid = page::invalid;
         let (text, found) = text.rsplit_once('.').ok_or_else(invalid)?;
@@ -116,7 +115,7 @@ impl AuditFilter {
         })
     }
 
-    /// Every text, by its name in JSON and by what people call it.
+    /// Returns every text with its name in JSON and its human-readable name.
     fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 8] {
         [
             (
@@ -138,8 +137,8 @@ impl AuditFilter {
         ]
     }
 
-    /// Two filters that differ have different digests: each part says whether it is there and how
-    /// long it is.
+    /// Returns the digest of the filter. Different filters have different digests, since each part is encoded
+    /// with its presence and its length.
     fn digest(&self) -> [u8; DIGEST_BYTES] {
         let mut hash = Sha256::new_with_prefix("keyward.audit-filter.v1");
         for (_, _, text) in self.texts() {
@@ -196,7 +195,8 @@ mod tests {
         }
     }
 
-    /// A filter for each field alone, and such whose texts would run together.
+    /// Returns a filter for each single field, and filters whose texts would be ambiguous if they were
+    /// concatenated.
     fn filters() -> Vec<AuditFilter> {
         let text = |text: &str| Some(text.to_owned());
         let at = Some(Timestamp::from_unix_millis(0));

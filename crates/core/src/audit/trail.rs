@@ -1,4 +1,4 @@
-//! What can be done with the trail: read it, and let go of what is old.
+//! Use cases of the audit trail: list events and delete old events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,17 @@ use crate::policy;
 use crate::principal::Caller;
 use crate::store::AuditStore;
 
-/// How many events are dropped in one transaction: few enough that whoever writes meanwhile hardly
-/// waits.
+/// Number of events that a transaction deletes: few enough that concurrent writers hardly wait.
 const EXPIRY_BATCH: u64 = 500;
 
-/// How the trail is kept.
+/// Settings for the audit trail.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AuditSettings {
-    /// For how long events are kept; for good when not set.
+    /// Time for which events are kept; `None` keeps them forever.
     pub retention: Option<Duration>,
 }
 
-/// The audit trail's use cases.
+/// Use cases of the audit trail.
 #[derive(Clone)]
 pub struct AuditTrail {
     store: Arc<dyn AuditStore>,
@@ -31,7 +30,7 @@ pub struct AuditTrail {
 }
 
 impl AuditTrail {
-    /// The trail that a store keeps.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>, settings: AuditSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -41,10 +40,11 @@ impl AuditTrail {
         }
     }
 
-    /// Lists the events that a filter lets through, newest first.
+    /// Lists the events that match a filter, newest first.
     ///
     /// # Errors
-    /// Denied to all but services; the filter does not fit; the page is none of this list.
+    /// Denied for all callers but services; the filter is invalid; the page token does not belong to this
+    /// list.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -57,12 +57,12 @@ impl AuditTrail {
         self.store.events(&grant, filter, &page).await
     }
 
-    /// Drops the events that are past their retention, in batches between which others write, and
-    /// says how many: in one turn no more than [`MAX_STEP`](crate::retention::MAX_STEP) of the trail, and
-    /// never by a clock that is ahead of the newest event.
+    /// Deletes the events that are past their retention and returns their number. Works in batches, between
+    /// which other transactions write. One run deletes at most [`MAX_STEP`](crate::retention::MAX_STEP) of
+    /// the trail, and does not follow a clock that is ahead of the newest event.
     ///
     /// # Errors
-    /// The store cannot be reached; what was dropped until then is gone.
+    /// The store cannot be reached; events that were deleted until then stay deleted.
     pub async fn expire(&self) -> Result<u64, Error> {
         let Some(retention) = self.settings.retention else {
             return Ok(0);
