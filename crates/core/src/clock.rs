@@ -1,41 +1,41 @@
-//! Time is an argument: whoever needs it is given a [`Clock`], so that tests can move it.
+//! Time as an argument: code that needs the time takes a [`Clock`], so that tests can set it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::UtcDateTime;
 
-/// A moment in UTC, to the millisecond, which is what every face of the API shows.
+/// A time in UTC, in milliseconds, the precision of the whole API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment that lies this many milliseconds after 1970-01-01T00:00:00Z.
+    /// Returns the time this number of milliseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_unix_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn unix_millis(self) -> i64 {
         self.0
     }
 
-    /// The moment so much later, or the last one there is.
+    /// Adds a duration; saturates at the last representable time.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// The moment so much earlier, or the first one there is.
+    /// Subtracts a duration; saturates at the first representable time.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 }
 
-/// The moment as RFC 3339 with three decimals; in milliseconds where that has no form for it.
+/// Formats as RFC 3339 with three decimals; as milliseconds if RFC 3339 cannot represent the time.
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 1_000_000;
@@ -60,13 +60,13 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tells the time.
+/// Source of the current time.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

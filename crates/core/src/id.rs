@@ -1,7 +1,7 @@
-//! Identifiers, each with a type of its own so that one cannot stand in for another.
+//! Identifiers, each with its own type so that they cannot be mixed up.
 //!
-//! What the platform names (organizations, workspaces, users, repos, buckets, AI models, requests) has
-//! the platform's opaque text; what Keyward names has a UUID whose order is the order of creation.
+//! Resources of the platform (organizations, workspaces, users, repos, buckets, AI models, requests) have its
+//! opaque text as identifier. Resources of Keyward have a UUID that sorts by creation time.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use uuid::{ContextV7, Uuid};
 
 use crate::clock::Timestamp;
 
-/// The longest identifier that the platform may use, in bytes of UTF-8: three of them together fit an
-/// index row on every engine.
+/// Maximum length of an identifier of the platform, in bytes of UTF-8. Three of them fit an index row on
+/// every engine.
 pub const MAX_ID_BYTES: usize = 255;
 
-/// Why a text is not an identifier.
+/// Reason why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// It has no characters.
+    /// It is empty.
     #[error("must not be empty")]
     Empty,
     /// It has more than [`MAX_ID_BYTES`] bytes.
     #[error("must have at most {MAX_ID_BYTES} bytes")]
     TooLong,
-    /// It has a control character, which no database keeps faithfully.
+    /// It has a control character, which databases do not all store faithfully.
     #[error("must not have control characters")]
     ControlCharacter,
 }
@@ -48,17 +48,17 @@ macro_rules! opaque_id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes a text of 1 to [`MAX_ID_BYTES`] bytes without control characters.
+            /// Reads a text of 1 to [`MAX_ID_BYTES`] bytes without control characters.
             ///
             /// # Errors
-            /// What is wrong with the text.
+            /// The defect of the text.
             pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
                 check(&text)?;
                 Ok(Self(text))
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -74,27 +74,27 @@ macro_rules! opaque_id {
 }
 
 opaque_id! {
-    /// Names an organization.
+    /// Identifies an organization.
     OrganizationId
 }
 opaque_id! {
-    /// Names a workspace.
+    /// Identifies a workspace.
     WorkspaceId
 }
 opaque_id! {
-    /// Names a user.
+    /// Identifies a user.
     UserId
 }
 opaque_id! {
-    /// Names a repo.
+    /// Identifies a repo.
     RepoId
 }
 opaque_id! {
-    /// Names a bucket or an AI model.
+    /// Identifies a bucket or an AI model.
     ResourceId
 }
 opaque_id! {
-    /// Names a charge or a reservation among those of its key.
+    /// Identifies a charge or a reservation within its key.
     RequestId
 }
 
@@ -105,13 +105,13 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new identifier, greater than those that this process made before it.
+            /// Returns a new identifier, greater than all that this process generated before.
             #[must_use]
             pub fn generate(now: Timestamp) -> Self {
                 Self(uuid_at(now))
             }
 
-            /// Reads the hyphenated form of 36 characters; anything else names nothing.
+            /// Reads the hyphenated form of 36 characters; returns `None` for any other text.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 if text.len() != uuid::fmt::Hyphenated::LENGTH {
@@ -120,19 +120,19 @@ macro_rules! uuid_id {
                 Uuid::try_parse(text).ok().map(Self)
             }
 
-            /// Takes a UUID that was stored.
+            /// Wraps a stored UUID.
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// The UUID's 16 bytes, by which a record is named where it is sealed.
+            /// Returns the 16 bytes of the UUID, which identify a record in associated data.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// The UUID.
+            /// Returns the UUID.
             #[must_use]
             pub const fn as_uuid(&self) -> Uuid {
                 self.0
@@ -148,31 +148,31 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names a provider key.
+    /// Identifies a provider key.
     ProviderKeyId
 }
 uuid_id! {
-    /// Names a repo AI key.
+    /// Identifies a repo AI key.
     RepoAiKeyId
 }
 uuid_id! {
-    /// Names an issued key inside; callers know it by its hash.
+    /// Identifies an issued key internally; the API uses its hash.
     IssuedKeyId
 }
 uuid_id! {
-    /// Names a management key inside; callers know it by its hash.
+    /// Identifies a management key internally; the API uses its hash.
     ManagementKeyId
 }
 uuid_id! {
-    /// Names a reservation.
+    /// Identifies a reservation.
     ReservationId
 }
 uuid_id! {
-    /// Names an audit event.
+    /// Identifies an audit event.
     AuditEventId
 }
 
-/// A version 7 UUID (RFC 9562, section 5.7) whose counter keeps the order within a millisecond.
+/// Returns a version 7 UUID (RFC 9562, section 5.7) whose counter preserves the order within a millisecond.
 fn uuid_at(now: Timestamp) -> Uuid {
     static CONTEXT: std::sync::LazyLock<std::sync::Mutex<ContextV7>> =
         std::sync::LazyLock::new(|| std::sync::Mutex::new(ContextV7::new()));

@@ -1,23 +1,22 @@
-//! When a key was last used, which is written down seldom.
+//! Time of a key's last use, which is written only rarely.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How far a key's `last_used_at` may be off, and so how long passes at least between two writes of
-/// it.
+/// Maximum error of a key's `last_used_at`, and thus the minimum time between two writes of it.
 pub const LAG: Duration = Duration::from_secs(60);
 
-/// The moments at which a noted use is as good as this one: from so long before it that the note still
-/// is right to within [`LAG`], to as long after it, since replicas' clocks differ.
+/// Returns the range of stored times that make storing this use unnecessary. It begins where the stored time
+/// is still accurate to [`LAG`] and extends as far into the future, since the clocks of replicas differ.
 #[must_use]
 pub fn window(used_at: Timestamp) -> (Timestamp, Timestamp) {
     let within = LAG.saturating_sub(Duration::from_millis(1));
     (used_at.minus(within), used_at.plus(within))
 }
 
-/// Whether a use is to be noted beside what is noted: it is later, or the note lies in the future,
-/// from a clock that was ahead.
+/// Returns true if a use must be stored: it is later than the stored time, or the stored time is in the
+/// future, from a clock that was ahead.
 #[must_use]
 pub fn notes(noted: Option<Timestamp>, used_at: Timestamp) -> bool {
     let (from, to) = window(used_at);

@@ -1,7 +1,7 @@
-//! What Keyward is about: its nouns, who may do what, and the use cases.
+//! Domain of Keyward: its types, its authorization policy and its use cases.
 //!
-//! The crate knows neither protobuf nor HTTP nor SQL nor the environment. Storage and time come in
-//! through the traits in [`store`] and [`clock`].
+//! The crate does not depend on protobuf, HTTP, SQL or the environment. The traits in [`store`] and [`clock`]
+//! provide storage and time.
 
 pub mod audit;
 pub mod clock;

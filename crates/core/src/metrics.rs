@@ -1,6 +1,6 @@
-//! What the use cases count, by OpenTelemetry's API alone: where nothing collects, nothing is kept.
+//! Metrics of the use cases, recorded through the OpenTelemetry API; without a collector nothing is recorded.
 //!
-//! No attribute holds a key, a user, a workspace or an organization; each has a few fixed values.
+//! No attribute contains a key, a user, a workspace or an organization; each has a few fixed values.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use opentelemetry::{KeyValue, global};
 
 use crate::limit::Verdict;
 
-/// Whoever counts in this crate must be set up before the first count: instruments are made once.
+/// The meter provider must be set before the first use, since instruments are created only once.
 static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
 
 static VERDICTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -44,7 +44,7 @@ static VAULT: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Which kind of key a verdict is about.
+/// Kind of key that a verdict is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {
     IssuedKey,
@@ -60,16 +60,16 @@ impl Judged {
     }
 }
 
-/// What became of a reservation.
+/// Outcome of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReservationOutcome {
-    /// It holds its amount.
+    /// Its amount is reserved.
     Held,
-    /// Less was left than the amount.
+    /// The available amount was too small.
     LimitExceeded,
     /// It became a charge.
     Settled,
-    /// It was given back.
+    /// It was released.
     Released,
 }
 
@@ -84,7 +84,7 @@ impl ReservationOutcome {
     }
 }
 
-/// What the vault does.
+/// Operation of the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VaultOperation {
     Wrap,
@@ -104,13 +104,13 @@ impl VaultOperation {
     }
 }
 
-/// Counts a verdict; `None` says that there is no such key.
+/// Counts a verdict; `None` if the key does not exist.
 pub(crate) fn verdict(kind: Judged, verdict: Option<Verdict>) {
     count_verdict(1, kind, verdict);
 }
 
-/// Shows the failures of a KEK's version at 0: an increase from what was never there is none to who
-/// computes rates.
+/// Exports the series of a KEK version at 0: the first increase of a series that did not exist is invisible
+/// to rate computations.
 pub fn show_kek(version: u32) {
     use VaultOperation::{Open, Seal, Unwrap, Wrap};
     for operation in [Wrap, Unwrap, Seal, Open] {
@@ -132,7 +132,7 @@ fn count_verdict(times: u64, kind: Judged, verdict: Option<Verdict>) {
     VERDICTS.add(times, &[kind, KeyValue::new("verdict", verdict)]);
 }
 
-/// Counts what became of a reservation.
+/// Counts the outcome of a reservation.
 pub(crate) fn reservation(outcome: ReservationOutcome) {
     RESERVATIONS.add(1, &[KeyValue::new("outcome", outcome.name())]);
 }
@@ -142,7 +142,7 @@ pub(crate) fn charge(byok: bool) {
     CHARGES.add(1, &[KeyValue::new("byok", byok)]);
 }
 
-/// Counts an operation of the vault. Where the KEK cannot tell the version, it is 0.
+/// Counts an operation of the vault. The version is 0 if the KEK cannot determine it.
 pub(crate) fn vault(operation: VaultOperation, kek_version: Option<u32>, succeeded: bool) {
     count_vault(1, operation, kek_version, succeeded);
 }
@@ -157,8 +157,8 @@ fn count_vault(times: u64, operation: VaultOperation, kek_version: Option<u32>, 
     VAULT.add(times, &attributes);
 }
 
-/// Shows every series that is known before anything has happened, at 0: what has not happened yet is
-/// not the same as what nobody counts.
+/// Exports all known series at 0, to distinguish an event that has not happened from an event that is not
+/// counted.
 pub fn show() {
     use ReservationOutcome::{Held, LimitExceeded, Released, Settled};
     let issued = [

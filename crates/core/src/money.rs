@@ -1,4 +1,4 @@
-//! Money: whole nano-dollars, so that sums are exact.
+//! Amounts of money in whole nano-dollars, so that sums are exact.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use crate::error::Error;
 
 const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 
-/// The most that one charge or hold can be: a million dollars. A slip of a unit is refused, and the
-/// sums stay far from what 64 bits hold.
+/// Maximum amount of a charge or reservation: a million dollars. A mistaken unit is rejected, and the sums
+/// stay far below the maximum of 64 bits.
 pub const MAX_AMOUNT: Nanos = Nanos(1_000_000_000_000_000);
 
-/// Greatest limit of a key: nine billion dollars, which 64 bits hold in nano-dollars.
+/// Maximum limit of a key: nine billion dollars, which 64 bits can represent in nano-dollars.
 pub const MAX_LIMIT: Nanos = Nanos(9_000_000_000_000_000_000);
 
 /// An amount of nano-dollars (US dollars / 10^9), never negative.
@@ -18,17 +18,16 @@ pub const MAX_LIMIT: Nanos = Nanos(9_000_000_000_000_000_000);
 pub struct Nanos(i64);
 
 impl Nanos {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Takes an amount that is not negative.
+    /// Returns an amount, or `None` if it is negative.
     #[must_use]
     pub const fn new(nanos: i64) -> Option<Self> {
         if nanos < 0 { None } else { Some(Self(nanos)) }
     }
 
-    /// Takes an amount that a caller sent; `label` names it in the error's text and `field` in its
-    /// details.
+    /// Reads an amount from a request; `label` names it in the error message and `field` in the details.
     ///
     /// # Errors
     /// The amount is negative.
@@ -37,7 +36,7 @@ impl Nanos {
             .ok_or_else(|| Error::invalid(field, format!("{label} must not be negative")))
     }
 
-    /// Takes the limit of a key; `field` names it in the error's details.
+    /// Reads the limit of a key; `field` names it in the error details.
     ///
     /// # Errors
     /// The limit is negative, or greater than [`MAX_LIMIT`].
@@ -48,7 +47,7 @@ impl Nanos {
         limit.ok_or_else(|| Error::invalid(field, message))
     }
 
-    /// Takes an amount of one charge or hold.
+    /// Reads the amount of a charge or reservation.
     ///
     /// # Errors
     /// The amount is negative, or greater than [`MAX_AMOUNT`].
@@ -61,32 +60,32 @@ impl Nanos {
         Ok(amount)
     }
 
-    /// The amount in nano-dollars.
+    /// Returns the amount in nano-dollars.
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0
     }
 
-    /// The sum, if 64 bits hold it.
+    /// Returns the sum; `None` if 64 bits cannot represent it.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The sum, or the greatest amount there is.
+    /// Returns the sum; saturates at the maximum amount.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// What is left, never below nothing.
+    /// Returns the difference; saturates at zero.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0).max(0))
     }
 }
 
-/// The amount in dollars, with as many decimals as it has.
+/// Formats the amount in dollars, with as many decimals as needed.
 impl fmt::Display for Nanos {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (dollars, nanos) = (self.0 / NANOS_PER_DOLLAR, self.0 % NANOS_PER_DOLLAR);

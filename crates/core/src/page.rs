@@ -1,33 +1,33 @@
-//! Lists that come in bounded pages.
+//! Pagination of lists.
 
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-/// How many items a page has when the caller does not say.
+/// Number of items in a page if the caller does not set one.
 pub const DEFAULT_PAGE_ITEMS: u32 = 100;
-/// How many items a page has at most, whatever the operator allows.
+/// Maximum number of items in a page, regardless of the operator's setting.
 pub const MAX_PAGE_ITEMS: u32 = 1000;
-/// The longest page token, in bytes.
+/// Maximum length of a page token, in bytes.
 const MAX_TOKEN_BYTES: usize = 2048;
 
-/// Which page of a list, whose items have places of type `K`.
+/// Request for a page of a list whose items have positions of type `K`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest<K = String> {
-    /// How many items at most, from 1 to [`MAX_PAGE_ITEMS`].
+    /// Maximum number of items, from 1 to [`MAX_PAGE_ITEMS`].
     pub limit: u32,
-    /// The sort key of the last item of the page before.
+    /// Sort key of the last item of the previous page.
     pub after: Option<K>,
 }
 
 impl PageRequest {
-    /// Reads the size and the token that a caller sent: 0 means [`DEFAULT_PAGE_ITEMS`], a size
-    /// above `max_items` means that, an empty token means the first page. `max_items` is what the
-    /// operator allows, from 1 to [`MAX_PAGE_ITEMS`].
+    /// Reads the page size and token of a request. A size of 0 means [`DEFAULT_PAGE_ITEMS`]; a size above
+    /// `max_items` is reduced to it. An empty token means the first page. `max_items` is the operator's
+    /// maximum, from 1 to [`MAX_PAGE_ITEMS`].
     ///
     /// # Errors
-    /// The token is not one that a page carried.
+    /// The token does not come from a page.
     pub fn parse(page_size: u32, page_token: &str, max_items: u32) -> Result<Self, Error> {
         let asked = match page_size {
             0 => DEFAULT_PAGE_ITEMS,
@@ -42,10 +42,10 @@ impl PageRequest {
         Ok(Self { limit, after })
     }
 
-    /// The same request with its sort key read.
+    /// Returns the same request with its sort key parsed.
     ///
     /// # Errors
-    /// The sort key is none of this list's.
+    /// The sort key does not belong to this list.
     pub fn read<K>(
         &self,
         key: impl FnOnce(&str) -> Result<K, Error>,
@@ -67,13 +67,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// The sort key of an item at this position: milliseconds, a colon, the id.
+    /// Returns the sort key of an item at this position: milliseconds, a colon, the id.
     #[must_use]
     pub fn sort_key(&self) -> String {
         format!("{}:{}", self.created_at.unix_millis(), self.id)
     }
 
-    /// The position of a sort key.
+    /// Returns the position of a sort key.
     ///
     /// # Errors
     /// The text is not a sort key.
@@ -87,17 +87,17 @@ impl Position {
     }
 }
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// The sort key of the last item, if there are more after it.
+    /// The sort key of the last item; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// Cuts a page out of `items`, of which the store was asked for one more than the limit.
+    /// Cuts a page out of `items`, for which the store was asked for one item more than the limit.
     #[must_use]
     pub fn cut<K>(mut items: Vec<T>, request: &PageRequest<K>, key: impl Fn(&T) -> String) -> Self {
         let limit = request.limit as usize;
@@ -107,19 +107,19 @@ impl<T> Page<T> {
         Self { items, next }
     }
 
-    /// The token with which a caller asks for the page after this one; empty on the last.
+    /// Returns the token for the next page; empty on the last page.
     #[must_use]
     pub fn next_token(&self) -> String {
         self.next.as_deref().map(encode).unwrap_or_default()
     }
 }
 
-/// The token is the sort key in hex: opaque enough that callers do not make their own.
+/// Encodes the sort key in hex: opaque enough to keep clients from constructing tokens.
 fn encode(key: &str) -> String {
     hex::encode(key)
 }
 
-/// Refuses a token that no page carried.
+/// Returns the error for an invalid token.
 pub(crate) fn invalid() -> Error {
     Error::invalid("pageToken", "Page token is not valid")
 }

@@ -1,4 +1,4 @@
-//! Who calls.
+//! Principals and callers.
 
 use std::net::IpAddr;
 
@@ -10,54 +10,54 @@ use crate::id::{OrganizationId, WorkspaceId};
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A validated member of an organization, by a session token.
+    /// A validated member of an organization, authenticated by a session token.
     User(Member),
-    /// An internal service, by a service token.
+    /// An internal service, authenticated by a service token.
     Service(ServiceName),
-    /// An issued key, by its plaintext.
+    /// An issued key, authenticated by its plaintext.
     IssuedKey {
-        /// Names the key.
+        /// Identifies the key.
         hash: KeyHash,
         /// The organization that it belongs to.
         organization: OrganizationId,
         /// The workspace that it belongs to.
         workspace: WorkspaceId,
     },
-    /// A management key, by its plaintext.
+    /// A management key, authenticated by its plaintext.
     ManagementKey {
-        /// Names the key.
+        /// Identifies the key.
         hash: KeyHash,
         /// The organization whose keys it administers.
         organization: OrganizationId,
     },
 }
 
-/// The name that the configuration gives to an internal service.
+/// Name of an internal service in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName(pub String);
 
-/// A principal and what the audit trail wants to know about the call.
+/// A principal and the details of its call for the audit trail.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who calls.
+    /// The authenticated principal.
     pub principal: Principal,
     /// The call's `x-request-id`.
     pub request_id: String,
-    /// Where the call came from, if it came over a network.
+    /// IP address of the client; `None` if the call did not come over a network.
     pub source: Option<IpAddr>,
 }
 
-/// Who did something, for the audit trail.
+/// Principal of an event in the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The kind of principal: `user`, `service`, `issued_key` or `management_key`.
     pub kind: &'static str,
-    /// Which one.
+    /// Identifier among the principals of that kind.
     pub id: String,
 }
 
-/// The principal that created a record, as it was stored. A newer version may know more kinds of
-/// principals, so that the kind is text.
+/// The principal that created a record, as stored. The kind is text, since a newer version may have more
+/// kinds of principals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creator {
     /// Kind of the principal, such as `user`.
@@ -76,7 +76,7 @@ impl From<Actor> for Creator {
 }
 
 impl Caller {
-    /// The caller as the creator of a record.
+    /// Returns the caller as the creator of a record.
     #[must_use]
     pub fn creator(&self) -> Creator {
         self.principal.actor().into()
@@ -84,7 +84,7 @@ impl Caller {
 }
 
 impl Principal {
-    /// This principal in the audit trail.
+    /// Returns this principal for the audit trail.
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {

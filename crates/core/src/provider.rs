@@ -1,15 +1,15 @@
-//! The registry of providers and what each can do.
+//! Registry of providers and their capabilities.
 
 use std::collections::BTreeMap;
 
 use crate::error::Error;
 
-/// What a provider can do, as bits: 1 storage, 2 AI, 4 cloud resources.
+/// Capabilities of a provider, as bits: 1 storage, 2 AI, 4 cloud resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities(pub u32);
 
 impl Capabilities {
-    /// Whether the two have a bit in common.
+    /// Returns true if both have a bit in common.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -21,28 +21,28 @@ impl Capabilities {
 pub struct Provider(String);
 
 impl Provider {
-    /// Takes the name of a provider that was registered when it was stored.
+    /// Wraps the name of a provider that was registered when it was stored.
     #[must_use]
     pub fn from_stored(name: String) -> Self {
         Self(name)
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The providers that keys can be for.
+/// The providers that keys can belong to.
 #[derive(Debug, Clone)]
 pub struct ProviderRegistry(BTreeMap<String, Capabilities>);
 
-/// The longest name of a provider, in bytes.
+/// Maximum length of a provider's name, in bytes.
 const MAX_PROVIDER_NAME_BYTES: usize = 64;
 
 impl ProviderRegistry {
-    /// The providers that are always there.
+    /// Returns the built-in providers.
     #[must_use]
     pub fn built_in() -> Self {
         let built_in = [
@@ -65,8 +65,8 @@ impl ProviderRegistry {
     /// Adds a provider.
     ///
     /// # Errors
-    /// The name is taken, or is not made of 1 to 64 upper-case letters, digits, `_` and `-`; the
-    /// provider can do nothing.
+    /// The name is taken, or does not consist of 1 to 64 upper-case letters, digits, `_` and `-`; the
+    /// provider has no capability.
     pub fn register(&mut self, name: &str, capabilities: Capabilities) -> Result<(), Error> {
         let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if name.is_empty() || name.len() > MAX_PROVIDER_NAME_BYTES || !name.chars().all(fits) {
@@ -91,10 +91,10 @@ impl ProviderRegistry {
         Ok(())
     }
 
-    /// The registered provider of that name.
+    /// Returns the registered provider with this name.
     ///
     /// # Errors
-    /// There is none.
+    /// The provider does not exist.
     pub fn parse(&self, name: &str) -> Result<Provider, Error> {
         if self.0.contains_key(name) {
             Ok(Provider(name.to_owned()))
@@ -103,12 +103,12 @@ impl ProviderRegistry {
         }
     }
 
-    /// The names of all providers, in their order.
+    /// Returns the names of all providers, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// The providers that have one of the capabilities.
+    /// Returns the providers that have at least one of the capabilities.
     #[must_use]
     pub fn with_capability(&self, wanted: Capabilities) -> Vec<Provider> {
         self.0

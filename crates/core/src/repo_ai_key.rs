@@ -1,4 +1,4 @@
-//! Repo AI keys: what an application presents to use AI through one repo.
+//! Repo AI keys, which applications present to use AI through a repo.
 
 mod use_cases;
 
@@ -12,7 +12,7 @@ use crate::directory::Workspace;
 use crate::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
 use crate::principal::Creator;
 
-/// The AI provider that a repo AI key is for.
+/// The AI provider of a repo AI key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AiType {
     /// OpenAI.
@@ -28,7 +28,7 @@ pub enum AiType {
 }
 
 impl AiType {
-    /// Every type.
+    /// All types.
     pub const ALL: [Self; 5] = [
         Self::OpenAi,
         Self::Google,
@@ -37,7 +37,7 @@ impl AiType {
         Self::Other,
     ];
 
-    /// The name that is stored and shown.
+    /// Returns the name that is stored and shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl AiType {
         }
     }
 
-    /// The type of that name.
+    /// Returns the type with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -59,19 +59,19 @@ impl AiType {
 /// A live repo AI key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoAiKey {
-    /// Names the key.
+    /// Identifies the key.
     pub id: RepoAiKeyId,
     /// The workspace of its repo.
     pub workspace: WorkspaceId,
-    /// The repo that it is for, for good.
+    /// The repo of the key. Never changes.
     pub repo: RepoId,
     /// Human-readable name, unique among the repo's live keys.
     pub name: String,
     /// The public half, which the application presents with the secret.
     pub key: String,
-    /// The AI provider that it is for.
+    /// The AI provider of the key.
     pub ai_type: AiType,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Principal that created it; `None` for keys from before the store recorded it.
     pub created_by: Option<Creator>,
@@ -89,26 +89,26 @@ impl Audited for RepoAiKey {
 /// A repo AI key as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredRepoAiKey {
-    /// The open part.
+    /// The part without the secret.
     pub key: RepoAiKey,
     /// The sealed secret.
     pub sealed_secret: Vec<u8>,
-    /// The hash by which a secret is verified.
+    /// The hash with which a secret is verified.
     pub secret_hash: KeyHash,
 }
 
 /// A repo AI key to create.
 #[derive(Debug, Clone)]
 pub struct NewRepoAiKey {
-    /// The repo that it is to be for.
+    /// The repo of the key.
     pub repo: RepoId,
     /// Human-readable name.
     pub name: String,
-    /// The AI provider that it is to be for.
+    /// The AI provider of the key.
     pub ai_type: AiType,
 }
 
-/// A repo AI key with its secret, for this one time.
+/// A new repo AI key with its secret, which is available only now.
 pub struct CreatedRepoAiKey {
     /// The key.
     pub key: RepoAiKey,
@@ -116,18 +116,18 @@ pub struct CreatedRepoAiKey {
     pub secret: Token,
 }
 
-/// A live repo AI key, found by its public half.
+/// A live repo AI key that was found by its public half.
 #[derive(Clone)]
 pub struct FoundRepoAiKey {
     /// The key.
     pub key: RepoAiKey,
-    /// The hash by which its secret is verified.
+    /// The hash with which its secret is verified.
     pub secret_hash: KeyHash,
-    /// Where it lies.
+    /// The workspace of the key.
     pub workspace: Workspace,
 }
 
-/// A repo AI key whose secret was presented.
+/// A repo AI key whose secret was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRepoAiKey {
     /// The key.

@@ -1,11 +1,11 @@
-//! Bounds of retention. No row is deleted because of the clock alone: a newer row has to confirm the time.
+//! Bounds of retention. The clock alone never causes a deletion: a newer row must confirm the time.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// Maximum span of stored time that one turn deletes. A clock that is wrong, and rows that were written by
-/// it, cost a day of the oldest rows each hour, not all rows at once.
+/// Maximum span of stored time that one run deletes. A wrong clock, and rows that were written by it, thus
+/// cost a day of the oldest rows each hour and not all rows at once.
 pub const MAX_STEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Times of the oldest and the newest row.
@@ -18,8 +18,8 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Moment before which rows are past their retention in this turn: by the clock and also by the newest
-    /// row, and no more than [`MAX_STEP`] after the oldest row.
+    /// Returns the time before which rows are past their retention in this run: according to the clock and
+    /// also to the newest row, and at most [`MAX_STEP`] after the oldest row.
     #[must_use]
     pub fn cutoff(self, now: Timestamp, retention: Duration) -> Timestamp {
         let by_rows = now.min(self.newest).minus(retention);
@@ -45,15 +45,15 @@ mod tests {
 
     #[test]
     fn cutoff_is_bounded_by_clock_rows_and_step() {
-        // A right clock, and one that is 400 days ahead of every row.
+        // A correct clock, and a clock that is 400 days ahead of every row.
         assert_eq!(cutoff(1000, 909, 1000), day(910));
         assert_eq!(cutoff(1400, 909, 1000), day(910));
-        // A row that was written by such a clock, read by a right clock and by a wrong one.
+        // A row that was written with such a clock, read with a correct clock and with a wrong one.
         assert_eq!(cutoff(1000, 909, 1400), day(910));
         assert_eq!(cutoff(1400, 911, 1400), day(912));
         // A clock that is behind.
         assert_eq!(cutoff(500, 909, 1000), day(410));
-        // A backlog goes day by day.
+        // A backlog is deleted day by day.
         assert_eq!(cutoff(1000, 100, 1000), day(101));
     }
 }

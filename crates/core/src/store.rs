@@ -1,9 +1,9 @@
-//! What storage offers: one trait for each noun, one method for each transaction.
+//! Interfaces of the storage: one trait for each type of resource, one method for each transaction.
 //!
-//! A method that changes something takes the audit event and stores it in the same transaction. A
-//! method that fails has changed nothing. A method that touches a workspace takes a grant and
-//! reaches no other workspace; the exceptions are the inputs of authentication and of the policy
-//! itself, and one look at start-up, and say so.
+//! A method that changes data takes the audit event and stores it in the same transaction. A method that
+//! fails has changed nothing. A method on a workspace takes a grant and accesses no other workspace.
+//! Exceptions are documented at the method: the inputs of authentication and of the policy, and a check at
+//! start-up.
 
 mod audit;
 mod data_key;

@@ -1,4 +1,4 @@
-//! Texts that callers send, checked once at the edge.
+//! Validation of texts from requests.
 
 use crate::error::Error;
 
@@ -8,15 +8,15 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// Checks a human-readable name, which may be empty.
 ///
 /// # Errors
-/// What is wrong with the name, without the name.
+/// The defect of the name, without the name.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
     check_text(field, "Name", name, MAX_NAME_BYTES)
 }
 
-/// Checks the name by which people know a thing apart, the field `name`.
+/// Checks the field `name` of a resource that users identify by its name.
 ///
 /// # Errors
-/// It is empty or invisible, or what else is wrong with it, without the name.
+/// The name is empty, invisible or otherwise invalid; the error does not contain it.
 pub(crate) fn check_own_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::invalid("name", "Name is required"));
@@ -28,9 +28,8 @@ pub(crate) fn check_own_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether a character leaves a mark: it is neither white space, nor a control character, nor
-/// one that Unicode calls default-ignorable (`Default_Ignorable_Code_Point`), nor a blank of another
-/// kind.
+/// Returns true if a character is visible: it is neither white space, nor a control character, nor
+/// default-ignorable in Unicode (`Default_Ignorable_Code_Point`), nor another blank.
 fn is_visible(character: char) -> bool {
     let is_ignorable = matches!(
         character,
@@ -57,10 +56,10 @@ fn is_visible(character: char) -> bool {
     !(character.is_whitespace() || character.is_control() || is_ignorable || is_blank)
 }
 
-/// Checks a text of one line: at most `max_bytes` bytes of UTF-8, no control characters.
+/// Checks a single-line text: at most `max_bytes` bytes of UTF-8, no control characters.
 ///
 /// # Errors
-/// What is wrong with the text, without the text.
+/// The defect of the text, without the text.
 pub(crate) fn check_text(
     field: &'static str,
     label: &str,
@@ -90,7 +89,7 @@ fn check_length(
     Ok(())
 }
 
-/// A text that may be unset, which an empty text makes it.
+/// Rules for an optional text; an empty text unsets it.
 #[derive(Clone, Copy)]
 pub(crate) struct OptionalText {
     field: &'static str,
@@ -109,7 +108,7 @@ impl OptionalText {
         }
     }
 
-    /// Lets the text have several lines and tabs.
+    /// Allows line breaks and tabs.
     pub(crate) const fn with_lines(self) -> Self {
         Self {
             lines: true,
@@ -120,7 +119,7 @@ impl OptionalText {
     /// Checks the text.
     ///
     /// # Errors
-    /// What is wrong with the text, without the text.
+    /// The defect of the text, without the text.
     pub(crate) fn parse(self, text: Option<String>) -> Result<Option<String>, Error> {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return Ok(None);

@@ -12,22 +12,22 @@ const WEEK_DAYS: i64 = 7;
 /// The Julian day of 1970-01-01.
 const EPOCH_JULIAN_DAY: i64 = 2_440_588;
 
-/// When a limit starts anew, at midnight UTC.
+/// Reset period of a limit; resets happen at midnight UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitReset {
     /// Every day.
     Daily,
     /// Every Monday.
     Weekly,
-    /// On the first of every month.
+    /// On the first day of every month.
     Monthly,
 }
 
 impl LimitReset {
-    /// Every reset.
+    /// All resets.
     pub const ALL: [Self; 3] = [Self::Daily, Self::Weekly, Self::Monthly];
 
-    /// The name that is stored and shown.
+    /// Returns the name that is stored and shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl LimitReset {
         }
     }
 
-    /// The reset of that name.
+    /// Returns the reset with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reset| reset.name() == name)
@@ -49,25 +49,25 @@ impl LimitReset {
 pub struct Day(i64);
 
 impl Day {
-    /// The day that holds a moment.
+    /// Returns the day that contains a time.
     #[must_use]
     pub const fn of(moment: Timestamp) -> Self {
         Self(moment.unix_millis().div_euclid(DAY_MILLIS))
     }
 
-    /// The day so many days after 1970-01-01.
+    /// Returns the day this number of days after 1970-01-01.
     #[must_use]
     pub const fn from_number(number: i64) -> Self {
         Self(number)
     }
 
-    /// How many days after 1970-01-01 it is.
+    /// Returns the number of days since 1970-01-01.
     #[must_use]
     pub const fn number(self) -> i64 {
         self.0
     }
 
-    /// Its midnight.
+    /// Returns the midnight at which the day starts.
     #[must_use]
     pub const fn start(self) -> Timestamp {
         Timestamp::from_unix_millis(self.0.saturating_mul(DAY_MILLIS))
@@ -78,7 +78,7 @@ impl Day {
     }
 }
 
-/// The windows that hold a moment, as half-open ranges of days.
+/// The windows that contain a given time, as half-open ranges of days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Windows {
     /// The day.
@@ -90,7 +90,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// The windows that hold a moment.
+    /// Returns the windows that contain a time.
     #[must_use]
     pub fn at(moment: Timestamp) -> Self {
         let today = Day::of(moment);
@@ -105,7 +105,7 @@ impl Windows {
         }
     }
 
-    /// The window after whose end a limit with this reset starts anew.
+    /// Returns the window at whose end a limit with this reset resets.
     #[must_use]
     pub fn of(&self, reset: LimitReset) -> &Range<Day> {
         match reset {
@@ -115,7 +115,7 @@ impl Windows {
         }
     }
 
-    /// How long it is from a moment to the next start of a limit with this reset.
+    /// Returns the time until a limit with this reset resets next.
     #[must_use]
     pub fn until_reset(moment: Timestamp, reset: LimitReset) -> Duration {
         let end = Self::at(moment).of(reset).end.start();
@@ -124,7 +124,7 @@ impl Windows {
     }
 }
 
-/// The date of a day; beyond the calendar's ends, the last one there.
+/// Returns the date of a day; saturates at the ends of the calendar.
 fn date(day: Day) -> Date {
     let (first, last) = (Date::MIN.to_julian_day(), Date::MAX.to_julian_day());
     let julian = (day.0.saturating_add(EPOCH_JULIAN_DAY)).clamp(first.into(), last.into());

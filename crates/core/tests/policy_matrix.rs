@@ -1,6 +1,6 @@
-//! The policy, evaluated for every principal, action and resource, is the table in
-//! `docs/policy.md`. When the policy is changed on purpose, write the table anew with
-//! `UPDATE_GOLDEN=1 cargo test -p keyward-core --test policy_matrix`.
+//! Compares the policy, evaluated for every principal, action and resource, with the table in
+//! `docs/policy.md`. After an intended change of the policy, write the table again with `UPDATE_GOLDEN=1
+//! cargo test -p keyward-core --test policy_matrix`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -55,7 +55,7 @@ fn member(role: OrganizationRole, access: Option<Access>, validated: bool) -> Pr
     })
 }
 
-/// Every kind of principal, by the name that the table gives it.
+/// Returns every kind of principal with its name in the table.
 fn principals() -> Vec<(String, Principal)> {
     let mut principals = Vec::new();
     for role in OrganizationRole::ALL {
@@ -92,7 +92,7 @@ fn principals() -> Vec<(String, Principal)> {
     principals
 }
 
-/// Adds a table: a row for each principal, a column for each place.
+/// Adds a table with a row for each principal and a column for each resource.
 fn section<T>(
     text: &mut String,
     title: &str,
@@ -155,7 +155,8 @@ fn table() -> String {
 
 #[test]
 fn the_documented_table_is_the_policy() {
-    // Cargo runs a test in its package's folder; a path baked in would outlive the checkout.
+    // Cargo runs a test in its package's directory; a path fixed at build time would break if the checkout
+    // moved.
     let path = Path::new("../../docs/policy.md");
     let actual = table();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -179,7 +180,7 @@ fn a_workspace_that_does_not_exist_is_refused_like_one_that_may_not_be_seen() {
     }
 }
 
-/// Grants carry what was decided on, and nothing that the caller claims.
+/// Grants contain the values that the policy decided on, not the values that the caller claims.
 #[test]
 fn a_grant_is_for_what_was_asked() {
     let mut granted = 0;

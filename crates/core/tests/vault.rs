@@ -1,4 +1,4 @@
-//! What the vault answers when the key-encryption key cannot be reached.
+//! Tests of the vault when the key-encryption key cannot be reached.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
@@ -17,7 +17,7 @@ use keyward_core::store::DataKeyStore;
 use keyward_core::vault::{DataKeyPurpose, Vault, WrappedDataKey};
 use keyward_crypto::{AssociatedData, Kek, Key256};
 
-/// A key service that is away.
+/// A key service that cannot be reached.
 struct Away;
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl Kek for Away {
     }
 }
 
-/// Always the same data keys.
+/// A store that always returns the same data keys.
 struct Fixed(Vec<WrappedDataKey>);
 
 #[async_trait]
@@ -75,7 +75,7 @@ fn grant() -> Grant<Serve> {
     policy::authorize(&service, policy::RESOLVE_API_KEY, Some(&workspace)).unwrap()
 }
 
-/// Nothing here waits.
+/// Runs a future that never waits.
 fn now<T>(call: impl Future<Output = T>) -> T {
     match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,

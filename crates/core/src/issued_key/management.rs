@@ -1,4 +1,4 @@
-//! What can be done with management keys.
+//! Use cases of management keys.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::principal::Caller;
 use crate::store::{DirectoryStore, ManagementKeyStore};
 use crate::text::check_own_name;
 
-/// The management keys' use cases, for organization administrators and internal services.
+/// Use cases of management keys, for organization administrators and internal services.
 #[derive(Clone)]
 pub struct ManagementKeys {
     store: Arc<dyn ManagementKeyStore>,
@@ -24,7 +24,7 @@ pub struct ManagementKeys {
 }
 
 impl ManagementKeys {
-    /// The management keys that a store holds.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn ManagementKeyStore>,
@@ -41,7 +41,7 @@ impl ManagementKeys {
     /// Creates a management key.
     ///
     /// # Errors
-    /// An unfit name; denied to all but administrators of the organization and services; the
+    /// The name is invalid; denied for all callers but administrators of the organization and services; the
     /// organization is not found.
     pub async fn create(
         &self,
@@ -72,8 +72,8 @@ impl ManagementKeys {
     /// Lists an organization's management keys, newest first.
     ///
     /// # Errors
-    /// Denied to all but administrators of the organization and services; the organization is not
-    /// found; the page is none of this list.
+    /// Denied for all callers but administrators of the organization and services; the organization is not
+    /// found; the page token does not belong to this list.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -84,7 +84,7 @@ impl ManagementKeys {
         let grant = policy::authorize_organization(&caller.principal, action, organization)?;
         let place = |text: &str| ManagementKeyId::parse(text).ok_or_else(crate::page::invalid);
         let page = page.read(place)?;
-        // Only who sees the whole directory can name an organization that is not there.
+        // Only a principal with access to the whole directory can name an organization that does not exist.
         if let Some(all) = policy::directory_right(&caller.principal) {
             let found = self.directory.organization(&all, organization).await?;
             found.ok_or(Error::NotFound(Noun::Organization))?;
@@ -92,10 +92,10 @@ impl ManagementKeys {
         self.store.list(&grant, &page).await
     }
 
-    /// Ends a management key for good. A text that is no hash (`None`) names nothing.
+    /// Revokes a management key permanently. `None` stands for a text that is not a hash; no key has it.
     ///
     /// # Errors
-    /// Denied to all but administrators and services; not found in the organization.
+    /// Denied for all callers but administrators and services; not found in the organization.
     pub async fn revoke(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<(), Error> {
         let action = policy::REVOKE_MANAGEMENT_KEY;
         policy::precheck_organization(&caller.principal)?;
@@ -103,7 +103,7 @@ impl ManagementKeys {
         let hash = hash.ok_or_else(not_found)?;
         let key = self.store.find_by_hash(&hash).await?;
         let organization = key.ok_or_else(not_found)?.organization;
-        // Another organization's key is no other answer than none.
+        // Another organization's key gives the same error as a key that does not exist.
         let grant = policy::authorize_organization(&caller.principal, action, &organization)
             .map_err(|_| not_found())?;
         let now = self.clock.now();

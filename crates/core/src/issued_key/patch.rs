@@ -1,4 +1,4 @@
-//! The fields of issued keys: what fits, and how they change.
+//! Validation and application of changes to issued keys.
 
 use super::{IssuedKey, IssuedKeyPatch, MAX_USER_BYTES};
 use crate::clock::Timestamp;
@@ -12,12 +12,12 @@ pub(super) const EXTERNAL_USER: OptionalText =
 
 impl IssuedKeyPatch {
     /// # Errors
-    /// A field that does not fit.
+    /// A field is invalid.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.name.as_deref().map_or(Ok(()), check_own_name)
     }
 
-    /// The names of the fields that it changes.
+    /// Returns the names of the fields that it changes.
     pub(super) fn fields(&self) -> Vec<&'static str> {
         [
             ("name", self.name.is_some()),
@@ -34,7 +34,7 @@ impl IssuedKeyPatch {
         .collect()
     }
 
-    /// The key's successor.
+    /// Returns the changed key.
     pub(super) fn apply(&self, key: &IssuedKey, now: Timestamp) -> IssuedKey {
         let mut next = key.clone();
         if let Some(name) = &self.name {

@@ -1,4 +1,4 @@
-//! What can be done with issued keys.
+//! Use cases of issued keys.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::principal::{Caller, Principal};
 use crate::store::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
 use crate::text::check_own_name;
 
-/// The issued keys' use cases.
+/// Use cases of issued keys.
 #[derive(Clone)]
 pub struct IssuedKeys {
     store: Arc<dyn IssuedKeyStore>,
@@ -32,7 +32,7 @@ pub struct IssuedKeys {
 }
 
 impl IssuedKeys {
-    /// The issued keys that a store holds.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn IssuedKeyStore>,
@@ -48,8 +48,8 @@ impl IssuedKeys {
         }
     }
 
-    /// The principal whose plaintext key this is: an issued key that is neither disabled nor
-    /// expired, or a management key. A limit that is used up keeps no one from asking.
+    /// Returns the principal of a plaintext key: an issued key that is neither disabled nor expired, or a
+    /// management key. A key whose limit is used up can still authenticate.
     ///
     /// # Errors
     /// The store cannot be reached.
@@ -81,10 +81,10 @@ impl IssuedKeys {
         }))
     }
 
-    /// The key that makes the call.
+    /// Returns the key that authenticates the call.
     ///
     /// # Errors
-    /// Denied to whoever is no key; not found when it went away since.
+    /// Denied for callers that are not keys; not found if the key was deleted meanwhile.
     pub async fn current(&self, caller: &Caller) -> Result<CurrentKey, Error> {
         match policy::calling_key(&caller.principal)? {
             CallingKey::Issued(hash) => {
@@ -104,11 +104,11 @@ impl IssuedKeys {
         }
     }
 
-    /// Lists issued keys, newest first, at most [`LIST_KEYS_PAGE`] of them.
+    /// Lists issued keys, newest first, at most [`LIST_KEYS_PAGE`].
     ///
     /// # Errors
-    /// Denied to all but management keys, and in the named workspace unless it is the
-    /// organization's own.
+    /// Denied for all callers but management keys, and in the named workspace unless it belongs to the
+    /// organization.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -139,8 +139,8 @@ impl IssuedKeys {
     /// Issues a key.
     ///
     /// # Errors
-    /// An unfit field; denied to all but management keys, and in the named workspace unless it is
-    /// the organization's own; there is neither a named nor a default workspace.
+    /// A field is invalid; denied for all callers but management keys, and in the named workspace unless it
+    /// belongs to the organization; there is neither a named nor a default workspace.
     pub async fn create(
         &self,
         caller: &Caller,
@@ -199,19 +199,19 @@ impl IssuedKeys {
         })
     }
 
-    /// Describes an issued key. A text that is no hash (`None`) names nothing.
+    /// Returns an issued key. `None` stands for a text that is not a hash; no key has it.
     ///
     /// # Errors
-    /// Denied to all but management keys; not found in the organization.
+    /// Denied for all callers but management keys; not found in the organization.
     pub async fn get(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<MeteredKey, Error> {
         let (hash, grant) = self.find(caller, hash, policy::GET_KEY).await?;
         self.store.get(&grant, &hash, self.clock.now()).await
     }
 
-    /// Changes the fields that are given.
+    /// Changes the given fields.
     ///
     /// # Errors
-    /// An unfit field; denied to all but management keys; not found in the organization.
+    /// A field is invalid; denied for all callers but management keys; not found in the organization.
     pub async fn update(
         &self,
         caller: &Caller,
@@ -231,10 +231,10 @@ impl IssuedKeys {
             .await
     }
 
-    /// Deletes an issued key, which stops working at once. Its charges stay.
+    /// Deletes an issued key, which stops working immediately. Its charges remain.
     ///
     /// # Errors
-    /// Denied to all but management keys; not found in the organization.
+    /// Denied for all callers but management keys; not found in the organization.
     pub async fn delete(&self, caller: &Caller, hash: Option<KeyHash>) -> Result<(), Error> {
         let (hash, grant) = self.find(caller, hash, policy::DELETE_KEY).await?;
         let now = self.clock.now();
@@ -242,12 +242,11 @@ impl IssuedKeys {
         self.store.delete(&grant, &hash, now, &event).await
     }
 
-    /// The verdict on a plaintext key that is to spend through the customer's own provider key or
-    /// not; `None` when there is no such key. Management keys cannot spend, so that they are no such
-    /// key here.
+    /// Returns the verdict on a plaintext key that is to spend, through the customer's own provider key or
+    /// not. Returns `None` if the key does not exist or is a management key, which cannot spend.
     ///
     /// # Errors
-    /// Denied to all but services.
+    /// Denied for all callers but services.
     pub async fn verify(
         &self,
         caller: &Caller,
@@ -270,14 +269,14 @@ impl IssuedKeys {
             return Ok(None);
         };
         let verdict = limit::verdict(&metered, byok, now);
-        // As with authentication, a key that is disabled or expired is not used by being shown.
+        // As in authentication, presenting a key that is disabled or expired does not count as use.
         if matches!(verdict, Verdict::Valid | Verdict::LimitExceeded) {
             self.note_use(&metered.key, now).await;
         }
         Ok(Some(Verified { verdict, metered }))
     }
 
-    /// Notes that the key was used, unless that was noted a moment ago.
+    /// Stores the use of a key, unless a use was stored recently.
     async fn note_use(&self, key: &IssuedKey, now: Timestamp) {
         if last_use::notes(key.last_used_at, now) {
             self.store.touch(key.id, now).await;

@@ -1,4 +1,4 @@
-//! What can be done with the ledger.
+//! Use cases of the ledger.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ use crate::policy::{self, Action, Grant, Serve};
 use crate::principal::Caller;
 use crate::store::LedgerStore;
 
-/// How many charges one transaction rolls up at most.
+/// Maximum number of charges that a transaction rolls up.
 const ROLL_UP_BATCH: u64 = 1000;
 
-/// The ledger's use cases, for internal services alone.
+/// Use cases of the ledger, for internal services only.
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<dyn LedgerStore>,
@@ -31,7 +31,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger that a store keeps.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn LedgerStore>,
@@ -45,12 +45,12 @@ impl Ledger {
         }
     }
 
-    /// Records a charge of a key, also of one that is disabled, expired or deleted, and also above
-    /// its limit: the money was spent. The same charge under the same request id counts once.
+    /// Records a charge of a key, even if the key is disabled, expired or deleted, or the charge exceeds its
+    /// limit: the money was spent. Repeating a charge under the same request id has no effect.
     ///
     /// # Errors
-    /// Denied to all but services; the key is not found; the charge is further than [`MAX_AHEAD`]
-    /// in the future; the request id was used for another charge.
+    /// Denied for all callers but services; the key is not found; the charge is further than [`MAX_AHEAD`] in
+    /// the future; the request id was used for another charge.
     pub async fn record(
         &self,
         caller: &Caller,
@@ -81,13 +81,13 @@ impl Ledger {
         Ok(recorded)
     }
 
-    /// Holds an estimate against a key's limit. The same reservation under the same request id is
-    /// the first one.
+    /// Reserves an estimated amount of a key's limit. Repeating a reservation under the same request id
+    /// returns the first one.
     ///
     /// # Errors
-    /// Denied to all but services; an unfit time; the key is not found, disabled or expired; less
-    /// is left than the amount; the request id was used for something else, or for a reservation
-    /// that has ended.
+    /// Denied for all callers but services; the lifetime is invalid; the key is not found, disabled or
+    /// expired; the available amount is too small; the request id was used for another operation, or for a
+    /// reservation that has ended.
     pub async fn reserve(
         &self,
         caller: &Caller,
@@ -130,11 +130,11 @@ impl Ledger {
         Ok(ttl)
     }
 
-    /// Turns a reservation into a charge of the true cost, in full also above the hold, and also
-    /// when the reservation has expired: the money was spent.
+    /// Turns a reservation into a charge of the true cost, in full even if it exceeds the reservation or the
+    /// reservation has expired: the money was spent.
     ///
     /// # Errors
-    /// Denied to all but services; the reservation is not found, or was released; it was settled
+    /// Denied for all callers but services; the reservation is not found, or was released; it was settled
     /// with another cost.
     pub async fn settle(
         &self,
@@ -163,10 +163,10 @@ impl Ledger {
         Ok(recorded)
     }
 
-    /// Gives a reservation back. To do so again, or after it has expired, changes nothing.
+    /// Releases a reservation. Releasing it again, or after it has expired, changes nothing.
     ///
     /// # Errors
-    /// Denied to all but services; the reservation is not found, or was settled.
+    /// Denied for all callers but services; the reservation is not found, or was settled.
     pub async fn release(&self, caller: &Caller, id: Option<ReservationId>) -> Result<(), Error> {
         let (id, hash, grant) = self
             .find_reservation(caller, id, policy::RELEASE_SPEND)
@@ -177,13 +177,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops the single charges that are older than the retention, and the reservations that ended
-    /// so long ago; the charges' sums stay. One turn drops no more than
-    /// [`MAX_STEP`](crate::retention::MAX_STEP) of recorded time, and never by a clock that is ahead of the
-    /// newest charge or reservation.
+    /// Deletes single charges that are older than the retention, and reservations that ended before that
+    /// time; the sums of the charges remain. One run deletes at most [`MAX_STEP`](crate::retention::MAX_STEP)
+    /// of recorded time, and does not follow a clock that is ahead of the newest charge or reservation.
     ///
     /// # Errors
-    /// The store cannot be reached; what was dropped before stays dropped.
+    /// The store cannot be reached; rows that were deleted until then stay deleted.
     pub async fn roll_up(&self) -> Result<RolledUp, Error> {
         let mut dropped = RolledUp::default();
         let Some(retention) = self.settings.charge_retention else {
@@ -204,7 +203,7 @@ impl Ledger {
         }
     }
 
-    /// How many reservations hold something now, whichever process made them.
+    /// Returns the number of open reservations of all processes.
     ///
     /// # Errors
     /// The store cannot be reached.
@@ -244,7 +243,7 @@ impl Ledger {
     }
 }
 
-/// Counts a charge, unless it had been counted before.
+/// Counts a charge, unless it is a duplicate.
 fn count(recorded: &Recorded, byok: bool) {
     if !recorded.duplicate {
         metrics::charge(byok);

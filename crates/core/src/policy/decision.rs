@@ -1,11 +1,11 @@
-//! Every decision of the policy is a span that names the action and what was decided, and neither who
-//! asked nor where.
+//! Records every decision of the policy as a span with the action and the outcome, but without the principal
+//! and the resource.
 
 use tracing::field::Empty;
 
 use crate::error::Error;
 
-/// Makes one decision in a span.
+/// Makes a decision in a span.
 pub(super) fn decide<T>(
     action: &'static str,
     decision: impl FnOnce() -> Result<T, Error>,

@@ -1,4 +1,4 @@
-//! What may be done to an organization, and by whom. This module alone makes an [`OrganizationGrant`].
+//! Authorization of actions on organizations. Only this module creates an [`OrganizationGrant`].
 
 use super::decision::decide;
 use crate::directory::{Member, OrganizationRole};
@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::id::OrganizationId;
 use crate::principal::Principal;
 
-/// Something that can be done to an organization: an administrator of it, or an internal service.
+/// An action on an organization, for its administrators and for internal services.
 #[derive(Debug, Clone, Copy)]
 pub struct OrganizationAction {
-    /// The action's name, such as `management_key.create`.
+    /// Name of the action, such as `management_key.create`.
     pub name: &'static str,
 }
 
@@ -26,16 +26,16 @@ pub const REVOKE_MANAGEMENT_KEY: OrganizationAction = OrganizationAction {
     name: "management_key.revoke",
 };
 
-/// Every action on an organization.
+/// All actions on an organization.
 pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
     CREATE_MANAGEMENT_KEY,
     LIST_MANAGEMENT_KEYS,
     REVOKE_MANAGEMENT_KEY,
 ];
 
-/// Proof that the policy allowed an action on one organization.
+/// Proof that the policy allowed an action on an organization.
 ///
-/// Only this module can make one:
+/// Only this module can create one:
 ///
 /// ```compile_fail
 /// use keyward_core::id::OrganizationId;
@@ -52,20 +52,20 @@ pub struct OrganizationGrant {
 }
 
 impl OrganizationGrant {
-    /// The organization that the grant is for.
+    /// Returns the organization of the grant.
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         &self.organization
     }
 
-    /// The name of the action that was allowed.
+    /// Returns the name of the allowed action.
     #[must_use]
     pub fn action(&self) -> &'static str {
         self.action
     }
 }
 
-/// Refuses a principal that could not do such an action to any organization.
+/// Rejects a principal that could not perform such an action on any organization.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -87,7 +87,7 @@ fn administers_some(principal: &Principal) -> Result<(), Error> {
     }
 }
 
-/// Decides on an action on an organization.
+/// Authorizes an action on an organization.
 ///
 /// # Errors
 /// [`Error::Denied`].

@@ -1,5 +1,5 @@
-//! What internal services alone may do, for the whole platform. This module alone makes a
-//! [`DirectoryGrant`] and an [`AuditGrant`].
+//! Authorization of platform-wide operations, which only internal services may perform. Only this module
+//! creates a [`DirectoryGrant`] and an [`AuditGrant`].
 
 use super::decision::decide;
 use crate::error::Error;
@@ -9,9 +9,9 @@ use crate::principal::Principal;
 #[derive(Debug)]
 pub struct DirectoryGrant(());
 
-/// Proof that the policy allowed a principal to read the audit trail, of every organization.
+/// Proof that the policy allowed a principal to read the audit trail of every organization.
 ///
-/// Only this module can make one:
+/// Only this module can create one:
 ///
 /// ```compile_fail
 /// use keyward_core::policy::AuditGrant;
@@ -23,13 +23,13 @@ pub struct DirectoryGrant(());
 #[derive(Debug)]
 pub struct AuditGrant(());
 
-/// The right to manage the directory, of a principal who has it, where the call does not hang on it.
+/// Returns the grant to manage the directory if the principal has it, for calls that do not require it.
 #[must_use]
 pub fn directory_right(principal: &Principal) -> Option<DirectoryGrant> {
     matches!(principal, Principal::Service(_)).then_some(DirectoryGrant(()))
 }
 
-/// Decides on managing the directory, which internal services alone may do.
+/// Authorizes managing the directory, which only internal services may do.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -39,7 +39,7 @@ pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Erro
     })
 }
 
-/// Decides on reading the audit trail, which internal services alone may do.
+/// Authorizes reading the audit trail, which only internal services may do.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -50,8 +50,8 @@ pub fn authorize_audit(principal: &Principal) -> Result<AuditGrant, Error> {
     })
 }
 
-/// Refuses a principal that may not manage the directory, before anything is looked up. Another decision
-/// follows for all others.
+/// Rejects a principal that may not manage the directory, before any look-up. For all other principals
+/// another decision follows.
 ///
 /// # Errors
 /// [`Error::Denied`].
@@ -62,7 +62,7 @@ pub fn precheck_directory(principal: &Principal) -> Result<(), Error> {
     }
 }
 
-/// Refuses a principal that may not read the audit trail, as [`precheck_directory`] does for the directory.
+/// Rejects a principal that may not read the audit trail, like [`precheck_directory`] for the directory.
 ///
 /// # Errors
 /// [`Error::Denied`].

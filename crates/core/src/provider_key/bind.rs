@@ -1,4 +1,4 @@
-//! Binds the secrets that earlier versions sealed.
+//! Binds secrets that earlier versions sealed unbound.
 
 use super::{ProviderKeys, SecretBinding, StoredProviderKey};
 use crate::error::Error;
@@ -13,9 +13,9 @@ const BATCH: u32 = 100;
 /// Result of binding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecretsBound {
-    /// Number of secrets that are bound now and were not.
+    /// Number of secrets that this run bound.
     pub bound: u64,
-    /// Number of secrets that did not open, and are as they were.
+    /// Number of secrets that did not open and are unchanged.
     pub failed: u64,
     /// The first keys whose secret did not open, at most [`EXAMPLES`].
     pub examples: Vec<ProviderKeyId>,
@@ -25,11 +25,11 @@ pub struct SecretsBound {
 pub const EXAMPLES: usize = 10;
 
 impl ProviderKeys {
-    /// Seals every secret that is not bound once more, bound to the provider, key and endpoint that its row
-    /// has now, each in a transaction of its own. It may be interrupted and run again.
+    /// Seals every unbound secret again, bound to the current provider, key and endpoint of its row, each in
+    /// its own transaction. The run may be interrupted and repeated.
     ///
     /// # Errors
-    /// Denied to all but services; the store cannot be reached.
+    /// Denied for all callers but services; the store cannot be reached.
     pub async fn bind_secrets(&self, caller: &Caller) -> Result<SecretsBound, Error> {
         policy::precheck(&caller.principal, policy::BIND_API_KEY)?;
         let (mut result, mut after) = (SecretsBound::default(), None);
@@ -42,7 +42,7 @@ impl ProviderKeys {
             for id in batch {
                 match self.bind_secret(caller, id).await {
                     Ok(()) => result.bound += 1,
-                    // Deleted since.
+                    // The key was deleted meanwhile.
                     Err(Error::NotFound(_)) => {}
                     Err(Error::Internal(cause)) => {
                         tracing::error!(key = %id, %cause, "failed to bind a secret");
@@ -66,7 +66,7 @@ impl ProviderKeys {
     }
 }
 
-/// The same secret, bound. The version grows, as with every change.
+/// Returns the key with its secret bound. The version grows, as with every change.
 fn bound(stored: &StoredProviderKey, keys: &WorkspaceKeys) -> Result<StoredProviderKey, Error> {
     let binding = SecretBinding::Bound;
     let secret = binding.open(keys, stored)?;

@@ -1,4 +1,4 @@
-//! The fields of provider keys: what fits, and how they change.
+//! Validation and application of changes to provider keys.
 
 use keyward_crypto::Secret;
 
@@ -21,7 +21,7 @@ pub(super) const SUBSCRIPTION_ID: OptionalText =
 pub(super) const DESCRIPTION: OptionalText =
     OptionalText::new("description", "Description", MAX_DESCRIPTION_BYTES).with_lines();
 
-/// A patch whose fields all fit: `Some(None)` clears an optional text.
+/// A patch with valid fields; `Some(None)` clears an optional text.
 pub(super) struct CheckedPatch {
     provider: Option<Provider>,
     key: Option<String>,
@@ -62,7 +62,7 @@ impl CheckedPatch {
         })
     }
 
-    /// The names of the fields that it changes.
+    /// Returns the names of the fields that it changes.
     pub(super) fn fields(&self) -> Vec<&'static str> {
         [
             ("provider", self.provider.is_some()),
@@ -79,7 +79,7 @@ impl CheckedPatch {
         .collect()
     }
 
-    /// Rejects another endpoint or provider for a secret that the caller does not show.
+    /// Rejects a change of endpoint or provider that comes without the secret.
     pub(super) fn check_destination(&self, key: &ProviderKey) -> Result<(), Error> {
         let refuse = |field, label| {
             let message = format!("{label} can be changed only together with the secret");
@@ -96,8 +96,8 @@ impl CheckedPatch {
         }
     }
 
-    /// The key's successor. Its secret is sealed again where it is another, and where the values that it is
-    /// bound to are others.
+    /// Returns the changed key. Its secret is sealed again if the patch contains the secret or one of the
+    /// values that it is bound to.
     pub(super) fn apply(
         &self,
         stored: &StoredProviderKey,
@@ -127,8 +127,8 @@ impl CheckedPatch {
             let secret = match &self.secret {
                 Some(secret) => {
                     if !self.names_destination() {
-                        // The new seal is bound to values that the patch leaves as they are: the old
-                        // seal must vouch that they were not changed in the database.
+                        // The new seal is bound to values that the patch keeps: opening the old seal proves
+                        // that these were not changed in the database.
                         binding.open(keys, stored)?;
                     }
                     secret
@@ -145,7 +145,7 @@ impl CheckedPatch {
         Ok(next)
     }
 
-    /// Returns whether the secret is another, or one of the values that it is bound to is given.
+    /// Returns true if the patch contains the secret or one of the values that it is bound to.
     fn seals(&self) -> bool {
         self.secret.is_some()
             || self.provider.is_some()
@@ -153,7 +153,7 @@ impl CheckedPatch {
             || self.endpoint.is_some()
     }
 
-    /// Returns whether every value that the secret is bound to is given.
+    /// Returns true if the patch contains every value that the secret is bound to.
     fn names_destination(&self) -> bool {
         self.provider.is_some() && self.key.is_some() && self.endpoint.is_some()
     }
@@ -171,7 +171,7 @@ pub(super) fn check_secret(secret: &Secret<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
+/// Returns the HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
 pub(super) fn fingerprint(
     keys: &WorkspaceKeys,
     key: &ProviderKey,

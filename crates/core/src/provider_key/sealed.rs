@@ -1,4 +1,4 @@
-//! The sealed secret of a provider key: to what it is bound, and what its failure to open means.
+//! Sealing of a provider key's secret: the values it is bound to, and the error if it does not open.
 
 use keyward_crypto::Secret;
 
@@ -7,20 +7,20 @@ use crate::error::Error;
 use crate::id::{ProviderKeyId, WorkspaceId};
 use crate::vault::{self, Place, WorkspaceKeys};
 
-/// Binding of the secrets of provider keys to provider, public key and endpoint, so that a change of these
-/// in the database, past the API, makes the secret unopenable and does not have it sent elsewhere.
+/// Binding of the secrets of provider keys to provider, public key and endpoint. If these values are changed
+/// directly in the database, the secret no longer opens and thus cannot be sent to another endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SecretBinding {
-    /// Seals unbound, as versions before the binding do, and opens both forms.
+    /// Seals unbound, like versions before the binding, and opens both forms.
     Unbound,
     /// Seals bound, and opens both forms.
     #[default]
     Bound,
-    /// Seals bound, and opens nothing else.
+    /// Seals bound, and opens only the bound form.
     Required,
 }
 
-/// The secret of a provider key does not open. Its row was changed outside of Keyward, or is damaged.
+/// The secret of a provider key does not open: its row was changed outside of Keyward, or is damaged.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "integrity error: the sealed secret of provider key {key} of workspace {workspace} does not belong to \
@@ -33,7 +33,7 @@ pub struct SecretMismatch {
 }
 
 impl SecretBinding {
-    /// Seals the secret of a key, of this version of the secret.
+    /// Seals the secret of a key at this version of the secret.
     pub(super) fn seal(
         self,
         keys: &WorkspaceKeys,
@@ -76,14 +76,14 @@ impl SecretBinding {
 }
 
 impl StoredProviderKey {
-    /// Returns whether the secret is bound to provider, public key and endpoint.
+    /// Returns true if the secret is bound to provider, public key and endpoint.
     #[must_use]
     pub fn is_bound(&self) -> bool {
         vault::is_bound(&self.sealed_secret)
     }
 }
 
-/// The values that a secret is bound to. A key without an endpoint has two.
+/// Returns the values that a secret is bound to; two for a key without an endpoint.
 fn values(key: &ProviderKey) -> Vec<&[u8]> {
     let fixed = [key.provider.as_str(), key.key.as_str()];
     let all = fixed.into_iter().chain(key.endpoint.as_deref());

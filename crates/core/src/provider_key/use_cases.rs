@@ -1,4 +1,4 @@
-//! What can be done with provider keys.
+//! Use cases of provider keys.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::provider::{Provider, ProviderRegistry};
 use crate::store::{DirectoryStore, ProviderKeyStore};
 use crate::vault::{Vault, WorkspaceKeys};
 
-/// The provider keys' use cases.
+/// Use cases of provider keys.
 #[derive(Clone)]
 pub struct ProviderKeys {
     pub(super) store: Arc<dyn ProviderKeyStore>,
@@ -33,7 +33,7 @@ pub struct ProviderKeys {
 }
 
 impl ProviderKeys {
-    /// The provider keys that a store holds.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn ProviderKeyStore>,
@@ -56,7 +56,8 @@ impl ProviderKeys {
     /// Lists a page of provider keys, newest first.
     ///
     /// # Errors
-    /// Denied in the named workspace; an unregistered provider; the page is not one of this list.
+    /// Denied in the named workspace; the provider is not registered; the page token does not belong to this
+    /// list.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -105,11 +106,11 @@ impl ProviderKeys {
         })
     }
 
-    /// Keeps a credential.
+    /// Creates a provider key.
     ///
     /// # Errors
-    /// An unfit field; denied in the workspace; the same credentials are in it already; it has as many
-    /// keys as it may.
+    /// A field is invalid; denied in the workspace; the workspace already has the same credentials; the
+    /// workspace has the maximum number of keys.
     pub async fn create(
         &self,
         caller: &Caller,
@@ -154,12 +155,12 @@ impl ProviderKeys {
         Ok(stored.key.id)
     }
 
-    /// Changes the fields that are given; a given secret rotates the credential.
+    /// Changes the given fields; a given secret rotates the credential.
     ///
     /// # Errors
-    /// An unfit field; not found; denied in the key's workspace; another key of the workspace has
-    /// the credentials that this would have; another endpoint or provider without the secret, where
-    /// the settings want it.
+    /// A field is invalid; not found; denied in the key's workspace; another key of the workspace has the
+    /// resulting credentials; the endpoint or provider changes without the secret although the settings
+    /// require it.
     pub async fn update(
         &self,
         caller: &Caller,
@@ -198,10 +199,10 @@ impl ProviderKeys {
         patch.apply(stored, keys, self.settings.binding)
     }
 
-    /// Deletes a provider key for good.
+    /// Deletes a provider key permanently.
     ///
     /// # Errors
-    /// Not found; denied in the key's workspace; in use while anything is linked.
+    /// Not found; denied in the key's workspace; in use while a resource is linked.
     pub async fn delete(&self, caller: &Caller, id: Option<ProviderKeyId>) -> Result<(), Error> {
         let (id, grant) = self.find(caller, id, policy::DELETE_API_KEY).await?;
         self.store
@@ -209,11 +210,11 @@ impl ProviderKeys {
             .await
     }
 
-    /// Releases an opened credential; the release is audited before it happens.
+    /// Releases a key with its decrypted secret; the release is audited before it happens.
     ///
     /// # Errors
-    /// Denied to all but services; not found; [`Error::Internal`] of
-    /// [`SecretMismatch`](super::SecretMismatch) where the row was changed outside of Keyward.
+    /// Denied for all callers but services; not found; [`Error::Internal`] of
+    /// [`SecretMismatch`](super::SecretMismatch) if the row was changed outside of Keyward.
     pub async fn resolve(
         &self,
         caller: &Caller,
@@ -232,10 +233,10 @@ impl ProviderKeys {
         })
     }
 
-    /// Records that a resource uses a provider key; the earlier link stays if there is one.
+    /// Records that a resource uses a provider key; keeps an existing link.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn link(
         &self,
         caller: &Caller,
@@ -252,10 +253,10 @@ impl ProviderKeys {
         self.store.link(&grant, &link, &event).await
     }
 
-    /// Records that a resource does not use a provider key, whether or not it did.
+    /// Records that a resource does not use a provider key, even if it was not linked.
     ///
     /// # Errors
-    /// Denied to all but services; not found.
+    /// Denied for all callers but services; not found.
     pub async fn unlink(
         &self,
         caller: &Caller,
@@ -267,10 +268,10 @@ impl ProviderKeys {
         self.store.unlink(&grant, id, resource, &event).await
     }
 
-    /// Lists what uses a provider key, by kind and id.
+    /// Lists the resources that use a provider key, by kind and id.
     ///
     /// # Errors
-    /// Denied to all but services; not found; the page is none of this list.
+    /// Denied for all callers but services; not found; the page token does not belong to this list.
     pub async fn links(
         &self,
         caller: &Caller,
@@ -282,7 +283,8 @@ impl ProviderKeys {
         self.store.links(&grant, id, &page).await
     }
 
-    /// Finds the key's workspace and asks the policy. A text that is no id (`None`) names nothing.
+    /// Finds the key's workspace and authorizes the action. `None` stands for a text that is not an id; no
+    /// key has it.
     pub(super) async fn find<P: Permission>(
         &self,
         caller: &Caller,

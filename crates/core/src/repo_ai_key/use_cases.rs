@@ -1,4 +1,4 @@
-//! What can be done with repo AI keys.
+//! Use cases of repo AI keys.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::store::{DirectoryStore, RepoAiKeyStore};
 use crate::text::check_own_name;
 use crate::vault::{Place, Vault};
 
-/// The version of a secret, which never changes.
+/// Version of a secret, which never changes.
 const SECRET_VERSION: u64 = 1;
 
-/// The repo AI keys' use cases.
+/// Use cases of repo AI keys.
 #[derive(Clone)]
 pub struct RepoAiKeys {
     store: Arc<dyn RepoAiKeyStore>,
@@ -31,7 +31,7 @@ pub struct RepoAiKeys {
 }
 
 impl RepoAiKeys {
-    /// The repo AI keys that a store holds.
+    /// Returns the use cases on a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn RepoAiKeyStore>,
@@ -50,7 +50,8 @@ impl RepoAiKeys {
     /// Lists a page of a repo's live keys, newest first.
     ///
     /// # Errors
-    /// Denied in the repo's workspace, or there is no such repo; the page is not one of this list.
+    /// Denied in the repo's workspace, or the repo does not exist; the page token does not belong to this
+    /// list.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -65,8 +66,8 @@ impl RepoAiKeys {
     /// Creates a key with a secret.
     ///
     /// # Errors
-    /// An unfit name; denied in the repo's workspace, or there is no such repo; a live key of the
-    /// repo has the name; the repo has as many keys as it may.
+    /// The name is invalid; denied in the repo's workspace, or the repo does not exist; a live key of the
+    /// repo has the name; the repo has the maximum number of keys.
     pub async fn create(
         &self,
         caller: &Caller,
@@ -104,11 +105,11 @@ impl RepoAiKeys {
         })
     }
 
-    /// Renames a key, if a name is given. Key and secret cannot change. A text that is no id
-    /// (`None`) names nothing.
+    /// Renames a key, if a name is given. Key and secret cannot change. An id of `None` stands for a text
+    /// that is not an id; no key has it.
     ///
     /// # Errors
-    /// An unfit name; denied in the repo's workspace, or there is no such repo; not found in the
+    /// The name is invalid; denied in the repo's workspace, or the repo does not exist; not found in the
     /// repo; another live key of the repo has the name.
     pub async fn rename(
         &self,
@@ -130,11 +131,11 @@ impl RepoAiKeys {
         }
     }
 
-    /// Deletes a key: it stops working at once, and its row stays.
+    /// Deletes a key. It stops working immediately; its row remains.
     ///
     /// # Errors
-    /// Denied in the repo's workspace, or there is no such repo; not found in the repo, also when
-    /// it was deleted before.
+    /// Denied in the repo's workspace, or the repo does not exist; not found in the repo, also if it was
+    /// deleted before.
     pub async fn delete(
         &self,
         caller: &Caller,
@@ -148,10 +149,10 @@ impl RepoAiKeys {
         self.store.delete(&grant, repo, id, now, &event).await
     }
 
-    /// The live key whose public half and secret these are; `None` when there is none.
+    /// Returns the live key with this public half and secret, if it exists.
     ///
     /// # Errors
-    /// Denied to all but services.
+    /// Denied for all callers but services.
     pub async fn verify(
         &self,
         caller: &Caller,
@@ -180,8 +181,8 @@ impl RepoAiKeys {
         }))
     }
 
-    /// Asks the policy about the repo's workspace. A repo that does not exist is refused like one
-    /// that may not be seen.
+    /// Authorizes an action in the repo's workspace. A repo that does not exist is rejected like a repo that
+    /// the principal may not see.
     async fn enter<'r, P: Permission>(
         &self,
         caller: &Caller,

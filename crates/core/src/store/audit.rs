@@ -9,11 +9,11 @@ use crate::page::{Page, PageRequest};
 use crate::policy::AuditGrant;
 use crate::retention::Extent;
 
-/// Reads the audit trail, which every other store writes, and drops what is old of it.
+/// Reads the audit trail, which all other stores write, and deletes old events.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
-    /// The events that the filter lets through, newest first; [`Page::next`] is what
-    /// [`AuditFilter::write_place`] makes of the last one's place.
+    /// Returns the events that the filter matches, newest first. [`Page::next`] is the result of
+    /// [`AuditFilter::write_place`] for the position of the last event.
     async fn events(
         &self,
         grant: &AuditGrant,
@@ -21,10 +21,11 @@ pub trait AuditStore: Send + Sync {
         page: &PageRequest<EventPlace>,
     ) -> Result<Page<RecordedEvent>, Error>;
 
-    /// When the oldest and the newest event occurred. Without a grant, since no caller asks for it.
+    /// Returns the times of the oldest and the newest event. Takes no grant, since it does not serve a
+    /// caller.
     async fn extent(&self) -> Result<Option<Extent>, Error>;
 
-    /// Drops at most `limit` events of before a moment, the oldest first, and says how many. It has
-    /// neither grant nor event, since no caller asks for it.
+    /// Deletes at most `limit` events from before a time, the oldest first, and returns their number. Takes
+    /// neither grant nor event, since it does not serve a caller.
     async fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, Error>;
 }

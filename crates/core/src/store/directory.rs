@@ -9,35 +9,35 @@ use crate::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use crate::page::{Page, PageRequest};
 use crate::policy::DirectoryGrant;
 
-/// Keeps the directory.
+/// Stores the directory.
 ///
 /// Pages are ordered by the item's own id; [`PageRequest::after`] is that id.
 #[async_trait]
 pub trait DirectoryStore: Send + Sync {
-    /// A member, for authentication: without a grant, since it is how a principal comes to be.
+    /// Returns a member, for authentication. Takes no grant, since the result determines the principal.
     async fn member(
         &self,
         organization: &OrganizationId,
         user: &UserId,
     ) -> Result<Option<Member>, Error>;
 
-    /// A workspace, as input of the policy.
+    /// Returns a workspace, as input of the policy.
     async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Error>;
 
-    /// Every workspace of an organization, as input of the policy.
+    /// Returns all workspaces of an organization, as input of the policy.
     async fn workspaces(&self, organization: &OrganizationId) -> Result<Vec<Workspace>, Error>;
 
-    /// An organization's default workspace, as input of the policy.
+    /// Returns an organization's default workspace, as input of the policy.
     async fn default_workspace(
         &self,
         organization: &OrganizationId,
     ) -> Result<Option<Workspace>, Error>;
 
-    /// A repo, as input of the policy.
+    /// Returns a repo, as input of the policy.
     async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error>;
 
-    /// Creates an organization or changes its name, and returns it as it is then. The given
-    /// default workspace is ignored.
+    /// Creates an organization or changes its name, and returns the result. Ignores the given default
+    /// workspace.
     async fn upsert_organization(
         &self,
         grant: &DirectoryGrant,
@@ -45,21 +45,21 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<Organization, Error>;
 
-    /// An organization.
+    /// Returns an organization.
     async fn organization(
         &self,
         grant: &DirectoryGrant,
         id: &OrganizationId,
     ) -> Result<Option<Organization>, Error>;
 
-    /// Organizations by id.
+    /// Lists organizations by id.
     async fn organizations(
         &self,
         grant: &DirectoryGrant,
         page: &PageRequest,
     ) -> Result<Page<Organization>, Error>;
 
-    /// Deletes an organization: not found, or not empty while it has workspaces, members or live
+    /// Deletes an organization. Errors: not found, or not empty while it has workspaces, members or live
     /// management keys.
     async fn delete_organization(
         &self,
@@ -68,8 +68,8 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Creates a workspace or changes its name, and makes it the default if it says so or if the
-    /// organization has none: the organization is not found, or the workspace is another's.
+    /// Creates a workspace or changes its name. Makes it the default if requested or if the organization has
+    /// no default. Errors: the organization is not found, or the workspace belongs to another.
     async fn upsert_workspace(
         &self,
         grant: &DirectoryGrant,
@@ -77,7 +77,7 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<Workspace, Error>;
 
-    /// An organization's workspaces by id.
+    /// Lists an organization's workspaces by id.
     async fn workspaces_page(
         &self,
         grant: &DirectoryGrant,
@@ -85,9 +85,9 @@ pub trait DirectoryStore: Send + Sync {
         page: &PageRequest,
     ) -> Result<Page<Workspace>, Error>;
 
-    /// Deletes a workspace with its data keys and the members' access to it: not found, or not
-    /// empty while it has repos, provider keys or live issued keys. Its organization's default
-    /// passes to no one.
+    /// Deletes a workspace with its data keys and the members' access to it. Errors: not found, or not empty
+    /// while it has repos, provider keys or live issued keys. No other workspace becomes the organization's
+    /// default.
     async fn delete_workspace(
         &self,
         grant: &DirectoryGrant,
@@ -95,8 +95,8 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Creates or replaces a member with all access: the organization is not found, or a
-    /// workspace is not found in it.
+    /// Creates or replaces a member with all access. Errors: the organization is not found, or a workspace is
+    /// not found in it.
     async fn upsert_member(
         &self,
         grant: &DirectoryGrant,
@@ -104,7 +104,7 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// An organization's members by user id.
+    /// Lists an organization's members by user id.
     async fn members(
         &self,
         grant: &DirectoryGrant,
@@ -121,7 +121,8 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Creates a repo or changes its name: the workspace is not found, or the repo is another's.
+    /// Creates a repo or changes its name. Errors: the workspace is not found, or the repo belongs to
+    /// another.
     async fn upsert_repo(
         &self,
         grant: &DirectoryGrant,
@@ -129,7 +130,7 @@ pub trait DirectoryStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// A workspace's repos by id.
+    /// Lists a workspace's repos by id.
     async fn repos(
         &self,
         grant: &DirectoryGrant,

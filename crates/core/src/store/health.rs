@@ -1,12 +1,12 @@
-//! Whether there is a store.
+//! Health of the store.
 
 use async_trait::async_trait;
 
 use crate::error::Error;
 
-/// Tells whether the store can be reached.
+/// Checks that the store can be reached.
 #[async_trait]
 pub trait StoreHealth: Send + Sync {
-    /// Asks the store for an answer.
+    /// Sends a request to the store and waits for the response.
     async fn ping(&self) -> Result<(), Error>;
 }

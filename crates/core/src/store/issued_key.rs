@@ -12,30 +12,30 @@ use crate::issued_key::IssuedKey;
 use crate::limit::MeteredKey;
 use crate::policy::{Grant, Manage};
 
-/// What turns an issued key into its successor. It may run more than once.
+/// Turns an issued key into its successor. The store may call it more than once.
 pub type KeyChange<'a> = dyn Fn(&IssuedKey) -> IssuedKey + Send + Sync + 'a;
 
-/// Keeps issued keys.
+/// Stores issued keys.
 ///
-/// Accounts are of the moment `now`, each read in one statement, so that it is of one state of the
-/// ledger. What is deleted stays as a row for the ledger's sake and is found by no method here.
+/// Accounts are as of `now`, each read in one statement, so that it reflects a single state of the ledger. A
+/// deleted key remains as a row for the ledger; no method here finds it.
 #[async_trait]
 pub trait IssuedKeyStore: Send + Sync {
-    /// A live key, for authentication: without a grant, since it is how a principal comes to be.
+    /// Returns a live key, for authentication. Takes no grant, since the result determines the principal.
     async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<IssuedKey>, Error>;
 
-    /// A live key and its account, for verification and for a key that asks about itself: without a
-    /// grant, since the plaintext was presented.
+    /// Returns a live key and its account, for verification and for a key that reads its own description.
+    /// Takes no grant, since the caller presented the plaintext.
     async fn find_metered(
         &self,
         hash: &KeyHash,
         now: Timestamp,
     ) -> Result<Option<MeteredKey>, Error>;
 
-    /// The workspace of a live key, as input of the policy.
+    /// Returns the workspace of a live key, as input of the policy.
     async fn locate(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
 
-    /// The workspace's live keys, newest first, without the disabled ones unless they are wanted.
+    /// Lists the workspace's live keys, newest first, without disabled keys unless requested.
     async fn list(
         &self,
         grant: &Grant<Manage>,
@@ -45,7 +45,7 @@ pub trait IssuedKeyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<MeteredKey>, Error>;
 
-    /// A live key of the workspace: not found.
+    /// Returns a live key of the workspace. Errors: not found.
     async fn get(
         &self,
         grant: &Grant<Manage>,
@@ -53,7 +53,7 @@ pub trait IssuedKeyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<MeteredKey, Error>;
 
-    /// Stores a new key: denied when the workspace went away.
+    /// Stores a new key. Errors: denied if the workspace was deleted meanwhile.
     async fn insert(
         &self,
         grant: &Grant<Manage>,
@@ -61,7 +61,7 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Replaces a live key by its successor while no one else can, and returns it: not found.
+    /// Replaces a live key by its successor under a lock, and returns the successor. Errors: not found.
     async fn modify(
         &self,
         grant: &Grant<Manage>,
@@ -80,9 +80,8 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Notes a use where [`last_use::notes`](crate::last_use::notes) says so, in a task of
-    /// its own that is waited for no longer than a moment: that it cannot be noted is for the log,
-    /// and no reason to refuse the use. Without a grant and without an event, since it notes that a
-    /// key proved itself, and changes nothing that anyone set.
+    /// Stores a use if [`last_use::notes`](crate::last_use::notes) requires it. Runs in its own task, for
+    /// which the caller waits only briefly. A failure is logged and does not reject the use. Takes no grant
+    /// and no event, since it records that a key authenticated and changes no data that a caller set.
     async fn touch(&self, id: IssuedKeyId, used_at: Timestamp);
 }

@@ -11,11 +11,10 @@ use crate::issued_key::ManagementKey;
 use crate::page::{Page, PageRequest};
 use crate::policy::OrganizationGrant;
 
-/// Keeps management keys. What is revoked stays as a row and is found by no method.
+/// Stores management keys. A revoked key remains as a row; no method finds it.
 #[async_trait]
 pub trait ManagementKeyStore: Send + Sync {
-    /// A live key, for authentication and as input of the policy: without a grant, as for issued
-    /// keys.
+    /// Returns a live key, for authentication and as input of the policy. Takes no grant, as for issued keys.
     async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<ManagementKey>, Error>;
 
     /// Stores a new key: the organization is not found.
@@ -26,14 +25,14 @@ pub trait ManagementKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// The organization's live keys, newest first; [`Page::next`] is the last one's id.
+    /// Lists the organization's live keys, newest first. [`Page::next`] is the id of the last key.
     async fn list(
         &self,
         grant: &OrganizationGrant,
         page: &PageRequest<ManagementKeyId>,
     ) -> Result<Page<ManagementKey>, Error>;
 
-    /// Ends a live key of the organization for good: not found.
+    /// Revokes a live key of the organization permanently. Errors: not found.
     async fn revoke(
         &self,
         grant: &OrganizationGrant,
@@ -42,6 +41,6 @@ pub trait ManagementKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Notes a use, as [`IssuedKeyStore::touch`](super::IssuedKeyStore::touch) does.
+    /// Stores a use, like [`IssuedKeyStore::touch`](super::IssuedKeyStore::touch).
     async fn touch(&self, id: ManagementKeyId, used_at: Timestamp);
 }

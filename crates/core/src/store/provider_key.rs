@@ -12,18 +12,18 @@ use crate::provider::Provider;
 use crate::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
 use crate::vault::UsedDataKeys;
 
-/// What turns a stored provider key into its successor. It may run more than once.
+/// Turns a stored provider key into its successor. The store may call it more than once.
 pub type Change<'a> =
     dyn Fn(&StoredProviderKey) -> Result<StoredProviderKey, Error> + Send + Sync + 'a;
 
-/// Keeps provider keys and their links.
+/// Stores provider keys and their links.
 #[async_trait]
 pub trait ProviderKeyStore: Send + Sync {
-    /// The workspace of a provider key, as input of the policy.
+    /// Returns the workspace of a provider key, as input of the policy.
     async fn locate(&self, id: ProviderKeyId) -> Result<Option<Workspace>, Error>;
 
-    /// A page of the provider keys of the granted workspaces with their links counted, newest first; only
-    /// those of one of the providers, if any are given. [`Page::next`] is [`Position::sort_key`].
+    /// Lists a page of the provider keys of the granted workspaces with the number of their links, newest
+    /// first. If providers are given, lists only their keys. [`Page::next`] is [`Position::sort_key`].
     async fn list(
         &self,
         grants: &[Grant<Read>],
@@ -31,8 +31,9 @@ pub trait ProviderKeyStore: Send + Sync {
         page: &PageRequest<Position>,
     ) -> Result<Page<ListedProviderKey>, Error>;
 
-    /// Stores a new provider key: duplicate credentials; too many in the workspace; denied when the workspace is not the
-    /// organization's any more; unavailable when the data keys are not the workspace's any more.
+    /// Stores a new provider key. Errors: duplicate credentials; too many in the workspace; denied if the
+    /// workspace no longer belongs to the organization; unavailable if the data keys no longer belong to the
+    /// workspace.
     async fn insert(
         &self,
         grant: &Grant<Write>,
@@ -41,8 +42,8 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Replaces a provider key by its successor while no one else can: not found, duplicate
-    /// credentials, or what `change` answers.
+    /// Replaces a provider key by its successor under a lock. Errors: not found, duplicate credentials, or
+    /// the error of `change`.
     async fn modify(
         &self,
         grant: &Grant<Write>,
@@ -51,16 +52,16 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Keys in the order of their ids, after this one, whose secret is not bound. It is asked at start-up and
-    /// by the operator, without a grant, and returns nothing but ids.
+    /// Returns the ids of keys after this one whose secret is not bound, in ascending order. The server calls
+    /// it at start-up and for the operator. Takes no grant, and returns only ids.
     async fn unbound(
         &self,
         after: Option<ProviderKeyId>,
         limit: u32,
     ) -> Result<Vec<ProviderKeyId>, Error>;
 
-    /// Replaces a provider key by its successor, as [`modify`](Self::modify) does: not found, or what
-    /// `change` answers.
+    /// Replaces a provider key by its successor, like [`modify`](Self::modify). Errors: not found, or the
+    /// error of `change`.
     async fn reseal(
         &self,
         grant: &Grant<Serve>,
@@ -77,7 +78,7 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// A provider key with its sealed secret, for release: not found.
+    /// Returns a provider key with its sealed secret, for release. Errors: not found.
     async fn release(
         &self,
         grant: &Grant<Serve>,
@@ -85,8 +86,8 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<StoredProviderKey, Error>;
 
-    /// Links a resource and returns the link, or the earlier link if there is one, in which case
-    /// no event is stored: not found.
+    /// Links a resource and returns the link. If a link exists, returns it and stores no event. Errors: not
+    /// found.
     async fn link(
         &self,
         grant: &Grant<Serve>,
@@ -94,7 +95,7 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<Link, Error>;
 
-    /// Unlinks a resource if it is linked; only then the event is stored.
+    /// Unlinks a resource if it is linked; only then stores the event.
     async fn unlink(
         &self,
         grant: &Grant<Serve>,
@@ -103,8 +104,7 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// The links of a provider key by kind and resource id; [`Page::next`] is
-    /// [`Resource::sort_key`].
+    /// Lists the links of a provider key by kind and resource id. [`Page::next`] is [`Resource::sort_key`].
     async fn links(
         &self,
         grant: &Grant<Serve>,

@@ -11,16 +11,16 @@ use crate::policy::{Grant, Read, Write};
 use crate::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::vault::UsedDataKeys;
 
-/// Keeps repo AI keys.
+/// Stores repo AI keys.
 ///
-/// What is deleted stays as a row, without its sealed secret, and is found by no method.
+/// A deleted key remains as a row without its sealed secret; no method finds it.
 #[async_trait]
 pub trait RepoAiKeyStore: Send + Sync {
-    /// The live key of that public half, for verification: without a grant, since the public half
-    /// says which workspace it is about.
+    /// Returns the live key with this public half, for verification. Takes no grant, since the public half
+    /// determines the workspace.
     async fn find_by_key(&self, key: &str) -> Result<Option<FoundRepoAiKey>, Error>;
 
-    /// A page of the repo's live keys, newest first. [`Page::next`] is [`Position::sort_key`].
+    /// Lists a page of the repo's live keys, newest first. [`Page::next`] is [`Position::sort_key`].
     async fn list(
         &self,
         grant: &Grant<Read>,
@@ -28,7 +28,7 @@ pub trait RepoAiKeyStore: Send + Sync {
         page: &PageRequest<Position>,
     ) -> Result<Page<RepoAiKey>, Error>;
 
-    /// A live key of the repo: not found.
+    /// Returns a live key of the repo. Errors: not found.
     async fn get(
         &self,
         grant: &Grant<Write>,
@@ -36,8 +36,9 @@ pub trait RepoAiKeyStore: Send + Sync {
         id: RepoAiKeyId,
     ) -> Result<RepoAiKey, Error>;
 
-    /// Stores a new key: duplicate name; too many in the repo; denied when the repo went away or the workspace is not the
-    /// organization's any more; unavailable when the data keys are not the workspace's any more.
+    /// Stores a new key. Errors: duplicate name; too many in the repo; denied if the repo was deleted or the
+    /// workspace no longer belongs to the organization; unavailable if the data keys no longer belong to the
+    /// workspace.
     async fn insert(
         &self,
         grant: &Grant<Write>,
@@ -56,7 +57,7 @@ pub trait RepoAiKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Deletes a live key of the repo; its name is free again: not found.
+    /// Deletes a live key of the repo, after which its name is available again. Errors: not found.
     async fn delete(
         &self,
         grant: &Grant<Write>,

@@ -1,5 +1,5 @@
-//! Every use of a key is a span and is counted, with the version of the key-encryption key behind it
-//! and never with what it was used on.
+//! Records every use of a key as a span and a metric, with the version of the key-encryption key but without
+//! the data that the key was used on.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 use crate::error::Error;
 use crate::metrics::{self, VaultOperation};
 
-/// Does one thing that needs no waiting.
+/// Runs a synchronous operation.
 pub(super) fn observed<T>(
     operation: VaultOperation,
     kek_version: Option<u32>,
@@ -21,7 +21,7 @@ pub(super) fn observed<T>(
     outcome
 }
 
-/// Does one thing of the KEK's, which may be asked over a network.
+/// Runs an operation of the KEK, which may be a remote service.
 pub(super) async fn observed_async<T>(
     operation: VaultOperation,
     kek_version: Option<u32>,
@@ -34,7 +34,7 @@ pub(super) async fn observed_async<T>(
 }
 
 fn span(operation: VaultOperation, kek_version: Option<u32>) -> Span {
-    // A number that is not known is not told.
+    // An unknown version is omitted.
     let kek_version = kek_version.map(i64::from);
     macro_rules! span {
         ($name:literal) => {
