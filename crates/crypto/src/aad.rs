@@ -1,22 +1,22 @@
-//! Associated data: what a ciphertext belongs to.
+//! Associated data, which binds a ciphertext to its record.
 
 use std::fmt;
 
-/// What a ciphertext belongs to: a domain and an ordered list of parts.
+/// Associated data of a ciphertext: a domain and an ordered list of parts.
 ///
 /// ```text
 /// lp(x)                   = u64(length of x in bytes) ‖ x          big-endian
 /// encode(domain, p₁ … pₙ) = lp(domain) ‖ lp(p₁) ‖ … ‖ lp(pₙ)
 /// ```
 ///
-/// Each length stands before its part, so the parts can be read back in only one way: `("ab",
-/// "c")` and `("a", "bc")` differ, and so do a missing part and an empty one. Use one domain for
-/// one kind of ciphertext, always with the same parts in the same order.
+/// Each length precedes its part, so the encoding is unambiguous: `("ab", "c")` and `("a", "bc")` differ, and
+/// so do a missing part and an empty one. Use one domain for each kind of ciphertext, always with the same
+/// parts in the same order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AssociatedData(Vec<u8>);
 
 impl AssociatedData {
-    /// Starts the associated data of one kind of ciphertext.
+    /// Starts the associated data of a kind of ciphertext.
     pub fn new(domain: &'static str) -> Self {
         let mut encoded = Vec::new();
         encode_part(domain.as_bytes(), |bytes| encoded.extend_from_slice(bytes));
@@ -36,13 +36,13 @@ impl AssociatedData {
         self.with(n.to_be_bytes())
     }
 
-    /// The encoding, as it is authenticated.
+    /// Returns the encoding that is authenticated.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Parts name people's records, which have no place in a log.
+/// Omits the parts: they name customers' records, which must not be logged.
 impl fmt::Debug for AssociatedData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AssociatedData")
@@ -51,7 +51,7 @@ impl fmt::Debug for AssociatedData {
     }
 }
 
-/// Hands `lp(part)` to a sink piece by piece, so that a secret part need not be copied.
+/// Passes `lp(part)` to a sink piece by piece, so that a secret part is not copied.
 pub(crate) fn encode_part(part: &[u8], mut sink: impl FnMut(&[u8])) {
     sink(&(part.len() as u64).to_be_bytes());
     sink(part);

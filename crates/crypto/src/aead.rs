@@ -1,7 +1,7 @@
 //! Sealing and opening with XChaCha20-Poly1305.
 //!
-//! The associated data is a required argument, and the header of the envelope is authenticated
-//! before it: an envelope can be opened neither as another record's nor as another version's.
+//! The associated data is a required argument, and the header of the envelope is authenticated before it. An
+//! envelope therefore does not open as another record's or as another version's.
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use zeroize::Zeroizing;
@@ -36,7 +36,7 @@ pub fn seal(
     let mut nonce = [0; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|_| Error::Randomness)?;
     let mut buffer = Zeroizing::new(plaintext.to_vec());
-    // The primitive refuses only a plaintext too long for its block counter.
+    // The primitive rejects only a plaintext that is too long for its block counter.
     let tag = XChaCha20Poly1305::new(key.expose().into())
         .encrypt_inout_detached(
             &nonce.into(),
@@ -52,18 +52,18 @@ pub fn seal(
     })
 }
 
-/// Opens an envelope under the key of its version and the `aad` it was sealed with.
+/// Opens an envelope under the key of its version and the `aad` that it was sealed with.
 ///
 /// # Errors
 ///
-/// [`Error::DecryptionFailed`], which does not say whether the key, the associated data or a byte
-/// of the envelope was wrong.
+/// [`Error::DecryptionFailed`], which does not reveal if the key, the associated data or a byte of the
+/// envelope was wrong.
 pub fn open(
     key: &Key256,
     envelope: &Envelope,
     aad: &AssociatedData,
 ) -> Result<Secret<Vec<u8>>, Error> {
-    // The tag is checked before a byte is decrypted, so a failure leaves no plaintext here.
+    // The tag is checked before any byte is decrypted, so a failure leaves no plaintext here.
     let mut buffer = Zeroizing::new(envelope.ciphertext.clone());
     XChaCha20Poly1305::new(key.expose().into())
         .decrypt_inout_detached(
@@ -76,7 +76,8 @@ pub fn open(
     Ok(Secret::new(std::mem::take(&mut *buffer)))
 }
 
-/// What the primitive authenticates. The header has a fixed length, so the two cannot blur.
+/// Returns the data that the primitive authenticates. The header has a fixed length, so the concatenation is
+/// unambiguous.
 fn authenticated(key_version: u32, aad: &AssociatedData) -> Vec<u8> {
     [header(key_version).as_slice(), aad.as_bytes()].concat()
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::Error;
 
-/// The longest plaintext that is sealed: 128 KiB.
+/// Maximum length of a plaintext: 128 KiB.
 pub const MAX_PLAINTEXT_BYTES: usize = 128 * 1024;
 
-/// The longest envelope that is read: the longest plaintext, the header, the nonce and the tag.
+/// Maximum length of an envelope: the longest plaintext, the header, the nonce and the tag.
 pub const MAX_ENVELOPE_BYTES: usize = HEADER_BYTES + NONCE_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES;
 
 pub(crate) const HEADER_BYTES: usize = 1 + KEY_VERSION_BYTES;
@@ -15,10 +15,10 @@ pub(crate) const NONCE_BYTES: usize = 24;
 pub(crate) const TAG_BYTES: usize = 16;
 
 const KEY_VERSION_BYTES: usize = 4;
-/// How many bytes at its beginning tell an envelope's format and the version of the key that sealed it.
+/// Number of bytes at the start of an envelope that contain its format and the version of its key.
 pub const ENVELOPE_HEAD_BYTES: usize = HEADER_BYTES;
 
-/// XChaCha20-Poly1305 with a random nonce. Another construction gets another byte.
+/// XChaCha20-Poly1305 with a random nonce. Any other construction needs another byte.
 const FORMAT: u8 = 1;
 
 /// A sealed plaintext that names the version of its key.
@@ -27,8 +27,8 @@ const FORMAT: u8 = 1;
 /// envelope = 0x01 ‖ u32(key version) ‖ nonce (24 bytes) ‖ ciphertext ‖ tag (16 bytes)
 /// ```
 ///
-/// Parsing proves only the form. What an envelope says of itself, its key version included, is
-/// true once it has been opened.
+/// Parsing checks only the form. The contents of an envelope, including its key version, are authentic only
+/// once it has been opened.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub(crate) key_version: u32,
@@ -38,7 +38,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The version of the key that sealed it; never 0.
+    /// Returns the version of the key that sealed it; never 0.
     pub fn key_version(&self) -> u32 {
         self.key_version
     }
@@ -80,7 +80,7 @@ impl Envelope {
         })
     }
 
-    /// Writes the envelope as it is stored.
+    /// Returns the stored form of the envelope.
     pub fn to_bytes(&self) -> Vec<u8> {
         [
             header(self.key_version).as_slice(),
@@ -92,7 +92,7 @@ impl Envelope {
     }
 }
 
-/// A ciphertext is no secret, but it has no place in a log either.
+/// Omits the ciphertext, which is not secret but does not belong in a log.
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
@@ -102,7 +102,7 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// The authenticated start of an envelope.
+/// Returns the authenticated start of an envelope.
 pub(crate) fn header(key_version: u32) -> [u8; HEADER_BYTES] {
     let [a, b, c, d] = key_version.to_be_bytes();
     [FORMAT, a, b, c, d]

@@ -1,68 +1,68 @@
-//! What can go wrong. No error carries a byte of a secret, of a key or of what was parsed.
+//! Errors of this crate. No error contains a byte of a secret, of a key or of a parsed text.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::private_file::PrivateFileDefect;
 
-/// Any failure of this crate.
+/// An error of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system gave no random bytes.
+    /// The operating system provided no random bytes.
     #[error("the operating system gave no random bytes")]
     Randomness,
 
-    /// A key-encryption key that is kept elsewhere, such as in a key service, cannot be reached now.
-    /// The text is for the log: it names the reason, and no secret.
+    /// A key-encryption key outside of this process, such as in a key service, cannot be reached. The text is
+    /// for the log: it contains the reason, and no secret.
     #[error("the key-encryption key cannot be reached: {0}")]
     Unavailable(String),
 
-    /// There is no key version 0; it stands for "never set".
+    /// Key version 0 does not exist; it stands for "never set".
     #[error("key version 0 does not exist")]
     KeyVersionZero,
 
-    /// A plaintext is too long to be sealed.
+    /// The plaintext is too long.
     #[error("the plaintext is longer than {limit_bytes} bytes")]
     PlaintextTooLong {
-        /// The longest that is sealed.
+        /// Maximum length.
         limit_bytes: usize,
     },
 
-    /// An envelope is too long to be read.
+    /// The envelope is too long.
     #[error("the envelope is longer than {limit_bytes} bytes")]
     EnvelopeTooLong {
-        /// The longest that is read.
+        /// Maximum length.
         limit_bytes: usize,
     },
 
-    /// An envelope ends before its tag does.
+    /// The envelope ends before its tag does.
     #[error("the envelope is shorter than its header, nonce and tag")]
     EnvelopeTooShort,
 
-    /// An envelope starts with a format byte that this version does not know.
+    /// The envelope starts with an unknown format byte.
     #[error("the envelope's format is unknown")]
     EnvelopeFormat,
 
-    /// An envelope did not open: wrong key, wrong associated data or changed bytes.
+    /// The envelope did not open: wrong key, wrong associated data or changed bytes.
     #[error("decryption failed")]
     DecryptionFailed,
 
-    /// A wrapped key is too long to be looked at.
+    /// The wrapped key is too long.
     #[error("the wrapped key is longer than {limit_bytes} bytes")]
     WrappedKeyTooLong {
-        /// The longest that is looked at.
+        /// Maximum length.
         limit_bytes: usize,
     },
 
-    /// What was wrapped is authentic, but is not a key of 256 bits.
+    /// The unwrapped bytes are authentic, but are not a key of 256 bits.
     #[error("the wrapped key has the wrong length")]
     WrappedKeyLength,
 
-    /// No key of this version is on the keyring.
+    /// The keyring has no key of this version.
     #[error("the keyring has no key of version {version}")]
     UnknownKeyVersion {
-        /// The version asked for.
+        /// The requested version.
         version: u32,
     },
 
@@ -73,35 +73,35 @@ pub enum Error {
         version: u32,
     },
 
-    /// A keyring has no room for another version.
+    /// The keyring cannot have another version.
     #[error("the keyring already has {limit} keys, or its highest version has no successor")]
     KeyringFull {
-        /// The most keys that a keyring holds.
+        /// Maximum number of keys.
         limit: usize,
     },
 
-    /// The text of a keyring is not usable.
+    /// The text of a keyring is invalid.
     #[error("keyring: {0}")]
     Keyring(KeyringDefect),
 
-    /// The file of a keyring is not usable.
+    /// The file of a keyring is invalid.
     #[error("keyring file {}: {defect}", path.display())]
     KeyringFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect of the file.
         defect: KeyringFileDefect,
     },
 }
 
-/// What is wrong with the text of a keyring. It never quotes the text.
+/// Defect of a keyring's text. It never quotes the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringDefect {
-    /// It is too large to be read.
+    /// It is too large.
     #[error("is larger than {limit_bytes} bytes")]
     TooLarge {
-        /// The most that is read.
+        /// Maximum size.
         limit_bytes: usize,
     },
 
@@ -114,7 +114,7 @@ pub enum KeyringDefect {
         column: usize,
     },
 
-    /// It is JSON with a member that is unknown, missing, repeated or of the wrong type.
+    /// It is JSON with an unknown, missing, repeated or mistyped member.
     #[error("has an unknown, missing, repeated or mistyped member (line {line}, column {column})")]
     Shape {
         /// The line where reading stopped, from 1.
@@ -123,7 +123,7 @@ pub enum KeyringDefect {
         column: usize,
     },
 
-    /// Its `format` is not one that this version knows.
+    /// Its `format` is unknown.
     #[error("has an unknown format")]
     UnknownFormat,
 
@@ -134,7 +134,7 @@ pub enum KeyringDefect {
     /// It lists too many keys.
     #[error("lists more than {limit} keys")]
     TooManyKeys {
-        /// The most keys that a keyring holds.
+        /// Maximum number of keys.
         limit: usize,
     },
 
@@ -142,17 +142,17 @@ pub enum KeyringDefect {
     #[error("has a key of version 0")]
     VersionZero,
 
-    /// Two keys have one version.
+    /// Two keys have the same version.
     #[error("has two keys of version {version}")]
     DuplicateVersion {
         /// The version.
         version: u32,
     },
 
-    /// Two versions have one key, so turning from one to the other changes nothing.
+    /// Two versions have the same key, so that a rotation between them has no effect.
     #[error("has the key of version {version} under another version too")]
     DuplicateKey {
-        /// The later of the two in the list.
+        /// The version that comes later in the list.
         version: u32,
     },
 
@@ -173,12 +173,12 @@ pub enum KeyringDefect {
     /// The primary is not among the keys.
     #[error("names version {version} as primary but has no such key")]
     PrimaryMissing {
-        /// The version named.
+        /// The primary version.
         version: u32,
     },
 }
 
-/// What is wrong with the file of a keyring. It never quotes the file.
+/// Defect of a keyring's file. It never quotes the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringFileDefect {
@@ -190,24 +190,25 @@ pub enum KeyringFileDefect {
     #[error("is not a regular file")]
     NotRegular,
 
-    /// It belongs to another user than root and the user of this process.
+    /// It belongs to a user other than root and the user of this process.
     #[error("belongs to another user; its owner must be root or the user of this process")]
     OwnedByAnother,
 
-    /// Its mode lets others at it than its owner, or a group of ours where its owner is root.
+    /// Its mode gives access to users other than its owner and, if its owner is root, a group of this
+    /// process.
     #[error(
         "has mode {mode:04o}, which lets its group or others in; it must be 0600 or stricter, \
          or 0640 or stricter where it is root's and of a group of this process"
     )]
     OpenToOthers {
-        /// The permission bits found.
+        /// Permission bits of the file.
         mode: u32,
     },
 
-    /// It is too large to be read.
+    /// It is too large.
     #[error("is larger than {limit_bytes} bytes")]
     TooLarge {
-        /// The most that is read.
+        /// Maximum size.
         limit_bytes: usize,
     },
 
@@ -223,7 +224,7 @@ pub enum KeyringFileDefect {
     #[error("{0}")]
     Text(KeyringDefect),
 
-    /// It is there already, and a keyring is never overwritten.
+    /// It already exists, and a keyring is never overwritten.
     #[error("already exists and is not overwritten")]
     AlreadyExists,
 
@@ -231,7 +232,7 @@ pub enum KeyringFileDefect {
     #[error("cannot be created: {0}")]
     CannotCreate(io::ErrorKind),
 
-    /// It cannot be written; what was written has been removed.
+    /// It cannot be written; the incomplete file has been removed.
     #[error("cannot be written: {0}")]
     CannotWrite(io::ErrorKind),
 }

@@ -1,4 +1,4 @@
-//! Keyed fingerprints: equal secrets are found without opening them.
+//! Keyed fingerprints, with which equal secrets are found without opening them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -10,16 +10,16 @@ use crate::key::KEY_BYTES;
 
 const BLOCK_BYTES: usize = 64;
 
-/// A keyed digest of `parts`, equal exactly when the key, the domain and all parts are equal.
+/// Returns a keyed digest of `parts`, equal exactly when the key, the domain and all parts are equal.
 ///
 /// ```text
 /// fingerprint(key, domain, p₁ … pₙ) = HMAC-SHA256(key, encode(domain, p₁ … pₙ))
 /// ```
 ///
-/// with the encoding of [`AssociatedData`](crate::AssociatedData). Without the key it cannot be
-/// used to try guesses, so it may stand in a database next to what it describes.
+/// The encoding is that of [`AssociatedData`](crate::AssociatedData). Guesses cannot be checked against a
+/// fingerprint without the key, so it may be stored in a database next to the data that it describes.
 pub fn fingerprint(key: &Key256, domain: &'static str, parts: &[&[u8]]) -> [u8; 32] {
-    // HMAC pads a short key with zeros to one block. Padding here means no fallible constructor.
+    // HMAC pads a short key with zeros to one block. Padding it here avoids the fallible constructor.
     let mut block = Zeroizing::new([0; BLOCK_BYTES]);
     for (to, from) in block.iter_mut().zip(key.expose()) {
         *to = *from;

@@ -8,10 +8,10 @@ use crate::Error;
 
 pub(crate) const KEY_BYTES: usize = 32;
 
-/// A 256-bit key. It lives on the heap, so that moving it leaves no copy behind on the stack, and
-/// is overwritten when dropped.
+/// A 256-bit key. It is stored on the heap, so that moving it leaves no copy on the stack, and is overwritten
+/// when dropped.
 ///
-/// Copying is spelled out by [`Key256::duplicate`]; there is no `Clone`:
+/// Copies are explicit, with [`Key256::duplicate`]; `Clone` is not implemented:
 ///
 /// ```compile_fail
 /// let _ = keyward_crypto::Key256::from_bytes([7; 32]).clone();
@@ -19,16 +19,16 @@ pub(crate) const KEY_BYTES: usize = 32;
 pub struct Key256(Box<[u8; KEY_BYTES]>);
 
 impl Key256 {
-    /// Makes a fresh key from the operating system's randomness.
+    /// Generates a key from the operating system's randomness.
     ///
     /// # Errors
     ///
-    /// [`Error::Randomness`] when the operating system gives none.
+    /// [`Error::Randomness`] if the operating system provides none.
     pub fn generate() -> Result<Self, Error> {
         Self::fill_with(|bytes| getrandom::fill(bytes).map_err(|_| Error::Randomness))
     }
 
-    /// Takes a key's bytes. The argument is overwritten; the caller's own copy, if any, is not.
+    /// Creates a key from bytes. The argument is overwritten; other copies of the caller are not.
     pub fn from_bytes(mut bytes: [u8; KEY_BYTES]) -> Self {
         let mut key = Self(Box::new([0; KEY_BYTES]));
         key.0.copy_from_slice(&bytes);
@@ -36,17 +36,17 @@ impl Key256 {
         key
     }
 
-    /// Reads the key. Every call is a place where it may leak.
+    /// Returns the bytes of the key. Each call may leak them.
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// Makes a second copy, which must be held and dropped with the same care.
+    /// Returns a second copy, which the caller must protect like the first.
     pub fn duplicate(&self) -> Self {
         Self(self.0.clone())
     }
 
-    /// Lets `fill` write the bytes in place. What a failed `fill` wrote is overwritten.
+    /// Lets `fill` write the bytes in place. Bytes that a failed `fill` wrote are overwritten.
     pub(crate) fn fill_with<E>(
         fill: impl FnOnce(&mut [u8; KEY_BYTES]) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -55,7 +55,7 @@ impl Key256 {
         Ok(key)
     }
 
-    /// Copies a key out of a buffer; `None` unless the buffer is exactly one key long.
+    /// Copies a key from a buffer; `None` unless the buffer has exactly the length of a key.
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         Self::fill_with(|key| {
             key.copy_from_slice(bytes.as_array::<KEY_BYTES>().ok_or(())?);

@@ -1,8 +1,7 @@
 //! A keyring: the primary version of a key-encryption key, and its older versions.
 //!
-//! Rings are never changed in place. Rotation is two steps, so that every process can read what
-//! the new key wraps before any process wraps with it: add the version everywhere, then make it
-//! primary.
+//! Keyrings are immutable. A rotation has two steps: add the version in every process, then make it primary.
+//! Every process can thus unwrap with the new key before any process wraps with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +12,19 @@ use async_trait::async_trait;
 use crate::kek::MAX_WRAPPED_KEY_BYTES;
 use crate::{AssociatedData, Envelope, Error, Kek, Key256, open, seal};
 
-/// The most keys that a keyring holds. At this number its file is still well under its bound.
+/// Maximum number of keys of a keyring. A file with this number of keys is well below its maximum size.
 pub const MAX_KEYRING_KEYS: usize = 256;
 
-/// The versions of a key-encryption key. It wraps with the primary and unwraps with the version
-/// that a wrapped key names.
+/// The versions of a key-encryption key. It wraps with the primary version and unwraps with the version that
+/// a wrapped key names.
 pub struct Keyring {
     primary: u32,
-    /// Never empty, never without the primary. Rings made from one another share their keys.
+    /// Always contains the primary version. Keyrings that are derived from each other share their keys.
     keys: BTreeMap<u32, Arc<Key256>>,
 }
 
 impl Keyring {
-    /// Makes a ring of one fresh key, version 1.
+    /// Generates a keyring with a single new key, version 1.
     ///
     /// # Errors
     ///
@@ -35,18 +34,18 @@ impl Keyring {
         Ok(Self { primary: 1, keys })
     }
 
-    /// The version that wraps.
+    /// Returns the version that wraps.
     pub fn primary(&self) -> u32 {
         self.primary
     }
 
-    /// All versions, in ascending order.
+    /// Returns all versions, in ascending order.
     pub fn versions(&self) -> Vec<u32> {
         self.keys.keys().copied().collect()
     }
 
-    /// A ring with one more, fresh key, which is not yet primary. Its version is one above the
-    /// highest on this ring.
+    /// Returns a keyring with an additional new key, which is not yet primary. Its version is the highest
+    /// version of this keyring plus one.
     ///
     /// # Errors
     ///
@@ -68,7 +67,7 @@ impl Keyring {
         })
     }
 
-    /// A ring with the same keys and another primary.
+    /// Returns a keyring with the same keys and another primary version.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl Keyring {
         })
     }
 
-    /// A ring without one of its keys. What that key wrapped stays shut for good.
+    /// Returns a keyring without one of its keys. Data keys that this key wrapped can no longer be unwrapped.
     ///
     /// # Errors
     ///
@@ -99,7 +98,7 @@ impl Keyring {
         })
     }
 
-    /// Puts a ring together. The caller has checked that the primary is among the keys.
+    /// Creates a keyring. The caller has checked that the primary version is among the keys.
     pub(crate) fn from_parts(primary: u32, keys: BTreeMap<u32, Arc<Key256>>) -> Self {
         Self { primary, keys }
     }

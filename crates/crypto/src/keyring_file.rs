@@ -1,5 +1,5 @@
-//! The file of a keyring: read only if nobody but its owner can write it and nobody but us can read it,
-//! never overwritten.
+//! The file of a keyring. It is read only if no user but its owner can write it and no user but that of this
+//! process can read it, and it is never overwritten.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,16 +8,16 @@ use std::path::Path;
 use crate::private_file::{GroupAccess, read_private_file};
 use crate::{Error, Keyring, KeyringFileDefect, keyring_text};
 
-/// The largest keyring file that is read: 64 KiB.
+/// Maximum size of a keyring file: 64 KiB.
 pub const MAX_KEYRING_FILE_BYTES: usize = 64 * 1024;
 
 impl Keyring {
-    /// Reads a keyring file. A link to a good file is a good file.
+    /// Reads a keyring file. Follows links.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyringFile`] with the path and the defect: not a regular file, open to others than
-    /// this process (on Unix), too large, unreadable, or a text that [`Keyring::parse`] refuses.
+    /// [`Error::KeyringFile`] with the path and the defect: not a regular file, accessible to others than
+    /// this process (on Unix), too large, unreadable, or a text that [`Keyring::parse`] rejects.
     pub fn load(path: &Path) -> Result<Self, Error> {
         load(path).map_err(|defect| Error::KeyringFile {
             path: path.to_owned(),
@@ -25,12 +25,12 @@ impl Keyring {
         })
     }
 
-    /// Writes the ring to a new file of mode 0600, and returns once file and name are on disk.
+    /// Writes the keyring to a new file with mode 0600, and returns once file and name are on disk.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyringFile`] with the path and the defect: something is there already, or the
-    /// file cannot be created or written.
+    /// [`Error::KeyringFile`] with the path and the defect: the path already exists, or the file cannot be
+    /// created or written.
     pub fn create_file(&self, path: &Path) -> Result<(), Error> {
         create(self, path).map_err(|defect| Error::KeyringFile {
             path: path.to_owned(),
@@ -51,7 +51,7 @@ fn create(ring: &Keyring, path: &Path) -> Result<(), KeyringFileDefect> {
         kind => KeyringFileDefect::CannotCreate(kind),
     })?;
     write(ring, file, path).map_err(|error| {
-        // Half a keyring helps nobody and would stand in the way of the next try.
+        // An incomplete keyring is useless and would block the next attempt.
         let _ = fs::remove_file(path);
         KeyringFileDefect::CannotWrite(error.kind())
     })
@@ -71,7 +71,7 @@ fn write(ring: &Keyring, mut file: File, path: &Path) -> io::Result<()> {
     sync_directory_of(path)
 }
 
-/// A new file survives a crash only once its name is on disk too.
+/// Makes the name of a new file durable; without it the file may be lost in a crash.
 #[cfg(unix)]
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {

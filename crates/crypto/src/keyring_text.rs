@@ -4,8 +4,8 @@
 //! {"format":"keyward-keyring-v1","primary":2,"keys":[{"version":1,"key":"<64 hex>"}]}
 //! ```
 //!
-//! Keys are borrowed from the text and decoded in place, so the text is the only other copy. The
-//! parser's own errors quote what they stumbled over; only their position is passed on.
+//! Keys are borrowed from the text and decoded in place, so the text is the only other copy. The parser's own
+//! errors quote the invalid text; only their position is passed on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::{Error, Key256, Keyring, KeyringDefect};
 
 const FORMAT: &str = "keyward-keyring-v1";
 
-/// More than one key and its version take, with what stands around them.
+/// Upper bound for the encoded size of a key with its version and the surrounding text.
 const ENTRY_BYTES: usize = 128;
 
-// The text of the fullest ring is read back, and is written without the buffer ever moving.
+// The text of the largest keyring can be read back, and its buffer never grows while it is written.
 const _: () = assert!((MAX_KEYRING_KEYS + 1) * ENTRY_BYTES <= MAX_KEYRING_FILE_BYTES);
 
 #[derive(Deserialize)]
@@ -55,9 +55,9 @@ impl Keyring {
         parse(text).map_err(Error::Keyring)
     }
 
-    /// Writes the ring as [`Keyring::parse`] reads it.
+    /// Writes the keyring in the format that [`Keyring::parse`] reads.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
-        // One allocation: a buffer that grew would leave keys behind in the one it outgrew.
+        // A single allocation: a growing buffer would leave copies of keys in freed memory.
         let capacity = (self.keys().len() + 1) * ENTRY_BYTES;
         let mut text = Zeroizing::new(String::with_capacity(capacity));
         text.push_str(&format!(
@@ -137,7 +137,7 @@ fn position(error: &serde_json::Error) -> KeyringDefect {
     }
 }
 
-/// Writes digit by digit, because a formatted key would be one more copy.
+/// Writes digit by digit, since a formatted key would be another copy.
 fn push_hex(text: &mut String, key: &Key256) {
     for byte in key.expose() {
         for nibble in [byte >> 4, byte & 0x0f] {

@@ -1,14 +1,13 @@
 //! Secrets, authenticated encryption, envelopes, keyrings and tokens.
 //!
-//! This crate turns bytes into sealed bytes and back. It knows nothing of storage, wire formats
-//! or the environment; callers say what a ciphertext belongs to by [`AssociatedData`], and
-//! nothing opens without the same words.
+//! This crate seals and opens bytes. It does not depend on storage, wire formats or the environment. Callers
+//! bind a ciphertext to its record with [`AssociatedData`], and it opens only with the same associated data.
 //!
 //! # The construction
 //!
 //! `‖` is concatenation, `u32(n)` and `u64(n)` are big-endian.
 //!
-//! Parts are joined so that no two lists of parts give the same bytes:
+//! Parts are joined so that different lists of parts give different bytes:
 //!
 //! ```text
 //! lp(x)                      = u64(length of x in bytes) ‖ x
@@ -37,17 +36,17 @@
 //! fingerprint(key, domain, p₁ … pₙ) = HMAC-SHA256(key, encode(domain, p₁ … pₙ))
 //! ```
 //!
-//! A random nonce of 192 bits may be drawn for every message: after 2⁸⁰ messages under one key
-//! the chance that two share a nonce is still under 2⁻³². What an envelope does not hide is the
-//! length of its plaintext.
+//! A random nonce of 192 bits may be generated for every message: after 2⁸⁰ messages under a key, the
+//! probability that two share a nonce is still below 2⁻³². An envelope does not hide the length of its
+//! plaintext.
 //!
 //! # Invariants
 //!
-//! * Nothing that holds key material implements `Serialize`, `Display` or a derived `Debug`.
+//! * No type that contains key material implements `Serialize`, `Display` or a derived `Debug`.
 //! * Key material is overwritten when it is dropped.
-//! * Reading a secret takes a call of `expose`, which a review can search for.
-//! * A failed opening says only "decryption failed", whatever the reason.
-//! * No error carries a byte of what was parsed.
+//! * Reading a secret requires a call of `expose`, which a review can search for.
+//! * A failed opening reports only "decryption failed", regardless of the reason.
+//! * No error contains a byte of the parsed text.
 
 #![deny(clippy::indexing_slicing)]
 

@@ -1,5 +1,5 @@
-//! Reads a file that holds a secret. The file is opened first, and what was opened is judged by its owner
-//! and its mode, so that no other file can take its place between the two.
+//! Reads a file that contains a secret. The file is opened before its owner and mode are checked, so that it
+//! cannot be replaced by another file between the two steps.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -7,18 +7,19 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Rule for the group of a file that holds a secret. Others than owner and group may never have access.
+/// Rule for the group of a file that contains a secret. Users other than the owner and the group must never
+/// have access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupAccess {
-    /// The group may read a file of root's, where it is a group of this process, which is not root's. So
-    /// systems hand secrets to a process that is not root (Kubernetes with `fsGroup`: 0440, root and that
-    /// group), and PostgreSQL takes its TLS key by the same rule.
+    /// The group may read a file that root owns if it is a group of this process and the process does not run
+    /// as root. Systems provide secrets in this way to processes that are not root (Kubernetes with
+    /// `fsGroup`: 0440, root and that group), and PostgreSQL has the same rule for its TLS key.
     OfRootsFiles,
     /// The group may read every file.
     Read,
 }
 
-/// Why a file that holds a secret is not read. It never quotes the file or its path.
+/// Reason why a file that contains a secret is not read. It never quotes the file or its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PrivateFileDefect {
     /// It cannot be opened.
@@ -27,16 +28,16 @@ pub enum PrivateFileDefect {
     /// It is a directory, a pipe, a socket or a device.
     #[error("is not a regular file")]
     NotRegular,
-    /// It belongs to another user than root and the user of this process.
+    /// It belongs to a user other than root and the user of this process.
     #[error("belongs to another user; its owner must be root or the user of this process")]
     OwnedByAnother,
-    /// Its mode gives access to others, or to a group that must not have it.
+    /// Its mode gives access to other users, or to a group that must not have access.
     #[error("can be read or written by others (mode {mode:04o})")]
     OpenToOthers {
-        /// The permission bits found.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// It is too large to be read.
+    /// It is too large.
     #[error("is larger than {limit_bytes} bytes")]
     TooLarge {
         /// Maximum size.
@@ -47,9 +48,9 @@ pub enum PrivateFileDefect {
     CannotRead(io::ErrorKind),
 }
 
-/// Reads a regular file of at most `limit_bytes` that belongs to this process's user or to root, and that
-/// no other user and no unfit group has access to (on Unix). A link to such a file is followed. The
-/// content is overwritten when it is dropped.
+/// Reads a regular file of at most `limit_bytes` that belongs to this process's user or to root and that
+/// gives no access to other users or to a group that `group` excludes (on Unix). Follows links. The content
+/// is overwritten when it is dropped.
 ///
 /// # Errors
 /// The first defect that was found.
@@ -66,7 +67,7 @@ pub fn read_private_file(
         return Err(PrivateFileDefect::NotRegular);
     }
     check_access(&metadata, group)?;
-    // Room to spare, because a buffer that grew would leave secrets behind in the one it outgrew.
+    // Extra capacity, since a growing buffer would leave copies of the secret in freed memory.
     let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size.min(limit_bytes) + 64));
     let read = file
@@ -85,7 +86,8 @@ fn open(path: &Path) -> Result<File, PrivateFileDefect> {
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;
-        // Opening a pipe would wait for a writer otherwise, and a terminal would become this process's.
+        // Without these flags, opening a pipe would wait for a writer, and a terminal would become the
+        // controlling terminal of this process.
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
     }
@@ -117,7 +119,7 @@ fn check_access(_: &Metadata, _: GroupAccess) -> Result<(), PrivateFileDefect> {
 #[cfg(unix)]
 struct Identity {
     user: u32,
-    /// Its group and its supplementary groups.
+    /// The effective group and the supplementary groups.
     groups: Vec<u32>,
 }
 
@@ -126,7 +128,7 @@ impl Identity {
     fn of_process() -> Self {
         use rustix::process::{getegid, geteuid, getgroups};
 
-        // Supplementary groups that cannot be had count as none, which lets in fewer files.
+        // If the supplementary groups cannot be determined, they count as empty, which accepts fewer files.
         let mut groups: Vec<u32> = getgroups()
             .unwrap_or_default()
             .into_iter()
@@ -139,7 +141,7 @@ impl Identity {
         }
     }
 
-    /// Decides about a file of this mode, owner and group.
+    /// Checks access to a file with this mode, owner and group.
     fn judge(
         &self,
         mode: u32,
@@ -154,7 +156,7 @@ impl Identity {
         let is_fit = match (mode & 0o077, access) {
             (0, _) => true,
             (0o040, GroupAccess::Read) => true,
-            // A process of root's needs no group to read the file.
+            // A process that runs as root does not need a group to read the file.
             (0o040, GroupAccess::OfRootsFiles) => {
                 owner == ROOT && self.user != ROOT && self.groups.contains(&group)
             }

@@ -1,10 +1,10 @@
-//! Plaintext in memory: it cannot print, and it is overwritten when dropped.
+//! Plaintext in memory, which cannot be printed and is overwritten when dropped.
 
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret value that is overwritten when dropped and never prints itself.
+/// A secret value that is overwritten when dropped and never printed.
 ///
 /// It has no `Display`:
 ///
@@ -18,7 +18,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// let _ = serde_json::to_string(&keyward_crypto::Secret::new(String::from("hunter2")));
 /// ```
 ///
-/// and no `PartialEq`, because comparing byte by byte tells an attacker where a guess went wrong:
+/// and no `PartialEq`, because a comparison byte by byte reveals the position of the first wrong byte:
 ///
 /// ```compile_fail
 /// use keyward_crypto::Secret;
@@ -27,12 +27,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes the value in. Copies made before this call are the caller's to overwrite.
+    /// Wraps the value. The caller must overwrite copies made before this call.
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// Reads the secret. Every call is a place where it may leak.
+    /// Returns the secret. Each call may leak it.
     pub fn expose(&self) -> &T {
         &self.0
     }

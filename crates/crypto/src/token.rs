@@ -1,4 +1,4 @@
-//! Tokens that Keyward mints: recognisable, checkable without a look-up, and stored as a hash.
+//! Tokens that Keyward issues: recognizable, verifiable without a look-up, and stored as a hash.
 //!
 //! ```text
 //! body     = lower-case hex of 32 bytes from the operating system
@@ -6,11 +6,10 @@
 //! hash     = SHA-256(token)
 //! ```
 //!
-//! The prefixes are frozen for good: secret scanners know them. The checksum is the CRC-32 of
-//! ISO 3309 that GitHub's tokens carry for the same two reasons: a typo is refused before any
-//! look-up, and a scanner tells a token from a text that only looks like one. It is no protection
-//! against someone who wants to make a token; the 256 random bits are. For the same reason a plain
-//! hash, without salt or stretching, gives nothing away.
+//! The prefixes never change, since secret scanners search for them. The checksum is the CRC-32 of ISO 3309,
+//! which GitHub's tokens have for the same two reasons: a typo is rejected before any look-up, and a scanner
+//! can distinguish a token from a similar text. The checksum does not protect against forged tokens; the 256
+//! random bits do. Because of them a plain hash, without salt or stretching, reveals nothing.
 
 use std::fmt;
 
@@ -20,23 +19,23 @@ use zeroize::Zeroizing;
 
 use crate::{Error, Secret};
 
-/// How many random bytes a token has.
+/// Number of random bytes of a token.
 const RANDOM_BYTES: usize = 32;
-/// How many characters the checksum has.
+/// Number of characters of the checksum.
 const CHECKSUM_CHARS: usize = 8;
-/// How many characters follow the prefix.
+/// Number of characters after the prefix.
 const BODY_CHARS: usize = 2 * RANDOM_BYTES + CHECKSUM_CHARS;
-/// How much of the body a label shows, at its beginning and at its end.
+/// Number of characters of the body that a label shows at the beginning and at the end.
 const LABEL_CHARS: (usize, usize) = (3, 4);
 
-/// What a token is for, told by its prefix.
+/// Kind of a token, which determines its prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenKind {
     prefix: &'static str,
 }
 
 impl TokenKind {
-    /// A key that Keyward issues, ordinary or management.
+    /// A key that Keyward issues: an issued key or a management key.
     pub const ISSUED_KEY: Self = Self {
         prefix: "sk-kw-v1-",
     };
@@ -45,14 +44,14 @@ impl TokenKind {
     /// The secret half of a repo AI key.
     pub const REPO_AI_SECRET: Self = Self { prefix: "FB_AIS_" };
 
-    /// What every token of the kind begins with.
+    /// Returns the prefix of every token of the kind.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         self.prefix
     }
 }
 
-/// The plaintext of a token. It prints nothing of itself.
+/// The plaintext of a token, which is never printed.
 #[derive(Debug, Clone)]
 pub struct Token {
     kind: TokenKind,
@@ -60,17 +59,17 @@ pub struct Token {
 }
 
 impl Token {
-    /// Makes a token from the operating system's randomness.
+    /// Generates a token from the operating system's randomness.
     ///
     /// # Errors
     ///
-    /// [`Error::Randomness`] when the operating system gives none.
+    /// [`Error::Randomness`] if the operating system provides none.
     pub fn generate(kind: TokenKind) -> Result<Self, Error> {
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
         getrandom::fill(&mut *random).map_err(|_| Error::Randomness)?;
         let mut body = Zeroizing::new([0; 2 * RANDOM_BYTES]);
         hex::encode_to_slice(*random, &mut *body).map_err(|_| Error::Randomness)?;
-        // Large enough from the start: growing would leave copies behind.
+        // Allocated at full size: growing would leave copies behind.
         let mut text = String::with_capacity(kind.prefix.len() + BODY_CHARS);
         text.push_str(kind.prefix);
         text.extend(body.iter().copied().map(char::from));
@@ -82,8 +81,7 @@ impl Token {
         })
     }
 
-    /// Takes a text that is a token of the kind; `None` when its prefix, length, alphabet or
-    /// checksum says that it is none.
+    /// Reads a token of the kind; `None` if prefix, length, alphabet or checksum is wrong.
     #[must_use]
     pub fn parse(kind: TokenKind, text: &str) -> Option<Self> {
         let body = text.strip_prefix(kind.prefix)?;
@@ -98,25 +96,25 @@ impl Token {
         })
     }
 
-    /// Reads the plaintext. Every call is a place where it may leak.
+    /// Returns the plaintext. Each call may leak it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose()
     }
 
-    /// The plaintext as a secret.
+    /// Returns the plaintext as a secret.
     #[must_use]
     pub fn secret(&self) -> &Secret<String> {
         &self.text
     }
 
-    /// What is stored of the token.
+    /// Returns the hash, which is the stored form of the token.
     #[must_use]
     pub fn hash(&self) -> KeyHash {
         KeyHash(Sha256::digest(self.expose()).into())
     }
 
-    /// The redacted form, such as `sk-kw-v1-0e6...1c96`: enough to tell one's own tokens apart.
+    /// Returns the redacted form, such as `sk-kw-v1-0e6...1c96`: enough for a user to distinguish tokens.
     #[must_use]
     pub fn label(&self) -> String {
         let prefix = self.kind.prefix;
@@ -132,13 +130,13 @@ fn checksum(text: &str) -> String {
     format!("{:08x}", crc32fast::hash(text.as_bytes()))
 }
 
-/// The SHA-256 of a token, which names it and from which it cannot be had. Shown as 64 characters of
-/// lower-case hex.
+/// SHA-256 of a token, which identifies it and does not reveal it. Displayed as 64 characters of lower-case
+/// hex.
 #[derive(Clone, Copy)]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Reads the 64 characters of lower-case hex; anything else names nothing.
+    /// Reads 64 characters of lower-case hex; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -146,20 +144,20 @@ impl KeyHash {
         (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(Self(bytes))
     }
 
-    /// Takes a hash that was stored.
+    /// Wraps a stored hash.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Takes the same time wherever two hashes differ.
+/// Compares in constant time.
 impl PartialEq for KeyHash {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -1,4 +1,4 @@
-//! A ciphertext opens only where it was sealed: swapping and re-labelling are refused.
+//! A ciphertext opens only in its own record: swapped and relabelled ciphertexts are rejected.
 
 use keyward_crypto::{AssociatedData, Envelope, Error, open, seal};
 
@@ -129,7 +129,7 @@ fn halves_of_two_envelopes_of_one_record_are_refused() {
     for at in [5, 29, one.len() - 16] {
         let mixed = [&one[..at], &two[at..]].concat();
         let opened = open(&key(1), &Envelope::parse(&mixed).unwrap(), &aad);
-        // Up to byte 5 the two are equal, so there the mix is simply the second.
+        // The two are equal up to byte 5, so a split there gives the second.
         assert_eq!(opened.is_ok(), at == 5, "split at {at}");
     }
 }

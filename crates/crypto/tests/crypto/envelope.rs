@@ -1,4 +1,4 @@
-//! Malformed and damaged envelopes: each kind is refused, and none panics.
+//! Malformed and damaged envelopes: each kind is rejected, and none panics.
 
 use keyward_crypto::{
     AssociatedData, Envelope, Error, MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES, open, seal,

@@ -1,4 +1,4 @@
-//! Fingerprints are equal exactly when everything that goes into them is.
+//! Fingerprints are equal exactly when all of their inputs are equal.
 
 use hmac::{Hmac, KeyInit, Mac};
 use keyward_crypto::{AssociatedData, fingerprint};

@@ -1,4 +1,4 @@
-//! Keyring files: their owner's alone, regular, bounded, and never overwritten.
+//! Keyring files: accessible to their owner only, regular, bounded, and never overwritten.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn place() -> Place {
     Place { directory, path }
 }
 
-/// A good keyring of one key in a file of its owner's alone.
+/// Creates a valid keyring with a single key in a file that only its owner can access.
 fn good() -> Place {
     let place = place();
     write(
@@ -49,7 +49,7 @@ fn set_mode(path: &Path, mode: u32) {
 #[cfg(not(unix))]
 fn set_mode(_: &Path, _: u32) {}
 
-/// The defect that loading finds; the error names the path and quotes no key.
+/// Returns the defect that loading reports, after checking that the error names the path and quotes no key.
 #[track_caller]
 fn defect(path: &Path) -> KeyringFileDefect {
     let error = Keyring::load(path).unwrap_err();

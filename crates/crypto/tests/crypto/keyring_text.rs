@@ -1,4 +1,4 @@
-//! Malformed keyrings: each kind is refused with its own defect, and no error quotes a key.
+//! Malformed keyrings: each kind is rejected with its own defect, and no error quotes a key.
 
 use keyward_crypto::{Error, Keyring, KeyringDefect, MAX_KEYRING_FILE_BYTES};
 
@@ -25,7 +25,7 @@ fn defect(text: &str) -> KeyringDefect {
         format!("{error:#?}"),
     ] {
         let print = print.to_lowercase();
-        // Even eight digits of a key would be a quotation.
+        // Eight digits of a key already count as a quotation.
         for secret in [KEY, OTHER] {
             for window in secret.as_bytes().windows(8) {
                 let window = std::str::from_utf8(window).unwrap();
@@ -228,7 +228,7 @@ fn a_key_of_the_wrong_length_is_refused() {
 #[test]
 fn a_key_that_is_not_hexadecimal_is_refused() {
     let spoilt = ["g", " ", "-"].map(|digit| format!("{}{digit}", &KEY[..63]));
-    // Two bytes in one character: right in bytes, wrong in digits.
+    // A character of two bytes: the length is right in bytes but wrong in digits.
     let accented = format!("{}é", &KEY[..62]);
     for key in spoilt.iter().chain([&accented]) {
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Nothing that holds a key prints it. The outputs are compared whole, so that no encoding of a
-//! byte, hexadecimal or decimal, can hide in them.
+//! No type that contains a key prints it. The tests compare the whole output, so that no encoding of a byte,
+//! hexadecimal or decimal, goes unnoticed.
 
 use keyward_crypto::{AssociatedData, Envelope, Key256, Keyring, Secret, seal};
 

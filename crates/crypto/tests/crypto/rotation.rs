@@ -1,4 +1,4 @@
-//! Rotation: add everywhere, then promote, and lose nothing on the way.
+//! Rotation: add the version everywhere, then promote it; all wrapped keys still open.
 
 use keyward_crypto::{
     AssociatedData, Envelope, Error, Kek, Keyring, KeyringDefect, MAX_KEYRING_KEYS,

@@ -1,4 +1,4 @@
-//! Tokens are recognisable, are refused for a typo, and print nothing of themselves.
+//! Tokens are recognizable, are rejected if they have a typo, and are never printed.
 
 use keyward_crypto::{KeyHash, Token, TokenKind};
 use sha2::{Digest, Sha256};
@@ -9,10 +9,10 @@ const KINDS: [TokenKind; 3] = [
     TokenKind::REPO_AI_SECRET,
 ];
 
-/// A token of known bytes, made here by hand: the body is 00 01 … 1f, the checksum is CRC-32's.
+/// A token of known bytes, constructed by hand: the body is 00 01 … 1f, the checksum is that of CRC-32.
 const KNOWN: &str = "sk-kw-v1-000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// CRC-32 of ISO 3309, bit by bit as its specification has it.
+/// CRC-32 of ISO 3309, bit by bit as in its specification.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut register = u32::MAX;
     for byte in bytes {
@@ -38,7 +38,7 @@ fn prefixes_are_frozen() {
 
 #[test]
 fn the_checksum_is_crc_32() {
-    // The check value of the CRC catalogue.
+    // Check value of the CRC catalogue.
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     assert!(Token::parse(TokenKind::ISSUED_KEY, &known()).is_some());
 }
@@ -77,7 +77,7 @@ fn a_token_is_of_one_kind() {
     }
 }
 
-/// Every change of one character, and every exchange of two neighbours.
+/// Tests every change of one character, and every exchange of two adjacent characters.
 #[test]
 fn a_typo_is_refused() {
     let token = known();

@@ -1,4 +1,4 @@
-//! Published vectors for the primitives, and frozen ones for what is built from them.
+//! Published test vectors for the primitives, and frozen vectors for the constructions of this crate.
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
@@ -145,7 +145,7 @@ fn hmac_sha256_agrees_with_rfc_4231() {
             &[0xcd; 50],
             "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
         ),
-        // The fifth is published truncated to 128 bits.
+        // The fifth vector is published truncated to 128 bits.
         (
             &[0x0c; 20],
             b"Test With Truncation",
@@ -192,8 +192,8 @@ fn sha256_agrees_with_nist() {
     }
 }
 
-// The three below were computed by an independent implementation. They may never change: what
-// they freeze is what databases hold.
+// An independent implementation computed the three vectors below. They must never change, since databases
+// contain data in these formats.
 
 #[test]
 fn the_encoding_of_associated_data_is_frozen() {

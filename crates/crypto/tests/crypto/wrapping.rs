@@ -1,4 +1,4 @@
-//! Wrapped keys: bound to their record, bounded in length, and nothing but keys.
+//! Wrapped keys: bound to their record, bounded in length, and always keys.
 
 use keyward_crypto::{
     AssociatedData, Error, Kek, Key256, Keyring, MAX_WRAPPED_KEY_BYTES, open, seal,
@@ -8,7 +8,7 @@ use crate::{key, now};
 
 const KEK_HEX: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
 
-/// A ring whose only key, version 4, is `key(1)`.
+/// Returns a keyring whose only key, version 4, is `key(1)`.
 fn ring() -> Keyring {
     Keyring::parse(&format!(
         r#"{{"format":"keyward-keyring-v1","primary":4,"keys":[{{"version":4,"key":"{KEK_HEX}"}}]}}"#
@@ -107,7 +107,7 @@ fn a_wrapped_key_longer_than_the_bound_is_refused_before_it_is_parsed() {
     let too_long = Error::WrappedKeyTooLong {
         limit_bytes: MAX_WRAPPED_KEY_BYTES,
     };
-    // The first byte is no known format, which would be the error if anything had been parsed.
+    // The first byte is not a known format; parsing would report that error first.
     assert_eq!(
         unwrap(&[0xff; MAX_WRAPPED_KEY_BYTES + 1]),
         Err(too_long.clone())
