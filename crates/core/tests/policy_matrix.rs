@@ -1,6 +1,6 @@
 //! Compares the policy, evaluated for every principal, action and resource, with the table in
-//! `docs/policy.md`. After an intended change of the policy, write the table again with `UPDATE_GOLDEN=1
-//! cargo test -p keyward-core --test policy_matrix`.
+//! `docs/policy.md`. After an intended change of the policy, write the table again with
+//! `UPDATE_GOLDEN=1 cargo test -p keyward-core --test policy_matrix`.
 
 #![allow(clippy::unwrap_used)]
 

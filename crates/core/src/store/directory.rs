@@ -112,7 +112,7 @@ pub trait DirectoryStore: Send + Sync {
         page: &PageRequest,
     ) -> Result<Page<Member>, Error>;
 
-    /// Deletes a member: not found.
+    /// Deletes a member. Errors: not found.
     async fn delete_member(
         &self,
         grant: &DirectoryGrant,
@@ -138,7 +138,7 @@ pub trait DirectoryStore: Send + Sync {
         page: &PageRequest,
     ) -> Result<Page<Repo>, Error>;
 
-    /// Deletes a repo: not found.
+    /// Deletes a repo. Errors: not found.
     async fn delete_repo(
         &self,
         grant: &DirectoryGrant,

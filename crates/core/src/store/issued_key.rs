@@ -71,7 +71,7 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<MeteredKey, Error>;
 
-    /// Deletes a live key: not found.
+    /// Deletes a live key. Errors: not found.
     async fn delete(
         &self,
         grant: &Grant<Manage>,

@@ -17,7 +17,7 @@ pub trait ManagementKeyStore: Send + Sync {
     /// Returns a live key, for authentication and as input of the policy. Takes no grant, as for issued keys.
     async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<ManagementKey>, Error>;
 
-    /// Stores a new key: the organization is not found.
+    /// Stores a new key. Errors: the organization is not found.
     async fn insert(
         &self,
         grant: &OrganizationGrant,

@@ -70,7 +70,7 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Deletes a provider key: not found, or in use.
+    /// Deletes a provider key. Errors: not found, or in use.
     async fn delete(
         &self,
         grant: &Grant<Write>,

@@ -47,7 +47,7 @@ pub trait RepoAiKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Renames a live key of the repo: not found, or duplicate name.
+    /// Renames a live key of the repo. Errors: not found, or duplicate name.
     async fn rename(
         &self,
         grant: &Grant<Write>,
