@@ -1,4 +1,4 @@
-//! Path variables and query parameters become fields of the request.
+//! Binds path variables and query parameters to fields of the request.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,17 @@ use crate::percent::{self, Keep};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
 
-/// The reason of an error that a parameter is to blame for.
+/// Reason of an error that a parameter causes.
 const REASON: &str = "PARAMETER_MALFORMED";
 
-/// Sets what the query gives and neither path nor body does. A parameter that leads to no field is
-/// unknown. A router that refuses unknown ones refuses those too whose field no text can set, and
-/// those whose field is the body's to give: what they ask for would not be done.
+/// Sets the fields that the query has and that neither path nor body sets. A parameter that leads
+/// to no field is unknown. A router that rejects unknown parameters also rejects parameters whose
+/// field cannot be set from text, and parameters whose field comes from the body: they would have
+/// no effect.
 ///
 /// # Errors
 ///
-/// The parameter that is wrong, and what it should be.
+/// Names the malformed parameter and the expected form.
 pub(crate) fn bind_query<M: JsonMessage>(
     message: &mut M,
     query: &str,
@@ -55,7 +56,7 @@ pub(crate) fn bind_query<M: JsonMessage>(
     json::read_query(message, &values, &settings.json, masked).map_err(refused)
 }
 
-/// The members that lead to the field of a parameter.
+/// Members that lead to the field of a parameter.
 fn parameter(info: &'static MessageInfo, name: &str) -> Option<Vec<usize>> {
     if name.split('.').nth(MAX_PARAMETER_DEPTH as usize).is_some() {
         return None;
@@ -63,7 +64,7 @@ fn parameter(info: &'static MessageInfo, name: &str) -> Option<Vec<usize>> {
     json::resolve(info, name)
 }
 
-/// Returns whether a text can set the field.
+/// Returns true if text can set the field.
 fn is_settable(info: &'static MessageInfo, path: &[usize]) -> bool {
     let kind = members(info, path).last().map(|member| member.kind);
     matches!(kind, Some(MemberKind::Single | MemberKind::Repeated))
@@ -79,7 +80,7 @@ fn malformed(info: &'static MessageInfo, path: Option<&[usize]>) -> Fault {
     }
 }
 
-/// The refusal of a parameter whose field is known and not the query's to give.
+/// Rejection of a parameter whose field is known but cannot come from the query.
 fn misplaced(info: &'static MessageInfo, path: &[usize], route: &RouteSpec) -> Fault {
     let field = shown(info, path);
     let rule = if route.is_in_body(path) {
@@ -102,13 +103,13 @@ fn unknown(info: &'static MessageInfo, name: &str) -> Fault {
 }
 
 impl RouteSpec {
-    /// Returns whether the URL's path gives the field, or what it is in.
+    /// Returns true if the URL's path sets the field or a message that contains it.
     fn is_in_path(&self, path: &[usize]) -> bool {
         let mut variables = self.variables.iter();
         variables.any(|variable| path.starts_with(variable.path))
     }
 
-    /// Returns whether the body gives the field, or what it is in.
+    /// Returns true if the body sets the field or a message that contains it.
     fn is_in_body(&self, path: &[usize]) -> bool {
         match self.body {
             BodyBinding::None => false,
@@ -118,11 +119,11 @@ impl RouteSpec {
     }
 }
 
-/// Sets what the path gives; it replaces what is there.
+/// Sets the fields of the path variables and replaces their values.
 ///
 /// # Errors
 ///
-/// The field and what it should be.
+/// Names the field and the expected form.
 pub(crate) fn bind_path<M: JsonMessage>(
     message: &mut M,
     values: &[String],

@@ -1,4 +1,4 @@
-//! The bodies of responses.
+//! Response bodies.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
-/// The body of a response: a text that is there, or one that comes piece by piece.
+/// Body of a response: a complete text or a stream of chunks.
 ///
-/// Reading fails where a list of several pages could not be read to its end: the client must not take the
-/// part for the whole.
+/// Reading fails if a list of several pages could not be read to its end, so that the client does
+/// not take a part for the complete list.
 #[derive(Default)]
 pub struct Body(Inner);
 
@@ -25,7 +25,7 @@ enum Inner {
 }
 
 impl Body {
-    /// A body of these bytes.
+    /// Creates a body of these bytes.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(if bytes.is_empty() {
@@ -35,14 +35,14 @@ impl Body {
         })
     }
 
-    /// A body of what the stream gives, each piece sent on as it comes.
+    /// Creates a body from a stream. Each chunk is sent as it arrives.
     pub(crate) fn stream(
         pieces: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
     ) -> Self {
         Self(Inner::Stream(Box::pin(pieces)))
     }
 
-    /// All of the body, unless it is a stream.
+    /// Returns the complete body, or `None` for a stream.
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Inner::Full(bytes) => Some(bytes),

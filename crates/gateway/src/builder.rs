@@ -1,4 +1,4 @@
-//! What a router is put together of.
+//! Builder of the router.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::spec::{MethodSpec, RouteSpec};
 use crate::trie::Node;
 
-/// How errors look of a router that has no routes, and is told nothing else.
+/// Error format of a router that has no routes and no other setting.
 pub(crate) static UNDECLARED: MethodSpec = MethodSpec {
     service: "",
     method: "",
@@ -24,7 +24,7 @@ pub(crate) static UNDECLARED: MethodSpec = MethodSpec {
     server_streaming: false,
 };
 
-/// Puts a [`RestRouter`] together.
+/// Builds a [`RestRouter`].
 #[derive(Debug)]
 pub struct RestRouterBuilder {
     routes: Vec<Route>,
@@ -33,7 +33,7 @@ pub struct RestRouterBuilder {
     types: Vec<&'static [AnyType]>,
 }
 
-/// Two routes match the same requests.
+/// Error for two routes that match the same requests.
 #[derive(Debug, Clone, Copy)]
 pub struct AmbiguousRoute {
     route: &'static RouteSpec,
@@ -66,53 +66,51 @@ impl RestRouterBuilder {
         }
     }
 
-    /// Adds the routes of a service, which its generated function makes.
+    /// Adds the routes of a service, which its generated function returns.
     #[must_use]
     pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
         self.routes.extend(routes);
         self
     }
 
-    /// Says how errors look on paths that are near no route: as those of this
-    /// service, or as those of the first route's when none is given.
+    /// Sets the error format for paths that are not near a route: the format of this service. The
+    /// default is the format of the first route's service.
     #[must_use]
     pub fn unknown(mut self, service: &'static MethodSpec) -> Self {
         self.unknown = Some(service);
         self
     }
 
-    /// Adds types that an `Any` and an error's details may hold: the generated
-    /// `TYPES` of a package.
+    /// Adds types that an `Any` and the details of an error may contain: the generated `TYPES` of a
+    /// package.
     #[must_use]
     pub fn types(mut self, types: &'static [AnyType]) -> Self {
         self.types.push(types);
         self
     }
 
-    /// Says how JSON is read and written, such as without default values. What
-    /// [`types`](Self::types) and
-    /// [`refuse_unknown_members`](Self::refuse_unknown_members) say is added,
-    /// whichever comes first; what the options say of unknown members holds for
-    /// bodies alone.
+    /// Sets the options for reading and writing JSON, such as without default values.
+    /// [`types`](Self::types) and [`refuse_unknown_members`](Self::refuse_unknown_members) add to
+    /// the options, in any order. The option for unknown members applies to bodies only.
     #[must_use]
     pub fn json(mut self, options: JsonOptions) -> Self {
         self.settings.json = options;
         self
     }
 
-    /// Refuses members of bodies and query parameters that lead to no field, and query
-    /// parameters of fields that the body gives, with 400, the name and the nearest one that is
-    /// known; by default they are ignored.
+    /// Rejects with 400 members of bodies and query parameters that lead to no field, and query
+    /// parameters of fields that the body sets. The error has the name and the nearest known name.
+    /// By default they are ignored.
     #[must_use]
     pub fn refuse_unknown_members(mut self) -> Self {
         self.settings.refuses_unknown = true;
         self
     }
 
-    /// Says how a path variable of several segments, such as `{name=**}`, is decoded. By default,
+    /// Sets how a path variable of several segments, such as `{name=**}`, is decoded. By default,
     /// and with `true`, each escape is decoded except that of a slash, as the comments of
-    /// `google/api/http.proto` have it for `HttpRule`. With `false` every escaped character that
-    /// RFC 6570 reserves (`:/?#[]@!$&'()*+,;=`) stays escaped, as Envoy's transcoder does where its
+    /// `google/api/http.proto` specify for `HttpRule`. With `false` every escaped character that
+    /// RFC 6570 reserves (`:/?#[]@!$&'()*+,;=`) stays escaped, as in Envoy's transcoder when its
     /// own `fully_decode_reserved_expansion` is not set.
     #[must_use]
     pub fn fully_decode_reserved_expansion(mut self, fully: bool) -> Self {
@@ -120,27 +118,28 @@ impl RestRouterBuilder {
         self
     }
 
-    /// The largest body that is read, before and after decompression; 4 MiB when not given.
+    /// Sets the maximum size of a request body, before and after decompression. The default is 4
+    /// MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_body_bytes = bytes;
         self
     }
 
-    /// Never compresses a response, for servers behind something that does.
-    /// Compressed requests are read all the same.
+    /// Disables compression of responses, for servers behind a proxy that compresses. Compressed
+    /// requests are still accepted.
     #[must_use]
     pub fn without_compression(mut self) -> Self {
         self.settings.compresses = false;
         self
     }
 
-    /// Makes the router.
+    /// Builds the router.
     ///
     /// # Errors
     ///
-    /// Two routes match the same requests. Among services that were generated
-    /// together the generator sees to it that there are none.
+    /// Two routes match the same requests. The generator ensures that services generated together
+    /// have no such routes.
     pub fn build(self) -> Result<RestRouter, AmbiguousRoute> {
         let mut root = Node::default();
         for (place, route) in self.routes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The declared rules on requests, checked before a method runs.
+//! Checks the declared rules of a request before a method runs.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,22 @@ use tonic_types::pb;
 use crate::details;
 use crate::spec::MethodSpec;
 
-/// How many violations an error names. A request may hold any number of messages
-/// that break a rule, and the answer, whose details travel in a header, must not grow
-/// with them.
+/// Maximum number of violations in an error. A request may contain any number of messages that
+/// break a rule, and the size of the response, whose details are sent in a header, must not depend
+/// on it.
 const MAX_VIOLATIONS: usize = 50;
 
-/// One field that breaks its rule.
+/// Field that breaks its rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The path of the field in JSON, such as `organization.id`.
+    /// Path of the field in JSON, such as `organization.id`.
     pub field: String,
-    /// What it should be. Never holds the field's value.
+    /// Expected form of the field. Never contains the field's value.
     pub description: String,
 }
 
 impl Violation {
-    /// Says that `field` breaks the rule that `description` words.
+    /// Creates a violation: `field` breaks the rule that `description` states.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -32,13 +32,13 @@ impl Violation {
     }
 }
 
-/// A message whose fields have declared rules.
+/// Message whose fields have declared rules.
 pub trait Check {
-    /// Adds every rule that the message breaks, in the order of its fields.
+    /// Adds every rule that the message breaks, in field order.
     fn check(&self, violations: &mut Vec<Violation>);
 }
 
-/// Messages whose fields have no rules.
+/// Implements `Check` for messages whose fields have no rules.
 macro_rules! unruled {
     ($($message:ty),*) => {
         $(impl Check for $message {
@@ -47,7 +47,7 @@ macro_rules! unruled {
     };
 }
 
-// The messages of `google.protobuf` that a method may take.
+// Messages of `google.protobuf` that a method may take.
 unruled!((), bool, f32, f64, i32, i64, u32, u64, String, Vec<u8>);
 unruled!(
     prost_types::Any,
@@ -65,8 +65,7 @@ impl<M: Check> Check for Box<M> {
     }
 }
 
-/// Checks the message in `field`, if it is there, and adds its violations under
-/// the field's name.
+/// Checks the message in `field`, if present, and adds its violations under the field's name.
 pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut Vec<Violation>) {
     if violations.len() >= MAX_VIOLATIONS {
         return;
@@ -80,8 +79,8 @@ pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut
     }
 }
 
-/// Checks each message in `field` and adds its violations under the field's name
-/// and the message's place.
+/// Checks each message in `field` and adds its violations under the field's name and the message's
+/// index.
 pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Violation>) {
     for (place, message) in messages.iter().enumerate() {
         if violations.len() >= MAX_VIOLATIONS {
@@ -91,8 +90,8 @@ pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Vi
     }
 }
 
-/// Checks each message of a map in `field` and adds its violations under the field's
-/// name, in the order of the keys, which are the caller's and are not repeated.
+/// Checks each message of a map in `field` and adds its violations under the field's name, in key
+/// order. Keys come from the client and are not repeated.
 pub fn check_map<K: Ord, M: Check>(
     field: &str,
     messages: &HashMap<K, M>,
@@ -112,7 +111,7 @@ pub fn check_map<K: Ord, M: Check>(
 ///
 /// # Errors
 ///
-/// [`invalid`], when the request breaks a rule.
+/// Returns [`invalid`] if the request breaks a rule.
 pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Status> {
     let mut violations = Vec::new();
     request.check(&mut violations);
@@ -123,14 +122,14 @@ pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Sta
     }
 }
 
-/// The INVALID_ARGUMENT that says which fields are empty: the message is the
-/// first violation's, the details name the first fifty.
+/// Creates the INVALID_ARGUMENT status for these violations. The message is that of the first
+/// violation; the details have the first fifty.
 pub fn invalid(violations: &[Violation], domain: &str) -> Status {
     refused_fields(violations, "FIELD_REQUIRED", domain, Vec::new())
 }
 
-/// INVALID_ARGUMENT with one `ErrorInfo`, and one `BadRequest` for the violations
-/// that have a field. The `ErrorInfo` has the first one's field, which the message names, and
+/// Creates an INVALID_ARGUMENT status with one `ErrorInfo`, and one `BadRequest` for the violations
+/// that have a field. The `ErrorInfo` has the first violation's field, which the message names, and
 /// `metadata`.
 pub(crate) fn refused_fields(
     violations: &[Violation],
@@ -190,7 +189,7 @@ mod tests {
         let mut violations = vec![Violation::new("first", "must not be empty")];
         let list: Vec<Empty> = (0..100_000).map(|_| Empty).collect();
         check_list("list", &list, &mut violations);
-        // A message is checked as a whole.
+        // Each message is checked completely.
         assert_eq!(violations.len(), MAX_VIOLATIONS + 1);
         assert_eq!(violations[50].field, "list[24].note");
         let map: HashMap<u32, Empty> = (0..1000).map(|key| (key, Empty)).collect();

@@ -1,8 +1,7 @@
-//! Compressed bodies: gzip and zstd, by the libraries that tonic uses for gRPC.
+//! Compression of bodies: gzip and zstd, with the libraries that tonic uses for gRPC.
 //!
-//! Limits hold for what comes out of a request's body, and for the body as it is sent,
-//! of which nothing may come out. Reading stops where a limit is reached, so that a
-//! small body cannot become a large one in memory.
+//! Limits apply to the decompressed request body and to the body as sent, which may decompress to
+//! nothing. Reading stops at a limit, so a small body cannot become a large one in memory.
 
 use std::error::Error;
 use std::fmt;
@@ -23,19 +22,20 @@ use crate::body::Body;
 use crate::preference::Preferences;
 use crate::refusal::{BodyTooLarge, Refusal, body_refusal};
 
-/// Smaller bodies would hardly fit into fewer packets.
+/// Minimum size of a body to compress. Compressing a smaller body saves hardly any packets.
 const MIN_COMPRESSED_BYTES: usize = 1024;
-/// Smaller messages of gRPC hardly shrink: a frame of gzip or zstd costs some 20 bytes itself.
+/// Minimum size of a gRPC message to compress. Smaller messages hardly shrink: a frame of gzip or
+/// zstd has some 20 bytes of overhead.
 const MIN_COMPRESSED_MESSAGE_BYTES: usize = 256;
-/// The largest window of zstd as a content coding, 8 MiB (RFC 9659).
+/// Maximum window of zstd as a content coding, 8 MiB (RFC 9659).
 const MAX_WINDOW_LOG: u32 = 23;
-/// How many members of gzip or frames of zstd a body may be made of. Each costs a
-/// state of its own to read, even one that is empty.
+/// Maximum number of gzip members or zstd frames in a body. Each needs its own decoder state, even
+/// if it is empty.
 const MAX_PARTS: usize = 16;
-/// zstd's own default: fast, and smaller than gzip.
+/// Default level of zstd: fast, with smaller output than gzip.
 const ZSTD_LEVEL: i32 = 3;
 
-/// What a body is coded in.
+/// Content coding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Identity,
@@ -44,11 +44,11 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The coding of a request's body.
+    /// Returns the coding of a request's body.
     ///
     /// # Errors
     ///
-    /// Another coding, or more than one of them.
+    /// The coding is unknown, or there is more than one.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut found = Self::Identity;
         for value in headers.get_all(CONTENT_ENCODING) {
@@ -69,15 +69,15 @@ impl Coding {
         Ok(found)
     }
 
-    /// The coding that a response should have: the one that its caller likes best,
-    /// and zstd where that is both.
+    /// Returns the coding for a response: the one that the client prefers, or zstd if it prefers
+    /// both equally.
     fn accepted(asked: &Accepted) -> Self {
         let Some(list) = Preferences::of(asked.0.iter()) else {
             return Self::Identity;
         };
         let gzip = list.coding("gzip").max(list.named("x-gzip").unwrap_or(0));
         let zstd = list.coding("zstd");
-        // What is not named is as good as anything else that is not.
+        // Codings that are not listed have equal weight.
         let identity = list.named("identity").unwrap_or(0);
         let best = gzip.max(zstd);
         if best == 0 || identity > best {
@@ -98,8 +98,8 @@ fn unsupported() -> Refusal {
 ///
 /// # Errors
 ///
-/// It is larger than `limit_bytes`, before or after decompression, is not what its
-/// coding says or in too many parts, or cannot be read.
+/// The body is larger than `limit_bytes` before or after decompression, does not match its coding,
+/// has too many parts, or cannot be read.
 pub(crate) async fn read<B>(body: B, coding: Coding, limit_bytes: u64) -> Result<Bytes, Refusal>
 where
     B: http_body::Body,
@@ -124,9 +124,9 @@ where
     pieces.finish()
 }
 
-/// What came of a body so far.
+/// Data received from a body so far.
 enum Pieces {
-    /// Nothing, or one piece, which need not be copied.
+    /// No data, or one chunk, which need not be copied.
     One {
         piece: Bytes,
         limit_bytes: u64,
@@ -134,7 +134,7 @@ enum Pieces {
     Many(Sink),
     Gzip(Box<Members>),
     Zstd(Box<zio::Writer<Sink, Frames>>),
-    /// A coded body of which nothing has come: one that stays empty is no body.
+    /// A coded body without data so far. If it stays empty, the request has no body.
     Nothing {
         coding: Coding,
         limit_bytes: u64,
@@ -206,7 +206,7 @@ impl Pieces {
     }
 }
 
-/// Reads gzip, whose members follow each other.
+/// Decoder of gzip, for consecutive members.
 struct Members {
     decoder: GzDecoder<Sink>,
     count: usize,
@@ -240,7 +240,7 @@ impl Members {
     }
 }
 
-/// Reads zstd, and counts its frames, also those that are to be skipped.
+/// Decoder of zstd. Counts frames, including skippable ones.
 struct Frames {
     decoder: raw::Decoder<'static>,
     count: usize,
@@ -288,7 +288,7 @@ fn count_part(count: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A body is made of more than [`MAX_PARTS`].
+/// Error for a body of more than [`MAX_PARTS`] parts.
 #[derive(Debug)]
 struct TooManyParts;
 
@@ -303,7 +303,7 @@ impl fmt::Display for TooManyParts {
 
 impl Error for TooManyParts {}
 
-/// Why a body could not be decoded: its size, its parts, or what it holds.
+/// Returns the rejection for a decoding error: the size, the number of parts, or malformed content.
 fn corrupt(error: io::Error) -> Refusal {
     let inner = error.get_ref();
     if let Some(BodyTooLarge { limit_bytes }) = inner.and_then(|inner| inner.downcast_ref()) {
@@ -315,7 +315,7 @@ fn corrupt(error: io::Error) -> Refusal {
     }
 }
 
-/// Bytes that must not become too many.
+/// Buffer with a maximum size.
 struct Sink {
     bytes: Vec<u8>,
     limit_bytes: u64,
@@ -345,7 +345,7 @@ impl Write for Sink {
     }
 }
 
-/// What a request says of the codings that its response may have.
+/// `Accept-Encoding` values of a request.
 pub(crate) struct Accepted(Vec<HeaderValue>);
 
 impl Accepted {
@@ -354,10 +354,10 @@ impl Accepted {
     }
 }
 
-/// Compresses a response's body if it is worth it and its caller accepts it. A
-/// stream is left as it is: compressing would hold back what it has. So is what the
-/// service does not want compressed in gRPC either (`disable_compression`), such as
-/// a secret beside what others have written (BREACH).
+/// Compresses a response's body if that is worthwhile and the client accepts it. A stream is not
+/// compressed, since compression would delay its data. A response for which the service disables
+/// compression in gRPC too (`disable_compression`) is not compressed either, such as a secret next
+/// to text from other clients (BREACH).
 pub(crate) fn compress(asked: &Accepted, response: &mut Response<Body>) {
     let extensions = response.extensions();
     let unwanted = extensions.get::<SingleMessageCompressionOverride>();
@@ -388,11 +388,11 @@ pub(crate) fn compress(asked: &Accepted, response: &mut Response<Body>) {
     }
 }
 
-/// The reason why a message is not compressed in gRPC: its size, which in JSON is another.
+/// Reason why a message is not compressed in gRPC: its size, which differs in JSON.
 #[derive(Debug, Clone, Copy)]
 struct SmallMessage;
 
-/// Tells tonic not to compress a response that compression would hardly make smaller.
+/// Makes tonic skip compression of a response that compression would hardly shrink.
 pub fn uncompressed_if_small<M: prost::Message>(
     mut response: tonic::Response<M>,
 ) -> tonic::Response<M> {

@@ -1,4 +1,4 @@
-//! The `google.rpc` details of an error.
+//! `google.rpc` details of an error.
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,7 +18,7 @@ pub(crate) fn any(type_url: &str, detail: &impl Message) -> Any {
     }
 }
 
-/// The detail that names the reason of an error, with what varies in its message
+/// Creates the detail with the reason of an error and the variable parts of its message
 /// (<https://google.aip.dev/193>).
 pub(crate) fn error_info(reason: &str, domain: &str, metadata: Vec<(&'static str, String)>) -> Any {
     let metadata = metadata.into_iter();
@@ -32,7 +32,7 @@ pub(crate) fn error_info(reason: &str, domain: &str, metadata: Vec<(&'static str
     any(ERROR_INFO, &info)
 }
 
-/// Gives an `ErrorInfo` without a domain this one.
+/// Sets the domain of an `ErrorInfo` that has none.
 pub(crate) fn with_domain(detail: &mut Any, domain: &str) {
     let Ok(mut info) = pb::ErrorInfo::decode(detail.value.as_slice()) else {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn with_domain(detail: &mut Any, domain: &str) {
     }
 }
 
-/// The detail that says after how many seconds the call may be tried again.
+/// Creates the detail with the number of seconds after which the client may retry.
 pub(crate) fn retry_info(seconds: i64) -> Any {
     let delay = prost_types::Duration { seconds, nanos: 0 };
     let info = pb::RetryInfo {
@@ -52,7 +52,7 @@ pub(crate) fn retry_info(seconds: i64) -> Any {
     any(RETRY_INFO, &info)
 }
 
-/// The text of `grpc-status-details-bin`, which repeats code and message.
+/// Returns the value of `grpc-status-details-bin`, which repeats code and message.
 pub(crate) fn encode(code: Code, message: &str, details: Vec<Any>) -> Bytes {
     let status = pb::Status {
         code: code as i32,
@@ -62,12 +62,12 @@ pub(crate) fn encode(code: Code, message: &str, details: Vec<Any>) -> Bytes {
     status.encode_to_vec().into()
 }
 
-/// What a status carries; nothing when it cannot be read.
+/// Decodes the details of a status. The result is empty if they cannot be read.
 pub(crate) fn decode(status: &Status) -> pb::Status {
     pb::Status::decode(status.details()).unwrap_or_default()
 }
 
-/// How many seconds the caller should wait, rounded up, if a `RetryInfo` says so.
+/// Returns the retry delay in seconds, rounded up, if there is a `RetryInfo`.
 pub(crate) fn retry_after_s(details: &[Any]) -> Option<u64> {
     let packed = details
         .iter()
@@ -79,7 +79,7 @@ pub(crate) fn retry_after_s(details: &[Any]) -> Option<u64> {
     Some(seconds.saturating_add(u64::from(delay.nanos > 0)))
 }
 
-/// The name that a code has in the protocol.
+/// Returns the name of a code in the protocol.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -102,7 +102,7 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// The HTTP status that a code usually has.
+/// Returns the usual HTTP status of a code.
 pub(crate) fn http_status(code: Code) -> u16 {
     match code {
         Code::Ok => 200,

@@ -17,24 +17,24 @@ use crate::builder::UNDECLARED;
 use crate::face::Face;
 use crate::refusal::{Refusal, allowed};
 
-/// A document that is the same for everyone. The generator makes statics of them.
+/// Document that is the same for every client. The generator emits statics of this type.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// What it is, as the `Content-Type` header says it.
+    /// Value of the `Content-Type` header.
     pub content_type: HeaderValue,
-    /// What tells it from others, as the `ETag` header says it: a strong tag.
+    /// Value of the `ETag` header: a strong tag.
     pub etag: HeaderValue,
-    /// What a browser may do for it, as the `Content-Security-Policy` header says it.
+    /// Value of the `Content-Security-Policy` header.
     pub security_policy: HeaderValue,
-    /// Its bytes.
+    /// Content of the document.
     pub body: Bytes,
 }
 
-/// The methods that a document answers, as the `Allow` header lists them.
+/// Methods that a document supports, as the `Allow` header lists them.
 pub const DOCUMENT_METHODS: &str = "GET, HEAD, OPTIONS";
 
 impl Document {
-    /// Another document instead of this one, with a tag that is made from its bytes.
+    /// Replaces the body of this document and computes its tag from the new bytes.
     #[must_use]
     pub fn with_body(&self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
@@ -48,9 +48,9 @@ impl Document {
         }
     }
 
-    /// Answers GET, HEAD and OPTIONS; nothing for another method. Whoever has the document already is
-    /// told so (RFC 9110, section 13.1.2), and is to ask each time, since the next release may have
-    /// another.
+    /// Returns the response to GET, HEAD or OPTIONS, or `None` for another method. A client that
+    /// has the document already gets 304 (RFC 9110, section 13.1.2). Clients must revalidate each
+    /// time, since the next release may change the document.
     pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         if *method == Method::OPTIONS {
             return Some(allowed(DOCUMENT_METHODS));
@@ -77,8 +77,8 @@ impl Document {
         Some(response)
     }
 
-    /// Whether the caller has the document already. The tags compare weakly, since a proxy that
-    /// compresses makes them weak.
+    /// Returns true if the client has the document already. Tags are compared weakly, since a proxy
+    /// that compresses makes them weak.
     fn is_known(&self, headers: &HeaderMap) -> bool {
         let values = headers.get_all(IF_NONE_MATCH).iter();
         let mut tags = values
@@ -89,7 +89,7 @@ impl Document {
     }
 }
 
-/// A document by itself at a path, such as with axum's `route_service`.
+/// Serves a document at a path, such as with axum's `route_service`.
 impl<B> tower_service::Service<Request<B>> for &'static Document {
     type Response = Response<Body>;
     type Error = Infallible;

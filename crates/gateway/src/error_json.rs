@@ -1,4 +1,4 @@
-//! Errors as JSON.
+//! JSON form of errors.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,8 @@ use tonic::Status;
 use crate::details;
 use crate::json::{self, JsonOptions};
 
-/// Fills in a declared error body. The message is put in last, so that a
-/// placeholder inside it stays what the message says.
+/// Fills in a declared error body. The message is inserted last, so that a placeholder inside it is
+/// not replaced.
 pub(crate) fn envelope(template: &str, message: &str, http: StatusCode) -> String {
     let parts: Vec<String> = template
         .split("$message")
@@ -19,8 +19,8 @@ pub(crate) fn envelope(template: &str, message: &str, http: StatusCode) -> Strin
     parts.join(&quoted(message))
 }
 
-/// The error of <https://google.aip.dev/193>: the HTTP status, and the name that the
-/// code has in gRPC.
+/// Returns the error of <https://google.aip.dev/193>: the HTTP status and the gRPC name of the
+/// code.
 pub(crate) fn aip_193(status: &Status, http: StatusCode, options: &JsonOptions) -> String {
     format!(
         r#"{{"error":{{"code":{code},"message":{message},"status":"{name}","details":{details}}}}}"#,
@@ -31,7 +31,7 @@ pub(crate) fn aip_193(status: &Status, http: StatusCode, options: &JsonOptions) 
     )
 }
 
-/// The JSON of `google.rpc.Status`, as a stream ends with it.
+/// Returns the JSON of `google.rpc.Status`, which ends a failed stream.
 pub(crate) fn status(status: &Status, options: &JsonOptions) -> String {
     format!(
         r#"{{"code":{code},"message":{message},"details":{details}}}"#,
@@ -41,15 +41,15 @@ pub(crate) fn status(status: &Status, options: &JsonOptions) -> String {
     )
 }
 
-/// The details that gRPC callers get in `grpc-status-details-bin`.
+/// Returns the details that gRPC clients get in `grpc-status-details-bin`.
 fn list(status: &Status, options: &JsonOptions) -> String {
     let details = details::decode(status).details;
     let list: Vec<String> = details.iter().map(|any| detail(any, options)).collect();
     format!("[{}]", list.join(","))
 }
 
-/// One detail. One of a type that is not known is handed on as it is, in base64,
-/// since an error must not be lost for want of a description of it.
+/// Returns the JSON of one detail. A detail of an unknown type is written in base64, so that no
+/// part of an error is lost.
 fn detail(any: &Any, options: &JsonOptions) -> String {
     let known = json::encode(any, options).map(String::from_utf8);
     if let Ok(Ok(text)) = known {

@@ -1,9 +1,9 @@
-//! Which protocol a caller speaks.
+//! Protocol of a request.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// The protocol that a caller speaks, and so the form that a refusal must have.
+/// Protocol of a request, which determines the form of an error response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Face {
     /// Native gRPC.
@@ -12,12 +12,12 @@ pub enum Face {
     GrpcWeb,
     /// gRPC-Web in base64.
     GrpcWebText,
-    /// REST with JSON, and whatever else is not gRPC.
+    /// REST with JSON, and anything else that is not gRPC.
     Rest,
 }
 
 impl Face {
-    /// Tells the face by the request's `content-type`.
+    /// Returns the protocol for the request's `content-type`.
     pub fn of(headers: &HeaderMap) -> Self {
         match Self::named(headers) {
             Some((face, true)) => face,
@@ -25,13 +25,14 @@ impl Face {
         }
     }
 
-    /// Returns whether the content type is one of gRPC whose messages are not protobuf's, such as
+    /// Returns true if the content type is a gRPC type whose messages are not protobuf, such as
     /// `application/grpc+json`.
     pub fn is_unsupported_grpc(headers: &HeaderMap) -> bool {
         matches!(Self::named(headers), Some((_, false)))
     }
 
-    /// The form of gRPC that the content type names, and whether its messages are protobuf's.
+    /// Returns the gRPC protocol that the content type names, and true if its messages are
+    /// protobuf.
     fn named(headers: &HeaderMap) -> Option<(Self, bool)> {
         let value = headers.get(CONTENT_TYPE)?.as_bytes();
         let media_type = value.split(|byte| *byte == b';').next()?;

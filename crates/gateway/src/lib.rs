@@ -1,11 +1,11 @@
-//! Run time of the generated REST gateway: routing, JSON binding, error envelopes.
+//! Runtime of the generated REST gateway: routing, JSON binding, error envelopes.
 //!
-//! The code that `keyward-gateway-build` writes stands on this crate. It knows
-//! HTTP, tonic and JSON, and nothing of any one service: what a service's REST
-//! face looks like reaches it as static [`MethodSpec`]s and [`RouteSpec`]s.
+//! The code that `keyward-gateway-build` generates uses this crate. The crate depends on HTTP,
+//! tonic and JSON, but not on a service: the REST form of a service is given as static
+//! [`MethodSpec`]s and [`RouteSpec`]s.
 //!
-//! One failure is one [`Refusal`], whatever the [`Face`] that it is shown to; one
-//! request is one call of the service inside the process.
+//! A failure is one [`Refusal`], for each protocol ([`Face`]); a request is one in-process call of
+//! the service.
 
 mod bind;
 mod body;

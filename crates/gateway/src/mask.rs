@@ -6,18 +6,16 @@ use prost_types::FieldMask;
 use crate::json::{self, Fault, JsonMessage, Masked, MemberKind, MessageInfo, proto_path};
 use crate::spec::{BodyBinding, RouteSpec};
 
-/// Makes the mask of a PATCH from what its body gave, unless the caller gave a mask
-/// that names something.
+/// Sets the mask of a PATCH from its body, unless the client sent a mask that is not empty.
 ///
-/// A PATCH whose caller gives no mask means the members that its body has, and no
-/// others. A null is one of them, so that the method can tell it from an absent
-/// member. Where the body is one field, the paths begin in it, as
-/// <https://google.aip.dev/134> has them. What the URL's path gives is not changed
-/// but found by it, and so is left out.
+/// A PATCH without a mask changes exactly the members that its body has. A null is one of them, so
+/// that the method can distinguish it from an absent member. If the body is one field, the paths
+/// begin in it, as in <https://google.aip.dev/134>. Fields that the URL's path sets identify the
+/// resource and are left out.
 ///
 /// # Errors
 ///
-/// Where the body stops being JSON.
+/// Gives the position where the body is not JSON.
 pub(crate) fn fill_mask<M: JsonMessage>(
     message: &mut M,
     http_method: &Method,
@@ -51,14 +49,14 @@ pub(crate) fn fill_mask<M: JsonMessage>(
     Ok(())
 }
 
-/// What the request's own mask is about, so that the names in it are found as the
-/// body's members are.
+/// Returns the message that the request's own mask applies to, so that its names are looked up like
+/// the body's members.
 pub(crate) fn masked(request: &'static MessageInfo, route: &RouteSpec) -> Option<Masked> {
     let changed = changed(request, route)?;
     Some(Masked { request, changed })
 }
 
-/// The message whose members the body has.
+/// Returns the message whose members the body has.
 fn changed(info: &'static MessageInfo, route: &RouteSpec) -> Option<&'static MessageInfo> {
     let member = match route.body {
         BodyBinding::None => return None,
@@ -71,7 +69,7 @@ fn changed(info: &'static MessageInfo, route: &RouteSpec) -> Option<&'static Mes
     }
 }
 
-/// The way to a variable's field from the message whose members the body has.
+/// Returns the path of a variable's field, relative to the message whose members the body has.
 fn relative(path: &[usize], body: BodyBinding) -> Option<&[usize]> {
     match body {
         BodyBinding::Member(member) => path
@@ -82,7 +80,7 @@ fn relative(path: &[usize], body: BodyBinding) -> Option<&[usize]> {
     }
 }
 
-/// Whether a path is the given one or leads through it.
+/// Returns true if the path equals the given one or leads through it.
 fn covers(given: &str, path: &str) -> bool {
     path.strip_prefix(given)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

@@ -1,10 +1,10 @@
-//! Lists in REST that are read in pages inside the process (AIP-158).
+//! REST lists that are read in pages inside the process (AIP-158).
 //!
-//! The REST form of such a method is the whole list. The route asks the method for one page after the
-//! other and sends each on as JSON before it asks for the next, so that a response holds one page,
-//! whatever the length of the list and however slowly the client reads. An error on the first page is
-//! an ordinary error. After the status is sent an error can only end the body early: over HTTP/1.1 the
-//! client misses the last chunk, over HTTP/2 its stream is reset.
+//! The REST form of such a method is the complete list. The route requests one page after another
+//! from the method and sends each as JSON before it requests the next, so a response holds one page
+//! in memory, regardless of the length of the list and the speed of the client. An error on the
+//! first page is an ordinary error. After the status is sent, an error can only end the body early:
+//! over HTTP/1.1 the last chunk is missing, over HTTP/2 the stream is reset.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,27 +24,27 @@ use crate::route::{Answer, encode, reply};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
 
-/// The request of a method whose list comes in pages.
+/// Request of a method whose list is paginated.
 pub trait PagedRequest: JsonMessage + Clone + Send {
-    /// Asks for the page after the one that had this token.
+    /// Sets the token of the page to request.
     fn set_page_token(&mut self, token: String);
 }
 
-/// A page of a list. The list is the last member of its JSON.
+/// Page of a list. The list is the last member of its JSON.
 pub trait PagedResponse: JsonMessage + Send {
     /// Message of an item.
     type Item;
 
-    /// The items.
+    /// Returns the items.
     fn items(&mut self) -> &mut Vec<Self::Item>;
 
-    /// The token of the page after this one; empty on the last.
+    /// Returns the token of the next page; empty on the last.
     fn next_page_token(&mut self) -> &mut String;
 }
 
 type Called<Res> = Pin<Box<dyn Future<Output = Result<Response<Res>, Status>> + Send>>;
 
-/// Calls a method for its pages with one request.
+/// Calls a method for each page of one request.
 pub(crate) struct Caller<Req, Res> {
     pub(crate) call: Box<dyn Fn(Request<Req>) -> Called<Res> + Send>,
     metadata: MetadataMap,
@@ -77,7 +77,7 @@ impl<Req: PagedRequest, Res: PagedResponse> Caller<Req, Res> {
     }
 }
 
-/// Answers with the whole list. A list of one page has a length; a longer one is sent as it is read.
+/// Responds with the complete list. A list of one page has a length; a longer list is streamed.
 pub(crate) async fn whole_list<Req, Res>(
     spec: &'static RouteSpec,
     settings: Arc<Settings>,
@@ -109,13 +109,13 @@ where
     Ok(response)
 }
 
-/// The JSON of a page: what is before its items, the items, and what closes it.
+/// JSON of a page: the text before the items, the items, and the closing.
 struct Split {
     json: Vec<u8>,
     items: usize,
 }
 
-/// Closes the list and the object that it is the last member of.
+/// Closes the list and the object whose last member it is.
 const CLOSING: &[u8] = b"]}";
 
 impl Split {
@@ -135,13 +135,13 @@ impl Split {
         Ok(Self { json, items })
     }
 
-    /// Everything but the closing.
+    /// Returns everything but the closing.
     fn head(mut self) -> Vec<u8> {
         self.json.truncate(self.json.len() - CLOSING.len());
         self.json
     }
 
-    /// The items, each behind a comma.
+    /// Returns the items, each after a comma.
     fn further(self) -> Vec<u8> {
         let items = self.items;
         let mut json = self.head();
@@ -153,23 +153,23 @@ impl Split {
     }
 }
 
-/// The pieces of a body, of which one page is asked for at a time.
+/// Chunks of a body. One page is requested at a time.
 struct Pages<Req, Res> {
     spec: &'static RouteSpec,
     settings: Arc<Settings>,
     caller: Caller<Req, Res>,
-    /// The token of the page that is asked for.
+    /// Token of the requested page.
     token: String,
-    /// None when no page is left.
+    /// `None` if no page is left.
     next: Option<Called<Res>>,
     first: Option<Bytes>,
 }
 
-// Its fields move freely: what is pinned is in boxes.
+// The fields can move: pinned values are boxed.
 impl<Req, Res> Unpin for Pages<Req, Res> {}
 
 impl<Req: PagedRequest, Res: PagedResponse> Pages<Req, Res> {
-    /// The items of a page, and the closing behind the last.
+    /// Returns the items of a page, and the closing after the last page.
     fn piece(&mut self, answer: Result<Response<Res>, Status>) -> Result<Bytes, Status> {
         let mut page = answer?.into_inner();
         let token = std::mem::take(page.next_page_token());

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-/// Which characters are left as they are.
+/// Characters that stay escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// None.
     Nothing,
-    /// None, and `+` is a space, as HTML's forms have it.
+    /// None, and `+` is a space, as in HTML forms.
     NothingPlusIsSpace,
     /// An escaped slash stays escaped.
     Slash,
@@ -16,7 +16,7 @@ pub(crate) enum Keep {
 }
 
 impl Keep {
-    /// Returns whether the escape of this byte stays as it is.
+    /// Returns true if the escape of this byte is kept.
     fn keeps(self, byte: u8) -> bool {
         match self {
             Self::Nothing | Self::NothingPlusIsSpace => false,
@@ -26,7 +26,7 @@ impl Keep {
     }
 }
 
-/// Decodes `%XX`. None when an escape is malformed or the result is not UTF-8.
+/// Decodes `%XX`. Returns `None` if an escape is malformed or the result is not UTF-8.
 pub(crate) fn decode(text: &str, keep: Keep) -> Option<Cow<'_, str>> {
     let plus = keep == Keep::NothingPlusIsSpace;
     let changes = |byte| byte == b'%' || (plus && byte == b'+');
@@ -62,7 +62,7 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// The reserved characters of RFC 6570, which are those of RFC 3986.
+/// Returns true for the reserved characters of RFC 6570, which are those of RFC 3986.
 fn is_reserved(byte: u8) -> bool {
     b":/?#[]@!$&'()*+,;=".contains(&byte)
 }

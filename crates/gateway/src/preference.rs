@@ -1,18 +1,18 @@
-//! What a caller prefers: the lists of `Accept` and `Accept-Encoding`.
+//! Preferences of a client: the lists of `Accept` and `Accept-Encoding`.
 
 use http::HeaderValue;
 
-/// The weight of what needs no weight, in thousandths.
+/// Default weight, in thousandths.
 const FULL: u16 = 1000;
 
-/// The entries of a list header, in lower case, with their weights in thousandths.
-/// Parameters other than the weight count for nothing here.
+/// Entries of a list header, in lower case, with their weights in thousandths. Parameters other
+/// than the weight are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Preferences(Vec<(String, u16)>);
 
 impl Preferences {
-    /// None when the header, whose values these are, is not there. An entry that
-    /// cannot be read is passed over.
+    /// Parses the values of a header. Returns `None` if the header is absent. Malformed entries are
+    /// skipped.
     pub(crate) fn of<'h>(values: impl Iterator<Item = &'h HeaderValue>) -> Option<Self> {
         let mut values = values.peekable();
         values.peek()?;
@@ -21,13 +21,13 @@ impl Preferences {
         Some(Self(entries.collect()))
     }
 
-    /// The weight of this very entry.
+    /// Returns the weight of exactly this entry.
     pub(crate) fn named(&self, name: &str) -> Option<u16> {
         let mut entries = self.0.iter();
         entries.find(|(known, _)| known == name).map(|(_, q)| *q)
     }
 
-    /// The weight of a media type by the most specific range that has it.
+    /// Returns the weight of a media type, from the most specific range that contains it.
     pub(crate) fn media_type(&self, name: &str) -> Option<u16> {
         let (kind, _) = name.split_once('/').unwrap_or((name, ""));
         self.named(name)
@@ -35,7 +35,7 @@ impl Preferences {
             .or_else(|| self.named("*/*"))
     }
 
-    /// The weight of a content coding.
+    /// Returns the weight of a content coding.
     pub(crate) fn coding(&self, name: &str) -> u16 {
         self.named(name)
             .or_else(|| self.named("*"))
@@ -59,7 +59,7 @@ fn entry(text: &str) -> Option<(String, u16)> {
     Some((name.to_ascii_lowercase(), weight))
 }
 
-/// RFC 9110, 12.4.2: 0 to 1 with at most three decimals.
+/// Parses a weight (RFC 9110, 12.4.2): 0 to 1 with at most three decimals.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let is_plain = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The last touch on every error before a caller sees it.
+//! Final form of every error before it is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,19 +13,17 @@ use tonic::{Code, Status};
 use crate::details;
 use crate::spec::MethodSpec;
 
-/// What callers learn of an error whose cause is none of their business.
+/// Message of an error whose cause is not disclosed to clients.
 const INTERNAL_MESSAGE: &str = "Internal server error";
 
-/// Seconds after which a call that was UNAVAILABLE may be tried again, where the service does not
-/// say.
+/// Seconds after which an UNAVAILABLE call may be retried, unless the service sets a delay.
 pub(crate) const UNAVAILABLE_RETRY_S: i64 = 1;
 
-/// Gives an error the form that the method's declaration promises: its fixed
-/// message if it has one, the same text for everything internal, and exactly one
-/// `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which REST callers get `Retry-After`. Other
-/// details and the metadata stay, except that an internal
-/// error keeps no detail but its `ErrorInfo`. What the status said before becomes
-/// the source of the new one, for the log. Refining twice changes nothing more.
+/// Gives an error the form that the method declares: its fixed message if it has one, the same text
+/// for every internal error, exactly one `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which
+/// REST clients get `Retry-After`. Other details and the metadata are kept, except that an internal
+/// error keeps only its `ErrorInfo`. The original status becomes the source of the new one, for the
+/// log. Refining twice has no further effect.
 pub fn refine(spec: &MethodSpec, status: Status) -> Status {
     refine_with(Some(spec), spec.error_domain, status)
 }
@@ -76,7 +74,7 @@ fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
     refined
 }
 
-/// Gives the errors of a stream the form that [`refine`] gives those of a call.
+/// Applies [`refine`] to the errors of a stream.
 pub fn refine_stream<M: 'static>(
     spec: &'static MethodSpec,
     messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
@@ -102,9 +100,9 @@ impl<M, S: Stream<Item = Result<M, Status>>> Stream for Refined<S> {
     }
 }
 
-/// Refines the error in the headers of a gRPC response that has no body, such as
-/// the ones that tonic makes itself for a method that it does not know or a
-/// message that it cannot decode. Any other response is left alone.
+/// Refines the error in the headers of a gRPC response without a body, such as the responses that
+/// tonic generates for an unknown method or a message that it cannot decode. Other responses are
+/// not changed.
 pub fn complete_grpc_error(headers: &mut HeaderMap, spec: Option<&MethodSpec>, domain: &str) {
     let Some(status) = Status::from_header_map(headers) else {
         return;

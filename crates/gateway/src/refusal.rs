@@ -1,4 +1,4 @@
-//! One failure, in whatever form the caller's face needs.
+//! Failure that is rendered for the client's protocol.
 
 use std::error::Error;
 use std::fmt;
@@ -18,8 +18,8 @@ use crate::refine::{UNAVAILABLE_RETRY_S, refine};
 use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
 
-/// A failed request: what gRPC callers are told, and where HTTP says more than
-/// the gRPC code does, what REST callers are told.
+/// Failed request: the status for gRPC clients and, where HTTP is more specific than the gRPC code,
+/// the HTTP status and headers for REST clients.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     status: Status,
@@ -28,7 +28,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Refuses with `status`; REST callers get the HTTP status of its code.
+    /// Creates a refusal with `status`; REST clients get the HTTP status of its code.
     pub fn new(status: Status) -> Self {
         Self {
             status,
@@ -37,33 +37,33 @@ impl Refusal {
         }
     }
 
-    /// Gives REST callers this HTTP status, whatever the code's is.
+    /// Sets the HTTP status for REST clients, regardless of the code.
     #[must_use]
     pub fn with_http_status(mut self, status: StatusCode) -> Self {
         self.http = Some(status);
         self
     }
 
-    /// Gives REST callers one more header.
+    /// Adds a header for REST clients.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// The body is larger than `limit_bytes`.
+    /// Rejects a body that is larger than `limit_bytes`.
     pub fn body_too_large(limit_bytes: u64) -> Self {
         Self::new(BodyTooLarge { limit_bytes }.into())
             .with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    /// The body is not JSON.
+    /// Rejects a body that is not JSON.
     pub fn unsupported_media_type() -> Self {
         let status = Status::invalid_argument("The content type must be application/json");
         Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 
-    /// The content type is one of gRPC with messages of another encoding than protobuf's.
+    /// Rejects a gRPC content type whose messages are not protobuf.
     pub fn unsupported_grpc() -> Self {
         let status = Status::invalid_argument(
             "The content type of gRPC must be application/grpc, application/grpc-web or \
@@ -72,7 +72,7 @@ impl Refusal {
         Self::new(status).with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 
-    /// The body is compressed in a way that is not known.
+    /// Rejects a body with an unknown content coding.
     pub fn unsupported_encoding() -> Self {
         let status = Status::invalid_argument("The content encoding must be gzip, zstd or none");
         Self::new(status)
@@ -80,13 +80,13 @@ impl Refusal {
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))
     }
 
-    /// The body is not what its encoding says.
+    /// Rejects a body that does not match its content coding.
     pub(crate) fn corrupt_body() -> Self {
         let text = "The request body is not what its content encoding says";
         Self::new(Status::invalid_argument(text))
     }
 
-    /// The path is known, but not with this HTTP method; `allow` lists those that are.
+    /// Rejects an HTTP method that the path does not have; `allow` lists those that it has.
     pub fn method_not_allowed(allow: &str) -> Self {
         let refusal = Self::new(Status::unimplemented("Method not allowed"))
             .with_http_status(StatusCode::METHOD_NOT_ALLOWED);
@@ -96,31 +96,31 @@ impl Refusal {
         }
     }
 
-    /// The path has a malformed escape.
+    /// Rejects a path with a malformed escape.
     pub fn malformed_path() -> Self {
         Self::new(Status::invalid_argument(
             "The path must be percent-encoded UTF-8",
         ))
     }
 
-    /// The path is not known.
+    /// Rejects an unknown path.
     pub fn not_found() -> Self {
         Self::new(Status::not_found("Not found")).with_http_status(StatusCode::NOT_FOUND)
     }
 
-    /// The status that gRPC callers get, before the method's declaration refines it.
+    /// Returns the status for gRPC clients, before the method's declaration refines it.
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// Makes the response. The refined status rides in its extensions, for the log.
-    /// Of the details, JSON has those of `google.rpc`; a router's
-    /// [`render`](crate::RestRouter::render) knows its own types too.
+    /// Creates the response. The refined status is in its extensions, for the log. The JSON has the
+    /// details of `google.rpc`; a router's [`render`](crate::RestRouter::render) also has the types
+    /// of the router.
     pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Body> {
         self.render_with(face, spec, &JsonOptions::default())
     }
 
-    /// As [`Refusal::render`], with types that details may be of.
+    /// Like [`Refusal::render`], with additional types for the details.
     pub(crate) fn render_with(
         self,
         face: Face,
@@ -143,7 +143,7 @@ impl From<Status> for Refusal {
     }
 }
 
-/// A response without a body, whose headers are the trailers.
+/// Creates a response without a body, whose headers are the trailers.
 fn grpc(status: Status, content_type: &'static str) -> Response<Body> {
     let mut response = status.into_http::<Body>();
     response
@@ -181,14 +181,14 @@ fn rest(
     }
     response.headers_mut().extend(headers);
     if http == StatusCode::SERVICE_UNAVAILABLE {
-        // A code that a declaration gives this status has no `RetryInfo` of its own.
+        // A code that a declaration maps to this status has no `RetryInfo` of its own.
         response
             .headers_mut()
             .entry(RETRY_AFTER)
             .or_insert(HeaderValue::from(UNAVAILABLE_RETRY_S));
     }
     if http == StatusCode::UNAUTHORIZED {
-        // RFC 9110, 11.6.1, demands a challenge; the service's own knows better.
+        // RFC 9110, 11.6.1, requires a challenge; the service's own takes precedence.
         response
             .headers_mut()
             .entry(WWW_AUTHENTICATE)
@@ -201,7 +201,7 @@ fn rest(
     response
 }
 
-/// Answers OPTIONS: says which methods there are, as the `Allow` header lists them.
+/// Responds to OPTIONS with the methods, as the `Allow` header lists them.
 pub fn allowed<B: Default>(methods: &str) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -213,14 +213,13 @@ pub fn allowed<B: Default>(methods: &str) -> Response<B> {
     response
 }
 
-/// The body of a request is larger than allowed.
+/// Error for a request body that is larger than allowed.
 ///
-/// A layer that limits bodies puts this, or the [`Status`] made from it, into the
-/// stream as its error; REST callers then get 413 and gRPC callers
-/// RESOURCE_EXHAUSTED.
+/// A layer that limits bodies puts this, or the [`Status`] made from it, into the stream as its
+/// error; REST clients then get 413 and gRPC clients RESOURCE_EXHAUSTED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyTooLarge {
-    /// The largest body that is allowed.
+    /// Maximum size of a body in bytes.
     pub limit_bytes: u64,
 }
 
@@ -240,7 +239,7 @@ impl From<BodyTooLarge> for Status {
     fn from(error: BodyTooLarge) -> Self {
         let (code, message) = (Code::ResourceExhausted, error.to_string());
         let limit = ("limitBytes", error.limit_bytes.to_string());
-        // The domain is that of the service, which [`refine`] knows.
+        // [`refine`] sets the domain of the service.
         let info = details::error_info(details::code_name(code), "", vec![limit]);
         let bytes = details::encode(code, &message, vec![info]);
         let mut status = Status::with_details(code, message, bytes);
@@ -249,7 +248,8 @@ impl From<BodyTooLarge> for Status {
     }
 }
 
-/// Tells why a body could not be read, by what its error or a source of it is.
+/// Returns the rejection for a body that could not be read, by the type of its error or of one of
+/// the sources.
 pub(crate) fn body_refusal(error: &(dyn Error + 'static)) -> Refusal {
     if let Some(found) = find::<BodyTooLarge>(error) {
         return Refusal::body_too_large(found.limit_bytes);
@@ -265,14 +265,14 @@ pub(crate) fn body_refusal(error: &(dyn Error + 'static)) -> Refusal {
     }
 }
 
-/// The first error of a type among an error and its sources.
+/// Returns the first error of a type among an error and its sources.
 fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error hides what it wraps from `source`.
+        // `source` of an I/O error skips the error that it wraps.
         let wrapped = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);

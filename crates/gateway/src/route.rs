@@ -1,4 +1,4 @@
-//! A route: one HTTP binding and the code that answers it.
+//! Routes: an HTTP binding and its handler.
 
 use std::fmt;
 use std::future::Future;
@@ -25,7 +25,7 @@ use crate::stream::{self, Format};
 pub(crate) type Answer = Result<Response<Body>, Refusal>;
 type Handler = dyn Fn(RestCall) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
-/// One HTTP binding of a method and the code that answers it.
+/// HTTP binding of a method and its handler.
 #[derive(Clone)]
 pub struct Route {
     spec: &'static RouteSpec,
@@ -33,8 +33,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route of a method with one request and one response. `call` is the
-    /// method, called inside the process.
+    /// Creates a route of a method with one request and one response. `call` calls the method
+    /// inside the process.
     pub fn unary<S, Req, Res, F, Fut>(spec: &'static RouteSpec, service: Arc<S>, call: F) -> Self
     where
         S: Send + Sync + 'static,
@@ -60,8 +60,8 @@ impl Route {
         }
     }
 
-    /// A route of a method with one request and a stream of responses, which is
-    /// sent on as it comes. Dropping the response drops the stream.
+    /// Creates a route of a method with one request and a stream of responses, which is sent as it
+    /// arrives. Dropping the response drops the stream.
     pub fn server_streaming<S, Req, Res, St, F, Fut>(
         spec: &'static RouteSpec,
         service: Arc<S>,
@@ -93,7 +93,7 @@ impl Route {
         }
     }
 
-    /// A route of a method whose list comes in pages, which REST answers as one list.
+    /// Creates a route of a method whose list is paginated; the REST response is the complete list.
     pub fn whole_list<S, Req, Res, F, Fut>(
         spec: &'static RouteSpec,
         service: Arc<S>,
@@ -125,7 +125,7 @@ impl Route {
         }
     }
 
-    /// What the declaration says of the route.
+    /// Returns the declaration of the route.
     pub fn spec(&self) -> &'static RouteSpec {
         self.spec
     }
@@ -143,7 +143,7 @@ impl fmt::Debug for Route {
     }
 }
 
-/// A REST request whose route is known and whose body has been read.
+/// REST request whose route is known and whose body has been read.
 pub(crate) struct RestCall {
     pub(crate) spec: &'static RouteSpec,
     pub(crate) parts: http::request::Parts,
@@ -153,13 +153,13 @@ pub(crate) struct RestCall {
 }
 
 impl RestCall {
-    /// Makes the request that the method takes. Headers become metadata; the
-    /// extensions come along. The path wins over body and query. A PATCH has a mask
-    /// of what its body gave.
+    /// Builds the request of the method. Headers become metadata; extensions are kept. The path
+    /// takes precedence over body and query. A PATCH without a mask gets one with the members of
+    /// its body.
     ///
     /// # Errors
     ///
-    /// A refusal that names the member or parameter at fault.
+    /// A refusal that names the invalid member or parameter.
     fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Refusal> {
         let settings = &*self.settings;
         let domain = self.spec.method.error_domain;
@@ -196,8 +196,8 @@ impl RestCall {
     }
 }
 
-/// Returns whether the body may be JSON: its type says so, or there is no type. The types that a
-/// page of another origin may send without a preflight (the Fetch standard's `text/plain`,
+/// Returns true if the body may be JSON: its content type is JSON or absent. The types that a page
+/// of another origin may send without a preflight (the Fetch standard's `text/plain`,
 /// `application/x-www-form-urlencoded` and `multipart/form-data`) are not JSON.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
@@ -226,7 +226,7 @@ pub(crate) fn reply<M: JsonMessage>(
     *reply.status_mut() = success(spec);
     *reply.extensions_mut() = extensions;
     copy_custom_headers(metadata, reply.headers_mut());
-    // These have no content, whatever the message is.
+    // These have no content, regardless of the message.
     if !matches!(spec.method.success_status, 204 | 205) {
         *reply.body_mut() = Body::full(encode(spec, &message, settings)?);
         let json = HeaderValue::from_static("application/json");
@@ -235,12 +235,12 @@ pub(crate) fn reply<M: JsonMessage>(
     Ok(reply)
 }
 
-/// The HTTP status of the method's success.
+/// Returns the HTTP status of success of the method.
 pub(crate) fn success(spec: &RouteSpec) -> StatusCode {
     StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK)
 }
 
-/// Writes a response, or the one member of it that the route answers with.
+/// Writes a response, or the one member of it that is the route's body.
 pub(crate) fn encode<M: JsonMessage>(
     spec: &RouteSpec,
     message: &M,
@@ -257,8 +257,8 @@ pub(crate) fn encode<M: JsonMessage>(
     })
 }
 
-/// Copies metadata that is the service's own, and none of the protocol's: neither
-/// what belongs to one connection (RFC 9113, 8.2.2), nor what the server says itself.
+/// Copies the service's own metadata and skips that of the protocol: headers of one connection (RFC
+/// 9113, 8.2.2) and headers that the server sets itself.
 pub(crate) fn copy_custom_headers(metadata: MetadataMap, headers: &mut HeaderMap) {
     const RESERVED: [&str; 13] = [
         "connection",

@@ -1,4 +1,4 @@
-//! Which route a path belongs to, and how its requests are answered.
+//! Routes requests by path and method.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -23,8 +23,8 @@ use crate::settings::Settings;
 use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
 use crate::trie::{self, Node};
 
-/// All routes of a server. It is a [`tower_service::Service`] that answers every
-/// request, those of gRPC with UNIMPLEMENTED; layers that want to know the route before anything runs call
+/// All routes of a server. As a [`tower_service::Service`] it handles every request; gRPC requests
+/// get UNIMPLEMENTED. Layers that need the route before the handler runs call
 /// [`RestRouter::resolve`] and [`RestRouter::call`] themselves.
 #[derive(Debug, Clone)]
 pub struct RestRouter {
@@ -34,45 +34,45 @@ pub struct RestRouter {
     pub(crate) settings: Arc<Settings>,
 }
 
-/// What a method and a path lead to. It can sit in a request's extensions, so
-/// that outer layers know the route before anything runs.
+/// Result of looking up a method and a path. It can be stored in a request's extensions, so that
+/// outer layers have the route before the handler runs.
 #[derive(Debug, Clone)]
 pub enum Resolution {
     /// A route.
     Matched(Matched),
-    /// The question which methods have a route here.
+    /// OPTIONS request for the methods of this path.
     Options {
-        /// Those methods, as the `Allow` header lists them; none for the whole server.
+        /// Methods of the path, as the `Allow` header lists them; empty for the whole server.
         allow: String,
-        /// How the path's errors look.
+        /// Error format of the path.
         method: &'static MethodSpec,
     },
-    /// Other HTTP methods have a route here.
+    /// Only other HTTP methods have a route here.
     MethodNotAllowed {
-        /// Those methods, as the `Allow` header lists them.
+        /// Methods of the path, as the `Allow` header lists them.
         allow: String,
-        /// How the path's errors look.
+        /// Error format of the path.
         method: &'static MethodSpec,
     },
     /// The path has a malformed escape.
     Malformed {
-        /// How errors look on the nearest known paths.
+        /// Error format of the nearest known paths.
         method: &'static MethodSpec,
     },
-    /// The request claims a form of gRPC that is not served, such as gRPC with JSON.
+    /// The content type is a form of gRPC that is not supported, such as gRPC with JSON.
     UnsupportedGrpc {
-        /// How the path's errors look.
+        /// Error format of the path.
         method: &'static MethodSpec,
     },
-    /// Nothing is here.
+    /// The path has no route.
     NotFound {
-        /// How errors look on the nearest known paths.
+        /// Error format of the nearest known paths.
         method: &'static MethodSpec,
     },
 }
 
 impl Resolution {
-    /// What errors of the request look like.
+    /// Returns the error format of the request.
     pub fn method(&self) -> &'static MethodSpec {
         match self {
             Self::Matched(matched) => matched.spec().method,
@@ -91,7 +91,7 @@ impl From<Matched> for Resolution {
     }
 }
 
-/// A route and the values of its variables.
+/// Route and the values of its variables.
 #[derive(Debug, Clone)]
 pub struct Matched {
     route: Route,
@@ -99,28 +99,28 @@ pub struct Matched {
 }
 
 impl Matched {
-    /// What the declaration says of the route.
+    /// Returns the declaration of the route.
     pub fn spec(&self) -> &'static RouteSpec {
         self.route.spec()
     }
 
-    /// The values of the template's variables, in order.
+    /// Returns the values of the template's variables, in order.
     pub fn variables(&self) -> &[String] {
         &self.variables
     }
 }
 
 impl RestRouter {
-    /// A builder without routes.
+    /// Returns a builder without routes.
     pub fn builder() -> RestRouterBuilder {
         RestRouterBuilder::new()
     }
 
-    /// Finds what a method and a path (without its query) lead to.
+    /// Looks up a method and a path (without its query).
     ///
-    /// HEAD leads to a route for GET and OPTIONS to the list of methods, unless a
-    /// route is declared for them. OPTIONS of `*` asks for the server as a whole (RFC
-    /// 9110, 9.3.7), for which there is no such list.
+    /// HEAD resolves to a route for GET and OPTIONS to the list of methods, unless a route is
+    /// declared for them. OPTIONS of `*` applies to the server as a whole (RFC 9110, 9.3.7), which
+    /// has no such list.
     pub fn resolve(&self, method: &Method, path: &str) -> Resolution {
         if path == "*" && method == Method::OPTIONS {
             return Resolution::Options {
@@ -162,7 +162,7 @@ impl RestRouter {
         }
     }
 
-    /// Answers a request that was resolved before; a [`Matched`] will do too.
+    /// Handles a request that was resolved before; also accepts a [`Matched`].
     pub async fn call<B>(
         &self,
         resolution: impl Into<Resolution>,
@@ -194,13 +194,13 @@ impl RestRouter {
         response
     }
 
-    /// Words a refusal for callers of REST, as this router words its own: its types
-    /// are known in the details.
+    /// Renders a refusal for REST clients as this router renders its own, including details of its
+    /// types.
     pub fn render(&self, refusal: Refusal, spec: &MethodSpec) -> Response<Body> {
         refusal.render_with(Face::Rest, spec, &self.settings.json)
     }
 
-    /// What a caller of gRPC is told of a method that no server beside this router has.
+    /// Returns the response for a gRPC method that no server next to this router has.
     fn unknown_method(&self, face: Face) -> Response<Body> {
         let refusal = Refusal::new(Status::unimplemented("Unknown method"));
         refusal.render_with(face, self.unknown, &self.settings.json)
@@ -248,7 +248,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let router = self.clone();
         Box::pin(async move {
-            // gRPC knows no other method: whoever has one speaks HTTP.
+            // gRPC uses POST only: any other method is plain HTTP.
             if *request.method() == Method::POST {
                 if Face::is_unsupported_grpc(request.headers()) {
                     let method = router.unknown;
@@ -266,7 +266,7 @@ where
     }
 }
 
-/// Leaves what HEAD asks for: the headers, and the length that the body would have.
+/// Removes the body for HEAD and keeps the headers and the length that the body would have.
 fn take_body(response: &mut Response<Body>) {
     let body = std::mem::take(response.body_mut());
     let length = body.size_hint().exact();

@@ -1,23 +1,23 @@
-//! What a router is told at start.
+//! Settings of a router.
 
 use crate::json::JsonOptions;
 use crate::percent::Keep;
 
-/// What holds for all routes of a router.
+/// Settings for all routes of a router.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) json: JsonOptions,
-    /// Whether a query parameter that leads nowhere is refused; for JSON, the
-    /// options know.
+    /// True if an unknown query parameter is rejected; the JSON options have the setting for
+    /// bodies.
     pub(crate) refuses_unknown: bool,
-    /// The largest body, after decompression.
+    /// Maximum size of a body, after decompression.
     pub(crate) max_body_bytes: u64,
     pub(crate) compresses: bool,
-    /// The escapes that a path variable of several segments keeps.
+    /// Escapes that a path variable of several segments keeps.
     pub(crate) keep_in_segments: Keep,
 }
 
-/// As large as a message that tonic takes by default.
+/// Default of tonic for the size of a message.
 const DEFAULT_MAX_BODY_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Default for Settings {

@@ -1,58 +1,58 @@
-//! What the proto files declare of a method and of a route, as static data.
+//! Static declarations of methods and routes, from the proto files.
 
 use tonic::Code;
 
-/// What the declaration says of one method.
+/// Declaration of one method.
 ///
-/// A service has one more of these, its family's, whose `method` is empty: it
-/// says how errors look that belong to the service's paths but to no method.
+/// A service has an additional one, its family, whose `method` is empty: the error format for paths
+/// of the service that belong to no method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodSpec {
-    /// The service's full name, such as `keyward.v1.ApiKeyService`.
+    /// Full name of the service, such as `keyward.v1.ApiKeyService`.
     pub service: &'static str,
-    /// The method's own name, such as `ListApiKeys`.
+    /// Name of the method, such as `ListApiKeys`.
     pub method: &'static str,
-    /// The path of the gRPC call, such as `/keyward.v1.ApiKeyService/ListApiKeys`.
+    /// Path of the gRPC call, such as `/keyward.v1.ApiKeyService/ListApiKeys`.
     pub grpc_path: &'static str,
-    /// The HTTP status of success.
+    /// HTTP status of success.
     pub success_status: u16,
-    /// The JSON text of an error; `$message` stands for the message as a JSON
-    /// string and `$status` for the HTTP status as a JSON number. Without one, an
-    /// error is the JSON of <https://google.aip.dev/193>, with its details.
+    /// JSON text of an error; `$message` stands for the message as a JSON string and `$status` for
+    /// the HTTP status as a JSON number. Without it, an error is the JSON of
+    /// <https://google.aip.dev/193>, with its details.
     pub error_body: Option<&'static str>,
-    /// The domain of each error's `ErrorInfo`.
+    /// Domain of each error's `ErrorInfo`.
     pub error_domain: &'static str,
-    /// What becomes of single codes: the method's rules, then its service's.
+    /// Rules for single codes: the method's rules, then its service's.
     pub errors: &'static [ErrorRule],
-    /// Whether the method answers with a stream.
+    /// True if the method returns a stream.
     pub server_streaming: bool,
 }
 
-/// What becomes of one gRPC code.
+/// Rule for one gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorRule {
-    /// The code that the rule is for.
+    /// Code that the rule applies to.
     pub code: Code,
-    /// The HTTP status that answers it, if not the code's usual one.
+    /// HTTP status of the response, if not the code's usual one.
     pub status: Option<u16>,
-    /// A text that replaces the error's own.
+    /// Text that replaces the error's own.
     pub message: Option<&'static str>,
-    /// The JSON text that answers it, if not the service's.
+    /// JSON text of the response, if not the service's.
     pub body: Option<&'static str>,
 }
 
 impl MethodSpec {
-    /// The first HTTP status that a rule gives `code`.
+    /// Returns the first HTTP status that a rule gives `code`.
     pub(crate) fn status_of(&self, code: Code) -> Option<u16> {
         self.rules(code).find_map(|rule| rule.status)
     }
 
-    /// The first fixed text that a rule gives `code`.
+    /// Returns the first fixed text that a rule gives `code`.
     pub(crate) fn message_of(&self, code: Code) -> Option<&'static str> {
         self.rules(code).find_map(|rule| rule.message)
     }
 
-    /// The JSON text that answers `code`, if one is declared.
+    /// Returns the JSON text of the response for `code`, if one is declared.
     pub(crate) fn body_of(&self, code: Code) -> Option<&'static str> {
         self.rules(code)
             .find_map(|rule| rule.body)
@@ -64,74 +64,73 @@ impl MethodSpec {
     }
 }
 
-/// One HTTP binding of a method.
+/// HTTP binding of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteSpec {
-    /// The HTTP method, such as `GET`; `*` stands for all.
+    /// HTTP method, such as `GET`; `*` stands for all.
     pub http_method: &'static str,
-    /// The path as declared, such as `/apikeys/{uuid}`; the `http.route` of a span.
+    /// Path as declared, such as `/apikeys/{uuid}`; the `http.route` of a span.
     pub template: &'static str,
-    /// The template's segments.
+    /// Segments of the template.
     pub segments: &'static [Segment],
-    /// What follows the colon at the template's end.
+    /// Verb after the colon at the template's end.
     pub verb: Option<&'static str>,
-    /// The template's variables, in order.
+    /// Variables of the template, in order.
     pub variables: &'static [Variable],
-    /// What the body of the HTTP request holds.
+    /// Content of the HTTP request's body.
     pub body: BodyBinding,
-    /// The member of the response that is the body; all of it when there is none.
+    /// Member of the response that is the body; `None` for the whole response.
     pub response_body: Option<usize>,
-    /// The method that answers.
+    /// Method of the route.
     pub method: &'static MethodSpec,
-    /// How errors look that are the path's but not the method's.
+    /// Error format for errors of the path that are not the method's.
     pub family: &'static MethodSpec,
 }
 
-/// One segment of a path template.
+/// Segment of a path template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment {
-    /// Matches itself; percent-decoded.
+    /// Matches the literal text; percent-decoded.
     Literal(&'static str),
-    /// `*`: matches any one segment that is not empty.
+    /// `*`: matches one segment that is not empty.
     One,
-    /// `**`: matches any number of segments, even none. It is the last.
+    /// `**`: matches any number of segments, including zero. Always the last segment.
     Rest,
 }
 
-/// A variable of a path template.
+/// Variable of a path template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
-    /// The field that it sets: members of messages, from the request inwards.
+    /// Field that it sets: members of messages, from the request inwards.
     pub path: &'static [usize],
-    /// The first segment that it covers.
+    /// First segment that it covers.
     pub first: usize,
-    /// How many segments it covers; [`Variable::OPEN`] for one that ends in `**`.
+    /// Number of segments that it covers; [`Variable::OPEN`] for one that ends in `**`.
     pub count: usize,
 }
 
 impl Variable {
-    /// The count of a variable that ends in `**`.
+    /// Count of a variable that ends in `**`.
     pub const OPEN: usize = usize::MAX;
 
-    /// Whether it covers exactly one segment, whose value then is fully decoded.
+    /// Returns true if it covers exactly one segment, whose value is then fully decoded.
     pub(crate) fn is_single(&self) -> bool {
         self.count == 1
     }
 
-    /// The segments that it covers, of those of a path.
+    /// Returns the segments of a path that it covers.
     pub(crate) fn of<'s, S>(&self, segments: &'s [S]) -> &'s [S] {
         let last = self.first.saturating_add(self.count).min(segments.len());
         segments.get(self.first..last).unwrap_or_default()
     }
 }
 
-/// What the body of an HTTP request holds. What neither it nor the path gives
-/// comes from the query.
+/// Content of an HTTP request's body. Fields that neither body nor path sets come from the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyBinding {
-    /// Nothing; a body is not read.
+    /// No content; the body is not read.
     None,
-    /// All that the path does not give; the query is ignored.
+    /// All fields that the path does not set; the query is ignored.
     All,
     /// This member.
     Member(usize),

@@ -1,12 +1,11 @@
-//! Server-streaming methods in REST: a response that comes message by message.
+//! Server-streaming methods in REST: a response is sent message by message.
 //!
-//! Lines of JSON are those of grpc-gateway: `{"result":…}` for each message, and
-//! `{"error":…}` with a `google.rpc.Status` for the end of a stream that fails. A
-//! line that were the message itself, as Envoy writes it, could not tell an error
-//! from a message. Server-sent events have their own names for the two: what is not
-//! named is a message, and an error is an `error`. The last is an `end`, also behind an
-//! error: whoever reads events asks anew when a response ends, unless it is told that
-//! there is no more.
+//! Lines of JSON follow grpc-gateway: `{"result":…}` for each message, and `{"error":…}` with a
+//! `google.rpc.Status` at the end of a stream that fails. With the bare message as a line, as Envoy
+//! writes it, a client could not distinguish an error from a message. Server-sent events have names
+//! instead: an event without a name is a message, and an error is an `error`. The last event is an
+//! `end`, also after an error: a client of server-sent events reconnects when a response ends,
+//! unless the stream has ended explicitly.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,10 +26,10 @@ use crate::route::{Answer, copy_custom_headers, encode, success};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
 
-/// How messages are told apart.
+/// Framing of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One JSON text a line.
+    /// One JSON text per line.
     Lines,
     /// Server-sent events.
     Events,
@@ -38,13 +37,13 @@ pub(crate) enum Format {
 
 const LINES: &str = "application/x-ndjson";
 const EVENTS: &str = "text/event-stream";
-/// The last of all events.
+/// Last event of a stream.
 const END: &str = "event: end\ndata: {}\n\n";
 
 impl Format {
-    /// The format that the caller likes best. Lines are what it gets who does not
-    /// say, and who accepts neither: responses of one message do not look at
-    /// `Accept` either, as in Envoy and grpc-gateway.
+    /// Returns the format that the client prefers. Lines are the default, also for a client that
+    /// accepts neither format: responses of one message ignore `Accept` too, as in Envoy and
+    /// grpc-gateway.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
         let Some(list) = Preferences::of(headers.get_all(ACCEPT).iter()) else {
             return Self::Lines;
@@ -82,7 +81,7 @@ impl Format {
         }
     }
 
-    /// What stands behind the last message of a stream that does not fail.
+    /// Returns the text after the last message of a stream that does not fail.
     fn end(self) -> Option<Bytes> {
         match self {
             Self::Lines => None,
@@ -91,8 +90,8 @@ impl Format {
     }
 }
 
-/// Answers with the stream. What fails at once, before the first message, fails as
-/// any other call does; the stream is not waited for.
+/// Responds with the stream. An error that is ready at once, before the first message, fails as in
+/// any other call; this does not wait for the stream.
 pub(crate) async fn reply<M, S>(
     spec: &'static RouteSpec,
     format: Format,
@@ -131,7 +130,7 @@ where
     headers.insert(CONTENT_TYPE, content_type);
     headers.append(VARY, HeaderValue::from_static("accept"));
     if format == Format::Events {
-        // As the specification of server-sent events wants it.
+        // Required by the specification of server-sent events.
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
@@ -139,11 +138,11 @@ where
     Ok(reply)
 }
 
-/// The pieces of the body.
+/// Chunks of the body.
 struct Pieces<S> {
-    /// None once the stream has ended.
+    /// `None` after the stream has ended.
     messages: Option<Pin<Box<S>>>,
-    /// What was there at once: a message, or the end.
+    /// Data that was ready at once: a message, or the end.
     first: Option<Bytes>,
     spec: &'static RouteSpec,
     format: Format,
@@ -155,7 +154,7 @@ where
     M: JsonMessage,
     S: Stream<Item = Result<M, Status>>,
 {
-    /// The next message as JSON.
+    /// Polls the next message as JSON.
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Vec<u8>, Status>>> {
         let Some(messages) = &mut self.messages else {
             return Poll::Ready(None);

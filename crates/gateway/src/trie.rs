@@ -1,9 +1,9 @@
-//! The tree of all templates.
+//! Tree of all templates.
 //!
-//! Segment by segment, a literal beats `*`, and both beat `**`; where the better
-//! one leads nowhere the search comes back and tries the next. Since `**` is the
-//! last of its template, a search sees each node at most once: its time is bounded
-//! by the size of the tree, whatever the path.
+//! Segment by segment, a literal takes precedence over `*`, and both over `**`; if the preferred
+//! branch has no match, the search backtracks to the next. Since `**` is the last segment of its
+//! template, a search visits each node at most once: its time is bounded by the size of the tree,
+//! regardless of the path.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,34 +11,34 @@ use std::collections::BTreeMap;
 use crate::percent::{self, Keep};
 use crate::spec::{MethodSpec, RouteSpec, Segment, Variable};
 
-/// One place in the tree.
+/// Node of the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     literals: BTreeMap<&'static str, Node>,
     one: Option<Box<Node>>,
-    /// The routes whose templates end here.
+    /// Routes whose templates end here.
     ends: Vec<End>,
-    /// The routes whose `**` begins here.
+    /// Routes whose `**` begins here.
     rest: Vec<End>,
-    /// How errors look at this place and below it.
+    /// Error format at this node and below.
     family: Option<&'static MethodSpec>,
 }
 
-/// The end of a template.
+/// End of a template.
 #[derive(Debug)]
 struct End {
     verb: Option<&'static str>,
     http_method: &'static str,
-    /// The place of the route in the list of all.
+    /// Index of the route in the list of all routes.
     route: usize,
 }
 
-/// A segment of a request's path.
+/// Segment of a request's path.
 #[derive(Debug, Clone)]
 pub(crate) struct PathSegment<'p> {
     raw: &'p str,
     text: Cow<'p, str>,
-    /// Whether an escape is malformed or the text is not UTF-8; then the text is the raw one.
+    /// True if an escape is malformed or the text is not UTF-8; the text is then the raw one.
     is_malformed: bool,
 }
 
@@ -52,7 +52,7 @@ impl<'p> PathSegment<'p> {
         }
     }
 
-    /// Splits at the last colon, before which a segment and behind which a verb is.
+    /// Splits at the last colon into segment and verb.
     fn split_verb(&self) -> Option<(Self, Cow<'p, str>)> {
         let (raw, verb) = self.raw.rsplit_once(':')?;
         Some((Self::new(raw), percent::decode(verb, Keep::Nothing)?))
@@ -60,8 +60,7 @@ impl<'p> PathSegment<'p> {
 }
 
 impl Node {
-    /// Adds a route. Gives back the route that matches the same requests, if there
-    /// is one.
+    /// Adds a route. Returns the route that matches the same requests, if there is one.
     pub(crate) fn insert(&mut self, spec: &'static RouteSpec, route: usize) -> Result<(), usize> {
         let mut node = self;
         let mut ends_in_rest = false;
@@ -93,9 +92,9 @@ impl Node {
         Ok(())
     }
 
-    /// Finds the route of a path, whose last segment may end in a verb. Its last
-    /// colon begins the verb only if that leads to a route; then the verb is taken
-    /// off the segments. Else it is part of its segment.
+    /// Finds the route of a path, whose last segment may end in a verb. Its last colon begins the
+    /// verb only if that leads to a route; the verb is then removed from the segments. Otherwise it
+    /// is part of its segment.
     pub(crate) fn find(
         &self,
         http_method: &str,
@@ -115,7 +114,7 @@ impl Node {
         Search { http_method, verb }.find(self, segments)
     }
 
-    /// What is known of a path that has no route for its method.
+    /// Returns the methods and the error format near a path that has no route for its method.
     pub(crate) fn near(&self, segments: &mut [PathSegment<'_>]) -> Near {
         let mut near = Near::default();
         near.look(self, segments, None, 0);
@@ -127,13 +126,13 @@ impl Node {
     }
 }
 
-/// The segments of a path; None for one that no template can match.
+/// Returns the segments of a path, or `None` if no template can match it.
 pub(crate) fn split(path: &str) -> Option<Vec<PathSegment<'_>>> {
     let segments = path.strip_prefix('/')?.split('/');
     Some(segments.map(PathSegment::new).collect())
 }
 
-/// Returns whether a segment has a malformed escape.
+/// Returns true if a segment has a malformed escape.
 pub(crate) fn is_malformed(segments: &[PathSegment<'_>]) -> bool {
     segments.iter().any(|segment| segment.is_malformed)
 }
@@ -144,10 +143,9 @@ fn replace_last<'p>(segments: &mut [PathSegment<'p>], with: PathSegment<'p>) {
     }
 }
 
-/// The values of a route's variables. One that covers one segment is decoded to the
-/// end, even to a slash. Several segments are one text of which the slashes are a
-/// part, so that of these what `keep` says is not decoded; that a `**` covers one
-/// segment in one request and two in another must make no difference.
+/// Returns the values of a route's variables. The value of a single segment is fully decoded,
+/// including slashes. Several segments are one text that contains slashes, so the characters in
+/// `keep` are not decoded; the result must not depend on the number of segments that a `**` covers.
 pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>], keep: Keep) -> Vec<String> {
     let value = |variable: &Variable| {
         let covered = variable.of(segments);
@@ -160,21 +158,21 @@ pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>], keep: Keep)
     spec.variables.iter().map(value).collect()
 }
 
-/// The value of a variable of several segments: slashes that were there from the
-/// start must stay apart from those that were escaped.
+/// Returns the value of a variable of several segments. Literal slashes must stay distinct from
+/// escaped ones.
 fn several(segments: &[PathSegment<'_>], keep: Keep) -> String {
     let mut value = String::new();
     for (place, segment) in segments.iter().enumerate() {
         if place > 0 {
             value.push('/');
         }
-        // The segment was decoded before, so that this cannot fail.
+        // The segment was decoded before, so this cannot fail.
         value.push_str(&percent::decode(segment.raw, keep).unwrap_or_default());
     }
     value
 }
 
-/// One search for a route.
+/// Search for a route.
 struct Search<'s> {
     http_method: &'s str,
     verb: Option<&'s str>,
@@ -195,8 +193,8 @@ impl Search<'_> {
         further.or_else(|| self.pick(&node.rest))
     }
 
-    /// The route among these that takes the method: by its name, as a HEAD that GET
-    /// answers, or as one of all.
+    /// Returns the route among these that accepts the method: by name, as GET for HEAD, or as a
+    /// route for all methods.
     fn pick(&self, ends: &[End]) -> Option<usize> {
         let by = |name: &str| {
             let mut ends = ends.iter();
@@ -212,12 +210,12 @@ impl Search<'_> {
     }
 }
 
-/// What is near a path.
+/// Methods and error format near a path.
 #[derive(Default)]
 pub(crate) struct Near {
-    /// The methods that have a route there.
+    /// Methods that have a route for the path.
     pub(crate) allowed: Vec<&'static str>,
-    /// The family of the deepest known place on the way.
+    /// Family of the deepest known node on the path.
     pub(crate) family: Option<&'static MethodSpec>,
     depth: usize,
 }
@@ -247,7 +245,7 @@ impl Near {
         self.allowed.extend(here.map(|end| end.http_method));
     }
 
-    /// The value of `Allow`: HEAD is answered where GET is, OPTIONS everywhere.
+    /// Returns the value of `Allow`: HEAD is included with GET, OPTIONS always.
     pub(crate) fn allow_header(&self) -> Option<String> {
         if self.allowed.is_empty() {
             return None;

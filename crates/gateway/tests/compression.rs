@@ -54,7 +54,7 @@ async fn requests_may_be_compressed() {
         assert_eq!(answer.status, 200, "{encoding}: {}", answer.text());
         assert_eq!(answer.json()["aString"], "compressed", "{encoding}");
     }
-    // No body is no body, whatever it would be coded in.
+    // An empty body is absent, regardless of its coding.
     assert_eq!(sent("gzip", Vec::new()).await.status, 200);
 }
 
@@ -102,7 +102,7 @@ async fn other_encodings_are_refused_with_those_that_there_are() {
         );
         assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd"));
     }
-    // Where no body is bound, none is looked at.
+    // If no body is bound, the body is ignored.
     let request = Request::get("/query").header("content-encoding", "br");
     let answer = call_on(router(), request.body(Empty::<Bytes>::new()).unwrap()).await;
     assert_eq!(answer.status, 200);
@@ -173,8 +173,8 @@ async fn the_limit_holds_for_what_comes_out() {
     }
 }
 
-/// A gigabyte of zeros in a thousandth of it, and in a hundred-thousandth. Were they
-/// inflated, the test would take the time and the memory.
+/// A gigabyte of zeros in a thousandth of it, and in a hundred-thousandth. If they were inflated,
+/// the test would take the time and the memory.
 #[tokio::test]
 async fn bombs_do_not_go_off() {
     let zeros = vec![0; 1 << 20];
@@ -184,7 +184,7 @@ async fn bombs_do_not_go_off() {
     assert_eq!(sent("gzip", bomb).await.status, 413);
     let bomb = zstd(&zeros).repeat(1024);
     assert_eq!(sent("zstd", bomb).await.status, 413);
-    // A frame that asks for a window of 128 MiB, more than RFC 9659 allows.
+    // A frame with a window of 128 MiB, more than RFC 9659 allows.
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     encoder
         .set_parameter(zstd::zstd_safe::CParameter::WindowLog(27))
@@ -195,10 +195,10 @@ async fn bombs_do_not_go_off() {
     assert!(started.elapsed().as_secs() < 5);
 }
 
-/// Of these parts nothing comes out, but each is work.
+/// These parts are empty, but each costs work.
 #[tokio::test]
 async fn parts_are_few_even_if_they_are_empty() {
-    // RFC 8878, 3.1.2: a frame that is to be skipped, here with nothing in it.
+    // RFC 8878, 3.1.2: a skippable frame, here empty.
     let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
     for (encoding, body, part) in [
         ("gzip", gzip(BODY), gzip(b"")),
@@ -220,7 +220,7 @@ async fn parts_are_few_even_if_they_are_empty() {
     }
 }
 
-/// A frame of zstd that is to be skipped is as long as it likes, and nothing comes of it.
+/// A skippable frame of zstd can have any length and decompresses to nothing.
 #[tokio::test]
 async fn the_limit_holds_for_what_is_sent_too() {
     let router = Probe::default()
@@ -267,7 +267,7 @@ async fn asked(uri: &str, accept: Option<&str>) -> Answer {
     call_on(router(), builder.body(Empty::<Bytes>::new()).unwrap()).await
 }
 
-/// Undoes the coding that an answer names.
+/// Undoes the content coding of a response.
 fn decoded(answer: &Answer) -> Value {
     let text = match answer.header("content-encoding") {
         None => answer.bytes.to_vec(),
@@ -300,7 +300,7 @@ async fn responses_are_compressed_as_their_callers_like() {
         (Some("br, deflate"), None),
         (Some("identity, gzip;q=0.5"), None),
         (Some("identity;q=0.5, gzip"), Some("gzip")),
-        // Nothing of ours is acceptable; RFC 9110, 12.5.3, then prefers an answer.
+        // No available coding is acceptable; RFC 9110, 12.5.3, then prefers a response.
         (Some("identity;q=0"), None),
     ] {
         let answer = asked("/fail?message=x&filling=2000", accept).await;
@@ -346,8 +346,8 @@ async fn compression_can_be_left_to_others() {
     assert_eq!(answer.header("vary"), None);
 }
 
-/// Beside a secret there may be what others have written, and the length of both
-/// compressed together tells of the one what is in the other (BREACH).
+/// A secret may be next to text from other clients, and the length of both compressed together
+/// reveals if one contains the other (BREACH).
 #[tokio::test]
 async fn what_the_service_wants_uncompressed_is_left_as_it_is() {
     let answer = asked(

@@ -1,4 +1,4 @@
-//! What callers of each face see of an error.
+//! Tests of errors in the form of each protocol.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 

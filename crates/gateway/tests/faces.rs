@@ -1,5 +1,5 @@
-//! One service, called over gRPC and REST: errors agree, headers go both ways, and
-//! the router is a service like any other.
+//! Calls one service over gRPC and REST: errors agree, headers are copied both ways, and the router
+//! is an ordinary service.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
@@ -29,14 +29,14 @@ fn plan(code: i32, message: &str, details: &[&str]) -> v1::Plan {
     }
 }
 
-/// What gRPC callers get of the plan, from a real tonic server in the process.
+/// Returns the status that gRPC clients get for the plan, from a real tonic server in the process.
 async fn over_grpc(plan: v1::Plan) -> Status {
     let server = Probe::default().grpc();
     let mut client = v1::outcomes_client::OutcomesClient::new(server.prepare());
     client.fail(plan).await.unwrap_err()
 }
 
-/// What REST callers get of the plan.
+/// Returns the response that REST clients get for the plan.
 async fn over_rest(plan: &v1::Plan) -> support::Answer {
     let details: String = plan
         .details
@@ -87,7 +87,7 @@ async fn details_agree_between_the_faces() {
             json!({"@type": google("RetryInfo"), "retryDelay": "1.500s"}),
             details[2].clone(),
             json!({"@type": "type.googleapis.com/probe.v1.OwnDetail", "bigNumber": "7"}),
-            // A type without a description: what it holds, as it is.
+            // A type without a description: its content, verbatim.
             json!({"@type": "type.googleapis.com/probe.v1.Unknown", "value": "CAE="}),
         ]
     );
@@ -144,8 +144,8 @@ async fn declared_error_bodies() {
         let answer = call(&uri, "").await;
         assert_eq!((answer.status, answer.text().as_str()), (status, expected));
     }
-    // Paths below the service's have its body; others have what is told to the
-    // router, and where nothing is, that of the first route's service.
+    // Paths below the service's have its error body; others have the setting of the router, by
+    // default that of the first route's service.
     let answer = call("GET /enveloped/none", "").await;
     assert_eq!(
         answer.text(),
@@ -199,7 +199,7 @@ async fn headers_and_extensions_come_along_and_metadata_goes_back() {
     assert_eq!(answer.header("grpc-hidden"), None);
 }
 
-/// A body that fails at once.
+/// Body that fails at once.
 struct Failing<E>(Option<E>);
 
 impl<E: Unpin> http_body::Body for Failing<E> {
@@ -261,7 +261,7 @@ fn requests_can_be_answered_on_any_thread() {
     );
 }
 
-/// The router behind axum, as the author of another service would put it there.
+/// Uses the router behind axum, like the author of another service.
 #[tokio::test]
 async fn it_is_a_service_that_axum_can_fall_back_to() {
     let app = axum::Router::new()
@@ -291,7 +291,7 @@ async fn it_is_a_service_that_axum_can_fall_back_to() {
     assert_eq!(ping.status(), 204);
 }
 
-/// A real socket, over both versions of HTTP.
+/// Uses a real socket, over both versions of HTTP.
 #[tokio::test]
 async fn over_a_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -365,7 +365,7 @@ fn a_resolution_knows_how_its_errors_look() {
         service(http::Method::GET, "/enveloped/x/y"),
         "probe.v1.Enveloped"
     );
-    // What is near no route looks as what the first route is near to.
+    // A path that is not near a route has the error format near the first route.
     assert_eq!(service(http::Method::GET, "/none"), "probe.v1.Paths");
     let empty = RestRouter::builder().build().unwrap();
     let nothing = empty.resolve(&http::Method::GET, "/none");

@@ -1,4 +1,4 @@
-//! The router as a service by itself, and what it may be told.
+//! Tests of the router as a service, and of its settings.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use support::{call_on, request};
 
-/// Whoever speaks gRPC is answered in gRPC, whatever the path is.
+/// A gRPC request gets a gRPC response, regardless of the path.
 #[tokio::test]
 async fn a_method_that_there_is_not_is_refused_on_the_callers_face() {
     let rest = Probe::default().rest().build().unwrap();
@@ -52,7 +52,7 @@ async fn a_method_that_there_is_not_is_refused_on_the_callers_face() {
     }
 }
 
-/// What the router is told of JSON holds with what else it is told, in any order.
+/// JSON options combine with the other settings of the router, in any order.
 #[tokio::test]
 async fn json_is_read_and_written_as_the_router_is_told() {
     let options = || {

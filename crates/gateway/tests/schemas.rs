@@ -1,5 +1,5 @@
-//! What the OpenAPI document allows in a body is read, and what it forbids is refused: for every kind
-//! of field, with every kind of JSON, the schema and the reader say the same.
+//! Compares the OpenAPI document with the reader: for every kind of field and every kind of JSON,
+//! the gateway accepts the bodies that the schema allows and rejects those that it forbids.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
@@ -118,8 +118,8 @@ const VALUES: &[&str] = &[
     r#"{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1s"}"#,
 ];
 
-/// Whether the two differ on purpose: a number that no value of an enum has is read, since the next
-/// version may have it, but no document promises what a service makes of it.
+/// Returns true if the two differ on purpose: the number of an unknown enum value is accepted,
+/// since the next version may have it, but the document does not promise a result for it.
 fn is_unknown_enum_value(member: &str, value: &str) -> bool {
     let is_enum = ["aColor", "maybeColor", "choiceNull"].contains(&member);
     let number = serde_json::from_str::<f64>(value);
@@ -133,7 +133,7 @@ fn read(body: &str) -> Option<Everything> {
     read.is_ok().then_some(message)
 }
 
-/// The validator of a message's JSON.
+/// Returns the validator of a message's JSON.
 fn validator(schema: &str) -> Validator {
     let document: Value = serde_json::from_slice(&OPENAPI.body).unwrap();
     let schema = json!({
@@ -144,7 +144,7 @@ fn validator(schema: &str) -> Validator {
     options.build(&schema).unwrap()
 }
 
-/// Every member of a request, with every value.
+/// Returns every member of a request, with every value.
 fn bodies() -> impl Iterator<Item = (String, &'static str, String)> {
     let document: Value = serde_json::from_slice(&OPENAPI.body).unwrap();
     let everything = &document["components"]["schemas"]["EverythingInput"]["properties"];

@@ -71,7 +71,7 @@ async fn an_error_after_messages_is_the_last_line() {
             "type.googleapis.com/probe.v1.Unknown",
         ]
     );
-    // What is internal stays so.
+    // Internal errors are not disclosed.
     let answer = watched("/watch?messages=1&code=13&message=s3cr3t", None).await;
     assert!(
         answer
@@ -115,7 +115,7 @@ async fn events_are_for_those_who_ask_for_them() {
     assert_eq!(events[3], "event: end\ndata: {}");
 }
 
-/// An `EventSource` that is not told of the end asks for all of it again, for ever.
+/// Without an end event, an `EventSource` requests the whole stream again, for ever.
 #[tokio::test]
 async fn events_have_an_end() {
     for (uri, messages) in [("/watch?messages=2", 2), ("/watch", 0)] {
@@ -126,7 +126,7 @@ async fn events_have_an_end() {
     }
 }
 
-/// The end comes when the stream ends, also where its first message is waited for.
+/// The end is sent when the stream ends, even while the first message is pending.
 #[tokio::test(start_paused = true)]
 async fn events_end_behind_a_pause() {
     let text = watched("/watch?messages=1&pause=60s", Some("text/event-stream"));
@@ -153,8 +153,7 @@ async fn the_better_accepted_format_wins() {
         ("application/json;q=0.1, text/event-stream;q=0.2", EVENTS),
         ("application/x-ndjson;q=0, */*", EVENTS),
         ("text/event-stream;q=0, text/*", LINES),
-        // Who accepts neither gets lines: a response of one message does not look
-        // at `Accept` either.
+        // A client that accepts neither gets lines: a response of one message ignores `Accept` too.
         ("text/html", LINES),
         ("application/xml;q=0.9, image/*", LINES),
         ("", LINES),
@@ -171,7 +170,7 @@ async fn a_response_body_is_what_each_line_has() {
     assert_eq!(answer.text(), "{\"result\":\"1\"}\n{\"result\":\"2\"}\n");
 }
 
-/// Time is paused, so that only what a timer fires moves it.
+/// Time is paused, so that only timers advance it.
 #[tokio::test(start_paused = true)]
 async fn each_message_is_sent_on_as_it_comes() {
     let probe = Probe::default();

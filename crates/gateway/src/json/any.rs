@@ -1,4 +1,4 @@
-//! `google.protobuf.Any`: a message of a type that the value itself names.
+//! `google.protobuf.Any`: a message whose type is given in the value.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use super::slot::{Out, Slot};
 use super::text::Refused;
 use super::tree::{Tree, members};
 
-/// The member that names the type.
+/// Member with the type.
 const TYPE: &str = "@type";
-/// The member that has what is not an object of members.
+/// Member with a value that is not an object of members.
 const VALUE: &str = "value";
 
 type Entries = [(String, Tree)];
 
-/// A type that an `Any` may hold.
+/// Type that an `Any` may contain.
 #[derive(Clone, Copy)]
 pub struct AnyType {
     pub(super) info: &'static MessageInfo,
@@ -31,7 +31,7 @@ pub struct AnyType {
 }
 
 impl AnyType {
-    /// The type of a message whose members lie beside the `@type`.
+    /// Creates the type of a message whose members are written next to `@type`.
     pub const fn message<M: JsonMessage + prost::Message>() -> Self {
         Self {
             info: M::INFO,
@@ -41,8 +41,8 @@ impl AnyType {
         }
     }
 
-    /// The type of a message that looks different in JSON and so lies in a `value`
-    /// beside the `@type`.
+    /// Creates the type of a message that has its own form in JSON and is written in `value` next
+    /// to `@type`.
     pub(super) const fn value<M: JsonMessage + prost::Message>() -> Self {
         Self {
             info: M::INFO,
@@ -95,7 +95,7 @@ fn write<M: JsonMessage + prost::Message>(
     serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(Refused::custom)
 }
 
-/// The one entry of a name, if it is there.
+/// Returns the only entry of this name, if present.
 fn only<'e>(entries: &'e Entries, name: &str) -> Result<Option<&'e Tree>, ()> {
     let mut found = entries.iter().filter(|(known, _)| known == name);
     let first = found.next().map(|(_, value)| value);
@@ -105,14 +105,14 @@ fn only<'e>(entries: &'e Entries, name: &str) -> Result<Option<&'e Tree>, ()> {
     Ok(first)
 }
 
-/// The full name at the end of a type's URL.
+/// Returns the full name at the end of a type URL.
 fn full_name(url: &str) -> Option<&str> {
     let (_, name) = url.rsplit_once('/')?;
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// `google.protobuf.Any`: an object whose `@type` says what the rest of it is. The
-/// type must be one that the [`JsonOptions`](super::JsonOptions) know.
+/// `google.protobuf.Any`: an object whose `@type` gives the type of the rest. The type must be
+/// registered in the [`JsonOptions`](super::JsonOptions).
 pub struct Any;
 
 impl Codec for Any {

@@ -1,4 +1,4 @@
-//! Integers that count small units and are shown in whole ones.
+//! Integers that count small units and are written in whole units.
 
 use std::marker::PhantomData;
 
@@ -7,15 +7,14 @@ use serde::ser::Serializer;
 use super::Codec;
 use super::options::Writing;
 
-/// The largest integer up to which every integer is a floating number too.
+/// Largest integer up to which every integer is exact as a floating-point number.
 const EXACT: u128 = 1 << 53;
 
 /// Description of the decimals that a field accepts, unless the field has its own.
 pub(super) const DECIMAL: &str = "a number within range";
 
-/// An integer of units of ten to the minus `PLACES` (at most 18); in JSON
-/// a number of whole units. A number that is finer than a unit is refused: rounding would read what
-/// the caller did not write.
+/// Integer in units of ten to the minus `PLACES` (at most 18); in JSON a number of whole units. A
+/// number with more decimal places is rejected: rounding would change the client's value.
 pub struct Decimal<T, const PLACES: u32>(PhantomData<T>);
 
 impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
@@ -53,8 +52,8 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     }
 
     fn f64(value: f64) -> Option<T> {
-        // The shortest text of the number is what the caller wrote; scaling the
-        // text is exact where scaling the number is not.
+        // The shortest text of the number is the client's text. Scaling the text is exact; scaling
+        // the number is not.
         scaled(&format!("{value}"), PLACES)?.try_into().ok()
     }
 
@@ -73,7 +72,7 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     }
 }
 
-/// The floating number nearest to `units` divided by ten to the `places`.
+/// Returns the floating-point number nearest to `units` divided by ten to the `places`.
 #[allow(
     clippy::cast_precision_loss,
     reason = "both are exact, or the text is taken"
@@ -94,8 +93,8 @@ fn shown(units: i128, places: u32) -> f64 {
         .unwrap_or(units as f64 / scale as f64)
 }
 
-/// The decimal number `text` (without exponent) times ten to the `places`,
-/// None when it has more places.
+/// Returns the decimal number `text` (without exponent) times ten to the `places`, or `None` if it
+/// has more places.
 fn scaled(text: &str, places: u32) -> Option<i128> {
     let (negative, text) = text
         .strip_prefix('-')

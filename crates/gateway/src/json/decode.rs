@@ -1,4 +1,4 @@
-//! What requests are made of: bodies, query parameters and path variables.
+//! Decodes the parts of requests: bodies, query parameters and path variables.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -16,19 +16,19 @@ use super::text::Members;
 use super::tree::Tree;
 use crate::check::{Violation, refused_fields};
 
-/// Why a part of a request could not be read. It never holds what was sent.
+/// Reason why a part of a request could not be read. Never contains the value that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The path of what is wrong, in JSON names; empty when it is the whole.
+    /// Path of the invalid value, in JSON names; empty for the whole request.
     pub field: String,
-    /// What is wrong with it, as a sentence.
+    /// Description of the error, as a sentence.
     pub description: String,
-    /// The parts of the sentence that vary, by name, for `ErrorInfo.metadata`.
+    /// Variable parts of the description, by name, for `ErrorInfo.metadata`.
     pub metadata: Vec<(&'static str, String)>,
 }
 
 impl Fault {
-    /// The fault of `field`, which the description names.
+    /// Creates the fault of `field`, which the description names.
     pub(crate) fn of_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    /// The fault of a request as a whole.
+    /// Creates the fault of a request as a whole.
     pub(crate) fn of_all(description: impl Into<String>) -> Self {
         Self::of_field("", description)
     }
@@ -48,13 +48,13 @@ impl Fault {
         self
     }
 
-    /// The INVALID_ARGUMENT that says so.
+    /// Converts the fault to an INVALID_ARGUMENT status.
     pub fn into_status(self, reason: &str, domain: &str) -> Status {
         let violation = Violation::new(self.field, self.description);
         refused_fields(&[violation], reason, domain, self.metadata)
     }
 
-    /// What a JSON text is refused for.
+    /// Creates the fault for invalid JSON text.
     #[cold]
     fn of_json(error: &serde_json::Error, reading: &Reading<'_>) -> Self {
         if error.classify() != Category::Data {
@@ -66,14 +66,14 @@ impl Fault {
                 ..Self::of_all(description)
             };
         }
-        // The parser puts the place behind what the codec said.
+        // The parser appends the position to the codec's message.
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         Self::at(reading, text.strip_suffix(&place).unwrap_or(&text))
     }
 
-    /// What a body is refused for that is not even text, as
-    /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1> demands.
+    /// Creates the fault for a body that is not UTF-8, which
+    /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1> requires.
     #[cold]
     fn of_bytes(_: Utf8Error) -> Self {
         Self::of_all("The body must be UTF-8")
@@ -111,8 +111,7 @@ pub fn decode<M: JsonMessage>(body: &[u8], options: &JsonOptions) -> Result<M, F
 ///
 /// # Errors
 ///
-/// Where the text stops being JSON, or the member that is wrong and what it should
-/// be.
+/// Gives the position where the text is not JSON, or the invalid member and its expected form.
 pub fn decode_into<M: JsonMessage>(
     message: &mut M,
     body: &[u8],
@@ -121,7 +120,8 @@ pub fn decode_into<M: JsonMessage>(
     read_body(message, body, options, None)
 }
 
-/// As [`decode_into`], with the request's mask read by the names of what it is about.
+/// Like [`decode_into`], but reads the request's mask with the names of the message that it applies
+/// to.
 pub(crate) fn read_body<M: JsonMessage>(
     message: &mut M,
     body: &[u8],
@@ -156,11 +156,11 @@ pub fn decode_member_into<M: JsonMessage>(
         .map_err(|error| Fault::of_json(&error, &reading))
 }
 
-/// Reads a body whose type is of no interest.
+/// Reads a body without regard to its type.
 ///
 /// # Errors
 ///
-/// Where the text stops being JSON.
+/// Gives the position where the text is not JSON.
 pub(super) fn parse(body: &[u8]) -> Result<Tree, Fault> {
     let options = JsonOptions::default();
     let reading = Reading::new(&options, Mode::Json);
@@ -171,12 +171,12 @@ fn utf8(body: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(body).map_err(Fault::of_bytes)
 }
 
-/// Sets what a path variable gives; it replaces what is there. `path` has the places
-/// of the members that lead to the field.
+/// Sets the field of a path variable and replaces its value. `path` has the indices of the members
+/// that lead to the field.
 ///
 /// # Errors
 ///
-/// The field and what its text should have been.
+/// Gives the field and the expected form of its text.
 pub fn bind_path<M: JsonMessage>(
     message: &mut M,
     path: &[usize],
@@ -187,11 +187,11 @@ pub fn bind_path<M: JsonMessage>(
     bind(message, vec![(path, text)], &reading)
 }
 
-/// Sets what query parameters give, each a path as [`bind_path`] takes it and a text.
+/// Sets the fields of query parameters. Each parameter is a path, as for [`bind_path`], and a text.
 ///
 /// # Errors
 ///
-/// The field and what its text should have been, or that it is there twice.
+/// Gives the field and the expected form of its text, or reports that the field is given twice.
 pub fn bind_query<M: JsonMessage>(
     message: &mut M,
     values: &[(Vec<usize>, Cow<'_, str>)],
@@ -200,7 +200,8 @@ pub fn bind_query<M: JsonMessage>(
     read_query(message, values, options, None)
 }
 
-/// As [`bind_query`], with the request's mask read by the names of what it is about.
+/// Like [`bind_query`], but reads the request's mask with the names of the message that it applies
+/// to.
 pub(crate) fn read_query<M: JsonMessage>(
     message: &mut M,
     values: &[(Vec<usize>, Cow<'_, str>)],
@@ -224,7 +225,7 @@ fn bind<M: JsonMessage>(
         .map_err(|error| Fault::at(reading, &error.to_string()))
 }
 
-/// One value without its name.
+/// Single value, presented to a map reader without a key.
 struct OnlyValue<D>(D);
 
 impl<'de, R: serde_json::de::Read<'de>> MapAccess<'de>

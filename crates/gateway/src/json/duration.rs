@@ -1,4 +1,4 @@
-//! Durations: seconds with an `s` behind them.
+//! Durations: seconds with the suffix `s`.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use serde::ser::{Error, Serializer};
 use super::Codec;
 use super::options::Writing;
 
-/// The most seconds that a duration has: about ten thousand years.
+/// Maximum number of seconds of a duration: about ten thousand years.
 const MAX_SECONDS: i64 = 315_576_000_000;
 
-/// `google.protobuf.Duration`: seconds and as few of 3, 6 and 9 fractional digits (or
-/// none) as hold the value, and an `s`.
+/// `google.protobuf.Duration`: seconds with the fewest of 0, 3, 6 and 9 fractional digits that
+/// represent the value, and an `s`.
 pub struct Duration;
 
 impl Codec for Duration {

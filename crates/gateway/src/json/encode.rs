@@ -1,4 +1,4 @@
-//! The body of a response.
+//! Encodes the body of a response.
 
 use serde::Serialize;
 use serde::ser::SerializeStruct;
@@ -12,14 +12,13 @@ use super::slot::Out;
 ///
 /// # Errors
 ///
-/// That a value, such as a timestamp after the year 9999, has no form in JSON.
+/// A value, such as a timestamp after the year 9999, has no form in JSON.
 pub fn encode<M: JsonMessage>(message: &M, options: &JsonOptions) -> Result<Vec<u8>, Error> {
     let writing = Writing::new(options);
     serde_json::to_vec(&Out::<M::Form>::new(message, &writing))
 }
 
-/// Writes one member of a message as the body of a response; null, if it is not
-/// there.
+/// Writes one member of a message as the body of a response, or null if it is absent.
 ///
 /// # Errors
 ///
@@ -38,7 +37,7 @@ pub fn encode_member<M: JsonMessage>(
     Ok(one.text.unwrap_or_else(|| b"null".to_vec()))
 }
 
-/// Keeps the one member of a message that is asked for.
+/// Serializer that keeps only the requested member of a message.
 struct One {
     name: &'static str,
     text: Option<Vec<u8>>,

@@ -44,11 +44,10 @@ impl Codec for FieldMask {
     }
 }
 
-/// The field mask of a request, `update_mask`, which is written as any other and
-/// may be read in the names of the proto file too: callers of REST faces take the
-/// names that they see, and those may have underscores. What is read are the paths as
-/// they stand, which [`take_update_mask`] makes those of the proto file. A path without a form in
-/// lowerCamel is written as it stands, since it is read so.
+/// Field mask of a request, `update_mask`. It is written as any other mask but may also be read
+/// with the names of the proto file: REST clients use the names that they see, which may have
+/// underscores. Paths are read verbatim, and [`take_update_mask`] converts them to names of the
+/// proto file. A path without a form in lowerCamel is written verbatim, since it is read that way.
 pub struct UpdatePaths;
 
 impl Codec for UpdatePaths {
@@ -76,9 +75,9 @@ impl Codec for UpdatePaths {
     }
 }
 
-/// Reads the update mask of the message `info`. Where it is known what the mask is
-/// about, each path is first looked for as it stands, by the names that JSON has, and
-/// becomes that of the proto file; any other is taken as lowerCamel.
+/// Reads the update mask of the message `info`. If the message that the mask applies to is known,
+/// each path is first looked up verbatim by JSON names and converted to names of the proto file;
+/// any other path is read as lowerCamel.
 ///
 /// # Errors
 ///
@@ -112,7 +111,7 @@ pub fn take_update_mask<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// `a_b` as `aB`. None when the way back would lead elsewhere.
+/// Returns `a_b` as `aB`, or `None` if the conversion cannot be reversed.
 fn camel(path: &str) -> Option<String> {
     let mut name = String::with_capacity(path.len());
     let mut characters = path.chars();
@@ -131,7 +130,7 @@ fn camel(path: &str) -> Option<String> {
     Some(name)
 }
 
-/// `aB` as `a_b`.
+/// Returns `aB` as `a_b`.
 fn snake(path: &str) -> String {
     let mut name = String::with_capacity(path.len() + 4);
     for character in path.chars() {

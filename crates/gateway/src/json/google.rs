@@ -1,5 +1,5 @@
-//! The messages of `google.protobuf` and the error details of `google.rpc`, which
-//! prost and tonic have types for.
+//! Messages of `google.protobuf` and error details of `google.rpc` for which prost and tonic have
+//! types.
 
 use serde::de::{IgnoredAny, MapAccess};
 use serde::ser::SerializeStruct;
@@ -11,7 +11,7 @@ use super::{
     Timestamp, UInt32, UInt64, Value, Writing, info, put, put_present, take, take_present,
 };
 
-/// The types that every `Any` may hold.
+/// Types that every `Any` may contain.
 pub(super) static BUILT_IN: &[AnyType] = &[
     AnyType::value::<bool>(),
     AnyType::value::<f64>(),
@@ -61,7 +61,7 @@ macro_rules! put_member {
     };
 }
 
-/// What the generator would make of a message.
+/// Implements for a message the code that the generator would emit.
 macro_rules! message {
     ($rust:ty, $full_name:literal, $form:ty {$(
         $place:literal $json_name:literal $proto_name:literal
@@ -157,7 +157,7 @@ message!(prost_types::FieldMask, "google.protobuf.FieldMask", FieldMask {
 message!(prost_types::ListValue, "google.protobuf.ListValue", ListValue {
     0 "values" "values" always Repeated, List<Value>, |list| list.values;
 });
-// The fields of these two have no names that are known.
+// The field names of these two messages are not fixed.
 message!(prost_types::Struct, "google.protobuf.Struct", Struct {});
 message!(prost_types::Value, "google.protobuf.Value", Value {});
 message!(prost_types::Timestamp, "google.protobuf.Timestamp", Timestamp<0> {

@@ -1,68 +1,66 @@
-//! What is known of a message before there is one.
+//! Static facts about messages.
 
 use super::JsonMessage;
 use super::decode::{Fault, parse};
 use super::tree::Tree;
 
-/// What the generator says of a message. The members are in the order of their
-/// declaration; a message that can hold itself has itself among its members' kinds.
+/// Description of a message, from the generator. Members are in the order of their declaration. A
+/// message that can contain itself is among the kinds of its own members.
 #[derive(Debug)]
 pub struct MessageInfo {
-    /// The full name, such as `keyward.v1.ApiKey`.
+    /// Full name, such as `keyward.v1.ApiKey`.
     pub full_name: &'static str,
-    /// The members, whose places [`JsonMessage::member`](super::JsonMessage::member)
-    /// gives.
+    /// Members. [`JsonMessage::member`](super::JsonMessage::member) returns their indices.
     pub members: &'static [MemberInfo],
     /// [`JsonMessage::member`](super::JsonMessage::member).
     pub member: fn(&str) -> Option<usize>,
 }
 
-/// What the generator says of a member.
+/// Description of a member, from the generator.
 #[derive(Debug)]
 pub struct MemberInfo {
-    /// The name in JSON.
+    /// Name in JSON.
     pub json_name: &'static str,
-    /// The name in the proto file, which paths of masks are made of.
+    /// Name in the proto file, which the paths of masks use.
     pub proto_name: &'static str,
-    /// Whether the name in the proto file is read too.
+    /// True if the name in the proto file is accepted too.
     pub reads_proto_name: bool,
-    /// What a number must be, where the field says more than its type; else empty.
+    /// Expected form of a number, if the field restricts its type; otherwise empty.
     pub expected: &'static str,
-    /// What the member is.
+    /// Kind of the member.
     pub kind: MemberKind,
 }
 
-/// What a member is.
+/// Kind of a member.
 #[derive(Debug, Clone, Copy)]
 pub enum MemberKind {
-    /// One scalar, one enum, or one message of `google.protobuf` with a form of its
-    /// own. A text can set it.
+    /// Single scalar or enum, or a message of `google.protobuf` with its own form. Text can set it.
     Single,
-    /// A list of those. Texts can set it.
+    /// List of such values. Texts can set it.
     Repeated,
-    /// A map.
+    /// Map.
     Map,
-    /// A list of messages.
+    /// List of messages.
     RepeatedMessage,
-    /// A message, which texts can set the members of. It is asked for, since a static
-    /// that refers to itself through a trait does not compile.
+    /// Message whose members can be set from text. A function, since a static that refers to itself
+    /// through a trait does not compile.
     Message(fn() -> &'static MessageInfo),
 }
 
-/// The facts of a message, for [`MemberKind::Message`].
+/// Returns the description of a message, for [`MemberKind::Message`].
 pub fn info<M: JsonMessage>() -> &'static MessageInfo {
     M::INFO
 }
 
 impl MessageInfo {
-    /// The place of the member of this name, as it is read.
+    /// Returns the index of the member that is read under this name.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
         (self.member)(name)
     }
 }
 
-/// The places of the members on a path such as `limits.per_day`, each by the name in
-/// JSON or in the proto file. None when there is no such path.
+/// Returns the indices of the members on a path such as `limits.per_day`, where each name is the
+/// one in JSON or in the proto file. `None` for an unknown path.
 pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
     let mut places = Vec::new();
     let mut message = Some(info);
@@ -78,7 +76,7 @@ pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
     Some(places)
 }
 
-/// What is known of each member on a path.
+/// Returns the description of each member on a path.
 pub fn members<'p>(
     info: &'static MessageInfo,
     path: &'p [usize],
@@ -94,7 +92,7 @@ pub fn members<'p>(
     })
 }
 
-/// A mask's path: names as the proto file has them.
+/// Returns the path of a mask, with names of the proto file.
 pub fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
     let names: Vec<&str> = members(info, places)
         .map(|member| member.proto_name)
@@ -102,9 +100,9 @@ pub fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
     names.join(".")
 }
 
-/// A path of a mask in names of the proto file, each given by its name in JSON or in the proto
-/// file, or in the lowerCamel of the latter. What follows a map is a key of it. `*` is the whole
-/// (<https://google.aip.dev/134>). None when the path names no field.
+/// Converts a path of a mask to names of the proto file. Each name may be the one in JSON, the one
+/// in the proto file, or the latter in lowerCamel. The name after a map is a key of it. `*` stands
+/// for the whole message (<https://google.aip.dev/134>). `None` if the path leads to no field.
 pub(super) fn mask_path(info: &'static MessageInfo, path: &str, snake: &str) -> Option<String> {
     if path == "*" {
         return Some(path.to_owned());
@@ -142,14 +140,13 @@ fn walk(
     Some(found.join("."))
 }
 
-/// What a body changes, as a field mask names it: the paths in proto names, in the
-/// order of declaration. Messages inside are descended into; null, lists, maps,
-/// values with a form of their own and empty messages are changed as a whole. What
-/// is no JSON object changes nothing.
+/// Returns the paths that a body changes, as in a field mask: in proto names, in the order of
+/// declaration. Nested messages are descended into; null, lists, maps, values with their own form
+/// and empty messages are changed as a whole. A body that is not a JSON object changes nothing.
 ///
 /// # Errors
 ///
-/// Where the text stops being JSON.
+/// Gives the position where the text is not JSON.
 pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, Fault> {
     let mut paths = Vec::new();
     if !body.is_empty() {

@@ -1,4 +1,4 @@
-//! Lists, maps, and messages on the heap.
+//! Lists, maps and boxed messages.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -12,7 +12,7 @@ use super::Codec;
 use super::options::{Reading, Step, Writing};
 use super::slot::{Out, Slot};
 
-/// Any number of values; JSON has them in an array.
+/// Any number of values; an array in JSON.
 pub struct List<C>(PhantomData<C>);
 
 impl<C: Codec> Codec for List<C> {
@@ -61,8 +61,7 @@ impl<C: Codec> Codec for List<C> {
     }
 }
 
-/// `map`: an object, whose keys are the texts of the map's. They are written in
-/// their order.
+/// `map`: an object whose names are the keys of the map as text, written in key order.
 pub struct Map<K, C>(PhantomData<(K, C)>);
 
 impl<K, C> Codec for Map<K, C>
@@ -110,7 +109,7 @@ where
     }
 }
 
-/// The key of a map, as its text.
+/// Key of a map, written as text.
 struct Shown<'k, K>(&'k K);
 
 impl<K: Display> Serialize for Shown<'_, K> {
@@ -143,7 +142,7 @@ impl<K: Codec> Visitor<'_> for Key<K> {
     }
 }
 
-/// A message that prost keeps on the heap, since it can hold itself.
+/// Message that prost boxes, since it can contain itself.
 pub struct Boxed<C>(PhantomData<C>);
 
 impl<C: Codec> Codec for Boxed<C> {

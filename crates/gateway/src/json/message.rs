@@ -14,25 +14,24 @@ use super::slot::Slot;
 use super::unread::Unread;
 use super::{Codec, GIVEN_TWICE};
 
-/// What the generator says of a message. Its members are counted from zero, in
-/// the order of their declaration.
+/// Description of a message, from the generator. Members are counted from zero, in the order of
+/// their declaration.
 pub trait JsonMessage: Default {
-    /// How the whole message looks in JSON: [`Message`] of itself, except for the
-    /// messages of `google.protobuf` that look different.
+    /// Form of the whole message in JSON: [`Message`] of itself, except for messages of
+    /// `google.protobuf` with their own form.
     type Form: Codec<Value = Self>;
 
-    /// The message's name and members.
+    /// Name and members of the message.
     const INFO: &'static MessageInfo;
 
-    /// The member of this name, which is the one in JSON or the one in the proto
-    /// file.
+    /// Returns the index of the member with this name in JSON or in the proto file.
     fn member(name: &str) -> Option<usize>;
 
     /// Reads the value of a member.
     ///
     /// # Errors
     ///
-    /// What the value should have been.
+    /// Gives the expected form of the value.
     fn read<'de, A: MapAccess<'de>>(
         &mut self,
         member: usize,
@@ -44,30 +43,29 @@ pub trait JsonMessage: Default {
     ///
     /// # Errors
     ///
-    /// The serializer's, or that a value has no form in JSON.
+    /// The serializer fails, or a value has no form in JSON.
     fn write<S: SerializeStruct>(
         &self,
         members: &mut S,
         writing: &Writing<'_>,
     ) -> Result<(), S::Error>;
 
-    /// The message's `update_mask`, if it has one.
+    /// Returns the message's `update_mask`, if it has one.
     fn update_mask(&mut self) -> Option<UpdateMask<'_>> {
         None
     }
 }
 
-/// The field mask of a request that says what the call changes, as
-/// <https://google.aip.dev/134> has it.
+/// Field mask of a request that selects the fields to change (<https://google.aip.dev/134>).
 #[derive(Debug)]
 pub struct UpdateMask<'m> {
-    /// The mask itself.
+    /// Mask itself.
     pub mask: &'m mut Option<FieldMask>,
-    /// The mask's own member.
+    /// Index of the mask's own member.
     pub member: usize,
 }
 
-/// A message inside a message.
+/// Nested message.
 pub struct Message<M>(PhantomData<M>);
 
 impl<M: JsonMessage> Codec for Message<M> {
@@ -112,8 +110,8 @@ impl<M: JsonMessage> Codec for Message<M> {
     }
 }
 
-/// The refusal of a member that the message does not have. It shows the member's name, within
-/// bounds, and the nearest name that is known.
+/// Rejection of a member that the message does not have. It has the member's name, shortened if
+/// necessary, and the nearest known name.
 #[cold]
 fn unknown<M: JsonMessage, E: de::Error>(name: &str, reading: &Reading<'_>) -> E {
     let Some(shown) = shown(name) else {
@@ -125,7 +123,7 @@ fn unknown<M: JsonMessage, E: de::Error>(name: &str, reading: &Reading<'_>) -> E
     E::custom(format_args!("is not a known member{}", suggestion(nearest)))
 }
 
-/// Notes the member that failed.
+/// Records the member that failed.
 #[cold]
 pub(super) fn failed_in<M: JsonMessage>(member: usize, reading: &Reading<'_>) {
     if let Some(member) = M::INFO.members.get(member) {
@@ -134,7 +132,7 @@ pub(super) fn failed_in<M: JsonMessage>(member: usize, reading: &Reading<'_>) {
     }
 }
 
-/// Writes a message; what the generated `Serialize` calls.
+/// Writes a message. Called by the generated `Serialize`.
 ///
 /// # Errors
 ///
@@ -146,11 +144,11 @@ pub fn serialize<M: JsonMessage, S: Serializer>(
     M::Form::write(message, serializer, &Writing::new(&JsonOptions::default()))
 }
 
-/// Reads a message; what the generated `Deserialize` calls.
+/// Reads a message. Called by the generated `Deserialize`.
 ///
 /// # Errors
 ///
-/// What is wrong, without the value that is.
+/// Describes the error without the invalid value.
 pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<M, D::Error> {
@@ -161,7 +159,7 @@ pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     Ok(message)
 }
 
-/// Which members were read, whatever their values.
+/// Set of the members that were read.
 #[derive(Default)]
 struct Seen {
     low: u128,
@@ -169,7 +167,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether this is the member's first time.
+    /// Inserts a member; returns true if it was absent.
     fn insert(&mut self, member: usize) -> bool {
         if member < 128 {
             let first = self.low & (1 << member) == 0;
@@ -184,11 +182,11 @@ impl Seen {
     }
 }
 
-/// The name of a member, looked up without being copied. What is not JSON gives the
-/// member's place instead.
+/// Name of a member, looked up without a copy. Formats other than JSON give the member's index
+/// instead.
 struct MemberName<M> {
     message: PhantomData<M>,
-    /// Whether a name that is not known is kept, for an error.
+    /// True if an unknown name is kept for an error.
     is_kept: bool,
 }
 

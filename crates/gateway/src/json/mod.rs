@@ -1,11 +1,10 @@
-//! Protobuf JSON, in and out, without reflection, as
-//! <https://protobuf.dev/programming-guides/json/> has it.
+//! Reads and writes protobuf JSON (<https://protobuf.dev/programming-guides/json/>) without
+//! reflection.
 //!
-//! Every kind of field is one [`Codec`]; the generated code says which codec a
-//! member has, and nothing more. Values are read in place, so that reading a member
-//! once more merges into what is there; that is how path variables and query
-//! parameters, which are read by the same code, meet the body. No error made here
-//! repeats a value: a [`Fault`] says where it is and what was expected.
+//! Every kind of field is one [`Codec`]; the generated code only selects the codec of each member.
+//! Values are read in place, so reading a member again merges into the existing value. Path
+//! variables and query parameters are read by the same code and merge with the body in this way.
+//! Errors never repeat a value: a [`Fault`] has the position and the expected form.
 
 mod any;
 mod decimal;
@@ -52,31 +51,29 @@ pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};
 pub use structure::{ListValue, NullValue, Struct, Value};
 pub use timestamp::{Timestamp, Utc};
 
-/// How one kind of value looks in JSON. A method that a kind does not implement
-/// refuses that form of JSON.
+/// JSON form of one kind of value. The default methods reject their form of JSON.
 pub trait Codec {
-    /// The value's type in the message.
+    /// Type of the value in the message.
     type Value: Default;
 
-    /// What a refusal says was expected, such as `a string`.
+    /// Expected form in an error, such as `a string`.
     const EXPECTED: &'static str;
 
-    /// Whether a string is the name of a value, which may be unknown.
+    /// True if a string is the name of an enum value, which may be unknown.
     const IS_ENUM: bool = false;
 
     /// Writes the value.
     ///
     /// # Errors
     ///
-    /// The serializer's, or that the value has no form in JSON.
+    /// The serializer fails, or the value has no form in JSON.
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
         writing: &Writing<'_>,
     ) -> Result<S::Ok, S::Error>;
 
-    /// Whether the value is the default of a field without presence, which may be
-    /// left out.
+    /// Returns true if the value is the default of a field without presence, which may be omitted.
     fn is_default(_: &Self::Value) -> bool {
         false
     }
@@ -91,7 +88,7 @@ pub trait Codec {
         None
     }
 
-    /// Reads an integer that is not negative.
+    /// Reads a non-negative integer.
     fn u64(value: u64) -> Option<Self::Value> {
         i64::try_from(value).ok().and_then(Self::i64)
     }
@@ -106,7 +103,7 @@ pub trait Codec {
         None
     }
 
-    /// Reads a string that need not be copied.
+    /// Reads an owned string without copying it.
     fn string(value: String) -> Option<Self::Value> {
         Self::str(&value)
     }
@@ -115,7 +112,7 @@ pub trait Codec {
     ///
     /// # Errors
     ///
-    /// What the text should have been, such as `a number`.
+    /// Gives the expected form of the text, such as `a number`.
     fn text(text: &str) -> Result<Self::Value, &'static str> {
         Self::str(text).ok_or(Self::EXPECTED)
     }
@@ -129,7 +126,7 @@ pub trait Codec {
     ///
     /// # Errors
     ///
-    /// What the array holds that it should not.
+    /// Describes the invalid content of the array.
     fn array<'de, A: SeqAccess<'de>>(
         _: &mut Self::Value,
         _: A,
@@ -145,7 +142,7 @@ pub trait Codec {
     ///
     /// # Errors
     ///
-    /// What the object holds that it should not.
+    /// Describes the invalid content of the object.
     fn object<'de, A: MapAccess<'de>>(
         _: &mut Self::Value,
         _: A,
@@ -155,10 +152,10 @@ pub trait Codec {
     }
 }
 
-/// What a member is told that is there more often than it may be.
+/// Error for a member that occurs too often.
 const GIVEN_TWICE: &str = "must be given once";
 
-/// The refusal of a value that `C` does not read.
+/// Creates the error for a value that `C` does not read.
 fn expected<C: Codec + ?Sized, E: de::Error>() -> E {
     E::custom(format_args!("must be {}", C::EXPECTED))
 }

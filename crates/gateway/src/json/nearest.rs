@@ -1,17 +1,17 @@
-//! The known name nearest to an unknown one, for errors.
+//! Finds the known name nearest to an unknown one, for errors.
 
 use super::info::{MemberKind, MessageInfo};
 
-/// Longest name, in characters, that an error repeats or looks for a near one of.
+/// Maximum length, in characters, of a name that an error repeats or finds a suggestion for.
 const MAX_NAME_CHARS: usize = 64;
-/// Number of characters that an error repeats of a longer name, which may be a key or a token: as many as the
-/// labels of keys have.
+/// Number of characters that an error repeats of a longer name, which may be a key or a token: the
+/// length of the labels of keys.
 const LONGER_NAME_CHARS: usize = 12;
-/// Most edits between a name and the one that is suggested for it.
+/// Maximum number of edits between a name and its suggestion.
 const MAX_EDITS: usize = 3;
 
-/// What an error shows of a name that the caller sent: its printable ASCII characters, or the first
-/// [`LONGER_NAME_CHARS`] of more than [`MAX_NAME_CHARS`]. None when nothing is left.
+/// Returns the part of a client's name that an error shows: its printable ASCII characters, or the
+/// first [`LONGER_NAME_CHARS`] of more than [`MAX_NAME_CHARS`]. `None` if nothing is left.
 pub(crate) fn shown(name: &str) -> Option<String> {
     let is_shown = |character: &char| character.is_ascii_graphic() && *character != '`';
     let mut characters = name.chars().filter(is_shown);
@@ -23,8 +23,8 @@ pub(crate) fn shown(name: &str) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The JSON name of the member nearest to a name that no member has. Case and underscores do
-/// not count, so that `workspaceId` finds `workspace_id`.
+/// Returns the JSON name of the member nearest to a name that no member has. Case and underscores
+/// are ignored, so that `workspaceId` finds `workspace_id`.
 pub(super) fn nearest(info: &MessageInfo, name: &str) -> Option<&'static str> {
     // A member that is not read under its name in the proto file.
     let mut members = info.members.iter();
@@ -43,8 +43,8 @@ pub(super) fn nearest(info: &MessageInfo, name: &str) -> Option<&'static str> {
     near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
 }
 
-/// As [`nearest`], for a path such as `filter.minPages`, of which each name but the last that is
-/// looked at is known.
+/// Like [`nearest`], for a path such as `filter.minPages`. Each name before the last one examined
+/// is known.
 pub(crate) fn nearest_path(info: &'static MessageInfo, path: &str) -> Option<String> {
     let mut names: Vec<&str> = Vec::new();
     let mut message = info;
@@ -63,7 +63,7 @@ pub(crate) fn nearest_path(info: &'static MessageInfo, path: &str) -> Option<Str
     None
 }
 
-/// A question that suggests the name, or nothing.
+/// Returns a question that suggests the name, or an empty text.
 pub(crate) fn suggestion(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
@@ -75,8 +75,8 @@ fn folded(name: &str) -> Vec<char> {
         .collect()
 }
 
-/// The number of insertions, deletions, substitutions and swaps of neighbours that make one text
-/// of the other (optimal string alignment); None above `most`.
+/// Returns the number of insertions, deletions, substitutions and swaps of neighbours between two
+/// texts (optimal string alignment), or `None` above `most`.
 fn edits(from: &[char], to: &[char], most: usize) -> Option<usize> {
     if from.len().abs_diff(to.len()) > most {
         return None;

@@ -1,4 +1,4 @@
-//! How JSON is read and written.
+//! Options for reading and writing JSON.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -6,24 +6,23 @@ use std::fmt::Write as _;
 use super::any::AnyType;
 use super::info::MessageInfo;
 
-/// How deep messages, lists and objects may lie inside each other when they are
-/// written. What is read is held to the same number by the JSON parser.
+/// Maximum nesting depth of messages, lists and objects in written JSON. The JSON parser has the
+/// same limit for reading.
 const MAX_DEPTH: u32 = 128;
 
-/// How deep the field of a query parameter may lie.
+/// Maximum nesting depth of the field of a query parameter.
 pub(crate) const MAX_PARAMETER_DEPTH: u32 = 100;
 
-/// How many `Any`s may lie inside each other. Each is kept whole until its type is
-/// known, so their number multiplies the work.
+/// Maximum nesting depth of `Any`s. Each is buffered until its type is known, so the depth
+/// multiplies the work.
 const MAX_ANY_DEPTH: u32 = 16;
 
-/// How JSON is read and written: which types an `Any` may hold, and what becomes
-/// of names that are not known and of values that need not be there.
+/// Options for reading and writing JSON: the types that an `Any` may contain, and the treatment of
+/// unknown names and default values.
 ///
-/// By default unknown members are ignored, so that a caller may be newer than the
-/// service, and unknown enum names are refused, since a request that asks for
-/// something unknown must not do something else. Default values are written, so that
-/// an object always has the members of its schema.
+/// By default unknown members are ignored, so that a client may be newer than the service, and
+/// unknown enum names are rejected, since the server must not run a request that it does not
+/// understand. Default values are written, so that an object always has the members of its schema.
 #[derive(Debug, Clone, Default)]
 pub struct JsonOptions {
     types: Vec<&'static [AnyType]>,
@@ -33,37 +32,37 @@ pub struct JsonOptions {
 }
 
 impl JsonOptions {
-    /// Adds types that an `Any` may hold: the generated `TYPES` of a package. Those
-    /// of `google.protobuf` and the error details of `google.rpc` are always known.
+    /// Adds types that an `Any` may contain: the generated `TYPES` of a package. The types of
+    /// `google.protobuf` and the error details of `google.rpc` are always included.
     #[must_use]
     pub fn with_types(mut self, types: &'static [AnyType]) -> Self {
         self.types.push(types);
         self
     }
 
-    /// Refuses members that the message does not have.
+    /// Rejects members that the message does not have.
     #[must_use]
     pub fn refuse_unknown_members(mut self) -> Self {
         self.refuse_unknown_members = true;
         self
     }
 
-    /// Reads a value that is no name of its enum as if it were not there.
+    /// Treats an unknown enum name as an absent value.
     #[must_use]
     pub fn ignore_unknown_enum_names(mut self) -> Self {
         self.ignore_unknown_enum_names = true;
         self
     }
 
-    /// Leaves out numbers that are 0, empty strings, lists and maps, and so on, where
-    /// the message cannot tell them from unset.
+    /// Omits zeros, empty strings, lists and maps, and other default values of fields without
+    /// presence.
     #[must_use]
     pub fn omit_defaults(mut self) -> Self {
         self.omit_defaults = true;
         self
     }
 
-    /// The type of this full name, such as `google.protobuf.Duration`.
+    /// Returns the type of this full name, such as `google.protobuf.Duration`.
     pub(super) fn any_type(&self, full_name: &str) -> Option<&'static AnyType> {
         let own = self.types.iter().copied().flatten();
         own.chain(super::google::BUILT_IN)
@@ -71,54 +70,54 @@ impl JsonOptions {
     }
 }
 
-/// Why a message is not written.
+/// Error for a message that is nested too deeply to be written.
 const TOO_DEEP: &str = "the message is nested too deeply for JSON";
 
-/// Where values come from.
+/// Source of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// A JSON text.
+    /// JSON text.
     Json,
     /// Query parameters.
     Query,
-    /// A path variable, which replaces what is there.
+    /// Path variable, which replaces the existing value.
     Path,
 }
 
-/// A step of the way to a value.
+/// Step on the path to a value.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Member(&'static str),
-    /// A member that is not known, as errors show its name.
+    /// Unknown member, with its name as errors show it.
     Unknown(String),
     Place(usize),
-    /// A value of a map, whose key is the caller's and is not repeated.
+    /// Value of a map. Its key comes from the client and is not repeated.
     Entry,
 }
 
-/// One reading of a request: the options, where the values come from and, once it
-/// failed, where.
+/// State of reading one request: the options, the source of the values and, after a failure, its
+/// path.
 #[derive(Debug)]
 pub struct Reading<'o> {
     pub(super) options: &'o JsonOptions,
     pub(super) mode: Mode,
-    /// The steps to what failed, from the inside out.
+    /// Steps to the failure, innermost first.
     trail: RefCell<Vec<Step>>,
-    /// How many `Any`s lie around what is read.
+    /// Number of enclosing `Any`s.
     any_depth: Cell<u32>,
     masked: Option<Masked>,
-    /// The known name that is suggested for the unknown one that failed.
+    /// Known name that is suggested for the unknown name that failed.
     nearest: RefCell<Option<String>>,
-    /// What the innermost member that failed must be, if its field says so.
+    /// Expected form of the innermost member that failed, if its field declares one.
     expected: Cell<Option<&'static str>>,
 }
 
-/// What the update mask of a request is about.
+/// Message that the update mask of a request applies to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Masked {
-    /// The request, which has the mask.
+    /// Request that has the mask.
     pub(crate) request: &'static MessageInfo,
-    /// The message whose members the mask names.
+    /// Message whose members the mask names.
     pub(crate) changed: &'static MessageInfo,
 }
 
@@ -140,14 +139,14 @@ impl<'o> Reading<'o> {
         self
     }
 
-    /// The message whose members the mask of `request` names, if that is known.
+    /// Returns the message whose members the mask of `request` names, if known.
     pub(super) fn masked_by(&self, request: &'static MessageInfo) -> Option<&'static MessageInfo> {
         self.masked
             .filter(|masked| std::ptr::eq(masked.request, request))
             .map(|masked| masked.changed)
     }
 
-    /// Whether values are texts rather than JSON.
+    /// Returns true if values are texts rather than JSON.
     pub(super) fn is_text(&self) -> bool {
         self.mode != Mode::Json
     }
@@ -160,7 +159,7 @@ impl<'o> Reading<'o> {
         self.options.ignore_unknown_enum_names
     }
 
-    /// Reads the inside of an `Any`; None if it lies too deep.
+    /// Reads the content of an `Any`; `None` if it is nested too deeply.
     pub(super) fn in_any<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         let depth = self.any_depth.get();
         if depth >= MAX_ANY_DEPTH {
@@ -172,17 +171,18 @@ impl<'o> Reading<'o> {
         Some(value)
     }
 
-    /// Notes a step out from what failed.
+    /// Records the next outer step of a failure.
     #[cold]
     pub(super) fn failed_in(&self, step: Step) {
-        // Parameters have no place: each is known by its name.
+        // Parameters have no index: each is identified by its name.
         if matches!(step, Step::Place(_)) && self.is_text() {
             return;
         }
         self.trail.borrow_mut().push(step);
     }
 
-    /// Notes what the member that failed must be. The first one is the innermost.
+    /// Records the expected form of the member that failed. The first call is for the innermost
+    /// member.
     #[cold]
     pub(super) fn expected(&self, expected: &'static str) {
         if self.expected.get().is_none() {
@@ -190,23 +190,23 @@ impl<'o> Reading<'o> {
         }
     }
 
-    /// What the member must be whose decimal failed, if its field says so.
+    /// Returns the expected form of the member whose decimal failed, if its field declares one.
     pub(super) fn expected_decimal(&self) -> Option<&'static str> {
         self.expected.get().filter(|expected| !expected.is_empty())
     }
 
-    /// Notes the known name that is suggested for what failed.
+    /// Records the known name that is suggested for the failed name.
     #[cold]
     pub(super) fn suggest(&self, nearest: Option<String>) {
         *self.nearest.borrow_mut() = nearest;
     }
 
-    /// The known name that is suggested for what failed.
+    /// Returns the known name that is suggested for the failed name.
     pub(super) fn nearest(&self) -> Option<String> {
         self.nearest.borrow().clone()
     }
 
-    /// The path to what failed, in JSON names.
+    /// Returns the path to the failure, in JSON names.
     pub(super) fn path(&self) -> String {
         let add = |path: &mut String, name: &str| {
             if !path.is_empty() {
@@ -227,7 +227,7 @@ impl<'o> Reading<'o> {
     }
 }
 
-/// One writing of a message: the options, and how deep it has come.
+/// State of writing one message: the options and the current depth.
 #[derive(Debug, Clone, Copy)]
 pub struct Writing<'o> {
     pub(super) options: &'o JsonOptions,
@@ -246,7 +246,7 @@ impl<'o> Writing<'o> {
         }
     }
 
-    /// The writing of what has `depth` messages around it.
+    /// Creates the state for a value inside `depth` messages.
     pub(super) fn at_depth(options: &'o JsonOptions, depth: u32) -> Self {
         Self {
             depth,
@@ -254,7 +254,7 @@ impl<'o> Writing<'o> {
         }
     }
 
-    /// The writing of a member that was asked for, whatever its value.
+    /// Creates the state for a requested member, which is written even if it has its default value.
     pub(super) fn of_member(options: &'o JsonOptions) -> Self {
         Self {
             omits_defaults: false,
@@ -266,7 +266,7 @@ impl<'o> Writing<'o> {
         self.omits_defaults
     }
 
-    /// The writing of what lies inside.
+    /// Returns the state for a nested value.
     pub(super) fn deeper<E: serde::ser::Error>(&self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
             return Err(E::custom(TOO_DEEP));
@@ -278,7 +278,7 @@ impl<'o> Writing<'o> {
         })
     }
 
-    /// The writing of what lies inside an `Any`.
+    /// Returns the state for the content of an `Any`.
     pub(super) fn in_any<E: serde::ser::Error>(&self) -> Result<Self, E> {
         if self.any_depth >= MAX_ANY_DEPTH {
             return Err(E::custom(TOO_DEEP));

@@ -66,14 +66,14 @@ impl Codec for Text {
     }
 }
 
-/// The whole number that a floating one is, if it is one.
+/// Returns the floating-point number as an integer if it is integral.
 fn whole(value: f64) -> Option<i128> {
     let in_range = value.abs() < 1e20;
     #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
     (in_range && value.fract() == 0.0).then_some(value as i128)
 }
 
-/// The whole number that a text says, as an integer or, like `1e3`, as a number.
+/// Returns the integer in a text, written as an integer or, like `1e3`, as a number.
 fn whole_text(text: &str) -> Option<i128> {
     let plain = text.strip_prefix('-').unwrap_or(text);
     if plain.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -82,7 +82,7 @@ fn whole_text(text: &str) -> Option<i128> {
     number_text(text).and_then(whole)
 }
 
-/// The number that a text says in JSON's own grammar.
+/// Returns the number in a text, in the grammar of JSON.
 fn number_text(text: &str) -> Option<f64> {
     let first = text.bytes().next()?;
     let last = text.bytes().next_back()?;
@@ -135,13 +135,13 @@ integer!(
     UInt32, u32, "an unsigned 32-bit integer", |value, out: S| out.serialize_u32(value)
 );
 integer!(
-    /// `int64`, `sint64` and `sfixed64`: a string, since JavaScript's numbers are
-    /// too small; a number is read too.
+    /// `int64`, `sint64` and `sfixed64`: a string, since JavaScript's numbers are too small; a
+    /// number is accepted too.
     Int64, i64, "a 64-bit integer", |value, out: S| out.collect_str(&value)
 );
 integer!(
-    /// `uint64` and `fixed64`: a string, since JavaScript's numbers are too small;
-    /// a number is read too.
+    /// `uint64` and `fixed64`: a string, since JavaScript's numbers are too small; a number is
+    /// accepted too.
     UInt64, u64, "an unsigned 64-bit integer", |value, out: S| out.collect_str(&value)
 );
 
@@ -198,7 +198,7 @@ impl Codec for Double {
     }
 }
 
-/// `float`: as [`Double`], and within the range of 32 bits.
+/// `float`: like [`Double`], within the range of 32 bits.
 pub struct Float;
 
 impl Codec for Float {
@@ -240,7 +240,7 @@ impl Codec for Float {
     }
 }
 
-/// Reads either alphabet, with or without padding.
+/// Accepts either alphabet, with or without padding.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -274,20 +274,19 @@ impl Codec for Binary {
     }
 }
 
-/// What the generator says of an enum.
+/// Description of an enum, from the generator.
 pub trait JsonEnum {
-    /// What a refusal says was expected, such as `one of DAILY, WEEKLY`.
+    /// Expected form in an error, such as `one of DAILY, WEEKLY`.
     const EXPECTED: &'static str;
 
-    /// The name of a value in JSON.
+    /// Returns the name of a value in JSON.
     fn name(number: i32) -> Option<&'static str>;
 
-    /// The value of this name, which is the one in JSON or the one in the proto
-    /// file.
+    /// Returns the value with this name in JSON or in the proto file.
     fn number(name: &str) -> Option<i32>;
 }
 
-/// An enum: its value's name; a number is read too.
+/// Enum: the name of its value; a number is accepted too.
 pub struct Enum<E>(PhantomData<E>);
 
 impl<E: JsonEnum> Codec for Enum<E> {

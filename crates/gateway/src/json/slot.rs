@@ -1,4 +1,4 @@
-//! The place that a value is read into, and the value that is written.
+//! Slot that a value is read into, and the value to write.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,8 +9,8 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::options::{Mode, Reading, Writing};
 use super::{Codec, expected};
 
-/// The place that a value is read into. What comes out says whether there was one:
-/// a name that is not its enum's may be ignored.
+/// Slot that a value is read into. The result is false if no value was read: an unknown enum name
+/// may be ignored.
 pub(super) struct Slot<'s, 'o, C: Codec> {
     value: &'s mut C::Value,
     reading: &'s Reading<'o>,
@@ -31,7 +31,7 @@ impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
         }
     }
 
-    /// Sets what was a string.
+    /// Sets a value that was read from a string.
     fn set_named<E: de::Error>(self, read: Option<C::Value>) -> Result<bool, E> {
         if C::IS_ENUM && read.is_none() && self.reading.ignores_unknown_enum_names() {
             return Ok(false);
@@ -48,8 +48,8 @@ impl<'de, C: Codec> DeserializeSeed<'de> for Slot<'_, '_, C> {
     }
 }
 
-/// Takes any JSON and lets the codec say whether it fits. Every method is here:
-/// those that serde would add put the value into the error.
+/// Accepts any JSON and lets the codec decide if it is valid. Every method is implemented here,
+/// since serde's defaults put the value into the error.
 impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
     type Value = bool;
 
@@ -115,7 +115,7 @@ impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
     }
 }
 
-/// Adds to a codec what null stands for: everything else is the codec's.
+/// Adds the meaning of null to a codec and delegates everything else.
 macro_rules! with_null {
     ($(#[$doc:meta])* $name:ident, $value:ty, $wrap:expr, $open:expr, $null:expr, $write:expr) => {
         $(#[$doc])*
@@ -186,7 +186,7 @@ macro_rules! with_null {
 }
 
 with_null!(
-    /// A value that null leaves unset, unless null is one of its values.
+    /// Value that null leaves unset, unless null is one of its values.
     OrNull,
     Option<C::Value>,
     Some,
@@ -199,7 +199,7 @@ with_null!(
 );
 
 with_null!(
-    /// A value for whose default null stands.
+    /// Value for which null stands for the default.
     OrDefault,
     C::Value,
     std::convert::identity,
@@ -208,7 +208,7 @@ with_null!(
     C::write
 );
 
-/// A value to write.
+/// Value to write.
 pub(super) struct Out<'a, 'o, C: Codec> {
     value: &'a C::Value,
     writing: &'a Writing<'o>,
@@ -230,7 +230,7 @@ impl<C: Codec> Serialize for Out<'_, '_, C> {
 ///
 /// # Errors
 ///
-/// What the value should have been.
+/// Gives the expected form of the value.
 pub fn take<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut C::Value,
     members: &mut A,
@@ -240,11 +240,11 @@ pub fn take<'de, C: Codec, A: MapAccess<'de>>(
     members.next_value_seed(slot).map(|_| ())
 }
 
-/// Reads the value of a member that can be unset; null leaves it so.
+/// Reads the value of a member that can be unset; null leaves it unset.
 ///
 /// # Errors
 ///
-/// What the value should have been.
+/// Gives the expected form of the value.
 pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut Option<C::Value>,
     members: &mut A,
@@ -254,13 +254,13 @@ pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
     members.next_value_seed(slot).map(|_| ())
 }
 
-/// Reads the value of a member of a oneof. `open` gives the value if the choice is
-/// this member, and the choice back if it is another.
+/// Reads the value of a member of a oneof. `open` returns the value if the choice is this member,
+/// and returns the choice if it is another.
 ///
 /// # Errors
 ///
-/// What the value should have been, or that another member of the oneof is there;
-/// a path variable replaces that instead.
+/// Gives the expected form of the value, or reports that another member of the oneof is set; a path
+/// variable replaces that member instead.
 pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
     choice: &mut Option<O>,
     members: &mut A,
@@ -282,8 +282,7 @@ pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// The place of a oneof's member. It refuses in the value's place so that the error
-/// has the member's path.
+/// Slot of a oneof's member. It rejects at the value, so that the error has the member's path.
 struct Choice<'s, 'o, C: Codec> {
     value: &'s mut Option<C::Value>,
     is_taken: bool,

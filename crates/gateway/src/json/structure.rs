@@ -10,7 +10,7 @@ use super::options::{JsonOptions, MAX_PARAMETER_DEPTH, Mode, Reading, Step, Writ
 use super::slot::{Out, Slot};
 use super::{Codec, GIVEN_TWICE, JsonMessage};
 
-/// Every integer up to this is a floating number too.
+/// Largest integer up to which every integer is exact as a floating-point number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// `google.protobuf.NullValue`: null.
@@ -218,7 +218,7 @@ impl Codec for Struct {
     }
 }
 
-/// Reads a parameter whose text is JSON, as grpc-gateway reads it.
+/// Reads a parameter whose text is JSON, as grpc-gateway does.
 fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'static str> {
     let options = JsonOptions::default();
     let reading = Reading::new(&options, Mode::Json);
@@ -228,8 +228,8 @@ fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'sta
         .deserialize(&mut json)
         .and_then(|_| json.end())
         .map_err(|_| C::EXPECTED)?;
-    // As many messages as a parameter's name may lead through may be around it, and
-    // the whole must not be deeper than JSON that can be written and read again.
+    // The value may be nested in as many messages as a parameter's name may have, and the total
+    // depth must not exceed that of JSON that can be written and read again.
     let inside = Writing::at_depth(&options, MAX_PARAMETER_DEPTH + 1);
     serde_json::to_writer(std::io::sink(), &Out::<C>::new(&value, &inside))
         .map_err(|_| "nested less deeply")?;

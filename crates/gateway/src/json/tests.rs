@@ -1,4 +1,4 @@
-//! The codecs, form by form.
+//! Tests of the codecs, form by form.
 
 use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
@@ -10,7 +10,7 @@ use super::{
     UInt64, Value,
 };
 
-/// Reads a value and writes it, or says what was expected.
+/// Reads a value and writes it, or returns the expected form.
 fn through<C: Codec>(json: &str) -> Result<String, String> {
     let options = JsonOptions::default();
     let mut value = C::Value::default();

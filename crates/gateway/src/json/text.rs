@@ -1,4 +1,4 @@
-//! Texts with paths, read as if they were an object.
+//! Texts with paths, read as an object.
 
 use std::fmt::{self, Display};
 
@@ -6,7 +6,7 @@ use serde::de::value::{SeqDeserializer, StrDeserializer, U64Deserializer};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The text of an error.
+/// Text of an error.
 #[derive(Debug)]
 pub(super) struct Refused(String);
 
@@ -24,10 +24,10 @@ impl serde::de::Error for Refused {
     }
 }
 
-/// The places that lead to a value, and its text.
+/// Indices that lead to a value, and its text.
 type Texts<'t> = Vec<(&'t [usize], &'t str)>;
 
-/// The members of a message, each with the texts that lead through it.
+/// Members of a message, each with the texts whose path begins with it.
 pub(super) struct Members<'t> {
     rest: Texts<'t>,
     value: Texts<'t>,
@@ -71,7 +71,7 @@ impl<'de> MapAccess<'de> for Members<'_> {
     }
 }
 
-/// One text, several, or those of the members inside.
+/// One text, several, or those of the nested members.
 struct Value<'t>(Texts<'t>);
 
 impl<'de> Deserializer<'de> for Value<'_> {

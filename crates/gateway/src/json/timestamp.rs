@@ -1,18 +1,18 @@
-//! Timestamps: RFC 3339, in UTC when written.
+//! Timestamps: RFC 3339, written in UTC.
 
 use serde::ser::{Error, Serializer};
 
 use super::Codec;
 use super::options::Writing;
 
-/// The first second of the year 1.
+/// First second of the year 1.
 const MIN_SECONDS: i64 = -62_135_596_800;
-/// The last second of the year 9999.
+/// Last second of the year 9999.
 const MAX_SECONDS: i64 = 253_402_300_799;
 const DAY_SECONDS: i64 = 86_400;
 
-/// `google.protobuf.Timestamp` with `DIGITS` fractional digits, cut off rather than
-/// rounded; 0 stands for as few of none, 3, 6 and 9 as hold the value.
+/// `google.protobuf.Timestamp` with `DIGITS` fractional digits, truncated; 0 stands for the fewest
+/// of 0, 3, 6 and 9 that represent the value.
 pub struct Timestamp<const DIGITS: usize>;
 
 impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
@@ -38,8 +38,8 @@ impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
     }
 }
 
-/// A [`Timestamp`] that is read only in UTC, written with `Z`: `+00:00` names the
-/// same zone and is refused all the same.
+/// [`Timestamp`] that is accepted only in UTC, written with `Z`: `+00:00` names the same zone but
+/// is rejected.
 pub struct Utc<const DIGITS: usize>;
 
 impl<const DIGITS: usize> Codec for Utc<DIGITS> {
@@ -103,7 +103,7 @@ fn format<'b>(
     std::str::from_utf8(buffer.get(..length)?).ok()
 }
 
-/// Writes a number's last `width` digits and returns where they end.
+/// Writes a number's last `width` digits and returns their end.
 fn put(buffer: &mut [u8; 30], start: usize, mut number: u64, width: usize) -> usize {
     for place in buffer.iter_mut().skip(start).take(width).rev() {
         *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
@@ -150,7 +150,7 @@ fn parse(text: &[u8]) -> Option<prost_types::Timestamp> {
         .then_some(prost_types::Timestamp { seconds, nanos })
 }
 
-/// The seconds that a zone is ahead of UTC.
+/// Returns the offset of a zone from UTC in seconds.
 fn offset(zone: &[u8]) -> Option<i64> {
     let (sign, rest) = match zone {
         b"Z" => return Some(0),
@@ -185,8 +185,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The days from 1970-01-01 to a date of the Gregorian calendar. Years begin in
-/// March here, so that the leap day is a year's last.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here,
+/// so that the leap day is the last day of a year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -194,7 +194,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The year, month and day of the day that is so many days after 1970-01-01.
+/// Returns the year, month and day of a number of days after 1970-01-01.
 fn civil(days: i64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

@@ -1,4 +1,4 @@
-//! JSON that is kept, for values whose type is learned after they have begun.
+//! Buffered JSON, for values whose type is known only after they have begun.
 
 use std::fmt;
 
@@ -8,8 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::text::Refused;
 
-/// A JSON value. Integers are exact, and every member is kept, however often it is
-/// there.
+/// JSON value. Integers are exact, and every member is kept, including duplicates.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Tree {
     Null,
@@ -113,7 +112,7 @@ impl<'t> IntoDeserializer<'_, Refused> for &'t Tree {
     }
 }
 
-/// The members of an object, but those of one name.
+/// Returns the members of an object, except those of one name.
 pub(super) fn members<'de: 't, 't>(
     entries: &'t [(String, Tree)],
     without: &'t str,

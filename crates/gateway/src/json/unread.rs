@@ -1,12 +1,12 @@
-//! JSON that nobody asked for.
+//! JSON that is parsed and discarded.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// The value of an unknown member. Nothing is kept of it, but it is parsed as any
-/// other: serde's own `IgnoredAny` steps over numbers, escapes and depths that no
-/// parser takes, and then two readings of one text could differ.
+/// Value of an unknown member. It is discarded but parsed like any other value: serde's own
+/// `IgnoredAny` skips numbers, escapes and depths that no parser accepts, so two readings of one
+/// text could differ.
 pub(super) struct Unread;
 
 impl<'de> Deserialize<'de> for Unread {

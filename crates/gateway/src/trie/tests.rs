@@ -1,10 +1,10 @@
-//! The tree against a search that tries every template.
+//! Compares the tree with a search that tries every template.
 
 use super::{Node, split};
 use crate::builder::UNDECLARED;
 use crate::spec::{BodyBinding, RouteSpec, Segment};
 
-/// A sequence that is the same in every run.
+/// Deterministic pseudo-random sequence.
 struct Random(u64);
 
 impl Random {
@@ -45,7 +45,7 @@ fn template(random: &mut Random) -> RouteSpec {
     }
 }
 
-/// How well a template fits: the smaller, the better. None when it does not.
+/// Returns the rank of a matching template: smaller is better. `None` if it does not match.
 fn rank(spec: &RouteSpec, verb: Option<&str>, path: &[&str], method: &str) -> Option<Vec<u8>> {
     let by_method = match spec.http_method {
         name if name == method => 0,
@@ -75,7 +75,7 @@ fn rank(spec: &RouteSpec, verb: Option<&str>, path: &[&str], method: &str) -> Op
     })
 }
 
-/// The best of all templates, with the verb and then without.
+/// Returns the best of all templates, first with the verb, then without.
 fn best(specs: &[&'static RouteSpec], path: &str, method: &str) -> Option<usize> {
     let of = |path: &str, verb: Option<&str>| {
         let segments: Vec<&str> = path.split('/').skip(1).collect();

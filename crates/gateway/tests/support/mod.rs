@@ -1,4 +1,4 @@
-//! How tests call the probe, inside the process.
+//! Helpers of tests that call the probe in the process.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
@@ -14,14 +14,14 @@ use keyward_gateway_probe::Probe;
 use keyward_gateway_probe::v1::Everything;
 use serde_json::Value;
 
-/// The router of the probe as it is by default.
+/// Returns the router of the probe with default settings.
 pub(crate) fn router() -> &'static RestRouter {
     static ROUTER: LazyLock<RestRouter> =
         LazyLock::new(|| Probe::default().rest().build().unwrap());
     &ROUTER
 }
 
-/// An answer, read to its end.
+/// Complete response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -41,14 +41,14 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The message of an error, its status before it.
+    /// Returns the status and the message of an error.
     pub(crate) fn refusal(&self) -> String {
         let json = self.json();
         let message = json["error"]["message"].as_str().unwrap_or_default();
         format!("{} {message}", self.status)
     }
 
-    /// The field that an error's `BadRequest` names.
+    /// Returns the field that an error's `BadRequest` names.
     pub(crate) fn field(&self) -> Option<String> {
         let json = self.json();
         let details = json["error"]["details"].as_array()?.clone();
@@ -61,7 +61,7 @@ impl Answer {
     }
 }
 
-/// `GET /path`, and a body if it is not empty, which then is JSON.
+/// Builds a request from `GET /path` and a JSON body, unless that is empty.
 pub(crate) fn request(line: &str, body: &str) -> Request<Full<Bytes>> {
     let (method, uri) = line.split_once(' ').unwrap();
     let mut builder = Request::builder().method(method).uri(uri);
@@ -93,14 +93,14 @@ pub(crate) async fn call(line: &str, body: &str) -> Answer {
     call_on(router(), request(line, body)).await
 }
 
-/// What an answer says beside the defaults, which are written too.
+/// Returns the content of a response without the default values, which are written too.
 pub(crate) async fn told(line: &str, body: &str) -> Value {
     let answer = call(line, body).await;
     assert!(answer.status < 300, "{line} {body}: {}", answer.text());
     without_defaults(answer.json())
 }
 
-/// Takes off what a message without any field looks like.
+/// Removes the members of an empty message.
 fn without_defaults(mut json: Value) -> Value {
     static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
         let text = json::encode(&Everything::default(), &JsonOptions::default());

@@ -1,4 +1,4 @@
-//! What the body gives, and what it leaves to path and query.
+//! Fields that come from the body, and fields that come from path and query.
 
 use http::Request;
 use http_body_util::Full;
@@ -18,20 +18,20 @@ async fn all_of_the_request() {
     for (line, body, expected) in [
         ("POST /body", r#"{"aString":"x"}"#, json!({"aString": "x"})),
         ("POST /body", "{}", json!({})),
-        // No body is an empty message, as in Envoy; grpc-gateway calls it EOF and,
-        // for most methods, lets it pass.
+        // An absent body is an empty message, as in Envoy; grpc-gateway calls it EOF and, for most
+        // methods, accepts it.
         ("POST /body", "", json!({})),
         (
             "DELETE /body",
             r#"{"aString":"x"}"#,
             json!({"aString": "x"}),
         ),
-        // http.proto: with `*` "every field not bound by the path template should be
-        // mapped to the request body". grpc-gateway ignores the query then; Envoy
-        // binds it. We follow grpc-gateway: a body says all.
+        // http.proto: with `*` "every field not bound by the path template should be mapped to the
+        // request body". grpc-gateway ignores the query then; Envoy binds it. Like grpc-gateway:
+        // the body is complete.
         ("POST /body?aString=query&anInt32=x", "{}", json!({})),
-        // The path wins. So in grpc-gateway; Envoy adds the binding after the body's
-        // members, so that it wins too.
+        // The path takes precedence. So in grpc-gateway; in Envoy too, since it adds the binding
+        // after the body's members.
         (
             "PUT /body/path/inner",
             r#"{"aString":"body","nested":{"text":"body","bigNumber":5}}"#,
@@ -60,13 +60,13 @@ async fn one_field() {
             r#"{"text":"x"}"#,
             json!({"nested": nested("x", "0")}),
         ),
-        // Query parameters give the other fields; those of the body's are skipped.
+        // Query parameters set the other fields; those of the body's are skipped.
         (
             "POST /field/nested?aString=y&nested.text=query&nested.text=twice&numbers=1&numbers=2",
             r#"{"text":"x"}"#,
             json!({"nested": nested("x", "0"), "aString": "y", "numbers": ["1", "2"]}),
         ),
-        // No body leaves the field unset; an empty object sets it.
+        // Without a body the field is unset; an empty object sets it.
         ("POST /field/nested?aString=y", "", json!({"aString": "y"})),
         (
             "POST /field/nested",
@@ -119,7 +119,7 @@ async fn one_field_of_the_response() {
         ("POST /member/strings", "{}", json!([])),
         ("POST /member/string", r#"{"aString":"x"}"#, json!("x")),
         ("POST /member/string", "{}", json!("")),
-        // What is not there is null: the body must be JSON.
+        // An absent value is null: the body must be JSON.
         ("POST /member/nested", "{}", json!(null)),
         ("POST /member/choice", r#"{"choiceText":""}"#, json!("")),
         ("POST /member/choice", r#"{"choiceNumber":1}"#, json!(null)),
@@ -136,7 +136,7 @@ async fn empty_messages_and_other_statuses() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
     assert_eq!(call("POST /nothing", r#"{"unknown":1}"#).await.text(), "{}");
     assert_eq!(call("POST /create", "{}").await.status, 201);
-    // 204 has no body, whatever the message is.
+    // 204 has no body, regardless of the message.
     let answer = call("DELETE /gone", "").await;
     assert_eq!((answer.status, answer.bytes.len()), (204, 0));
     assert_eq!(answer.header("content-type"), None);
@@ -169,7 +169,7 @@ async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
             "{content_type:?}"
         );
     }
-    // The first three are those that a page of another origin may send without a preflight.
+    // A page of another origin may send the first three without a preflight.
     for content_type in [
         Some("text/plain"),
         Some("multipart/form-data; boundary=x"),
@@ -183,8 +183,7 @@ async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
             "415 The content type must be application/json"
         );
         assert_eq!(sent("POST /body", content_type, "").await.status, 200);
-        // http.proto: without `body` there is no body; what is sent all the same
-        // counts for nothing.
+        // http.proto: without `body` the request has no body; a body that is sent is ignored.
         assert_eq!(
             sent("GET /query", content_type, "no json").await.status,
             200
@@ -292,7 +291,7 @@ async fn unknown_members_are_refused_where_that_is_asked_for() {
             "The body must have no unknown members",
             "",
         ),
-        // A field whose number is not what its JSON name has.
+        // The unit of this field differs from the unit in JSON, so only the JSON name is accepted.
         (
             "PATCH /flat/n",
             r#"{"limit_nanos":5}"#,

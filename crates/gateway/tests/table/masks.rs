@@ -1,4 +1,4 @@
-//! The masks of PATCH.
+//! Masks of PATCH.
 
 use serde_json::{Value, json};
 
@@ -19,23 +19,22 @@ async fn the_members_of_a_body_become_its_mask() {
     for (body, expected) in [
         ("", ""),
         ("{}", ""),
-        // Names as the proto file has them, where JSON has others.
+        // Names in the proto file, where they differ from those in JSON.
         (r#"{"limit":1.5}"#, "limitNanos"),
-        // null is a change; ProtoJSON cannot tell it from absence, the mask can.
+        // null is a change; ProtoJSON cannot distinguish it from absence, the mask can.
         (r#"{"limit":null}"#, "limitNanos"),
         // In the order of declaration.
         (r#"{"theNote":null,"limit":0}"#, "limitNanos,theNote"),
         (r#"{"the_note":""}"#, "theNote"),
         (r#"{"unknown":1,"limit_nanos":1}"#, ""),
-        // Messages are descended into; as grpc-gateway's FieldMaskFromRequestBody.
+        // Messages are descended into, as in grpc-gateway's FieldMaskFromRequestBody.
         (
             r#"{"author":{"text":"x","nested":{"bigNumber":1}}}"#,
             "author.text,author.nested.bigNumber",
         ),
-        // Lists, maps, values with a form of their own and empty messages are
-        // changed as a whole. grpc-gateway goes into `Struct` and `Value`, and
-        // leaves empty messages out; a path into a `Struct` names no field, and what
-        // is there is a change.
+        // Lists, maps, values with their own form and empty messages are changed as a whole.
+        // grpc-gateway descends into `Struct` and `Value`, and omits empty messages; but a path
+        // into a `Struct` names no field, and a present message is a change.
         (r#"{"author":{}}"#, "author"),
         (r#"{"author":null}"#, "author"),
         (
@@ -62,7 +61,7 @@ async fn where_the_body_is_a_field_the_paths_begin_in_it() {
             r#"{"tags":[],"labels":{},"length":"1s"}"#,
             "tags,labels,length",
         ),
-        // The path finds the book and changes nothing.
+        // The path identifies the book and changes nothing.
         (r#"{"name":"other","title":"x"}"#, "title"),
     ] {
         let told = patched(line, body).await;
@@ -98,19 +97,19 @@ async fn a_mask_leaves_out_what_the_path_binds() {
 async fn a_mask_that_the_caller_gives_stays() {
     for (body, expected) in [
         (r#"{"limit":1,"updateMask":"theNote,spot"}"#, "theNote,spot"),
-        // By the names that the members have in JSON, where these differ.
+        // JSON names of the members, where these differ.
         (
             r#"{"limit":1,"updateMask":"limit,theNote,author.bigNumber"}"#,
             "limitNanos,theNote,author.bigNumber",
         ),
-        // As they stand before lowerCamel is undone.
+        // Verbatim, before lowerCamel is undone.
         (r#"{"updateMask":"URL,link"}"#, "link,link"),
         (
             r#"{"updateMask":"shelfMark,shelf_mark,place"}"#,
             "spot,shelfMark,shelfMark",
         ),
         (r#"{"updateMask":"*"}"#, "*"),
-        // A mask that names nothing, or is null, is as good as none.
+        // An empty or null mask is treated as absent.
         (r#"{"update_mask":"","limit":1}"#, "limitNanos"),
         (r#"{"limit":null,"updateMask":null}"#, "limitNanos"),
     ] {
@@ -126,7 +125,7 @@ async fn a_mask_that_the_caller_gives_stays() {
         mask("PATCH /v1/all/n", body).await,
         "book.link,book.limitNanos"
     );
-    // A PUT changes all, but names are names.
+    // A PUT changes all fields, but the names are still converted.
     let body = r#"{"updateMask":"URL,limit"}"#;
     assert_eq!(mask("PUT /flat/n", body).await, "link,limitNanos");
     let line = "PATCH /v1/shelves/1/books/2?updateMask=limit,author.text&validateOnly=true";
@@ -163,7 +162,7 @@ async fn a_mask_that_names_no_field_is_refused() {
             r#"{"updateMask":"uRL"}"#,
             "`updateMask` must name fields, and its path 1 does not; did you mean `URL`?",
         ),
-        // Nothing says what the mask is about.
+        // The message that the mask applies to is unknown.
         (
             "PATCH /flat?updateMask=a__b",
             "",
@@ -190,14 +189,14 @@ async fn nothing_but_a_patch_with_a_body_has_its_mask_made() {
         assert_eq!(mask(line, r#"{"limit":1}"#).await, json!(null), "{line}");
     }
     assert_eq!(mask("PATCH /flat?limit=1", "").await, json!(null));
-    // A route for all methods knows which one it was.
+    // A route for all methods has the method of the request.
     assert_eq!(
         mask("PATCH /any/flat/n", r#"{"limit":1}"#).await,
         "limitNanos"
     );
 }
 
-/// What no reader of JSON takes, as the value of a member that is not known.
+/// Values of an unknown member that JSON parsers reject.
 fn odd_values() -> [String; 7] {
     [
         format!("{}1{}", "[".repeat(200), "]".repeat(200)),

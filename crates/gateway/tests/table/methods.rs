@@ -5,8 +5,8 @@ use http_body::Body as _;
 
 #[tokio::test]
 async fn another_method_is_refused_with_those_that_there_are() {
-    // grpc-gateway answers 501 or, newer, 405 without `Allow`; to Envoy it is no
-    // method. RFC 9110, 15.5.6, says 405 and demands `Allow`.
+    // grpc-gateway responds with 501 or, newer, 405 without `Allow`; Envoy treats it as an unknown
+    // method. RFC 9110, 15.5.6, requires 405 with `Allow`.
     let answer = call("PUT /p/literal", "").await;
     assert_eq!(answer.refusal(), "405 Method not allowed");
     assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));

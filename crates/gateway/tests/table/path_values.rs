@@ -1,4 +1,4 @@
-//! What the values of path variables become.
+//! Conversion of the values of path variables.
 
 use serde_json::{Value, json};
 
@@ -10,16 +10,16 @@ async fn every_kind_that_a_variable_can_set() {
         ("/int/-5", json!({"anInt32": -5})),
         ("/path/double/1e3", json!({"aDouble": 1000.0})),
         ("/path/double/NaN", json!({"aDouble": "NaN"})),
-        // grpc-gateway decodes base64 in paths too; Envoy hands the text to the same
-        // parser as a body's.
+        // grpc-gateway decodes base64 in paths too; Envoy passes the text to the parser that it
+        // uses for bodies.
         ("/path/bytes/AQ==", json!({"aBytes": "AQ=="})),
         ("/path/bytes/-_8", json!({"aBytes": "+/8="})),
         ("/path/bytes/%2B%2F8", json!({"aBytes": "+/8="})),
         ("/path/bool/true", json!({"aBool": true})),
         ("/path/color/COLOR_RED", json!({"aColor": "COLOR_RED"})),
         ("/path/color/1", json!({"aColor": "COLOR_RED"})),
-        // grpc-gateway refuses `optional` fields in a path when it generates; Envoy
-        // takes them. We follow Envoy: a path that matches sets them.
+        // grpc-gateway rejects `optional` fields in a path at generation; Envoy accepts them. Like
+        // Envoy: a path that matches sets them.
         ("/path/maybe/0", json!({"maybeInt32": 0})),
         (
             "/path/timestamp/1970-01-01T00:00:00Z",
@@ -44,7 +44,7 @@ async fn every_kind_that_a_variable_can_set() {
 
 #[tokio::test]
 async fn what_does_not_fit_is_named_and_not_repeated() {
-    // grpc-gateway and Envoy answer 400 too: the path is right, its value is not.
+    // grpc-gateway and Envoy respond with 400 too: the path is known, its value is invalid.
     for (path, message) in [
         ("/int/s3cr3t", "`anInt32` must be a 32-bit integer"),
         ("/path/bool/s3cr3t", "`aBool` must be true or false"),

@@ -1,11 +1,11 @@
-//! Which path leads to which route, and what its variables hold.
+//! Routes of paths, and the values of their variables.
 
 use http::Method;
 use keyward_gateway::Resolution;
 
 use crate::support::router;
 
-/// The template and the values of its variables, or why there is none.
+/// Returns the template and the values of its variables, or the reason for a missing route.
 fn resolved(line: &str) -> String {
     let (method, path) = line.split_once(' ').unwrap();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -42,13 +42,13 @@ fn literals_and_one_segment() {
         ("GET /u/x", "/u/*"),
         ("GET /w/x", "nothing"),
         ("GET /w/x/y/z", "nothing"),
-        // Literals are case-sensitive, as RFC 3986 has paths.
+        // Literals are case-sensitive, like paths in RFC 3986.
         ("GET /P/literal", "nothing"),
         // A variable may cover a literal.
         ("GET /p/fixed/x", "/p/{a_string=fixed}/x [fixed]"),
-        // An escaped literal is the same literal. Envoy compares what was sent;
-        // grpc-gateway decodes first. We decode: RFC 3986, 6.2.2.2, says that the
-        // two are one path, and a proxy on the way may make one of the other.
+        // An escaped literal is the same literal. Envoy compares the raw text; grpc-gateway decodes
+        // first. This gateway decodes: by RFC 3986, 6.2.2.2, the two are one path, and a proxy may
+        // convert one to the other.
         ("GET /p/%6Citeral", "/p/literal"),
         ("GET /p/a%20b/%7E", "/p/a%20b/~"),
     ]);
@@ -57,17 +57,17 @@ fn literals_and_one_segment() {
 #[test]
 fn an_empty_segment_is_no_value() {
     table(&[
-        // `*` matches one segment, and an empty one is none. grpc-gateway would
-        // match; Envoy takes trailing slashes off instead. The issue says no.
+        // `*` matches one segment that is not empty. grpc-gateway would match an empty segment;
+        // Envoy strips trailing slashes instead. The issue requires no match.
         ("GET /w//y", "nothing"),
         ("GET /w/x/", "nothing"),
         ("GET /int/", "nothing"),
-        // Slashes are not collapsed: `//` and `/` are two paths. Envoy's comment
-        // says that it collapses them, its code does not.
+        // Slashes are not collapsed: `//` and `/` are two paths. Envoy's comment says that it
+        // collapses them, its code does not.
         ("GET //p/literal", "nothing"),
         ("GET /w//x/y", "nothing"),
-        // A trailing slash is one more segment. Envoy takes it off, grpc-gateway
-        // does not. We do not: of two paths one must be the resource's.
+        // A trailing slash is one more segment. Envoy strips it, grpc-gateway does not. Like
+        // grpc-gateway: only one of the two paths can be the resource's.
         ("GET /w/x/y/", "nothing"),
         ("GET /", "nothing"),
         ("GET *", "nothing"),
@@ -79,14 +79,14 @@ fn any_number_of_segments() {
     table(&[
         ("GET /p/a/b/c", "/p/{a_string=**} [a/b/c]"),
         ("GET /r/under/a/b", "/r/{a_string=under/**} [under/a/b]"),
-        // http.proto: `**` matches zero segments too. So in Envoy, whose node looks
-        // for it at the end of a path (`path_matcher_node.cc`), and in grpc-gateway,
-        // whose OpPushM may take nothing.
+        // http.proto: `**` matches zero segments too. So in Envoy, whose node looks for it at the
+        // end of a path (`path_matcher_node.cc`), and in grpc-gateway, whose OpPushM may match
+        // nothing.
         ("GET /p", "/p/{a_string=**} []"),
         ("GET /r/under", "/r/{a_string=under/**} [under]"),
         ("GET /r", "nothing"),
         ("GET /r/over/a", "nothing"),
-        // All that is below is below, empty segments too.
+        // `**` also covers empty segments.
         ("GET /p/", "/p/{a_string=**} []"),
         ("GET /p/a/", "/p/{a_string=**} [a/]"),
         ("GET /p//a", "/p/{a_string=**} [/a]"),
@@ -97,18 +97,18 @@ fn any_number_of_segments() {
 #[test]
 fn the_better_template_wins_whatever_the_order() {
     table(&[
-        // A literal beats `*`, which beats `**`, segment by segment. grpc-gateway
-        // takes whichever was registered last; Envoy's trie does as we do.
+        // A literal takes precedence over `*`, and `*` over `**`, segment by segment. grpc-gateway
+        // uses the route that was registered last; Envoy's trie has the same order as this gateway.
         ("GET /p/literal", "/p/literal"),
         ("GET /p/liter", "/p/{a_string} [liter]"),
         ("GET /p/literal/b", "/p/{a_string=**} [literal/b]"),
         ("GET /p/literal/b/x", "/p/literal/*/x"),
-        // The longer literal beats the shorter.
+        // The longer literal takes precedence over the shorter.
         ("GET /p/long/x", "/p/long/{a_string=**} [x]"),
         ("GET /p/long/er/x", "/p/long/er/{a_string=**} [x]"),
         ("GET /p/long/er", "/p/long/er/{a_string=**} []"),
         ("GET /p/longer/x", "/p/{a_string=**} [longer/x]"),
-        // Where the better one leads nowhere, the search comes back.
+        // If the preferred branch has no match, the search backtracks.
         ("GET /back/literal/one/end", "/back/literal/one/end"),
         ("GET /back/literal/one/other", "/back/*/one/other"),
         (
@@ -116,8 +116,8 @@ fn the_better_template_wins_whatever_the_order() {
             "/back/{a_string=**} [literal/one/none]",
         ),
         ("GET /back/x/one/other", "/back/*/one/other"),
-        // A template that has no route for the method is no match: Envoy has the
-        // method at the end of its search too.
+        // A template that has no route for the method is not a match: Envoy has the method at the
+        // end of its search too.
         ("POST /p/literal", "/p/{a_string} [literal]"),
     ]);
 }
@@ -141,7 +141,7 @@ fn sub_patterns() {
 #[test]
 fn verbs() {
     table(&[
-        // A verb beats no verb.
+        // A route with a verb takes precedence over one without.
         ("GET /p/literal:read", "/p/literal:read"),
         ("GET /p/x:read", "/p/{a_string=*}:read [x]"),
         ("GET /p/x/y:read", "/p/{a_string=**}:read [x/y]"),
@@ -150,21 +150,20 @@ fn verbs() {
         ("GET /p/x:y:read", "/p/{a_string=*}:read [x:y]"),
         ("GET /p/x:read:y", "/p/{a_string} [x:read:y]"),
         ("GET /p/x:read/y", "/p/{a_string=**} [x:read/y]"),
-        // What is no verb of any template is part of the segment: so in Envoy unless
+        // A text that is not a verb of any template is part of the segment: so in Envoy unless
         // `match_unregistered_custom_verb` is set, and in grpc-gateway.
         ("GET /p/x:other", "/p/{a_string} [x:other]"),
         ("GET /p/x:", "/p/{a_string} [x:]"),
-        // What is a verb only of templates that do not match here is so too. Envoy
-        // finds nothing, since its verbs are known for all paths at once; in
-        // grpc-gateway each pattern has its own. We follow grpc-gateway: a route
-        // must not depend on what verbs some other service has.
+        // So is a verb only of templates that do not match here. Envoy finds no route, since its
+        // verbs are global; in grpc-gateway each pattern has its own. Like grpc-gateway: a route
+        // must not depend on the verbs of another service.
         ("GET /u/x:read", "/u/*"),
         ("GET /w/x/y:write", "/w/*/{a_string} [y:write]"),
         ("GET /p/x:write", "/p/{a_string} [x:write]"),
-        // The verb is nothing without its segment; `**` has that segment, empty.
+        // A verb requires its segment; `**` has that segment, empty.
         ("POST /p/:write", "/p/{a_string} [:write]"),
         ("GET /p/:read", "/p/{a_string=**}:read []"),
-        // An escaped colon begins no verb: RFC 3986 escapes what would delimit.
+        // An escaped colon does not begin a verb: RFC 3986 escapes delimiters used as data.
         ("GET /p/x%3Aread", "/p/{a_string} [x:read]"),
         ("GET /p/x:%72ead", "/p/{a_string=*}:read [x]"),
     ]);
@@ -177,11 +176,11 @@ fn one_segment_is_decoded_to_the_end() {
         ("GET /p/x%2Fy%20%C3%A4%3A", "/p/{a_string} [x/y ä:]"),
         ("GET /p/%25", "/p/{a_string} [%]"),
         ("GET /p/%252F", "/p/{a_string} [%2F]"),
-        // A plus is a plus in a path.
+        // A plus is literal in a path.
         ("GET /p/a+b", "/p/{a_string} [a+b]"),
-        // Reserved characters that may stand in a path stand for themselves.
+        // Reserved characters that are allowed in a path are literal.
         ("GET /p/!$&'()*,;=@", "/p/{a_string} [!$&'()*,;=@]"),
-        // An escaped slash divides no segments.
+        // An escaped slash is not a separator.
         ("GET /p/literal%2Fb", "/p/{a_string} [literal/b]"),
         ("GET /p/%2E%2E", "/p/{a_string} [..]"),
     ]);
@@ -205,8 +204,8 @@ fn several_segments_keep_an_escaped_slash_alone() {
             "GET /projects/a%2Fb/keys/%3A%C3%A4",
             "/{a_string=projects/*/keys/*} [projects/a%2Fb/keys/:ä]",
         ),
-        // Whether `**` covers one segment or two must make no difference: Envoy
-        // calls both "multipart".
+        // The result must not depend on `**` covering one segment or two: Envoy calls both
+        // "multipart".
         ("GET /r/under/a%2Fb", "/r/{a_string=under/**} [under/a%2Fb]"),
     ]);
 }
@@ -214,7 +213,7 @@ fn several_segments_keep_an_escaped_slash_alone() {
 #[test]
 fn several_segments_keep_what_is_reserved_if_asked() {
     // http.proto, of `Http`: "The default behavior is to not decode RFC 6570 reserved characters in
-    // multi segment matches." Envoy reads it so unless `fully_decode_reserved_expansion` is set.
+    // multi segment matches." Envoy does so unless `fully_decode_reserved_expansion` is set.
     let router = keyward_gateway_probe::Probe::default()
         .rest()
         .fully_decode_reserved_expansion(false)
@@ -226,7 +225,7 @@ fn several_segments_keep_what_is_reserved_if_asked() {
             "a/%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%2f",
         ),
         ("/p/a/%20%C3%A4%7E%2D", "a/ ä~-"),
-        // One segment is decoded to the end all the same.
+        // One segment is still fully decoded.
         ("/p/a%3Ab%2Fc", "a:b/c"),
     ] {
         let Resolution::Matched(found) = router.resolve(&Method::GET, path) else {
@@ -250,9 +249,8 @@ fn malformed_escapes_are_not_paths() {
         "/%ff/literal",
         "/none/%zz",
     ] {
-        // Envoy leaves them as they are, and what is not UTF-8 too; Go's `net/url`
-        // refuses the whole request before grpc-gateway sees it. We refuse: a
-        // `string` field must be UTF-8.
+        // Envoy keeps them verbatim, and text that is not UTF-8 too; Go's `net/url` rejects the
+        // whole request before grpc-gateway. This gateway rejects: a `string` field must be UTF-8.
         assert_eq!(resolved(&format!("GET {path}")), "malformed", "{path}");
         assert_eq!(resolved(&format!("PUT {path}")), "malformed", "{path}");
     }
@@ -268,8 +266,7 @@ fn custom_methods() {
         ("OPTIONS /any/x", "/any/{a_string} [x]"),
         ("HEAD /any/x", "/any/{a_string} [x]"),
         ("GET /any/x", "/any/{a_string} [x]"),
-        // Where a method has its own route, that is the better one; so in Envoy's
-        // `Find2KeysOrNull`, at the same node.
+        // A method's own route takes precedence; so in Envoy's `Find2KeysOrNull`, at the same node.
         ("GET /any/get", "/any/get"),
         ("HEAD /any/get", "/any/get"),
         ("POST /any/get", "/any/{a_string} [get]"),
@@ -286,7 +283,7 @@ fn other_methods() {
         ("POST /p/x/y", "allow GET, HEAD, OPTIONS"),
         ("GET /body", "allow DELETE, OPTIONS, POST"),
         ("GET /field/string", "allow OPTIONS, POST"),
-        // Both with the verb and without it there is something.
+        // There are routes both with the verb and without it.
         ("PUT /p/x:write", "allow GET, HEAD, OPTIONS, POST"),
         ("OPTIONS /p/literal", "options GET, HEAD, OPTIONS, POST"),
         ("OPTIONS /none", "nothing"),
@@ -295,8 +292,8 @@ fn other_methods() {
     ]);
 }
 
-/// The search sees each node of the tree once, however long the path is and however
-/// many ways back there are.
+/// The search visits each node of the tree once, regardless of the length of the path and the
+/// number of branches.
 #[test]
 fn long_paths_are_cheap() {
     let started = std::time::Instant::now();

@@ -1,18 +1,18 @@
-//! What JSON values become, there and back. `tests/conformance` has the protobuf
-//! project's own cases; these are the ones that the callers of a route will meet.
+//! Conversion of JSON values in both directions. `tests/conformance` has the protobuf project's own
+//! cases; these are the cases that clients of a route use.
 
 use serde_json::{Value, json};
 
 use crate::support::{call, told};
 
-/// What comes back of what is sent.
+/// Compares the responses with the expected ones.
 async fn table(cases: &[(&str, Value)]) {
     for (body, expected) in cases {
         assert_eq!(told("POST /body", body).await, *expected, "{body}");
     }
 }
 
-/// What is refused, and the field at fault.
+/// Expects rejections, and the field in each error.
 async fn refused(cases: &[(&str, &str)]) {
     for (body, field) in cases {
         let answer = call("POST /body", body).await;
@@ -24,12 +24,12 @@ async fn refused(cases: &[(&str, &str)]) {
 #[tokio::test]
 async fn names() {
     table(&[
-        // Parsers accept both names; what is written is the one of JSON.
+        // Parsers accept both names; the JSON name is written.
         (r#"{"aString":"x"}"#, json!({"aString": "x"})),
         (r#"{"a_string":"x"}"#, json!({"aString": "x"})),
         (r#"{"other-name":"x"}"#, json!({"other-name": "x"})),
         (r#"{"renamed":"x"}"#, json!({"other-name": "x"})),
-        // The rule's own name is none where `json_name` says another.
+        // The default name is unknown if `json_name` sets another.
         (r#"{"otherName":"x"}"#, json!({})),
         (r#"{"AString":"x","astring":"y"}"#, json!({})),
         (
@@ -38,8 +38,8 @@ async fn names() {
         ),
     ])
     .await;
-    // Given twice, whatever the names: ProtoJSON leaves it open, and Envoy and
-    // grpc-gateway's protojson refuse it too.
+    // Given twice, under any name: ProtoJSON leaves it open; Envoy and grpc-gateway's protojson
+    // reject it too.
     refused(&[
         (r#"{"aString":"x","aString":"x"}"#, "aString"),
         (r#"{"aString":"x","a_string":"x"}"#, "aString"),
@@ -54,7 +54,7 @@ async fn integers() {
             r#"{"anInt32":-2147483648}"#,
             json!({"anInt32": -2_147_483_648_i64}),
         ),
-        // 64 bits are strings; numbers are read too.
+        // 64-bit integers are strings; numbers are accepted too.
         (
             r#"{"anInt64":"9007199254740993"}"#,
             json!({"anInt64": "9007199254740993"}),
@@ -148,18 +148,18 @@ async fn booleans_strings_bytes_and_enums() {
 #[tokio::test]
 async fn presence_and_null() {
     table(&[
-        // What has presence is written when it is set, whatever to.
+        // A field with presence is written when it is set, to any value.
         (
             r#"{"maybeInt32":0,"maybeString":"","maybeBool":false,"maybeColor":0}"#,
             json!({"maybeInt32": 0, "maybeString": "", "maybeBool": false, "maybeColor": "COLOR_UNSPECIFIED"}),
         ),
-        // null is as good as absent, of every kind.
+        // null is treated as absent, for every kind.
         (
             r#"{"anInt32":null,"aString":null,"maybeInt32":null,"nested":null,"numbers":null,"labels":null,
                "timestamp":null,"boolValue":null,"choiceText":null,"any":null,"struct":null,"list":null,"aColor":null}"#,
             json!({}),
         ),
-        // Except where it is a value.
+        // Except if it is a value.
         (r#"{"value":null}"#, json!({"value": null})),
         (r#"{"choiceNull":null}"#, json!({"choiceNull": null})),
     ])
@@ -169,7 +169,7 @@ async fn presence_and_null() {
         (r#"{"nesteds":[null]}"#, "nesteds[0]"),
     ])
     .await;
-    // What has no presence is written always, so that a reader knows of it.
+    // A field without presence is always written, so that clients see it.
     let all = call("POST /body", "{}").await.json();
     for (name, value) in [
         ("aDouble", json!(0.0)),
@@ -220,7 +220,7 @@ async fn lists_maps_and_oneofs() {
             r#"{"choiceDuration":"0s"}"#,
             json!({"choiceDuration": "0s"}),
         ),
-        // null is no choice.
+        // null does not select a member of a oneof.
         (
             r#"{"choiceText":null,"choiceNumber":5}"#,
             json!({"choiceNumber": 5}),
@@ -331,7 +331,7 @@ async fn what_lies_too_deep() {
 
 #[tokio::test]
 async fn an_aliased_enum_value_has_its_first_name() {
-    // The descriptor's order, as protobuf's own writers have it.
+    // Descriptor order, as in protobuf's own writers.
     for (sent, written) in [
         (r#""ALIAS_ALPHA""#, "ALIAS_ZETA"),
         (r#""ALIAS_ZETA""#, "ALIAS_ZETA"),

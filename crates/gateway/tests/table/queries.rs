@@ -1,4 +1,4 @@
-//! What query parameters become.
+//! Conversion of query parameters.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ async fn table(cases: &[(&str, Value)]) {
     }
 }
 
-/// The status and message, and the field that the details name.
+/// Expects the status and message, and the field that the details name.
 async fn refused(line: &str, message: &str, field: &str) {
     let answer = call(line, "").await;
     assert_eq!(answer.refusal(), format!("400 {message}"), "{line}");
@@ -62,12 +62,12 @@ async fn every_scalar() {
             "aBool=true&aString=x&aBytes=AQI=",
             json!({"aBool": true, "aString": "x", "aBytes": "AQI="}),
         ),
-        // Either alphabet, as in a JSON body; Go's and C++'s parsers take both.
+        // Either alphabet, as in a JSON body; Go's and C++'s parsers accept both.
         ("aBytes=-_8", json!({"aBytes": "+/8="})),
         ("aColor=COLOR_RED", json!({"aColor": "COLOR_RED"})),
         ("aColor=2", json!({"aColor": "COLOR_BLUE"})),
-        // proto3's enums are open: ProtoJSON takes a number without a name.
-        // grpc-gateway takes it in a body but not in a query; we see no difference.
+        // proto3's enums are open: ProtoJSON accepts a number without a name. grpc-gateway accepts
+        // it in a body but not in a query; this gateway treats both alike.
         ("aColor=7", json!({"aColor": 7})),
         // Presence.
         ("maybeInt32=0", json!({"maybeInt32": 0})),
@@ -83,19 +83,19 @@ async fn every_scalar() {
 #[tokio::test]
 async fn names() {
     table(&[
-        // The name in JSON and the name in the proto file, as both do.
+        // The name in JSON and the name in the proto file, as in Envoy and grpc-gateway.
         ("a_string=x", json!({"aString": "x"})),
         ("other-name=x", json!({"other-name": "x"})),
         ("renamed=x", json!({"other-name": "x"})),
-        // What leads nowhere is ignored. Envoy refuses it unless
-        // `ignore_unknown_query_parameters` is set; grpc-gateway ignores it. We
-        // follow grpc-gateway: links gather parameters on their way.
+        // An unknown parameter is ignored. Envoy rejects it unless
+        // `ignore_unknown_query_parameters` is set; grpc-gateway ignores it. Like grpc-gateway:
+        // links often gain parameters.
         (
             "unknown=1&nested.unknown=2&aString.x=3&utm_source=mail",
             json!({}),
         ),
         ("=1&&x&=", json!({})),
-        // No name is like another but for its case.
+        // Names are case-sensitive.
         ("astring=x", json!({})),
         ("%61String=x", json!({"aString": "x"})),
     ])
@@ -105,9 +105,8 @@ async fn names() {
 #[tokio::test]
 async fn texts() {
     table(&[
-        // A plus is a space, as forms have it: grpc-gateway's `net/url` does so,
-        // Envoy only with `query_param_unescape_plus`. We follow grpc-gateway, since
-        // `URLSearchParams` writes it.
+        // A plus is a space, as in HTML forms: grpc-gateway's `net/url` does so, Envoy only with
+        // `query_param_unescape_plus`. Like grpc-gateway, since `URLSearchParams` writes it.
         ("aString=a+b%2Bc%26", json!({"aString": "a b+c&"})),
         ("aString=a=b", json!({"aString": "a=b"})),
         ("aString=a;b", json!({"aString": "a;b"})),
@@ -143,10 +142,10 @@ async fn repeated_fields() {
             "times=1970-01-01T00:00:01Z&times=1970-01-01T00:00:02Z",
             json!({"times": ["1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z"]}),
         ),
-        // A comma divides nothing: neither Envoy nor grpc-gateway has it.
+        // A comma is not a separator, as in Envoy and grpc-gateway.
         ("strings=a,b", json!({"strings": ["a,b"]})),
-        // http.proto: a repeated message is no parameter, nor is a map. grpc-gateway
-        // has `labels[key]=value`; Envoy does not. We follow http.proto.
+        // http.proto: a repeated message is not a parameter, nor is a map. grpc-gateway has
+        // `labels[key]=value`; Envoy does not. Like http.proto.
         ("nesteds=x&nesteds.text=y&labels=z&labels.a=b", json!({})),
         ("labels[a]=b&labels%5Ba%5D=b", json!({})),
     ])
@@ -166,7 +165,7 @@ async fn fields_of_fields() {
             "choice_nested.text=x",
             json!({"choiceNested": nested("x")["nested"]}),
         ),
-        // A message is no parameter itself: only its fields are.
+        // A message is not a parameter itself: only its fields are.
         ("nested=x", json!({})),
         ("nested.labels=x", json!({})),
     ])
@@ -192,13 +191,13 @@ async fn well_known_types() {
             "timestamp=2024-03-08T13:00:00.5%2B01:00",
             json!({"timestamp": "2024-03-08T12:00:00.500Z"}),
         ),
-        // ProtoJSON's form, as in Envoy; grpc-gateway takes Go's own, such as `1h`.
+        // ProtoJSON's form, as in Envoy; grpc-gateway accepts Go's own, such as `1h`.
         ("duration=-1.5s", json!({"duration": "-1.500s"})),
         (
             "mask=aString,nested.bigNumber",
             json!({"mask": "aString,nested.bigNumber"}),
         ),
-        // Wrappers are what they wrap.
+        // Wrappers have the form of the wrapped value.
         (
             "doubleValue=0&floatValue=1.5",
             json!({"doubleValue": 0.0, "floatValue": 1.5}),
@@ -246,8 +245,7 @@ async fn a_malformed_parameter_is_named_and_not_repeated() {
             "aUint64",
         ),
         ("aBool=1", "`aBool` must be true or false", "aBool"),
-        // grpc-gateway's ParseBool takes `1`, `t` and `TRUE`. ProtoJSON has none of
-        // them, and neither has Envoy.
+        // grpc-gateway's ParseBool accepts `1`, `t` and `TRUE`. ProtoJSON and Envoy reject them.
         ("aBool=TRUE", "`aBool` must be true or false", "aBool"),
         ("aDouble=x", "`aDouble` must be a number", "aDouble"),
         ("aFloat=1e39", "`aFloat` must be a 32-bit number", "aFloat"),
@@ -288,8 +286,8 @@ async fn a_malformed_parameter_is_named_and_not_repeated() {
 
 #[tokio::test]
 async fn a_scalar_is_given_once() {
-    // So in grpc-gateway; in Envoy the last one wins, and a reader cannot tell which
-    // of the two the caller meant.
+    // So in grpc-gateway; in Envoy the last value takes precedence, and the intended value is
+    // ambiguous.
     let once = |field: &str| format!("`{field}` must be given once");
     for (query, field) in [
         ("aString=a&aString=a", "aString"),
@@ -322,7 +320,7 @@ async fn the_path_wins_over_the_query() {
         assert_eq!(told["nested"]["text"], "y", "{query}");
         assert_eq!(told["nested"]["bigNumber"], "5", "{query}");
     }
-    // Of a oneof, too.
+    // Also for a oneof.
     let told = told("GET /path/choice/5?choiceText=x", "").await;
     assert_eq!(told, json!({"choiceNumber": 5}));
 }
@@ -386,7 +384,7 @@ async fn an_unknown_parameter_is_named_with_the_nearest() {
 
 #[tokio::test]
 async fn a_parameter_of_the_bodys_field_is_refused() {
-    // What it asks for would not be done: the body says all.
+    // It would have no effect: the body is complete.
     let router = Probe::default()
         .rest()
         .refuse_unknown_members()
@@ -409,7 +407,7 @@ async fn a_parameter_of_the_bodys_field_is_refused() {
         let answer = call_on(&router, request(line, "{}")).await;
         assert_eq!(answer.refusal(), message, "{line}");
     }
-    // The path wins over what the query gives beside it.
+    // The path takes precedence over the query.
     for line in ["PUT /body/x/y?aString=z", "POST /field/nested?aString=x"] {
         assert_eq!(
             call_on(&router, request(line, "{}")).await.status,

@@ -6,7 +6,7 @@ use crate::support::{call, told};
 
 #[tokio::test]
 async fn the_text_of_a_structure_is_json() {
-    // As grpc-gateway reads them; Envoy knows no such parameters.
+    // As in grpc-gateway; Envoy has no such parameters.
     for (query, expected) in [
         ("struct={}", json!({"struct": {}})),
         (
