@@ -1,16 +1,16 @@
-//! The proto files of the annotations and of `google.rpc`, so that a project needs no copies of them.
+//! Proto files of the annotations and of `google.rpc`, so that a project needs no copies of them.
 
 use protox::Error;
 use protox::file::{File, FileResolver};
 
-/// A bundled file: the name under which it is imported, and its text.
+/// Bundled file: its import name and its text.
 macro_rules! bundled {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("../proto/", $name)))),*]
     };
 }
 
-/// Files of the annotations, of the errors, and those that they import.
+/// Files of the annotations and of the errors, and their imports.
 const FILES: [(&str, &str); 10] = bundled![
     "google/api/annotations.proto",
     "google/api/client.proto",
@@ -24,7 +24,8 @@ const FILES: [(&str, &str); 10] = bundled![
     "keyward/gateway/v1/options.proto",
 ];
 
-/// Finds them. It is asked after the included directories, so that a copy there wins.
+/// Resolver of bundled files. It comes after the included directories, so that a copy there takes
+/// precedence.
 pub(crate) struct Bundled;
 
 impl FileResolver for Bundled {

@@ -1,4 +1,4 @@
-//! Which messages have rules that requests must keep.
+//! Collects the messages whose fields have rules for requests.
 
 use std::collections::BTreeMap;
 
@@ -8,37 +8,37 @@ use crate::error::{Error, annotation};
 use crate::names;
 use crate::options;
 
-/// What is checked of one field.
+/// Checks of one field.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// The field in Rust, which for a oneof's member is the oneof's.
+    /// Name of the field in Rust; for a oneof's member, that of the oneof.
     pub(crate) field: String,
-    /// The variant that a oneof's member is.
+    /// Variant of a oneof's member.
     pub(crate) variant: Option<String>,
-    /// Its name in JSON.
+    /// Name in JSON.
     pub(crate) json_name: String,
-    /// What refuses it when it is empty, and how that is told.
+    /// Error text for an empty field, and the test for emptiness.
     pub(crate) not_empty: Option<(String, Emptiness)>,
-    /// Whether messages inside have rules of their own.
+    /// Nested messages that have rules of their own.
     pub(crate) nested: Nested,
 }
 
-/// How to tell that a field is empty.
+/// Test for an empty field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Emptiness {
-    /// By its length.
+    /// The length is zero.
     Length,
-    /// Present, and by its length.
+    /// The field is present and its length is zero.
     PresentLength,
-    /// It is the enum's first value.
+    /// The field is the enum's first value.
     Zero,
-    /// Present, and the enum's first value.
+    /// The field is present and is the enum's first value.
     PresentZero,
-    /// It is unset.
+    /// The field is unset.
     Unset,
 }
 
-/// Where messages with rules of their own are.
+/// Position of nested messages that have rules of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nested {
     No,
@@ -47,10 +47,10 @@ pub(crate) enum Nested {
     Map,
 }
 
-/// A message to check and its rules, in the order of its fields.
+/// Message to check and its rules, in field order.
 pub(crate) type Checked = BTreeMap<String, (MessageDescriptor, Vec<Rule>)>;
 
-/// The rules of every request and of every message inside one that has some.
+/// Returns the rules of every request and of every nested message that has rules.
 pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Checked, Error> {
     let mut checked = Checked::new();
     let own = |name: &str| files.iter().any(|file| file == name);
@@ -84,7 +84,7 @@ fn visit(message: &MessageDescriptor, checked: &mut Checked) -> Result<(), Error
     Ok(())
 }
 
-/// The rule of a field, if it has one or messages inside it have.
+/// Returns the rule of a field if the field or a nested message has one.
 pub(crate) fn rule(field: &FieldDescriptor) -> Result<Option<Rule>, Error> {
     let json = options::field(field)?;
     let inner_rules = match names::value_kind(field) {
@@ -141,7 +141,7 @@ fn emptiness(field: &FieldDescriptor) -> Result<Emptiness, &'static str> {
     }
 }
 
-/// Whether the message or one inside it has a rule.
+/// Returns true if the message or a nested message has a rule.
 fn has_rules(message: &MessageDescriptor, path: &mut Vec<String>) -> Result<bool, Error> {
     if path.iter().any(|name| name == message.full_name()) {
         return Ok(false);

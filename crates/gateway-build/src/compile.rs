@@ -1,4 +1,4 @@
-//! From proto files to Rust files.
+//! Compiles proto files to Rust files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,7 +61,7 @@ pub(crate) fn compile(builder: &Builder) -> Result<(), Error> {
             source,
         })?;
     for (package, text) in packages {
-        // prost calls the file of no package so.
+        // prost's name for the file without a package.
         let name = if package.is_empty() { "_" } else { &package };
         append(&out_dir.join(format!("{name}.rs")), &text)?;
     }
@@ -87,7 +87,7 @@ fn open(builder: &Builder) -> Result<Compiler, Error> {
     Ok(compiler)
 }
 
-/// The compiler's debug text has the place, but for some errors not the file.
+/// The compiler's debug text has the position, but for some errors not the file.
 fn not_compiled(asked: &str, error: &protox::Error) -> Error {
     let file = error.file().unwrap_or(asked);
     let placed = format!("{error:?}");
@@ -98,7 +98,7 @@ fn not_compiled(asked: &str, error: &protox::Error) -> Error {
     }
 }
 
-/// The names of the files that were asked for, without their imports.
+/// Returns the names of the requested files, without their imports.
 fn own_files(compiler: &Compiler) -> Vec<String> {
     compiler
         .files()
@@ -107,8 +107,7 @@ fn own_files(compiler: &Compiler) -> Vec<String> {
         .collect()
 }
 
-/// The text to add to each package's file. Everything is judged here, before
-/// anything is written.
+/// Returns the text to add to each package's file. All checks run here, before any file is written.
 fn plan(
     builder: &Builder,
     pool: &DescriptorPool,
@@ -178,8 +177,7 @@ fn plan(
     Ok(packages)
 }
 
-/// Judges the options of everything in the own files, whether or not anything is
-/// made of it.
+/// Checks the options of every item in the own files, even if no code is generated for it.
 fn judge(pool: &DescriptorPool, files: &[String]) -> Result<(), Error> {
     let own = |file: &FileDescriptor| files.iter().any(|name| name == file.name());
     for file in pool.files().filter(&own) {
@@ -202,9 +200,9 @@ fn judge(pool: &DescriptorPool, files: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The own files, and the files that define the types which those use. A file comes with all of its
-/// messages, so that the types of each of them are needed too. Imports that only define options are left
-/// out, so that no code is made for them.
+/// Returns the own files and the files that define the types they use. A file is included with all
+/// of its messages, so the types of each of them are needed too. Imports that only define options
+/// are left out, so that no code is generated for them.
 fn needed(set: FileDescriptorSet, pool: &DescriptorPool, own: &[String]) -> FileDescriptorSet {
     let mut names = BTreeSet::new();
     let mut open: Vec<FileDescriptor> = pool

@@ -1,4 +1,4 @@
-//! Why a build fails.
+//! Build errors.
 
 use std::fmt;
 use std::io;
@@ -6,52 +6,51 @@ use std::path::PathBuf;
 
 use prost_reflect::{FileDescriptor, MessageDescriptor};
 
-/// Why a build fails: `file:line: reason`.
+/// Build error: `file:line: reason`.
 ///
-/// Its `Debug` form is the same line with the causes, since that is the form in which Rust prints the
-/// error of a build script's `main`.
+/// Its `Debug` form is the same line with the causes, since Rust prints the error of a build
+/// script's `main` in that form.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The proto files do not compile. Holds the file, the place in it where that
-    /// is known, and the reason.
+    /// The proto files do not compile. Contains the file, the position if known, and the reason.
     #[error("{0}")]
     Protos(String),
-    /// An annotation is wrong, or asks for what there is not.
+    /// An annotation is invalid or cannot be implemented.
     #[error("{}: {item}: {reason}", place(file, *line))]
     Declaration {
-        /// The proto file.
+        /// Proto file.
         file: String,
-        /// The line in the file, where that is known.
+        /// Line in the file, if known.
         line: Option<u32>,
-        /// The full name of the service, method, message, field or enum value.
+        /// Full name of the service, method, message, field or enum value.
         item: String,
-        /// What is wrong.
+        /// Reason for the error.
         reason: String,
     },
     /// Two routes match the same requests.
     #[error("{}: {item}: the route {route} cannot be told apart from {other}'s", place(file, *line))]
     AmbiguousRoute {
-        /// The proto file.
+        /// Proto file.
         file: String,
-        /// The line in the file, where that is known.
+        /// Line in the file, if known.
         line: Option<u32>,
-        /// The method.
+        /// Method with the second route.
         item: String,
-        /// The HTTP method and the path.
+        /// HTTP method and path.
         route: String,
-        /// The method that has that route already.
+        /// Method that has the route already.
         other: String,
     },
-    /// No directory to write to was given, and cargo gave none.
+    /// The output directory is set neither by the caller nor by cargo.
     #[error("no output directory: OUT_DIR is not set and none was given")]
     NoOutDir,
     /// A file cannot be written.
     #[error("{path}: cannot be written")]
     Write {
-        /// The file.
+        /// File path.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -76,8 +75,8 @@ fn place(file: &str, line: Option<u32>) -> String {
     }
 }
 
-/// The error of what is declared of `item` in `file`, which is a full name. It has
-/// the line of the item.
+/// Creates an error for the declaration of `item`, a full name, in `file`. It has the line of the
+/// item.
 pub(crate) fn declaration(
     file: &FileDescriptor,
     item: impl Into<String>,
@@ -86,8 +85,8 @@ pub(crate) fn declaration(
     annotation(file, item, "", reason)
 }
 
-/// The error of the option `extension`, such as `google.api.http`, of an item. It
-/// has the line of the option, or of the item when the option is not there.
+/// Creates an error for the option `extension`, such as `google.api.http`, of an item. It has the
+/// line of the option, or of the item if the option is absent.
 pub(crate) fn annotation(
     file: &FileDescriptor,
     item: impl Into<String>,
@@ -103,7 +102,7 @@ pub(crate) fn annotation(
     }
 }
 
-/// The line of an option of an item, or of the item.
+/// Returns the line of an option of an item, or of the item.
 pub(crate) fn line(file: &FileDescriptor, item: &str, extension: &str) -> Option<u32> {
     let (path, options) = find(file, item)?;
     let mut of_option = path.clone();
@@ -118,7 +117,7 @@ pub(crate) fn line(file: &FileDescriptor, item: &str, extension: &str) -> Option
     first_line(file, |known| known == path)
 }
 
-/// The first line of all locations with such a path.
+/// Returns the first line of all locations with such a path.
 fn first_line(file: &FileDescriptor, is_wanted: impl Fn(&[i32]) -> bool) -> Option<u32> {
     let proto = file.file_descriptor_proto();
     let locations = &proto.source_code_info.as_ref()?.location;
@@ -129,7 +128,7 @@ fn first_line(file: &FileDescriptor, is_wanted: impl Fn(&[i32]) -> bool) -> Opti
     u32::try_from(lines.min()?.checked_add(1)?).ok()
 }
 
-/// The path of an item in its file, and the number of its options.
+/// Returns the path of an item in its file, and the number of its options.
 fn find(file: &FileDescriptor, item: &str) -> Option<(Vec<i32>, i32)> {
     for service in file.services() {
         if service.full_name() == item {

@@ -1,21 +1,21 @@
-//! Fields of fields, as path variables name them.
+//! Paths to nested fields, as in path variables.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-/// A field of a message, or of a message in it.
+/// Path to a field of a message or of a nested message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldPath {
-    /// From the outside in; never empty.
+    /// Fields from the outside in; never empty.
     pub(crate) fields: Vec<FieldDescriptor>,
 }
 
 impl FieldPath {
-    /// The place of each field.
+    /// Returns the index of each field.
     pub(crate) fn places(&self) -> Vec<usize> {
         self.fields.iter().map(place).collect()
     }
 
-    /// Whether the two cannot both be set, since a oneof has room for one.
+    /// Returns true if the two exclude each other as members of one oneof.
     pub(crate) fn excludes(&self, other: &Self) -> bool {
         let parting = self.fields.iter().zip(&other.fields).find(|(a, b)| a != b);
         parting.is_some_and(|(a, b)| {
@@ -25,13 +25,13 @@ impl FieldPath {
     }
 }
 
-/// The place of a field among its message's: its member, in the generated code.
+/// Returns the index of a field in its message: its member in the generated code.
 pub(crate) fn place(field: &FieldDescriptor) -> usize {
     let mut fields = field.parent_message().fields();
     fields.position(|other| other == *field).unwrap_or_default()
 }
 
-/// Well-known messages whose JSON is one text, so that a path can hold it.
+/// Well-known messages whose JSON is one text, so that a path can contain it.
 const TEXTS: [&str; 12] = [
     "google.protobuf.BoolValue",
     "google.protobuf.BytesValue",
@@ -49,10 +49,9 @@ const TEXTS: [&str; 12] = [
 
 /// Finds the field that a path variable sets.
 ///
-/// `http.proto`: the path must not lead to or through a repeated field, nor end at
-/// a message. Well-known messages that are one text are taken as in grpc-gateway;
-/// a field with explicit presence is taken too (it refuses those), since a path
-/// that matches always sets it.
+/// `http.proto`: the path must not lead to or through a repeated field, nor end at a message.
+/// Well-known messages that are one text are accepted as in grpc-gateway. A field with explicit
+/// presence is accepted too (grpc-gateway rejects it), since a path that matches always sets it.
 pub(crate) fn resolve(message: &MessageDescriptor, path: &[String]) -> Result<FieldPath, String> {
     let mut fields: Vec<FieldDescriptor> = Vec::new();
     let mut message = message.clone();

@@ -1,14 +1,14 @@
-//! What the fuzzer reaches of this crate; no one else should.
+//! Entry points for the fuzzer only.
 
 use std::fmt::Write as _;
 
 use crate::template::{Segment, Template};
 
-/// Reads a path template and prints it in its one canonical form.
+/// Parses a path template and prints it in its canonical form.
 ///
 /// # Errors
 ///
-/// Why the template is malformed.
+/// Gives the reason why the template is malformed.
 pub fn template(text: &str) -> Result<String, String> {
     let template = Template::parse(text)?;
     let mut printed = String::new();

@@ -1,8 +1,7 @@
-//! The annotation `google.api.http`.
+//! Annotation `google.api.http`.
 //!
-//! What it may say is what `google/api/http.proto` says it may. What it says beside
-//! that is refused, never ignored. Where the file leaves a choice, the reason for
-//! ours stands beside the check.
+//! Accepts exactly the rules that `google/api/http.proto` allows. Everything else is rejected,
+//! never ignored. If the file leaves a choice, the check has a comment with the reason.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ReflectMessage};
 
@@ -11,47 +10,47 @@ use crate::field_path::{self, FieldPath};
 use crate::options::{has_content, text};
 use crate::template::{Segment, Template};
 
-/// The option.
+/// Name of the option.
 pub(crate) const HTTP: &str = "google.api.http";
 
-/// One HTTP binding of a method.
+/// HTTP binding of a method.
 #[derive(Debug)]
 pub(crate) struct HttpRule {
-    /// The HTTP method; `*` stands for all.
+    /// HTTP method; `*` stands for all.
     pub(crate) http_method: String,
-    /// The path as declared.
+    /// Path as declared.
     pub(crate) path: String,
     pub(crate) segments: Vec<Segment>,
     pub(crate) verb: Option<String>,
     pub(crate) variables: Vec<Variable>,
     pub(crate) body: Body,
-    /// The field of the response that is the body; all of it when there is none.
+    /// Field of the response that is the body; `None` for the whole response.
     pub(crate) response_body: Option<FieldDescriptor>,
 }
 
-/// A variable of a template.
+/// Variable of a template.
 #[derive(Debug)]
 pub(crate) struct Variable {
-    /// The field of the request that it sets, from the outside in.
+    /// Field of the request that it sets, from the outside in.
     pub(crate) field: FieldPath,
-    /// The first segment that it covers.
+    /// First segment that it covers.
     pub(crate) first: usize,
-    /// How many it covers; None for one that ends in `**`.
+    /// Number of segments that it covers; `None` for a variable that ends in `**`.
     pub(crate) count: Option<usize>,
 }
 
-/// What the body of the HTTP request holds.
+/// Content of the HTTP request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// Nothing that counts.
+    /// No content.
     None,
-    /// All of the request that the path does not give.
+    /// All fields of the request that the path does not set.
     All,
     /// One field of the request.
     Field(FieldDescriptor),
 }
 
-/// All HTTP bindings of a method, the main one first.
+/// Reads all HTTP bindings of a method, the main one first.
 pub(crate) fn read(method: &MethodDescriptor, success_status: u32) -> Result<Vec<HttpRule>, Error> {
     let options = method.options();
     let pool = options.descriptor().parent_pool().clone();
@@ -74,9 +73,9 @@ fn rules(
     main: &DynamicMessage,
     success_status: u32,
 ) -> Result<Vec<HttpRule>, String> {
-    // One HTTP request has one body, which is one JSON text: there is no telling
-    // where its messages would end. Bidirectional streams are out of HTTP's reach
-    // altogether, since browsers send the whole request first.
+    // One HTTP request has one body, which is one JSON text without boundaries between messages.
+    // Bidirectional streams are not possible over plain HTTP, since browsers send the whole request
+    // first.
     if method.is_client_streaming() {
         return Err("a method that takes a stream has no form in REST".to_owned());
     }
@@ -133,7 +132,7 @@ fn rule(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<HttpRule, St
     })
 }
 
-/// The HTTP method and the path.
+/// Reads the HTTP method and the path.
 fn pattern(rule: &DynamicMessage) -> Result<(String, String), String> {
     for (field, method) in [
         ("get", "GET"),
@@ -165,13 +164,13 @@ fn pattern(rule: &DynamicMessage) -> Result<(String, String), String> {
     Ok((kind, path))
 }
 
-/// What the body holds.
+/// Reads the binding of the body.
 ///
-/// A body is refused where nothing on the way can be trusted to carry it: `fetch`
-/// cannot send one with GET or HEAD, nor anything with TRACE, and caches answer
-/// without looking at it. grpc-gateway refuses GET for it too. DELETE is allowed,
-/// as in Envoy (grpc-gateway has an option): the annotation asks for it in so many
-/// words, and all that RFC 9110 says is that it means nothing in general.
+/// A body is rejected for methods that cannot carry it reliably: `fetch` cannot send a body with
+/// GET or HEAD, nor a request with TRACE, and caches respond without regard to it. grpc-gateway
+/// rejects GET with a body too. DELETE is allowed, as in Envoy (grpc-gateway has an option): the
+/// annotation requests it explicitly, and RFC 9110 only says that such a body has no defined
+/// meaning.
 fn body(
     method: &MethodDescriptor,
     rule: &DynamicMessage,

@@ -1,4 +1,4 @@
-//! Which JSON a message has, and which messages need one.
+//! JSON forms of messages, and the set of messages that need one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,54 +17,54 @@ pub(crate) struct JsonTypes {
     pub(crate) enums: BTreeMap<String, EnumDescriptor>,
 }
 
-/// A message that appears in JSON.
+/// Message that appears in JSON.
 #[derive(Debug)]
 pub(crate) struct JsonType {
     pub(crate) message: MessageDescriptor,
     pub(crate) members: Vec<Member>,
-    /// The place of the mask that says what an update changes.
+    /// Index of the mask that selects the fields of an update.
     pub(crate) update_mask: Option<usize>,
 }
 
-/// A field that appears in JSON.
+/// Field that appears in JSON.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// The field in Rust, which for a oneof's member is the oneof's.
+    /// Name of the field in Rust; for a oneof's member, that of the oneof.
     pub(crate) field: String,
-    /// The name in JSON.
+    /// Name in JSON.
     pub(crate) json_name: String,
-    /// The name in the proto file.
+    /// Name in the proto file.
     pub(crate) proto_name: String,
-    /// Whether the name in the proto file is read too.
+    /// True if the name in the proto file is accepted too.
     pub(crate) reads_proto_name: bool,
     /// Description of the decimals that the field accepts, for errors; empty for other types.
     pub(crate) expected: String,
-    /// The codec's type in Rust, without what the shape adds.
+    /// Type of the codec in Rust, without the additions of the shape.
     pub(crate) codec: String,
     pub(crate) shape: Shape,
-    /// The message inside, if it is an object of members.
+    /// Nested message, if it is an object of members.
     pub(crate) message: Option<String>,
 }
 
-/// How a field is kept, and what it looks like when unset.
+/// Storage of a field, and its form when unset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// It has a default value, which is written.
+    /// Has a default value, which is written.
     Always,
-    /// It is left out.
+    /// Omitted when unset.
     Omitted,
-    /// It is null.
+    /// Null when unset.
     Null,
-    /// It is an empty array.
+    /// Empty array when unset.
     List,
-    /// It is an empty object. Holds the codec of the keys.
+    /// Empty object when unset. Contains the codec of the keys.
     Map(String),
-    /// It is a variant of a oneof's type.
+    /// Variant of a oneof's type.
     Choice { variant: String, is_null: bool },
 }
 
 impl JsonTypes {
-    /// Adds a message and everything inside it.
+    /// Adds a message and all types inside it.
     pub(crate) fn add(&mut self, message: &MessageDescriptor) -> Result<(), Error> {
         let name = message.full_name().to_owned();
         if names::is_well_known(message) || self.messages.contains_key(&name) {
@@ -85,7 +85,7 @@ impl JsonTypes {
             members,
             update_mask: options::json_fields(message).position(|field| is_update_mask(&field)),
         };
-        // Before what is inside, since that may be the message itself.
+        // Inserted before the nested types, since they may include the message itself.
         self.messages.insert(name, found);
         for field in options::json_fields(message) {
             match names::value_kind(&field) {
@@ -101,7 +101,7 @@ impl JsonTypes {
     }
 }
 
-/// Whether a field is an update mask, by its name and its type.
+/// Returns true if a field is an update mask, by its name and its type.
 fn is_update_mask(field: &FieldDescriptor) -> bool {
     field.name() == "update_mask"
         && !field.is_list()
@@ -164,8 +164,8 @@ fn shape(field: &FieldDescriptor, json: &FieldJson, package: &str) -> Shape {
     }
 }
 
-/// Whether prost keeps the field on the heap: the message inside leads back to the
-/// one that has the field, without a list or a map on the way.
+/// Returns true if prost boxes the field: the nested message contains the message of the field,
+/// without a list or a map in between.
 fn is_boxed(field: &FieldDescriptor) -> bool {
     let outer = field.parent_message();
     let mut seen = BTreeSet::new();
@@ -181,7 +181,7 @@ fn is_boxed(field: &FieldDescriptor) -> bool {
     false
 }
 
-/// The message that lies right in the field.
+/// Returns the message directly in the field.
 fn direct(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
         Kind::Message(inner) if !field.is_list() && !field.is_map() => Some(inner),
@@ -189,7 +189,7 @@ fn direct(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     }
 }
 
-/// The codec of one value of the field.
+/// Returns the codec of one value of the field.
 fn codec(
     field: &FieldDescriptor,
     value: &Kind,
@@ -242,7 +242,7 @@ fn scalar(kind: &Kind) -> Option<String> {
     Some(format!("__json::{name}"))
 }
 
-/// Says why a message that is not part of another has no form in JSON.
+/// Rejects a top-level message that has no form in JSON.
 pub(crate) fn form(message: &MessageDescriptor) -> Result<(), String> {
     if names::is_well_known(message) {
         well_known(message)?;
@@ -250,7 +250,7 @@ pub(crate) fn form(message: &MessageDescriptor) -> Result<(), String> {
     Ok(())
 }
 
-/// The codec of a message of `google.protobuf`.
+/// Returns the codec of a message of `google.protobuf`.
 fn well_known(message: &MessageDescriptor) -> Result<String, String> {
     let codec = match message.name() {
         "Any" => "Any",
@@ -280,8 +280,8 @@ fn well_known(message: &MessageDescriptor) -> Result<String, String> {
     Ok(format!("__json::{codec}"))
 }
 
-/// Describes the decimals that a field accepts: within the bounds of its schema, if it has any, and not finer
-/// than a unit.
+/// Describes the decimals that a field accepts: within the bounds of its schema, if it has any, and
+/// not finer than a unit.
 fn expected_decimal(places: u32, schema: Option<&str>) -> String {
     let schema: serde_json::Value = schema
         .and_then(|text| serde_json::from_str(text).ok())
@@ -306,7 +306,7 @@ fn decimal(kind: &Kind, places: u32) -> Result<String, String> {
     Ok(format!("__json::Decimal<{integer}, {places}>"))
 }
 
-/// No two members may answer to one name.
+/// Rejects two members with one name.
 fn check_names(message: &MessageDescriptor, members: &[Member]) -> Result<(), Error> {
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for member in members {
@@ -328,7 +328,7 @@ fn check_names(message: &MessageDescriptor, members: &[Member]) -> Result<(), Er
     Ok(())
 }
 
-/// No two values with different numbers may have one name.
+/// Rejects two values with one name and different numbers.
 pub(crate) fn check_enum(descriptor: &EnumDescriptor) -> Result<(), Error> {
     let mut names = BTreeMap::new();
     for value in descriptor.values() {

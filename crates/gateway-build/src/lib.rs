@@ -1,11 +1,10 @@
-//! Turns annotated protobuf services into REST routes and JSON bindings at build time.
+//! Generates REST routes and JSON bindings from annotated protobuf services at build time.
 //!
-//! [`Builder`] compiles proto files without protoc, lets `tonic-prost-build` write
-//! messages, clients and servers, and adds what the annotations of
-//! `google.api.http` and `keyward.gateway.v1` declare: JSON forms, checks, method
-//! specs, routes. The result stands on the crate `keyward-gateway`.
+//! [`Builder`] compiles proto files without protoc, generates messages, clients and servers with
+//! `tonic-prost-build`, and adds the declarations of `google.api.http` and `keyward.gateway.v1`:
+//! JSON forms, checks, method specs, routes. The generated code uses the crate `keyward-gateway`.
 //!
-//! An annotation that cannot be honoured fails the build; none is ever ignored.
+//! An annotation that cannot be implemented fails the build; annotations are never ignored.
 
 mod bundled;
 mod check;
@@ -59,7 +58,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A builder without files.
+    /// Creates a builder without files.
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,59 +85,57 @@ impl Builder {
         self
     }
 
-    /// Where to write; cargo's `OUT_DIR` when not given.
+    /// Sets the output directory. The default is cargo's `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.out_dir = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// The name of the written descriptor set; `keyward_descriptor.bin` when not given.
+    /// Sets the file name of the descriptor set. The default is `keyward_descriptor.bin`.
     #[must_use]
     pub fn descriptor_name(mut self, name: impl Into<String>) -> Self {
         self.descriptor_name = name.into();
         self
     }
 
-    /// The domain of each error's `ErrorInfo`; the service's package when not given.
+    /// Sets the domain of each error's `ErrorInfo`. The default is the service's package.
     #[must_use]
     pub fn error_domain(mut self, domain: impl Into<String>) -> Self {
         self.error_domain = domain.into();
         self
     }
 
-    /// The JSON text of an error of a service that declares none, as the option
-    /// `error_body` has it. When not given, it is that of <https://google.aip.dev/193>.
+    /// Sets the JSON text of an error for services without the option `error_body`, in the form of
+    /// that option. The default is the form of <https://google.aip.dev/193>.
     #[must_use]
     pub fn error_body(mut self, body: impl Into<String>) -> Self {
         self.error_body = Some(body.into());
         self
     }
 
-    /// Gives every message of the files a form in JSON, not only those that routes
-    /// lead to: those that a `google.protobuf.Any` may hold, or that are written as
-    /// JSON without a route.
+    /// Generates JSON for every message of the files, not only for those that routes use: for
+    /// messages inside a `google.protobuf.Any`, or written as JSON without a route.
     #[must_use]
     pub fn json_for_all_messages(mut self) -> Self {
         self.all_messages = true;
         self
     }
 
-    /// Writes an OpenAPI 3.1 document too, as `openapi.json`, a page for people made from it, as
+    /// Also writes an OpenAPI 3.1 document as `openapi.json`, an HTML page generated from it as
     /// `docs.html`, and `openapi.rs`, to be included with `include!`: the statics `OPENAPI` and
-    /// `DOCS`, which answer with the two.
+    /// `DOCS`, which serve the two.
     #[must_use]
     pub fn openapi(mut self, openapi: OpenApi) -> Self {
         self.openapi = Some(openapi);
         self
     }
 
-    /// Compiles and writes everything.
+    /// Compiles the files and writes the output.
     ///
     /// # Errors
     ///
-    /// Names the proto file and what is wrong in it, or the file that cannot be
-    /// written.
+    /// Names the proto file and the error in it, or the file that cannot be written.
     pub fn compile(self) -> Result<(), Error> {
         compile::compile(&self)
     }

@@ -1,19 +1,19 @@
-//! The names that prost and tonic give in Rust.
+//! Rust names that prost and tonic generate.
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 
-/// The field of a message's struct.
+/// Returns the name of a field of a message's struct.
 pub(crate) fn field(field: &FieldDescriptor) -> String {
     snake(field.name())
 }
 
-/// A method of a service's trait, or any other `lower_snake` name.
+/// Returns the name of a method of a service's trait, or any other `lower_snake` name.
 pub(crate) fn snake(name: &str) -> String {
     escape(name.to_snake_case())
 }
 
-/// The module of a service, before `_server` or `_client`.
+/// Returns the module of a service, before `_server` or `_client`.
 pub(crate) fn service_module(service: &str) -> String {
     let mut name = String::with_capacity(service.len() + 4);
     for (place, character) in service.chars().enumerate() {
@@ -25,24 +25,24 @@ pub(crate) fn service_module(service: &str) -> String {
     name
 }
 
-/// Whether a message is one of `google.protobuf`, which prost has types for.
+/// Returns true for a message of `google.protobuf`, for which prost has types.
 pub(crate) fn is_well_known(message: &MessageDescriptor) -> bool {
     message.package_name() == "google.protobuf"
 }
 
-/// The oneof of a field, if it is not one that only stands for `optional`.
+/// Returns the oneof of a field, except for one that represents `optional`.
 pub(crate) fn real_oneof(field: &FieldDescriptor) -> Option<OneofDescriptor> {
     field
         .containing_oneof()
         .filter(|oneof| !oneof.is_synthetic())
 }
 
-/// Whether a field is a member of a oneof.
+/// Returns true if a field is a member of a oneof.
 pub(crate) fn is_choice(field: &FieldDescriptor) -> bool {
     real_oneof(field).is_some()
 }
 
-/// The kind of the field's values, which for a map are not its entries.
+/// Returns the kind of the field's values; for a map, not that of its entries.
 pub(crate) fn value_kind(field: &FieldDescriptor) -> Kind {
     match field.kind() {
         Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
@@ -50,7 +50,7 @@ pub(crate) fn value_kind(field: &FieldDescriptor) -> Kind {
     }
 }
 
-/// The enum that prost makes of a oneof, seen from a package.
+/// Returns the enum that prost generates for a oneof, relative to a package.
 pub(crate) fn oneof(oneof: &OneofDescriptor, package: &str) -> String {
     let message = oneof.parent_message();
     let mut name = oneof.name().to_upper_camel_case();
@@ -69,13 +69,13 @@ pub(crate) fn oneof(oneof: &OneofDescriptor, package: &str) -> String {
     type_path(package, message.package_name(), &parents, &name)
 }
 
-/// The variant that a oneof's member is, seen from a package.
+/// Returns the variant of a oneof's member, relative to a package.
 pub(crate) fn variant(oneof: &OneofDescriptor, field: &FieldDescriptor, package: &str) -> String {
     let name = escape(field.name().to_upper_camel_case());
     format!("{}::{name}", self::oneof(oneof, package))
 }
 
-/// The type of a message, seen from a package.
+/// Returns the type of a message, relative to a package.
 pub(crate) fn message(message: &MessageDescriptor, package: &str) -> String {
     if is_well_known(message) {
         return well_known(message.name());
@@ -84,7 +84,7 @@ pub(crate) fn message(message: &MessageDescriptor, package: &str) -> String {
     type_path(package, message.package_name(), &parents, message.name())
 }
 
-/// The type of an enum, seen from a package.
+/// Returns the type of an enum, relative to a package.
 pub(crate) fn enumeration(enumeration: &EnumDescriptor, package: &str) -> String {
     let parents = parents_of(enumeration.parent_message());
     type_path(
@@ -95,7 +95,7 @@ pub(crate) fn enumeration(enumeration: &EnumDescriptor, package: &str) -> String
     )
 }
 
-/// The type that prost has for a message of `google.protobuf`.
+/// Returns prost's type of a message of `google.protobuf`.
 fn well_known(name: &str) -> String {
     match name {
         "BoolValue" => "bool",
@@ -113,7 +113,7 @@ fn well_known(name: &str) -> String {
     .to_owned()
 }
 
-/// The names of a message and those around it, from the inside out.
+/// Returns the names of a message and its enclosing messages, from the inside out.
 fn parents_of(message: Option<MessageDescriptor>) -> Vec<String> {
     let mut parents = Vec::new();
     let mut next = message;
@@ -140,7 +140,7 @@ fn type_path(from: &str, to: &str, parents: &[String], name: &str) -> String {
     path.join("::")
 }
 
-/// Keywords become raw identifiers, as prost makes them.
+/// Keywords become raw identifiers, as in prost.
 fn escape(name: String) -> String {
     const KEYWORDS: &[&str] = &[
         "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do",

@@ -1,4 +1,4 @@
-//! The options of `keyward.gateway.v1`, read and judged.
+//! Reads and checks the options of `keyward.gateway.v1`.
 
 use prost_reflect::{
     DynamicMessage, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, FileDescriptor, Kind,
@@ -8,10 +8,10 @@ use prost_reflect::{
 use crate::error::{Error, annotation, declaration};
 use crate::{field_path, names, openapi, pages};
 
-/// The most decimal places that 64 bits have.
+/// Maximum number of decimal places in 64 bits.
 const MAX_DECIMAL_PLACES: u32 = 18;
 
-/// How a field looks in JSON, and what it demands.
+/// JSON form and constraints of a field.
 #[derive(Debug, Default)]
 pub(crate) struct FieldJson {
     pub(crate) null_when_unset: bool,
@@ -22,37 +22,37 @@ pub(crate) struct FieldJson {
     pub(crate) schema: Option<String>,
 }
 
-/// How a service's errors look.
+/// Error format of a service.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceRest {
     pub(crate) error_body: Option<String>,
     pub(crate) errors: Vec<ErrorRule>,
 }
 
-/// How a method answers.
+/// Response options of a method.
 #[derive(Debug)]
 pub(crate) struct MethodRest {
     pub(crate) success_status: u32,
     pub(crate) errors: Vec<ErrorRule>,
-    /// REST answers with all pages of the list.
+    /// True if the REST response has all pages of the list.
     pub(crate) whole_list: bool,
 }
 
-/// What becomes of one code.
+/// Rule for one code.
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorRule {
-    /// The variant of `tonic::Code`.
+    /// Variant of `tonic::Code`.
     pub(crate) code: &'static str,
     pub(crate) status: Option<u32>,
     pub(crate) message: Option<String>,
     pub(crate) body: Option<String>,
-    /// When a caller meets it, for the OpenAPI document.
+    /// Condition of the error, for the OpenAPI document.
     pub(crate) description: Option<String>,
-    /// Other texts that it has, for the OpenAPI document.
+    /// Other texts of the error, for the OpenAPI document.
     pub(crate) examples: Vec<String>,
 }
 
-/// The declared number of fractional digits; 0 when none is.
+/// Returns the declared number of fractional digits; 0 by default.
 pub(crate) fn timestamp_digits(file: &FileDescriptor) -> Result<u32, Error> {
     let digits =
         extension(&file.options(), "file").map_or(0, |json| number(&json, "timestamp_digits"));
@@ -66,12 +66,12 @@ pub(crate) fn timestamp_digits(file: &FileDescriptor) -> Result<u32, Error> {
     }
 }
 
-/// Whether the field's value must not be printed.
+/// Returns true if the field's value must not be printed.
 pub(crate) fn is_redacted(field: &FieldDescriptor) -> bool {
     flag(&field.options(), "debug_redact")
 }
 
-/// The fields that JSON has.
+/// Returns the fields that JSON has.
 pub(crate) fn json_fields(
     message: &MessageDescriptor,
 ) -> impl ExactSizeIterator<Item = FieldDescriptor> {
@@ -79,7 +79,7 @@ pub(crate) fn json_fields(
     visible.into_iter()
 }
 
-/// Returns whether the field is for gRPC alone.
+/// Returns true if the field is for gRPC only.
 pub(crate) fn is_hidden(field: &FieldDescriptor) -> bool {
     extension(&field.options(), "field").is_some_and(|json| flag(&json, "hidden"))
 }
@@ -130,7 +130,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
     Ok(declared)
 }
 
-/// Returns whether the other field of the message is declared after this one.
+/// Returns true if the other field of the message is declared after this one.
 fn after(field: &FieldDescriptor, other: &FieldDescriptor) -> bool {
     field_path::place(other) > field_path::place(field)
 }
@@ -147,15 +147,15 @@ fn is_timestamp(kind: &Kind) -> bool {
     matches!(kind, Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp")
 }
 
-/// The values of an enum in the order of their declaration, by which the first of several names of
-/// one number is the one that is written.
+/// Returns the values of an enum in the order of their declaration: of several names of one number,
+/// the first is written.
 pub(crate) fn enum_values(descriptor: &EnumDescriptor) -> Vec<EnumValueDescriptor> {
     let mut values: Vec<_> = descriptor.values().collect();
     values.sort_by_key(|value| value.path().last().copied());
     values
 }
 
-/// The name of an enum value in JSON.
+/// Returns the name of an enum value in JSON.
 pub(crate) fn enum_value_name(value: &EnumValueDescriptor) -> String {
     extension(&value.options(), "enum_value")
         .and_then(|json| text(&json, "name"))
@@ -263,7 +263,7 @@ fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
     })
 }
 
-/// The variants of `tonic::Code` by number.
+/// Variants of `tonic::Code` by number.
 const CODES: [&str; 17] = [
     "Ok",
     "Cancelled",
@@ -284,14 +284,14 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// The variant of the code that has this name in the protocol, unless that is OK's.
+/// Returns the variant of the code with this name in the protocol, except OK.
 pub(crate) fn code(name: &str) -> Option<&'static str> {
     use heck::ToShoutySnakeCase;
     let mut errors = CODES.iter().skip(1).copied();
     errors.find(|code| code.to_shouty_snake_case() == name)
 }
 
-/// An error body must be JSON once its placeholders are filled in.
+/// Checks that an error body is JSON after its placeholders are filled in.
 pub(crate) fn check_template(option: &str, body: &str) -> Result<(), String> {
     let filled = body.replace("$message", "\"\"").replace("$status", "400");
     match serde_json::from_str::<serde_json::Value>(&filled) {
@@ -309,7 +309,7 @@ pub(crate) fn extension(options: &DynamicMessage, name: &str) -> Option<DynamicM
     options.get_extension(&extension).as_message().cloned()
 }
 
-/// Whether a response of this HTTP status has content.
+/// Returns true if a response of this HTTP status has content.
 pub(crate) fn has_content(status: u32) -> bool {
     !matches!(status, 204 | 205)
 }
@@ -332,7 +332,7 @@ fn some_number(message: &DynamicMessage, field: &str) -> Option<u32> {
     Some(number(message, field)).filter(|number| *number != 0)
 }
 
-/// A text that is not empty.
+/// Returns a text that is not empty.
 pub(crate) fn text(message: &DynamicMessage, field: &str) -> Option<String> {
     let value = message.get_field_by_name(field)?;
     value

@@ -1,22 +1,22 @@
-//! Methods whose list comes in pages over gRPC, and whole over REST.
+//! Methods whose list is paginated over gRPC and complete over REST.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 use crate::{names, options};
 
-/// Token of a request for a page.
+/// Field with the token of the page to request.
 const PAGE_TOKEN: &str = "page_token";
-/// Token of the page that follows.
+/// Field with the token of the next page.
 const NEXT_PAGE_TOKEN: &str = "next_page_token";
 
-/// The items of a page: the one repeated message of the response, its last member in JSON.
+/// Returns the items of a page: the one repeated message of the response, its last member in JSON.
 pub(crate) fn items(response: &MessageDescriptor) -> Option<FieldDescriptor> {
     let last = options::json_fields(response).last()?;
     let is_items = last.is_list() && matches!(last.kind(), Kind::Message(_));
     is_items.then_some(last)
 }
 
-/// Checks that the method has what pages need.
+/// Checks that the method has the fields for pagination.
 pub(crate) fn check(method: &MethodDescriptor) -> Result<(), String> {
     let (request, response) = (method.input(), method.output());
     if method.is_client_streaming() || method.is_server_streaming() {
@@ -41,7 +41,7 @@ pub(crate) fn check(method: &MethodDescriptor) -> Result<(), String> {
     Ok(())
 }
 
-/// The code by which the gateway reads the pages of a method.
+/// Returns the code that lets the gateway read the pages of a method.
 pub(crate) fn code(method: &MethodDescriptor) -> String {
     let package = method.parent_service().package_name().to_owned();
     let (request, response) = (method.input(), method.output());

@@ -1,4 +1,4 @@
-//! Services, their methods and the routes to them.
+//! Services, their methods and routes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::names;
 use crate::options::{self, MethodRest, ServiceRest};
 use crate::template::Segment;
 
-/// A service.
+/// Service with its methods.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) service: ServiceDescriptor,
@@ -19,7 +19,7 @@ pub(crate) struct Service {
     pub(crate) methods: Vec<Method>,
 }
 
-/// A method and its routes.
+/// Method and its routes.
 #[derive(Debug)]
 pub(crate) struct Method {
     pub(crate) method: MethodDescriptor,
@@ -28,17 +28,17 @@ pub(crate) struct Method {
 }
 
 impl Service {
-    /// The static of the service's family; those of its methods begin with it.
+    /// Returns the static of the service's family; those of its methods begin with it.
     pub(crate) fn static_name(&self) -> String {
         self.service.name().to_shouty_snake_case()
     }
 
-    /// The function that makes the service's routes.
+    /// Returns the function that creates the service's routes.
     pub(crate) fn routes_function(&self) -> String {
         format!("{}_routes", self.service.name().to_snake_case())
     }
 
-    /// What is generated for the service in its package: whose it is, and its name.
+    /// Returns the items that are generated for the service in its package: the owner and the name.
     fn items(&self) -> Vec<(String, String)> {
         let name = self.service.name();
         let full_name = self.service.full_name();
@@ -104,12 +104,12 @@ fn method(method: MethodDescriptor) -> Result<Method, Error> {
     })
 }
 
-/// What tells two routes apart: the HTTP method, the verb and the segments. What
-/// their variables are called and which segments they cover changes nothing.
+/// Identity of a route: the HTTP method, the verb and the segments. The names of its variables and
+/// the segments that they cover are ignored.
 type Shape<'r> = (&'r str, Option<&'r str>, &'r [Segment]);
 
-/// No two routes may match the same requests. A route for all HTTP methods leaves
-/// to others those that they name, so it is alike only to one of its kind.
+/// Rejects two routes that match the same requests. A route for all HTTP methods leaves the named
+/// methods to other routes, so it conflicts only with another route for all.
 fn check_distinct(services: &[Service]) -> Result<(), Error> {
     let mut known: BTreeMap<Shape<'_>, String> = BTreeMap::new();
     for method in services.iter().flat_map(|service| &service.methods) {
@@ -135,9 +135,9 @@ fn check_distinct(services: &[Service]) -> Result<(), Error> {
     Ok(())
 }
 
-/// No two items of a package may have one name in Rust.
+/// Rejects two items of a package with one name in Rust.
 fn check_names(pool: &DescriptorPool, services: &[Service]) -> Result<(), Error> {
-    // What is named by whom, in each package.
+    // Owner of each name, per package.
     let mut known: BTreeMap<(String, String), String> = BTreeMap::new();
     for message in pool.all_messages() {
         let package = message.package_name();

@@ -1,4 +1,4 @@
-//! The grammar of path templates, as `google/api/http.proto` has it:
+//! Grammar of path templates, from `google/api/http.proto`:
 //!
 //! ```text
 //! Template = "/" Segments [ Verb ]
@@ -9,12 +9,11 @@
 //! Verb     = ":" LITERAL
 //! ```
 //!
-//! A LITERAL is what RFC 3986 lets a path segment hold, without `:`, which begins
-//! the verb, and `*`. Percent-escapes are decoded here, as the router decodes those
-//! of a request before it compares.
+//! A LITERAL has the characters that RFC 3986 allows in a path segment, without `:`, which begins
+//! the verb, and `*`. Percent-escapes are decoded here, as the router decodes those of a request
+//! before it compares.
 
-/// A path template. Its segments are flat: variables only say which of them they
-/// cover.
+/// Path template. Its segments are flat: variables only give the range that they cover.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     pub(crate) segments: Vec<Segment>,
@@ -22,30 +21,30 @@ pub(crate) struct Template {
     pub(crate) verb: Option<String>,
 }
 
-/// What matches one segment of a path, or the rest of it.
+/// Matches one segment of a path, or the rest of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Segment {
-    /// Itself.
+    /// Literal text.
     Literal(String),
     /// `*`, one segment.
     One,
-    /// `**`, all that remains.
+    /// `**`, all remaining segments.
     Rest,
 }
 
-/// A field and the segments that give its value.
+/// Field and the segments with its value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
-    /// The names of the field path.
+    /// Names of the field path.
     pub(crate) path: Vec<String>,
-    /// The first of its segments.
+    /// First segment.
     pub(crate) first: usize,
-    /// How many there are; None for one that ends in `**`.
+    /// Number of segments; `None` for a variable that ends in `**`.
     pub(crate) count: Option<usize>,
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix('/').ok_or("a path must begin with /")?;
         let (rest, verb) = split_verb(rest);
@@ -58,7 +57,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads segments; variables only where they may be.
+    /// Parses segments; `variables` allows variables in them.
     fn read(&mut self, text: &str, variables: bool) -> Result<(), String> {
         let mut rest = text;
         loop {
@@ -124,7 +123,7 @@ fn braced(inner: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Splits off the verb: what follows a colon after the last slash and brace.
+/// Splits off the verb: the text after a colon that follows the last slash and brace.
 fn split_verb(text: &str) -> (&str, Option<&str>) {
     let tail = text.rfind(['/', '}']).map_or(0, |end| end + 1);
     match text.get(tail..).and_then(|last| last.find(':')) {
@@ -143,7 +142,7 @@ fn is_ident(name: &str) -> bool {
             .all(|other| other.is_ascii_alphanumeric() || other == '_')
 }
 
-/// A literal that is not empty, decoded.
+/// Decodes a literal that is not empty.
 fn literal(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("the path has an empty segment".to_owned());
@@ -174,7 +173,7 @@ fn decode(text: &str) -> Option<String> {
 mod tests {
     use super::{Segment, Template};
 
-    /// The segments and the verb, then the variables with what they cover.
+    /// Returns the segments and the verb, then the variables with their ranges.
     fn shown(text: &str) -> String {
         let template = Template::parse(text).unwrap();
         let segments: Vec<&str> = template

@@ -1,4 +1,4 @@
-//! Proto files that come with the builder.
+//! Tests of the proto files that are bundled with the builder.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
@@ -60,7 +60,7 @@ fn bundled_files_need_no_copies() {
         .unwrap();
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
     assert!(read("library.v1.rs").contains("pub fn library_service_routes"));
-    // Messages and their JSON are made of the imports that the service uses, and of no others.
+    // Messages and their JSON are generated only for the imports that the service uses.
     let rpc = read("google.rpc.rs");
     assert!(rpc.contains("pub struct BadRequest"));
     assert!(rpc.contains("JsonMessage for Status"));

@@ -1,4 +1,4 @@
-//! What `google.api.http` may say, and what fails the build: with the file, the
+//! Tests of valid `google.api.http` rules, and of those that fail the build: with the file, the
 //! line of the annotation, the method and the reason.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
@@ -7,7 +7,7 @@ mod common;
 
 use common::{HEAD, compile, refused};
 
-/// A service whose one method has this annotation, in a line of its own.
+/// Returns a service whose one method has this annotation, on its own line.
 fn service(rule: &str) -> String {
     format!(
         r#"message Inner {{ string text = 1; Inner inner = 2; repeated string list = 3; }}
@@ -63,7 +63,7 @@ fn every_form_of_rule_is_taken() {
         r#"post: "/a" body: "inner""#,
         r#"patch: "/{inner.text=a/*}" body: "inner""#,
         r#"delete: "/a""#,
-        // http.proto does not forbid it; grpc-gateway wants an option, Envoy none.
+        // http.proto does not forbid it; grpc-gateway requires an option, Envoy does not.
         r#"delete: "/a" body: "*""#,
         r#"custom: { kind: "REPORT" path: "/a" } body: "*""#,
         r#"custom: { kind: "*" path: "/a" } body: "*""#,
@@ -77,7 +77,7 @@ fn every_form_of_rule_is_taken() {
         r#"get: "/a:b" additional_bindings { get: "/a" } additional_bindings { post: "/a" body: "a" }"#,
         r#"get: "/{a=x/*}/{inner.text=**}:verb""#,
         r#"get: "/*/**""#,
-        // Everything that one text can be.
+        // Every type that can be one text.
         r#"get: "/{b}/{double}/{bytes}/{color}/{at}/{duration}/{mask}/{wrapped}/{one}""#,
         r#"get: "/{inner.inner.inner.text}""#,
         r#"get: "/{chosen.text}/{chosen.inner.text}""#,
@@ -247,7 +247,7 @@ fn routes_that_cannot_be_told_apart() {
             r#"get: "{one}" additional_bindings {{ get: "{other}" }}"#
         ));
     }
-    // A route for one method and a route for all of them can be told apart.
+    // A route for one method and a route for all of them are distinct.
     written(r#"get: "/a" additional_bindings { custom: { kind: "*" path: "/a" } }"#);
     refused_rule(
         r#"get: "/a" additional_bindings { custom: { kind: "GET" path: "/a" } }"#,

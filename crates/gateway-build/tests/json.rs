@@ -1,4 +1,4 @@
-//! Which fields and messages have a form in JSON, and which fail the build.
+//! Tests of the fields and messages that have a form in JSON, and of those that fail the build.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 

@@ -1,5 +1,5 @@
-//! The OpenAPI document and the page: what they say of everything that a proto file can say, and what
-//! fails the build.
+//! Tests of the OpenAPI document and the page for all features of proto files, and of errors that
+//! fail the build.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
@@ -19,7 +19,7 @@ fn settings() -> OpenApi {
         .error("UNAVAILABLE", "It cannot be reached.", "Later")
 }
 
-/// What is written for one proto file.
+/// Returns the output for one proto file.
 fn written(text: &str, settings: OpenApi) -> Result<(Value, String), Error> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("probe.proto"), format!("{HEAD}{text}")).unwrap();
@@ -73,7 +73,7 @@ fn valid(document: &Value) {
     generators_can_read(document);
 }
 
-/// Generators of clients reject a `const` that is a list or an object, and an enum of several types.
+/// Client generators reject a `const` that is a list or an object, and an enum of several types.
 #[track_caller]
 fn generators_can_read(node: &Value) {
     match node {
@@ -136,7 +136,7 @@ fn a_further_binding_is_an_operation_of_its_own() {
     let further = &document["paths"]["/v2/shelves/{shelf}/things"]["post"];
     assert_eq!(further["operationId"], "MakeThing_V2");
     assert_eq!(further["x-same-as"], "MakeThing");
-    // There is no such mount of the method that it links to.
+    // The linked method does not have this mount.
     assert_eq!(
         further["responses"]["201"]["links"]["GetThing"]["operationId"],
         "GetThing"

@@ -8,7 +8,7 @@ mod common;
 
 use common::{ANSWER, HEAD, compile, refused, service};
 
-/// The lines of a file behind its head.
+/// Expects the build to fail; `line` counts after the file's header.
 #[track_caller]
 fn refused_at(text: &str, line: usize, reason: &str) {
     let error = compile(text).unwrap_err().to_string();
@@ -66,7 +66,8 @@ service Probe {
     refused_at(&clash, 7, "b is the JSON name of b and d");
 }
 
-/// The place that an error begins with, `file:line`, in both forms in which Rust prints errors.
+/// Checks that an error begins with its position, `file:line`, in both forms in which Rust prints
+/// errors.
 #[track_caller]
 fn placed_at(text: &str, line: usize, reason: &str) {
     let error = compile(text).unwrap_err();

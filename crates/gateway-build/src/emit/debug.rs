@@ -1,11 +1,11 @@
-//! `Debug` of messages with fields that must not be printed.
+//! `Debug` of messages with redacted fields.
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, OneofDescriptor};
 
 use crate::names;
 use crate::options;
 
-/// The messages whose `Debug` prost must not derive, by full name.
+/// Returns the full names of the messages whose `Debug` prost must not derive.
 pub(crate) fn redacted(pool: &DescriptorPool, files: &[String]) -> Vec<String> {
     pool.all_messages()
         .filter(|message| {
@@ -18,8 +18,8 @@ pub(crate) fn redacted(pool: &DescriptorPool, files: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The messages that need a `Debug` of their own. prost leaves out the derived
-/// one for a message, its oneofs, and all that are declared inside it.
+/// Returns the messages that need their own `Debug`. prost omits the derived one for a message, its
+/// oneofs, and all nested declarations.
 pub(crate) fn with_own_debug(pool: &DescriptorPool, files: &[String]) -> Vec<MessageDescriptor> {
     let redacted = redacted(pool, files);
     let is_under = |message: &MessageDescriptor, outer: &String| {

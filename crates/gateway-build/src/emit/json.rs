@@ -1,4 +1,4 @@
-//! The JSON form of messages and enums, and the checks on requests.
+//! JSON form of messages and enums, and the checks on requests.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::options;
 
 /// `JsonMessage`, `Serialize` and `Deserialize`.
 ///
-/// Names of our own begin with two underscores, which no name that comes from a proto file does:
-/// a message may be called `A`, `Option` or `Json`.
+/// Generated names begin with two underscores, unlike any name from a proto file: a message may be
+/// called `A`, `Option` or `Json`.
 pub(crate) fn message(json: &JsonType) -> String {
     let rust = names::message(&json.message, json.message.package_name());
     let lines = |line: fn(usize, &Member) -> String| -> String {
@@ -80,7 +80,7 @@ const _: () = {{
     )
 }
 
-/// The list of the types of a package that an `Any` may hold.
+/// List of the types of a package that an `Any` may contain.
 pub(crate) fn types<'t>(messages: impl Iterator<Item = &'t JsonType>) -> String {
     let list: String = messages
         .map(|json| {
@@ -154,7 +154,7 @@ fn lookup(place: usize, member: &Member) -> String {
 fn read(place: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
     let taken = match &member.shape {
-        // Its paths are names of members, which the message knows.
+        // Its paths are names of members, which come from the message.
         Shape::Omitted | Shape::Null if codec == "__json::UpdatePaths" => {
             format!("take_update_mask(&mut self.{field}, &INFO, members, reading)?")
         }
@@ -229,7 +229,7 @@ fn write(member: &Member) -> String {
     format!("            __json::{put}(members, {json_name:?}, {value}, writing)?;\n")
 }
 
-/// `JsonMessage::update_mask`, where the message has the mask.
+/// `JsonMessage::update_mask`, if the message has the mask.
 fn update_mask(json: &JsonType) -> String {
     let place = json.update_mask;
     let Some((place, member)) = place.and_then(|at| Some((at, json.members.get(at)?))) else {
@@ -343,7 +343,7 @@ fn rule(rule: &Rule) -> String {
     text
 }
 
-/// The expression that tells whether the field is empty.
+/// Returns the expression that is true if the field is empty.
 fn is_empty(rule: &Rule, emptiness: Emptiness) -> String {
     let field = &rule.field;
     if let Some(variant) = &rule.variant {

@@ -1,4 +1,4 @@
-//! The text of the generated Rust. Nothing is judged here any more.
+//! Text of the generated Rust. All checks ran before.
 
 mod debug;
 mod json;
@@ -8,7 +8,7 @@ pub(crate) use debug::{debug, redacted, with_own_debug};
 pub(crate) use json::{check, enumeration, message, types};
 pub(crate) use service::{methods, service};
 
-/// A Rust string literal.
+/// Returns a Rust string literal.
 fn quoted(text: &str) -> String {
     format!("{text:?}")
 }

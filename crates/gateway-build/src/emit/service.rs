@@ -1,4 +1,4 @@
-//! Method specs, the declared service around a service, and its routes.
+//! Method specs, the wrapper of a service with its declarations, and its routes.
 
 use super::quoted;
 use crate::Builder;
@@ -10,7 +10,7 @@ use crate::pages;
 use crate::routes::{Method, Service};
 use crate::template::Segment;
 
-/// Everything of one service.
+/// Returns all code of one service.
 pub(crate) fn service(service: &Service, builder: &Builder) -> String {
     let mut text = String::new();
     text.push_str(&family(service, builder));
@@ -30,7 +30,7 @@ pub(crate) fn service(service: &Service, builder: &Builder) -> String {
     text
 }
 
-/// The list of a package's methods.
+/// Returns the list of a package's methods.
 pub(crate) fn methods(names: &[String]) -> String {
     let list: String = names.iter().map(|name| format!("    &{name},\n")).collect();
     format!(
@@ -191,7 +191,7 @@ fn variable(variable: &Variable) -> String {
     )
 }
 
-/// The struct that wraps a service in what is declared of it.
+/// Returns the struct that wraps a service with its declarations.
 fn declared(service: &Service) -> String {
     let name = service.service.name();
     let server = format!("{}_server::{name}", names::service_module(name));
@@ -252,7 +252,7 @@ fn declared_method(service: &Service, method: &Method) -> String {
             .map(::keyward_gateway::uncompressed_if_small)";
         (output, refined.to_owned())
     };
-    // As the macro of async-trait has it, whose own text says `Box`, which may be a message here.
+    // Same as the macro of async-trait, whose own text says `Box`, which may be a message here.
     format!(
         "    fn {name}<'life0, 'async_trait>(
         &'life0 self,
@@ -277,7 +277,7 @@ fn declared_method(service: &Service, method: &Method) -> String {
     )
 }
 
-/// The function that makes a service's routes.
+/// Returns the function that creates a service's routes.
 fn routes(service: &Service) -> String {
     let name = service.service.name();
     let server = format!("{}_server::{name}", names::service_module(name));

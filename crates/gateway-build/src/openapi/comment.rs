@@ -1,4 +1,4 @@
-//! What the comments of proto files say, for readers of the API.
+//! Comments of proto files, as text for the API reference.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use prost_reflect::{DescriptorPool, FileDescriptor};
 use super::node::Node;
 use crate::error::{Error, declaration};
 
-/// How the line of a comment begins that gives an example as JSON.
+/// Prefix of a comment line with an example as JSON.
 const EXAMPLE: &str = "Example:";
 
-/// A comment, read.
+/// Parsed comment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Comment {
-    /// The text without examples, a paragraph a line, with empty lines between.
+    /// Text without examples: one paragraph per line, with empty lines between.
     pub(crate) text: String,
-    /// The examples.
+    /// Examples in JSON.
     pub(crate) examples: Vec<Node>,
 }
 
 impl Comment {
-    /// The text, unless there is none.
+    /// Returns the text, unless it is empty.
     pub(crate) fn description(&self) -> Option<String> {
         Some(self.text.clone()).filter(|text| !text.is_empty())
     }
 
-    /// The first sentence without its full stop, and what follows it.
+    /// Returns the first sentence without its full stop, and the text after it.
     pub(crate) fn split(&self) -> (Option<String>, Option<String>) {
         let paragraph_end = self.text.find("\n\n").unwrap_or(self.text.len());
         let (first, _) = self.text.split_at(paragraph_end);
@@ -39,12 +39,12 @@ impl Comment {
     }
 }
 
-/// The comments of all files.
+/// Comments of all files.
 #[derive(Debug, Default)]
 pub(crate) struct Comments(BTreeMap<(String, Vec<i32>), String>);
 
 impl Comments {
-    /// Takes the comments before declarations, or behind them on their line.
+    /// Collects the comments before declarations, or after them on the same line.
     pub(crate) fn new(pool: &DescriptorPool) -> Self {
         let mut comments = BTreeMap::new();
         for file in pool.files() {
@@ -61,7 +61,7 @@ impl Comments {
         Self(comments)
     }
 
-    /// The comment of the declaration at `path` of its file.
+    /// Returns the comment of the declaration at `path` of its file.
     pub(crate) fn of(
         &self,
         file: &FileDescriptor,
@@ -76,7 +76,7 @@ impl Comments {
     }
 }
 
-/// Joins the lines of each paragraph, and takes out the examples. An example goes on to the end of
+/// Joins the lines of each paragraph and extracts the examples. An example extends to the end of
 /// its paragraph.
 fn read(text: &str) -> Result<Comment, String> {
     let mut comment = Comment::default();
@@ -95,7 +95,7 @@ fn read(text: &str) -> Result<Comment, String> {
     Ok(comment)
 }
 
-/// The parts of a paragraph: what it says, its examples, and the points of its list.
+/// Returns the parts of a paragraph: its text, its examples, and the items of its list.
 fn blocks(paragraph: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in paragraph.lines() {

@@ -1,4 +1,4 @@
-//! The options that are for the document alone.
+//! Options that apply only to the document.
 
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, MapKey, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
@@ -8,30 +8,30 @@ use super::node::{Node, Object};
 use crate::error::{Error, declaration};
 use crate::options::{extension, flag, text};
 
-/// What is said of a field.
+/// Declarations of a field.
 #[derive(Debug, Default)]
 pub(crate) struct FieldFacts {
     /// Keywords for its values.
     pub(crate) schema: Object,
-    /// Whether every response has it.
+    /// True if every response has it.
     pub(crate) always_set: bool,
 }
 
-/// What is said of a service.
+/// Declarations of a service.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceFacts {
     pub(crate) title: Option<String>,
     pub(crate) security: Vec<String>,
 }
 
-/// What is said of a method.
+/// Declarations of a method.
 #[derive(Debug, Default)]
 pub(crate) struct MethodFacts {
     pub(crate) security: Vec<String>,
     pub(crate) links: Vec<Link>,
 }
 
-/// How a call follows from an answer.
+/// Link from a response to a further call.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) method: String,
@@ -56,7 +56,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldFacts, Error> {
     })
 }
 
-/// The keywords for the whole of a message.
+/// Returns the keywords for a message as a whole.
 pub(crate) fn message(message: &MessageDescriptor) -> Result<Object, Error> {
     match extension(&message.options(), "message") {
         None => Ok(Object::default()),

@@ -1,4 +1,4 @@
-//! The document itself, put together from the services.
+//! Builds the document from the services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use crate::http_rule::HttpRule;
 use crate::options;
 use crate::routes::{Method, Service};
 
-/// The member of an operation that names the one of which it is a further binding.
+/// Member of an operation that names the operation of which it is an additional binding.
 pub(super) const SAME_AS: &str = "x-same-as";
 
-/// Makes the document.
+/// Builds the document.
 pub(crate) fn document(
     settings: &OpenApi,
     builder: &Builder,
@@ -78,7 +78,8 @@ fn schemas(settings: &OpenApi, pool: &DescriptorPool, services: &[Service]) -> S
     )
 }
 
-/// The name of each method in the document: its own, with its service's where two have the same.
+/// Returns the name of each method in the document: its own, prefixed with its service's if two
+/// methods have the same name.
 fn operation_names(services: &[Service]) -> BTreeMap<String, String> {
     let methods = || services.iter().flat_map(|service| &service.methods);
     let mut names = BTreeMap::new();
@@ -95,8 +96,8 @@ fn operation_names(services: &[Service]) -> BTreeMap<String, String> {
     names
 }
 
-/// The member of a path item that an HTTP method has. OpenAPI knows eight; another is an extension,
-/// which tools pass over.
+/// Returns the member of a path item for an HTTP method. OpenAPI defines eight; any other is an
+/// extension, which tools skip.
 fn member(http_method: &str) -> String {
     match http_method {
         "GET" | "PUT" | "POST" | "DELETE" | "OPTIONS" | "HEAD" | "PATCH" | "TRACE" => {
@@ -107,7 +108,7 @@ fn member(http_method: &str) -> String {
     }
 }
 
-/// The method's name, and for further bindings where they differ from the first.
+/// Returns the method's name; for an additional binding, with its mount or its number.
 fn operation_id(names: &BTreeMap<String, String>, method: &Method, place: usize) -> String {
     let name = names.get(method.method.full_name());
     let name = name.map_or(method.method.name(), String::as_str);
@@ -124,20 +125,20 @@ fn operation_id(names: &BTreeMap<String, String>, method: &Method, place: usize)
     }
 }
 
-/// A document under way.
+/// Document under construction.
 struct Document<'a> {
     settings: &'a OpenApi,
     builder: &'a Builder,
     schemas: Schemas,
     names: BTreeMap<String, String>,
-    /// The ids of all operations.
+    /// Ids of all operations.
     ids: BTreeSet<String>,
     paths: Object,
     responses: BTreeMap<String, Node>,
 }
 
 impl Document<'_> {
-    /// Adds a service's operations, further bindings behind all first ones; its tag.
+    /// Adds a service's operations, additional bindings after all first ones. Returns its tag.
     fn service(&mut self, service: &Service) -> Result<Object, Error> {
         let descriptor = &service.service;
         let facts = declared::service(descriptor);
@@ -259,7 +260,7 @@ impl Document<'_> {
         Ok(response)
     }
 
-    /// The schema of what a binding answers, and an example.
+    /// Returns the schema of a binding's response, and an example.
     fn output(
         &mut self,
         output: &MessageDescriptor,
@@ -280,7 +281,8 @@ impl Document<'_> {
         Ok((schema, example))
     }
 
-    /// The operation that a link from a binding leads to: with the same mount, if there is one.
+    /// Returns the operation that a link from a binding leads to: with the same mount, if there is
+    /// one.
     fn linked(&self, method: &Method, place: usize, target: &str) -> String {
         let id = self.operation_id(method, place);
         let own = self.operation_id(method, 0);
@@ -294,7 +296,7 @@ impl Document<'_> {
         }
     }
 
-    /// The tokens of which a method needs one.
+    /// Returns the token schemes of a method, of which a request needs one.
     fn security(&self, service: &Service, method: &Method) -> Result<Vec<Node>, Error> {
         let own = declared::method(&method.method)?.security;
         let names = if own.is_empty() {

@@ -1,4 +1,4 @@
-//! The schemas of enums.
+//! Schemas of enums.
 
 use prost_reflect::EnumDescriptor;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::options::{self, flag};
 
 impl Schemas {
-    /// A reference to an enum's schema.
+    /// Returns a reference to an enum's schema.
     pub(super) fn enumeration(
         &mut self,
         descriptor: &EnumDescriptor,
@@ -21,7 +21,7 @@ impl Schemas {
                 _ => one_of(vec![Node::Null, "NULL_VALUE".into(), 0_i64.into()]),
             });
         }
-        // Texts and JSON are read in the same forms.
+        // Texts and JSON are accepted in the same forms.
         let place = match place {
             Place::Text => Place::Request,
             other => other,
@@ -103,7 +103,7 @@ fn one_of(values: Vec<Node>) -> Object {
     object! {"anyOf" => schemas}
 }
 
-/// Returns the schema of the values that a request must not have where an enum may not be empty.
+/// Returns the schema of the values that a request must not have if the enum must not be empty.
 pub(super) fn forms_of_zero(descriptor: &EnumDescriptor) -> Object {
     let zero = descriptor.default_value();
     let mut forms = vec![Node::from(options::enum_value_name(&zero))];

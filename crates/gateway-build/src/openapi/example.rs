@@ -1,4 +1,4 @@
-//! Examples of whole messages: their own, or put together from those of their fields.
+//! Examples of whole messages: declared, or assembled from the examples of their fields.
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
@@ -8,10 +8,10 @@ use super::schema::{Schemas, is_required};
 use crate::error::Error;
 use crate::options;
 
-/// How deep messages are inside each other in an example.
+/// Maximum nesting depth of messages in an example.
 const MAX_DEPTH: usize = 5;
 
-/// An example of a message without some of its fields.
+/// Returns an example of a message without some of its fields.
 pub(crate) fn message(
     schemas: &Schemas,
     message: &MessageDescriptor,
@@ -21,7 +21,7 @@ pub(crate) fn message(
     inside(schemas, message, place, without, 0)
 }
 
-/// An example of a field's value.
+/// Returns an example of a field's value.
 pub(crate) fn field(
     schemas: &Schemas,
     field: &FieldDescriptor,
@@ -98,7 +98,7 @@ fn value(
     })
 }
 
-/// The first value that is not zero.
+/// Returns the first value that is not zero.
 fn enumeration(descriptor: &EnumDescriptor) -> Node {
     let mut values = options::enum_values(descriptor).into_iter();
     let value = values.find(|value| value.number() != 0);

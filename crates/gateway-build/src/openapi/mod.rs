@@ -1,8 +1,8 @@
-//! The OpenAPI 3.1 document of the services, made from their descriptors.
+//! OpenAPI 3.1 document of the services, generated from their descriptors.
 //!
-//! It says what the gateway does: the paths that it serves, which requests it takes and which it
-//! refuses, and what it answers. What no descriptor tells, such as who may call, comes from the
-//! options of `keyward.gateway.v1` and from [`OpenApi`].
+//! It describes the gateway: its paths, the requests that it accepts and rejects, and its
+//! responses. Facts that are not in the descriptors, such as the required authentication, come from
+//! the options of `keyward.gateway.v1` and from [`OpenApi`].
 
 mod comment;
 pub(crate) mod declared;
@@ -24,12 +24,12 @@ use node::{Node, Object, object};
 
 pub(crate) use document::document;
 
-/// The file with the document.
+/// File name of the document.
 const DOCUMENT: &str = "openapi.json";
-/// The file with the page.
+/// File name of the page.
 const PAGE: &str = "docs.html";
 
-/// What the OpenAPI document says beside what the proto files do.
+/// Contents of the OpenAPI document that are not in the proto files.
 #[derive(Debug, Clone)]
 pub struct OpenApi {
     title: String,
@@ -42,7 +42,7 @@ pub struct OpenApi {
     refuses_unknown_members: bool,
 }
 
-/// A bearer token.
+/// Bearer token scheme.
 #[derive(Debug, Clone)]
 struct Scheme {
     name: String,
@@ -50,14 +50,14 @@ struct Scheme {
     description: String,
 }
 
-/// A header of every response.
+/// Header of every response.
 #[derive(Debug, Clone)]
 struct Header {
     name: String,
     description: String,
 }
 
-/// An error that any method may answer.
+/// Error that any method may return.
 #[derive(Debug, Clone)]
 struct CommonError {
     code: String,
@@ -66,7 +66,7 @@ struct CommonError {
 }
 
 impl OpenApi {
-    /// The document of an API of this name and version.
+    /// Creates the document of an API with this name and version.
     pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -80,22 +80,22 @@ impl OpenApi {
         }
     }
 
-    /// What the API is for, in CommonMark.
+    /// Sets the description of the API, in CommonMark.
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = Some(text.into());
         self
     }
 
-    /// The licence's name and its SPDX identifier.
+    /// Sets the licence's name and its SPDX identifier.
     #[must_use]
     pub fn license(mut self, name: impl Into<String>, identifier: impl Into<String>) -> Self {
         self.license = Some((name.into(), identifier.into()));
         self
     }
 
-    /// A kind of bearer token, for the `security` options of services and methods to name; `format`
-    /// says what it looks like, such as `JWT`.
+    /// Adds a bearer token scheme, for the `security` options of services and methods; `format`
+    /// describes the token, such as `JWT`.
     #[must_use]
     pub fn bearer(
         mut self,
@@ -111,7 +111,7 @@ impl OpenApi {
         self
     }
 
-    /// A header that every response has.
+    /// Adds a header that every response has.
     #[must_use]
     pub fn response_header(
         mut self,
@@ -125,8 +125,8 @@ impl OpenApi {
         self
     }
 
-    /// An error that any method may answer, by the name of its code such as `UNAVAILABLE`: when it
-    /// is met, and its text. A name that is no code's fails the build.
+    /// Adds an error that any method may return, by the name of its code such as `UNAVAILABLE`: its
+    /// condition and its text. An unknown code fails the build.
     #[must_use]
     pub fn error(
         mut self,
@@ -142,15 +142,15 @@ impl OpenApi {
         self
     }
 
-    /// Says that requests with unknown members are refused, as they are where the routes' JSON options
-    /// say so too.
+    /// Declares that requests with unknown members are rejected, which the JSON options of the
+    /// routes must also set.
     #[must_use]
     pub fn refuses_unknown_members(mut self) -> Self {
         self.refuses_unknown_members = true;
         self
     }
 
-    /// Every header, by name.
+    /// Returns every header, by name.
     fn headers(&self) -> Object {
         let text = |description: &str| {
             object! {
@@ -173,7 +173,7 @@ impl OpenApi {
         headers
     }
 
-    /// References to the headers of a response of that status.
+    /// Returns references to the headers of a response of that status.
     fn response_headers(&self, status: u32) -> Object {
         let own = self.headers.iter().map(|header| header.name.as_str());
         let more = match status {
@@ -191,7 +191,7 @@ impl OpenApi {
     }
 }
 
-/// The files that are made: their names and what is in them.
+/// Returns the names and contents of the generated files.
 pub(crate) fn files(document: &Node) -> [(&'static str, String); 3] {
     let text = document.pretty();
     let page = page::page(document);
@@ -199,7 +199,7 @@ pub(crate) fn files(document: &Node) -> [(&'static str, String); 3] {
     [(DOCUMENT, text), (PAGE, page.html), ("openapi.rs", code)]
 }
 
-/// What a server answers with, as Rust. The tags change with what is answered.
+/// Returns the server's responses as Rust. The tags change with the content.
 fn emit(text: &str, page: &page::Page) -> String {
     let one = |name: &str, doc: &str, file: &str, media_type: &str, policy: &str, text: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! Which types a document has, and what they are called in it.
+//! Types of a document and their names in it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use prost_reflect::{Kind, MessageDescriptor};
 
 use super::scalar::{self, Place};
 
-/// Every message and enum inside a message, by full name, with the package.
+/// Collects every message and enum inside a message, by full name, with the package.
 pub(super) fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
     if is_plain(message) {
         return;
@@ -31,12 +31,12 @@ pub(super) fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, St
     }
 }
 
-/// Whether a message has a JSON form of its own, and so no schema by its name.
+/// Returns true if a message has its own JSON form, and so no schema under its name.
 pub(super) fn is_plain(message: &MessageDescriptor) -> bool {
     scalar::well_known(message.full_name(), Place::Response, 0, false).is_some()
 }
 
-/// The shortest names that tell all types apart: without the package if they can.
+/// Returns the shortest unambiguous names of all types: without the package if possible.
 pub(super) fn names(types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let short = |full: &str, package: &str| {
         let prefix = format!("{package}.");

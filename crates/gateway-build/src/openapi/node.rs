@@ -1,4 +1,5 @@
-//! JSON that keeps the order of its members, so that a document reads as it was built.
+//! JSON that keeps the order of its members, so that a document has the order in which it was
+//! built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,11 +19,11 @@ pub(crate) enum Node {
     Object(Object),
 }
 
-/// Members in the order in which they were set.
+/// Members in insertion order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Object(Vec<(String, Node)>);
 
-/// An object with these members.
+/// Creates an object with these members.
 macro_rules! object {
     ($($name:expr => $value:expr),* $(,)?) => {{
         #[allow(unused_mut, reason = "an object may have no members")]
@@ -34,7 +35,7 @@ macro_rules! object {
 pub(crate) use object;
 
 impl Object {
-    /// Sets a member, in the place that it has or at the end.
+    /// Sets a member, at its existing position or at the end.
     pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<Node>) {
         let (name, value) = (name.into(), value.into());
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -104,14 +105,14 @@ impl Node {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// The text of the whole, indented and with a newline at its end.
+    /// Returns the text, indented and with a newline at its end.
     pub(crate) fn pretty(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// The text of the whole on one line.
+    /// Returns the text on one line.
     pub(crate) fn compact(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -137,7 +138,7 @@ impl Node {
         }
     }
 
-    /// A member of an object.
+    /// Returns a member of an object.
     pub(crate) fn get(&self, name: &str) -> Option<&Node> {
         self.as_object()?.get(name)
     }

@@ -1,4 +1,4 @@
-//! One binding of a method as an operation.
+//! Binding of a method as an operation.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -15,18 +15,18 @@ use crate::http_rule::{Body, HttpRule};
 use crate::options::{self, flag};
 use crate::routes::Method;
 
-/// Where a binding takes the fields of a request from.
+/// Sources of the fields of a request in a binding.
 pub(crate) struct Request {
-    /// The path, as OpenAPI writes it.
+    /// Path in OpenAPI form.
     pub(crate) path: Path,
-    /// The fields that the path gives.
+    /// Fields that the path sets.
     in_path: Vec<FieldPath>,
     body: Body,
     message: MessageDescriptor,
 }
 
 impl Request {
-    /// Looks up what a binding names.
+    /// Resolves the names in a binding.
     pub(crate) fn new(method: &Method, rule: &HttpRule) -> Self {
         let message = method.method.input();
         Self {
@@ -45,7 +45,7 @@ impl Request {
         self.body != Body::None
     }
 
-    /// The parameters of path and query.
+    /// Returns the parameters of path and query.
     pub(crate) fn parameters(&self, schemas: &mut Schemas) -> Result<Vec<Node>, Error> {
         let mut parameters = Vec::new();
         for parameter in &self.path.parameters {
@@ -100,7 +100,8 @@ impl Request {
         Ok(object)
     }
 
-    /// The parameters of the query: every field that a text can give and nothing else does.
+    /// Returns the parameters of the query: every field that text can set and that has no other
+    /// source.
     fn query(
         &self,
         message: &MessageDescriptor,
@@ -128,7 +129,7 @@ impl Request {
                         self.query(&inner, before, schemas, found)?;
                     }
                 }
-                // A text that is null has nothing to say.
+                // A null text has no effect.
                 Kind::Enum(inner) if inner.full_name() == NULL => {}
                 _ => found.push(query_parameter(before, schemas)?.into()),
             }
@@ -137,7 +138,7 @@ impl Request {
         Ok(())
     }
 
-    /// The body.
+    /// Returns the request body.
     pub(crate) fn body(&self, schemas: &mut Schemas) -> Result<Option<Object>, Error> {
         let (schema, required, example) = match &self.body {
             Body::None => return Ok(None),
@@ -191,7 +192,7 @@ fn query_parameter(way: &[FieldDescriptor], schemas: &mut Schemas) -> Result<Obj
     Ok(object)
 }
 
-/// Whether a message with a form of its own is a text, a number or a bool in JSON.
+/// Returns true if a message with its own form is a text, a number or a bool in JSON.
 fn is_text(message: &MessageDescriptor) -> bool {
     !matches!(
         message.name(),
@@ -199,7 +200,7 @@ fn is_text(message: &MessageDescriptor) -> bool {
     )
 }
 
-/// The fields on the way to a field, by original names.
+/// Returns the fields on the path to a field, by original names.
 fn way(message: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> {
     let mut found: Vec<FieldDescriptor> = Vec::new();
     for name in path.split('.') {
@@ -213,7 +214,7 @@ fn way(message: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> 
     Some(found)
 }
 
-/// The JSON names on that way.
+/// Returns the JSON names on that path.
 fn shown(message: &MessageDescriptor, path: &str) -> String {
     let Some(way) = way(message, path) else {
         return path.to_owned();
@@ -222,7 +223,7 @@ fn shown(message: &MessageDescriptor, path: &str) -> String {
     names.join(".")
 }
 
-/// The links of a response to other operations.
+/// Returns the links of a response to other operations.
 pub(crate) fn links(
     method: &Method,
     operation_id: impl Fn(&str) -> String,

@@ -1,29 +1,28 @@
-//! Path templates of `google.api.http` as those of OpenAPI.
+//! Converts path templates of `google.api.http` to those of OpenAPI.
 
-/// A path as OpenAPI writes it.
+/// Path in OpenAPI form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) text: String,
     pub(crate) parameters: Vec<Parameter>,
 }
 
-/// What stands for a part of the path.
+/// Parameter for a part of the path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
-    /// The field that it belongs to, by original names; none for a wildcard outside of variables.
+    /// Field of the parameter, by original names; `None` for a wildcard outside of variables.
     pub(crate) field: Option<String>,
-    /// The variable's pattern, where the field is more than this one segment.
+    /// Pattern of the variable, if the field is more than this one segment.
     pub(crate) pattern: Option<String>,
-    /// Whether it can be several segments, or none.
+    /// True if it can be any number of segments, including zero.
     pub(crate) is_rest: bool,
 }
 
 impl Path {
-    /// Translates a template that was found to be sound. A variable with a pattern is spelled out,
-    /// since a parameter of OpenAPI is one segment; what stands for several says so in its
-    /// description.
-    /// `shown` gives the name of a field's parameter.
+    /// Translates a valid template. A variable with a pattern is expanded, since a parameter of
+    /// OpenAPI is one segment; a parameter for several segments has a note in its description.
+    /// `shown` returns the name of a field's parameter.
     pub(crate) fn translate(template: &str, shown: impl Fn(&str) -> String) -> Self {
         let mut path = Self {
             text: String::new(),
@@ -41,8 +40,8 @@ impl Path {
         path
     }
 
-    /// The same path with other names of parameters: OpenAPI has no other way to tell apart two that
-    /// differ in what their parameters match.
+    /// Renames the parameters. In OpenAPI, paths that differ only in the values their parameters
+    /// match need different names.
     pub(crate) fn renamed(&mut self, number: usize) {
         for parameter in &mut self.parameters {
             let name = format!("{}_{number}", parameter.name);
@@ -52,8 +51,8 @@ impl Path {
         }
     }
 
-    /// The same path with the names that a known one's parameters have, if the two differ in nothing
-    /// else: OpenAPI holds them for one path, whatever its parameters are called.
+    /// Takes over the parameter names of a known path if the two differ only in those: OpenAPI
+    /// treats them as one path, regardless of the names of its parameters.
     pub(crate) fn named_as(&mut self, known: &str) -> bool {
         let (literals, names) = parts(known);
         if literals != parts(&self.text).0 {
@@ -66,7 +65,7 @@ impl Path {
         true
     }
 
-    /// Adds literals and wildcards, which may be those of a variable.
+    /// Adds literals and wildcards, which may belong to a variable.
     fn plain(
         &mut self,
         text: &str,
@@ -99,7 +98,7 @@ impl Path {
         }
     }
 
-    /// A name that no parameter has yet: the field's, or with a number behind it.
+    /// Returns an unused name for a parameter: the field's, or with a number appended.
     fn name(&self, field: Option<&str>, numbered: bool) -> String {
         let base = field.unwrap_or("segment");
         if !numbered && field.is_some() {
@@ -117,7 +116,7 @@ impl Path {
     }
 }
 
-/// What stands around a path's parameters, and their names.
+/// Returns the text around a path's parameters, and their names.
 fn parts(text: &str) -> (Vec<&str>, Vec<&str>) {
     text.split(['{', '}'])
         .enumerate()

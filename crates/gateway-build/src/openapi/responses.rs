@@ -1,4 +1,4 @@
-//! What an operation may answer.
+//! Responses of an operation.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, declaration};
 use crate::options::{self, ErrorRule};
 use crate::routes::{Method, Service};
 
-/// The texts of what the gateway itself answers.
+/// Texts of the gateway's own responses.
 const METHOD_NOT_ALLOWED: &str = "Method not allowed";
 const UNSUPPORTED_MEDIA_TYPE: &str = "The content type must be application/json";
 const UNSUPPORTED_ENCODING: &str = "The content encoding must be gzip, zstd or none";
@@ -20,20 +20,20 @@ const MALFORMED_BODY: &str = "Malformed JSON at line 1 column 2";
 const MALFORMED: &str = "Invalid request";
 const INTERNAL: &str = "Internal server error";
 
-/// An error that an operation may answer.
+/// Error that an operation may return.
 #[derive(Debug)]
 struct Failure {
     status: u32,
     code: &'static str,
     description: String,
     messages: Vec<String>,
-    /// The declared body, if there is one.
+    /// Declared body, if there is one.
     body: Option<String>,
-    /// Whether the method says something of it that its service does not.
+    /// True if the method declares more about it than its service.
     is_own: bool,
 }
 
-/// The errors of one method.
+/// Errors of one method.
 pub(crate) struct Failures<'a> {
     settings: &'a OpenApi,
     builder: &'a Builder,
@@ -43,7 +43,7 @@ pub(crate) struct Failures<'a> {
 }
 
 impl<'a> Failures<'a> {
-    /// Collects what the method's service, the method itself and the gateway may answer.
+    /// Collects the errors of the method's service, the method itself and the gateway.
     pub(crate) fn of(
         settings: &'a OpenApi,
         builder: &'a Builder,
@@ -60,7 +60,7 @@ impl<'a> Failures<'a> {
         }
     }
 
-    /// The responses by status, with what `has_body` adds.
+    /// Returns the responses by status, with the additions of `has_body`.
     pub(crate) fn responses(
         mut self,
         has_body: bool,
@@ -135,7 +135,7 @@ impl<'a> Failures<'a> {
         }
     }
 
-    /// Adds an error, unless it is there; what the rules say of it goes before what is given.
+    /// Adds an error, unless it is present; the declared rules take precedence over the arguments.
     fn add(&mut self, code: &'static str, status: Option<u32>, description: &str, texts: &[&str]) {
         let rules: Vec<&ErrorRule> = self
             .method
@@ -182,7 +182,7 @@ impl<'a> Failures<'a> {
         });
     }
 
-    /// The response of one status.
+    /// Returns the response of one status.
     fn response(
         &self,
         status: u32,
@@ -257,7 +257,7 @@ impl<'a> Failures<'a> {
     }
 }
 
-/// The name of a service without the word that all of them end with.
+/// Returns the name of a service without its common suffix.
 fn family(service: &str) -> &str {
     service
         .strip_suffix("Service")
@@ -265,13 +265,13 @@ fn family(service: &str) -> &str {
         .unwrap_or(service)
 }
 
-/// The name that a code has in the protocol.
+/// Returns the name of a code in the protocol.
 fn code_name(code: &str) -> String {
     use heck::ToShoutySnakeCase;
     code.to_shouty_snake_case()
 }
 
-/// The HTTP status that a code usually has.
+/// Returns the usual HTTP status of a code.
 fn http_status(code: &str) -> u32 {
     match code {
         "Cancelled" => 499,
@@ -288,7 +288,7 @@ fn http_status(code: &str) -> u32 {
     }
 }
 
-/// What a status says where nothing else does.
+/// Returns the default description of a status.
 fn reason(status: u32) -> &'static str {
     match status {
         400 => "The request is malformed, or a field does not fit.",

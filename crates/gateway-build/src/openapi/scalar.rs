@@ -1,13 +1,13 @@
-//! The schemas of scalars and well-known types, each in three directions.
+//! Schemas of scalars and well-known types, each in three directions.
 
 use prost_reflect::Kind;
 
 use super::node::{Node, Object, object};
 
-/// Where a value stands, which decides what it may look like.
+/// Position of a value, which determines its forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
-    /// In the JSON of a request, where several forms are read.
+    /// In the JSON of a request, where several forms are accepted.
     Request,
     /// In a path or a query, as text.
     Text,
@@ -15,7 +15,7 @@ pub(crate) enum Place {
     Response,
 }
 
-/// A number in JSON's own grammar, or what has no number there.
+/// A number in JSON's own grammar, or a value that has no number there.
 const NUMBER_TEXT: &str =
     r"^(?:NaN|-?Infinity|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$";
 /// Base64 in either alphabet, padded or not.
@@ -23,12 +23,12 @@ const ANY_BASE64: &str = "^(?:(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A
                           |(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}(?:==)?|[A-Za-z0-9_-]{3}=?)?)$";
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
 const DATE_TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}";
-/// The longest duration, in seconds.
+/// Maximum duration, in seconds.
 const MAX_DURATION: u64 = 315_576_000_000;
-/// Names in lowerCamel have no underscore; whether there are such fields is not asked.
+/// Names in lowerCamel have no underscore; the existence of the fields is not checked.
 const FIELD_MASK: &str = "^[^_]*$";
 
-/// The schema of a scalar that is no enum.
+/// Returns the schema of a scalar other than an enum.
 pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
     match kind {
         Kind::Bool => object! {"type" => "boolean"},
@@ -51,7 +51,8 @@ pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
     }
 }
 
-/// In JSON a number, or a text for what is none there; when read, any number may be a text.
+/// In JSON a number, or a text for values that JSON numbers cannot express; in a request, any
+/// number may be a text.
 fn floating(format: &str, max: f64, place: Place) -> Object {
     let mut schema = object! {
         "type" => vec!["number", "string"],
@@ -67,7 +68,7 @@ fn floating(format: &str, max: f64, place: Place) -> Object {
     schema
 }
 
-/// In JSON a number; a text is read too.
+/// In JSON a number; a text is accepted too.
 fn small_integer(format: &str, min: i64, max: i64, place: Place) -> Object {
     let mut schema = object! {
         "type" => "integer",
@@ -82,7 +83,7 @@ fn small_integer(format: &str, min: i64, max: i64, place: Place) -> Object {
     schema
 }
 
-/// In JSON a text, since JavaScript's numbers are too small; a number is read too.
+/// In JSON a text, since JavaScript's numbers are too small; a number is accepted too.
 fn large_integer(format: &str, min: i64, max: u64, place: Place) -> Object {
     let mut schema = object! {"type" => "string", "format" => format};
     if place == Place::Response {
@@ -101,7 +102,7 @@ fn large_integer(format: &str, min: i64, max: u64, place: Place) -> Object {
     schema
 }
 
-/// The texts of the integers from `min`, which is 0 or the complement of `max`, to `max`.
+/// Returns a pattern of the integers from `min`, which is 0 or the complement of `max`, to `max`.
 fn range(min: i64, max: u64) -> String {
     let positive = up_to(max);
     match min {
@@ -110,8 +111,8 @@ fn range(min: i64, max: u64) -> String {
     }
 }
 
-/// The texts of the integers from 0 to `max`: those with fewer digits; for each digit those that
-/// are less there and the same before; and `max` itself.
+/// Returns a pattern of the integers from 0 to `max`: those with fewer digits; for each digit,
+/// those that are less there and equal before; and `max` itself.
 fn up_to(max: u64) -> String {
     let text = max.to_string();
     let mut forms = Vec::new();
@@ -149,7 +150,7 @@ fn up_to(max: u64) -> String {
     forms.join("|")
 }
 
-/// The schema of an integer that counts units of ten to the minus `places`.
+/// Returns the schema of an integer in units of ten to the minus `places`.
 pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
     let (min, max): (i128, i128) = match kind {
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => (i32::MIN.into(), i32::MAX.into()),
@@ -165,7 +166,7 @@ pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
     schema
 }
 
-/// The greatest floating number that is at most `units` when its text is scaled.
+/// Returns the greatest floating-point number that is at most `units` when its text is scaled.
 #[allow(clippy::cast_precision_loss, reason = "what is lost is looked for")]
 fn greatest(units: i128, places: u32) -> f64 {
     if units <= 0 {
@@ -178,7 +179,7 @@ fn greatest(units: i128, places: u32) -> f64 {
     candidate
 }
 
-/// The decimal number `text` (without exponent) times ten to the `places`, rounded up.
+/// Returns the decimal number `text` (without exponent) times ten to the `places`, rounded up.
 fn scaled(text: &str, places: u32) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut units: i128 = whole.parse().ok()?;
@@ -190,8 +191,8 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
     units.checked_add(i128::from(digits.next().is_some()))
 }
 
-/// The schema of a well-known type that has a JSON form of its own. `digits` are those of a
-/// timestamp's fraction that are declared.
+/// Returns the schema of a well-known type with its own JSON form. `digits` is the declared number
+/// of a timestamp's fractional digits.
 pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) -> Option<Object> {
     let wrapped = |kind: &Kind| Some(scalar(kind, place));
     Some(match name {
@@ -252,8 +253,8 @@ fn timestamp(place: Place, digits: u32, utc_only: bool) -> Object {
     }
 }
 
-/// Lets a schema take null too. One that says nothing of types takes it already. An enum keeps values
-/// of one type, so that null stands beside it.
+/// Makes a schema accept null. A schema without a type accepts it already. An enum keeps values of
+/// one type, so null is added as an alternative.
 pub(crate) fn nullable(mut schema: Object) -> Object {
     let null = Node::from("null");
     if schema.get("enum").is_some() {

@@ -1,8 +1,8 @@
-//! The schemas of messages and enums.
+//! Schemas of messages and enums.
 //!
-//! Requests are read in more forms than responses are written in, so a type that is in both has two
-//! schemas. What a request's schema allows is read, and what it forbids is refused; but members by
-//! their original names, which are read too, are not in it.
+//! Requests are accepted in more forms than responses are written in, so a type that is in both has
+//! two schemas. The gateway accepts the values that a request's schema allows and rejects those
+//! that it forbids, except that members by their original names are accepted but not in the schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,26 +17,26 @@ use super::scalar::{self, Place};
 use crate::error::Error;
 use crate::options::{self, FieldJson, flag};
 
-/// The enum whose value is null.
+/// Enum whose only value is null.
 pub(super) const NULL: &str = "google.protobuf.NullValue";
-/// The keywords that are for an array and not for its elements.
+/// Keywords for an array rather than for its elements.
 const ARRAY_KEYWORDS: [&str; 3] = ["minItems", "maxItems", "uniqueItems"];
 
-/// The schemas that a document has so far.
+/// Schemas of a document so far.
 #[derive(Debug)]
 pub(crate) struct Schemas {
     pub(crate) comments: Comments,
-    /// The types that responses have, by full name.
+    /// Types in responses, by full name.
     in_responses: BTreeSet<String>,
-    /// The names of types in the document, by full name.
+    /// Names of types in the document, by full name.
     names: BTreeMap<String, String>,
-    /// Finished schemas by name, and null for those under way.
+    /// Finished schemas by name, and null for those under construction.
     pub(super) components: BTreeMap<String, Node>,
     refuses_unknown: bool,
 }
 
 impl Schemas {
-    /// Knows the types of requests and responses, and has no schema yet.
+    /// Creates the set for the types of requests and responses, without schemas.
     pub(crate) fn new(
         pool: &DescriptorPool,
         requests: &[MessageDescriptor],
@@ -61,12 +61,12 @@ impl Schemas {
         }
     }
 
-    /// The finished schemas.
+    /// Returns the finished schemas.
     pub(crate) fn into_components(self) -> Object {
         self.components.into()
     }
 
-    /// Adds a schema of no message, such as an error's, and refers to it.
+    /// Adds a schema that is not of a message, such as an error's, and returns a reference to it.
     pub(crate) fn add(&mut self, name: &str, schema: Object) -> Object {
         let schema = Node::from(schema);
         let is_free = |name: &String| {
@@ -81,7 +81,7 @@ impl Schemas {
         reference
     }
 
-    /// A comment of a message, by its path.
+    /// Returns the comment of a message, by its path.
     pub(crate) fn message_comment(&self, message: &MessageDescriptor) -> Result<Comment, Error> {
         let file = message.parent_file();
         self.comments.of(&file, message.path(), message.full_name())
@@ -101,7 +101,7 @@ impl Schemas {
         name
     }
 
-    /// A reference to a message's schema.
+    /// Returns a reference to a message's schema.
     pub(crate) fn message(
         &mut self,
         message: &MessageDescriptor,
@@ -116,7 +116,7 @@ impl Schemas {
         Ok(refer(&name))
     }
 
-    /// A reference to the schema of a body without the fields that are bound elsewhere.
+    /// Returns a reference to the schema of a body without the fields that are bound elsewhere.
     pub(crate) fn body(
         &mut self,
         message: &MessageDescriptor,
@@ -130,7 +130,7 @@ impl Schemas {
         Ok(self.add(&name, schema))
     }
 
-    /// The schema of a message's object.
+    /// Returns the schema of a message's object.
     fn message_schema(
         &mut self,
         message: &MessageDescriptor,
@@ -174,7 +174,7 @@ impl Schemas {
         Ok(schema)
     }
 
-    /// The schema of a member, with what is said of it.
+    /// Returns the schema of a member, with its declarations.
     fn property(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
         let json = options::field(field)?;
         let typed = declared::field(field)?.schema.get("type").is_some();
@@ -191,7 +191,7 @@ impl Schemas {
         Ok(schema)
     }
 
-    /// Says of a schema what is said of a field.
+    /// Adds the declarations of a field to a schema.
     pub(crate) fn describe(
         &self,
         field: &FieldDescriptor,
@@ -206,7 +206,7 @@ impl Schemas {
         Ok(())
     }
 
-    /// The schema of a field's value, whether one or many.
+    /// Returns the schema of a field's value, single or repeated.
     pub(crate) fn value(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
         let json = options::field(field)?;
         let mut keywords = declared::field(field)?.schema;
@@ -253,7 +253,7 @@ impl Schemas {
         Ok(schema)
     }
 
-    /// The schema of one value of a field.
+    /// Returns the schema of one value of a field.
     fn single(
         &mut self,
         field: &FieldDescriptor,
@@ -268,7 +268,7 @@ impl Schemas {
             (Kind::Message(inner), _) => {
                 let digits = options::timestamp_digits(&field.parent_file())?;
                 match scalar::well_known(inner.full_name(), place, digits, json.utc_only) {
-                    // The mask of an update is read in the names of the proto file too.
+                    // The mask of an update is also read with the names of the proto file.
                     Some(_) if is_update_mask(field) && place != Place::Response => {
                         object! {"type" => "string"}
                     }
@@ -293,8 +293,8 @@ impl Schemas {
     }
 }
 
-/// Whether a member must be there: in a request because it is refused without, in a response because
-/// it is always written.
+/// Returns true if a member is required: in a request because it is rejected without, in a response
+/// because it is always written.
 pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool, Error> {
     let json = options::field(field)?;
     let presence = field.supports_presence();
@@ -307,13 +307,13 @@ pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool,
     })
 }
 
-/// Whether the field is the mask of an update by its name and its type.
+/// Returns true if the field is the mask of an update by its name and its type.
 fn is_update_mask(field: &FieldDescriptor) -> bool {
     let is_mask = |message: MessageDescriptor| message.full_name() == "google.protobuf.FieldMask";
     field.name() == "update_mask" && field.kind().as_message().cloned().is_some_and(is_mask)
 }
 
-/// No two members of a oneof may be there. A null counts for nothing, unless it is the value.
+/// Forbids two members of a oneof together. A null is ignored, unless it is the value.
 fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
     let given = |field: &FieldDescriptor| match field.kind() {
         Kind::Enum(inner) if inner.full_name() == NULL => object! {},
@@ -334,7 +334,7 @@ fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
     rules
 }
 
-/// A reference to a schema.
+/// Returns a reference to a schema.
 pub(super) fn refer(name: &str) -> Object {
     object! {"$ref" => format!("#/components/schemas/{name}")}
 }

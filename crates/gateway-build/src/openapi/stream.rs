@@ -1,10 +1,11 @@
-//! Responses that come message by message.
+//! Responses that are sent message by message.
 
 use super::node::{Node, Object, object};
 use super::schema::Schemas;
 use super::template::details;
 
-/// A response that comes message by message, in the form that the caller accepts.
+/// Returns the content of a response that is sent message by message, in the format that the client
+/// accepts.
 pub(super) fn content(schemas: &mut Schemas, message: Object, example: &Node) -> Object {
     let failure = schemas.add("StreamError", error());
     let result = object! {
@@ -35,7 +36,7 @@ pub(super) fn content(schemas: &mut Schemas, message: Object, example: &Node) ->
     }
 }
 
-/// The JSON of `google.rpc.Status`, with which a stream that fails ends.
+/// Returns the schema of `google.rpc.Status`, which ends a stream that fails.
 fn error() -> Object {
     object! {
         "type" => "object",

@@ -1,23 +1,23 @@
-//! What a declared error body is: its schema, and what it looks like.
+//! Schema and examples of a declared error body.
 
 use super::node::{Node, Object, object};
 
-/// Stands for the message while a template is read.
+/// Placeholder for the message while a template is read.
 const MESSAGE: &str = "$message";
-/// Stands for the status while a template is read; no status is that.
+/// Placeholder for the status while a template is read; not a valid status.
 const STATUS: i64 = -7_400_000_001;
 
-/// Stands for the name of the code while a template is read.
+/// Placeholder for the name of the code while a template is read.
 const CODE: &str = "$code";
-/// Stands for the details while a template is read.
+/// Placeholder for the details while a template is read.
 const DETAILS: &str = "$details";
 
-/// An error body with placeholders.
+/// Error body with placeholders.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ErrorBody(Node);
 
 impl ErrorBody {
-    /// Reads a template that was found to be JSON.
+    /// Reads a template that is known to be JSON.
     pub(crate) fn parse(template: &str) -> Result<Self, String> {
         let text = template
             .replace(MESSAGE, "\"$message\"")
@@ -25,7 +25,7 @@ impl ErrorBody {
         Node::parse(&text).map(Self)
     }
 
-    /// The error of <https://google.aip.dev/193>, which services answer with that declare none.
+    /// Returns the error of <https://google.aip.dev/193>, the default of services.
     pub(crate) fn aip_193() -> Self {
         let error = object! {
             "code" => STATUS,
@@ -36,17 +36,17 @@ impl ErrorBody {
         Self(object! {"error" => error}.into())
     }
 
-    /// The schema of every such body.
+    /// Returns the schema of every such body.
     pub(crate) fn schema(&self) -> Object {
         schema(&self.0)
     }
 
-    /// What more is known of those that come with a status.
+    /// Returns the additional constraints of bodies with this status.
     pub(crate) fn with_status(&self, status: u32) -> Option<Object> {
         with_status(&self.0, status)
     }
 
-    /// The body of an error.
+    /// Returns the body of an error.
     pub(crate) fn example(&self, message: &str, status: u32, code: &str) -> Node {
         let filling = Filling {
             message,
@@ -105,8 +105,8 @@ fn schema(node: &Node) -> Object {
     }
 }
 
-/// Returns the schema of one value. It names the type as well, and says of an empty list that it has no
-/// items: generators of clients know a `const` of a text, number or Boolean alone.
+/// Returns the schema of one value. It also states the type, and for an empty list that it has no
+/// items: client generators support a `const` only for a text, number or Boolean.
 fn constant(fixed: &Node) -> Object {
     let of_type = |name: &str| object! {"type" => name, "const" => fixed.clone()};
     match fixed {
@@ -129,7 +129,7 @@ fn with_status(node: &Node, status: u32) -> Option<Object> {
         if places.iter().all(Option::is_none) {
             return None;
         }
-        // An object without a member is a schema of anything.
+        // An object without a member is a schema of any value.
         let places = places.into_iter().map(Option::unwrap_or_default);
         let places: Vec<Node> = places.map(Node::from).collect();
         return Some(object! {"prefixItems" => places});
@@ -141,7 +141,7 @@ fn with_status(node: &Node, status: u32) -> Option<Object> {
     (!properties.is_empty()).then(|| object! {"properties" => properties})
 }
 
-/// What a template is filled with.
+/// Values for the placeholders of a template.
 struct Filling<'a> {
     message: &'a str,
     status: u32,
@@ -178,7 +178,7 @@ impl Filling<'_> {
     }
 }
 
-/// The schema of an error's details.
+/// Returns the schema of an error's details.
 pub(crate) fn details() -> Object {
     object! {
         "type" => "array",
@@ -187,7 +187,7 @@ pub(crate) fn details() -> Object {
             "type" => "object",
             "properties" => object! {"@type" => object! {"type" => "string"}},
             "required" => vec!["@type"],
-            // Each kind of message has fields of its own.
+            // Each kind of message has its own fields.
             "additionalProperties" => true,
         },
     }

@@ -1,4 +1,4 @@
-//! What the tests of the generator share.
+//! Shared code of the generator's tests.
 
 #![allow(dead_code, reason = "each test uses its part")]
 
@@ -22,13 +22,14 @@ import "keyward/gateway/v1/options.proto";
 
 pub(crate) const ANSWER: &str = "message Answer {}\n";
 
-/// Compiles one proto file and returns what was written.
+/// Compiles one proto file and returns the generated code.
 pub(crate) fn compile(text: &str) -> Result<String, Error> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("probe.proto"), format!("{HEAD}{text}")).unwrap();
     Builder::new()
         .include(dir.path())
-        // Cargo runs a test in its package's folder; a path baked in would outlive the checkout.
+        // Cargo runs a test in its package's folder; an absolute path in the binary would outlast
+        // the checkout.
         .include("../../proto")
         .file("probe.proto")
         .out_dir(dir.path())
@@ -39,7 +40,7 @@ pub(crate) fn compile(text: &str) -> Result<String, Error> {
     Ok(fs::read_to_string(dir.path().join("probe.v1.rs")).unwrap())
 }
 
-/// A service of one method, whose body, request fields and service options are given.
+/// Returns a service of one method with this body, request fields and service options.
 pub(crate) fn service(http: &str, fields: &str) -> String {
     format!(
         "{ANSWER}message Ask {{ {fields} }}

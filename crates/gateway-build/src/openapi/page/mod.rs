@@ -1,5 +1,4 @@
-//! A page for people, made from the document: one file that needs no other, and no script but for
-//! its search.
+//! HTML page of the document: a single file, with a script only for its search.
 
 mod operation;
 mod schema;
@@ -17,14 +16,14 @@ use text::{blocks, escape, line};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// A page, and what a browser may do for it.
+/// Page and its security policy.
 pub(crate) struct Page {
     pub(crate) html: String,
-    /// The value of `Content-Security-Policy`: the page's own style and script, and nothing else.
+    /// Value of `Content-Security-Policy`: allows only the page's own style and script.
     pub(crate) security_policy: String,
 }
 
-/// Makes the page.
+/// Builds the page.
 pub(crate) fn page(document: &Node) -> Page {
     let security_policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'; \
@@ -42,7 +41,7 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
 }
 
-/// What tells a text from others, in a few characters.
+/// Returns a short hash of a text.
 pub(crate) fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text);
     BASE64_URL_SAFE_NO_PAD.encode(digest.get(..12).unwrap_or_default())
@@ -82,7 +81,7 @@ fn html(document: &Node) -> Option<String> {
     ))
 }
 
-/// An operation and where it is.
+/// Operation and its location.
 struct Place<'a> {
     path: &'a str,
     method: &'a str,
@@ -99,7 +98,7 @@ impl Place<'_> {
         tags.iter().any(|own| own.as_str() == Some(tag))
     }
 
-    /// The operation of which this is a further binding.
+    /// Returns the operation of which this is an additional binding.
     fn same_as(&self) -> Option<&str> {
         self.operation.get(SAME_AS).and_then(Node::as_str)
     }
@@ -129,13 +128,13 @@ fn operations(document: &Node) -> Vec<Place<'_>> {
     found
 }
 
-/// The first bindings of a tag's operations.
+/// Returns the first bindings of a tag's operations.
 fn own<'a>(operations: &'a [Place<'a>], tag: &'a str) -> impl Iterator<Item = &'a Place<'a>> {
     let own = move |place: &&Place<'_>| place.has_tag(tag) && place.same_as().is_none();
     operations.iter().filter(own)
 }
 
-/// Where else an operation is, for people and for who follows a link.
+/// Returns the other paths of an operation, for readers and as link targets.
 fn further(operations: &[Place<'_>], id: &str) -> String {
     operations
         .iter()
@@ -157,7 +156,7 @@ fn name(tag: &Object) -> &str {
     tag.get("name").and_then(Node::as_str).unwrap_or_default()
 }
 
-/// An HTTP method by the member of a path item that it has, for people.
+/// Returns the HTTP method of a path item's member, for display.
 fn shown(member: &str) -> String {
     match member.strip_prefix("x-") {
         Some("any") => "*".to_owned(),
@@ -166,7 +165,7 @@ fn shown(member: &str) -> String {
     }
 }
 
-/// An id for a tag.
+/// Returns an id for a tag.
 fn slug(tag: &str) -> String {
     let word = |c: char| {
         if c.is_ascii_alphanumeric() {

@@ -5,13 +5,13 @@ use super::schema::{members, row, table};
 use super::text::{blocks, code, escape, line};
 use super::{Place, shown};
 
-/// What an operation's references lead to.
+/// Resolves the references of an operation.
 pub(super) struct Resolver<'a> {
     pub(super) components: &'a Object,
 }
 
 impl<'a> Resolver<'a> {
-    /// What a node refers to, or itself.
+    /// Returns the target of a reference, or the node itself.
     fn resolve(&self, node: &'a Node) -> Option<&'a Object> {
         let Some(reference) = node.get("$ref").and_then(Node::as_str) else {
             return node.as_object();
@@ -22,7 +22,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// One operation, with everything that there is to know of it, and where else it is.
+/// Renders one operation with all its details and its other paths.
 pub(super) fn operation(
     resolver: &Resolver<'_>,
     place: &Place<'_>,
@@ -133,7 +133,7 @@ fn body(resolver: &Resolver<'_>, operation: &Object) -> String {
     )
 }
 
-/// A call as a shell takes it.
+/// Returns a call as a shell command.
 fn curl(path: &str, method: &str, operation: &Object) -> String {
     let mut path = path.to_owned();
     let list = operation

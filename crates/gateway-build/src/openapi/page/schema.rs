@@ -3,12 +3,12 @@
 use super::super::node::{Node, Object};
 use super::text::{blocks, escape};
 
-/// A pattern that is easier said in words.
+/// Pattern that the page describes in words.
 const NO_CONTROL_CHARACTERS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// The table of an object's members, with a word for those that it must have; nothing when it has
-/// none.
+/// Returns the table of an object's members, with a mark for required members; empty without
+/// members.
 pub(super) fn members(schema: &Object, must: &str) -> String {
     let Some(properties) = schema.get("properties").and_then(Node::as_object) else {
         return String::new();
@@ -29,7 +29,7 @@ pub(super) fn members(schema: &Object, must: &str) -> String {
     table("Member", &rows)
 }
 
-/// A table whose rows tell of one name each.
+/// Returns a table with one name per row.
 pub(super) fn table(what: &str, rows: &str) -> String {
     if rows.is_empty() {
         return String::new();
@@ -41,7 +41,7 @@ pub(super) fn table(what: &str, rows: &str) -> String {
     )
 }
 
-/// A row of such a table. What is said stands in `about`, the type in `schema`.
+/// Returns a row of such a table. The description is in `about`, the type in `schema`.
 pub(super) fn row(name: &str, must: &str, about: &Object, schema: &Object) -> String {
     let mark = match must {
         "" => String::new(),
@@ -69,7 +69,7 @@ pub(super) fn row(name: &str, must: &str, about: &Object, schema: &Object) -> St
     )
 }
 
-/// The type of a value in a few words.
+/// Returns the type of a value in a few words.
 pub(super) fn kind(schema: &Object) -> String {
     if let Some(reference) = schema.get("$ref").and_then(Node::as_str) {
         let name = escape(reference.trim_start_matches(SCHEMAS));
@@ -109,7 +109,7 @@ pub(super) fn kind(schema: &Object) -> String {
     format!("{}{}", words.join(" or "), format.unwrap_or_default())
 }
 
-/// What a value must be, each in a few words.
+/// Returns the constraints of a value, each in a few words.
 fn limits(schema: &Object) -> Vec<String> {
     let mut found = Vec::new();
     let number = |name: &str| schema.get(name).map(Node::compact);
@@ -144,7 +144,7 @@ fn limits(schema: &Object) -> Vec<String> {
     if pattern == Some(NO_CONTROL_CHARACTERS) {
         found.push("no control characters".to_owned());
     }
-    // A format says the same as the pattern that goes with it, and more.
+    // A format implies its pattern and more.
     let has_format = schema.get("format").is_some();
     let is_short = |pattern: &&str| !has_format && pattern.len() <= 60;
     let pattern = pattern.filter(|pattern| *pattern != NO_CONTROL_CHARACTERS);
@@ -163,7 +163,7 @@ fn limits(schema: &Object) -> Vec<String> {
     found
 }
 
-/// The values of an enum, whose types may have a schema each.
+/// Returns the values of an enum, which may have one schema per type.
 fn values(schema: &Object) -> Vec<String> {
     let list = |schema: &Object, name| match schema.get(name) {
         Some(Node::List(list)) => list.clone(),
@@ -183,7 +183,7 @@ fn value_text(value: &Node) -> String {
     format!("<code>{}</code>", escape(&value.compact()))
 }
 
-/// A component, with its members or its values.
+/// Renders a component with its members or its values.
 pub(super) fn component(name: &str, schema: &Object) -> String {
     let said = schema
         .get("description")

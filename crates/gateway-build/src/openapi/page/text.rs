@@ -1,6 +1,6 @@
 //! Texts as HTML.
 
-/// A text in which nothing is markup.
+/// Escapes all markup in a text.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -16,7 +16,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A line in which what stands between backticks is code.
+/// Renders a line; text between backticks is code.
 pub(super) fn line(text: &str) -> String {
     let mut html = String::new();
     for (place, part) in text.split('`').enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn line(text: &str) -> String {
     html
 }
 
-/// Paragraphs and lists.
+/// Renders paragraphs and lists.
 pub(super) fn blocks(text: &str) -> String {
     let mut html = String::new();
     for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
@@ -47,7 +47,7 @@ pub(super) fn blocks(text: &str) -> String {
     html
 }
 
-/// Lines as they are, such as a program's.
+/// Renders lines verbatim, such as a program.
 pub(super) fn code(text: &str) -> String {
     format!(
         "<pre tabindex=\"0\"><code>{}</code></pre>\n",
