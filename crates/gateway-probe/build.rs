@@ -1,4 +1,4 @@
-//! Compiles the probe's proto files as any user of the gateway would.
+//! Compiles the probe's proto files like any user of the gateway.
 
 use keyward_gateway_build::{Builder, Error, OpenApi};
 

@@ -1,11 +1,11 @@
-//! A generated route against the axum handler that one would write by hand, with the same JSON in
-//! and out, over loopback and in one run; and what the route's own steps take.
+//! Compares a generated route with a handwritten axum handler for the same JSON in and out, over
+//! loopback and in one run, and measures the steps of the route.
 //!
 //! ```sh
 //! cargo bench -p keyward-gateway-probe --bench rest
 //! ```
 //!
-//! The two take turns, so that noise hits both; what counts is the median of the rounds' ratios.
+//! The two take turns, so that noise affects both; the result is the median of the rounds' ratios.
 //! The exit code is 0 if the generated route has at least 0.9 of the handler's requests per second.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark may")]
 
@@ -35,7 +35,7 @@ const ROUND: Duration = Duration::from_millis(700);
 const CONNECTIONS: usize = 8;
 const LEAST_RATIO: f64 = 0.9;
 
-/// What one would write by hand for the same JSON.
+/// Handwritten type for the same JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -74,7 +74,7 @@ async fn by_hand(Path(id): Path<String>, Json(row): Json<Row>) -> Json<Row> {
     Json(Row { id, ..row })
 }
 
-/// A body, without the id that the path gives.
+/// Body without the id, which comes from the path.
 const BODY: &str = r#"{"name":"Production","label":"sk-kw-v1-0e6...1c96","creator":"user-17","workspace":"workspace-4","note":"For the nightly reports","disabled":false,"counted":true,"limit":25.5,"remaining":13.25,"usage":12.25,"usageDaily":1.125,"usageWeekly":4.5,"usageMonthly":12.25,"bucketCount":3,"modelCount":2,"version":7,"tags":["nightly","reports"],"place":{"room":"north","shelf":4}}"#;
 const PATH: &str = "/rows/4f1d2c";
 
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 
     let (mut rates, mut hand_rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        // Who goes first changes, and the first round only warms up.
+        // The order alternates, and the first round only warms up.
         let (one, hand) = if round % 2 == 0 {
             let one = answers_per_second(generated, &request);
             (one, answers_per_second(handler, &request))
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves `app` on a thread of its own.
+/// Serves `app` on its own thread.
 fn serve(app: Router) -> SocketAddr {
     let (sender, receiver) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -141,7 +141,7 @@ fn serve(app: Router) -> SocketAddr {
     receiver.recv().unwrap()
 }
 
-/// What the route's own steps take, without HTTP around them.
+/// Measures the steps of the route, without HTTP around them.
 fn steps(rest: &RestRouter) {
     let options = JsonOptions::default();
     let row: v1::Row = json::decode(BODY.as_bytes(), &options).unwrap();
@@ -193,7 +193,7 @@ fn steps(rest: &RestRouter) {
     );
 }
 
-/// The body of one answer.
+/// Returns the body of one response.
 fn body_of(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -203,7 +203,8 @@ fn body_of(address: SocketAddr, request: &[u8]) -> String {
     text.split("\r\n\r\n").nth(1).unwrap().to_owned()
 }
 
-/// Answers per second that the server at `address` gives to callers that each wait for their answer.
+/// Returns the responses per second of the server at `address` for clients that each wait for their
+/// response.
 fn answers_per_second(address: SocketAddr, request: &Arc<[u8]>) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..CONNECTIONS)
@@ -233,8 +234,8 @@ fn answers_per_second(address: SocketAddr, request: &Arc<[u8]>) -> f64 {
     f64::from(count) / start.elapsed().as_secs_f64()
 }
 
-/// Reads one whole answer, whose length its head says, and demands that it is a success.
-/// Tells how long it is.
+/// Reads one complete response, whose length its head gives, and requires success. Returns its
+/// length.
 fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     loop {
@@ -265,7 +266,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// The median time of one call, in nanoseconds.
+/// Returns the median time of one call, in nanoseconds.
 fn nanos(mut step: impl FnMut()) -> f64 {
     let times = (0..201).map(|_| {
         let start = Instant::now();

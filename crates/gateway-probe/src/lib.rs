@@ -1,9 +1,9 @@
-//! The service that the tests of the gateway call, compiled from
-//! `crates/gateway/tests/proto` by the gateway's own generator.
+//! Service for the tests of the gateway, compiled from `crates/gateway/tests/proto` by the
+//! gateway's own generator.
 //!
-//! It answers with its requests, or fails as it is told to. What an answer says of
-//! the request's metadata stands in its own: `x-seen` is the caller's `user-agent`,
-//! `x-extension` a text in the request's extensions.
+//! It returns its requests, or fails as the request demands. The response metadata reflects the
+//! request: `x-seen` is the client's `user-agent`, `x-extension` a text in the request's
+//! extensions.
 
 mod outcome;
 
@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 pub use outcome::Dropped;
 
-/// The generated code, in modules as prost names the packages.
+/// Generated code, in modules that are named after the packages.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -47,17 +47,17 @@ use v1::{Everything, Nested, Plan, Row, UpdateBookRequest, UpdateFlatRequest};
 /// All services of the probe.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
-    /// Counts the streams that were dropped.
+    /// Counter of dropped streams.
     pub dropped: Dropped,
 }
 
 impl Probe {
-    /// A router of everything that the probe serves, which may be told more.
+    /// Returns a builder of a router for all services of the probe, which accepts further settings.
     pub fn rest(&self) -> RestRouterBuilder {
         RestRouter::builder().routes(self.routes()).types(v1::TYPES)
     }
 
-    /// The routes of everything that the probe serves.
+    /// Returns the routes of all services of the probe.
     pub fn routes(&self) -> Vec<Route> {
         let probe = Arc::new(self.clone());
         let mut routes = v1::paths_routes(Arc::clone(&probe));
@@ -70,7 +70,7 @@ impl Probe {
         routes
     }
 
-    /// The same services for gRPC.
+    /// Returns the same services for gRPC.
     pub fn grpc(&self) -> Routes {
         let probe = Arc::new(self.clone());
         let mut routes = Routes::builder();
@@ -88,7 +88,7 @@ impl Probe {
     }
 }
 
-/// Answers with the request.
+/// Returns the request as the response.
 fn echo<M>(request: Request<M>) -> Result<Response<M>, Status> {
     let user_agent = request.metadata().get("user-agent").cloned();
     let extension = request.extensions().get::<&str>().copied();
@@ -106,7 +106,7 @@ fn echo<M>(request: Request<M>) -> Result<Response<M>, Status> {
     Ok(response)
 }
 
-/// Implements methods that answer with their request.
+/// Implements methods that return their request.
 macro_rules! echoes {
     ($service:path { $($method:ident: $message:ty),* $(,)? }) => {
         #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! What a [`Plan`] asks for: messages, pauses, failures with details.
+//! Executes a [`Plan`]: messages, pauses, failures with details.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,18 +13,18 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::v1::{Everything, Nested, OwnDetail, Plan};
 
-/// How many streams were dropped, at their end or before it.
+/// Number of streams that were dropped, at their end or before it.
 #[derive(Debug, Clone, Default)]
 pub struct Dropped(Arc<AtomicUsize>);
 
 impl Dropped {
-    /// How many so far.
+    /// Returns the number so far.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// Counts when it goes.
+/// Increments the counter on drop.
 struct Guard(Dropped);
 
 impl Drop for Guard {
@@ -33,7 +33,7 @@ impl Drop for Guard {
     }
 }
 
-/// Fails if the plan says so, with the details that it names.
+/// Fails if the plan has an error code, with the details that it names.
 pub(crate) fn end(plan: &Plan) -> Result<(), Status> {
     let code = Code::from_i32(plan.code);
     if code == Code::Ok {
@@ -66,7 +66,7 @@ pub(crate) fn end(plan: &Plan) -> Result<(), Status> {
     Err(Status::with_details(code, message, details))
 }
 
-/// An answer as long as the plan's filling makes it.
+/// Returns a response as long as the plan's filling makes it.
 pub(crate) fn filled(plan: &Plan) -> Everything {
     Everything {
         a_string: plan.message.repeat(plan.filling as usize),
@@ -74,7 +74,7 @@ pub(crate) fn filled(plan: &Plan) -> Everything {
     }
 }
 
-/// Messages, numbered from one, and the end that the plan says.
+/// Returns messages, numbered from one, and the end from the plan.
 pub(crate) fn stream(plan: Plan, dropped: &Dropped) -> Result<Response<BoxStream<Nested>>, Status> {
     let guard = Guard(dropped.clone());
     let pause = plan.pause.and_then(|pause| Duration::try_from(pause).ok());
