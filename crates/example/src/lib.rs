@@ -1,4 +1,4 @@
-//! A tonic service with a REST face. `docs/gateway.md` walks through it.
+//! Example of a tonic service with a REST API. `docs/gateway.md` explains it step by step.
 
 mod shelf;
 
@@ -10,16 +10,16 @@ use tonic::service::Routes;
 
 pub use shelf::Shelf;
 
-/// What the proto file became.
+/// Code generated from the proto file.
 #[allow(missing_docs, clippy::all, reason = "it is generated")]
 pub mod v1 {
     tonic::include_proto!("bookshelf.v1");
 }
 
-// `OPENAPI`, and `DOCS`, a page of it for people.
+// `OPENAPI`, and `DOCS`, an HTML page of it.
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 
-/// Both faces of one service on one port: gRPC for its own paths, REST for all others.
+/// Returns both protocols of one service on one port: gRPC for its own paths, REST for all others.
 ///
 /// # Errors
 ///

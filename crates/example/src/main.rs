@@ -1,4 +1,4 @@
-//! Serves the shelf on 127.0.0.1:8080, or where the first argument says.
+//! Serves the shelf on 127.0.0.1:8080, or on the address in the first argument.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The service, which knows gRPC alone.
+//! The service, which depends on gRPC only.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use crate::v1::{
     ListBooksResponse, ReadBookRequest, ReadBookResponse, UpdateBookRequest,
 };
 
-/// Keeps books in memory.
+/// Stores books in memory.
 #[derive(Debug, Default)]
 pub struct Shelf {
     books: Mutex<BTreeMap<String, Book>>,
 }
 
-/// What a book's time on the shelf begins with.
+/// Returns the time at which a book is added.
 #[allow(
     clippy::disallowed_methods,
     reason = "an example needs no clock to set"

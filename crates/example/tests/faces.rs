@@ -1,4 +1,4 @@
-//! What docs/gateway.md says, done: both faces of the shelf, as a caller sees them.
+//! Runs the examples of docs/gateway.md: both protocols of the shelf, from the client's side.
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
 use std::fs;
@@ -35,7 +35,7 @@ async fn call(app: &Router, line: &str, body: &str) -> (u16, Value) {
     (status.as_u16(), serde_json::from_str(&text).unwrap())
 }
 
-/// A shelf with one book on it.
+/// Returns an app whose shelf has one book.
 async fn with_a_book() -> Router {
     let app = app();
     let line = "POST /v1/shelves/sea/books?bookId=moby-dick";
@@ -155,7 +155,7 @@ async fn it_describes_itself() {
         "{operations}"
     );
     assert!(operations["post"].is_object(), "{operations}");
-    // One path, whatever its parameters are called in the methods' templates.
+    // One path, regardless of the names of its parameters in the methods' templates.
     let book = &document["paths"]["/v1/shelves/{name_1}/books/{name_2}"];
     assert_eq!(book["patch"]["operationId"], "UpdateBook", "{document}");
     let (status, page) = text(&app, "GET /docs", "").await;
@@ -165,7 +165,7 @@ async fn it_describes_itself() {
     assert_eq!(status, 405);
 }
 
-/// What the document shows is what is here.
+/// Checks that the files shown in docs/gateway.md equal the files here.
 #[test]
 fn the_document_shows_these_files() {
     // Cargo runs a test in its package's folder.
