@@ -1,9 +1,10 @@
-//! What protobuf's conformance runner tests: the JSON that the gateway's generator
-//! gives to messages. `tests/conformance/run` builds and starts it.
+//! Test program for protobuf's conformance runner: tests the JSON that the gateway's generator
+//! creates for messages. `tests/conformance/run` builds and starts it.
 //!
-//! The runner writes requests to the standard input, each behind its length in four
-//! bytes, and reads one response to each: a message in binary or JSON comes in and is
-//! to go out in binary or JSON. What is not proto3 in these two forms is skipped.
+//! The runner writes requests to the standard input, each after its length in four bytes, and reads
+//! one response to each. A request has a message in binary or JSON and names the form of the
+//! response, binary or JSON. Requests for other formats or for messages other than proto3 are
+//! skipped.
 
 #[allow(
     dead_code,
@@ -70,7 +71,7 @@ fn main() -> io::Result<()> {
 }
 
 fn answer(request: ConformanceRequest) -> Answer {
-    // The first request asks what is known to fail; the runner's list says it.
+    // The first request asks for the known failures, which are in the runner's list.
     if request.message_type == "conformance.FailureSet" {
         return Answer::ProtobufPayload(FailureSet::default().encode_to_vec());
     }

@@ -1,10 +1,10 @@
-//! How deep messages may lie inside each other.
+//! Tests of the maximum nesting depth of messages.
 
 use std::thread;
 
 use super::{All, read, written};
 
-/// `depth` times what is around a thing, and the thing.
+/// Returns the value, enclosed `depth` times.
 fn nested(open: &str, thing: &str, close: &str, depth: usize) -> String {
     format!("{}{thing}{}", open.repeat(depth), close.repeat(depth))
 }
@@ -54,7 +54,7 @@ fn what_is_nested_too_deeply_is_refused_and_overflows_nothing() {
 
 #[test]
 fn a_message_that_is_too_deep_is_not_written() {
-    // Its own drop recurses too, which needs a stack.
+    // Dropping the value recurses too, which needs stack space.
     let deep = thread::Builder::new().stack_size(64 << 20).spawn(|| {
         let mut message = All::default();
         for _ in 0..10_000 {

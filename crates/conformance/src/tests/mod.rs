@@ -1,4 +1,4 @@
-//! What the runner does not ask: the parts of a request, faults, limits, presence.
+//! Tests beyond the runner's: the parts of a request, faults, limits, presence.
 
 mod depth;
 mod own;
@@ -168,7 +168,7 @@ fn unknown_names_are_ignored_or_refused_each_as_asked() {
 
     let member = r#"{"recursiveMessage":{"s3cr3t":{"a":[1e99]}}}"#;
     assert!(read(member, &plain).is_ok() && read(member, &lenient).is_ok());
-    // What is ignored is parsed all the same.
+    // Ignored values are still parsed.
     let odd = r#"{"recursiveMessage":{"s3cr3t":{"a":[1e999]}}}"#;
     refused(read(odd, &plain), "", "Malformed JSON at line 1 column 41");
     refused(

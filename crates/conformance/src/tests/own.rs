@@ -1,4 +1,4 @@
-//! The gateway's own options beside maps, oneofs and messages of google.protobuf.
+//! The gateway's own options in combination with maps, oneofs and messages of google.protobuf.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The parts of a request beside its body: parameters, single members, masks.
+//! Tests of the parts of a request besides its body: parameters, single members, masks.
 
 use std::borrow::Cow;
 
