@@ -1,9 +1,8 @@
-//! What the fuzzer feeds with anything.
+//! Fuzz targets.
 //!
-//! Each function takes whatever bytes there are and panics when a guarantee does not hold; that
-//! nothing overflows, hangs or swells is for the fuzzer to see. `fuzz/` has a target for each, and
-//! `seeds/` what they begin with and what was once found, which `tests/seeds.rs` runs in every test
-//! run.
+//! Each function accepts any bytes and panics if a guarantee does not hold; the fuzzer itself
+//! detects overflows, hangs and excessive memory. `fuzz/` has a target for each, and `seeds/` the
+//! initial inputs and earlier findings, which `tests/seeds.rs` runs in every test run.
 //!
 //! ```sh
 //! cargo install cargo-fuzz
@@ -37,10 +36,10 @@ static STRICT: LazyLock<JsonOptions> = LazyLock::new(|| {
         .refuse_unknown_members()
 });
 
-/// A target: its name and what it does.
+/// Target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
+/// All targets.
 pub const TARGETS: [Target; 6] = [
     ("template", template),
     ("path", path),
@@ -50,7 +49,7 @@ pub const TARGETS: [Target; 6] = [
     ("status", status),
 ];
 
-/// A path template that is read, printed and read again is the same.
+/// Checks that a path template is unchanged after it is parsed, printed and parsed again.
 pub fn template(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -61,7 +60,7 @@ pub fn template(data: &[u8]) {
     }
 }
 
-/// The router and a naive matcher find the same route for a method and a path.
+/// Checks that the router and a naive matcher find the same route for a method and a path.
 pub fn path(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
@@ -96,7 +95,8 @@ pub fn path(data: &[u8]) {
     }
 }
 
-/// A query is taken or refused, and what is taken comes back as JSON that can be read.
+/// Checks that a query is accepted or rejected, and that the response to an accepted one is valid
+/// JSON.
 pub fn query(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -110,7 +110,7 @@ pub fn query(data: &[u8]) {
     };
     match status {
         200 => _ = json::decode::<v1::Everything>(&body, &STRICT).unwrap(),
-        // Every value that a query can give has a form in JSON.
+        // Every value that a query can set has a form in JSON.
         other => {
             assert_eq!(other, 400);
             serde_json::from_slice::<serde_json::Value>(&body).unwrap();
@@ -118,8 +118,8 @@ pub fn query(data: &[u8]) {
     }
 }
 
-/// What JSON says is the same after it was written and read again, and what a PATCH gives is in
-/// its mask.
+/// Checks that JSON is unchanged after it is written and read again, and that the members of a
+/// PATCH are in its mask.
 pub fn json(data: &[u8]) {
     patch::check(data);
     let Ok(message) = json::decode::<v1::Everything>(data, &STRICT) else {
@@ -132,14 +132,14 @@ pub fn json(data: &[u8]) {
     assert_eq!(json::encode(&again, &STRICT).unwrap(), text);
 }
 
-/// A sealed secret's envelope that is read is written as it was.
+/// Checks that a sealed secret's envelope is unchanged after it is read and written.
 pub fn envelope(data: &[u8]) {
     if let Ok(envelope) = Envelope::parse(data) {
         assert_eq!(envelope.to_bytes(), data);
     }
 }
 
-/// Whatever the details of an error hold, REST says it in JSON.
+/// Checks that REST writes any details of an error as JSON.
 pub fn status(data: &[u8]) {
     let status = Status::with_details(Code::NotFound, "gone", Bytes::copy_from_slice(data));
     let answer = Refusal::new(status).render(Face::Rest, &v1::OUTCOMES);
@@ -147,7 +147,7 @@ pub fn status(data: &[u8]) {
     serde_json::from_slice::<serde_json::Value>(&body).unwrap();
 }
 
-/// The status and the body of the probe's answer.
+/// Returns the status and the body of the probe's response.
 fn call(request: Request<Full<Bytes>>) -> Option<(u16, Bytes)> {
     let resolution = REST.resolve(request.method(), request.uri().path());
     collected(REST.call(resolution, request).now_or_never()?)

@@ -1,9 +1,9 @@
-//! The rules of matching once more, as simply as can be.
+//! Independent, naive implementation of the matching rules.
 
 use http::Method;
 use keyward_gateway::{RouteSpec, Segment};
 
-/// The route that should answer, of all that match.
+/// Returns the preferred route of all that match.
 pub(crate) fn best(
     routes: &[&'static RouteSpec],
     method: &Method,
@@ -23,7 +23,8 @@ pub(crate) fn best(
         .min_by_key(|spec| rank(spec, method))
 }
 
-/// The path's decoded segments: whole, and with what follows the last colon as a verb.
+/// Returns the path's decoded segments, first without a verb, then with the text after the last
+/// colon as the verb.
 fn ways(path: &str) -> Option<Vec<(Vec<String>, Option<String>)>> {
     let raw: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let decoded = |parts: &[&str]| parts.iter().map(|part| decode(part)).collect::<Option<_>>();
@@ -69,8 +70,8 @@ fn covers(template: &[Segment], path: &[String]) -> bool {
     }
 }
 
-/// The lower, the better: a verb before none; then segment by segment the literal before `*` before
-/// `**`; and a method by its name before all of them.
+/// Returns the rank of a route, lower is better: a verb before none; then segment by segment the
+/// literal before `*` before `**`; and a method by its name before all of them.
 fn rank(spec: &RouteSpec, method: &Method) -> (bool, Vec<u8>, Option<u8>) {
     let segments = spec.segments.iter().map(|segment| match segment {
         Segment::Literal(_) => 0,
@@ -84,7 +85,7 @@ fn rank(spec: &RouteSpec, method: &Method) -> (bool, Vec<u8>, Option<u8>) {
     )
 }
 
-/// How well a route's method fits: its own name, then GET for HEAD, then all of them.
+/// Returns the rank of a route's method: its own name, then GET for HEAD, then all methods.
 fn preference(spec: &RouteSpec, method: &Method) -> Option<u8> {
     match spec.http_method {
         own if own == method.as_str() => Some(0),

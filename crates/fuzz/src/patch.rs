@@ -1,4 +1,4 @@
-//! What a PATCH changes once more, as simply as can be.
+//! Independent, naive check of the fields that a PATCH changes.
 
 use bytes::Bytes;
 use http::Request;
@@ -7,7 +7,7 @@ use keyward_gateway::json::{JsonMessage, MemberKind, MessageInfo};
 use keyward_gateway_probe::v1::UpdateFlatRequest;
 use serde_json::{Map, Value};
 
-/// A body that is taken is JSON, and each known member that it has is in the mask.
+/// Checks that an accepted body is JSON, and that each known member in it is in the mask.
 pub(crate) fn check(data: &[u8]) {
     let request = Request::patch("/flat/n")
         .header("content-type", "application/json")
@@ -24,7 +24,7 @@ pub(crate) fn check(data: &[u8]) {
         names.any(|name| members.get(*name).is_some_and(|mask| !is_empty(mask)))
     };
     if status != 200 {
-        // A mask that the caller gives may have paths without a form in JSON.
+        // A mask from the client may have paths without a form in JSON.
         let is_known = matches!(status, 400 | 413);
         assert!(is_known || status == 500 && members.is_some_and(has_mask));
         return;
@@ -40,7 +40,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// Whether a mask names nothing.
+/// Returns true if a mask is empty.
 fn is_empty(mask: &Value) -> bool {
     match mask.as_str() {
         Some(text) => text.split(',').all(str::is_empty),
@@ -53,7 +53,7 @@ fn covered(info: &'static MessageInfo, members: &Map<String, Value>, outer: &str
         let known = info.members.iter().find(|member| {
             member.json_name == name || member.reads_proto_name && member.proto_name == name
         });
-        // What the URL's path gives is found by it, and not changed.
+        // Fields in the URL's path identify the resource and are not changed.
         let Some(member) = known.filter(|member| !outer.is_empty() || !is_own(member.proto_name))
         else {
             continue;
@@ -75,7 +75,7 @@ fn is_own(name: &str) -> bool {
     matches!(name, "name" | "update_mask")
 }
 
-/// `a_b` as `aB`.
+/// Returns `a_b` as `aB`.
 fn camel(name: &str) -> String {
     let mut words = name.split('_');
     let mut camel = words.next().unwrap_or_default().to_owned();

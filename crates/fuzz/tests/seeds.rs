@@ -1,4 +1,4 @@
-//! Everything that the fuzzer begins with, and everything that it has found, on stable Rust.
+//! Runs the fuzzer's initial inputs and all earlier findings on stable Rust.
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
 use std::fs;
