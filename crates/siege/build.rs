@@ -1,5 +1,5 @@
-//! Compiles the public proto files as any gRPC client would: nothing of the server's own generator is
-//! used, so that what is measured and checked is what callers see.
+//! Compiles the public proto files like any gRPC client, without the server's own generator, so
+//! that the program measures and checks the API that clients use.
 
 use std::error::Error;
 

@@ -1,7 +1,8 @@
-//! The connections of well-behaved callers, and one call over them.
+//! Connections of well-behaved clients, and single calls over them.
 //!
-//! Nothing is sent twice: a request that left and failed has failed. One that never left, because its
-//! connection had just been closed, goes over another; hyper tells the two apart.
+//! Requests are not retried: a request that was sent and failed counts as failed. A request that
+//! was not sent, because its connection had just been closed, uses another connection; hyper
+//! distinguishes the two cases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,12 +28,12 @@ use crate::proto::management_key_service_client::ManagementKeyServiceClient;
 use crate::target::Target;
 use crate::{Outcome, chain};
 
-/// How long a call may take before its caller gives up.
+/// Timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept that nothing uses; less than servers and proxies do.
+/// Maximum idle time of a connection; shorter than that of servers and proxies.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A pool of connections.
+/// Connection pool.
 pub(crate) type Http = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// Over which version of HTTP REST calls go.
@@ -46,24 +47,25 @@ pub(crate) enum RestVersion {
     Both,
 }
 
-/// What callers call with.
+/// Clients for REST and gRPC calls.
 #[derive(Debug)]
 pub(crate) struct Clients {
     rest: Target,
     grpc: Target,
     version: RestVersion,
     http1: Http,
-    /// As many calls as connections.
+    /// Permits for HTTP/1.1 calls, one per connection.
     http1_slots: Semaphore,
     http2: Vec<Http>,
     turn: AtomicUsize,
 }
 
-/// A REST call's answer, or why there is none.
+/// Response to a REST call, or the reason for its absence.
 pub(crate) type Answer = Result<(StatusCode, Value), String>;
 
 impl Clients {
-    /// Makes the pools. `connections` bounds those over HTTP/1.1; over HTTP/2 there is one for each 16.
+    /// Creates the pools. `connections` is the maximum for HTTP/1.1; HTTP/2 uses one connection for
+    /// each 16.
     ///
     /// # Errors
     ///
@@ -87,11 +89,11 @@ impl Clients {
         })
     }
 
-    /// Makes a REST call and reads the answer.
+    /// Makes a REST call and reads the response.
     ///
     /// # Errors
     ///
-    /// There is no answer, or it is not JSON.
+    /// The call fails, or the response is not JSON.
     pub(crate) async fn rest(
         &self,
         method: Method,
@@ -131,33 +133,33 @@ impl Clients {
         &self.http2[turn % self.http2.len()]
     }
 
-    /// A client of ManagementKeyService.
+    /// Returns a client of ManagementKeyService.
     pub(crate) fn management_keys(&self) -> ManagementKeyServiceClient<Http> {
         ManagementKeyServiceClient::with_origin(self.grpc_channel(), self.grpc_origin())
     }
 
-    /// A client of ApiKeyService.
+    /// Returns a client of ApiKeyService.
     pub(crate) fn api_keys(&self) -> ApiKeyServiceClient<Http> {
         ApiKeyServiceClient::with_origin(self.grpc_channel(), self.grpc_origin())
     }
 
-    /// The connections for gRPC, in turn.
+    /// Returns the next gRPC connection, in rotation.
     pub(crate) fn grpc_channel(&self) -> Http {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.pick(turn).clone()
     }
 
-    /// Where gRPC calls go.
+    /// Returns the target of gRPC calls.
     pub(crate) fn grpc_origin(&self) -> Uri {
         self.grpc.uri()
     }
 }
 
-/// Puts the token into a gRPC call and bounds its time.
+/// Adds the token and a timeout to a gRPC call.
 ///
 /// # Errors
 ///
-/// The token is not text that a header may hold.
+/// The token is not a valid header value.
 pub(crate) fn called_by<T>(token: &str, message: T) -> Result<tonic::Request<T>, String> {
     let mut request = tonic::Request::new(message);
     let bearer = format!("Bearer {token}").parse();
@@ -167,11 +169,11 @@ pub(crate) fn called_by<T>(token: &str, message: T) -> Result<tonic::Request<T>,
     Ok(request)
 }
 
-/// Waits for a gRPC call's answer, for a bounded time.
+/// Waits for a gRPC call's response, with a timeout.
 ///
 /// # Errors
 ///
-/// There is none, or it is an error; both in words.
+/// The call times out or fails; the error is a text.
 pub(crate) async fn answered<T>(
     call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 ) -> Result<T, String> {

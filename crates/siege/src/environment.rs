@@ -1,4 +1,5 @@
-//! Where Keyward is and who calls: the variables of a `dev.env`, with addresses from the command line.
+//! Address of Keyward and tokens of its callers: the variables of a `dev.env`, with addresses from
+//! the command line.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,13 +24,13 @@ pub(crate) struct EnvironmentArgs {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// What a caller needs.
+/// Addresses and variables for a client.
 #[derive(Debug)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
-    /// Where REST calls go.
+    /// Target of REST calls.
     pub(crate) rest: Target,
-    /// Where gRPC calls go.
+    /// Target of gRPC calls.
     pub(crate) grpc: Target,
 }
 
@@ -38,7 +39,7 @@ impl EnvironmentArgs {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or names no loopback address where none is given.
+    /// The file cannot be read, or has no loopback address and the command line has none either.
     pub(crate) fn read(&self) -> Outcome<Environment> {
         let text = std::fs::read_to_string(&self.env)?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
@@ -62,11 +63,11 @@ impl EnvironmentArgs {
 }
 
 impl Environment {
-    /// A variable of the file.
+    /// Returns a variable of the file.
     ///
     /// # Errors
     ///
-    /// It is not there.
+    /// The variable is absent.
     pub(crate) fn get(&self, name: &str) -> Outcome<&str> {
         let value = self.variables.get(name);
         Ok(value.ok_or_else(|| format!("the file has no {name}"))?)

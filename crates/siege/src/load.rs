@@ -1,7 +1,7 @@
-//! Well-behaved callers, at a constant rate or as fast as they can.
+//! Well-behaved clients, at a constant rate or as fast as possible.
 //!
-//! At a constant rate nobody waits for anybody: each errand has its moment, and its time counts from that
-//! moment, so that a server that stalls shows in every request that would have come meanwhile.
+//! At a constant rate tasks do not wait for each other: each has a scheduled time, and its latency
+//! counts from then, so that a server that stalls affects every request that was due meanwhile.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -19,9 +19,9 @@ use crate::clients::{Clients, RestVersion};
 use crate::environment::EnvironmentArgs;
 use crate::work::{REQUESTS_PER_ERRAND, Work, overrun};
 
-/// How many errands may be under way.
+/// Maximum number of tasks in flight.
 const MAX_UNDER_WAY: usize = 2_000;
-/// How long to wait for those under way at the end.
+/// Time limit for draining tasks in flight at the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
@@ -55,10 +55,10 @@ pub(crate) struct LoadArgs {
     strict: bool,
 }
 
-/// What the loops of callers share.
+/// State that the loops of callers share.
 struct Load {
     work: Work,
-    /// Set when nothing new may begin.
+    /// True if no new task may begin.
     over: AtomicBool,
     ended: Notify,
     under_way: Arc<Semaphore>,
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: LoadArgs) -> Outcome<ExitCode> {
 }
 
 impl Load {
-    /// Takes the figures, and prints them where asked.
+    /// Takes the measurements, and prints them if requested.
     fn report(&self, print: bool) -> Outcome<()> {
         let summary = self.work.recorder().take();
         self.failed.fetch_add(summary.failed(), Ordering::Relaxed);
@@ -123,7 +123,7 @@ fn say(json: &Value) -> Outcome<()> {
     Ok(out.flush()?)
 }
 
-/// Starts them on a thread of its own: the runtime's timers are too coarse for a moment.
+/// Starts the callers on their own thread: the runtime's timers are too coarse for the schedule.
 fn start_callers(load: &Arc<Load>, args: &LoadArgs, end: Instant) -> std::thread::JoinHandle<()> {
     let load = Arc::clone(load);
     let runtime = Handle::current();
@@ -169,13 +169,13 @@ fn keep_busy(load: &Arc<Load>, runtime: &Handle, callers: usize, end: Instant) {
     let callers: Vec<_> = callers.collect();
     runtime.block_on(async {
         for caller in callers {
-            // One that panicked has no more to do.
+            // A caller that panicked has nothing left to do.
             let _ = caller.await;
         }
     });
 }
 
-/// Cuts windows as lines come in.
+/// Ends a window for each line of input.
 fn follow_input(load: &Arc<Load>) {
     let load = Arc::clone(load);
     std::thread::spawn(move || {

@@ -1,7 +1,8 @@
-//! Load and attacks on a Keyward of one's own. `tests/attacks`, `tests/rolling` and `tests/soak` start it.
+//! Load generator and attacks for a Keyward instance under test. `tests/attacks`, `tests/rolling`
+//! and `tests/soak` start it.
 //!
-//! It sends to addresses of 127.0.0.0/8 and to nothing else (`target`), and every loop in it ends after a
-//! count or a time. What it finds it prints as one JSON object a line on standard output.
+//! It sends to addresses of 127.0.0.0/8 only (`target`), and every loop in it ends after a count or
+//! a time. It prints its results on standard output, one JSON object per line.
 
 mod attack;
 mod clients;
@@ -12,7 +13,7 @@ mod recorder;
 mod target;
 mod work;
 
-/// The public API, as a gRPC client has it.
+/// Public API, generated as for a gRPC client.
 #[allow(
     dead_code,
     missing_docs,
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What any part of the program may fail with.
+/// Result of any part of the program.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Loads and attacks a Keyward on a loopback address.
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Outcome<ExitCode> {
-    // Each connection is a file.
+    // Each connection needs a file descriptor.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(
         Resource::Nofile,
@@ -122,7 +123,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
     })
 }
 
-/// An error and its causes on one line.
+/// Returns an error and its causes on one line.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,5 @@
-//! Makes the organization that a `dev.env` names where `keyward dev` did not, which is on PostgreSQL.
+//! Creates the organization of a `dev.env` if `keyward dev` did not, which is the case on
+//! PostgreSQL.
 
 use crate::Outcome;
 use crate::clients::{Clients, RestVersion, answered, called_by};
@@ -9,7 +10,7 @@ use crate::proto::{
     UpsertOrganizationRequest, UpsertWorkspaceRequest, Workspace, WorkspaceAccess,
 };
 
-/// Whom `dev.env`'s ADMIN_TOKEN names.
+/// Subject of `dev.env`'s ADMIN_TOKEN.
 const ADMIN: &str = "demo-admin";
 
 pub(crate) async fn run(args: &EnvironmentArgs) -> Outcome<()> {

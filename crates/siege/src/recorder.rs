@@ -1,4 +1,4 @@
-//! What came of each request: how long it took by its kind, and why it failed.
+//! Results of requests: latency by kind, and reasons for failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 
-/// The longest time that is told from a longer one, in microseconds.
+/// Maximum latency that is recorded exactly, in microseconds; longer ones count as this.
 const MAX_MICROS: u64 = 120_000_000;
-/// How often each failure is told on standard error.
+/// Maximum number of times that each failure is reported on standard error.
 const TOLD: u64 = 3;
 
-/// Counts requests until the figures are taken.
+/// Counts requests until the measurements are taken.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    /// What each histogram is made of, since making one may fail.
+    /// Prototype of the histograms, since creating one may fail.
     empty: Histogram<u64>,
     figures: Mutex<Figures>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Recorder {
 struct Figures {
     since: Instant,
     kinds: BTreeMap<&'static str, Histogram<u64>>,
-    /// Those that did not fail, of every kind.
+    /// Successful requests of every kind.
     good: Histogram<u64>,
     failures: BTreeMap<String, u64>,
 }
@@ -43,11 +43,11 @@ impl Figures {
 }
 
 impl Recorder {
-    /// Starts at nothing.
+    /// Creates an empty recorder.
     ///
     /// # Errors
     ///
-    /// None that can be met: the bounds are constants that fit.
+    /// Never in practice: the bounds are valid constants.
     pub(crate) fn new() -> Outcome<Self> {
         let empty = Histogram::new_with_bounds(1, MAX_MICROS, 3)?;
         Ok(Self {
@@ -60,8 +60,8 @@ impl Recorder {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request that ended, well or not. A failed one counts with its time too, since its
-    /// caller waited that long.
+    /// Records a request that ended, successfully or not. The latency of a failed request counts
+    /// too, since its caller waited for it.
     pub(crate) fn record(&self, kind: &'static str, took: Duration, failure: Option<&str>) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(MAX_MICROS);
         let mut figures = self.figures();
@@ -84,12 +84,12 @@ impl Recorder {
         }
     }
 
-    /// The figures since the last time, which begin anew.
+    /// Returns the measurements since the last call and resets them.
     pub(crate) fn take(&self) -> Summary {
         let figures = std::mem::replace(&mut *self.figures(), Figures::new(self.empty.clone()));
         let mut all = self.empty.clone();
         for histogram in figures.kinds.values() {
-            // All have the same bounds, so that nothing is too large for another.
+            // All have the same bounds, so that any value fits.
             let _ = all.add(histogram);
         }
         Summary {
@@ -100,7 +100,7 @@ impl Recorder {
     }
 }
 
-/// What was counted in a time.
+/// Measurements of a period.
 #[derive(Debug)]
 pub(crate) struct Summary {
     took: Duration,
@@ -109,12 +109,13 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// How many requests failed.
+    /// Returns the number of failed requests.
     pub(crate) fn failed(&self) -> u64 {
         self.figures.failures.values().sum()
     }
 
-    /// All of it; `micros` are times in microseconds, `good` those of requests that did not fail, `rate` is requests per second.
+    /// Returns all measurements; `micros` are times in microseconds, `good` those of successful
+    /// requests, `rate` is requests per second.
     pub(crate) fn json(&self) -> Value {
         let kinds = self.figures.kinds.iter();
         let kinds: serde_json::Map<_, _> = kinds

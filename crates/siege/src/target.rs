@@ -1,5 +1,5 @@
-//! Where something may be sent: an address of 127.0.0.0/8 that is written out. A name is refused, since
-//! what it means is not decided here.
+//! Allowed targets: literal addresses of 127.0.0.0/8. Names are rejected, since their resolution is
+//! outside this program's control.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
@@ -13,29 +13,29 @@ pub(crate) struct Target {
     address: SocketAddrV4,
 }
 
-/// Why a URL or an address is not one.
+/// Error for an invalid URL or address.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    /// It is no URL of http or https.
+    /// The URL is not an http or https URL.
     #[error("not an http or https URL without a path")]
     Url,
-    /// It is not an address of 127.0.0.0/8.
+    /// The address is not in 127.0.0.0/8.
     #[error("not an address of 127.0.0.0/8, and nothing is sent anywhere else")]
     NotLoopback,
 }
 
 impl Target {
-    /// What to connect to.
+    /// Returns the address to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.into()
     }
 
-    /// Scheme and authority.
+    /// Returns scheme and authority.
     pub(crate) fn uri(&self) -> Uri {
         self.uri.clone()
     }
 
-    /// The URL of a path there.
+    /// Returns the URL of a path at the target.
     pub(crate) fn join(&self, path: &str) -> String {
         format!("{}{path}", self.uri.to_string().trim_end_matches('/'))
     }
@@ -64,11 +64,11 @@ impl FromStr for Target {
     }
 }
 
-/// Reads an address of 127.0.0.0/8.
+/// Parses an address of 127.0.0.0/8.
 ///
 /// # Errors
 ///
-/// [`TargetError::NotLoopback`] for everything else, names among it.
+/// [`TargetError::NotLoopback`] for any other text, including names.
 pub(crate) fn loopback(text: &str) -> Result<Ipv4Addr, TargetError> {
     let ip: Ipv4Addr = text.parse().map_err(|_| TargetError::NotLoopback)?;
     ip.is_loopback()

@@ -1,5 +1,5 @@
-//! What well-behaved callers do, and what they expect of each answer: its status, and the words and figures
-//! that only the right answer has.
+//! Tasks of well-behaved clients, and the expected responses: the status, and the texts and numbers
+//! that only the correct response has.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use crate::proto::{
 };
 use crate::recorder::Recorder;
 
-/// How many issued keys, and how many provider keys, are there all the time.
+/// Number of issued keys, and of provider keys, that exist during the whole run.
 const STANDING: usize = 8;
-/// What a reservation holds, and what its settlement costs, in nano-dollars.
+/// Amount of a reservation, and cost of its settlement, in nano-dollars.
 const HELD_NANOS: i64 = 2_000;
 const COST_NANOS: i64 = 1_000;
 
-/// Something that a caller comes to do, in one request or several.
+/// Task of a client, in one request or several.
 #[derive(Debug, Clone, Copy)]
 enum Errand {
     List,
@@ -36,7 +36,7 @@ enum Errand {
 
 use Errand::{CurrentKey, List, ProviderKey, Resolve, Spend, Verify};
 
-/// The errands in turn. Reading is more frequent than writing.
+/// Sequence of tasks. Reads are more frequent than writes.
 const ERRANDS: [Errand; 20] = [
     List,
     Verify,
@@ -59,13 +59,13 @@ const ERRANDS: [Errand; 20] = [
     CurrentKey,
     Resolve,
 ];
-/// How many requests these are.
+/// Total number of requests of the sequence.
 const REQUESTS: usize = 29;
-/// How many requests an errand is on average.
+/// Average number of requests per task.
 #[allow(clippy::cast_precision_loss, reason = "they are small")]
 pub(crate) const REQUESTS_PER_ERRAND: f64 = REQUESTS as f64 / ERRANDS.len() as f64;
 
-/// Callers with the keys that they made for themselves.
+/// Callers with the keys that they created for themselves.
 #[derive(Debug)]
 pub(crate) struct Work {
     clients: Clients,
@@ -81,11 +81,11 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Makes the keys that the callers use.
+    /// Creates the keys that the callers use.
     ///
     /// # Errors
     ///
-    /// The environment lacks something, or a key cannot be made.
+    /// A variable is absent from the environment, or a key cannot be created.
     pub(crate) async fn begin(clients: Clients, environment: &Environment) -> Outcome<Self> {
         let mut work = Self {
             clients,
@@ -110,7 +110,7 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// One of them cannot be deleted.
+    /// A key cannot be deleted.
     pub(crate) async fn end(&self) -> Outcome<()> {
         for (_, hash) in &self.issued {
             let path = format!("/keys/{hash}");
@@ -125,13 +125,13 @@ impl Work {
         Ok(())
     }
 
-    /// What is measured.
+    /// Returns the recorder of the measurements.
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
-    /// Runs the errand of a number. Its first request is timed from `intended`, those after it from the
-    /// answer before; the first that fails ends it.
+    /// Runs the task with this number. Its first request is timed from `intended`, each further one
+    /// from the previous response; the first failure ends it.
     pub(crate) async fn run(&self, number: usize, intended: Instant) {
         let timed = Timed {
             recorder: &self.recorder,
@@ -232,7 +232,8 @@ impl Work {
         timed.done("grpc.settle", settle).await.map(|_| ())
     }
 
-    /// What one process acknowledged, the next one must know: the rotated secret is resolved at once.
+    /// A change that one process acknowledged must be visible in the next: the rotated secret is
+    /// resolved at once.
     async fn provider_key(&self, timed: Timed<'_>) -> Option<()> {
         let secret = name().ok()?;
         let create = async {
@@ -316,7 +317,7 @@ impl Work {
     }
 }
 
-/// The time from which the next request of an errand is measured.
+/// Start time of the next request of a task.
 struct Timed<'a> {
     recorder: &'a Recorder,
     since: Instant,
@@ -339,7 +340,7 @@ impl Timed<'_> {
     }
 }
 
-/// Records that a caller did not even come to call, since too many wait.
+/// Records a request that was not sent, since too many are waiting.
 pub(crate) fn overrun(work: &Work) {
     let failure = Some("too many calls are under way");
     work.recorder.record("load", Duration::ZERO, failure);
@@ -350,7 +351,7 @@ fn expect(answer: Answer, wanted: StatusCode) -> Result<Value, String> {
     if status == wanted {
         return Ok(body);
     }
-    // Keyward's errors repeat nothing that was sent.
+    // Keyward's errors repeat no part of the request.
     let message = body["message"].as_str();
     let message = message.or_else(|| body["error"]["message"].as_str());
     Err(format!("{status}: {}", message.unwrap_or_default()))
@@ -361,7 +362,7 @@ fn succeeded(body: &Value) -> Result<(), String> {
     succeeded.then_some(()).ok_or("no success".to_owned())
 }
 
-/// A text that nothing else has.
+/// Returns a unique text.
 fn name() -> Outcome<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;

@@ -1,6 +1,6 @@
 //! HTTP/2 calls on one connection (RFC 9113): a bounded number of streams at a time, request bodies
-//! within the server's flow-control windows, and response bodies that the client takes or refuses to
-//! take.
+//! within the server's flow-control windows, and response bodies that the client reads or leaves
+//! unread.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -38,15 +38,15 @@ pub(super) struct Call {
 
 /// The calls of an attack.
 pub(super) struct Calls<F> {
-    /// Makes the call of a number.
+    /// Creates the call with this number.
     pub(super) call: F,
-    /// The client ends its requests. If not, the server waits for the rest of the body.
+    /// True if the client ends its requests. If not, the server waits for the rest of the body.
     pub(super) ends: bool,
-    /// The client takes response bodies. If not, its windows are 0 bytes.
+    /// True if the client reads response bodies. If not, its windows are 0 bytes.
     pub(super) reads: bool,
     /// Calls in flight on a connection.
     pub(super) streams: usize,
-    /// Calls that a connection begins at most; after them it stays open.
+    /// Maximum number of calls on a connection; after them it stays open.
     pub(super) most: u64,
 }
 
@@ -107,7 +107,7 @@ impl<F: Fn(u64) -> Call> Calls<F> {
     }
 }
 
-/// Passes frames on until the connection ends.
+/// Forwards frames until the connection ends.
 async fn forward(
     mut reading: BufReader<OwnedReadHalf>,
     sender: mpsc::Sender<Incoming>,
@@ -126,14 +126,14 @@ struct Connection<'a> {
     writing: OwnedWriteHalf,
     next_id: u32,
     number: u64,
-    /// Request bytes that the server takes on the connection, and at first on a stream.
+    /// Request bytes that the server accepts on the connection, and at first on a stream.
     window: i64,
     initial_window: i64,
-    /// Streams in flight, each with the bytes that the server takes on it.
+    /// Streams in flight, each with the bytes that the server accepts on it.
     open: BTreeMap<u32, i64>,
-    /// Bodies that are not sent whole.
+    /// Bodies that are not completely sent.
     unsent: VecDeque<Unsent>,
-    /// Frames that answer the server's own.
+    /// Frames in reply to the server's own.
     replies: Vec<u8>,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Takes in a frame of the server's.
+    /// Handles a frame from the server.
     fn take(&mut self, frame: &Incoming) -> io::Result<()> {
         if let Some(name) = frame.name() {
             self.attacker.tally.answered(&name);
@@ -194,7 +194,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Frames to send now: replies, new calls, and parts of bodies for which there is a window.
+    /// Returns the frames to send now: replies, new calls, and parts of bodies for which there is a
+    /// window.
     fn write<F: Fn(u64) -> Call>(&mut self, calls: &Calls<F>) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.replies);
         let mut begun = 0;
@@ -224,7 +225,7 @@ impl<'a> Connection<'a> {
             let Some(mut unsent) = self.unsent.pop_front() else {
                 break;
             };
-            // A stream that the server ended takes no more.
+            // A stream that the server ended accepts no more data.
             let Some(window) = self.open.get_mut(&unsent.id) else {
                 continue;
             };

@@ -63,7 +63,7 @@ pub(crate) async fn run(args: ChargesArgs) -> Outcome<Value> {
     .await)
 }
 
-/// A length-prefixed request with an id of its own.
+/// Returns a length-prefixed request with its own id.
 fn charge(hashes: &[String], salt: &str, number: u64) -> Arc<[u8]> {
     let key = usize::try_from(number).unwrap_or_default() % hashes.len();
     let request = RecordUsageRequest {

@@ -10,29 +10,30 @@ use tokio::sync::Semaphore;
 use super::Attacker;
 use super::frames::{self, DATA, END_HEADERS, HEADERS, Incoming, WINDOW_UPDATE};
 
-/// How many streams go out in one write.
+/// Number of streams in one write.
 const BATCH: u32 = 10;
-/// How many one connection can number.
+/// Maximum number of stream identifiers on one connection.
 const MOST_STREAMS: u32 = 1 << 30;
-/// How much more the server may send on a connection without being asked again, in bytes.
+/// Size by which the client extends the server's window on a connection, in bytes.
 const MORE_BYTES: u32 = 1 << 30;
 
-/// What is sent, and when the next may follow.
+/// Content of the calls, and the condition for the next one.
 pub(super) struct Checks<'a> {
-    /// Header fields beside those that every call has.
+    /// Header fields in addition to those of every call.
     pub(super) fields: &'a [(&'a str, &'a str)],
-    /// What there is of the message.
+    /// Part of the message that is sent.
     pub(super) message: &'a [u8],
-    /// The flags of its frame.
+    /// Flags of its frame.
     pub(super) flags: u8,
-    /// How many streams are under way on one connection.
+    /// Number of streams in flight on one connection.
     pub(super) streams: usize,
-    /// Whether a frame is the last that is heard of its stream.
+    /// Returns true if a frame is the last of its stream.
     pub(super) is_over: fn(&Incoming) -> bool,
 }
 
 impl Checks<'_> {
-    /// Calls until either side ends the connection. Each stream that is over makes room for another.
+    /// Sends calls until either side ends the connection. Each stream that ends frees a slot for
+    /// another.
     pub(super) async fn pour(&self, attacker: &Attacker) -> io::Result<()> {
         let stream = attacker.connect().await?;
         let since = Instant::now();

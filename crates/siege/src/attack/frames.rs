@@ -1,14 +1,14 @@
-//! HTTP/2 as bytes (RFC 9113), with header fields that are never Huffman-coded (RFC 7541): what an attacker
-//! needs of it.
+//! Subset of HTTP/2 (RFC 9113) for the attacks, as raw bytes. Header fields are never Huffman-coded
+//! (RFC 7541).
 
 use std::io;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
-/// What a client says first.
+/// Connection preface of a client.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The largest payload that every server takes.
+/// Maximum payload that every server accepts.
 pub(crate) const MAX_PAYLOAD: usize = 16_384;
 
 pub(crate) const DATA: u8 = 0;
@@ -24,10 +24,10 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// The error that takes a request back.
+/// Error code CANCEL, which cancels a request.
 pub(crate) const CANCEL: u32 = 8;
 
-/// A setting: how much of an answer may be sent before the client asks for more.
+/// Setting: initial flow-control window for response bodies.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Appends a frame.
@@ -41,7 +41,7 @@ pub(crate) fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
     out.extend_from_slice(payload);
 }
 
-/// The preface and the client's settings.
+/// Returns the preface and the client's settings.
 pub(crate) fn opening(settings: &[(u16, u32)]) -> Vec<u8> {
     let mut payload = Vec::new();
     for (name, value) in settings {
@@ -54,7 +54,7 @@ pub(crate) fn opening(settings: &[(u16, u32)]) -> Vec<u8> {
     out
 }
 
-/// Appends a header field; `indexed` has the server remember it.
+/// Appends a header field; with `indexed` the server adds it to its dynamic table.
 pub(crate) fn field(block: &mut Vec<u8>, name: &[u8], value: &[u8], indexed: bool) {
     block.push(if indexed { 0x40 } else { 0 });
     for text in [name, value] {
@@ -63,7 +63,7 @@ pub(crate) fn field(block: &mut Vec<u8>, name: &[u8], value: &[u8], indexed: boo
     }
 }
 
-/// The pseudo-header fields of a request, then the others.
+/// Returns the pseudo-header fields of a request, then the others.
 pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     let pseudo = [
@@ -78,7 +78,7 @@ pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<
     block
 }
 
-/// An integer with a prefix of seven bits.
+/// Appends an integer with a prefix of seven bits.
 fn integer(out: &mut Vec<u8>, value: usize) {
     const PREFIX: usize = 127;
     if value < PREFIX {
@@ -98,7 +98,7 @@ fn low_byte(value: usize) -> u8 {
     u8::try_from(value & 0xff).unwrap_or_default()
 }
 
-/// A frame that came in.
+/// Received frame.
 pub(crate) struct Incoming {
     pub(crate) kind: u8,
     flags: u8,
@@ -129,13 +129,13 @@ pub(crate) async fn read(
 }
 
 impl Incoming {
-    /// Whether nothing comes after it on its stream.
+    /// Returns true if this is the last frame of its stream.
     pub(crate) fn ends_stream(&self) -> bool {
         let last = matches!(self.kind, HEADERS | DATA) && self.flags & END_STREAM != 0;
         last || self.kind == RST_STREAM
     }
 
-    /// Returns whether the frame acknowledges one of the client's.
+    /// Returns true if the frame acknowledges a frame of the client.
     pub(crate) fn is_ack(&self) -> bool {
         matches!(self.kind, SETTINGS | PING) && self.flags & ACK != 0
     }
@@ -154,10 +154,11 @@ impl Incoming {
         code(&self.payload, 0) & 0x7fff_ffff
     }
 
-    /// What an attacker counts: resets, farewells, and answers by their status.
+    /// Returns the name under which an attacker counts the frame: resets, GOAWAY, and responses by
+    /// their status.
     pub(crate) fn name(&self) -> Option<String> {
         match self.kind {
-            // Their codes are the last four bytes, or the second four.
+            // The error code is in the last four bytes, or the second four.
             RST_STREAM => Some(format!("RST_STREAM {}", code(&self.payload, 0))),
             GOAWAY => Some(format!("GOAWAY {}", code(&self.payload, 4))),
             HEADERS => Some(format!("status {}", status(&self.payload))),
@@ -173,7 +174,7 @@ fn code(payload: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes.unwrap_or_default())
 }
 
-/// The status that an answer begins with, if it is plain to see.
+/// Returns the status at the beginning of a response, if it is not Huffman-coded.
 fn status(block: &[u8]) -> String {
     match block.first() {
         // From the static table.
@@ -181,7 +182,7 @@ fn status(block: &[u8]) -> String {
             let known = ["200", "204", "206", "304", "400", "404", "500"];
             known[usize::from(byte - 0x88)].to_owned()
         }
-        // What the server's own table has: not followed here.
+        // From the server's dynamic table, which is not tracked here.
         Some(byte) if byte & 0x80 != 0 => "seen before".to_owned(),
         _ => "another".to_owned(),
     }

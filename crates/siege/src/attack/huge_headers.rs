@@ -1,6 +1,6 @@
-//! Headers without end, in four kinds: one field that never ends, fields without number, an HTTP/2 header
-//! block that goes on in CONTINUATION frames, and one that is small but unfolds to megabytes by reference
-//! to the server's own table.
+//! Unlimited headers, in four kinds: one field that never ends, an unlimited number of fields, an
+//! HTTP/2 header block that continues in CONTINUATION frames, and a small one that expands to
+//! megabytes by references to the server's own table.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::frames::{self, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, MAX_PA
 use super::{AttackArgs, Attacker, count_statuses, storm};
 use crate::Outcome;
 
-/// How much is sent of a header section before it is given up, in bytes.
+/// Maximum number of bytes of a header section before the attempt ends.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {
@@ -86,12 +86,12 @@ async fn continuation_flood(attacker: &Attacker, stream: TcpStream) -> io::Resul
     }
 }
 
-/// A field is put into the server's table once, and then named in one byte thousands of times, on one
-/// stream after the other.
+/// Adds a field to the server's table once and then references it in one byte thousands of times,
+/// on one stream after another.
 async fn references(attacker: &Attacker, stream: TcpStream) -> io::Result<()> {
-    /// What takes most of the table that a server offers at first, in bytes.
+    /// Size of a value that fills most of a server's initial table, in bytes.
     const VALUE_BYTES: usize = 3900;
-    /// The newest entry of that table.
+    /// Reference to the newest entry of that table.
     const NEWEST: u8 = 0x80 | 62;
     let (reading, mut writing) = stream.into_split();
     let writing = async move {

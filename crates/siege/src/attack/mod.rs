@@ -1,6 +1,6 @@
-//! The attackers. Each runs for a bounded time over a bounded number of connections, from addresses of its
-//! own, and tells what the server did about it. They write bytes themselves, since no library would send
-//! what they send.
+//! Attackers. Each runs for a bounded time over a bounded number of connections, from its own
+//! addresses, and reports the server's reaction. They write raw bytes, since libraries do not send
+//! such requests.
 
 mod calls;
 pub(crate) mod charges;
@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 use crate::target::{Target, loopback};
 
-/// How long a connection may take to come about.
+/// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whom to attack, from where, and for how long.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,10 +66,10 @@ pub(crate) struct AttackArgs {
     megabits: u32,
 }
 
-/// One of the attackers, with what they all share.
+/// One attacker, with the state that all attackers share.
 #[derive(Debug, Clone)]
 pub(crate) struct Attacker {
-    /// Which of the connections this is.
+    /// Number of the connection.
     pub(crate) number: u32,
     args: Arc<AttackArgs>,
     end: Instant,
@@ -77,16 +77,16 @@ pub(crate) struct Attacker {
     pub(crate) tally: Arc<Tally>,
 }
 
-/// What carries the attackers' bytes: no faster than a real one, as loopback would.
+/// Limits the attackers' bandwidth to that of a real link, since loopback is faster.
 #[derive(Debug)]
 struct Link {
     bits_per_second: f64,
-    /// When it has carried what it was given.
+    /// Time at which all data given to the link is sent.
     free: Mutex<Instant>,
 }
 
 impl Link {
-    /// Waits until the bytes have their turn.
+    /// Waits until it is the turn of these bytes.
     async fn carry(&self, bytes: usize) {
         #[allow(clippy::cast_precision_loss, reason = "so many are never sent at once")]
         let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / self.bits_per_second);
@@ -100,11 +100,11 @@ impl Link {
     }
 }
 
-/// What the server did, counted.
+/// Counts of the server's reactions.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     begun: AtomicU64,
-    /// What was written, and so taken by the system, in bytes.
+    /// Bytes written and accepted by the operating system.
     bytes: AtomicU64,
     connected: AtomicU64,
     not_connected: AtomicU64,
@@ -114,7 +114,7 @@ pub(crate) struct Tally {
 }
 
 impl Attacker {
-    /// Whether to go on.
+    /// Returns true if the attack continues.
     pub(crate) fn goes_on(&self) -> bool {
         Instant::now() < self.end && self.tally.begun.load(Ordering::Relaxed) < self.args.count
     }
@@ -123,7 +123,7 @@ impl Attacker {
         Duration::from_millis(self.args.pause_ms.max(1))
     }
 
-    /// Sends bytes at the pace of the attackers' link.
+    /// Sends bytes at the rate of the attackers' link.
     pub(crate) async fn send(
         &self,
         writing: &mut (impl AsyncWrite + Unpin),
@@ -137,7 +137,7 @@ impl Attacker {
         Ok(())
     }
 
-    /// Takes so many requests, which have been sent, from those that may be.
+    /// Counts this number of sent requests against the maximum.
     pub(crate) fn sent(&self, requests: u64) {
         self.tally.begun.fetch_add(requests, Ordering::Relaxed);
     }
@@ -147,7 +147,7 @@ impl Attacker {
         self.connect_with(|_| Ok(())).await
     }
 
-    /// The same, with options of the socket.
+    /// Connects with additional socket options.
     pub(crate) async fn connect_with(
         &self,
         prepare: impl FnOnce(&TcpSocket) -> io::Result<()>,
@@ -177,7 +177,7 @@ impl Attacker {
         connected
     }
 
-    /// Notes how long a connection was held, and whether the server ended it.
+    /// Records the duration of a connection, and the side that ended it.
     pub(crate) async fn ended(&self, since: Instant, by_server: bool) {
         let held = since.elapsed();
         let millis = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
@@ -194,12 +194,12 @@ impl Attacker {
 }
 
 impl Tally {
-    /// Counts what the server said.
+    /// Counts a response or another reaction of the server.
     pub(crate) fn answered(&self, what: &str) {
         self.answered_times(what, 1);
     }
 
-    /// Counts what the server said several times.
+    /// Counts a reaction of the server several times.
     pub(crate) fn answered_times(&self, what: &str, times: u64) {
         if times > 0 {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +223,7 @@ impl Tally {
     }
 }
 
-/// Has every connection's attacker do its work until the end, and gives the tally.
+/// Runs the attacker of each connection until the end, and returns the tally.
 pub(crate) async fn storm<F>(args: &AttackArgs, work: impl Fn(Attacker) -> F) -> Value
 where
     F: Future<Output = ()> + Send + 'static,
@@ -253,8 +253,8 @@ where
     tally.json(began.elapsed())
 }
 
-/// Reads HTTP/1.1 answers until the connection ends, and counts their statuses. Each gives a permit back
-/// to who waits before he asks for more.
+/// Reads HTTP/1.1 responses until the connection ends, and counts their statuses. Each response
+/// returns a permit to the sender, which waits for one before its next batch.
 pub(crate) async fn count_statuses(
     mut reading: OwnedReadHalf,
     tally: Arc<Tally>,
@@ -297,7 +297,7 @@ pub(crate) async fn count_statuses(
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    // An `H` is rare in an answer, which keeps the attacker's own work small.
+    // An `H` is rare in a response, which keeps the attacker's own work small.
     let mut from = 0;
     while let Some(at) = bytes[from..].iter().position(|byte| *byte == wanted[0]) {
         if bytes[from + at..].starts_with(wanted) {

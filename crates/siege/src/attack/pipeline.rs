@@ -1,4 +1,5 @@
-//! Requests over HTTP/1.1, batch behind batch on one connection. A bounded number of them has no answer yet.
+//! Pipelined HTTP/1.1 requests, batch after batch on one connection. The number of requests without
+//! a response is bounded.
 
 use std::io;
 use std::sync::Arc;
@@ -8,15 +9,15 @@ use tokio::sync::Semaphore;
 
 use super::{Attacker, count_statuses};
 
-/// How many batches may be without an answer on one connection.
+/// Maximum number of batches without a response on one connection.
 const MOST_BATCHES: usize = 4;
 
-/// Sends requests over one connection, `pipelined` at once, until either side ends it. `request` makes the
-/// one of a number.
+/// Sends requests over one connection, `pipelined` at once, until either side ends it. `request`
+/// creates the request with this number.
 ///
 /// # Errors
 ///
-/// The server has ended it.
+/// The server has ended the connection.
 pub(super) async fn pour(
     attacker: &Attacker,
     pipelined: usize,
@@ -41,7 +42,7 @@ pub(super) async fn pour(
             attacker.send(&mut writing, requests.as_bytes()).await?;
             attacker.sent(pipelined as u64);
         }
-        // The last answers.
+        // Waits for the last responses.
         let all = u32::try_from(MOST_BATCHES * pipelined).unwrap_or(u32::MAX);
         let all = unanswered.acquire_many(all).await;
         all.map(drop).map_err(io::Error::other)

@@ -1,5 +1,5 @@
-//! Probes without end: whether the server is ready, which anyone may ask and which asks the store. Half of
-//! the connections ask `/readyz` over HTTP/1.1, half ask `grpc.health.v1` on many streams each.
+//! Unlimited probes of the server's readiness, which need no token and query the store. Half of the
+//! connections request `/readyz` over HTTP/1.1, half call `grpc.health.v1` on many streams each.
 
 use serde_json::Value;
 
@@ -8,9 +8,10 @@ use super::frames::{END_STREAM, Incoming};
 use super::{AttackArgs, pipeline, storm};
 use crate::Outcome;
 
-/// How many requests are sent at once over HTTP/1.1, one behind the other on one connection.
+/// Number of pipelined requests on one HTTP/1.1 connection.
 const PIPELINED: usize = 16;
-/// Whole messages without a field: the health of all. Fewer streams than servers commonly allow.
+/// Complete messages without a field: the health of all services. Fewer streams than servers
+/// commonly allow.
 const CHECKS: Checks<'static> = Checks {
     fields: &[],
     message: &[0; 5],

@@ -1,5 +1,5 @@
-//! HTTP/2 rapid reset (CVE-2023-44487): requests that are taken back as soon as they are sent, so that the
-//! limit of streams under way never holds them up.
+//! HTTP/2 rapid reset (CVE-2023-44487): requests that are cancelled as soon as they are sent, so
+//! that the limit of concurrent streams never applies.
 
 use std::io;
 use std::time::Instant;
@@ -12,9 +12,9 @@ use super::huge_headers::count_frames;
 use super::{AttackArgs, Attacker, storm};
 use crate::Outcome;
 
-/// How many requests go out in one write.
+/// Number of requests in one write.
 const BATCH: u32 = 100;
-/// How many one connection can number.
+/// Maximum number of stream identifiers on one connection.
 const MOST_STREAMS: u32 = 1 << 30;
 
 pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {

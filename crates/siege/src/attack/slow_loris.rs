@@ -1,5 +1,6 @@
-//! Slow-loris: connections that are held and hardly used. One in three dribbles headers, one dribbles a
-//! body, one asks for a large answer and hardly reads it; or all of them do the same.
+//! Slow-loris: connections that stay open and are hardly used. A third sends headers slowly, a
+//! third sends a body slowly, a third requests a large response and hardly reads it; or all of them
+//! do the same.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,9 +13,9 @@ use super::frames::{self, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE}
 use super::{AttackArgs, Attacker, storm};
 use crate::Outcome;
 
-/// How many answers are asked for and not read, on one connection.
+/// Number of requested and unread responses on one connection.
 const UNREAD_ANSWERS: u32 = 16;
-/// How little the attacker's system takes in by itself, in bytes.
+/// Receive buffer of the attacker's socket, in bytes.
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +64,7 @@ pub(crate) async fn run(args: SlowLorisArgs) -> Outcome<Value> {
     .await)
 }
 
-/// Holds one connection for as long as the server lets it.
+/// Keeps one connection open for as long as the server allows.
 async fn hold(attacker: &Attacker, at: SlowAt, period: Duration, token: &str) -> io::Result<()> {
     let stream = if at == SlowAt::Reading {
         let small =
@@ -91,7 +92,7 @@ async fn hold(attacker: &Attacker, at: SlowAt, period: Duration, token: &str) ->
     ended
 }
 
-/// Writes a byte at a time; an error says that the server has ended it.
+/// Writes a byte at a time; an error means that the server has ended the connection.
 async fn dribble(
     attacker: &Attacker,
     mut stream: TcpStream,
@@ -113,7 +114,7 @@ async fn dribble(
     }
 }
 
-/// Counts an HTTP/1.1 answer by its status.
+/// Counts an HTTP/1.1 response by its status.
 fn tell(attacker: &Attacker, answer: &[u8]) {
     if let Some(status) = answer
         .strip_prefix(b"HTTP/1.1 ")
@@ -123,7 +124,7 @@ fn tell(attacker: &Attacker, answer: &[u8]) {
     }
 }
 
-/// Asks for far more than the connection holds, and takes a byte at a time.
+/// Requests far more than the connection can buffer, and reads a byte at a time.
 async fn read_slowly(
     attacker: &Attacker,
     mut stream: TcpStream,
@@ -148,7 +149,7 @@ async fn read_slowly(
     let mut ticks = tokio::time::interval(period);
     loop {
         ticks.tick().await;
-        // Its own patience: a server that waits for the client is what this is about.
+        // The attacker's own timeout: this tests a server that waits for the client.
         match tokio::time::timeout(period, stream.read(&mut byte)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(Err(error)) => return Err(error),

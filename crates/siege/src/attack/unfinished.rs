@@ -1,5 +1,6 @@
-//! Unfinished messages: calls of gRPC health on as many streams as there may be, each with less of its
-//! message than it says. They need no token, and whoever waits for the rest keeps what there is.
+//! Unfinished messages: calls of gRPC health on as many streams as allowed, each with fewer bytes
+//! than the message announces. They need no token, and a server that waits for the rest buffers the
+//! part that it has.
 
 use serde_json::Value;
 
@@ -8,11 +9,12 @@ use super::frames::RST_STREAM;
 use super::{AttackArgs, storm};
 use crate::Outcome;
 
-/// How many streams are under way on one connection: as many as servers commonly allow.
+/// Number of streams in flight on one connection: the common limit of servers.
 const STREAMS: usize = 100;
-/// How long a message says that it is, in bytes.
+/// Announced length of a message, in bytes.
 const SAID: u32 = 4096;
-/// How much of it there is: all streams' together is less than what a connection may send unread.
+/// Bytes of it that are sent: those of all streams are less than the initial window of a
+/// connection.
 const SENT: usize = 1000;
 
 pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {
@@ -25,8 +27,8 @@ pub(crate) async fn run(args: AttackArgs) -> Outcome<Value> {
             message: &message,
             flags: 0,
             streams: STREAMS,
-            // A stream that its client does not end is over, for whatever reason, when the server takes
-            // it back.
+            // A stream that its client does not end is over when the server resets it, for any
+            // reason.
             is_over: |frame| frame.kind == RST_STREAM,
         };
         while attacker.goes_on() {

@@ -1,5 +1,5 @@
-//! Issued keys that nobody was issued. Seven of eight have the right prefix, length and checksum, so that
-//! only a look-up can tell; each eighth is malformed. No key is presented twice.
+//! Issued keys that do not exist. Seven of eight have the right prefix, length and checksum, so
+//! that only a look-up detects them; each eighth is malformed. Each key is sent once.
 
 use std::io;
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: UnknownKeysArgs) -> Outcome<Value> {
     .await)
 }
 
-/// Presents keys over one connection until either side ends it.
+/// Sends keys over one connection until either side ends it.
 async fn present(attacker: &Attacker, pipelined: usize) -> io::Result<()> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| io::ErrorKind::Other)?;
@@ -41,7 +41,7 @@ async fn present(attacker: &Attacker, pipelined: usize) -> io::Result<()> {
     pipeline::pour(attacker, pipelined, request).await
 }
 
-/// A key that is well-formed, or nearly.
+/// Returns a key that is well-formed, or nearly.
 fn key(salt: &str, number: u64) -> String {
     let body = format!("{PREFIX}{salt}{number:032x}");
     let checksum = crc32fast::hash(body.as_bytes());

@@ -1,5 +1,5 @@
-//! JSON Web Tokens (RFC 7519) whose `kid` is not in the issuer's key set. Each names another key, so that
-//! the server may fetch the set again for each.
+//! JSON Web Tokens (RFC 7519) whose `kid` is not in the issuer's key set. Each names another key,
+//! so that the server may fetch the set again for each.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: UnknownSignersArgs) -> Outcome<Value> {
     .await)
 }
 
-/// The header block of a call with a token that this key would have signed.
+/// Returns the header block of a call with a token that names this key.
 fn call(kid: &str, claims: &str) -> Vec<u8> {
     let header = json!({"alg": "ES256", "typ": "JWT", "kid": kid}).to_string();
     let header = URL_SAFE_NO_PAD.encode(header);

@@ -1,5 +1,5 @@
-//! Unread responses: calls whose responses the client never takes. Over HTTP/2 its flow-control window
-//! is 0 bytes; over HTTP/1.1 it pipelines requests and does not read.
+//! Unread responses: calls whose responses the client never reads. Over HTTP/2 its flow-control
+//! window is 0 bytes; over HTTP/1.1 it pipelines requests and does not read.
 
 use std::io;
 use std::sync::Arc;
@@ -120,8 +120,8 @@ async fn over_http1(attacker: &Attacker, args: &UnreadArgs) -> io::Result<()> {
         attacker.sent(args.streams as u64);
         loop {
             tokio::time::sleep(PERIOD).await;
-            // A connection that the server closed fails the write. One that waits for its responses to be
-            // taken accepts no bytes.
+            // A write to a connection that the server closed fails. A connection with unread
+            // responses accepts no bytes.
             let written = tokio::time::timeout(PERIOD, stream.write(request.as_bytes())).await;
             if let Ok(written) = written {
                 written?;

@@ -1,4 +1,5 @@
-//! Idle streams of `grpc.health.v1.Health/Watch`: the server sends one status and then holds each stream.
+//! Idle streams of `grpc.health.v1.Health/Watch`: the server sends one status and then keeps each
+//! stream open.
 
 use std::sync::Arc;
 

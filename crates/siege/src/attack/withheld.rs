@@ -55,7 +55,7 @@ pub(crate) async fn run(args: WithheldArgs) -> Outcome<Value> {
     .await)
 }
 
-/// A JSON text or a message that lacks its last byte.
+/// Returns a JSON text or a message that lacks its last byte.
 fn body(args: &WithheldArgs) -> Vec<u8> {
     let bytes = usize::try_from(args.body_bytes).unwrap_or_default();
     let begun = match args.protocol {

