@@ -1,7 +1,6 @@
-//! Each address has so many calls, whoever calls from it, and the next is refused before anything is
-//! looked at.
+//! Rate limit by client address: a request past the limit is rejected before any lookup.
 //!
-//! A call comes back in an hour here, which no test takes.
+//! A slot comes back after an hour here, longer than any test runs.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,10 +16,10 @@ use crate::support::{Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, waitin
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many requests from this address";
-/// How many calls each address has.
+/// Number of requests that an address may make in a burst.
 const BURST: u32 = 3;
 
-/// A server that believes what its callers say of their address.
+/// Starts a server that trusts the forwarded client address.
 async fn start(setup: Setup) -> TestServer {
     let address_rate = Some(Rate {
         interval: Duration::from_secs(3600),
@@ -34,13 +33,13 @@ async fn start(setup: Setup) -> TestServer {
     setup.start().await
 }
 
-/// What a list answers to that token from that address.
+/// Returns the status of a list request from `address` with `token`.
 async fn list(server: &TestServer, address: &str, token: &str) -> u16 {
     let call = server.get("/apikeys").header("x-forwarded-for", address);
     call.bearer(token).send().await.status
 }
 
-/// Makes all the calls that an address has.
+/// Uses up all requests of an address.
 async fn exhaust(server: &TestServer, address: &str) {
     let token = server.token(User::Owner);
     for _ in 0..BURST {
@@ -49,7 +48,7 @@ async fn exhaust(server: &TestServer, address: &str) {
     assert_eq!(list(server, address, &token).await, 429);
 }
 
-/// Says why, and when to come again.
+/// Expects the reason and the retry delay in the status.
 #[track_caller]
 fn says_when(status: &Status) {
     waiting::says_when(status, "ADDRESS_RATE_LIMITED", MESSAGE);
@@ -97,11 +96,11 @@ on_each_engine! {
         for address in ["203.0.113.5", "203.0.113.6", "2001:db8:0:1::1", "2001:db8:0:2::1"] {
             exhaust(&server, address).await;
         }
-        // Who has one address of IPv6 has all that differ in their last 64 bits.
+        // An IPv6 client has all addresses that differ only in their last 64 bits.
         let token = server.token(User::Owner);
         assert_eq!(list(&server, "2001:db8:0:1:ffff::7", &token).await, 429);
         assert_eq!(list(&server, "::ffff:203.0.113.5", &token).await, 429);
-        // The server's own peer.
+        // The address of the server's own peer.
         exhaust(&server, "unknown").await;
     }
 
@@ -138,7 +137,7 @@ on_each_engine! {
             request.metadata_mut().insert("x-forwarded-for", from);
             health.check(request).await.unwrap();
         }
-        // Nor do they use up what others need.
+        // Nor do these requests count against the limit of other requests.
         for _ in 0..2 * BURST {
             server.get("/healthz").send().await;
         }

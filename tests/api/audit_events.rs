@@ -1,4 +1,4 @@
-//! GET /v1/audit-events and ListAuditEvents: what is listed, by which filters, and in which pages.
+//! GET /v1/audit-events and ListAuditEvents: listed events, filters and pages.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) async fn list(
     Ok(client.list_audit_events(request).await?.into_inner())
 }
 
-/// The ids of the events that a query lists over REST, in pages.
+/// Returns the ids of the events that a query lists over REST, page by page.
 async fn listed(server: &TestServer, query: &str) -> Vec<String> {
     let path = format!("{PATH}?{query}");
     let answer = server
@@ -47,7 +47,7 @@ fn ids(page: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Creates a provider key, a second later than what was before, and gives its id.
+/// Creates a provider key one second after the previous event and returns its id.
 async fn create(server: &TestServer, workspace: &str, key: &str) -> String {
     server.advance_seconds(1);
     server
@@ -71,7 +71,7 @@ async fn resolve(server: &TestServer, id: &str) {
     client.resolve_api_key(request).await.unwrap();
 }
 
-/// A filter on both faces, and how many of the events of `fill` it lets through.
+/// Filters on both protocols, each with the number of events of `fill` that match.
 fn filters(id: &str) -> Vec<(String, ListAuditEventsRequest, usize)> {
     let request = ListAuditEventsRequest::default;
     let at = |text: &str| Some(text.parse().unwrap());
@@ -143,7 +143,8 @@ fn filters(id: &str) -> Vec<(String, ListAuditEventsRequest, usize)> {
             },
             2,
         ),
-        // Between two milliseconds: what is at neither's start stays out, or in.
+        // A bound between two milliseconds: an event at the start of that millisecond is excluded or
+        // included.
         (
             "startTime=2026-08-01T12:00:04.0000001Z".to_owned(),
             ListAuditEventsRequest {
@@ -318,7 +319,7 @@ on_each_engine! {
         let with = |request: ListAuditEventsRequest, token: &str| ListAuditEventsRequest {
             page_token: token.to_owned(), ..request
         };
-        // The size of the page is no filter.
+        // The page size is not a filter.
         let larger = ListAuditEventsRequest { page_size: 10, ..filter.clone() };
         let rest = list(&server, with(larger, &token)).await.unwrap();
         assert_eq!((rest.events.len(), rest.next_page_token.as_str()), (3, ""));
@@ -411,7 +412,7 @@ on_each_engine! {
         let server = Setup { audit_retention: Some(30 * day), ..setup }.start().await;
         fill(&server).await;
         let before = server.database.count("audit_events").await;
-        // More than one batch, of long ago.
+        // More than one batch of old events.
         let copies = "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, \
             resource_kind, resource_id, request_id, details) \
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1300) \
@@ -425,8 +426,8 @@ on_each_engine! {
         assert_eq!(trail.expire().await.unwrap(), 1300);
         assert_eq!(server.database.count("audit_events").await, before);
 
-        // Of thirty days to the millisecond is not past them.
-        // Without a newer event the clock alone deletes nothing.
+        // An event that is exactly thirty days old, to the millisecond, is not past the retention. Without a
+        // newer event the clock alone deletes nothing.
         server.set_clock("2026-08-31T12:00:03Z");
         assert_eq!(trail.expire().await.unwrap(), 0);
         create(&server, WORKSPACE_A, "4").await;

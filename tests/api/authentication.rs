@@ -1,4 +1,4 @@
-//! Who is let in: session tokens, and everything that is none.
+//! Authentication: session tokens are accepted, all other credentials are rejected.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::{
     UNAUTHENTICATED_BODY, User, refused,
 };
 
-/// Is refused on both faces, in the one way that tells nothing.
+/// Expects the same generic rejection on both protocols.
 async fn is_refused(server: &TestServer, authorization: &str) {
     let answer = server
         .get("/apikeys")
@@ -131,7 +131,7 @@ on_each_engine! {
             json!({ "iss": "https://id.test/" }),
             json!({ "iss": "https://evil.test" }),
             json!({ "iss": null }),
-            // A session token for the services' audience, and the other way round.
+            // A session token with the services' audience, and the reverse.
             json!({ "aud": "keyward-internal" }),
             json!({ "iss": "https://cluster.test", "aud": "keyward-internal" }),
             json!({ "iss": "https://cluster.test" }),
@@ -170,10 +170,10 @@ on_each_engine! {
         let claims = server.claims(User::Owner);
         let imposter = SigningKey::generate("key-1", Algorithm::ES256);
         is_refused(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
-        // Another algorithm under the published key's name.
+        // Another algorithm under the id of the published key.
         let imposter = SigningKey::generate("key-1", Algorithm::EdDSA);
         is_refused(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
-        // The services' issuer does not sign for users, nor the other way round.
+        // The services' issuer does not sign for users, nor the reverse.
         is_refused(&server, &format!("Bearer {}", server.cluster.key.sign(&claims))).await;
         let service = server.issuer.key.sign(&server.service_claims());
         is_refused(&server, &format!("Bearer {service}")).await;
@@ -184,7 +184,7 @@ on_each_engine! {
         bytes[7] ^= 1;
         is_refused(&server, &format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(bytes))).await;
         is_refused(&server, &format!("Bearer {signed}.")).await;
-        // A reader's signature under the owner's claims.
+        // A signature over the reader's claims, attached to the owner's claims.
         let readers = server.token(User::ReaderInA);
         let (_, signature) = readers.rsplit_once('.').unwrap();
         is_refused(&server, &format!("Bearer {signed}.{signature}")).await;
@@ -201,14 +201,14 @@ on_each_engine! {
             (json!({ "iat": now, "exp": now + day + 1 }), false),
             (json!({ "iat": now - 10, "exp": now + day - 10 }), true),
             (json!({ "iat": now - 10, "exp": now + day - 9 }), false),
-            // Without `iat` it lives from now on.
+            // Without `iat` the lifetime starts now.
             (json!({ "iat": null, "exp": now + day }), true),
             (json!({ "iat": null, "exp": now + day + 1 }), false),
             (json!({ "exp": now + day }), true),
             (json!({ "exp": now + day + 1 }), false),
             (json!({ "exp": now + century }), false),
             (json!({ "exp": 1e300 }), false),
-            // An `iat` in the future does not make it shorter.
+            // An `iat` in the future does not shorten the lifetime.
             (json!({ "iat": now + century - 1, "exp": now + century }), false),
             (json!({ "iat": "today" }), false),
         ] {
@@ -219,7 +219,7 @@ on_each_engine! {
                 is_refused(&server, &format!("Bearer {token}")).await;
             }
         }
-        // Services have a maximum of their own.
+        // Services have a separate maximum.
         for (lifetime, status) in [(7 * day, 403), (7 * day + 1, 401)] {
             let mut claims = server.service_claims();
             claims["iat"] = now.into();
@@ -263,7 +263,7 @@ on_each_engine! {
             is_refused(&server, &format!("Bearer {header}.{payload}.")).await;
             is_refused(&server, &format!("Bearer {header}.{payload}.AAAA")).await;
         }
-        // The public key, which everyone knows, taken for a shared secret.
+        // The public key, which is not secret, used as a shared secret.
         let jwk = serde_json::to_value(server.issuer.key.jwk()).unwrap();
         let x = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
         for secret in [x, jwk["x"].to_string().into_bytes(), jwk.to_string().into_bytes()] {
@@ -327,7 +327,7 @@ on_each_engine! {
             for jwks in [Jwks::Url, Jwks::File] {
                 let given = match setup.take() {
                     Some(setup) => setup,
-                    // Further servers for the same question need no other database.
+                    // Additional servers for the same check need no other database.
                     None => <Setup as crate::support::OnEngine>::on(crate::support::Engine::Sqlite)
                         .await
                         .unwrap(),

@@ -1,5 +1,5 @@
-//! A sealed secret is bound to the provider, key and endpoint of its row: changed past the API, in the
-//! database, they do not get the secret.
+//! A sealed secret is bound to the provider, key and endpoint of its row. A row that was changed in the
+//! database, bypassing the API, does not get the secret.
 
 use keyward::proto::v1::{ResolveApiKeyRequest, ResolveApiKeyResponse, UpdateApiKeyRequest};
 use keyward_core::provider_key::SecretBinding;
@@ -83,7 +83,7 @@ on_each_engine! {
             set(&server, restoration).await;
             opens(&server, &id).await;
         }
-        // What the secret is not bound to may change.
+        // Columns to which the secret is not bound may change.
         set(&server, "description = 'd', region = 'r'").await;
         opens(&server, &id).await;
     }
@@ -128,10 +128,10 @@ on_each_engine! {
             does_not_open(&server, &id).await;
         }
         assert_eq!(server.list(WORKSPACE_A).await, before);
-        // The releases that failed are on record, and nothing else.
+        // The audit trail has the failed releases, and nothing else.
         assert_eq!(server.database.count("audit_events").await, events + 5);
 
-        // Who names all that the secret is bound to takes nothing from the row.
+        // A request that names everything to which the secret is bound takes nothing from the row.
         let body = json!({
             "secret": "canary-4711", "key": "k", "provider": "AWS", "endpoint": "https://a.example",
         });

@@ -11,7 +11,7 @@ use crate::support::{
     DENIED, LIST_DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, refused,
 };
 
-/// The four endpoints, each with a body and what refuses it.
+/// The four endpoints, each with a body and the message of the rejection.
 fn endpoints(id: &str) -> [(Method, String, Option<Value>, &'static str); 4] {
     let create = json!({
         "workspaceId": WORKSPACE_A, "key": "new", "secret": "s", "provider": "AWS",

@@ -1,11 +1,11 @@
-//! Where a call comes from: what a trusted proxy says, and nothing that a caller says of itself.
+//! Client address: the trusted proxy's header counts, a header from the client itself does not.
 
 use keyward::layers::TrustedProxies;
 use serde_json::json;
 
 use crate::support::{Call, Setup, TestServer, User, WORKSPACE_A, spans_of};
 
-/// The address of every caller in these tests.
+/// Address of every client in these tests.
 const PEER: &str = "127.0.0.1";
 const CLAIMED: &str = "203.0.113.5";
 
@@ -18,8 +18,8 @@ async fn behind(setup: Setup, proxies: &[&str]) -> TestServer {
     setup.start().await
 }
 
-/// Creates a key with these headers and lists the keys, and tells which address the audit trail has for
-/// the one, and the span for the other.
+/// Creates a key with these headers and lists the keys. Returns the addresses in the audit trail and the
+/// address in the span.
 async fn seen(server: &TestServer, headers: &[(&str, &str)]) -> (Vec<String>, Option<String>) {
     let id = format!("client-{}", uuid::Uuid::new_v4());
     let body = json!({ "workspaceId": WORKSPACE_A, "key": &id, "secret": "s", "provider": "AWS" });
@@ -73,11 +73,11 @@ on_each_engine! {
             (&[("x-forwarded-for", "198.51.100.1, 203.0.113.5, 10.1.2.3")], CLAIMED),
             (&[("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", CLAIMED)], CLAIMED),
             (&[("x-forwarded-for", "[2001:db8::1]:443")], "2001:db8::1"),
-            // What it does not say, or what cannot be read, leaves the proxy itself.
+            // A missing or unreadable header leaves the address of the proxy itself.
             (&[], PEER),
             (&[("x-forwarded-for", "203.0.113.5, unknown")], PEER),
             (&[("x-forwarded-for", "10.1.2.3")], PEER),
-            // What it passes on without having written it.
+            // A header that the proxy passes on without having written it.
             (&[("forwarded", "for=203.0.113.5")], PEER),
             (&[("x-real-ip", CLAIMED)], PEER),
         ] {

@@ -1,4 +1,5 @@
-//! Messages of gRPC and gRPC-Web, compressed both ways; limits hold for what they are decompressed.
+//! Compressed messages of gRPC and gRPC-Web, in both directions. Size limits apply to the decompressed
+//! message.
 
 use std::io::{Read, Write};
 
@@ -63,7 +64,8 @@ fn new_key(key: &str, secret_bytes: usize) -> CreateApiKeyRequest {
     }
 }
 
-/// Native gRPC without a client that knows what may be sent, and the answer's headers.
+/// Makes a native gRPC request without a client that knows the allowed encodings; returns the response
+/// headers.
 async fn grpc(
     server: &TestServer,
     path: &str,
@@ -86,7 +88,7 @@ async fn grpc(
     response.headers().clone()
 }
 
-/// A message that says that it is compressed with `encoding`, on each face that has them.
+/// Sends a message that claims to be compressed with `encoding`, on each protocol that has encodings.
 async fn refusals(
     server: &TestServer,
     encoding: &str,
@@ -128,7 +130,7 @@ on_each_engine! {
             assert_eq!(listed.metadata().get("grpc-encoding").unwrap(), name);
             assert!(listed.into_inner().api_keys.iter().any(|key| key.key == name));
         }
-        // Whoever accepts none gets none.
+        // A client that accepts no encoding gets none.
         let mut client = server.api_keys(&token);
         let listed = client.list_api_keys(ListApiKeysRequest::default()).await.unwrap();
         assert_eq!(listed.metadata().get("grpc-encoding"), None);
@@ -171,7 +173,7 @@ on_each_engine! {
             let call = server.put(&path).bearer(&token);
             call.json(&json!({"description": "d".repeat(chars)})).send().await.status
         };
-        // Every length from here on takes two bytes.
+        // From here on every length takes two bytes.
         let least = 130;
         assert_eq!(describe(least).await, 200);
         let mut client = server.api_keys(&token);
@@ -213,7 +215,7 @@ on_each_engine! {
                 let call = call.header("grpc-accept-encoding", name).bearer_auth(token);
                 let answer = call.send().await.unwrap();
                 assert_eq!(answer.headers()["grpc-encoding"], name);
-                // The first frame's flag.
+                // The flag of the first frame.
                 let body = answer.bytes().await.unwrap();
                 assert_eq!((body[0], body.len() > 100), (0, true), "{path}");
             }
@@ -239,11 +241,11 @@ on_each_engine! {
 
     async fn a_message_that_is_too_large_once_decompressed_is_refused(server: TestServer) {
         for (name, _) in ENCODINGS {
-            // A thousand times as large as what is sent, and one byte more than what is allowed.
+            // A thousand times as large as the bytes on the wire, and one byte over the limit.
             let bomb = compressed(name, &new_key("bomb", 32 * MIB).encode_to_vec());
             assert!(bomb.len() < MIB / 8, "{}", bomb.len());
             let fixed = new_key("edge", 0).encode_to_vec().len();
-            // The secret's tag and length are five bytes more.
+            // The tag and length of the secret take five more bytes.
             let edge = new_key("edge", MIB + 1 - fixed - 4).encode_to_vec();
             assert_eq!(edge.len(), MIB + 1);
             for message in [bomb, compressed(name, &edge)] {
@@ -270,7 +272,7 @@ on_each_engine! {
             let request = new_key(name, MIB - fixed - 4);
             assert_eq!(request.encoded_len(), MIB);
             let mut client = server.api_keys(&server.token(User::Owner)).send_compressed(encoding);
-            // It is the use case that refuses a secret of that size.
+            // The use case rejects a secret of that size.
             let refusal = refused(client.create_api_key(request).await);
             assert_eq!(refusal.status.code(), Code::InvalidArgument, "{:?}", refusal.status);
             assert_ne!(refusal.status.message(), MALFORMED);
@@ -286,7 +288,7 @@ on_each_engine! {
                 }
             }
         }
-        // A message that is compressed by no encoding is INTERNAL (gRPC's compression.md).
+        // A message compressed with no encoding is INTERNAL (gRPC's compression.md).
         for refusal in refusals(&server, "identity", b"x").await {
             assert_eq!(refusal, ("13".to_owned(), "Internal server error".to_owned(), true));
         }
@@ -302,7 +304,7 @@ on_each_engine! {
         }
     }
 
-    /// What needs no token is held to less: nothing that it asks about has a long name.
+    /// Methods without a token have a smaller limit: the names in their requests are short.
     async fn health_is_compressed_and_its_messages_are_short(server: TestServer) {
         for (_, encoding) in ENCODINGS {
             let client = HealthClient::new(server.channel()).send_compressed(encoding);
@@ -319,7 +321,7 @@ on_each_engine! {
         }
     }
 
-    /// What it would be is enough: not a byte of it is waited for or kept.
+    /// The declared size is enough to reject: not a byte of the message is awaited or kept.
     async fn a_message_that_would_be_too_large_is_refused_at_its_beginning(server: TestServer) {
         let beginning = [&[0][..], &4097_u32.to_be_bytes(), b"a"].concat();
         for method in ["Check", "Watch"] {
@@ -330,8 +332,8 @@ on_each_engine! {
         }
     }
 
-    /// It says again what it was asked, so that long questions would have long answers. Instead its
-    /// stream ends.
+    /// Reflection echoes the request, so a long request would cause a long response. The server ends the
+    /// stream instead.
     async fn reflection_answers_no_long_message(server: TestServer) {
         for (length, is_answered) in [(4000, true), (5000, false)] {
             let asked = ServerReflectionRequest {

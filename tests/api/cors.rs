@@ -1,4 +1,4 @@
-//! What browsers let pages of other origins do: call and read, if the operator allows their origin.
+//! CORS: pages of other origins may call and read if the operator allows the origin.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ async fn start(setup: Setup) -> TestServer {
     Setup { origins, ..setup }.start().await
 }
 
-/// The members of a header that is a list, in lower case.
+/// Members of a list header, in lower case.
 fn list(headers: &http::HeaderMap, name: &str) -> BTreeSet<String> {
     let values = headers.get_all(name).iter();
     let members = values.flat_map(|value| value.to_str().unwrap().split(','));
@@ -48,7 +48,7 @@ fn holds(headers: &http::HeaderMap, name: &str, expected: &[&str]) {
     }
 }
 
-/// The page may read the answer, and all that we say beside it.
+/// Expects that the page may read the response and all exposed headers.
 #[track_caller]
 fn readable(headers: &http::HeaderMap, origin: &str) {
     assert_eq!(headers["access-control-allow-origin"], origin);
@@ -63,7 +63,7 @@ fn readable(headers: &http::HeaderMap, origin: &str) {
     common(headers);
 }
 
-/// No page may read it.
+/// Expects that no page may read the response.
 #[track_caller]
 fn unreadable(headers: &http::HeaderMap) {
     assert!(
@@ -192,7 +192,7 @@ on_each_engine! {
         }
     }
 
-    /// CORS is the browser's to enforce; the answer is the same, and no page may read it.
+    /// The browser enforces CORS: the response is the same, and no page may read it.
     async fn a_page_of_another_origin_reads_nothing(setup: Setup) {
         let server = start(setup).await;
         for origin in OTHERS {
@@ -202,7 +202,7 @@ on_each_engine! {
             let answer = server.get("/healthz").header("origin", origin).send().await;
             unreadable(&answer.headers);
         }
-        // Nor does a cache give it to one what it has from another caller.
+        // Nor may a cache give one origin a response that it stored for another client.
         let answer = server.get("/healthz").send().await;
         unreadable(&answer.headers);
     }

@@ -101,14 +101,14 @@ on_each_engine! {
             (json!({ "workspaceId": WORKSPACE_A, "key": "k" }), "Secret is required"),
             (json!({ "workspaceId": WORKSPACE_A, "key": "k", "secret": "s" }),
                 "Provider is required"),
-            // What is missing is told before what is wrong.
+            // A missing field is reported before an invalid one.
             (json!({ "workspaceId": WORKSPACE_A, "provider": "NOPE", "key": "k" }),
                 "Secret is required"),
         ] {
             let answer = server.post("/apikeys").bearer(&token).json(&body).send().await;
             answer.refuses(400, message);
         }
-        // No body at all is an empty one.
+        // A missing body is an empty one.
         let answer = server.post("/apikeys").bearer(&token).send().await;
         answer.refuses(400, "Workspace ID is required");
 
@@ -187,7 +187,7 @@ on_each_engine! {
         refused(result).is(Code::AlreadyExists, "API_KEY_ALREADY_EXISTS", DUPLICATE).alone();
         assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 
-        // Equal in two of three, or in another workspace, is not the same.
+        // A key that is equal in two of three fields, or is in another workspace, is not the same.
         for (field, value) in
             [("key", "k2"), ("secret", "s2"), ("provider", "GCP"), ("workspaceId", WORKSPACE_B)]
         {

@@ -1,4 +1,4 @@
-//! POST /keys and CreateKey: what a created key is, and its plaintext.
+//! POST /keys and CreateKey: the created key and its plaintext.
 
 use keyward::config::UnknownFields;
 use keyward::proto::v1::{CreateKeyRequest, External, LimitReset};
@@ -37,7 +37,7 @@ const MEMBERS: [&str; 23] = [
     "last_used_at",
 ];
 
-/// The body of a response with the name and the plaintext of its key taken out.
+/// Returns the body of a response, without the name and the plaintext of its key, and the plaintext.
 async fn created(server: &TestServer, path: &str, body: &Value) -> (String, String) {
     let token = server.management_key(ORGANIZATION).await;
     let answer = server.post(path).bearer(&token).json(body).send().await;
@@ -57,7 +57,7 @@ async fn created(server: &TestServer, path: &str, body: &Value) -> (String, Stri
     (key, text)
 }
 
-/// Everything that is stored of keys, as text.
+/// Returns everything that is stored of keys, as text.
 async fn stored(server: &TestServer) -> String {
     if server.engine == Engine::Sqlite {
         let file = server.database.file();
@@ -192,7 +192,7 @@ on_each_engine! {
         let shown = server.key(&token, &data.hash).await;
         assert_eq!((&shown["limit"], &shown["limit_remaining"]), (&json!(1e-9), &json!(1e-9)));
         assert_eq!(shown["limit_reset"], "monthly");
-        // What is finer than a millisecond is cut off.
+        // Digits finer than a millisecond are cut off.
         assert_eq!(shown["expires_at"], "2027-01-01T00:00:00.123Z");
         assert_eq!((&shown["creator_user_id"], &shown["external_user"]),
             (&json!("creator"), &json!("external")));
@@ -247,7 +247,7 @@ on_each_engine! {
         }
         let external = External { user: "u".to_owned(), api_key: Some(theirs.to_owned()) };
         assert!(!format!("{external:?}").contains(theirs));
-        // Others beside it are as unknown as anywhere.
+        // Other members beside it are unknown members, as elsewhere.
         let body = json!({ "name": "n", "external": { "user": "u", "api_kye": theirs } });
         let answer = server.post("/keys").bearer(&token).json(&body).send().await;
         let message = "`external.api_kye` is not a known member; did you mean `api_key`?";
@@ -268,7 +268,7 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         for (member, message) in [
             ("limt", "`limt` is not a known member; did you mean `limit`?"),
-            // A number of nano-dollars is not taken for one of dollars.
+            // A number of nano-dollars is not read as a number of dollars.
             ("limit_nanos", "`limit_nanos` is not a known member; did you mean `limit`?"),
             ("expiresAt", "`expiresAt` is not a known member; did you mean `expires_at`?"),
             ("models", "`models` is not a known member"),

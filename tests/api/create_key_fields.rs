@@ -1,4 +1,4 @@
-//! POST /keys and CreateKey: what each field can be, and what it cannot.
+//! POST /keys and CreateKey: valid and invalid values of each field.
 
 use keyward::proto::v1::{CreateKeyRequest, KeyVerdict};
 use serde_json::{Value, json};
@@ -12,13 +12,13 @@ use crate::support::{
 const UTC: &str = "`expires_at` must be an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
 const RESET: &str = "`limit_reset` must be one of daily, weekly, monthly";
 
-/// A key with that member besides its name, as it is shown.
+/// Returns a key with that member besides its name, as the API shows it.
 async fn with(server: &TestServer, token: &str, member: &str, value: Value) -> Value {
     let issued = server.issued_key(token, json!({ member: value })).await;
     server.key(token, &issued.hash).await
 }
 
-/// Over REST that member is refused so, and nothing is created.
+/// Expects that REST rejects that member with this message and creates nothing.
 async fn refuses(server: &TestServer, token: &str, member: &str, value: Value, message: &str) {
     let body = json!({ "name": "n", member: value });
     let answer = server.post("/keys").bearer(token).json(&body).send().await;
@@ -50,7 +50,7 @@ on_each_engine! {
             let answer = server.post("/keys").bearer(&token).json(&body).send().await;
             answer.refuses_key(400, message);
         }
-        // No body at all is an empty one.
+        // A missing body is an empty one.
         let answer = server.post("/keys").bearer(&token).send().await;
         answer.refuses_key(400, "Name is required");
         let mut client = server.management_keys(&token);
@@ -64,7 +64,7 @@ on_each_engine! {
             .fields(&[("name", long)]);
         assert_eq!(server.database.count("issued_keys").await, 0);
         with(&server, &token, "name", json!(format!("{}n", "é".repeat(127)))).await;
-        // Names need not differ.
+        // Names need not be unique.
         with(&server, &token, "name", json!(format!("{}n", "é".repeat(127)))).await;
     }
 
@@ -107,7 +107,7 @@ on_each_engine! {
         ] {
             refuses(&server, &token, "limit", value, message).await;
         }
-        // What JSON has no words for is no JSON.
+        // A value that JSON cannot express is invalid JSON.
         for text in [r#"{"name":"n","limit":NaN}"#, r#"{"name":"n","limit":Infinity}"#] {
             let call = server.post("/keys").bearer(&token).text("application/json", text);
             assert_eq!(call.send().await.status, 400, "{text}");
@@ -236,7 +236,7 @@ on_each_engine! {
         refused(server.management_keys(&token).create_key(message()).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", said)
             .fields(&[("workspace_id", said)]);
-        // Nothing is listed, which is no error.
+        // The list is empty, which is not an error.
         server.get("/keys").bearer(&token).send().await.is(200, r#"{"data":[]}"#);
         let answer = server.get("/key").bearer(&token).send().await;
         assert_eq!(answer.status, 200, "{}", answer.body);

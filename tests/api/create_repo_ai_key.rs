@@ -153,7 +153,7 @@ on_each_engine! {
             let answer = server.post(PATH).bearer(&token).json(&body).send().await;
             answer.refuses(400, missing);
         }
-        // No body at all is an empty one.
+        // A missing body is an empty one.
         server.post(PATH).bearer(&token).send().await.refuses(400, missing);
         for (name, reason, message) in [
             (String::new(), "FIELD_REQUIRED", missing),
@@ -232,7 +232,7 @@ on_each_engine! {
             .is(Code::AlreadyExists, "NAME_ALREADY_EXISTS", DUPLICATE)
             .alone();
         assert_eq!(server.list_repo_ai_keys(REPO_A).await.len(), 1);
-        // Another name, if only by case or space, or another repo's is not the same.
+        // A name that differs, if only by case or space, or a key of another repo, is not a duplicate.
         server.create_repo_ai_key(REPO_A, "production").await;
         server.create_repo_ai_key(REPO_A, "Production ").await;
         server.create_repo_ai_key("repo-other", "Production").await;

@@ -1,4 +1,4 @@
-//! Every key names the principal that created it, over gRPC alone; updates leave it as it is.
+//! Every key names the principal that created it, over gRPC alone. Updates leave it unchanged.
 
 use keyward::proto::v1::{
     CreateManagementKeyRequest, GetKeyRequest, ListApiKeysRequest, ListManagementKeysRequest,
@@ -11,7 +11,7 @@ use crate::support::{
     sha256_hex,
 };
 
-/// The tables whose rows are keys.
+/// Tables whose rows are keys.
 const TABLES: [&str; 4] = [
     "provider_keys",
     "repo_ai_keys",
@@ -104,7 +104,7 @@ on_each_engine! {
         let call = server.put(&path).bearer(&server.token(User::Owner)).json(&change);
         assert_eq!(call.send().await.status, 200);
         assert_eq!(of_provider_key(&server).await, expected);
-        // The contract fixes the JSON of a key: it has no member more.
+        // The contract fixes the JSON of a key: no additional member.
         let listed = server.list(WORKSPACE_A).await.remove(0);
         assert!(listed.get("createdByKind").is_none() && listed.get("createdById").is_none());
     }

@@ -1,4 +1,4 @@
-//! GET /key and GetCurrentKey: what a key says of itself.
+//! GET /key and GetCurrentKey: a key describes itself.
 
 use keyward::proto::v1::{
     CurrentKey, GetCurrentKeyRequest, GetCurrentKeyResponse, KeyVerdict, LimitReset,
@@ -12,12 +12,12 @@ use crate::support::{
     WebFlavor, byok_charge, charge, refused,
 };
 
-/// What every key ends with.
+/// End of the JSON of every key.
 const CONSTANT: &str = concat!(
     r#""rate_limit":{"requests":-1,"interval":"10s","#,
     r#""note":"This field is deprecated and safe to ignore."},"#,
 );
-/// What every key ends with, after the names of its places.
+/// End of the JSON of every key, after its organization and workspace.
 const EMPTY: &str = concat!(
     r#""allowed_data_regions":[],"#,
     r#""free_model_daily_requests":{"limit":0,"remaining":0,"used":0},"#,

@@ -1,4 +1,4 @@
-//! `grpc-timeout` holds on every face, down to the database.
+//! `grpc-timeout` applies on every protocol, down to the database.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn key(server: &TestServer) -> String {
     server.create(body).await
 }
 
-/// Holds the keys' rows until it is rolled back.
+/// Locks the rows of the keys until the transaction is rolled back.
 async fn lock(server: &TestServer) -> DatabaseTransaction {
     let transaction = server.database.raw().await.begin().await.unwrap();
     transaction
@@ -26,8 +26,8 @@ async fn lock(server: &TestServer) -> DatabaseTransaction {
     transaction
 }
 
-/// Calls UpdateApiKey over native gRPC without a client that has a deadline of its own, and returns
-/// the answer's headers.
+/// Calls UpdateApiKey over native gRPC without a client that has a deadline of its own. Returns the response
+/// headers.
 async fn update(server: &TestServer, id: &str, timeout: &str) -> http::HeaderMap {
     let http2 = reqwest::Client::builder()
         .no_proxy()
@@ -76,7 +76,7 @@ on_each_engine! {
 
         held.rollback().await.unwrap();
         assert_eq!(server.list(WORKSPACE_A).await, before);
-        // A change after it waits for whatever might still be under way, and is the only one.
+        // A later change waits for any change still in progress, and is the only one.
         let call = server.put(&path).bearer(&server.token(User::Owner));
         let answer = call.json(&json!({ "region": "r" })).send().await;
         assert_eq!(answer.status, 200, "{}", answer.body);

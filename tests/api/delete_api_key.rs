@@ -10,7 +10,7 @@ use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused
 
 const DELETED: &str = r#"{"success":true,"message":"API key deleted successfully"}"#;
 const NOT_FOUND: &str = "API key not found";
-/// A uuid that no key has.
+/// UUID of no key.
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 async fn key_in(server: &TestServer, workspace: &str) -> String {

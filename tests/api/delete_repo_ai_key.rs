@@ -28,7 +28,7 @@ fn request(repo: &str, id: &str) -> DeleteRepoAiKeyRequest {
     }
 }
 
-/// A deletion by the owner is refused like this on REST and on gRPC.
+/// Expects that REST and gRPC reject a deletion by the owner with not found.
 async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
     let token = server.token(User::Owner);
     let call = server.delete(&repo_ai_key_path(repo, id)).bearer(&token);
@@ -64,7 +64,7 @@ on_each_engine! {
         server.delete_repo_ai_key(REPO_A, &first.id).await;
         assert!(!server.is_live(&first).await);
         assert!(server.is_live(&second).await);
-        // Not even a key of the same name brings it back.
+        // Not even a new key of the same name restores the old key.
         server.create_repo_ai_key(REPO_A, "first").await;
         assert!(!server.is_live(&first).await);
     }
@@ -166,7 +166,7 @@ on_each_engine! {
         server.delete_repo_ai_key(REPO_A, &earlier.id).await;
         let delete = DeleteRepoRequest { repo_id: REPO_A.to_owned() };
         server.directory(&server.service_token()).delete_repo(delete).await.unwrap();
-        // In another workspace even.
+        // Even in another workspace.
         server.add_repo(WORKSPACE_B, REPO_A).await;
         assert!(server.list_repo_ai_keys(REPO_A).await.is_empty());
         is_not_found(&server, REPO_A, &earlier.id).await;

@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: for everyone, on a server that needs no other.
+//! `/openapi.json` and `/docs`: public, and served without any other server.
 
 use http::Method;
 use keyward::docs::{DOCS, OPENAPI};

@@ -1,4 +1,4 @@
-//! DirectoryService: what the platform tells, and what it is told back.
+//! DirectoryService: platform data and the responses to it.
 
 use keyward::proto::v1::{self as pb, AccessType, OrganizationRole};
 use serde_json::json;
@@ -82,7 +82,7 @@ on_each_engine! {
             ("w1", false, true, "w1"),
             ("w2", false, false, "w1"),
             ("w2", true, true, "w2"),
-            // Not asking does not take it away.
+            // A request without the flag does not take the default away.
             ("w2", false, true, "w2"),
         ] {
             let request =

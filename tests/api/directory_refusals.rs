@@ -1,4 +1,4 @@
-//! DirectoryService: what is refused, and to whom.
+//! DirectoryService: rejected requests and callers.
 
 use keyward::proto::v1::{self as pb, AccessType, OrganizationRole};
 use serde_json::json;
@@ -63,7 +63,7 @@ on_each_engine! {
                     .delete_organization(pb::DeleteOrganizationRequest { organization_id })
                     .await
                     .map(drop),
-                // Nor learn what does not exist.
+                // Nor learn that a resource does not exist.
                 directory
                     .get_workspace(pb::GetWorkspaceRequest { workspace_id: "none".to_owned() })
                     .await
@@ -153,7 +153,7 @@ on_each_engine! {
         ] {
             refused(result).is(Code::NotFound, reason, message).alone();
         }
-        // A workspace of another organization is none of this one's.
+        // A workspace of another organization does not belong to this one.
         for id in ["none", WORKSPACE_X] {
             let request = pb::UpsertMemberRequest {
                 member: Some(self::member(&[(id, AccessType::Read)])),

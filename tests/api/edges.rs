@@ -1,4 +1,4 @@
-//! Where one face ends and another begins, and what is not quite gRPC.
+//! Boundaries between the protocols, and malformed gRPC.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ on_each_engine! {
     }
 }
 
-/// hyper's own timer starts when it knows the version of HTTP; this one starts before.
+/// hyper's own timer starts once the HTTP version is known; this timer starts earlier.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_says_nothing_is_not_kept() {
     let Some(server) = TestServer::on(Engine::Sqlite).await else {
@@ -139,7 +139,7 @@ async fn a_client_that_says_nothing_is_not_kept() {
     let silent = ["", "P", "PRI * HTTP/2.0\r\n", "GET /heal"].map(|beginning| async {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(beginning.as_bytes()).await.unwrap();
-        // The server ends the connection; what it says before that is its own affair.
+        // The server ends the connection; any bytes before that are not checked.
         let mut answer = Vec::new();
         let closed = stream.read_to_end(&mut answer);
         tokio::time::timeout(Duration::from_secs(60), closed)
@@ -155,7 +155,7 @@ async fn a_client_that_says_nothing_is_not_kept() {
     }
 }
 
-/// What is not read must not be kept for ever either.
+/// Unread responses must not be kept forever either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_is_not_kept() {
     let Some(server) = TestServer::on(Engine::Sqlite).await else {
@@ -163,7 +163,7 @@ async fn a_client_that_does_not_read_is_not_kept() {
     };
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let requests = "GET /nope HTTP/1.1\r\nhost: keyward.test\r\n\r\n".repeat(1000);
-    // The server stops reading while its answers are not read, and then ends the connection.
+    // The server stops reading while its responses are not read, and then ends the connection.
     let until_closed = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
     let closed = tokio::time::timeout(Duration::from_secs(60), until_closed).await;
     assert_eq!(

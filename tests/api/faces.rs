@@ -1,4 +1,4 @@
-//! The same service on each face: gRPC-Web in both forms over both versions of HTTP, and details on
+//! The same service on each protocol: gRPC-Web in both forms over both versions of HTTP, and error details on
 //! native gRPC.
 
 use base64::Engine as _;
@@ -69,7 +69,7 @@ on_each_engine! {
 
     async fn a_message_that_does_not_decode_is_an_error_with_details(server: TestServer) {
         let token = server.token(User::WriterInA);
-        // Field 1 of the request, said to be longer than what is there.
+        // Field 1 of the request, with a length beyond the end of the message.
         let garbage = reqwest::Body::from(vec![0, 0, 0, 0, 2, 0x0a, 0x7f]);
         let answer = server.post(LIST).bearer(&token).text("application/grpc-web", garbage);
         let answer = answer.send().await;

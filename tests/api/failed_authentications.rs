@@ -1,7 +1,7 @@
-//! Each address has so many failed authentications; the next token that nobody knows is refused
-//! before it is looked up.
+//! Limit on failed authentications by client address: past it, the next unknown token is rejected before it
+//! is looked up.
 //!
-//! A failure is forgiven in an hour here, which no test takes.
+//! A failure is forgiven after an hour here, longer than any test runs.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::support::{
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many failed authentications from this address";
-/// How many failures each address has.
+/// Number of failures that an address may have.
 const BURST: u32 = 3;
 
-/// A server that believes what its callers say of their address.
+/// Starts a server that trusts the forwarded client address.
 async fn start(setup: Setup) -> TestServer {
     let trusted_proxies = TrustedProxies::parse(&["127.0.0.1"]).unwrap();
     start_behind(setup, trusted_proxies).await
@@ -47,12 +47,12 @@ fn unknown_key() -> String {
     token.expose().to_owned()
 }
 
-/// What a list answers to that token.
+/// Returns the status of a list request with `token`.
 async fn list(server: &TestServer, token: &str) -> u16 {
     server.get("/apikeys").bearer(token).send().await.status
 }
 
-/// Fails as often as one may, with tokens that are all different.
+/// Fails up to the limit, each time with a different token.
 async fn exhaust(server: &TestServer) {
     for _ in 0..BURST {
         assert_eq!(list(server, &unknown_key()).await, 401);
@@ -60,7 +60,7 @@ async fn exhaust(server: &TestServer) {
     assert_eq!(list(server, &unknown_key()).await, 429);
 }
 
-/// Says why, and when to come again.
+/// Expects the reason and the retry delay in the status.
 #[track_caller]
 fn says_when(status: &Status) {
     waiting::says_when(status, "TOO_MANY_FAILED_AUTHENTICATIONS", MESSAGE);
@@ -83,7 +83,7 @@ on_each_engine! {
             format!("{}x", server.token(User::Owner)),
         ];
         for (number, token) in bad.iter().enumerate() {
-            // As often as an address may, each from an address of its own.
+            // As many failures as one address may have, each from a different address.
             let from = format!("203.0.113.{number}");
             let call = || server.get("/apikeys").header("x-forwarded-for", &from).bearer(token);
             for _ in 0..BURST {
@@ -139,9 +139,9 @@ on_each_engine! {
         assert_eq!(get("/apikeys", &session).await.status, 200);
         assert_eq!(get("/apikeys", &service).await.status, 403);
         assert_eq!(get("/keys", &management).await.status, 200);
-        // One that comes from there for the first time has to wait.
+        // A token used for the first time from there has to wait.
         assert_eq!(get("/apikeys", &server.token(User::ReaderInA)).await.status, 429);
-        // And one that is good no longer is found to be so, once.
+        // A token that is no longer valid is detected once.
         let request = RevokeManagementKeyRequest { hash: sha256_hex(&management) };
         server.management_keys(&service).revoke_management_key(request).await.unwrap();
         assert_eq!(get("/keys", &management).await.status, 401);
@@ -151,20 +151,20 @@ on_each_engine! {
     async fn who_goes_on_with_bad_tokens_is_hung_up_on(setup: Setup) {
         let server = start_behind(setup, TrustedProxies::default()).await;
         exhaust(&server).await;
-        // Many at once, and nobody reads.
+        // Many requests at once, without reading the responses.
         let call = "GET /apikeys HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer x\r\n\r\n";
         let answers = server.raw(call.repeat(10).as_bytes()).await;
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
         assert!(answers.starts_with("HTTP/1.1 429 "), "{answers}");
         assert!(answers.contains("\r\nconnection: close\r\n"), "{answers}");
-        // Over HTTP/2 the connection ends without that header, which is not there.
+        // Over HTTP/2 the connection ends without that header, which HTTP/2 does not have.
         let answer = server.http2.get(server.url("/apikeys")).bearer_auth("x").send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.headers().get("connection")), (429, None));
     }
 
     async fn a_proxys_connection_is_not_hung_up_on(setup: Setup) {
         let server = start(setup).await;
-        // Others call over it too, also when it does not say for whom it calls.
+        // Other clients share the proxy's connection, also when the proxy does not name its client.
         let from = |address: &str| {
             let call = server.get("/apikeys").header("x-forwarded-for", address);
             call.bearer("garbage").send()
@@ -223,7 +223,7 @@ on_each_engine! {
         for address in ["203.0.113.5", "2001:db8::1"] {
             assert_eq!(from(address).await.status, 200);
         }
-        // It was good there, and so it is here.
+        // The token was valid there, so it is valid here.
         assert_eq!(list(&server, &token).await, 200);
     }
 }

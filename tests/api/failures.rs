@@ -1,4 +1,4 @@
-//! What callers are told when the store fails or is gone: nothing of the cause, and never 401.
+//! Errors when the store fails or is unavailable: no details of the cause, and never 401.
 
 use keyward::proto::v1::{
     CreateApiKeyRequest, DeleteApiKeyRequest, ListApiKeysRequest, ResolveApiKeyRequest,
@@ -13,7 +13,7 @@ use crate::support::{
 
 const INTERNAL: &str = "Internal server error";
 const UNAVAILABLE: &str = "Service unavailable";
-/// What a cause might say.
+/// Texts that a cause may contain.
 const CAUSES: [&str; 8] = [
     "provider_keys",
     "members",
@@ -44,7 +44,7 @@ async fn key(server: &TestServer) -> String {
     server.create(body).await
 }
 
-/// All four endpoints answer this to the owner, on REST, gRPC and gRPC-Web.
+/// Expects this error from all four endpoints for the owner, on REST, gRPC and gRPC-Web.
 async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Code) {
     let token = server.token(User::Owner);
     let (message, reason) = if status == 500 {
@@ -142,7 +142,7 @@ on_each_engine! {
             .is(Code::Internal, "INTERNAL", INTERNAL)
             .alone()
             .hides(&CAUSES);
-        // What needs no data key goes on.
+        // Requests that need no data key still succeed.
         assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
     }
 
@@ -169,12 +169,12 @@ on_each_engine! {
         refused(service.resolve_api_key(ResolveApiKeyRequest { uuid: id }).await)
             .is(Code::Unavailable, "UNAVAILABLE", UNAVAILABLE)
             .alone();
-        // Who brings no token learns nothing of the store.
+        // A client without a token learns nothing about the store.
         assert_eq!(server.get("/apikeys").send().await.status, 401);
     }
 }
 
-/// A server that reaches PostgreSQL through a proxy; none where there is no PostgreSQL.
+/// Starts a server that reaches PostgreSQL through a proxy; `None` where PostgreSQL is missing.
 async fn behind_a_proxy() -> Option<(TestServer, Proxy)> {
     let setup = Setup::on(Engine::Postgres).await?;
     let proxy = Proxy::before(setup.database.url()).await;
@@ -208,8 +208,8 @@ async fn a_database_that_cannot_be_reached_is_unavailable_until_it_can() {
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 }
 
-/// Asks until readiness has this status: a success of the last second counts, and a server that refused is
-/// not asked at once again.
+/// Polls until readiness has this status. A success of the last second is cached, and a server that rejected
+/// a connection is not tried again at once.
 async fn until_ready(server: &TestServer, status: u16, body: &str) {
     let asking = async {
         loop {

@@ -49,14 +49,14 @@ on_each_engine! {
             foreign.hash.clone(),
             deleted.hash,
             sha256_hex("nothing"),
-            // Management keys are no issued keys.
+            // Management keys are not issued keys.
             sha256_hex(&token),
             issued.hash.to_ascii_uppercase(),
             issued.hash[..63].to_owned(),
             format!("{}0", issued.hash),
             "g".repeat(64),
             "none".to_owned(),
-            // A plaintext does not name its key.
+            // A plaintext does not identify its key.
             issued.key.clone(),
         ] {
             for mount in MOUNTS {
@@ -71,7 +71,7 @@ on_each_engine! {
                 .alone()
                 .hides(&[&hash]);
         }
-        // Without a hash it is another path, or a message without its field.
+        // Without a hash the path is different, or the message lacks its field.
         let request = GetKeyRequest::default();
         refused(server.management_keys(&token).get_key(request).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND);

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: what `/readyz` says, to whoever asks and to whoever watches, without a token.
+//! `grpc.health.v1`: the state of `/readyz` for Check and Watch, without a token.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, re
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
-/// After this time a test fails instead of waiting for ever.
+/// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn about(service: &str) -> HealthCheckRequest {
@@ -29,7 +29,7 @@ fn about(service: &str) -> HealthCheckRequest {
     }
 }
 
-/// All of us, and each service.
+/// The whole server, and each service.
 fn names() -> BTreeSet<&'static str> {
     let services = proto::METHODS.iter().map(|method| method.service);
     services.chain([""]).collect()
@@ -59,7 +59,7 @@ async fn next(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
         .status()
 }
 
-/// What is asked for until it is there.
+/// Polls until a value is available.
 async fn eventually<T>(asked: impl AsyncFn() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -72,7 +72,7 @@ async fn eventually<T>(asked: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(PATIENCE, asking).await.unwrap()
 }
 
-/// A server whose database the test can take away.
+/// Starts a server whose database the test can cut off.
 async fn fragile(setup: Setup) -> Option<(TestServer, Proxy)> {
     if setup.engine == Engine::Sqlite {
         return None;
@@ -108,7 +108,7 @@ on_each_engine! {
                 .alone();
             let mut stream = watch(&server, name).await;
             assert_eq!(next(&mut stream).await, ServingStatus::ServiceUnknown);
-            // And no more, as long as nothing changes: the stream is open.
+            // No further message while nothing changes: the stream stays open.
             let more = tokio::time::timeout(Duration::from_millis(50), stream.message()).await;
             assert!(more.is_err(), "{more:?}");
         }
@@ -150,7 +150,7 @@ on_each_engine! {
                 .is(Code::Unavailable, "SHUTTING_DOWN", "The server is shutting down")
                 .alone();
         }
-        // Whoever comes on an open connection learns the same.
+        // A new client on an open connection gets the same state.
         assert_eq!(check(&server, "").await, ServingStatus::NotServing);
         let mut late = watch(&server, "").await;
         assert_eq!(next(&mut late).await, ServingStatus::NotServing);
@@ -165,7 +165,7 @@ on_each_engine! {
         let mut client = HealthClient::new(server.channel());
         let mut lasting = watch(&server, "").await;
         assert_eq!(next(&mut lasting).await, ServingStatus::Serving);
-        // The maximum is for the stream's start as well: what its caller asks for counts.
+        // The maximum also applies to the start of the stream: the timeout that the client sends counts.
         for asked in ["100m", "700m"] {
             let mut request = Request::new(about(""));
             request.metadata_mut().insert("grpc-timeout", asked.parse().unwrap());
@@ -225,8 +225,7 @@ on_each_engine! {
         }
     }
 
-    /// Whoever begins a call and does not finish it is given up for those who come after, and they are
-    /// answered.
+    /// A request that is begun and not finished is dropped in favor of later requests, which get responses.
     async fn there_is_a_bound_on_messages_that_are_still_to_come(server: TestServer) {
         let silent = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
         let request = server.http2.post(server.url(CHECK));
@@ -252,7 +251,7 @@ on_each_engine! {
         for _ in 0..100 {
             open.push(client.watch(about("")).await.unwrap().into_inner());
         }
-        // Another connection is no way around it, and another address is its own affair.
+        // Another connection does not bypass the limit; another address has a limit of its own.
         client = HealthClient::new(server.channel());
         let status = client.watch(about("")).await.map(|_| ()).unwrap_err();
         let retry = status.get_details_retry_info().unwrap().retry_delay;
@@ -268,7 +267,7 @@ on_each_engine! {
         let elsewhere = elsewhere.local_address(Some("127.0.0.2".parse().unwrap()));
         let mut other = HealthClient::new(elsewhere.connect_lazy());
         assert_eq!(next(&mut other.watch(about("")).await.unwrap().into_inner()).await, ServingStatus::Serving);
-        // Those who only ask are not held up, and who leaves makes room.
+        // Check requests are not delayed, and a client that disconnects frees its slot.
         assert_eq!(check(&server, "").await, ServingStatus::Serving);
         drop(open);
         eventually(async || client.clone().watch(about("")).await.ok()).await;

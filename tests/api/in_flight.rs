@@ -1,5 +1,5 @@
-//! So many calls may be under way; the next is refused at once, and when one has ended another may
-//! come. A call whose body has not come is not under way.
+//! Limit on requests in flight: past it, a request is rejected at once; a finished request frees its slot. A
+//! request whose body has not arrived is not in flight.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::{
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many requests are under way";
-/// After this time a test fails instead of waiting for ever.
+/// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn start(setup: Setup, max_in_flight: usize) -> TestServer {
@@ -30,14 +30,14 @@ async fn start(setup: Setup, max_in_flight: usize) -> TestServer {
     setup.start().await
 }
 
-/// Calls that are under way: they wait for rows that are locked.
+/// Requests in flight: they wait for locked rows.
 struct Working {
     lock: DatabaseTransaction,
     calls: Vec<JoinHandle<Result<(), Status>>>,
 }
 
 impl Working {
-    /// Has so many calls under way, after which a list is refused.
+    /// Puts `count` requests in flight, after which a list is rejected.
     async fn fill(server: &TestServer, count: usize) -> Self {
         let mut uuids = Vec::new();
         for number in 0..count {
@@ -59,7 +59,7 @@ impl Working {
                 ..Default::default()
             };
             tokio::spawn(async move {
-                // A list may have the permit.
+                // A list request may hold the permit.
                 loop {
                     match client.update_api_key(request.clone()).await {
                         Err(status) if status.message() == MESSAGE => {}
@@ -73,7 +73,7 @@ impl Working {
         Self { lock, calls }
     }
 
-    /// Lets them go on to their end.
+    /// Unlocks the rows and waits for the requests to finish.
     async fn finish(self) {
         self.lock.rollback().await.unwrap();
         for call in self.calls {
@@ -82,7 +82,7 @@ impl Working {
     }
 }
 
-/// A call whose body has not come: what sends it has been asked to go on.
+/// A request whose body has not arrived; the server has sent 100 Continue.
 struct Held {
     stream: TcpStream,
     body: String,
@@ -110,7 +110,7 @@ impl Held {
         Self { stream, body }
     }
 
-    /// Sends the body and reads the answer to its end.
+    /// Sends the body and reads the response to its end.
     async fn finish(mut self) {
         self.stream.write_all(self.body.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -124,7 +124,7 @@ async fn list(server: &TestServer) -> u16 {
     call.send().await.status
 }
 
-/// Lists until that is the answer.
+/// Lists until the response has this status.
 async fn list_until(server: &TestServer, status: u16) {
     let tries = async {
         while list(server).await != status {
@@ -173,7 +173,7 @@ on_each_engine! {
             says_when(&Status::from_header_map(&answer.headers).unwrap());
         }
         working.finish().await;
-        // Each of these has ended when it was read.
+        // Each of these requests has ended once it was read.
         for flavor in WebFlavor::ALL {
             let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
             assert_eq!(answer.code(), "0");
@@ -241,7 +241,7 @@ on_each_engine! {
         let answer = server.get("/apikeys").bearer(&server.token(User::Owner)).send().await;
         answer.refuses(503, MESSAGE);
         assert_eq!(answer.header("retry-after"), Some("1"));
-        // Internal services have no share.
+        // Internal services have no limit.
         let request = ListWorkspacesRequest {
             organization_id: ORGANIZATION.to_owned(),
             ..Default::default()

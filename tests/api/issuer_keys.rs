@@ -1,4 +1,4 @@
-//! The issuers' published keys: when they are fetched, and what holds while they cannot be.
+//! The issuers' published keys: fetches, and behavior while a fetch fails.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::support::{
 };
 
 const UNAVAILABLE: &str = "Service unavailable";
-/// Maximum number of calls that wait for one issuer's keys, as in `src/authn/jwks.rs`.
+/// Maximum number of requests that wait for one issuer's keys, as in `src/authn/jwks.rs`.
 const MAX_WAITING: usize = 64;
 
-/// The text of a key set, each key of it changed by `change`.
+/// Returns the text of a key set, each key changed by `change`.
 fn published(keys: &[SigningKey], change: impl Fn(Value) -> Value) -> String {
     let keys = keys
         .iter()
@@ -58,10 +58,10 @@ on_each_engine! {
         let token = server.token(User::Owner);
         server.issuer.server.fail(true);
         is_unavailable(&server, &token).await;
-        // A token that no key could make good is told the same: nobody can know.
+        // A token that no key could verify gets the same response: its validity is unknown.
         let imposter = SigningKey::generate("key-1", Algorithm::ES256);
         is_unavailable(&server, &imposter.sign(&server.claims(User::Owner))).await;
-        // What needs no key is told at once.
+        // A response that needs no key is sent at once.
         server.get("/apikeys").bearer("garbage").send().await.is(401, UNAUTHENTICATED_BODY);
         server.issuer.server.fail(false);
         assert_eq!(status(&server, &token).await, 200);
@@ -90,7 +90,7 @@ on_each_engine! {
         server.issuer.server.fail(true);
         let requests = server.issuer.server.requests();
         assert_eq!(status(&server, &token).await, 200);
-        // A token not seen before, under a key that was published.
+        // A new token, under a key that was published.
         assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
         assert_eq!(server.issuer.server.requests(), requests);
     }
@@ -123,7 +123,7 @@ on_each_engine! {
         let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
         let token = server.token(User::Owner);
         assert_eq!(status(&server, &token).await, 200);
-        // Another key of the same name replaces it, and a token of that key has it fetched.
+        // Another key of the same name replaces it; a token of that key triggers the fetch.
         let next = SigningKey::generate("key-2", Algorithm::ES256);
         server.issuer.server.publish(&[&next]);
         assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
@@ -192,7 +192,7 @@ on_each_engine! {
         assert_eq!(status(&server, &token).await, 200);
         server.issuer.server.publish_text("{\"keys\":[]}");
         is_unavailable(&server, &unknown).await;
-        // What was published before stays.
+        // Keys published before stay valid.
         assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
     }
 
@@ -212,8 +212,8 @@ on_each_engine! {
         server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
     }
 
-    /// The issuer takes its time, a thousand tokens name keys that it never had, and there are places for
-    /// ten calls.
+    /// The issuer is slow, a thousand tokens name keys that it never had, and there are slots for ten
+    /// requests.
     async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
         let server = Setup { max_in_flight: 10, ..setup }.start().await;
         let service = server.service_token();
@@ -223,7 +223,7 @@ on_each_engine! {
         let mut unknown = tokio::task::JoinSet::new();
         for number in 0..1000 {
             let token = server.issuer.key.sign_as(Some(&format!("unknown-{number}")), &claims);
-            // Over one connection: an address may not have a thousand.
+            // Over one connection: an address may not open a thousand.
             let call = server.http2.get(server.url("/apikeys")).bearer_auth(token);
             unknown.spawn(async move {
                 let answer = call.send().await.unwrap();
@@ -232,7 +232,8 @@ on_each_engine! {
             });
         }
         let mut refused = 0;
-        // All but those that may wait are refused at once, while the issuer still holds its answer.
+        // All but the requests that may wait are rejected at once, while the issuer still delays its
+        // response.
         while refused < 1000 - MAX_WAITING {
             let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
             assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
@@ -251,13 +252,13 @@ on_each_engine! {
         assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
     }
 
-    /// Anyone can send a token with an invented key id and give up at once.
+    /// Any client can send a token with an invented key id and disconnect at once.
     async fn a_caller_who_gives_up_does_not_end_the_fetch_for_the_others(server: TestServer) {
         server.issuer.server.hold(true);
         let invented = server.issuer.key.sign_as(Some("invented"), &server.claims(User::Owner));
         let hasty = tokio::spawn(server.get("/apikeys").bearer(&invented).send());
         server.issuer.server.asked(1).await;
-        // Its connection closes, and the server drops the call.
+        // Its connection closes, and the server drops the request.
         hasty.abort();
         assert!(hasty.await.unwrap_err().is_cancelled());
         let hasty = server.get("/apikeys").bearer(&invented).header("grpc-timeout", "20m");
@@ -287,11 +288,11 @@ on_each_engine! {
         server.get("/apikeys").bearer(&next_token).send().await.is(401, UNAUTHENTICATED_BODY);
         server.issuer.server.publish(&[&server.issuer.key, &next]);
         assert_eq!(status(&server, &next_token).await, 200);
-        // With two keys published, a token need not say which it means.
+        // With two keys published, a token need not name its key.
         let unnamed = next.sign_as(None, &server.claims(User::ReaderInA));
         assert_eq!(status(&server, &unnamed).await, 200);
 
-        // The old key is taken back: what it signs from now on is refused.
+        // The old key is withdrawn: tokens that it signs from now on are rejected.
         server.issuer.server.publish(&[&next]);
         let other = SigningKey::generate("key-3", Algorithm::ES256);
         let unknown = other.sign(&server.claims(User::Owner));

@@ -1,4 +1,4 @@
-//! What the audit trail has of issued and management keys, and what live keys hold.
+//! Audit trail of issued and management keys, and the secrets of live keys.
 
 use keyward::proto::v1::{CreateManagementKeyRequest, DeleteWorkspaceRequest};
 use keyward_testkit::database::StoredEvent;
@@ -10,7 +10,7 @@ use crate::support::{
     sha256_hex, spans_of,
 };
 
-/// The events that are not the directory's.
+/// Returns the events that are not of the directory.
 async fn events(server: &TestServer) -> Vec<StoredEvent> {
     let mut events = server.database.events().await;
     events.retain(|event| event.resource_kind.ends_with("_key"));
@@ -116,7 +116,7 @@ on_each_engine! {
         server.get("/keys").bearer(&token).send().await;
         server.get("/key").bearer(&issued.key).send().await;
         server.verify(&issued.key).await;
-        // The ledger is its own trail.
+        // The ledger serves as its own audit trail.
         server.record(charge(&issued.hash, "r", CENT)).await.unwrap();
         let reservation = server.reserved(hold(&issued.hash, "h", CENT)).await;
         server.settle(&reservation, CENT).await.unwrap();
@@ -129,7 +129,7 @@ on_each_engine! {
         let create = server.post("/keys").bearer(&token).json(&json!({ "name": "n" }));
         let answer = create.header("x-request-id", &id("create")).send().await;
         let key = answer.json()["key"].as_str().unwrap().to_owned();
-        // In the wrong place too.
+        // Also in the wrong position.
         let path = format!("/keys/{key}?workspace_id={key}");
         for (what, call) in [
             ("get", server.get(&path).bearer(&token)),

@@ -1,4 +1,4 @@
-//! Every kind of caller at every path of the issued keys, and keys at the paths of others.
+//! Every kind of caller at every path of the issued keys, and keys at other paths.
 
 use http::Method;
 use keyward::proto::v1::{
@@ -16,7 +16,7 @@ use crate::support::{
 
 const INVALID: &str = "Invalid token";
 
-/// A good call of every endpoint that needs a management key, on both mounts.
+/// Valid requests to every endpoint that needs a management key, on both mounts.
 fn calls(server: &TestServer, hash: &str) -> Vec<Call> {
     let on = |mount: &str| {
         let (all, one) = (format!("{mount}/keys"), format!("{mount}/keys/{hash}"));
@@ -32,7 +32,7 @@ fn calls(server: &TestServer, hash: &str) -> Vec<Call> {
     MOUNTS.into_iter().flat_map(on).collect()
 }
 
-/// The same over gRPC, already made.
+/// Results of the same requests over gRPC.
 async fn over_grpc(
     server: &TestServer,
     token: Option<&str>,
@@ -62,7 +62,7 @@ async fn over_grpc(
     ]
 }
 
-/// Plaintexts that were keys, or might have been.
+/// Plaintexts of former keys, and of keys that never existed.
 async fn dead_keys(server: &TestServer) -> Vec<(&'static str, String)> {
     let token = server.management_key(ORGANIZATION).await;
     let disabled = server.issued_key(&token, json!({})).await;
@@ -298,7 +298,7 @@ on_each_engine! {
                 refused(result).is(Code::Unavailable, "UNAVAILABLE", "Service unavailable").alone();
             }
         }
-        // A typo is seen without the store.
+        // A typo is detected without the store.
         let typo = format!("{}x", issued.key);
         server.get("/key").bearer(&typo).send().await.refuses_key(401, INVALID);
     }

@@ -1,4 +1,4 @@
-//! `last_used_at`: right to within a minute, at the price of one write a key a minute.
+//! `last_used_at`: accurate to a minute, at the cost of one write per key and minute.
 
 use keyward::proto::v1::{ListManagementKeysRequest, ManagementKey};
 use keyward_core::clock::Clock;
@@ -12,7 +12,7 @@ async fn last_used(server: &TestServer, token: &str, hash: &str) -> Value {
     server.key(token, hash).await["last_used_at"].clone()
 }
 
-/// Counts the writes of a table from now on.
+/// Counts the writes to a table from now on.
 async fn count_writes(server: &TestServer, table: &str) {
     let count = "INSERT INTO writes SELECT 1";
     server
@@ -50,7 +50,7 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         let issued = server.issued_key(&token, json!({})).await;
         assert_eq!(last_used(&server, &token, &issued.hash).await, json!(null));
-        // Its administration is no use of it.
+        // Administration of a key is not use of it.
         server.change_key(&token, &issued.hash, json!({ "name": "m" })).await;
         server.get("/keys").bearer(&token).send().await;
         assert_eq!(last_used(&server, &token, &issued.hash).await, json!(null));
@@ -82,9 +82,9 @@ on_each_engine! {
             ("2026-08-01T12:01:00.000Z", "2026-08-01T12:01:00.000Z"),
             ("2026-08-01T12:01:59.999Z", "2026-08-01T12:01:00.000Z"),
             ("2026-08-01T12:05:00.000Z", "2026-08-01T12:05:00.000Z"),
-            // A clock that is a little behind moves nothing back.
+            // A clock that is slightly behind moves nothing back.
             ("2026-08-01T12:04:00.001Z", "2026-08-01T12:05:00.000Z"),
-            // The clock before was ahead: what it left is mended.
+            // The previous clock was ahead: its value is corrected.
             ("2026-08-01T12:04:00.000Z", "2026-08-01T12:04:00.000Z"),
         ] {
             server.set_clock(now);

@@ -1,4 +1,5 @@
-//! Methods of later work: they are known, and say so on every face to those with a token.
+//! Methods that are not implemented yet: the server knows them and reports UNIMPLEMENTED on every protocol to
+//! callers with a token.
 
 use keyward::proto::v1::VerifyAuditLogRequest;
 use serde_json::json;
@@ -15,7 +16,7 @@ on_each_engine! {
         let tokens = [server.token(User::Owner), server.service_token()];
         let both = |path| WebFlavor::ALL.map(|flavor| (flavor, path));
         for (flavor, path) in LATER.into_iter().flat_map(both) {
-            // Neither of the two has a field that must be set.
+            // Neither method has a required field.
             let request = VerifyAuditLogRequest {};
             let answer = server.grpc_web(flavor, path, None, &request).await;
             assert_eq!((answer.code(), answer.messages.len()), ("16", 0), "{path}");

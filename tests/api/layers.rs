@@ -1,4 +1,4 @@
-//! Every call passes the same layers in the same order, whatever its face.
+//! Every request passes the same layers in the same order, on every protocol.
 
 use keyward::layers::NAMES;
 use keyward::proto::v1::ListApiKeysRequest;
@@ -31,8 +31,8 @@ fn the_layers_have_these_names_and_this_order() {
     assert_eq!(NAMES, expected);
 }
 
-/// The fields of the one span of a call, which has closed once its connection has been reused or
-/// another call on it was answered; the span closes with the response, so no waiting is needed.
+/// Returns a field of the only span of a request. The span closes with the response, so a request whose
+/// connection was reused, or on which another response arrived, has a closed span.
 fn span_field(request_id: &str, field: &str) -> Option<String> {
     let spans = spans_of(request_id);
     assert_eq!(spans.len(), 1, "{request_id}: {spans:?}");
@@ -69,7 +69,7 @@ on_each_engine! {
     async fn a_body_that_is_too_large_is_refused_before_the_token_is_looked_at(
         server: TestServer
     ) {
-        // Otherwise whoever has no token could make the server read.
+        // Otherwise a client without a token could make the server read the body.
         let request = format!(
             "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -110,15 +110,15 @@ on_each_engine! {
 
     async fn a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round(server: TestServer) {
         let token = server.token(User::Owner);
-        // A gRPC path without a gRPC content type is no known path; with one it needs a token.
+        // A gRPC path without a gRPC content type is an unknown path; with one it needs a token.
         let answer = server.post(LIST).bearer(&token).json(&json!({})).send().await;
         answer.refuses(404, "Not found");
         for flavor in WebFlavor::ALL {
             let request = ListApiKeysRequest::default();
             assert_eq!(server.grpc_web(flavor, LIST, None, &request).await.code(), "16");
-            // A REST path with a gRPC content type is no known method.
+            // A REST path with a gRPC content type is an unknown method.
             assert_eq!(server.grpc_web(flavor, "/apikeys", None, &request).await.code(), "12");
-            // Nor does a gRPC content type open what else is there.
+            // Nor does a gRPC content type give access to other paths.
             assert_eq!(server.grpc_web(flavor, "/healthz", None, &request).await.code(), "12");
         }
         for kind in ["application/grpc-webby", "application/grpcx", "application/grpc+json"] {

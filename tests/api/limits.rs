@@ -1,5 +1,5 @@
-//! What holds for every path: sizes, media types, verbs and unknown places, each answered in the
-//! error body of the path's family.
+//! Limits for every path: sizes, media types, methods and unknown paths, each reported in the error body of
+//! the path's family.
 
 use std::io::Write as _;
 
@@ -24,7 +24,7 @@ fn error(status: u16, message: &str) -> String {
     format!(r#"{{"error":{{"code":{status},"message":"{message}"}}}}"#)
 }
 
-/// The head of a POST that says nothing of its body's size.
+/// Head of a POST without a body size.
 fn head(path: &str, token: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {token}\r\n\
@@ -46,7 +46,7 @@ on_each_engine! {
         }
     }
 
-    /// A client that sends everything before it reads would else find the connection closed.
+    /// A client that sends everything before it reads would otherwise find the connection closed.
     async fn a_body_that_is_too_large_can_be_sent_to_its_end(server: TestServer) {
         let token = server.token(User::Owner);
         let size = 3 * MIB;
@@ -56,7 +56,7 @@ on_each_engine! {
         let mut answer = [0; 13];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 413 ");
-        // It has been answered, and goes on sending all the same.
+        // The client has its response and still continues to send.
         for _ in 0..size / 1024 {
             stream.write_all(&[b' '; 1024]).await.unwrap();
         }
@@ -70,7 +70,7 @@ on_each_engine! {
             ("/apikeys", &token, format!(r#"{{"success":false,"message":"{TOO_LARGE}"}}"#)),
             ("/keys", &management, error(413, TOO_LARGE)),
         ] {
-            // One chunk, one byte too long, and no end of the body.
+            // One chunk, one byte too long, without an end of the body.
             let mut request = head(path, token).into_bytes();
             let size = MIB + 1;
             request.extend(format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n").bytes());
@@ -221,7 +221,7 @@ on_each_engine! {
                 without.is(404, &body);
             }
         }
-        // What is under /v1 is of the family of the audit trail.
+        // Paths under /v1 belong to the family of the audit trail.
         for path in ["/v1", "/v1/apikeys", "/v1/audit-events/x"] {
             for call in [server.get(path).bearer(&token), server.get(path)] {
                 let answer = call.send().await;

@@ -104,7 +104,7 @@ on_each_engine! {
         refused(service.unlink_api_key(unlink(&id, ResourceKind::Unspecified, "b1")).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("resourceKind", message)]);
-        // A kind that a later version may have is not taken for any that is known.
+        // A kind of a later version is not read as any known kind.
         let unknown = LinkApiKeyRequest { resource_kind: 77, ..link(&id, ResourceKind::Bucket, "b") };
         refused(service.link_api_key(unknown).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message);

@@ -1,4 +1,4 @@
-//! ListApiKeyLinks: pages of what uses a key.
+//! ListApiKeyLinks: pages of the resources that use a key.
 
 use keyward::proto::v1::{LinkApiKeyRequest, ListApiKeyLinksRequest, ResourceKind};
 use serde_json::json;

@@ -93,7 +93,7 @@ on_each_engine! {
         for (query, message) in [
             ("workspaceid=a", "`workspaceid` is not a known query parameter; did you mean `workspaceId`?"),
             ("provder=AWS", "`provder` is not a known query parameter; did you mean `provider`?"),
-            // The whole list comes at once.
+            // The whole list is returned at once.
             ("page_size=7", "`page_size` is not a known query parameter"),
             ("pageToken=canary", "`pageToken` is not a known query parameter"),
             ("%00", "The query must have no unknown parameters"),

@@ -53,7 +53,7 @@ on_each_engine! {
 
     async fn keys_are_listed_newest_first(server: TestServer) {
         let token = server.management_key(ORGANIZATION).await;
-        // Of those of one millisecond too.
+        // Also among keys of the same millisecond.
         for name in ["1", "2", "3"] {
             named(&server, &token, name, WORKSPACE_A).await;
         }
@@ -62,7 +62,7 @@ on_each_engine! {
             named(&server, &token, name, WORKSPACE_A).await;
         }
         assert_eq!(listed(&server, &token, "").await, ["5", "4", "3", "2", "1"]);
-        // A change moves nothing.
+        // A change moves no key.
         let list = server.get("/keys").bearer(&token).send().await.json();
         let hash = list["data"][3]["hash"].as_str().unwrap();
         server.change_key(&token, hash, json!({ "limit": 1 })).await;

@@ -75,7 +75,7 @@ on_each_engine! {
         for number in 0..5 {
             let created = server.create_repo_ai_key(REPO_A, &number.to_string()).await;
             expected.insert(0, created.id);
-            // The second and the third are of the same millisecond.
+            // The second and the third key have the same millisecond.
             if number != 1 {
                 server.clock.advance(Duration::from_millis(1));
             }
@@ -101,7 +101,7 @@ on_each_engine! {
             assert_eq!(listed.len(), 1);
             assert_eq!(listed[0]["repoId"], repo);
         }
-        // Nothing of the query chooses another.
+        // No query parameter selects another repo.
         let path = format!("{PATH}?repoId=repo-other&repo_id=repo-b");
         let answer = server.get(&path).bearer(&server.token(User::ReaderInA)).send().await;
         assert_eq!(answer.json()["apiKeys"][0]["repoId"], REPO_A);

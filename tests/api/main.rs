@@ -1,4 +1,4 @@
-//! The API as its callers see it: REST, gRPC and gRPC-Web, on SQLite and on PostgreSQL.
+//! The API from the client's side: REST, gRPC and gRPC-Web, on SQLite and on PostgreSQL.
 //!
 //! One file for each RPC or concern, one function for each guarantee.
 #![allow(

@@ -123,7 +123,7 @@ on_each_engine! {
         let outsider = server.token(User::Outsider);
         denied(create(&server, &outsider, ORGANIZATION, "n").await.map(drop));
         denied(page(&server, &outsider, ORGANIZATION, 0, "").await.map(drop));
-        // What there is in another organization is not told.
+        // The response does not reveal resources of another organization.
         refused(revoke(&server, &outsider, &sha256_hex(&token)).await)
             .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
@@ -149,7 +149,7 @@ on_each_engine! {
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone();
         }
-        // Another's key is no other answer than none.
+        // A key of another organization has the same response as a missing key.
         for hash in [sha256_hex(&foreign), sha256_hex("none")] {
             refused(revoke(&server, &owner, &hash).await)
                 .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)

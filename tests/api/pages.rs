@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::support::{ORGANIZATION, REPO_A, Setup, TestServer, WORKSPACE_A};
 
-/// How many items a page may have; there are more of everything.
+/// Maximum number of items in a page; every list has more.
 const MAX: u32 = 2;
-/// What a caller may ask for, and how many it gets.
+/// Requested page sizes, each with the number of items returned.
 const ASKED: [(u32, usize); 5] = [(0, 2), (1, 1), (2, 2), (3, 2), (u32::MAX, 2)];
 
 async fn start(setup: Setup) -> TestServer {
@@ -18,7 +18,7 @@ async fn start(setup: Setup) -> TestServer {
     setup.start().await
 }
 
-/// Asks for pages of each size, with requests that differ in nothing else.
+/// Requests pages of each size; the requests differ in nothing else.
 macro_rules! pages_are_bounded {
     ($client:expr, $method:ident, $items:ident, $request:expr) => {
         for (page_size, expected) in ASKED {

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::support::{Call, TestServer, User, WORKSPACE_A, WORKSPACE_B};
 
-/// The HTTP status that these services' errors have over REST.
+/// Returns the HTTP status that these services' errors have over REST.
 fn http_status(code: Code) -> u16 {
     match code {
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => 400,
@@ -22,7 +22,7 @@ fn http_status(code: Code) -> u16 {
     }
 }
 
-/// The same call on both faces ends alike.
+/// Expects the same outcome of a request on both protocols.
 async fn agree(name: &str, rest: Call, grpc: Result<(), Status>, success: u16) {
     let answer = rest.send().await;
     match grpc {

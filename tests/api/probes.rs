@@ -1,4 +1,4 @@
-//! What needs no token: probes, reflection and the root of nothing.
+//! Endpoints without a token: probes, reflection and the empty root.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::support::{Setup, TestServer, WebFlavor, refused};
 
-/// The services that reflection lists: one function for each version, whose messages are alike.
+/// Lists the services of reflection: one function for each version, with equal messages.
 macro_rules! listed_by {
     ($name:ident, $version:ident) => {
         async fn $name(server: &TestServer) -> Result<BTreeSet<String>, Status> {
@@ -61,7 +61,7 @@ on_each_engine! {
         }
         assert!(listed.contains("grpc.health.v1.Health"), "{listed:?}");
         assert!(listed.contains("grpc.reflection.v1.ServerReflection"), "{listed:?}");
-        // The version before says the same, but for itself.
+        // The previous version lists the same services, except itself.
         let before = listed_by_v1alpha(&server).await.unwrap();
         assert!(before.contains("grpc.reflection.v1alpha.ServerReflection"), "{before:?}");
         let but_itself = |listed: BTreeSet<String>| -> BTreeSet<String> {

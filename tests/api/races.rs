@@ -1,4 +1,4 @@
-//! What many callers do at once, through the API.
+//! Concurrent requests of many callers through the API.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const CREATORS: usize = 64;
 const ROUNDS: usize = 200;
 const DUPLICATE: &str = "API key with these credentials already exists";
 
-/// What became of one of the creations.
+/// Outcome of one creation.
 #[derive(Debug, PartialEq, Eq)]
 enum Creation {
     Created,
@@ -97,7 +97,7 @@ on_each_engine! {
             };
             let path = format!("/apikeys/{id}");
             let delete = server.delete(&path).bearer(&token);
-            // Whichever is sent first has a small lead; take turns.
+            // The first request to be sent has a small lead, so the order alternates.
             let (link, answer) = if round % 2 == 0 {
                 tokio::join!(service.link_api_key(request), delete.send())
             } else {

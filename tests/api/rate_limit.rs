@@ -1,6 +1,6 @@
-//! Each caller has so many calls, on whatever face, and the next is refused until there is time.
+//! Rate limit by caller, on every protocol: past it, a request is rejected until a slot is free.
 //!
-//! A call comes back in an hour here, which no test takes.
+//! A slot comes back after an hour here, longer than any test runs.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::{
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 const MESSAGE: &str = "Too many requests";
-/// How many calls each caller has.
+/// Number of requests that a caller may make in a burst.
 const BURST: u32 = 3;
 
 async fn start(setup: Setup) -> TestServer {
@@ -31,19 +31,19 @@ async fn start(setup: Setup) -> TestServer {
     setup.start().await
 }
 
-/// What a list answers with that token over REST.
+/// Returns the status of a list request with `token` over REST.
 async fn list(server: &TestServer, token: &str) -> u16 {
     server.get("/apikeys").bearer(token).send().await.status
 }
 
-/// Makes all the calls that a caller has.
+/// Uses up all requests of a caller.
 async fn exhaust(server: &TestServer, token: &str) {
     for _ in 0..BURST {
         assert_eq!(list(server, token).await, 200);
     }
 }
 
-/// Says why, and when to come again.
+/// Expects the reason and the retry delay in the status.
 #[track_caller]
 fn says_when(status: &Status) {
     waiting::says_when(status, "RATE_LIMITED", MESSAGE);
@@ -126,7 +126,7 @@ on_each_engine! {
         let server = start(setup).await;
         exhaust(&server, &server.token(User::Owner)).await;
         exhaust(&server, &server.token(User::ReaderInA)).await;
-        // Of the same name, but in another organization.
+        // A user of the same name in another organization.
         let mut namesake = User::Outsider.member();
         namesake.user = User::Owner.member().user;
         let platform = keyward_testkit::fixtures::caller(keyward_testkit::fixtures::service());

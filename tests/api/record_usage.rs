@@ -1,4 +1,4 @@
-//! RecordUsage: what counts, where, and how often.
+//! RecordUsage: charges that count, on which side of the account, and only once.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::support::{
     charge_at, refused, sha256_hex,
 };
 
-/// The eight figures of a key, own ones first, each in the order ever, day, week, month.
+/// The eight amounts of a key, its own first, each in the order ever, day, week, month.
 fn figures(key: &Value) -> [&Value; 8] {
     [
         &key["usage"],
@@ -27,14 +27,14 @@ fn figures(key: &Value) -> [&Value; 8] {
     ]
 }
 
-/// A management key and the hash of a key with a limit of 10 dollars.
+/// Returns a management key and the hash of a key with a limit of 10 dollars.
 async fn key(server: &TestServer) -> (String, String) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 10 })).await;
     (token, issued.hash)
 }
 
-/// The row of a charge is there once.
+/// Returns true if the row of the charge exists exactly once.
 async fn is_charged(server: &TestServer, request_id: &str, nanos: i64) -> bool {
     let row = format!("charges WHERE request_id = '{request_id}' AND amount_nanos = {nanos}");
     server.database.count(&row).await == 1
@@ -68,7 +68,7 @@ on_each_engine! {
             let (own, byok) = (json!(1), json!(2));
             assert_eq!(figures(&key), [&own, &own, &own, &own, &byok, &byok, &byok, &byok]);
             assert_eq!(key["limit_remaining"], remaining);
-            // The other way round, from now on.
+            // The reverse, from now on.
             let body = json!({ "include_byok_in_limit": !include });
             let key = server.change_key(&token, &hash, body).await;
             assert_eq!(key["limit_remaining"], 16 - remaining);
@@ -194,7 +194,7 @@ on_each_engine! {
         refused(server.record(charge(&hash, "too much", 1)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("costNanos", message)]);
-        // The other side of the account has room, and all of it is too much for the limit alone.
+        // The other side of the account has room; the total alone exceeds the limit.
         server.change_key(&token, &hash, json!({ "include_byok_in_limit": true })).await;
         let recorded = server.record(byok_charge(&hash, "byok", DOLLAR)).await.unwrap();
         assert_eq!(recorded.limit_remaining_nanos, Some(0));

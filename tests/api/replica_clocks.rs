@@ -1,5 +1,5 @@
-//! Replicas whose machines' clocks are wrong: the database's clock decides on PostgreSQL, and no clock
-//! alone deletes.
+//! Replicas on machines with wrong clocks: on PostgreSQL the database's clock decides, and no clock alone
+//! deletes.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ const NOT_READY: &str = concat!(
     r#"the machine's clock differs from the database's by more"],"status":"unavailable"}"#
 );
 
-/// A moment relative to now, which is also the time of the database's server.
+/// A moment relative to now, which is also the time of the database server.
 fn ahead(seconds: i64) -> Timestamp {
     let now = SystemClock.now().unix_millis();
     Timestamp::from_unix_millis(now + 1000 * seconds)
 }
 
-/// A replica whose machine's clock is ahead of the database's, or behind it.
+/// Starts a replica whose machine clock is ahead of the database's, or behind it.
 async fn replica(setup: Setup, ahead_seconds: i64) -> TestServer {
     Setup {
         time_source: TimeSource::Server,
@@ -39,7 +39,7 @@ async fn replica(setup: Setup, ahead_seconds: i64) -> TestServer {
     .await
 }
 
-/// Another replica on the first one's database.
+/// Starts another replica on the first one's database.
 async fn beside(first: &TestServer, ahead_seconds: i64) -> TestServer {
     let setup = Setup::on(first.engine).await.unwrap();
     let store_url = Some(first.database.url().to_owned());
@@ -49,7 +49,7 @@ async fn beside(first: &TestServer, ahead_seconds: i64) -> TestServer {
 on_each_engine! {
     async fn replicas_40_s_apart_hold_no_more_than_the_limit(setup: Setup) {
         if setup.engine == Engine::Sqlite {
-            // It has one process.
+            // SQLite has one process.
             return;
         }
         let behind = replica(setup, -20).await;
@@ -57,7 +57,8 @@ on_each_engine! {
         let token = behind.management_key(ORGANIZATION).await;
         for (first, second) in [(&behind, &before), (&before, &behind)] {
             let issued = first.issued_key(&token, json!({ "limit": 1 })).await;
-            // By the second's clock it could be over; by the database's it has half a minute left.
+            // By the second replica's clock it could have expired; by the database's it has half a minute
+            // left.
             let ttl = Duration::from_secs(30);
             let held = first.reserved(hold_for(ttl, hold(&issued.hash, "first", DOLLAR))).await;
             refused(second.reserve(hold(&issued.hash, "second", DOLLAR)).await)
@@ -84,7 +85,7 @@ on_each_engine! {
             Engine::Postgres => Some(beside(&server, 400 * 24 * 3600).await),
             Engine::Sqlite => None,
         };
-        // The other one starts with the same organization and people.
+        // The other replica starts with the same organization and users.
         let events = events.max(server.database.count("audit_events").await);
         let wrong = other.as_ref().unwrap_or(&server);
         wrong.clock.set(ahead(400 * 24 * 3600));
@@ -139,7 +140,7 @@ on_each_engine! {
         let released = server.reserved(hold(&issued.hash, "released", CENT)).await;
         server.release(&released).await.unwrap();
         server.reserve(hold(&issued.hash, "expired", CENT)).await.unwrap();
-        // One that ended long after it had expired does not keep the others.
+        // A reservation that ended long after its expiry does not keep the others.
         let late = server.reserved(hold(&issued.hash, "late", CENT)).await;
         server.clock.advance(20 * DAY);
         server.release(&late).await.unwrap();
@@ -197,7 +198,7 @@ on_each_engine! {
     }
 }
 
-/// Keeps the machine's clock right until the replica has compared it with the database's.
+/// Keeps the machine's clock correct until the replica has compared it with the database's.
 async fn until_ready(server: &TestServer) {
     let asking = async {
         loop {

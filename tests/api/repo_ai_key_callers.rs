@@ -10,11 +10,11 @@ use crate::support::{
     WORKSPACE_B, WORKSPACE_X, refused,
 };
 
-/// What the four endpoints say when they are done.
+/// Success statuses of the four endpoints.
 const DONE: [u16; 4] = [200, 201, 200, 200];
 
-/// The tokens that are good and no user's: the service's, and an ordinary and a management key of
-/// each organization.
+/// Valid tokens that do not belong to a user: the service's, and an ordinary and a management key of each
+/// organization.
 async fn tokens_of_no_user(server: &TestServer) -> Vec<(&'static str, String)> {
     let management = server.management_key(ORGANIZATION).await;
     let elsewhere = server.management_key(OTHER_ORGANIZATION).await;
@@ -35,7 +35,7 @@ async fn tokens_of_no_user(server: &TestServer) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The four endpoints refuse a caller who is known, on REST and on gRPC alike.
+/// Expects that the four endpoints reject a known caller, on REST and on gRPC alike.
 async fn all_deny(server: &TestServer, who: &str, token: &str, repo: &str, id: &str) {
     let in_path = repo.replace('\n', "%0A");
     for (place, call) in server
@@ -53,7 +53,7 @@ async fn all_deny(server: &TestServer, who: &str, token: &str, repo: &str, id: &
     }
 }
 
-/// The four endpoints and the verification refuse a caller who is not known.
+/// Expects that the four endpoints and the verification reject an unknown caller.
 async fn all_ask_who_calls(server: &TestServer, token: Option<&str>, reason: &str) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     for call in server.repo_ai_key_calls(token, REPO_A, &created.id) {
@@ -130,7 +130,7 @@ on_each_engine! {
             (User::Outsider, REPO_A, &in_a.id),
             (User::WriterInA, "repo-b", &in_b.id),
             (User::Owner, "repo-x", &in_x.id),
-            // Nor does it help to have a key, or to name none.
+            // Nor does an existing key help, or an invalid id.
             (User::WriterInA, "repo-b", &in_a.id),
             (User::WriterInA, "repo-b", "not-a-uuid"),
             (User::Outsider, REPO_A, &in_x.id),

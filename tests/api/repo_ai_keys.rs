@@ -1,5 +1,5 @@
-//! What holds for every endpoint of the repo AI keys: no secret is kept as it is, both faces agree,
-//! and no cause is told.
+//! Common rules of the repo AI key endpoints: no secret is stored in the clear, both protocols agree, and no
+//! error reveals its cause.
 
 use keyward::proto::v1::{AiType, CreateRepoAiKeyRequest, UpdateRepoAiKeyRequest};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::support::{
 
 const INTERNAL: &str = "Internal server error";
 const UNAVAILABLE: &str = "Service unavailable";
-/// What a cause might say.
+/// Texts that a cause may contain.
 const CAUSES: [&str; 6] = [
     "repo_ai_keys",
     "data_keys",
@@ -23,7 +23,7 @@ const CAUSES: [&str; 6] = [
     "envelope",
 ];
 
-/// The HTTP status that these services' errors have over REST.
+/// Returns the HTTP status that these services' errors have over REST.
 fn http_status(code: Code) -> u16 {
     match code {
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => 400,
@@ -34,7 +34,7 @@ fn http_status(code: Code) -> u16 {
     }
 }
 
-/// The same call, which is to be refused, ends alike on both faces.
+/// Expects that both protocols reject the same request alike.
 async fn agree(name: &str, rest: Call, grpc: Result<(), Status>) {
     let (answer, status) = (rest.send().await, grpc.expect_err(name));
     assert_eq!(
@@ -46,7 +46,7 @@ async fn agree(name: &str, rest: Call, grpc: Result<(), Status>) {
     assert_eq!(answer.json()["success"], false, "{name}");
 }
 
-/// All four endpoints answer this to the owner, on REST and on gRPC.
+/// Expects this error from all four endpoints for the owner, on REST and on gRPC.
 async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Code) {
     let token = server.token(User::Owner);
     let (message, reason) = match status {
@@ -74,7 +74,7 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
     }
 }
 
-/// The AI type of a body, which gRPC has as a number.
+/// Returns the AI type of a body, which is a number in gRPC.
 fn ai_type(body: &Value) -> i32 {
     match &body["aiType"] {
         Value::String(name) if name == "AWS" => AiType::Aws.into(),
@@ -82,7 +82,7 @@ fn ai_type(body: &Value) -> i32 {
     }
 }
 
-/// Every byte of the one AI key that is stored, column by column.
+/// Returns every byte of the only stored AI key, column by column.
 async fn stored(server: &TestServer) -> Vec<(String, Vec<u8>)> {
     let rows = server.database.query("SELECT * FROM repo_ai_keys").await;
     let [row] = rows.as_slice() else {
@@ -109,7 +109,7 @@ async fn stored(server: &TestServer) -> Vec<(String, Vec<u8>)> {
     columns.collect()
 }
 
-/// The bytes that a secret was made of.
+/// Returns the random bytes from which a secret was made.
 fn random_bytes(secret: &str) -> Vec<u8> {
     let hex = secret.strip_prefix("FB_AIS_").unwrap().as_bytes();
     let digits = hex[..64]
@@ -141,7 +141,7 @@ on_each_engine! {
         let events = server.database.events().await;
         assert!(!format!("{events:?}").contains(&created.secret));
         if server.engine == Engine::Sqlite {
-            // Not in any other table either, nor in what is about to be written.
+            // Nor in any other table, nor in pending writes.
             let file = server.database.file();
             let mut bytes = std::fs::read(&file).unwrap();
             bytes.extend(std::fs::read(file.with_extension("db-wal")).unwrap_or_default());

@@ -1,5 +1,4 @@
-//! What becomes of a request whose body does not come: the method alone decides where it can, and a body has
-//! a time limit.
+//! Requests whose body does not arrive: the method alone decides where possible, and a body has a timeout.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{DENIED, ORGANIZATION, Setup, TestServer, User};
 
-/// The head of a request with a body, on a connection that ends with the answer.
+/// Head of a request with a body, on a connection that ends with the response.
 fn head(path: &str, token: &str, content_type: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: keyward.test\r\nauthorization: Bearer {token}\r\n\
@@ -58,7 +57,7 @@ on_each_engine! {
         let answer = server.raw(head("/apikeys", &user, JSON).as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains("The request body has come too slowly"), "{answer}");
-        // Part of a body is no body.
+        // Part of a body is not a body.
         let part = format!("{}{{", head("/apikeys", &user, JSON));
         let answer = server.raw(part.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

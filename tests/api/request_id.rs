@@ -1,4 +1,4 @@
-//! Every response carries `x-request-id`, on every face and whatever the outcome.
+//! Every response has `x-request-id`, on every protocol and for every outcome.
 
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! SettleSpend and ReleaseSpend, and holds that end by themselves.
+//! SettleSpend and ReleaseSpend, and the expiry of reservations.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::support::{
 };
 
 const NOT_FOUND: &str = "Reservation not found";
-/// As long as a hold is made that does not say how long.
+/// Default lifetime of a reservation, in seconds.
 const TEN_MINUTES: u64 = 600;
 
-/// A management key, and a key with a limit of a dollar.
+/// Returns a management key and a key with a limit of a dollar.
 async fn keys(server: &TestServer) -> (String, Issued) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     (token, issued)
 }
 
-/// What the key has left and has spent, in cents.
+/// Returns the remaining and the spent amount of the key, in cents.
 async fn left_and_spent(server: &TestServer, token: &str, issued: &Issued) -> (i64, i64) {
     let key = server.key(token, &issued.hash).await;
     let cents = |member: &str| (key[member].as_f64().unwrap() * 100.0).round() as i64;
@@ -84,7 +84,7 @@ on_each_engine! {
                 .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", message)
                 .alone();
         }
-        // What it became is a charge like any other.
+        // The resulting charge is a charge like any other.
         assert!(server.record(charge(&issued.hash, "r", 30 * CENT)).await.unwrap().duplicate);
         refused(server.record(charge(&issued.hash, "r", 31 * CENT)).await);
         assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
@@ -110,7 +110,7 @@ on_each_engine! {
         refused(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
         server.advance_seconds(1);
         assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
-        // Its room was given to another.
+        // Another reservation took its room.
         server.reserve(hold(&issued.hash, "other", DOLLAR)).await.unwrap();
         let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
         assert_eq!((settled.duplicate, settled.limit_remaining_nanos), (false, Some(70 * CENT)));

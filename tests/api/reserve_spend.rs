@@ -1,4 +1,4 @@
-//! ReserveSpend: what is held, what is let in, and when to come again.
+//! ReserveSpend: reserved amounts, admission and retry delays.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::support::{
 const EXCEEDED: &str = "API key's limit is exceeded";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A management key, and a key with a limit of a dollar.
+/// Returns a management key and a key with a limit of a dollar.
 async fn keys(server: &TestServer) -> (String, Issued) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     (token, issued)
 }
 
-/// What the key has left, in nano-dollars.
+/// Returns the remaining amount of the key, in nano-dollars.
 async fn left(server: &TestServer, issued: &Issued) -> i64 {
     server
         .verify(&issued.key)
@@ -33,7 +33,7 @@ async fn left(server: &TestServer, issued: &Issued) -> i64 {
         .unwrap()
 }
 
-/// The hold does not fit, and this is when it may.
+/// Expects that the reservation does not fit, with this retry delay.
 async fn exceeds(server: &TestServer, hold: ReserveSpendRequest, retry_after: Option<Duration>) {
     refused(server.reserve(hold).await)
         .is(Code::ResourceExhausted, "LIMIT_EXCEEDED", EXCEEDED)
@@ -58,7 +58,7 @@ on_each_engine! {
         let reserved = server.reserve(hold(&issued.hash, "r2", 20 * CENT)).await.unwrap();
         assert_eq!(reserved.limit_remaining_nanos, Some(50 * CENT));
         assert_eq!(reserved.available_nanos, Some(0));
-        // A hold may end at any moment, so that the key may still spend.
+        // A reservation may end at any moment, so the key may still spend.
         assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
         assert_eq!(server.database.count("charges").await, 1);
     }
@@ -71,9 +71,9 @@ on_each_engine! {
         let reserved = server.reserve(hold(&issued.hash, "4", 1)).await.unwrap();
         assert_eq!(reserved.available_nanos, Some(0));
         exceeds(&server, hold(&issued.hash, "5", 1), Some(Duration::from_secs(1))).await;
-        // Nothing always fits.
+        // A reservation of zero always fits.
         server.reserve(hold(&issued.hash, "6", 0)).await.unwrap();
-        // What was refused holds nothing and took no request id.
+        // A rejected reservation reserves nothing and takes no request id.
         assert_eq!(server.database.count("reservations").await, 3);
     }
 
@@ -117,13 +117,13 @@ on_each_engine! {
             let body = json!({ "limit": 1, "limit_reset": reset });
             let issued = server.issued_key(&token, body).await;
             let until_reset = until_reset.map(Duration::from_secs);
-            // Only a hold is in the way.
+            // Only a reservation is in the way.
             let reservation = server.reserved(hold(&issued.hash, "held", 80 * CENT)).await;
             exceeds(&server, hold(&issued.hash, "r", 30 * CENT), second).await;
             exceeds(&server, hold(&issued.hash, "r", DOLLAR), second).await;
             // More than the limit never fits.
             exceeds(&server, hold(&issued.hash, "r", DOLLAR + 1), None).await;
-            // What was spent is in the way, with the hold and without it.
+            // The spent amount is in the way, with the reservation and without it.
             server.record(charge(&issued.hash, "spent", 80 * CENT)).await.unwrap();
             exceeds(&server, hold(&issued.hash, "r", 20 * CENT), second).await;
             exceeds(&server, hold(&issued.hash, "r", 30 * CENT), until_reset).await;
@@ -151,7 +151,7 @@ on_each_engine! {
         let reserved = server.reserve(byok_hold(&apart.hash, "1", 5 * DOLLAR)).await.unwrap();
         assert_eq!(reserved.available_nanos, Some(DOLLAR));
         server.reserve(hold(&apart.hash, "2", DOLLAR)).await.unwrap();
-        // The limit is none of its business, also when it is used up.
+        // The limit does not apply to it, even when it is used up.
         server.reserve(byok_hold(&apart.hash, "3", DOLLAR)).await.unwrap();
 
         let body = json!({ "limit": 1, "include_byok_in_limit": true });
@@ -165,7 +165,7 @@ on_each_engine! {
         exceeds(&server, more, Some(Duration::from_secs(1))).await;
         server.record(byok_charge(&together.hash, "5", 60 * CENT)).await.unwrap();
         exceeds(&server, byok_hold(&together.hash, "6", 41 * CENT), None).await;
-        // A setting that changes counts at once.
+        // A changed setting takes effect at once.
         server.change_key(&token, &together.hash, json!({ "include_byok_in_limit": false })).await;
         assert_eq!(left(&server, &together).await, DOLLAR);
         server.reserve(hold(&together.hash, "7", 50 * CENT)).await.unwrap();
@@ -181,7 +181,7 @@ on_each_engine! {
             assert_eq!(server.reserve(again).await.unwrap(), first);
         }
         exceeds(&server, hold(&issued.hash, "71", 71 * CENT), Some(Duration::from_secs(1))).await;
-        // Also when it would not fit a second time.
+        // Even when it would not fit a second time.
         let all = server.reserve(hold(&issued.hash, "all", 70 * CENT)).await.unwrap();
         assert_eq!(server.reserve(hold(&issued.hash, "all", 70 * CENT)).await.unwrap(), all);
         assert_eq!(server.database.count("reservations").await, 2);
@@ -203,7 +203,7 @@ on_each_engine! {
                 .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", &message)
                 .alone();
         }
-        // Another key's ids are its own.
+        // Another key has its own ids.
         let other = server.issued_key(&token, json!({ "limit": 1 })).await;
         server.reserve(hold(&other.hash, "own", DOLLAR)).await.unwrap();
     }

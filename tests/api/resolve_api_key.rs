@@ -1,4 +1,4 @@
-//! ResolveApiKey: the one way that a secret leaves.
+//! ResolveApiKey: the only method that returns a secret.
 
 use keyward::proto::v1::{ResolveApiKeyRequest, ResolveApiKeyResponse};
 use serde_json::json;
@@ -97,7 +97,7 @@ on_each_engine! {
         let other = server.create(json!({
             "workspaceId": WORKSPACE_A, "key": "k2", "secret": "canary-4712", "provider": "AWS",
         })).await;
-        // Whoever can write rows cannot make one key's secret come out as another's.
+        // A party that can write rows cannot make the secret of one key appear as that of another.
         server.database.execute(
             "UPDATE provider_keys SET sealed_secret = \
              (SELECT sealed_secret FROM provider_keys WHERE key = 'k2') WHERE key = 'k'",

@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, or JSON that is no request.
+//! Bodies that are not JSON, or JSON that is not a request.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Old charges and reservations are dropped; their sums stay.
+//! Old charges and reservations are deleted; their sums remain.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ on_each_engine! {
             server.record(charge(&issued.hash, own, DOLLAR)).await.unwrap();
             server.record(byok_charge(&issued.hash, byok, CENT)).await.unwrap();
         }
-        // It was spent long ago and is recorded now: what counts is when that was.
+        // Spent long ago and recorded now: the time of spending counts.
         let late = charge_at("2026-01-01T00:00:00Z", charge(&issued.hash, "late", DOLLAR));
         server.record(late).await.unwrap();
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
@@ -46,7 +46,7 @@ on_each_engine! {
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
         server.record(charge(&issued.hash, "newest", DOLLAR)).await.unwrap();
         let before = server.key(&token, &issued.hash).await;
-        // Of thirty days to the millisecond is not past them.
+        // A charge that is exactly thirty days old, to the millisecond, is not past the retention.
         assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2);
         assert_eq!(server.database.count("charges").await, 6);
         server.advance_seconds(1);
@@ -58,7 +58,7 @@ on_each_engine! {
         assert_eq!((&before["usage"], &before["usage_monthly"]), (&json!(5), &json!(4)));
         assert_eq!(before["byok_usage"], 0.03);
         assert_eq!(before["limit_remaining"], 95.97);
-        // What is still there is still known.
+        // Charges that remain are still known.
         assert!(server.record(charge(&issued.hash, "own 2", DOLLAR)).await.unwrap().duplicate);
     }
 
@@ -67,7 +67,7 @@ on_each_engine! {
         let token = server.management_key(ORGANIZATION).await;
         let issued = server.issued_key(&token, json!({})).await;
         server.record(charge(&issued.hash, "r", CENT)).await.unwrap();
-        // As many more as no test makes one by one.
+        // Many more, which no test creates one at a time.
         let copies = "INSERT INTO charges \
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
             SELECT c.key_id, c.request_id || ' ' || n.i, c.amount_nanos, c.byok, c.occurred_at, \

@@ -1,5 +1,5 @@
-//! What a browser is told of every answer: to keep it nowhere, to guess nothing of it, to run, show
-//! and frame nothing of it. And what nobody is told: what runs here.
+//! Security headers for browsers on every response: no caching, no sniffing, no scripts, no display, no
+//! framing. No header reveals the server software.
 
 use http::{HeaderMap, Method};
 use keyward::layers::AllowedOrigins;
@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::support::{ORGANIZATION, Setup, TestServer, User, WORKSPACE_A, WebFlavor, grpc_frame};
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
-/// What a browser that shows it is told of an answer over REST.
+/// Headers of a response over REST, for a browser that displays it.
 const REST: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
     ("cache-control", "no-store"),
@@ -20,7 +20,7 @@ const REST: [(&str, &str); 4] = [
     ),
     ("referrer-policy", "no-referrer"),
 ];
-/// The names of all such headers.
+/// Names of all such headers.
 const NAMES: [&str; 5] = [
     "x-content-type-options",
     "cache-control",
@@ -29,7 +29,7 @@ const NAMES: [&str; 5] = [
     "strict-transport-security",
 ];
 
-/// Has exactly these of them, and says nothing of what runs here.
+/// Expects exactly these security headers, and no header that reveals the server software.
 #[track_caller]
 fn has(headers: &HeaderMap, expected: &[(&str, &str)]) {
     let is_one = |name: &str| NAMES.contains(&name);

@@ -1,5 +1,5 @@
-//! Every method of the descriptor, called without a token, in the wrong role, from another
-//! organization, and rightly. A new method that has no case in `sweep_cases.rs` fails here.
+//! Every method of the descriptor, called without a token, in the wrong role, from another organization, and
+//! with the required right. A new method without a case in `sweep_cases.rs` fails here.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ fn method(name: &str) -> MethodDescriptor {
         .unwrap()
 }
 
-/// Passes bytes as they are.
+/// Codec that passes bytes unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bytes;
 
@@ -78,7 +78,7 @@ impl Decoder for Bytes {
     }
 }
 
-/// Calls a method with a request in JSON, encoded by the descriptor.
+/// Calls a method with a JSON request, encoded by the descriptor.
 async fn call(
     server: &TestServer,
     method: &MethodDescriptor,
@@ -100,7 +100,7 @@ async fn call(
         .map(drop)
 }
 
-/// A method's HTTP bindings: verb, path template, and whether there is a body.
+/// Returns a method's HTTP bindings: method, path template, and true if there is a body.
 fn bindings(method: &MethodDescriptor) -> Vec<(Method, String, bool)> {
     let extension = method
         .parent_pool()
@@ -144,7 +144,7 @@ fn binding(rule: &DynamicMessage) -> (Method, String, bool) {
     (name, text(verb).unwrap(), text("body").is_some())
 }
 
-/// Calls a method by one of its HTTP bindings.
+/// Calls a method by a single HTTP binding.
 async fn call_rest(
     server: &TestServer,
     method: &MethodDescriptor,
@@ -180,7 +180,7 @@ async fn call_rest(
     (answer.status, answer.body)
 }
 
-/// Tokens of callers that are no users.
+/// Tokens of callers that are not users.
 struct Keys {
     management: String,
     foreign_management: String,
@@ -208,7 +208,7 @@ impl Keys {
     }
 }
 
-/// The case's request about things of its own.
+/// Returns the case's request, on resources created for it.
 async fn request(server: &TestServer, keys: &Keys, case: &Case, place: usize) -> Value {
     let mut text = case.request.to_string();
     if text.contains("$KEY") {
@@ -238,7 +238,7 @@ async fn request(server: &TestServer, keys: &Keys, case: &Case, place: usize) ->
     serde_json::from_str(&text).unwrap()
 }
 
-/// How a method says 401 to those without a token.
+/// Returns the 401 message of a method without a token.
 fn without_token(name: &str) -> &'static str {
     if name.contains("ManagementKeyService") || name.contains("AuditService") {
         NO_HEADER
@@ -247,7 +247,7 @@ fn without_token(name: &str) -> &'static str {
     }
 }
 
-/// A caller is refused with that code, over gRPC and by every binding.
+/// Expects that a caller is rejected with that code, over gRPC and by every binding.
 async fn refuses(
     server: &TestServer,
     method: &MethodDescriptor,
@@ -341,7 +341,7 @@ on_each_engine! {
                 let token = keys.token(&server, *who);
                 refuses(&server, &method, &request, (*who, &token), unseen).await;
             }
-            // The request was good: what refused it was the caller.
+            // The request was valid: the rejection was due to the caller.
             let token = keys.token(&server, case.right);
             let answer = call(&server, &method, &request, Some(&token)).await;
             assert!(answer.is_ok(), "{name} {answer:?}");

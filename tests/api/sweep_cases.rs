@@ -1,10 +1,10 @@
-//! For every method that is implemented: a request that is good, who may make it, and who may not.
+//! For every implemented method: a valid request, callers with the right, and callers without it.
 
 use serde_json::{Value, json};
 
 use crate::support::User;
 
-/// Who makes a call of the sweep.
+/// Caller of a request of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     User(User),
@@ -17,35 +17,35 @@ pub enum Who {
     IssuedKey,
 }
 
-/// One method's case. In the request stand, each for one of its own: `$KEY` for a provider key in
-/// workspace A, `$REPO_KEY` for an AI key of its repo, `$HASH` for an issued key, `$RESERVATION`
-/// for a hold, and `$MANAGEMENT_HASH` for a management key.
+/// Case of a single method. Placeholders in the request stand for new resources: `$KEY` for a provider key in
+/// workspace A, `$REPO_KEY` for an AI key of its repo, `$HASH` for an issued key, `$RESERVATION` for a
+/// reservation, and `$MANAGEMENT_HASH` for a management key.
 pub struct Case {
     /// The method's full name.
     pub method: &'static str,
-    /// A request that succeeds when a right caller makes it, as JSON.
+    /// A JSON request that succeeds for a caller with the right.
     pub request: Value,
-    /// May make it.
+    /// Caller with the right.
     pub right: Who,
-    /// Known callers without the right; each is refused.
+    /// Known callers without the right; each is rejected.
     pub wrong_role: Vec<Who>,
-    /// Callers of another organization; each is refused.
+    /// Callers of another organization; each is rejected.
     pub other_organization: Vec<Who>,
-    /// How these are told that there is no such thing, where they are not denied it.
+    /// Not-found message for these callers, unless they get a denial.
     pub unseen: Option<&'static str>,
 }
 
-/// Methods that are described and not yet implemented. Implementing one takes it from here and
-/// gives it a case.
+/// Methods that are described and not yet implemented. An implemented method is removed from here and gets a
+/// case.
 pub const NOT_IMPLEMENTED: &[&str] = &[
     "keyward.v1.ApiKeyService.WatchApiKeys",
     "keyward.v1.AuditService.VerifyAuditLog",
 ];
 
-/// Known callers that are no users.
+/// Known callers that are not users.
 const NO_USERS: [Who; 3] = [Who::Service, Who::ManagementKey, Who::IssuedKey];
 
-/// Every case.
+/// Returns every case.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         reading(
@@ -219,7 +219,7 @@ fn directory() -> Vec<Case> {
         .into()
 }
 
-/// What a reader of the workspace may do.
+/// Returns a case that needs a reader of the workspace.
 fn reading(service: &str, method: &str, request: Value) -> Case {
     let mut wrong_role = vec![Who::User(User::NoAccess)];
     wrong_role.extend(NO_USERS);
@@ -233,7 +233,7 @@ fn reading(service: &str, method: &str, request: Value) -> Case {
     }
 }
 
-/// What a writer of the workspace may do.
+/// Returns a case that needs a writer of the workspace.
 fn writing(service: &str, method: &str, request: Value) -> Case {
     let readers = [User::ReaderInA, User::ReaderInAWriterInB, User::NoAccess];
     let wrong_role = readers.map(Who::User).into_iter().chain(NO_USERS).collect();
@@ -247,7 +247,7 @@ fn writing(service: &str, method: &str, request: Value) -> Case {
     }
 }
 
-/// What internal services alone may do.
+/// Returns a case for internal services only.
 fn serving(service: &str, method: &str, request: Value) -> Case {
     let users = [User::Owner, User::ReaderInA].map(Who::User);
     let keys = [Who::ManagementKey, Who::IssuedKey];
@@ -261,7 +261,7 @@ fn serving(service: &str, method: &str, request: Value) -> Case {
     }
 }
 
-/// What management keys alone may do.
+/// Returns a case for management keys only.
 fn managing(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
     let users = [User::Owner, User::Administrator, User::ReaderInA].map(Who::User);
     let others = [Who::Service, Who::IssuedKey];
@@ -275,7 +275,7 @@ fn managing(method: &str, request: Value, unseen: Option<&'static str>) -> Case 
     }
 }
 
-/// What administrators of the organization may do.
+/// Returns a case that needs an administrator of the organization.
 fn administering(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
     let users = [User::AdminInA, User::ReaderInA, User::NoAccess].map(Who::User);
     let keys = [

@@ -1,4 +1,4 @@
-//! PUT /apikeys/{uuid} and UpdateApiKey: what changes.
+//! PUT /apikeys/{uuid} and UpdateApiKey: successful changes.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ on_each_engine! {
         for key in server.list(WORKSPACE_A).await {
             assert_eq!(key["description"] == "changed", key["id"] == id, "{key}");
         }
-        // The query is no part of a PUT.
+        // A PUT ignores the query.
         let path = format!("/apikeys/{id}?uuid={other}&description=query");
         let answer = server.put(&path).bearer(&server.token(User::WriterInA));
         let said = "`description` must be given in the body and not in the query";

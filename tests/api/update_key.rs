@@ -1,4 +1,4 @@
-//! PATCH /keys/{hash}: what changes, and what is left alone.
+//! PATCH /keys/{hash}: changed and unchanged members.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::{
 
 const UPDATED_AT: &str = "2026-08-01T12:00:01.000Z";
 
-/// A key of which everything is set.
+/// Returns a key with every member set.
 fn full() -> Value {
     json!({
         "name": "n", "limit": 10, "limit_reset": "daily", "include_byok_in_limit": true,
@@ -16,7 +16,7 @@ fn full() -> Value {
     })
 }
 
-/// The body is refused so, and the key stays as it is.
+/// Expects that the body is rejected with this message and the key stays unchanged.
 async fn refuses(server: &TestServer, token: &str, hash: &str, body: Value, message: &str) {
     let before = server.key(token, hash).await;
     for mount in MOUNTS {
@@ -83,7 +83,7 @@ on_each_engine! {
         let key = server.change_key(&token, &issued.hash, both).await;
         assert_eq!((&key["limit"], &key["limit_reset"]), (&json!(null), &json!(null)));
         assert_eq!((&key["name"], &key["include_byok_in_limit"]), (&json!("m"), &json!(true)));
-        // To remove what is not there is no error.
+        // Removing an absent member is not an error.
         server.change_key(&token, &issued.hash, json!({ "limit": null })).await;
     }
 
@@ -129,7 +129,7 @@ on_each_engine! {
         let changed = server.change_key(&token, &first.hash, body).await;
         assert_eq!((&changed["hash"], &changed["name"]), (&json!(first.hash), &json!("m")));
         assert_eq!(server.key(&token, &second.hash).await["name"], "n");
-        // And of the query nothing counts.
+        // Nor does any query parameter count.
         let path = format!("/keys/{}?hash={}", first.hash, second.hash);
         let answer = server.patch(&path).bearer(&token).json(&json!({})).send().await;
         assert_eq!(answer.json()["data"], changed);
@@ -202,7 +202,7 @@ on_each_engine! {
             for mount in MOUNTS {
                 let call = server.patch(&format!("{mount}/keys/{hash}")).bearer(&token);
                 call.json(&json!({ "name": "m" })).send().await.refuses_key(404, KEY_NOT_FOUND);
-                // That there is nothing to change gives nothing away.
+                // An empty change reveals nothing either.
                 let call = server.patch(&format!("{mount}/keys/{hash}")).bearer(&token);
                 call.json(&json!({})).send().await.refuses_key(404, KEY_NOT_FOUND);
             }

@@ -1,4 +1,4 @@
-//! UpdateKey over gRPC: with a mask, and without one.
+//! UpdateKey over gRPC, with and without a mask.
 
 use keyward::proto::v1::{IssuedKey, LimitReset, UpdateKeyRequest};
 use prost_types::FieldMask;
@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::support::{Issued, KEY_NOT_FOUND, ORGANIZATION, TestServer, refused};
 
-/// A management key, and an issued key whose name is `n` with a limit of 10 dollars a day.
+/// Returns a management key, and an issued key with the name `n` and a limit of 10 dollars a day.
 async fn keys(server: &TestServer) -> (String, Issued) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "name": "n", "limit": 10, "limit_reset": "daily" });
@@ -20,7 +20,7 @@ fn mask(paths: &[&str]) -> Option<FieldMask> {
     Some(FieldMask { paths })
 }
 
-/// Sets everything.
+/// Returns an update that sets every field.
 fn everything(hash: &str) -> UpdateKeyRequest {
     UpdateKeyRequest {
         hash: hash.to_owned(),
@@ -33,7 +33,7 @@ fn everything(hash: &str) -> UpdateKeyRequest {
     }
 }
 
-/// Sets nothing.
+/// Returns an update that sets no field.
 fn nothing(hash: &str) -> UpdateKeyRequest {
     UpdateKeyRequest {
         hash: hash.to_owned(),
@@ -104,7 +104,7 @@ on_each_engine! {
         let key = update(&server, &token, request).await.unwrap();
         assert_eq!((key.limit_nanos, key.limit_remaining_nanos), (None, None));
 
-        // A reset of "never" is none too.
+        // A reset of "never" clears it too.
         let (token, issued) = keys(&server).await;
         let request = UpdateKeyRequest {
             limit_reset: Some(LimitReset::Unspecified.into()),
@@ -170,7 +170,7 @@ on_each_engine! {
             let key = server.change_key(&token, &issued.hash, body).await;
             assert_eq!(key["limit"], json!(null), "{mask}");
         }
-        // The limit goes by its name in JSON too.
+        // The mask also accepts the JSON name of the limit.
         let body = json!({ "name": "m", "limit": 5, "update_mask": "limit" });
         let key = server.change_key(&token, &issued.hash, body).await;
         assert_eq!((&key["name"], &key["limit"]), (&json!("n"), &json!(5)));

@@ -1,4 +1,4 @@
-//! PUT /apikeys/{uuid} and UpdateApiKey: what is refused, and changes nothing.
+//! PUT /apikeys/{uuid} and UpdateApiKey: rejections, which change nothing.
 
 use keyward::proto::v1::UpdateApiKeyRequest;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{DENIED, Setup, TestServer, User, WORKSPACE_A, WORKSPACE_B, 
 
 const DUPLICATE: &str = "API key with these credentials already exists";
 const NOT_FOUND: &str = "API key not found";
-/// A uuid that no key has.
+/// UUID of no key.
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 async fn key_in(server: &TestServer, workspace: &str, key: &str) -> String {
@@ -71,7 +71,7 @@ on_each_engine! {
         assert_eq!(server.list(WORKSPACE_A).await, before);
         assert_eq!(server.database.events().await, events);
 
-        // What stays as it is, and what comes with the secret, is taken.
+        // Unchanged values, and values sent with the secret, are accepted.
         for body in [
             json!({ "endpoint": "e", "provider": "AWS", "region": "r" }),
             json!({ "endpoint": "f", "provider": "OPENAI", "secret": "s" }),

@@ -32,7 +32,7 @@ fn rename(repo: &str, id: &str, name: Option<&str>) -> UpdateRepoAiKeyRequest {
     }
 }
 
-/// A renaming by the owner is refused like this on REST and on gRPC.
+/// Expects that REST and gRPC reject a renaming by the owner with not found.
 async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
     let token = server.token(User::Owner);
     for name in [Some("renamed"), None] {

@@ -1,16 +1,16 @@
-//! How long a request's target may be, and what becomes of one that is.
+//! Limit on the length of a request target, and the handling of long ones.
 
 use keyward::config::UnknownFields;
 use reqwest::Version;
 
 use crate::support::{Setup, TestServer, User};
 
-/// The largest head of a request, in bytes.
+/// Maximum size of a request head, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
-/// What a head has besides its target, at most.
+/// Maximum size of a head without its target, in bytes.
 const REST_OF_HEAD: usize = 2 * 1024;
 
-/// What a GET of that target answers over that version, with a token.
+/// Returns the status of a GET of that target over that version, with a token.
 async fn get(server: &TestServer, version: Version, target: &str) -> u16 {
     let client = match version {
         Version::HTTP_2 => &server.http2,
@@ -23,7 +23,7 @@ async fn get(server: &TestServer, version: Version, target: &str) -> u16 {
     answer.status().as_u16()
 }
 
-/// As many parameters as there is room for.
+/// Returns as many parameters as there is room for.
 fn parameters(one: &str) -> String {
     let count = (MAX_HEAD - REST_OF_HEAD) / (one.len() + 1);
     format!("/apikeys?{}", vec![one; count].join("&"))
@@ -39,7 +39,7 @@ on_each_engine! {
             ] {
                 assert_eq!(get(&server, version, &target).await, 431, "{version:?}");
             }
-            // The server goes on.
+            // The server continues to serve.
             assert_eq!(get(&server, version, "/apikeys").await, 200);
         }
     }
@@ -67,7 +67,7 @@ on_each_engine! {
     async fn as_many_parameters_as_there_is_room_for_are_read(setup: Setup) {
         let server = Setup { unknown_fields: UnknownFields::Ignore, ..setup }.start().await;
         for version in [Version::HTTP_11, Version::HTTP_2] {
-            // Unknown ones are ignored, and a known one that is not a list is given once.
+            // Unknown parameters are ignored; a known parameter that is not a list may occur only once.
             for one in ["a=b", "a", "=", "%20=%20"] {
                 assert_eq!(get(&server, version, &parameters(one)).await, 200, "{one}");
             }

@@ -1,5 +1,4 @@
-//! Days, weeks from Monday and calendar months in UTC: what a key spent in them, and when a limit
-//! starts anew.
+//! Days, weeks from Monday and calendar months in UTC: spending in them, and the reset of a limit.
 
 use keyward::proto::v1::KeyVerdict;
 use serde_json::{Value, json};
@@ -8,10 +7,10 @@ use crate::support::{
     CENT, DOLLAR, Issued, ORGANIZATION, TestServer, charge, charge_at, hold, refused,
 };
 
-/// What is left of a key's limit, in nano-dollars, on which everything that tells it agrees.
+/// Returns the remaining amount of a key's limit, in nano-dollars, on which all responses agree.
 async fn remaining(server: &TestServer, token: &str, issued: &Issued) -> Option<i64> {
     let verified = server.verify(&issued.key).await.limit_remaining_nanos;
-    // A charge of nothing that is there already changes nothing, and tells.
+    // A zero charge that already exists changes nothing, and its response has the remaining amount.
     let recorded = server
         .record(charge(&issued.hash, "nothing", 0))
         .await
@@ -75,7 +74,7 @@ on_each_engine! {
             assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
             refused(server.reserve(hold(&issued.hash, "held", 1)).await);
             server.set_clock(anew);
-            // What was spent too much before is not carried over.
+            // An earlier overspend is not carried over.
             assert_eq!(remaining(&server, &token, &issued).await, Some(DOLLAR), "{reset} {anew}");
             assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
             server.reserve(hold(&issued.hash, "held", DOLLAR)).await.unwrap();
@@ -92,7 +91,7 @@ on_each_engine! {
             server.set_clock(now);
             assert_eq!(remaining(&server, &token, &issued).await, Some(60 * CENT), "{now}");
         }
-        // A key without a limit has none left, whatever it resets.
+        // A key without a limit has no remaining amount, regardless of its reset.
         let unlimited = json!({ "limit_reset": "daily" });
         let unlimited = server.issued_key(&token, unlimited).await;
         server.record(charge(&unlimited.hash, "1", DOLLAR)).await.unwrap();

@@ -1,4 +1,4 @@
-//! VerifyKey: the verdict, and which of several.
+//! VerifyKey: the verdict, and its precedence.
 
 use keyward::proto::v1::{KeyVerdict, ReserveSpendRequest, VerifyKeyRequest, VerifyKeyResponse};
 use keyward_crypto::{Token, TokenKind};
@@ -11,7 +11,7 @@ use crate::support::{
     WORKSPACE_X, WebFlavor, charge, hold, refused,
 };
 
-/// What is told of a key that there is not.
+/// Returns the response for a missing key.
 fn not_found() -> VerifyKeyResponse {
     VerifyKeyResponse {
         verdict: KeyVerdict::NotFound.into(),
@@ -59,7 +59,7 @@ on_each_engine! {
         let mut typo = issued.key.clone();
         typo.replace_range(20..21, if &typo[20..21] == "0" { "1" } else { "0" });
         for text in [
-            // Management keys do not spend.
+            // Management keys cannot spend.
             token.as_str(),
             &deleted.key,
             unknown.expose(),
@@ -100,7 +100,7 @@ on_each_engine! {
                     };
                     let verified = server.verify(&issued.key).await;
                     assert_eq!(verified.verdict(), expected);
-                    // Whatever the verdict, what else is known of the key is told.
+                    // The response has the other known facts of the key, regardless of the verdict.
                     let known = (verified.hash.as_str(), verified.limit_remaining_nanos);
                     assert_eq!(known, (issued.hash.as_str(), Some(i64::from(!exceeded))));
                     assert_eq!(verified.organization_id, ORGANIZATION);
@@ -131,7 +131,7 @@ on_each_engine! {
         let none = server.issued_key(&token, json!({ "limit": 0 })).await;
         assert_eq!(server.verdict(&none.key).await, KeyVerdict::LimitExceeded);
         let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
-        // The hold may be the asking caller's own, whose answer was lost.
+        // The reservation may belong to the requesting caller, whose response was lost.
         let reservation = server.reserved(hold(&issued.hash, "r", DOLLAR)).await;
         assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
         server.settle(&reservation, DOLLAR).await.unwrap();
@@ -153,7 +153,7 @@ on_each_engine! {
             let request = VerifyKeyRequest { token: issued.key.clone(), byok };
             let verified = service.verify_key(request).await.unwrap().into_inner();
             assert_eq!(verified.verdict(), verdict, "{counts} {byok}");
-            // A hold is let in by the same rule.
+            // A reservation is admitted by the same rule.
             let request_id = format!("{counts} {byok}");
             let hold = ReserveSpendRequest { byok, ..hold(&issued.hash, &request_id, 1) };
             let admitted = server.reserve(hold).await.is_ok();
@@ -166,7 +166,7 @@ on_each_engine! {
         let issued = server.issued_key(&token, json!({})).await;
         let users = User::MEMBERS.map(|user| server.token(user));
         for token in users.into_iter().chain([token.clone(), issued.key.clone()]) {
-            // A token that is none and one that is good are refused alike.
+            // Valid and invalid tokens are rejected alike.
             for asked in [&issued.key, "garbage"] {
                 let request = VerifyKeyRequest { token: asked.to_owned(), byok: false };
                 refused(server.management_keys(&token).verify_key(request).await)

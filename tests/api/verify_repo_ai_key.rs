@@ -1,4 +1,4 @@
-//! VerifyRepoAiKey: what a service is told of a key and a secret.
+//! VerifyRepoAiKey: the response to a service that presents a key and a secret.
 
 use keyward::proto::v1::{
     AiType, RepoAiKeyVerdict, VerifyRepoAiKeyRequest, VerifyRepoAiKeyResponse,
@@ -29,7 +29,7 @@ fn request(key: &str, secret: &str) -> VerifyRepoAiKeyRequest {
     }
 }
 
-/// The token with another character in that place.
+/// Returns the token with another character in that position.
 fn with_typo(token: &str, place: usize) -> String {
     let other = if token.as_bytes()[place] == b'0' {
         "1"
@@ -39,7 +39,7 @@ fn with_typo(token: &str, place: usize) -> String {
     format!("{}{other}{}", &token[..place], &token[place + 1..])
 }
 
-/// A token as Keyward makes them, but not one that it issued.
+/// Returns a token in Keyward's format that Keyward did not issue.
 fn never_issued(kind: TokenKind) -> String {
     Token::generate(kind).unwrap().expose().to_owned()
 }
@@ -166,7 +166,7 @@ on_each_engine! {
             .is(Code::Internal, "INTERNAL", message)
             .alone()
             .hides(&[&created.key, &created.secret, "repo_ai_keys", "SQL"]);
-        // What cannot be a key is told without looking.
+        // A malformed key is rejected without a lookup.
         let typo = with_typo(&created.key, 40);
         assert_eq!(server.verify_repo_ai_key(&typo, &created.secret).await, not_found());
 

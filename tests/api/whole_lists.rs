@@ -1,4 +1,4 @@
-//! Lists that REST answers whole and gRPC in pages, and the bounds on what they list.
+//! Lists that REST returns whole and gRPC in pages, and the limits on their size.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use tonic::Code;
 
 use crate::support::{REPO_A, Setup, TestServer, User, WORKSPACE_A, refused};
 
-/// Items of a page in these tests.
+/// Number of items of a page in these tests.
 const PAGE: u32 = 2;
-/// Keys in each list: the last page of it is not full.
+/// Number of keys in each list: the last page is not full.
 const KEYS: usize = 5;
-/// Keys that a workspace and a repo may have in the tests of bounds.
+/// Number of keys that a workspace and a repo may have in the tests of limits.
 const BOUND: u32 = 3;
 
 async fn start_with_pages(setup: Setup) -> TestServer {
@@ -66,7 +66,7 @@ fn ids(keys: &[Value]) -> Vec<String> {
 }
 
 on_each_engine! {
-    /// REST has whole lists, so that the fields of pages are not part of it.
+    /// REST returns whole lists, so it has no page fields.
     async fn page_parameter_of_a_whole_list_is_unknown(setup: Setup) {
         let server = start_with_pages(setup).await;
         create_provider_keys(&server).await;

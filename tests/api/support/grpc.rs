@@ -1,4 +1,4 @@
-//! The gRPC face, through the generated clients.
+//! The gRPC protocol, through the generated clients.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use tonic_types::{ErrorDetail, StatusExt};
 
 use super::TestServer;
 
-/// Puts a token into every request.
+/// Interceptor that adds a token to every request.
 #[derive(Clone)]
 pub struct Bearer(pub(super) Option<MetadataValue<Ascii>>);
 
@@ -32,7 +32,7 @@ impl Interceptor for Bearer {
 
 pub(super) type Authorized = InterceptedService<Channel, Bearer>;
 
-/// A request with a token of its own.
+/// Returns a request with a token of its own.
 pub fn with_token<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let value = format!("Bearer {token}").parse().unwrap();
@@ -41,7 +41,7 @@ pub fn with_token<T>(token: &str, message: T) -> Request<T> {
 }
 
 impl TestServer {
-    /// A connection of its own.
+    /// Opens a separate connection.
     pub fn channel(&self) -> Channel {
         Channel::from_shared(self.url("")).unwrap().connect_lazy()
     }
@@ -63,13 +63,13 @@ pub(super) fn bearer(token: &str) -> Bearer {
     Bearer(Some(format!("Bearer {token}").parse().unwrap()))
 }
 
-/// An error of the gRPC face and its details.
+/// A gRPC error and its details.
 pub struct Refusal {
     pub status: Status,
     details: Vec<ErrorDetail>,
 }
 
-/// The refusal that a call must have ended in.
+/// Returns the error in which a call must have ended.
 #[track_caller]
 pub fn refused<T: fmt::Debug>(result: Result<T, Status>) -> Refusal {
     let status = result.unwrap_err();
@@ -78,7 +78,7 @@ pub fn refused<T: fmt::Debug>(result: Result<T, Status>) -> Refusal {
 }
 
 impl Refusal {
-    /// Has this code and message, and exactly one ErrorInfo, of this reason and of our domain.
+    /// Expects this code and message, and exactly one ErrorInfo, with this reason and the Keyward domain.
     #[track_caller]
     pub fn is(&self, code: Code, reason: &str, message: &str) -> &Self {
         assert_eq!((self.status.code(), self.status.message()), (code, message));
@@ -94,7 +94,7 @@ impl Refusal {
         self
     }
 
-    /// Has an ErrorInfo with this metadata, and with no more.
+    /// Expects an ErrorInfo with exactly this metadata.
     #[track_caller]
     pub fn metadata(&self, expected: &[(&str, &str)]) -> &Self {
         let found: Vec<BTreeMap<&str, &str>> = self
@@ -111,7 +111,7 @@ impl Refusal {
         self
     }
 
-    /// Has nothing but its ErrorInfo, and for UNAVAILABLE the second after which to try again.
+    /// Expects only an ErrorInfo, and for UNAVAILABLE a retry delay of one second.
     #[track_caller]
     pub fn alone(&self) -> &Self {
         let is_unavailable = self.status.code() == Code::Unavailable;
@@ -121,7 +121,7 @@ impl Refusal {
         self
     }
 
-    /// Has one BadRequest, with these fields and their descriptions.
+    /// Expects one BadRequest, with these fields and their descriptions.
     #[track_caller]
     pub fn fields(&self, expected: &[(&str, &str)]) -> &Self {
         let violations: Vec<_> = self
@@ -143,7 +143,7 @@ impl Refusal {
         self
     }
 
-    /// Has one PreconditionFailure, with these types, subjects and descriptions.
+    /// Expects one PreconditionFailure, with these types, subjects and descriptions.
     #[track_caller]
     pub fn preconditions(&self, expected: &[(&str, &str, &str)]) -> &Self {
         let failures: Vec<Vec<(&str, &str, &str)>> = self
@@ -170,7 +170,7 @@ impl Refusal {
         self
     }
 
-    /// Says after how long to try again, or that nothing is known of that.
+    /// Expects this retry delay, or its absence.
     #[track_caller]
     pub fn retries_after(&self, expected: Option<Duration>) -> &Self {
         let delays: Vec<_> = self
@@ -186,7 +186,7 @@ impl Refusal {
         self
     }
 
-    /// Says nothing of these texts, in whatever part of it.
+    /// Expects none of these texts in any part of the error.
     #[track_caller]
     pub fn hides(&self, texts: &[&str]) -> &Self {
         let shown = format!("{:?} {:?}", self.status, self.status.metadata());

@@ -1,4 +1,4 @@
-//! The gRPC-Web face, with messages framed by hand.
+//! The gRPC-Web protocol, with messages framed by hand.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl WebFlavor {
         }
     }
 
-    /// The bytes of a body, or of a part of it that was sent at once.
+    /// Decodes the bytes of a body, or of a part of it that was sent at once.
     pub fn decode(self, body: &[u8]) -> Vec<u8> {
         match self.is_text() {
             false => body.to_vec(),
@@ -53,7 +53,7 @@ impl WebFlavor {
     }
 }
 
-/// What came back: messages, and trailers wherever they were.
+/// A response: messages, and trailers from any position.
 #[derive(Debug)]
 pub struct WebAnswer {
     pub http_status: u16,
@@ -67,7 +67,7 @@ impl WebAnswer {
         &self.trailers["grpc-status"]
     }
 
-    /// The message, with its percent-encoding undone where the tests need it.
+    /// Returns the message, with percent-encoding undone where the tests need it.
     pub fn message(&self) -> String {
         self.trailers["grpc-message"].replace("%20", " ")
     }
@@ -89,7 +89,7 @@ impl TestServer {
         WebAnswer::of(flavor, request).await
     }
 
-    /// A call that is not sent yet, with frames that the test has made.
+    /// Returns a request that is not sent yet, with frames made by the test.
     pub fn grpc_web_request(
         &self,
         flavor: WebFlavor,
@@ -114,7 +114,7 @@ impl TestServer {
 }
 
 impl WebAnswer {
-    /// Sends a call and reads its answer to the end.
+    /// Sends a request and reads its response to the end.
     pub async fn of(flavor: WebFlavor, request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (http_status, version) = (response.status().as_u16(), response.version());
@@ -137,12 +137,12 @@ impl WebAnswer {
     }
 }
 
-/// A message behind its flag and its length.
+/// Returns a message after its flag and its length.
 pub fn frame(message: &impl Message) -> Vec<u8> {
     flagged(0, &message.encode_to_vec())
 }
 
-/// Bytes behind a flag and their length; the flag 1 says that they are compressed.
+/// Returns bytes after a flag and their length; flag 1 marks them as compressed.
 pub fn flagged(flag: u8, content: &[u8]) -> Vec<u8> {
     let mut framed = vec![flag];
     framed.extend((content.len() as u32).to_be_bytes());
@@ -158,7 +158,7 @@ fn unpadded(text: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The messages of a body, compressed or not, and its trailers.
+/// Returns the messages of a body, compressed or not, and its trailers.
 pub fn unframe(mut body: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<String, String>) {
     let (mut messages, mut trailers) = (Vec::new(), BTreeMap::new());
     while let Some((head, rest)) = body.split_at_checked(5) {

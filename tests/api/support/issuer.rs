@@ -1,4 +1,4 @@
-//! An issuer of tokens: signing keys, and a server that publishes them.
+//! A token issuer: signing keys, and a server that publishes them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,19 +56,19 @@ impl SigningKey {
         }
     }
 
-    /// A token with these claims.
+    /// Signs a token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         self.sign_as(Some(&self.id), claims)
     }
 
-    /// A token that names another key, or none.
+    /// Signs a token that names another key, or no key.
     pub fn sign_as(&self, kid: Option<&str>, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = kid.map(str::to_owned);
         jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
     }
 
-    /// A token whose header has these members.
+    /// Signs a token whose header has these members.
     pub fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
@@ -77,7 +77,7 @@ impl SigningKey {
         format!("{message}.{}", signature.unwrap())
     }
 
-    /// The public half, as it is published.
+    /// Returns the public half, as it is published.
     pub fn jwk(&self) -> Jwk {
         let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.id.clone());
@@ -85,7 +85,7 @@ impl SigningKey {
     }
 }
 
-/// The PKCS #1 key inside a PKCS #8 one: what follows the one OCTET STRING header of its length.
+/// Returns the PKCS #1 key inside a PKCS #8 one: the bytes after the OCTET STRING header with its length.
 fn pkcs1(pkcs8: &[u8]) -> &[u8] {
     let at = (0..pkcs8.len() - 4).find(|&at| {
         let length = usize::from(pkcs8[at + 2]) << 8 | usize::from(pkcs8[at + 3]);
@@ -108,7 +108,7 @@ impl Issuer {
     }
 }
 
-/// A key server that counts its requests, and fails or changes its keys when told to.
+/// A key server that counts its requests, and fails or changes its keys on demand.
 pub struct KeyServer {
     address: SocketAddr,
     published: Arc<Published>,
@@ -146,7 +146,7 @@ impl KeyServer {
         format!("http://{}/jwks.json", self.address)
     }
 
-    /// Publishes these keys and no others from now on.
+    /// Publishes exactly these keys from now on.
     pub fn publish(&self, keys: &[&SigningKey]) {
         *self.published.keys.lock().unwrap() = key_set(keys);
     }
@@ -156,22 +156,22 @@ impl KeyServer {
         text.clone_into(&mut self.published.keys.lock().unwrap());
     }
 
-    /// Answers 500 from now on, or keys again.
+    /// Responds with 500 from now on, or with keys again.
     pub fn fail(&self, failing: bool) {
         self.published.failing.store(failing, Ordering::SeqCst);
     }
 
-    /// Lets whoever asks wait from now on, or no longer.
+    /// Delays all responses from now on, or no longer.
     pub fn hold(&self, held: bool) {
         self.published.held.send_replace(held);
     }
 
-    /// How often it was asked.
+    /// Returns the number of requests received.
     pub fn requests(&self) -> usize {
         *self.published.requests.borrow()
     }
 
-    /// Waits until it was asked so often.
+    /// Waits until this number of requests was received.
     pub async fn asked(&self, times: usize) {
         let mut requests = self.published.requests.subscribe();
         let asked = requests.wait_for(|requests| *requests >= times);
@@ -188,7 +188,7 @@ impl Drop for KeyServer {
     }
 }
 
-/// The text that an issuer publishes.
+/// Returns the text that an issuer publishes.
 pub(super) fn key_set(keys: &[&SigningKey]) -> String {
     let keys = keys.iter().map(|key| key.jwk()).collect();
     serde_json::to_string(&JwkSet { keys }).unwrap()

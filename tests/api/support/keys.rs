@@ -1,4 +1,4 @@
-//! Keys that Keyward issues: how a test comes to one, and how their paths answer.
+//! Keys that Keyward issues: test helpers to create them, and the errors of their paths.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::TestServer;
 use super::grpc::{Authorized, Bearer, bearer};
 use super::rest::Answer;
 
-/// What stands before the paths of keys: each is there twice.
+/// Prefixes of the paths of keys: each path exists under both.
 pub const MOUNTS: [&str; 2] = ["", "/api/v1"];
-/// 401 without a token, in words.
+/// Message of a 401 without a token.
 pub const NO_HEADER: &str = "Missing Authentication header";
-/// 404, in words.
+/// Message of a 404.
 pub const KEY_NOT_FOUND: &str = "API key not found";
 
-/// An issued key: its plaintext, and the hash that names it.
+/// An issued key: its plaintext, and the hash that identifies it.
 #[derive(Debug, Clone)]
 pub struct Issued {
     pub key: String,
@@ -29,7 +29,7 @@ pub struct Issued {
 }
 
 impl TestServer {
-    /// ManagementKeyService, for whoever has that token.
+    /// Returns a client of ManagementKeyService with that token.
     pub fn management_keys(&self, token: &str) -> ManagementKeyServiceClient<Authorized> {
         ManagementKeyServiceClient::with_interceptor(self.channel(), bearer(token))
     }
@@ -38,7 +38,7 @@ impl TestServer {
         ManagementKeyServiceClient::with_interceptor(self.channel(), Bearer(None))
     }
 
-    /// The plaintext of a new management key of that organization.
+    /// Creates a management key of that organization and returns its plaintext.
     pub async fn management_key(&self, organization: &str) -> String {
         let request = CreateManagementKeyRequest {
             organization_id: organization.to_owned(),
@@ -49,7 +49,7 @@ impl TestServer {
         created.into_inner().key
     }
 
-    /// Ends a management key, given its plaintext.
+    /// Revokes a management key, given its plaintext.
     pub async fn revoke_management_key(&self, management_key: &str) {
         let hash = sha256_hex(management_key);
         let mut service = self.management_keys(&self.service_token());
@@ -57,7 +57,7 @@ impl TestServer {
         service.revoke_management_key(request).await.unwrap();
     }
 
-    /// Issues a key by a management key: a JSON object of what it has besides its name.
+    /// Issues a key with a management key; `body` has its members besides the name.
     pub async fn issued_key(&self, management_key: &str, mut body: Value) -> Issued {
         if body.get("name").is_none() {
             body["name"] = json!("an issued key");
@@ -73,7 +73,7 @@ impl TestServer {
         }
     }
 
-    /// The key of that hash, as a management key sees it.
+    /// Returns the key with that hash, as a management key sees it.
     pub async fn key(&self, management_key: &str, hash: &str) -> Value {
         let call = self.get(&format!("/keys/{hash}")).bearer(management_key);
         let answer = call.send().await;
@@ -81,7 +81,7 @@ impl TestServer {
         answer.json()["data"].clone()
     }
 
-    /// Changes a key by a management key, and returns it as it is then.
+    /// Changes a key with a management key, and returns the changed key.
     pub async fn change_key(&self, management_key: &str, hash: &str, body: Value) -> Value {
         let call = self.patch(&format!("/keys/{hash}")).bearer(management_key);
         let answer = call.json(&body).send().await;
@@ -116,7 +116,7 @@ impl TestServer {
 }
 
 impl Answer {
-    /// Is an error of the paths of keys.
+    /// Expects an error of the paths of keys.
     #[track_caller]
     pub fn refuses_key(&self, status: u16, message: &str) {
         let message = serde_json::to_string(message).unwrap();
@@ -125,7 +125,7 @@ impl Answer {
     }
 }
 
-/// The SHA-256 of a text, in lower-case hex.
+/// Returns the SHA-256 of a text, in lower-case hex.
 pub fn sha256_hex(text: &str) -> String {
     Sha256::digest(text)
         .iter()

@@ -1,4 +1,4 @@
-//! Verdicts, charges and reservations, as an internal service asks for them.
+//! Verdicts, charges and reservations, as an internal service requests them.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const DOLLAR: i64 = 1_000_000_000;
 /// A cent in nano-dollars.
 pub const CENT: i64 = DOLLAR / 100;
 
-/// A charge of now that is not BYOK.
+/// Returns a charge at the current time that is not BYOK.
 pub fn charge(hash: &str, request_id: &str, cost_nanos: i64) -> RecordUsageRequest {
     RecordUsageRequest {
         hash: hash.to_owned(),
@@ -26,7 +26,7 @@ pub fn charge(hash: &str, request_id: &str, cost_nanos: i64) -> RecordUsageReque
     }
 }
 
-/// The same through the customer's own provider key.
+/// Returns a charge of the customer's own provider key.
 pub fn byok_charge(hash: &str, request_id: &str, cost_nanos: i64) -> RecordUsageRequest {
     RecordUsageRequest {
         byok: true,
@@ -34,7 +34,7 @@ pub fn byok_charge(hash: &str, request_id: &str, cost_nanos: i64) -> RecordUsage
     }
 }
 
-/// A charge of a moment in RFC 3339.
+/// Sets the time of a charge, in RFC 3339.
 pub fn charge_at(moment: &str, charge: RecordUsageRequest) -> RecordUsageRequest {
     RecordUsageRequest {
         occurred_at: Some(moment.parse().unwrap()),
@@ -42,7 +42,7 @@ pub fn charge_at(moment: &str, charge: RecordUsageRequest) -> RecordUsageRequest
     }
 }
 
-/// A hold that is not BYOK and lasts as long as is usual.
+/// Returns a reservation that is not BYOK and has the default lifetime.
 pub fn hold(hash: &str, request_id: &str, amount_nanos: i64) -> ReserveSpendRequest {
     ReserveSpendRequest {
         hash: hash.to_owned(),
@@ -52,7 +52,7 @@ pub fn hold(hash: &str, request_id: &str, amount_nanos: i64) -> ReserveSpendRequ
     }
 }
 
-/// The same for the customer's own provider key.
+/// Returns a reservation for the customer's own provider key.
 pub fn byok_hold(hash: &str, request_id: &str, amount_nanos: i64) -> ReserveSpendRequest {
     ReserveSpendRequest {
         byok: true,
@@ -60,7 +60,7 @@ pub fn byok_hold(hash: &str, request_id: &str, amount_nanos: i64) -> ReserveSpen
     }
 }
 
-/// A hold that lasts so long.
+/// Sets the lifetime of a reservation.
 pub fn hold_for(ttl: Duration, hold: ReserveSpendRequest) -> ReserveSpendRequest {
     ReserveSpendRequest {
         ttl: Some(ttl.try_into().unwrap()),
@@ -98,7 +98,7 @@ impl TestServer {
             .map(tonic::Response::into_inner)
     }
 
-    /// Holds and returns what names the reservation.
+    /// Reserves, and returns the reservation's id.
     pub async fn reserved(&self, hold: ReserveSpendRequest) -> String {
         self.reserve(hold).await.unwrap().reservation_id
     }

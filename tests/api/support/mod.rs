@@ -1,4 +1,4 @@
-//! What every test of the API stands on: a server of its own, and callers with and without rights.
+//! Support for every test of the API: a server of its own, and callers with and without rights.
 
 mod grpc;
 mod grpc_web;
@@ -31,17 +31,17 @@ pub use rest::Call;
 pub use server::{Engine, Jwks, OnEngine, Setup, TestServer};
 pub use spans::spans_of;
 
-/// 401, in words.
+/// Message of a 401.
 pub const UNAUTHENTICATED: &str = "User not found or not validated";
-/// The body of every 401 on these paths.
+/// Body of every 401 on these paths.
 pub const UNAUTHENTICATED_BODY: &str =
     r#"{"success":false,"message":"User not found or not validated"}"#;
-/// 403, in words.
+/// Message of a 403.
 pub const DENIED: &str = "Insufficient permissions";
-/// 403 of a list, in words.
+/// Message of a 403 of a list.
 pub const LIST_DENIED: &str = "Insufficient permissions to read API keys in this workspace";
 
-/// Runs each test on SQLite and on PostgreSQL; the argument's type says what it is given.
+/// Runs each test on SQLite and on PostgreSQL; the type of the argument selects the fixture.
 #[macro_export]
 macro_rules! on_each_engine {
     ($($(#[$doc:meta])* async fn $name:ident($argument:ident: $type:ty) $body:block)*) => {

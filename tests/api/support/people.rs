@@ -1,4 +1,4 @@
-//! Who is there, and their tokens.
+//! Users of the directory and their tokens.
 
 use keyward::app::UseCases;
 use keyward_core::directory::{Access, Member, OrganizationRole};
@@ -23,10 +23,10 @@ pub const SERVICE_AUDIENCE: &str = "keyward-internal";
 /// The subject that the configuration maps to the service `ai-gateway`.
 pub const SERVICE_SUBJECT: &str = "system:serviceaccount:ai:gateway";
 
-/// How long the tests' tokens are good, in seconds.
+/// Lifetime of the tests' tokens, in seconds.
 const TTL_SECONDS: i64 = 3600;
 
-/// Someone whom the directory knows, or does not.
+/// A user, in the directory or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
     /// OWNER of the organization.
@@ -43,16 +43,16 @@ pub enum User {
     ReaderInAWriterInB,
     /// WORKSPACES of the organization, without access to any of them.
     NoAccess,
-    /// A member whom the platform has not validated, with ADMIN in workspace A.
+    /// A member that the platform has not validated, with ADMIN in workspace A.
     Unvalidated,
     /// ADMINISTRATORS of the other organization.
     Outsider,
-    /// Nobody whom the directory knows.
+    /// A user that is not in the directory.
     Stranger,
 }
 
 impl User {
-    /// Everyone whom the directory knows and the platform has validated.
+    /// All users that are in the directory and validated by the platform.
     pub const MEMBERS: [Self; 8] = [
         Self::Owner,
         Self::Administrator,
@@ -155,7 +155,7 @@ pub(super) async fn seed(use_cases: &UseCases) {
 }
 
 impl TestServer {
-    /// What a session token of that user says.
+    /// Returns the claims of that user's session token.
     pub fn claims(&self, user: User) -> Value {
         let now = self.now_seconds();
         json!({
@@ -168,17 +168,17 @@ impl TestServer {
         })
     }
 
-    /// A session token.
+    /// Returns a session token.
     pub fn token(&self, user: User) -> String {
         self.issuer.key.sign(&self.claims(user))
     }
 
-    /// A session token with some claims changed; null takes one away.
+    /// Returns a session token with some claims changed; null removes a claim.
     pub fn token_with(&self, user: User, changes: Value) -> String {
         self.issuer.key.sign(&changed(self.claims(user), changes))
     }
 
-    /// What a service token says.
+    /// Returns the claims of a service token.
     pub fn service_claims(&self) -> Value {
         let now = self.now_seconds();
         json!({
@@ -190,13 +190,13 @@ impl TestServer {
         })
     }
 
-    /// The token of an internal service.
+    /// Returns the token of an internal service.
     pub fn service_token(&self) -> String {
         self.cluster.key.sign(&self.service_claims())
     }
 }
 
-/// Claims with changes; null takes one away.
+/// Returns changed claims; null removes a claim.
 pub(super) fn changed(mut claims: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else {
         panic!("changes are an object")

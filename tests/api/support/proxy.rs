@@ -1,4 +1,4 @@
-//! A TCP proxy that the test can cut, to take the database away from a server.
+//! A TCP proxy that the test can cut, to disconnect a server from its database.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes connections on until it is cut, and again when it is mended.
+/// Forwards connections until it is cut, and again once it is restored.
 pub struct Proxy {
     address: SocketAddr,
     open: Arc<watch::Sender<bool>>,
@@ -14,7 +14,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the server that a URL names.
+    /// Starts a proxy in front of the server in the URL.
     pub async fn before(url: &str) -> Self {
         let authority = url.split_once("://").unwrap().1.split('/').next().unwrap();
         let upstream = authority
@@ -32,7 +32,7 @@ impl Proxy {
         }
     }
 
-    /// The URL with the proxy in the server's place.
+    /// Returns the URL with the server replaced by the proxy.
     pub fn url(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once("://").unwrap();
         let (authority, path) = rest.split_once('/').unwrap();
@@ -46,7 +46,7 @@ impl Proxy {
         )
     }
 
-    /// Ends every connection; new ones end at once.
+    /// Closes every connection; new ones are closed at once.
     pub fn cut(&self) {
         self.open.send_replace(false);
     }

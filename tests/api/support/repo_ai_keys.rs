@@ -9,15 +9,15 @@ use tonic::Status;
 use super::grpc::{Authorized, Bearer, bearer};
 use super::{Call, TestServer, User};
 
-/// The repo that is there, in workspace A.
+/// The existing repo, in workspace A.
 pub const REPO_A: &str = "repo-a";
-/// A hyphenated UUID that no key has.
+/// A hyphenated UUID of no key.
 pub const NO_SUCH_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// How many AI keys have ever been.
+/// Table that counts the AI keys ever created.
 pub const REPO_AI_KEYS: &str = "repo_ai_keys";
-/// What the audit trail has of AI keys.
+/// Audit events of AI keys.
 pub const REPO_AI_KEY_EVENTS: &str = "audit_events WHERE resource_kind = 'repo_ai_key'";
-/// The bodies with which the four endpoints say 403: list, create, update and delete.
+/// Bodies of the 403 of the four endpoints: list, create, update and delete.
 pub const REPO_AI_KEYS_DENIED: [&str; 4] = [
     r#"{"success":false,"apiKeys":[],"message":"Insufficient permissions"}"#,
     r#"{"success":false,"message":"Insufficient permissions"}"#,
@@ -33,18 +33,18 @@ pub struct CreatedRepoAiKey {
     pub secret: String,
 }
 
-/// The path of a repo's AI keys.
+/// Returns the path of a repo's AI keys.
 pub fn repo_ai_keys_path(repo: &str) -> String {
     format!("/repo/{repo}/ai/apikey")
 }
 
-/// The path of one of them.
+/// Returns the path of an AI key.
 pub fn repo_ai_key_path(repo: &str, id: &str) -> String {
     format!("/repo/{repo}/ai/apikey/{id}")
 }
 
 impl TestServer {
-    /// RepoAiKeyService, for whoever has that token.
+    /// Returns a client of RepoAiKeyService with that token.
     pub fn repo_ai_keys(&self, token: &str) -> RepoAiKeyServiceClient<Authorized> {
         RepoAiKeyServiceClient::with_interceptor(self.channel(), bearer(token))
     }
@@ -93,7 +93,7 @@ impl TestServer {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// The AI keys of a repo as the owner sees them.
+    /// Returns the AI keys of a repo as the owner sees them.
     pub async fn list_repo_ai_keys(&self, repo: &str) -> Vec<Value> {
         let call = self.get(&repo_ai_keys_path(repo));
         let answer = call.bearer(&self.token(User::Owner)).send().await;
@@ -101,7 +101,7 @@ impl TestServer {
         answer.json()["apiKeys"].as_array().unwrap().clone()
     }
 
-    /// A good call of each endpoint: list, create, update and delete.
+    /// Returns a valid request to each endpoint: list, create, update and delete.
     pub fn repo_ai_key_calls(&self, token: Option<&str>, repo: &str, id: &str) -> [Call; 4] {
         let (all, one) = (repo_ai_keys_path(repo), repo_ai_key_path(repo, id));
         let create = json!({ "name": "over REST", "aiType": "GOOGLE" });
@@ -117,7 +117,7 @@ impl TestServer {
         })
     }
 
-    /// The same over gRPC, already made.
+    /// Returns the results of the same requests over gRPC.
     pub async fn repo_ai_keys_over_grpc(
         &self,
         token: Option<&str>,
@@ -152,7 +152,7 @@ impl TestServer {
         ]
     }
 
-    /// What a service is told of a key and a secret.
+    /// Returns the response to a service that verifies a key and a secret.
     pub async fn verify_repo_ai_key(&self, key: &str, secret: &str) -> pb::VerifyRepoAiKeyResponse {
         let request = pb::VerifyRepoAiKeyRequest {
             key: key.to_owned(),
@@ -163,7 +163,7 @@ impl TestServer {
         verified.unwrap().into_inner()
     }
 
-    /// Whether a service is told that a key is live and the secret its own.
+    /// Returns true if the verification reports that the key is live and the secret matches.
     pub async fn is_live(&self, created: &CreatedRepoAiKey) -> bool {
         let verified = self.verify_repo_ai_key(&created.key, &created.secret).await;
         verified.verdict() == pb::RepoAiKeyVerdict::Valid

@@ -1,4 +1,4 @@
-//! The REST face, as any HTTP client sees it.
+//! The REST protocol, through an HTTP client.
 
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 
 use super::{TestServer, User};
 
-/// A request that is being put together.
+/// A request under construction.
 pub struct Call {
     request: reqwest::RequestBuilder,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -25,7 +25,7 @@ impl TestServer {
         format!("http://{}{path}", self.address)
     }
 
-    /// A request without a token.
+    /// Returns a request without a token.
     pub fn call(&self, method: Method, path: &str) -> Call {
         Call {
             request: self.http.request(method, self.url(path)),
@@ -64,7 +64,7 @@ impl TestServer {
         answer.json()["apiKeyId"].as_str().unwrap().to_owned()
     }
 
-    /// The provider keys of a workspace as the owner sees them.
+    /// Returns the provider keys of a workspace as the owner sees them.
     pub async fn list(&self, workspace: &str) -> Vec<Value> {
         let path = format!("/apikeys?workspaceId={workspace}");
         let answer = self
@@ -76,7 +76,7 @@ impl TestServer {
         answer.json()["apiKeys"].as_array().unwrap().clone()
     }
 
-    /// Asks until the server says that it is not ready: what it said a moment ago it may say again.
+    /// Polls until the server is not ready: a recent readiness result may be repeated.
     pub async fn until_not_ready(&self) {
         let asking = async { while self.get("/readyz").send().await.status != 503 {} };
         tokio::time::timeout(std::time::Duration::from_secs(60), asking)
@@ -84,8 +84,8 @@ impl TestServer {
             .expect("it stays ready");
     }
 
-    /// Sends bytes over a connection of their own and reads until the server closes it, for what no
-    /// client can be brought to send.
+    /// Sends bytes over a separate connection and reads until the server closes it, for requests that HTTP
+    /// clients cannot send.
     pub async fn raw(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
@@ -100,7 +100,7 @@ impl Call {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    /// Adds a header, beside others of its name.
+    /// Adds a header, besides others of its name.
     pub fn header(self, name: &str, value: &str) -> Self {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         Self {
@@ -145,7 +145,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Is exactly this, byte for byte, and JSON, and has a request id.
+    /// Expects exactly this JSON, byte for byte, and a request id.
     #[track_caller]
     pub fn is(&self, status: u16, body: &str) {
         assert_eq!((self.status, self.body.as_str()), (status, body));
@@ -153,7 +153,7 @@ impl Answer {
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
     }
 
-    /// Is an error of the Flashback paths.
+    /// Expects an error of the Flashback paths.
     #[track_caller]
     pub fn refuses(&self, status: u16, message: &str) {
         let message = serde_json::to_string(message).unwrap();

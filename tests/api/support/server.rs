@@ -1,4 +1,4 @@
-//! A server inside the test's process, over a store of its own.
+//! A server inside the test process, on a store of its own.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,9 +31,9 @@ use super::issuer::key_set;
 use super::people::{self, AUDIENCE, ISSUER, SERVICE_AUDIENCE, SERVICE_ISSUER, SERVICE_SUBJECT};
 use super::{Algorithm, Issuer};
 
-/// How long no test takes.
+/// Time that no test reaches.
 const LONG: Duration = Duration::from_secs(3600);
-/// How long a call waits for a connection before the store counts as gone.
+/// Time for which a request waits for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The database under test.
@@ -43,23 +43,23 @@ pub enum Engine {
     Postgres,
 }
 
-/// What a test can be given on each engine; none where the engine is not there.
+/// A fixture for each engine; `None` where the engine is missing.
 pub trait OnEngine: Sized {
     fn on(engine: Engine) -> impl Future<Output = Option<Self>> + Send;
 }
 
-/// How session tokens' keys are published.
+/// Publication of the keys of session tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jwks {
     Url,
     File,
 }
 
-/// What a server is started with; the tests change what they are about.
+/// Settings with which a server starts; tests change the ones under test.
 pub struct Setup {
     pub engine: Engine,
     pub database: TestDatabase,
-    /// Where the store reaches the database; the database's own URL when none.
+    /// URL at which the store reaches the database; the database's own URL if `None`.
     pub store_url: Option<String>,
     pub algorithm: Algorithm,
     pub jwks: Jwks,
@@ -81,13 +81,13 @@ pub struct Setup {
     pub audit_retention: Option<Duration>,
     pub endpoint_change_needs_secret: bool,
     pub binding: SecretBinding,
-    /// Whose pages may call from a browser.
+    /// Origins whose pages may call from a browser.
     pub origins: AllowedOrigins,
     pub unknown_fields: UnknownFields,
     pub reflection: bool,
     /// Clock that decides on PostgreSQL.
     pub time_source: TimeSource,
-    /// What the machine's clock shows until the test moves it.
+    /// Time of the machine's clock until the test moves it.
     pub machine_time: Timestamp,
 }
 
@@ -104,7 +104,7 @@ impl OnEngine for Setup {
             algorithm: Algorithm::ES256,
             jwks: Jwks::Url,
             caller_rate: None,
-            // Most tests call from one address, and many of them with bad tokens.
+            // Most tests call from the same address, many of them with invalid tokens.
             address_rate: None,
             failed_authentications: None,
             max_in_flight: 1000,
@@ -149,17 +149,17 @@ pub struct TestServer {
     pub health: Health,
     pub clock: Arc<ManualClock>,
     pub authenticator: Arc<Authenticator>,
-    /// Issues session tokens.
+    /// Issuer of session tokens.
     pub issuer: Issuer,
-    /// Issues service tokens.
+    /// Issuer of service tokens.
     pub cluster: Issuer,
-    /// Publishes the session issuer's keys when they come from a file.
+    /// File that publishes the session issuer's keys.
     pub jwks_file: NamedTempFile,
     pub http: reqwest::Client,
-    /// Speaks HTTP/2 from the first byte.
+    /// Client that uses HTTP/2 from the first byte.
     pub http2: reqwest::Client,
     _shutdown: oneshot::Sender<()>,
-    // Last, since everything above uses it.
+    // Last, because all of the above depends on it.
     pub database: TestDatabase,
 }
 
@@ -286,18 +286,18 @@ impl Setup {
 }
 
 impl TestServer {
-    /// The server's time, in seconds.
+    /// Returns the server's time, in seconds.
     pub fn now_seconds(&self) -> i64 {
         self.clock.now().unix_millis() / 1000
     }
 
-    /// Replaces the file that the session issuer's keys come from.
+    /// Replaces the file of the session issuer's keys.
     pub fn write_jwks_file(&self, keys: &[&super::SigningKey]) {
         std::fs::write(self.jwks_file.path(), key_set(keys)).unwrap();
     }
 }
 
-/// The defaults, but for an end that waits for nobody and takes as long as calls do.
+/// Returns the default settings, except that a shutdown has no delay and lasts as long as the requests do.
 fn listener_settings() -> Settings {
     let text = r#"
         server = { shutdown_delay_ms = 0 }
@@ -313,14 +313,14 @@ fn listener_settings() -> Settings {
     }
 }
 
-/// The built-in providers, and one that an operator added.
+/// Returns the built-in providers, and a provider added by the operator.
 fn providers() -> ProviderRegistry {
     let mut registry = ProviderRegistry::built_in();
     registry.register("MINIO", Capabilities(1)).unwrap();
     registry
 }
 
-/// What the program does at its start, and where the tests find spans.
+/// Initializes the process as the program does, and records spans for the tests.
 fn prepare_process() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! The spans of calls, found by their request id.
+//! Spans of requests, found by request id.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// A closed span's fields.
+/// Fields of a closed span.
 #[derive(Debug, Clone, Default)]
 pub struct Span(BTreeMap<&'static str, String>);
 
@@ -25,7 +25,7 @@ impl Span {
 
 static CLOSED: Mutex<Vec<Span>> = Mutex::new(Vec::new());
 
-/// The spans of the calls with this request id.
+/// Returns the spans of the requests with this id.
 pub fn spans_of(request_id: &str) -> Vec<Span> {
     let closed = CLOSED.lock().unwrap();
     closed
@@ -35,7 +35,7 @@ pub fn spans_of(request_id: &str) -> Vec<Span> {
         .collect()
 }
 
-/// Remembers the spans of calls from now on.
+/// Records the spans of requests from now on.
 pub(super) fn record() {
     let own = Targets::new().with_target("keyward", LevelFilter::INFO);
     tracing_subscriber::registry()

@@ -1,17 +1,17 @@
-//! Refusals that last about an hour: the limits of the tests give one call back in that time.
+//! Rejections that last about an hour: the rate limits of the tests free a slot in that time.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::refused;
 
-/// Is about as many seconds as a call takes to come back.
+/// Expects about the number of seconds in which a slot is freed.
 #[track_caller]
 pub fn about_an_hour(seconds: u64) {
     assert!((1800..=3600).contains(&seconds), "{seconds}");
 }
 
-/// Expects that a status says why, and when to come again.
+/// Expects the reason and the retry delay in a status.
 #[track_caller]
 pub fn says_when(status: &Status, reason: &str, message: &str) {
     let refusal = refused(Err::<(), _>(status.clone()));
