@@ -1,12 +1,12 @@
-//! How fast the program starts on an existing SQLite file, and how much memory it takes when idle.
+//! Startup time of the program on an existing SQLite file, and its memory when idle.
 //!
 //! ```sh
 //! cargo bench --bench cold_start
 //! ```
 //!
-//! A start lasts from the spawning of `keyward serve` to the last byte of the answer to the first
-//! request, which lists a workspace's keys. Its yardstick, measured in the same run, is a process
-//! that does nothing: `keyward --version`. The exit code is 0 if both limits hold.
+//! A start lasts from the spawning of `keyward serve` to the last byte of the response to the first request,
+//! which lists a workspace's keys. Its baseline, measured in the same run, is a process that does nothing:
+//! `keyward --version`. The exit code is 0 if both limits hold.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program, without the surrounding environment's settings.
+/// Returns the program, without the settings of the surrounding environment.
 fn keyward() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
     for (name, _) in std::env::vars_os() {
@@ -104,15 +104,15 @@ fn keyward() -> Command {
     command
 }
 
-/// Lets `keyward dev` make a database, keys and tokens, writes a configuration for `keyward serve`
-/// on them, and gives a token.
+/// Runs `keyward dev` to make a database, keys and tokens, writes a configuration for `keyward serve` on
+/// them, and returns a token.
 fn prepare(directory: &Path) -> String {
     let mut command = keyward();
     command
         .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(directory);
     let mut child = Guard(command.stdout(Stdio::piped()).spawn().unwrap());
-    // Whoever stops reading would end whoever still writes.
+    // A reader that stops would end a process that still writes.
     let mut printed = BufReader::new(child.0.stdout.take().unwrap());
     line(&mut printed, "Keyward listens on");
     child.end();
@@ -144,7 +144,7 @@ fn time_nothing() -> Duration {
     began.elapsed()
 }
 
-/// One start, and the memory taken once everything has come to rest, in KiB.
+/// Measures one start, and the memory used once the process is idle, in KiB.
 fn measure(directory: &Path, token: &str) -> (Duration, u64) {
     let began = Instant::now();
     let mut command = keyward();
@@ -175,7 +175,7 @@ fn measure(directory: &Path, token: &str) -> (Duration, u64) {
     (took, kib)
 }
 
-/// Reads lines up to one with this text.
+/// Reads lines up to the first with this text.
 fn line(printed: &mut impl BufRead, wanted: &str) -> String {
     let mut lines = printed.lines().map(Result::unwrap);
     lines
@@ -183,7 +183,7 @@ fn line(printed: &mut impl BufRead, wanted: &str) -> String {
         .expect("the program ended early")
 }
 
-/// Waits until every thread sleeps, and goes on sleeping for many looks at it.
+/// Waits until every thread sleeps and stays asleep over many samples.
 fn wait_until_idle(process: u32) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut looks = 0;
@@ -199,7 +199,7 @@ fn wait_until_idle(process: u32) {
 fn sleeps(process: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     tasks.map(Result::unwrap).all(|task| {
-        // The state stands behind the name, which is in parentheses. A thread may end meanwhile.
+        // The state follows the name, which is in parentheses. A thread may end meanwhile.
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         stat.rsplit_once(") ")
             .is_some_and(|(_, rest)| rest.starts_with('S'))
@@ -224,7 +224,7 @@ fn median_and_max<T: Ord + Copy>(mut values: Vec<T>) -> (T, T) {
 struct Guard(Child);
 
 impl Guard {
-    /// Asks the child to end, and waits.
+    /// Sends SIGTERM to the child, and waits.
     fn end(&mut self) {
         kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
         assert!(self.0.wait().unwrap().success());
