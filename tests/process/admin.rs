@@ -13,7 +13,7 @@ fn create(house: &House, arguments: &[&str]) -> Program {
     Program::keyward(command.chain(arguments.iter().copied()))
 }
 
-/// Expects a failure that says why, and prints nothing where a key is expected.
+/// Expects a failure that reports the reason, and no output where a key is expected.
 #[track_caller]
 fn refused(finished: &Finished, code: i32, why: &str) {
     finished.expect(code);
@@ -104,7 +104,7 @@ async fn without_what_it_needs_there_is_no_management_key() {
     refused(&unmigrated.run(), 78, "keyward migrate");
 }
 
-/// Nobody has seen it, so that its hash is said, by which it can be revoked.
+/// The key was never shown, so the command prints its hash, with which it can be revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_management_key_that_cannot_be_printed_is_named() {
     let house = House::sqlite().await;

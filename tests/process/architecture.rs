@@ -1,4 +1,4 @@
-//! What `docs/ARCHITECTURE.md` says is absent from the dependencies, is absent.
+//! Dependencies that `docs/ARCHITECTURE.md` excludes are absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 
 use DependencyKind::{Build, Development, Normal};
 
-/// The chain: each crate may use those before it.
+/// Dependency chain: each crate may depend on the crates before it.
 const CHAIN: [&str; 4] = ["keyward-crypto", "keyward-core", "keyward-store", "keyward"];
 /// Protobuf and HTTP.
 const TRANSPORT: [&str; 21] = [
@@ -36,7 +36,7 @@ const TRANSPORT: [&str; 21] = [
     "tower",
     "tower-http",
 ];
-/// Members that are there for tests and readers alone.
+/// Members for tests and readers only.
 const NOT_SHIPPED: [&str; 6] = [
     "bookshelf-example",
     "keyward-conformance",
@@ -66,7 +66,7 @@ pub(crate) static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap()
         .to_owned();
-    // Of other platforms' packages nothing need be downloaded.
+    // Packages of other platforms need not be downloaded.
     let options = ["--locked".to_owned(), "--filter-platform".to_owned(), host];
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
@@ -75,8 +75,8 @@ pub(crate) static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
         .unwrap()
 });
 
-/// Cargo runs a test in its package's folder, which is the checkout; a path baked in at build time
-/// would outlive it.
+/// Cargo runs a test in its package's directory, which is the checkout; a path from build time would outlive
+/// it.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
     &ROOT
@@ -90,7 +90,7 @@ fn member(name: &str) -> &'static Package {
         .unwrap()
 }
 
-/// What a member declares, by kind.
+/// Returns the declared dependencies of a member, by kind.
 fn declared(package: &Package, kind: DependencyKind) -> BTreeSet<&str> {
     let of_kind = package
         .dependencies
@@ -99,7 +99,7 @@ fn declared(package: &Package, kind: DependencyKind) -> BTreeSet<&str> {
     of_kind.map(|dependency| dependency.name.as_str()).collect()
 }
 
-/// Everything that is linked into a member, however far away.
+/// Returns everything that is linked into a member, directly or transitively.
 fn linked(package: &Package) -> BTreeSet<&'static str> {
     let resolve = METADATA.resolve.as_ref().unwrap();
     let nodes: BTreeMap<&PackageId, _> =
@@ -154,7 +154,7 @@ fn the_chain_goes_one_way() {
             }
         }
     }
-    // The test would see an edge that is there.
+    // The test detects an existing edge.
     assert!(linked(member("keyward")).is_superset(&CHAIN[..3].iter().copied().collect()));
 }
 
@@ -168,7 +168,7 @@ fn transport_and_sql_stop_where_they_should() {
     }
     let store = member("keyward-store");
     expect_none("keyward-store", &declared(store, Normal), &TRANSPORT);
-    // Protobuf and gRPC are not even far away.
+    // Protobuf and gRPC are not transitive dependencies either.
     expect_none(
         "keyward-store",
         &linked(store),

@@ -1,4 +1,4 @@
-//! The way from unbound secrets, which earlier versions stored, to bound ones.
+//! Migration from unbound secrets, which earlier versions stored, to bound ones.
 
 use tonic::Code;
 
@@ -21,7 +21,7 @@ fn bind_secrets(house: &House) -> Program {
     Program::keyward(command.into_iter().chain(config.to_str()))
 }
 
-/// Expects that the command does nothing, and says why.
+/// Expects that the command does nothing, and reports the reason.
 #[track_caller]
 fn refused(finished: &Finished, code: i32, why: &str) {
     finished.expect(code);
@@ -60,7 +60,7 @@ async fn expect_shut(house: &House, served: &Served, id: &str) {
     );
 }
 
-/// The first byte of each sealed secret, in the order of creation: 2 for bound ones, 1 for others.
+/// Returns the first byte of each sealed secret, in the order of creation: 2 for bound ones, 1 for others.
 async fn forms(house: &House) -> Vec<u8> {
     let rows = house
         .database
@@ -72,7 +72,7 @@ async fn forms(house: &House) -> Vec<u8> {
     sealed.map(|sealed| sealed[0]).collect()
 }
 
-/// Has the log of a process say which secret does not open, once and without the secret.
+/// Expects that the log of a process names the secret that does not open, once and without its value.
 #[track_caller]
 fn expect_line(finished: &Finished, id: &str, why: &str) {
     finished.expect(0);
@@ -99,7 +99,7 @@ async fn unbound_secrets_become_bound(house: House) {
     let kept = "CREATE TABLE kept AS SELECT id, sealed_secret, secret_version FROM provider_keys";
     house.database.execute(kept).await;
 
-    // Replicas of that version may still run: what is new must open there too.
+    // Replicas of that version may still run, and must be able to open new secrets.
     let auto = house.start();
     keys.push(("c", create(&house, &auto, "c").await));
     expect_opened(&house, &auto, &keys).await;
@@ -132,7 +132,7 @@ async fn unbound_secrets_become_bound(house: House) {
     assert_eq!(events.len(), 3);
     assert!(events.iter().all(|event| event.actor_id == "keyward-admin"));
 
-    // Nothing is unbound: it is the default from here on, without a warning.
+    // No secret is unbound: bound is the default from here on, without a warning.
     let auto = house.start();
     keys.push(("e", create(&house, &auto, "e").await));
     expect_opened(&house, &auto, &keys).await;
@@ -153,7 +153,7 @@ async fn unbound_secrets_become_bound(house: House) {
         "decryption failed",
     );
 
-    // A writer in the database puts back what the row was before it was bound.
+    // A database writer restores the row as it was before it was bound.
     let restored = "UPDATE provider_keys SET \
         sealed_secret = (SELECT sealed_secret FROM kept WHERE kept.id = provider_keys.id), \
         secret_version = (SELECT secret_version FROM kept WHERE kept.id = provider_keys.id) \
@@ -167,7 +167,7 @@ async fn unbound_secrets_become_bound(house: House) {
         "rejects unbound secrets",
     );
 
-    // A row that does not open is named, and stops none of the others.
+    // A row that does not open is reported, and does not stop the others.
     house
         .database
         .execute(&format!("{restored} OR key = 'b'"))

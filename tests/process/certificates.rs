@@ -1,4 +1,4 @@
-//! Certificates that are made when a test needs them, and clients that look at them.
+//! Certificates generated for a test, and clients that verify them.
 
 use std::fs;
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::house::{House, Served};
 use crate::program::Program;
 
-/// Who issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -34,7 +34,7 @@ pub(crate) struct Pair {
     pub(crate) key: String,
 }
 
-/// When a certificate is good.
+/// Validity period of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Good {
     Now,
@@ -57,13 +57,13 @@ impl Authority {
         &self.pem
     }
 
-    /// For this machine.
+    /// Issues a certificate for this machine.
     pub(crate) fn server(&self, good: Good) -> Pair {
         let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]);
         self.issue(params.unwrap(), good)
     }
 
-    /// For a client of these names: URIs have a colon, DNS names have none.
+    /// Issues a client certificate with these names: URIs have a colon, DNS names do not.
     pub(crate) fn client(&self, names: &[&str], good: Good) -> Pair {
         let mut params = CertificateParams::default();
         let name = |name: &&str| match name.contains(':') {
@@ -89,13 +89,13 @@ impl Authority {
 }
 
 impl Pair {
-    /// The certificate as it is sent.
+    /// Returns the certificate as it is sent.
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
     }
 }
 
-/// The files that a server reads.
+/// Files that a server reads.
 pub(crate) struct Files(TempDir);
 
 impl Files {
@@ -113,7 +113,7 @@ impl Files {
         self.0.path()
     }
 
-    /// Writes one, whole or not at all, for its owner alone.
+    /// Writes a file atomically, readable by its owner only.
     pub(crate) fn put(&self, name: &str, text: &str) {
         let draft = self.path("draft");
         fs::write(&draft, text).unwrap();
@@ -127,7 +127,7 @@ impl Files {
     }
 }
 
-/// `keyward serve` over TLS with these files.
+/// Returns `keyward serve` over TLS with these files.
 pub(crate) fn serve(house: &House, files: &Files) -> Program {
     house
         .command("serve")
@@ -135,7 +135,7 @@ pub(crate) fn serve(house: &House, files: &Files) -> Program {
         .env("KEYWARD_SERVER__TLS__KEY_FILE", files.path("tls.key"))
 }
 
-/// A house with a server that speaks TLS, and who issued its certificate.
+/// An environment with a TLS server, and the authority of its certificate.
 pub(crate) struct Secured {
     pub(crate) authority: Authority,
     pub(crate) files: Files,
@@ -172,7 +172,7 @@ impl Secured {
     }
 }
 
-/// What a client is made of.
+/// Settings of a client.
 #[derive(Clone)]
 pub(crate) struct Client {
     authority: String,
@@ -225,7 +225,7 @@ impl Client {
         config
     }
 
-    /// A REST client; `http2` or HTTP/1.1.
+    /// Returns a REST client over HTTP/2 or HTTP/1.1.
     pub(crate) fn rest(&self, http2: bool) -> reqwest::Client {
         let mut client = self.clone();
         client.alpn = vec![if http2 { &b"h2"[..] } else { b"http/1.1" }.to_vec()];
@@ -238,7 +238,7 @@ impl Client {
         builder.build().unwrap()
     }
 
-    /// A connection, once hands are shaken.
+    /// Opens a connection and completes the handshake.
     pub(crate) fn stream(
         &self,
         address: &str,
@@ -252,7 +252,7 @@ impl Client {
         Ok(stream)
     }
 
-    /// One HTTP/2 connection for gRPC, made when it is needed and again when it is gone.
+    /// Returns an HTTP/2 connection for gRPC, which is opened on demand and reopened after a loss.
     pub(crate) fn channel(&self, address: &str) -> Channel {
         let connector =
             tokio_rustls::TlsConnector::from(Arc::new(self.clone().with_alpn(&["h2"]).config()));

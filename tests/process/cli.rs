@@ -58,7 +58,7 @@ const COMMANDS: [(&[&str], &[&str]); 11] = [
     ),
 ];
 
-/// What help says of every item below its headings: the item, and whether a text explains it.
+/// Returns every item of the help below its headings, and true if a text explains the item.
 fn items(help: &str) -> Vec<(String, bool)> {
     let lines: Vec<&str> = help.lines().collect();
     let mut heading = false;
@@ -144,7 +144,7 @@ fn wrong_usage_exits_64() {
     }
 }
 
-/// A full disk, or a pipe whose reader has left.
+/// A full disk, or a pipe whose reader has closed.
 #[test]
 fn an_output_that_cannot_be_written_is_an_error_and_not_a_panic() {
     let directory = TempDir::new().unwrap();
@@ -224,8 +224,8 @@ fn process_leaves_no_memory_to_dumps_or_tracers() {
     let data = directory.path().to_str().unwrap();
     let arguments = format!("dev --listen 127.0.0.1:0 --data-dir '{data}'");
     let program = env!("CARGO_BIN_EXE_keyward");
-    // Root's own processes belong to root in /proc in any case, so that root asks about another user's,
-    // which cannot find the program but is handed it.
+    // Files in /proc of root's own processes belong to root in any case. Root therefore checks a process of
+    // another user, which has no access to the program's path and gets it as an open file.
     let script = if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).unwrap();
         let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
@@ -250,7 +250,7 @@ fn process_leaves_no_memory_to_dumps_or_tracers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_reached_is_unavailable() {
     let house = House::sqlite().await;
-    // Nobody listens on a port that was just given back.
+    // No process listens on a port that was just released.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -341,7 +341,7 @@ fn healthcheck_tells_by_its_exit_code() {
             .expect(0),
         ""
     );
-    // A probe of one's own container goes through no proxy.
+    // A probe of the local container uses no proxy.
     let proxied =
         Program::keyward(["healthcheck", "--url", &url]).env("http_proxy", "http://127.0.0.1:1");
     assert_eq!(proxied.run().expect(0), "");
@@ -351,7 +351,7 @@ fn healthcheck_tells_by_its_exit_code() {
         .expect(69);
     assert!(printed.contains("not ready"), "{printed}");
 
-    // Something listens, but does not answer in time.
+    // A process listens, but does not respond in time.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let program = Program::keyward(["healthcheck", "--timeout-ms", "50", "--url", &url]);

@@ -1,4 +1,4 @@
-//! Callers: REST, gRPC and gRPC-Web.
+//! Clients: REST, gRPC and gRPC-Web.
 
 use std::sync::LazyLock;
 
@@ -16,14 +16,14 @@ static HTTP: LazyLock<()> = LazyLock::new(|| {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 });
 
-/// A REST caller.
+/// A REST client.
 #[derive(Clone)]
 pub(crate) struct Rest {
     url: String,
     http: reqwest::Client,
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -47,7 +47,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    /// Expects a status, and gives the body.
+    /// Expects a status, and returns the body.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
@@ -65,7 +65,7 @@ impl Rest {
         }
     }
 
-    /// The same over HTTP/2.
+    /// Returns the same client over HTTP/2.
     pub(crate) fn http2(url: &str) -> Self {
         LazyLock::force(&HTTP);
         let builder = reqwest::Client::builder()
@@ -114,7 +114,7 @@ impl Rest {
         self.send(Method::POST, "/apikeys", token, &body).await
     }
 
-    /// The public keys of a workspace, newest first, with their ids.
+    /// Returns the public keys of a workspace, newest first, with their ids.
     pub(crate) async fn list(&self, token: &str, workspace: &str) -> Vec<(String, String)> {
         let answer = self
             .get(&format!("/apikeys?workspaceId={workspace}"), token)
@@ -129,7 +129,7 @@ impl Rest {
             .collect()
     }
 
-    /// Calls a method over gRPC-Web, whose answer has its trailers in its body.
+    /// Calls a method over gRPC-Web; the body of the response contains the trailers.
     pub(crate) fn grpc_web(
         &self,
         method: &str,
@@ -162,7 +162,7 @@ pub(crate) enum WebForm {
     Text,
 }
 
-/// A message as gRPC frames it.
+/// Returns a message as gRPC frames it.
 pub(crate) fn frame(message: &impl Message) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -171,7 +171,7 @@ pub(crate) fn frame(message: &impl Message) -> Bytes {
     frame.freeze()
 }
 
-/// One HTTP/2 connection.
+/// Opens an HTTP/2 connection.
 pub(crate) async fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned())
         .unwrap()
@@ -180,7 +180,7 @@ pub(crate) async fn channel(url: &str) -> Channel {
         .unwrap()
 }
 
-/// A message with its caller's token.
+/// Returns a message with its caller's token.
 pub(crate) fn called_by<T>(token: &str, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     let value = format!("Bearer {token}").parse().unwrap();
@@ -188,7 +188,7 @@ pub(crate) fn called_by<T>(token: &str, message: T) -> tonic::Request<T> {
     request
 }
 
-/// The opened secret of a key.
+/// Returns the decrypted secret of a key.
 pub(crate) async fn resolve(channel: &Channel, token: &str, uuid: &str) -> String {
     let request = called_by(
         token,

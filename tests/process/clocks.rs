@@ -1,4 +1,4 @@
-//! A database server whose clock is not the machine's.
+//! A database server whose clock differs from the machine's.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use crate::metrics::Measured;
 
 const DIFFERENCE: &str = "keyward_database_clock_difference_seconds";
 
-/// Makes the database's clock differ from the machine's for every later connection, or for those that
-/// have seen it differ.
+/// Makes the database's clock differ from the machine's for every later connection, or for the connections
+/// that have already seen a difference.
 async fn move_clock(house: &House, seconds: i64) {
     let sql = format!(
         "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql AS \
@@ -28,7 +28,7 @@ async fn readiness(served: &Served) -> (u16, String) {
     (answer.status, body)
 }
 
-/// Asks until the replica has compared the clocks and is as ready as it should be.
+/// Polls until the replica has compared the clocks and has this readiness.
 async fn until_ready(served: &Served, status: u16) -> String {
     let patience = Instant::now() + Duration::from_secs(60);
     loop {
@@ -40,7 +40,7 @@ async fn until_ready(served: &Served, status: u16) -> String {
     }
 }
 
-/// The measured difference, which is less than the real one by what a round trip may explain.
+/// Checks the measured difference, which is smaller than the real one by at most a round trip.
 async fn assert_difference(served: &Served, seconds: f64) {
     let measured = Measured::at(&served.url).await.value(DIFFERENCE);
     assert!((measured - seconds).abs() < 0.5, "{measured}");

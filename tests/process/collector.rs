@@ -34,7 +34,7 @@ use tonic::{Request, Response, Status};
 
 use crate::program::Program;
 
-/// The variable that names the collector to programs.
+/// Environment variable with the collector's endpoint.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// A collector that listens until it is dropped.
@@ -44,7 +44,7 @@ pub(crate) struct Collector {
     serving: JoinHandle<()>,
 }
 
-/// How programs export to it.
+/// Export protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Grpc,
@@ -54,12 +54,12 @@ pub(crate) enum Protocol {
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<Exports>>);
 
-/// Everything that was exported, as it came.
+/// All exports, as received.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exports {
     pub(crate) traces: Vec<ExportTraceServiceRequest>,
     pub(crate) metrics: Vec<ExportMetricsServiceRequest>,
-    /// Of every export.
+    /// Headers of every export.
     pub(crate) headers: Vec<HeaderMap>,
 }
 
@@ -88,12 +88,12 @@ impl Collector {
         }
     }
 
-    /// Has a program export here over gRPC.
+    /// Makes a program export here over gRPC.
     pub(crate) fn of(&self, program: Program) -> Program {
         self.by(Protocol::Grpc, program)
     }
 
-    /// Has a program export here.
+    /// Makes a program export here.
     pub(crate) fn by(&self, protocol: Protocol, program: Program) -> Program {
         let protocol = match protocol {
             Protocol::Grpc => "grpc",
@@ -104,12 +104,12 @@ impl Collector {
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
     }
 
-    /// Everything that was exported, as it came.
+    /// Returns all exports, as received.
     pub(crate) fn exports(&self) -> Exports {
         self.received.0.lock().unwrap().clone()
     }
 
-    /// Every span.
+    /// Returns every span.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let exports = self.exports().traces;
         let resources = exports.into_iter().flat_map(|export| export.resource_spans);
@@ -117,7 +117,7 @@ impl Collector {
         scopes.flat_map(|scope| scope.spans).collect()
     }
 
-    /// Every measurement of the last export that has this one.
+    /// Returns the metric from the last export that contains it.
     pub(crate) fn metric(&self, name: &str) -> Option<Metric> {
         let exports = self.exports().metrics;
         let resources = exports
@@ -134,7 +134,7 @@ impl Collector {
         found
     }
 
-    /// The one span of a trace that has a parent elsewhere.
+    /// Returns the only span of a trace whose parent is remote.
     #[track_caller]
     pub(crate) fn server_span(&self, trace: &[u8; 16], parent: &[u8; 8]) -> Span {
         let spans = self.spans();
@@ -145,12 +145,12 @@ impl Collector {
     }
 }
 
-/// A text or a number that a span was given.
+/// Returns a text or numeric attribute of a span.
 pub(crate) fn attribute(span: &Span, name: &str) -> Option<String> {
     value(&span.attributes, name)
 }
 
-/// A text or a number among attributes. Numbers of the conventions must be numbers.
+/// Returns a text or numeric attribute. Numbers of the semantic conventions must be numeric.
 pub(crate) fn value(attributes: &[KeyValue], name: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == name)?;
     match found.value.as_ref()?.value.as_ref()? {

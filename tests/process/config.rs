@@ -1,5 +1,5 @@
-//! The configuration of `keyward serve`: everything is read before a port opens, and an error names
-//! the field and never its value.
+//! Configuration of `keyward serve`: everything is read before a port opens, and an error names the field and
+//! never its value.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +11,11 @@ use crate::client::Rest;
 use crate::house::{House, Served, configuration};
 use crate::program::Program;
 
-/// A value that no output may hold.
+/// A value that must not be in any output.
 const CANARY: &str = "Canary7QzX";
 const EXAMPLE: &str = include_str!("../../deploy/keyward.example.toml");
 
-/// A configuration with every required field, on files that need not be there.
+/// Returns a configuration with every required field, with paths of files that need not exist.
 fn complete() -> String {
     configuration(
         Path::new("/nonexistent"),
@@ -29,7 +29,7 @@ fn serve(directory: &TempDir, text: impl AsRef<[u8]>) -> Program {
     Program::keyward(["serve", "--config", file.to_str().unwrap()])
 }
 
-/// Expects a refusal of the configuration that names the field and holds no canary.
+/// Expects that the configuration is rejected with an error that names the field and has no canary.
 #[track_caller]
 fn refused(program: Program, field: &str) -> String {
     let printed = program.run().expect(78);
@@ -41,8 +41,8 @@ fn refused(program: Program, field: &str) -> String {
     printed
 }
 
-/// The example's settings by full name, those that are commented out too, and the example with all
-/// of them in force.
+/// Returns the example's settings by full name, including those commented out, and the example with all of
+/// them active.
 fn settings() -> (Vec<String>, String) {
     let mut section = String::new();
     let mut names = Vec::new();
@@ -188,7 +188,7 @@ fn every_setting_of_the_wrong_type_is_named_wherever_it_comes_from() {
     let (names, _) = settings();
     assert!(names.len() > 55, "{names:?}");
     for name in names {
-        // The names of subjects and of clients have colons, which no variable's name can have.
+        // The names of subjects and of clients have colons, which no environment variable's name can have.
         let Some((section, field)) = name.rsplit_once('.') else {
             panic!("{name}")
         };
@@ -359,7 +359,7 @@ async fn no_value_is_printed_when_what_it_names_fails() {
     .run()
     .expect(78);
     assert!(!printed.contains(CANARY), "{printed}");
-    // A keyring in the wrong place: its text is a path that is not there.
+    // A keyring in the wrong setting: its text is read as a path, which does not exist.
     let file = house.directory.path().join("wrong.json");
     fs::write(&file, format!("{{\"format\":\"{CANARY}\"}}")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -463,14 +463,14 @@ fn postgres_beyond_loopback_needs_verified_tls() {
 #[test]
 fn the_example_says_what_is_so() {
     let directory = TempDir::new().unwrap();
-    // As it is, it changes nothing.
+    // Unchanged, the example has no effect.
     let bare = Program::keyward(["serve"]).run();
     let example = serve(&directory, EXAMPLE).run();
     assert_eq!(
         (bare.code(), &bare.stderr),
         (example.code(), &example.stderr)
     );
-    // With everything in force, only what excludes each other is refused.
+    // With everything active, only mutually exclusive settings are rejected.
     let (_, all) = settings();
     let none = "client_certificates = \"none\"";
     let all = all.replace(none, "client_certificates = \"optional\"");
@@ -479,7 +479,7 @@ fn the_example_says_what_is_so() {
         "`database.url` or `database.url_file`",
     );
     assert_eq!(printed.matches('`').count(), 4, "{printed}");
-    // The files of TLS would have to be there.
+    // The TLS files would have to exist.
     let left_out = ["url_file", "cert_file", "key_file", "client_", "\"spiffe:"];
     let all: String = all
         .lines()
@@ -513,7 +513,7 @@ async fn everything_can_come_from_the_environment_alone() {
         .env("KEYWARD_AUTH__SESSION__AUDIENCE", "keyward")
         .env("KEYWARD_AUTH__SESSION__JWKS", path("jwks.json"))
         .env("KEYWARD_PROVIDERS__MINIO", "1")
-        // What Kubernetes sets in every pod beside a service that is named `keyward`.
+        // Variable that Kubernetes sets in every pod next to a service named `keyward`.
         .env("KEYWARD_PORT", "tcp://10.0.0.1:8080")
         .env("KEYWARD_SERVICE_HOST", "10.0.0.1")
         .env("KEYWARD_SERVICE_PORT", "8080")

@@ -1,4 +1,4 @@
-//! The settings of browsers and of reflection.
+//! Settings of browsers and of reflection.
 
 use http::Method;
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use crate::house::{Dev, House, Served, dev_program};
 const ORIGINS: &str = "KEYWARD_CORS__ALLOWED_ORIGINS";
 const ALLOWED: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
 
-/// The origins of these that may call.
+/// Returns the origins that may call, out of these.
 async fn allowed(url: &str) -> Vec<&'static str> {
     let rest = Rest::new(url);
     let mut allowed = Vec::new();

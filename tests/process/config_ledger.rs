@@ -29,7 +29,7 @@ async fn times_that_make_no_sense_are_refused_by_name() {
     let house = House::sqlite().await;
     for (variables, field) in [
         (vec![(TTL, "0")], "`ledger.reservation_ttl_ms`"),
-        // More than the default maximum, and a maximum that is less than the default.
+        // More than the default maximum, and a maximum below the default.
         (vec![(TTL, "86400001")], "`ledger.reservation_ttl_ms`"),
         (vec![(MAX_TTL, "599999")], "`ledger.reservation_ttl_ms`"),
         (vec![(MAX_TTL, "0")], "`ledger.reservation_ttl_ms`"),
@@ -81,7 +81,7 @@ async fn holds_last_as_long_as_is_set() {
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     served.running.terminate().expect(0);
 
-    // Both may be the same, and the environment wins over the file.
+    // Both may be equal, and the environment takes precedence over the file.
     let section = "[ledger]\nreservation_ttl_ms = 7\nmax_reservation_ttl_ms = 7\n";
     let text = std::fs::read_to_string(house.config()).unwrap();
     std::fs::write(house.config(), text + section).unwrap();

@@ -16,15 +16,15 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use crate::client::{Answer, Rest, called_by, channel};
 use crate::house::{House, Served};
 
-/// After this time a test fails instead of waiting for ever.
+/// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The variable of a setting.
+/// Returns the environment variable of a setting.
 fn variable(section: &str, setting: &str) -> String {
     format!("KEYWARD_{section}__{}", setting.to_uppercase())
 }
 
-/// A server with these settings of `[limits]`.
+/// Starts a server with these settings of `[limits]`.
 fn limited(house: &House, settings: &[(&str, &str)]) -> Served {
     let program = house.command("serve");
     Served::of(settings.iter().fold(program, |program, (name, value)| {
@@ -32,13 +32,13 @@ fn limited(house: &House, settings: &[(&str, &str)]) -> Served {
     }))
 }
 
-/// What a list answers with that token, for a proxy that calls for that address.
+/// Returns the response to a list request with that token, from a proxy that forwards that address.
 async fn list(rest: &Rest, address: &str, token: &str) -> Answer {
     let request = rest.request(Method::GET, "/apikeys").bearer_auth(token);
     Answer::of(request.header("x-forwarded-for", address)).await
 }
 
-/// The head of a call that waits for its body.
+/// Sends the head of a request that waits for its body.
 async fn begin(served: &Served, token: &str, more: &str) -> TcpStream {
     let address = served.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -54,7 +54,7 @@ async fn begin(served: &Served, token: &str, more: &str) -> TcpStream {
     stream
 }
 
-/// The answer to a call that was begun.
+/// Returns the response to a started request.
 async fn answer(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     let read = stream.read_to_string(&mut answer);
@@ -121,7 +121,7 @@ async fn callers_are_held_to_the_limit_that_is_set() {
     let rest = Rest::new(&served.url);
     let token = &house.env["ADMIN_TOKEN"];
     rest.get("/apikeys", token).await.expect(200);
-    // The next is refused, but where it comes a second later: on no machine every time.
+    // The next request is rejected, unless it arrives a second later, which no machine does every time.
     for _ in 0..100 {
         let answer = rest.get("/apikeys", token).await;
         if answer.status == 429 {
@@ -142,7 +142,7 @@ async fn addresses_are_held_to_the_limit_that_is_set() {
         &[("address_requests_per_second", "1"), ("address_burst", "2")],
     );
     let rest = Rest::new(&served.url);
-    // No caller's word is taken for its address.
+    // A client's own header does not count as its address.
     let mut number = 0;
     let refused = loop {
         let answer = list(&rest, &format!("203.0.113.{number}"), "garbage").await;
@@ -261,7 +261,7 @@ async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
     for _ in 0..50 {
         rest.get("/apikeys", "garbage").await.expect(401);
     }
-    // A token that was never seen here.
+    // A token that is new to this server.
     let other = Rest::new(&served.url);
     other
         .get("/apikeys", &house.env["ADMIN_TOKEN"])
@@ -276,7 +276,7 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
     let served = limited(&house, &[("max_in_flight", "1")]);
     let rest = Rest::new(&served.url);
     let token = &house.env["ADMIN_TOKEN"];
-    // Of many at once some find the only permit taken.
+    // Out of many concurrent requests, some find the only permit taken.
     let began = Instant::now();
     let refused = loop {
         let calls = (0..50).map(|_| rest.get("/apikeys", token));
@@ -360,7 +360,7 @@ async fn pages_are_held_to_the_size_that_is_set() {
 async fn deadlines_are_those_that_are_set() {
     let house = House::sqlite().await;
     for (settings, asked) in [
-        // Nobody says how long: the default.
+        // Without a timeout in the request: the default.
         (
             [
                 ("DEFAULT_DEADLINE_MS", "200"),
@@ -368,7 +368,7 @@ async fn deadlines_are_those_that_are_set() {
             ],
             "",
         ),
-        // Over REST a caller that asks for more gets no more.
+        // Over REST a longer timeout in the request has no effect.
         (
             [
                 ("DEFAULT_DEADLINE_MS", "200"),
@@ -381,7 +381,7 @@ async fn deadlines_are_those_that_are_set() {
         let served = Served::of(settings.iter().fold(program, |program, (name, value)| {
             program.env(&variable("SERVER", name), *value)
         }));
-        // Its body never comes.
+        // Its body never arrives.
         let waiting = begin(&served, &house.env["ADMIN_TOKEN"], asked).await;
         let answered = answer(waiting).await;
         assert!(answered.starts_with("HTTP/1.1 504 "), "{answered}");

@@ -1,4 +1,4 @@
-//! `[server]`: values that would hold nothing or make no sense are refused before a port opens.
+//! `[server]`: values that would serve nothing or make no sense are rejected before a port opens.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn no_bound_can_be_nothing() {
             assert!(printed.contains(&named), "{named}: {printed}");
         }
     }
-    // Of these, nothing means that there is no limit, or no wait; what is amiss is the database.
+    // Zero means no limit, or no delay, for these fields; the failure is due to the database.
     for field in [
         "MAX_CONNECTIONS_PER_ADDRESS",
         "MAX_CONNECTION_AGE_MS",

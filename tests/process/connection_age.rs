@@ -1,4 +1,4 @@
-//! A connection that has grown old: its client is told, and no call fails.
+//! A connection past its maximum age: the client is notified, and no request fails.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::frames::{
 use crate::house::{House, Served};
 
 const AGE: &str = "500";
-/// The least that jitter makes of it.
+/// Minimum age after jitter.
 const LEAST: Duration = Duration::from_millis(450);
 
 async fn served() -> (House, Served) {
@@ -54,13 +54,13 @@ async fn over_http2_a_goaway_says_so_and_calls_finish() {
     client.send(&request(1, "POST", "/apikeys", &json));
     let goaway = client.wait_for(GOAWAY);
     assert!(started.elapsed() >= LEAST);
-    // First of nothing in particular, so that what is on its way is served too.
+    // The first GOAWAY names the maximum stream id, so that requests on their way are served too.
     assert_eq!((goaway.number(0), goaway.number(4)), (i32::MAX as u32, 0));
     client.send(&request(3, "GET", "/healthz", &[]));
     let frames = client.wait_for_all(&[(HEADERS, 3), (GOAWAY, 0)]);
     let last = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
     assert_eq!((last.number(0), last.number(4)), (3, 0));
-    // The call that was there before still has all the time that it needs.
+    // The earlier request still has all the time that it needs.
     client.send(&Frame::new(DATA, END_STREAM, 1, b"{}"));
     assert_eq!(client.wait_for(HEADERS).stream, 1);
     let left = client.rest();

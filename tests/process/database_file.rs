@@ -1,4 +1,4 @@
-//! The SQLite file: one server process at a time, and backups that only their owner may read.
+//! SQLite file: one server process at a time, and backups that only their owner may read.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,13 +16,13 @@ async fn second_server_on_a_file_is_refused_with_the_first_pid() {
     assert!(said.contains(&format!("in use by process {pid}")), "{said}");
     // Commands share the file with the server.
     house.command("migrate").run().expect(0);
-    // A link leads to the same file, and so to the same claim.
+    // A link leads to the same file, and thus to the same lock.
     let link = house.directory.path().join("link.db");
     std::os::unix::fs::symlink(house.database.file(), &link).unwrap();
     let url = format!("sqlite:{}", link.display());
     let serve = house.command("serve").env("KEYWARD_DATABASE__URL", url);
     serve.run().expect(69);
-    // A killed server leaves no claim behind.
+    // A killed server leaves no lock behind.
     first.running.kill();
     drop(house.start().running.terminate().expect(0));
 }
@@ -36,7 +36,7 @@ fn second_dev_on_a_directory_is_refused() {
     assert!(said.contains(&format!("in use by process {pid}")), "{said}");
 }
 
-/// The shell commands of `docs/operations.md` after this comment.
+/// Returns the shell commands of `docs/operations.md` after this comment.
 fn documented(name: &str) -> String {
     let text = include_str!("../../docs/operations.md");
     let (_, after) = text.split_once(&format!("<!-- test: {name} -->")).unwrap();
@@ -49,7 +49,7 @@ fn documented(name: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs documented commands in a directory; returns whether the program that they need is there.
+/// Runs documented commands in a directory; returns true if the required program is installed.
 fn back_up(name: &str, program: &str, directory: &Path, url: &str) -> bool {
     if Program::other("which", [program]).run().code() != Some(0) {
         assert!(
@@ -59,7 +59,7 @@ fn back_up(name: &str, program: &str, directory: &Path, url: &str) -> bool {
         println!("skipped: {program} is not installed");
         return false;
     }
-    // A usual mask, which lets others read.
+    // A usual umask, with which other users may read.
     let script = format!("umask 022\n{}", documented(name));
     let backup = Program::bash(&script).current_dir(directory);
     backup.env("DATABASE_URL", url).run().expect(0);

@@ -1,5 +1,5 @@
-//! The OpenAPI document: it is valid, its examples are true, and `docs/openapi.json` is a copy of it.
-//! When the API is changed on purpose, write the copy anew with
+//! The OpenAPI document is valid, its examples are valid, and `docs/openapi.json` is a copy of it. After an
+//! intended change of the API, update the copy with
 //! `UPDATE_GOLDEN=1 cargo test --test process description`.
 
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ fn what_is_no_openapi_is_told() {
     }
 }
 
-/// Whether a value fits a schema of the document.
+/// Expects that a value fits a schema of the document.
 #[track_caller]
 fn fits(schema: &Value, value: &Value, place: &str) {
     let schema = json!({"allOf": [schema], "components": DOCUMENT["components"]});
@@ -88,7 +88,7 @@ fn fits(schema: &Value, value: &Value, place: &str) {
     }
 }
 
-/// Checks every example below a place, and gives how many there are.
+/// Checks every example below a path, and returns the number of examples.
 fn check_examples(node: &Value, place: &str) -> usize {
     let mut count = 0;
     match node {

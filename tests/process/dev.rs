@@ -17,7 +17,7 @@ use crate::program::Program;
 use keyward::proto::v1::ResolveApiKeyRequest;
 use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 
-/// Every file of a directory with its content.
+/// Returns every file of a directory with its content.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(directory)
         .unwrap()
@@ -32,7 +32,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// The commands that `keyward dev` prints: paragraphs of indented lines, without their comments.
+/// Returns the commands that `keyward dev` prints: paragraphs of indented lines, without their comments.
 fn printed_commands(printed: &str) -> Vec<String> {
     let paragraphs = printed
         .split("\n\n")
@@ -49,7 +49,7 @@ fn printed_commands(printed: &str) -> Vec<String> {
     paragraphs.map(command).collect()
 }
 
-/// Runs the printed commands in new shells, as a reader would, and gives their answers.
+/// Runs the printed commands in new shells, as a reader would, and returns their responses.
 fn follow_the_tour(printed: &str) -> Vec<Value> {
     let commands = printed_commands(printed);
     let (source, commands) = commands.split_first().unwrap();
@@ -341,7 +341,7 @@ fn second_dev_on_a_data_directory_is_refused() {
     Dev::start(directory.path()).running.terminate().expect(0);
 }
 
-/// A new keyring beside old data would make every secret of it look lost.
+/// A new keyring with old data would make all its secrets appear lost.
 #[test]
 fn a_lost_keyring_is_not_silently_replaced() {
     let directory = TempDir::new().unwrap();

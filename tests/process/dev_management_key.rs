@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::client::{Rest, called_by, channel};
 use crate::house::Dev;
 
-/// The demo organization's management keys, newest first.
+/// Returns the demo organization's management keys, newest first.
 async fn management_keys(dev: &Dev) -> Vec<ManagementKey> {
     let request = ListManagementKeysRequest {
         organization_id: dev.env["ORGANIZATION_ID"].to_owned(),
@@ -23,12 +23,12 @@ async fn management_keys(dev: &Dev) -> Vec<ManagementKey> {
     listed.into_inner().management_keys
 }
 
-/// How a key is answered that asks for issued keys.
+/// Returns the status of a list of issued keys with that key.
 async fn status(dev: &Dev, key: &str) -> u16 {
     Rest::new(&dev.url).get("/keys", key).await.status
 }
 
-/// Ends a start, changes what `dev.env` says of the management key, and starts again.
+/// Stops the program, changes the management key in `dev.env`, and starts the program again.
 fn restart_with(dev: Dev, directory: &Path, value: Option<&str>) -> Dev {
     let file = directory.join("dev.env");
     let before = dev.env["MANAGEMENT_KEY"].to_owned();
@@ -92,7 +92,7 @@ async fn it_is_replaced_when_it_was_revoked() {
     assert_eq!(management_keys(&dev).await.len(), 1);
 }
 
-/// Whatever stands in its place: nothing, what was never a key, or a key of another kind.
+/// Regardless of the value in its position: missing, never a key, or a key of another kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_replaced_when_the_file_does_not_have_it() {
     let directory = TempDir::new().unwrap();
@@ -121,7 +121,7 @@ async fn it_is_replaced_when_the_file_does_not_have_it() {
     dev.running.terminate().expect(0);
     let dev = Dev::start(directory.path());
     assert!(!seen.contains(&dev.env["MANAGEMENT_KEY"].to_owned()));
-    // What was lost was not revoked.
+    // A lost key was not revoked.
     assert_eq!(status(&dev, &first).await, 200);
     assert_eq!(management_keys(&dev).await.len(), seen.len() + 1);
 }

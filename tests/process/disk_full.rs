@@ -1,5 +1,5 @@
-//! A disk that is full at random moments under mixed load, and then has room again: nothing that was
-//! acknowledged is lost, the server is not ready meanwhile, and serves again without a restart.
+//! A disk that becomes full at random moments under mixed load, and then has space again: no acknowledged
+//! write is lost, the server is not ready meanwhile, and serves again without a restart.
 //!
 //! `KEYWARD_TEST_DISK_ROUNDS` sets the number of rounds.
 
@@ -32,16 +32,16 @@ const SPENDERS: usize = 4;
 const CREATORS: usize = 2;
 const KEYS: usize = 3;
 const DISK_MIB: u64 = 160;
-/// After this time a round fails instead of waiting for ever.
+/// Time after which a round fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What becomes full.
+/// The storage that becomes full.
 enum Disk {
-    /// A file system of its own, which needs root.
+    /// A separate file system, which needs root.
     Mounted(PathBuf),
-    /// No file of the server's may grow beyond a size.
+    /// A limit on the size of the server's files.
     Limited,
 }
 
@@ -66,7 +66,7 @@ impl Disk {
     fn start(&self, house: &House) -> Served {
         match self {
             Self::Mounted(_) => house.start(),
-            // A write beyond the limit is an error only where its signal is ignored.
+            // A write beyond the limit is an error only if its signal is ignored.
             Self::Limited => Served::of(Program::bash(&format!(
                 "trap '' XFSZ; exec '{}' serve --config '{}'",
                 env!("CARGO_BIN_EXE_keyward"),
@@ -84,7 +84,7 @@ impl Disk {
                     while ballast.write_all(&chunk).is_ok() {}
                 }
             }
-            // Below what the write-ahead log has already.
+            // Below the current size of the write-ahead log.
             Self::Limited => limit(served, Some(16 * 1024)),
         }
     }
@@ -115,7 +115,7 @@ fn limit(served: &Served, bytes: Option<u64>) {
     prlimit(Some(pid), Resource::Fsize, limit).unwrap();
 }
 
-/// What all callers of one round share.
+/// State shared by all callers of a round.
 #[derive(Default)]
 struct Load {
     ends: AtomicBool,
@@ -141,7 +141,7 @@ impl Load {
         self.counted.notify_waiters();
     }
 
-    /// Waits until a count has grown by so much.
+    /// Waits until a counter has grown by this number.
     async fn grown(&self, counter: &AtomicUsize, by: usize) {
         let before = counter.load(Ordering::SeqCst);
         let growing = async {
@@ -168,7 +168,7 @@ fn charge(hash: &str, request_id: &str, cost_nanos: i64) -> RecordUsageRequest {
     }
 }
 
-/// Records charges; gives all that were sent, and whether each was acknowledged.
+/// Records charges; returns all charges sent, each with true if it was acknowledged.
 async fn spend(
     load: Arc<Load>,
     meter: Meter,
@@ -192,7 +192,7 @@ async fn spend(
     sent
 }
 
-/// Creates provider keys, each twice, so that the second is refused; gives those that were acknowledged.
+/// Creates provider keys, each twice, so that the second is rejected; returns the acknowledged keys.
 async fn create(
     load: Arc<Load>,
     rest: Rest,
@@ -219,7 +219,7 @@ async fn create(
     created
 }
 
-/// Asks whether the server is ready; gives the longest time that an answer took.
+/// Polls readiness; returns the longest time of a response.
 async fn probe(load: Arc<Load>, rest: Rest) -> Duration {
     let mut longest = Duration::ZERO;
     let mut turns = tokio::time::interval(PROBE_INTERVAL);
@@ -299,7 +299,7 @@ async fn round(
     }
     disk.clear(&served);
     let cleared = Instant::now();
-    // Every caller is served again, and so are the connections of all of them.
+    // Every caller is served again, on all connections.
     load.grown(&load.successes, 40).await;
     while !ready(&rest).await {
         assert!(cleared.elapsed() < PATIENCE, "it does not become ready");
@@ -328,7 +328,7 @@ async fn round(
     }
 }
 
-/// Starts the server again, and compares what it has with what it acknowledged.
+/// Restarts the server, and compares its data with the acknowledged writes.
 async fn check(house: &House, disk: &Disk, books: &Books) {
     let served = disk.start(house);
     let rest = Rest::new(&served.url);

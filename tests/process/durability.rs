@@ -1,4 +1,4 @@
-//! `kill -9` at random moments under write load: what was acknowledged is there, whole and once.
+//! `kill -9` at random moments under write load: acknowledged writes are stored, complete and once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn secret_of(key: &str) -> String {
     format!("the secret of {key}")
 }
 
-/// Creates keys until the program is gone; gives those whose creation was acknowledged.
+/// Creates keys until the program is gone; returns the acknowledged keys.
 async fn write(
     rest: Rest,
     house: Arc<House>,
@@ -51,7 +51,7 @@ async fn write(
         let request = request
             .header("content-type", "application/json")
             .body(body.to_string());
-        // Once the program is killed, calls fail; an answer that came whole is an acknowledgement.
+        // After the kill, requests fail; a complete response is an acknowledgement.
         let Ok(response) = request.send().await else {
             break;
         };
@@ -68,7 +68,7 @@ async fn write(
     created
 }
 
-/// One life of the program, ended while all writers write.
+/// Runs the program and kills it while all writers write.
 async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(String, String)> {
     let served = house.start();
     let rest = Rest::new(&served.url);
@@ -92,7 +92,7 @@ async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(St
     while acknowledged.load(Ordering::SeqCst) < enough {
         progress.notified().await;
     }
-    // From an acknowledgement to somewhere inside the next calls.
+    // From an acknowledgement to some point inside the next requests.
     for _ in 0..random.below(2_000_000) {
         std::hint::spin_loop();
     }
@@ -106,7 +106,7 @@ async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(St
     created
 }
 
-/// Everything that was acknowledged is listed and opens, and nothing is there twice or in part.
+/// Expects that every acknowledged key is listed and opens, and that no key is duplicated or partial.
 async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
     let served = house.start();
     let (admin, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
@@ -121,7 +121,7 @@ async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
     for (id, key) in acknowledged {
         assert_eq!(by_id.get(id), Some(key), "an acknowledged key is lost");
     }
-    // A writer has one call under way, so each life may leave one unacknowledged key a writer.
+    // A writer has one request in flight, so each run may leave one unacknowledged key per writer.
     assert!(listed.len() <= acknowledged.len() + ROUNDS * WRITERS);
 
     let channel = channel(&served.url).await;
@@ -141,7 +141,7 @@ async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
     check_integrity(house).await;
 }
 
-/// The files of SQLite are whole.
+/// Checks the integrity of the SQLite files.
 pub(crate) async fn check_integrity(house: &House) {
     if house.database.raw().await.get_database_backend() == DbBackend::Sqlite {
         let rows = house.database.query("PRAGMA integrity_check").await;

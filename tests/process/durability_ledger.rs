@@ -1,5 +1,5 @@
-//! `kill -9` at random moments under spending: what was acknowledged is recorded, what is recorded
-//! was sent, sums are the sums of what is recorded, and to send everything again makes it whole.
+//! `kill -9` at random moments under spending: acknowledged charges are recorded, recorded charges were sent,
+//! sums match the recorded charges, and sending everything again completes the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,32 +24,32 @@ const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// 2026-01-01T00:00:00Z, in seconds.
 const NEW_YEAR: i64 = 1_767_225_600;
 
-/// What names a charge, and the reservation that becomes it: a key's hash and a request id.
+/// Identifier of a charge, and of the reservation that becomes it: a key's hash and a request id.
 pub(crate) type Name = (String, String);
 
-/// A charge that a writer was about to have recorded, and how far it came.
+/// A charge that a writer was about to record, and its progress.
 #[derive(Debug, Clone)]
 struct Spend {
     name: Name,
     cost: i64,
     byok: bool,
     way: Way,
-    /// Whether the charge was acknowledged; else its call was under way when the program ended.
+    /// True if the charge was acknowledged; otherwise its request was in flight when the program ended.
     acknowledged: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Way {
-    /// Recorded at once, as spent at this second.
+    /// Recorded at once, with this second as the time of spending.
     Recorded(i64),
-    /// Held first; the reservation is known once that was acknowledged.
+    /// Reserved first; the reservation is known once it was acknowledged.
     Held {
         amount: i64,
         reservation: Option<String>,
     },
 }
 
-/// What the program was sent, and what it can be sent again.
+/// A request that was sent to the program and can be sent again.
 impl Spend {
     fn random(hashes: &[String], id: String, random: &mut Random) -> Self {
         let key = random.below(hashes.len() as u64);
@@ -73,7 +73,7 @@ impl Spend {
         }
     }
 
-    /// Has the charge recorded, from where it stands; tells whether it had been before.
+    /// Records the charge from its current step; returns true if it was already recorded.
     async fn send(&mut self, meter: &Meter) -> Result<bool, Status> {
         let (hash, request_id) = self.name.clone();
         let duplicate = match &mut self.way {
@@ -113,7 +113,7 @@ impl Spend {
     }
 }
 
-/// Spends until the program is gone; gives everything that was sent.
+/// Spends until the program is gone; returns everything that was sent.
 async fn write(
     meter: Meter,
     hashes: Vec<String>,
@@ -130,7 +130,7 @@ async fn write(
         match answer {
             Ok(duplicate) => assert!(!duplicate, "{sent:?}"),
             Err(failed) => {
-                // The connection is gone. The program itself would have said why.
+                // The connection is lost. An error from the program itself would have details.
                 assert!(failed.details().is_empty(), "{failed:?}");
                 break;
             }
@@ -141,13 +141,13 @@ async fn write(
     sent
 }
 
-/// Everything that is stored of keys' spending.
+/// All stored spending of keys.
 pub(crate) struct Stored {
     /// Amount, side and day of each charge.
     pub(crate) charges: BTreeMap<Name, (i64, bool, i64)>,
     /// State and cost of each reservation.
     reservations: BTreeMap<Name, (String, Option<i64>)>,
-    /// What each key spent on each day: itself, and through the customer's own provider keys.
+    /// Spending of each key on each day: its own, and through the customer's own provider keys.
     days: BTreeMap<(String, i64), (i64, i64)>,
     totals: BTreeMap<String, (i64, i64)>,
 }
@@ -161,8 +161,8 @@ fn sums(row: &QueryResult) -> (i64, i64) {
 }
 
 impl Stored {
-    /// Reads it over a connection that is closed again, so that nothing of ours keeps files open
-    /// when the program is killed.
+    /// Reads the data over a connection that is then closed, so that this process keeps no file open when the
+    /// program is killed.
     pub(crate) async fn read(url: &str) -> Self {
         let database = Database::connect(url).await.unwrap();
         let of = async |table: &str| {
@@ -200,7 +200,7 @@ impl Stored {
         stored
     }
 
-    /// That days are the sums of charges, and totals too.
+    /// Expects that days and totals are the sums of charges.
     pub(crate) fn check_sums(&self) {
         let mut days = BTreeMap::new();
         let mut totals: BTreeMap<_, (i64, i64)> = self
@@ -218,7 +218,7 @@ impl Stored {
         assert_eq!(self.totals, totals, "totals are not the sums of charges");
     }
 
-    /// That what was acknowledged is stored, and that what is stored was sent and not refused.
+    /// Expects that acknowledged charges are stored, and that stored charges were sent and not rejected.
     fn check_against(&self, sent: &[Spend]) {
         let mut recorded = 0;
         for spend in sent {
@@ -253,7 +253,7 @@ impl Stored {
     }
 }
 
-/// That the program shows what is stored, and that this is in order.
+/// Expects that the program reports the stored data, and that the data are consistent.
 async fn check(house: &House, meter: &Meter, sent: &[Spend]) -> Stored {
     let stored = Stored::read(house.database.url()).await;
     stored.check_sums();
@@ -268,7 +268,7 @@ async fn check(house: &House, meter: &Meter, sent: &[Spend]) -> Stored {
     stored
 }
 
-/// One life of the program, ended while all writers write; gives what they sent.
+/// Runs the program and kills it while all writers write; returns the charges sent.
 async fn round(
     house: &House,
     hashes: &[String],
@@ -295,7 +295,7 @@ async fn round(
     while acknowledged.load(Ordering::SeqCst) < enough {
         progress.notified().await;
     }
-    // From an acknowledgement to somewhere inside the next calls.
+    // From an acknowledgement to some point inside the next requests.
     for _ in 0..random.below(2_000_000) {
         std::hint::spin_loop();
     }
@@ -312,7 +312,7 @@ async fn round(
     sent
 }
 
-/// Sends everything once more, several at once, and expects that what is stored is known.
+/// Sends everything once more, several at once, and expects that stored charges are known.
 async fn repeat(meter: &Meter, sent: &mut [Spend], stored: &Stored) {
     for some in sent.chunks_mut(WRITERS) {
         join_all(
@@ -367,7 +367,7 @@ async fn no_charge_is_lost(house: House) {
     for _ in 0..2 {
         repeat(&meter, &mut sent, &stored).await;
         stored = check(&house, &meter, &sent).await;
-        // Everything is acknowledged now, so that everything is recorded, and once.
+        // Everything is acknowledged now, so everything is recorded exactly once.
         assert_eq!(stored.charges.len(), sent.len());
         let all: i64 = sent.iter().map(|spend| spend.cost).sum();
         let totals = stored.totals.values();

@@ -1,10 +1,10 @@
-//! HTTP as bytes: what no well-behaved client would send or notice.
+//! HTTP as bytes: requests and frames that a well-behaved client does not send or observe.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// After this time a test fails instead of waiting for ever.
+/// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const DATA: u8 = 0;
@@ -18,7 +18,7 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// A connection to an address like `127.0.0.1:8080`.
+/// Connects to an address like `127.0.0.1:8080`.
 pub(crate) fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Everything until the connection is closed, in whatever way.
+/// Reads until the connection is closed or reset.
 pub(crate) fn rest(mut stream: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -40,7 +40,7 @@ pub(crate) fn rest(mut stream: impl Read) -> Vec<u8> {
     }
 }
 
-/// One answer of HTTP/1.1: its head in lower case, and its body.
+/// Reads an HTTP/1.1 response: its head in lower case, and its body.
 pub(crate) fn answer(stream: &mut impl Read) -> (String, Vec<u8>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -59,12 +59,12 @@ pub(crate) fn answer(stream: &mut impl Read) -> (String, Vec<u8>) {
     (head, body)
 }
 
-/// A request of HTTP/1.1 that needs no token.
+/// Returns an HTTP/1.1 request that needs no token.
 pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: keyward\r\n\r\n")
 }
 
-/// A frame of HTTP/2.
+/// An HTTP/2 frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -93,19 +93,19 @@ impl Frame {
         bytes
     }
 
-    /// Four bytes of the payload, as a number.
+    /// Returns four bytes of the payload, as a number.
     pub(crate) fn number(&self, from: usize) -> u32 {
         u32::from_be_bytes(self.payload[from..from + 4].try_into().unwrap())
     }
 }
 
-/// Headers that no table is needed for. Names and values are short.
+/// Encodes headers without a dynamic table. Names and values are short.
 pub(crate) fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            // Longer ones than 126 bytes take more than a byte to count.
+            // A length above 126 takes more than one byte.
             match text.len() {
                 length @ 0..127 => block.push(length as u8),
                 length => {
@@ -124,7 +124,7 @@ pub(crate) fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// The headers of a request without a body, or before one.
+/// Returns the headers of a request without a body, or before a body.
 pub(crate) fn request(stream: u32, method: &str, path: &str, more: &[(&str, &str)]) -> Frame {
     let mut fields = vec![
         (":method", method),
@@ -137,11 +137,11 @@ pub(crate) fn request(stream: u32, method: &str, path: &str, more: &[(&str, &str
     Frame::new(HEADERS, END_HEADERS | end, stream, &headers(&fields))
 }
 
-/// A client of HTTP/2 that answers nothing by itself.
+/// An HTTP/2 client that sends nothing by itself.
 pub(crate) struct Http2(pub(crate) TcpStream);
 
 impl Http2 {
-    /// Says hello, with these settings.
+    /// Connects and sends the preface with these settings.
     pub(crate) fn connect(address: &str, settings: &[u8]) -> Self {
         let mut client = Self(connect(address));
         let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -158,7 +158,7 @@ impl Http2 {
         self.write(&frame.bytes());
     }
 
-    /// The next frame, or none where the connection was closed.
+    /// Returns the next frame, or `None` if the connection was closed.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         match self.0.read_exact(&mut head) {
@@ -182,7 +182,7 @@ impl Http2 {
         })
     }
 
-    /// The next frame of that kind, answering PINGs on the way.
+    /// Returns the next frame of that kind, and responds to PINGs before it.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, kind: u8) -> Frame {
         loop {
@@ -194,7 +194,8 @@ impl Http2 {
         }
     }
 
-    /// What comes until all of these have, by kind and stream, in whatever order; answers PINGs.
+    /// Returns the frames until all of these have arrived, by kind and stream, in any order; responds to
+    /// PINGs.
     #[track_caller]
     pub(crate) fn wait_for_all(&mut self, wanted: &[(u8, u32)]) -> Vec<Frame> {
         let mut frames: Vec<Frame> = Vec::new();
@@ -214,12 +215,12 @@ impl Http2 {
     fn answer(&mut self, frame: &Frame) {
         if frame.kind == PING && frame.flags & ACK == 0 {
             let pong = Frame::new(PING, ACK, 0, &frame.payload);
-            // Whoever has closed does not hear it.
+            // A peer that has closed the connection does not receive it.
             let _ = self.0.write_all(&pong.bytes());
         }
     }
 
-    /// Everything until the connection is closed, answering PINGs on the way.
+    /// Reads until the connection is closed, and responds to PINGs.
     pub(crate) fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.next() {
@@ -229,7 +230,7 @@ impl Http2 {
         frames
     }
 
-    /// Calls `/healthz`, and expects an answer.
+    /// Requests `/healthz`, and expects a response.
     pub(crate) fn healthz(&mut self, stream: u32) {
         self.send(&request(stream, "GET", "/healthz", &[]));
         assert_eq!(self.wait_for(HEADERS).stream, stream);

@@ -1,5 +1,4 @@
-//! What most tests start: `keyward dev` on a directory of its own, or `keyward serve` on a database
-//! of its own.
+//! Test environments: `keyward dev` in a separate directory, or `keyward serve` on a separate database.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 use crate::client::{called_by, channel};
 use crate::program::{Program, Running};
 
-/// The variables that `dev.env` has, in its order.
+/// Variables of `dev.env`, in order.
 pub(crate) const DEV_VARIABLES: [&str; 10] = [
     "KEYWARD_URL",
     "ADMIN_TOKEN",
@@ -31,7 +30,7 @@ pub(crate) const DEV_VARIABLES: [&str; 10] = [
     "REPO_A",
 ];
 
-/// What `dev.env` says.
+/// Content of `dev.env`.
 #[derive(Clone)]
 pub(crate) struct DevEnv(pub(crate) BTreeMap<String, String>);
 
@@ -54,10 +53,10 @@ impl std::ops::Index<&str> for DevEnv {
     }
 }
 
-/// A `keyward dev` that runs.
+/// A running `keyward dev`.
 pub(crate) struct Dev {
     pub(crate) running: Running,
-    /// Where it says that it listens.
+    /// URL at which the program reports that it listens.
     pub(crate) url: String,
     pub(crate) env: DevEnv,
 }
@@ -77,7 +76,7 @@ impl Dev {
         Self::of(dev_program(directory), directory)
     }
 
-    /// Waits until the program says where it listens.
+    /// Waits until the program reports the address at which it listens.
     pub(crate) fn of(program: Program, directory: &Path) -> Self {
         let running = program.start();
         let url = running.stdout.find(|printed| {
@@ -108,7 +107,7 @@ pub(crate) struct House {
     pub(crate) env: DevEnv,
 }
 
-/// A `keyward serve` that runs.
+/// A running `keyward serve`.
 pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) url: String,
@@ -119,13 +118,13 @@ impl House {
         Self::new(TestDatabase::sqlite()).await
     }
 
-    /// `None`, and a notice, where there is no PostgreSQL.
+    /// Returns `None`, and prints a notice, if PostgreSQL is missing.
     pub(crate) async fn postgres() -> Option<Self> {
         Some(Self::new(TestDatabase::postgres().await?).await)
     }
 
-    /// Borrows keyring, signing key and tokens from `keyward dev`, and makes the same organization
-    /// with a management key of its own.
+    /// Takes the keyring, signing key and tokens from `keyward dev`, and makes the same organization with a
+    /// separate management key.
     pub(crate) async fn new(database: TestDatabase) -> Self {
         let directory = TempDir::new().unwrap();
         let dev = Dev::start(directory.path());
@@ -148,7 +147,7 @@ impl House {
         house
     }
 
-    /// A database of the same engine on which nothing ever was.
+    /// Returns an empty database of the same engine.
     pub(crate) async fn another_database(&self) -> TestDatabase {
         if self.database.url().starts_with("sqlite") {
             TestDatabase::sqlite()
@@ -161,7 +160,7 @@ impl House {
         self.directory.path().join("keyward.toml")
     }
 
-    /// `keyward COMMAND` with the house's configuration.
+    /// Returns `keyward COMMAND` with this configuration.
     pub(crate) fn command(&self, command: &str) -> Program {
         Program::keyward([command, "--config", self.config().to_str().unwrap()])
     }
@@ -174,7 +173,7 @@ impl House {
         configuration(self.directory.path(), self.database.url())
     }
 
-    /// Makes the organization, and gives its management key.
+    /// Makes the organization, and returns its management key.
     async fn settle(&self, url: &str) -> String {
         let channel = channel(url).await;
         let mut client = DirectoryServiceClient::new(channel.clone());
@@ -242,7 +241,7 @@ impl House {
     }
 }
 
-/// A configuration on the files that `keyward dev` made.
+/// Returns a configuration on the files that `keyward dev` made.
 pub(crate) fn configuration(directory: &Path, database_url: &str) -> String {
     let directory = directory.to_str().unwrap();
     format!(
@@ -268,13 +267,13 @@ demo-service = "demo-service"
 }
 
 impl Served {
-    /// Waits until the log says where the program listens.
+    /// Waits until the log reports the address at which the program listens.
     pub(crate) fn of(program: Program) -> Self {
         let running = program.start();
         let address = running.stderr.find(|printed| {
             let line = printed.lines().find(|line| line.contains("listening"))?;
             let (_, address) = line.split_once("address=")?;
-            // Only a whole line has the whole address.
+            // Only a complete line has the complete address.
             printed.contains(&format!("{line}\n")).then_some(())?;
             Some(address.split_whitespace().next()?.to_owned())
         });
@@ -286,7 +285,7 @@ impl Served {
         }
     }
 
-    /// Where it listens, without a scheme.
+    /// Returns the listen address, without a scheme.
     pub(crate) fn address(&self) -> &str {
         self.url.strip_prefix("http://").unwrap()
     }

@@ -1,4 +1,4 @@
-//! What a server does without being asked.
+//! Background tasks of a server.
 
 use keyward::proto::v1::RecordUsageRequest;
 
@@ -17,8 +17,8 @@ async fn charge(meter: &Meter, hash: &str, request_id: &str, cost_nanos: i64) ->
     meter.record(charge).await.unwrap().duplicate
 }
 
-/// What is older than the retention is rolled up when the server starts: sums stay, and what is
-/// younger stays as it is.
+/// Charges older than the retention are rolled up when the server starts: sums remain, and newer charges
+/// remain unchanged.
 async fn old_charges_are_rolled_up(house: House) {
     let served = house.start();
     let meter = Meter::new(&served.url, &house.env).await;
@@ -35,7 +35,7 @@ async fn old_charges_are_rolled_up(house: House) {
     );
     house.database.execute(&age).await;
 
-    // Without a retention nothing goes.
+    // Without a retention nothing is deleted.
     house.start().running.terminate().expect(0);
     assert_eq!(house.database.count("charges").await, 3);
 
@@ -78,7 +78,7 @@ async fn a_server_rolls_up_old_charges_at_start_on_postgres() {
     }
 }
 
-/// Audit events past their retention go when the server starts, and what is younger stays.
+/// Audit events past their retention are deleted when the server starts, and newer events remain.
 async fn old_audit_events_are_deleted(house: House) {
     let all = house.database.count("audit_events").await;
     let age = format!(
@@ -92,7 +92,7 @@ async fn old_audit_events_are_deleted(house: House) {
         .await;
     assert!(old > 0 && old < all, "{old} of {all}");
 
-    // Without a retention nothing goes.
+    // Without a retention nothing is deleted.
     house.start().running.terminate().expect(0);
     assert_eq!(house.database.count("audit_events").await, all);
 
@@ -118,8 +118,8 @@ async fn a_server_deletes_old_audit_events_at_start_on_postgres() {
     }
 }
 
-/// A server whose clock is 400 days ahead of everything stored: what the newest rows say is past the
-/// retention goes, nothing else does, and a repeated charge is found.
+/// A server whose clock is 400 days ahead of everything stored: rows that are past the retention by the
+/// newest rows are deleted, nothing else is, and a repeated charge is found.
 async fn clock_that_is_ahead_deletes_nothing(house: House) {
     let served = house.start();
     let meter = Meter::new(&served.url, &house.env).await;

@@ -1,4 +1,4 @@
-//! What `docs/ARCHITECTURE.md` says is absent from the source text, is absent.
+//! Constructs that `docs/ARCHITECTURE.md` excludes are absent from the source text.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::architecture::{METADATA, root};
 
-/// A source file that is shipped, without its unit tests.
+/// A shipped source file, without its unit tests.
 struct Source {
     path: String,
     text: String,
 }
 
 impl Source {
-    /// The code of each line with its number: no comments and no documentation.
+    /// Returns the code of each line with its number, without comments and documentation.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self
             .text
@@ -26,7 +26,7 @@ impl Source {
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// The places where something is in the code.
+    /// Returns the positions of matching code.
     fn places(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let found = self.code().filter(|(_, line)| wanted(line));
         found
@@ -77,7 +77,7 @@ static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     files.into_iter().map(source).collect()
 });
 
-/// The places outside some files, or below some directories, where something is in the code.
+/// Returns the positions of matching code outside these files and directories.
 fn outside(allowed: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let is_allowed = |path: &str| {
         allowed
@@ -105,22 +105,22 @@ fn expect_nowhere(rule: &str, places: &[String]) {
 fn secrets_are_exposed_in_few_places() {
     let allowed = [
         "crates/crypto/",
-        // The vault seals what it is given; a new secret is measured and compared by fingerprint.
+        // The vault seals its input; a new secret is measured and compared by fingerprint.
         "crates/core/src/vault.rs",
         "crates/core/src/provider_key/patch.rs",
-        // The URL of a database may hold a password.
+        // A database URL may contain a password.
         "crates/store/src/connect.rs",
-        // The public half of a repo AI key has the form of a secret.
+        // The public half of a repo AI key has the format of a secret.
         "crates/core/src/repo_ai_key/use_cases.rs",
-        // The key of TLS is read from its file.
+        // The TLS key is read from its file.
         "src/server/tls/files.rs",
-        // The development's signing key, and its management key, which goes into a file.
+        // The development signing key, and its management key, which is written to a file.
         "src/cli/token.rs",
         "src/cli/dev.rs",
-        // What an application presented goes to its verification.
+        // A token presented by an application is passed to its verification.
         "src/grpc/management_key.rs",
         "src/grpc/repo_ai_key.rs",
-        // The ways out: resolved, or new and shown this once.
+        // Outputs: resolved secrets, or new ones that are shown once.
         "src/cli/admin.rs",
         "src/convert/api_key.rs",
         "src/convert/management_key.rs",
@@ -130,13 +130,13 @@ fn secrets_are_exposed_in_few_places() {
     expect_nowhere("a secret is exposed outside the files that may", &places);
 }
 
-/// Whether a struct or an enum begins in these lines.
+/// Returns true if a struct or an enum begins in these lines.
 fn is_type(text: &str) -> bool {
     let mut words = text.lines().flat_map(|line| line.split(' ').take(2));
     words.any(|word| word == "struct" || word == "enum")
 }
 
-/// Whether an item derives a trait, or has another attribute with that word.
+/// Returns true if an item derives a trait, or has another attribute with that word.
 fn derives(item: &str, name: &str) -> bool {
     let attributes = item.lines().take_while(|line| !is_type(line));
     attributes
@@ -144,7 +144,7 @@ fn derives(item: &str, name: &str) -> bool {
         .any(|word| word == name)
 }
 
-/// Whether a name is in an item, and not as a part of another.
+/// Returns true if a name is in an item, and not as a part of another name.
 fn names(item: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     item.match_indices(name).any(|(at, _)| {
@@ -153,7 +153,7 @@ fn names(item: &str, name: &str) -> bool {
     })
 }
 
-/// Every struct and enum with its attributes, from the first of them to the closing brace.
+/// Returns every struct and enum with its attributes, from the first attribute to the closing brace.
 fn items(source: &Source) -> Vec<String> {
     let mut items = Vec::new();
     let mut item = String::new();
@@ -176,7 +176,7 @@ fn items(source: &Source) -> Vec<String> {
 
 #[test]
 fn what_holds_a_secret_is_never_printed_or_serialized() {
-    // These print nothing of themselves, so deriving Debug around them is safe.
+    // These types redact their content, so deriving Debug around them is safe.
     let guarded = ["Secret<", "Key256", "Token"];
     // These would print a key.
     let raw = [
@@ -252,14 +252,14 @@ fn status_codes_are_picked_in_few_places() {
         "src/error.rs",
         "src/layers/",
         "src/dispatch.rs",
-        // The services' door, should a call come without a caller.
+        // The services' entry point, for a call that arrives without a caller.
         "src/grpc/mod.rs",
-        // The gateway's refusals, which have no cause inside.
+        // The gateway's errors, which have no internal cause.
         "crates/gateway/",
         "crates/gateway-build/",
-        // Which fails as a test tells it to.
+        // Fails on demand of a test.
         "crates/gateway-probe/",
-        // Other services than Keyward.
+        // Services other than Keyward.
         "crates/example/",
         "crates/fuzz/",
     ];
@@ -301,7 +301,7 @@ fn status_codes_are_picked_in_few_places() {
     );
 }
 
-/// The paths of the API, from the annotations of the proto files.
+/// Returns the paths of the API, from the annotations of the proto files.
 fn api_paths() -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for entry in fs::read_dir(root().join("proto/keyward/v1")).unwrap() {
@@ -327,13 +327,13 @@ fn no_path_of_the_api_is_written_by_hand() {
         paths.iter().any(|path| {
             line.match_indices(path.as_str()).any(|(at, _)| {
                 let after = line[at + path.len()..].chars().next().unwrap_or('"');
-                // In a text, at its beginning or behind a variable, and not a part of a longer word.
+                // In a string, at its beginning or after a variable, and not a part of a longer word.
                 let begins = line[..at].ends_with(['"', '}', 'L']);
                 begins && !after.is_alphanumeric() && !"_-.".contains(after)
             })
         }) || line.contains("keyward.v1.") && line.contains('"')
     };
-    // What `keyward dev` prints for its reader to copy; and who calls from outside.
+    // Commands that `keyward dev` prints for copying, and external clients.
     let places = outside(&["src/cli/dev.rs", "crates/siege/"], names_one);
     let places: Vec<_> = places
         .into_iter()
@@ -342,7 +342,7 @@ fn no_path_of_the_api_is_written_by_hand() {
     expect_nowhere("a path of the API is written by hand", &places);
 }
 
-/// The JSON names of every field of the API.
+/// Returns the JSON names of every field of the API.
 fn field_names() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(keyward::proto::DESCRIPTOR).unwrap();
     let messages = pool
@@ -383,7 +383,7 @@ fn a_field_that_an_error_names_is_one_of_the_api() {
             }
         }
     }
-    // The registry of providers speaks of the configuration.
+    // The provider registry refers to the configuration.
     named.retain(|field| !field.starts_with("providers."));
     assert!(
         named.contains("workspaceId") && named.contains("member.role"),

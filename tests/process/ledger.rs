@@ -1,10 +1,10 @@
-//! Many callers at once never spend more than a key's limit, and are not refused what fits.
+//! Concurrent callers never spend more than a key's limit, and no fitting reservation is rejected.
 //!
-//! Every call is noted with the ticks of one clock before it is sent and after it is answered. What
-//! a call did, it did between its two ticks, so that the notes bound what was spent and held at any
-//! of its moments: from below by the holds that were surely there, from above by those that may have
-//! been. A hold must fit above the lower bound, and only what does not fit above the upper one may
-//! be refused.
+//! Every request is recorded with the ticks of a shared clock before it is sent and after its response. Its
+//! effect happened between the two ticks. The records therefore bound the amount spent and reserved at any
+//! moment: from below by the reservations that certainly existed, from above by those that may have existed.
+//! A reservation must fit above the lower bound, and only a reservation that does not fit above the upper
+//! bound may be rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,14 +22,14 @@ const LIMIT: i64 = 1_000_000_000;
 const CALLERS: usize = 64;
 const SMALLEST: i64 = 250_000;
 const LARGEST: i64 = 8_000_000;
-/// How many holds each caller makes and ends before it only makes them.
+/// Number of reservations that each caller makes and ends before it only makes them.
 const ENDED: usize = 8;
 
-/// The clock of all callers.
+/// Clock shared by all callers.
 #[derive(Clone, Default)]
 struct Ticks(Arc<AtomicU64>);
 
-/// Between which ticks a call happened.
+/// Ticks between which a request happened.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     begun: u64,
@@ -45,29 +45,29 @@ impl Ticks {
     }
 }
 
-/// A hold that was admitted, and its end. To settle it at its size changes nothing of the sum of
-/// what was spent and held.
+/// An admitted reservation, and its end. Settling it at its full amount leaves the sum of the spent and
+/// reserved amounts unchanged.
 #[derive(Debug)]
 struct Hold {
     amount: i64,
     made: Span,
-    /// What the answer said is left of the limit: with regard to holds, and without.
+    /// Remaining amount in the response: after reservations, and without them.
     available: i64,
     remaining: i64,
-    /// When it was settled, and what the answer said is left of the limit without regard to holds.
+    /// Time of the settlement, and the remaining amount in its response, without reservations.
     settled: Option<(Span, i64)>,
     released: Option<Span>,
 }
 
-/// What callers noted.
+/// Records of callers.
 #[derive(Debug, Default)]
 struct Notes {
     holds: Vec<Hold>,
-    /// What was refused, and when.
+    /// Rejected amounts, each with its time.
     refused: Vec<(i64, Span)>,
 }
 
-/// One of the callers.
+/// A caller.
 struct Caller {
     name: String,
     meter: Meter,
@@ -78,7 +78,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Reserves, and gives the reservation's id if it was admitted.
+    /// Reserves, and returns the reservation's id if it was admitted.
     async fn reserve(&mut self, amount: i64) -> Option<String> {
         let number = self.notes.holds.len() + self.notes.refused.len();
         let call = self.meter.reserve(ReserveSpendRequest {
@@ -112,7 +112,7 @@ impl Caller {
         self.random.between(SMALLEST, LARGEST)
     }
 
-    /// Makes holds, and settles, releases or leaves them.
+    /// Makes reservations, and settles, releases or keeps them.
     async fn make_and_end(&mut self) {
         for _ in 0..ENDED {
             let amount = self.amount();
@@ -134,7 +134,7 @@ impl Caller {
         }
     }
 
-    /// Makes holds until not even the smallest fits.
+    /// Makes reservations until not even the smallest fits.
     async fn fill(&mut self) {
         let mut amount = self.amount();
         loop {
@@ -148,7 +148,7 @@ impl Caller {
 }
 
 impl Notes {
-    /// What was surely spent or held throughout a call.
+    /// Returns the amount that was certainly spent or reserved throughout a request.
     fn least(&self, at: Span) -> i64 {
         let there = |hold: &&Hold| {
             let made = hold.made.answered < at.begun;
@@ -161,7 +161,7 @@ impl Notes {
             .sum()
     }
 
-    /// What may have been spent or held at some moment of a call.
+    /// Returns the amount that may have been spent or reserved at some moment of a request.
     fn most(&self, at: Span) -> i64 {
         let there = |hold: &&Hold| {
             let made = hold.made.begun < at.answered;
@@ -174,7 +174,8 @@ impl Notes {
             .sum()
     }
 
-    /// What was surely spent when a call began, and what may have been when it was answered.
+    /// Returns the amount certainly spent when a request began, and the amount possibly spent at its
+    /// response.
     fn spent(&self, at: Span) -> (i64, i64) {
         let sum = |before: &dyn Fn(Span) -> bool| {
             let settled = |hold: &&Hold| hold.settled.is_some_and(|(settled, _)| before(settled));
@@ -209,8 +210,8 @@ impl Notes {
         }
     }
 
-    /// Where nothing was released, what is available falls with every hold: so the answers tell
-    /// their order, and in that order each must be what its amount leaves of the one before.
+    /// Checks the amounts in order. Without releases, the available amount falls with every reservation. The
+    /// responses therefore show their order: each amount must be the previous one less the reservation.
     fn check_order(&self) {
         let mut holds: Vec<&Hold> = self.holds.iter().collect();
         holds.sort_by_key(|hold| std::cmp::Reverse(hold.available));
@@ -222,7 +223,7 @@ impl Notes {
     }
 }
 
-/// Lets all callers loose at once, spread over the servers.
+/// Starts all callers at once, spread over the servers.
 async fn run(house: House, servers: usize, ending: bool) {
     let mut random = Random(seed());
     let servers: Vec<_> = (0..servers).map(|_| house.start_patient()).collect();
@@ -245,7 +246,7 @@ async fn run(house: House, servers: usize, ending: bool) {
             barrier.wait().await;
             if ending {
                 caller.make_and_end().await;
-                // From here on nothing is given back.
+                // From here on no amount is released.
                 barrier.wait().await;
             }
             caller.fill().await;
@@ -283,7 +284,7 @@ async fn run(house: House, servers: usize, ending: bool) {
         let shown = meter.key(&key).await;
         assert_eq!(shown.usage_nanos, settled);
         assert_eq!(shown.limit_remaining_nanos, Some(LIMIT - settled));
-        // Nothing always fits.
+        // A reservation of zero always fits.
         let nothing = ReserveSpendRequest {
             hash: key.clone(),
             request_id: "nothing".to_owned(),

@@ -1,4 +1,4 @@
-//! The log: one line for each call, which says of which trace it is; the cause of a failure once.
+//! The log: one line for each request, which names its trace; the cause of a failure once.
 
 use http::Method;
 use keyward::proto::v1::ListApiKeysRequest;
@@ -11,7 +11,7 @@ use crate::house::{House, Served};
 use crate::program::Program;
 use crate::telemetry::Trace;
 
-/// Starts a program that logs for machines.
+/// Starts a program with JSON logs.
 pub(crate) fn served(serve: Program, collector: Option<&Collector>) -> Served {
     let mut serve = serve.env("KEYWARD_LOG__FORMAT", "json");
     if let Some(collector) = collector {

@@ -1,4 +1,4 @@
-//! The program as its operators meet it: every test here starts the real binary.
+//! The program from the operator's side: every test here starts the real binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What `/metrics` tells: exact counts after known calls through all faces, the same few series
-//! whatever callers send, and what the conventions and we call them.
+//! Metrics of `/metrics`: exact counts after known requests over all protocols, a fixed small number of
+//! series regardless of client input, and names from the conventions and from Keyward.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::client::{Answer, Rest, WebForm, called_by, channel, frame, resolve};
 use crate::house::{House, Served};
 use crate::spending::Meter;
 
-/// What was measured at one moment: values by series, each with its labels in order.
+/// Metrics at one moment: values by series, each with its labels in order.
 #[derive(Debug)]
 pub(crate) struct Measured(BTreeMap<String, f64>);
 
@@ -37,7 +37,7 @@ impl Measured {
         )
     }
 
-    /// The value of a series.
+    /// Returns the value of a series.
     #[track_caller]
     pub(crate) fn value(&self, series: &str) -> f64 {
         let found = self.find(series);
@@ -48,13 +48,13 @@ impl Measured {
         self.0.get(series).copied()
     }
 
-    /// How much a series has grown since then.
+    /// Returns the growth of a series since then.
     #[track_caller]
     fn since(&self, before: &Self, series: &str) -> f64 {
         self.value(series) - before.find(series).unwrap_or_default()
     }
 
-    /// Names alone.
+    /// Returns the metric names.
     fn names(&self) -> BTreeSet<&str> {
         self.0
             .keys()
@@ -133,7 +133,7 @@ async fn counts_are_exact(house: House, system: &str) {
         (http("POST", "/apikeys", 400), 1.0),
         (http("GET", "/apikeys", 401), 2.0),
         (http("GET", "/metrics", 200), 1.0),
-        // Native, and both forms of gRPC-Web.
+        // Native gRPC, and both forms of gRPC-Web.
         (rpc(list, "OK"), 6.0),
         (rpc(list, "UNAUTHENTICATED"), 1.0),
         (rpc("grpc.health.v1.Health/Check", "OK"), 1.0),
@@ -145,7 +145,7 @@ async fn counts_are_exact(house: House, system: &str) {
             3.0,
         ),
         (lookups("hit"), 10.0),
-        // The tokens that are none, and the service's.
+        // The invalid tokens, and the service's token.
         (lookups("miss"), 4.0),
         // Three credentials, and the release of one.
         (inserted, 4.0),
@@ -153,7 +153,7 @@ async fn counts_are_exact(house: House, system: &str) {
         assert_eq!(after.since(&before, &series), grown, "{series}");
     }
     let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
-    // The one that asks.
+    // The metrics request itself.
     assert_eq!(after.value(active), 1.0);
     assert_eq!(after.value("keyward_ready"), 1.0);
     for name in [
@@ -274,7 +274,7 @@ async fn no_caller_makes_a_series_of_its_own() {
         call(number).await;
     }
     let many = Measured::at(url).await;
-    // What a path, a method, a key or a workspace is called makes no difference.
+    // The name of a path, a method, a key or a workspace makes no difference.
     assert_eq!(few.series(), many.series());
     let text = format!("{many:?}");
     for secret in ["canary", "CANARY", "demo", &house.env["ORGANIZATION_ID"]] {
@@ -283,7 +283,7 @@ async fn no_caller_makes_a_series_of_its_own() {
     let other = rpc("_OTHER", "UNIMPLEMENTED");
     let other = other.replace("{rpc", "{error_type=\"UNIMPLEMENTED\",rpc");
     assert_eq!(many.value(&other), 402.0);
-    // Reflection is one of ours.
+    // Reflection is counted as a Keyward service.
     let nothing = futures_util::stream::empty::<ServerReflectionRequest>();
     let mut reflection = ServerReflectionClient::new(channel(url).await);
     let answers = reflection.server_reflection_info(nothing).await.unwrap();
@@ -317,7 +317,7 @@ async fn operations_have_a_listener_of_their_own() {
     }
     let measured = Measured::at(&operations).await;
     assert!(measured.names().contains("keyward_ready"));
-    // It is there alone, and nothing else is there.
+    // Metrics exist only on the operations listener, which serves nothing else.
     assert_eq!(status(&public, "/metrics").await, 404);
     for path in [
         "/",

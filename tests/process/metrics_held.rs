@@ -1,4 +1,4 @@
-//! How many reservations hold something, which is the same number whichever replica is asked.
+//! Number of active reservations, which is the same on every replica.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use crate::house::House;
 use crate::metrics::Measured;
 use crate::spending::Meter;
 
-/// The series of it.
+/// Name of the series.
 const HELD: &str = "keyward_reservations_held";
 
-/// A process that has made no reservations finds those of another, which PostgreSQL lets run beside it.
+/// A process without reservations of its own reports those of another process, which PostgreSQL lets run
+/// beside it.
 async fn what_is_held_is_read(house: House, together: bool) {
     let first = house.start_patient();
     let meter = Meter::new(&first.url, &house.env).await;

@@ -1,5 +1,4 @@
-//! `keyward migrate` beside itself and under SIGKILL, and what `keyward serve` says of a schema that
-//! is not its own.
+//! Concurrent and killed `keyward migrate`, and the response of `keyward serve` to another version's schema.
 
 use keyward_testkit::TestDatabase;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
@@ -7,13 +6,13 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Tra
 use crate::house::House;
 use crate::program::Running;
 
-/// How many processes migrate at once.
+/// Number of concurrent migrating processes.
 const AT_ONCE: usize = 4;
-/// Enough events that making their indexes takes a while.
+/// Number of events, large enough that building their indexes takes a while.
 const EVENTS: u32 = 60_000;
 
-/// The last two migrations, undone. The first statement has SQLite read the schema that other processes made,
-/// which `DROP COLUMN` does not.
+/// Reverts the last two migrations. The first statement makes SQLite read the schema that other processes
+/// made, which `DROP COLUMN` does not.
 const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued_keys'; \
     ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
     ALTER TABLE provider_keys DROP COLUMN created_by_id; \
@@ -26,11 +25,11 @@ const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued
     DROP INDEX ix_audit_events_occurred; DROP INDEX ix_audit_events_resource; \
     DROP INDEX ix_audit_events_kind; DROP INDEX ix_audit_events_action; \
     DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request;";
-/// The one before it, undone too.
+/// Reverts the migration before them too.
 const AT_FIVE: &str = "DROP TABLE reservations; DROP TABLE daily_usage; DROP TABLE charges; \
     DROP TABLE issued_keys; DELETE FROM seaql_migrations WHERE version > 'm0006'";
 
-/// How many migrations are recorded.
+/// Returns the number of recorded migrations.
 async fn applied(database: &TestDatabase) -> i64 {
     database.count("seaql_migrations").await
 }
@@ -41,12 +40,12 @@ fn start_all(house: &House) -> Vec<Running> {
         .collect()
 }
 
-/// Of those that migrate at once one does it, and none fails.
+/// Of several concurrent processes, one migrates, and no process fails.
 async fn one_of_those_at_once_migrates(house: House) {
     let all = applied(&house.database).await;
     for undone in [None, Some(2), Some(3)] {
         let lacks = match undone {
-            // From nothing, on a database of which no file and no table is there.
+            // From scratch, on a database without a file or a table.
             None => all,
             Some(steps) => {
                 house.database.execute(AT_SIX).await;
@@ -110,7 +109,7 @@ async fn until_an_index_waits(database: &TestDatabase) {
     }
 }
 
-/// After a kill on the way everything is as it was, and the next one migrates.
+/// After a kill, the schema is unchanged, and the next process migrates.
 async fn killed_and_done_again(house: &House, running: Running, all: i64) {
     running.kill();
     assert_eq!(applied(&house.database).await, all - 3);
@@ -130,7 +129,7 @@ async fn a_migration_that_is_killed_leaves_what_was_on_postgres() {
     let all = applied(&house.database).await;
     house.database.execute(AT_SIX).await;
     house.database.execute(AT_FIVE).await;
-    // The first of three migrations is done, and the second waits for this.
+    // The first of three migrations is done, and the second waits for this transaction.
     let other = house.database.raw().await.begin().await.unwrap();
     let lock = "LOCK TABLE audit_events IN SHARE ROW EXCLUSIVE MODE";
     other.execute_unprepared(lock).await.unwrap();
@@ -141,7 +140,7 @@ async fn a_migration_that_is_killed_leaves_what_was_on_postgres() {
     killed_and_done_again(&house, running, all).await;
 }
 
-/// Whether another process writes to the file at this moment.
+/// Returns true if another process writes to the file at this moment.
 async fn is_written(connection: &DatabaseConnection) -> bool {
     match connection.execute_unprepared("BEGIN IMMEDIATE").await {
         Ok(_) => {
@@ -189,13 +188,13 @@ async fn a_table_in_use_is_waited_for_and_given_back_between() {
         return;
     };
     house.database.execute(AT_SIX).await;
-    // A backup, as it were: it reads for long, and others must be able to write meanwhile.
+    // Simulates a backup: a long read, during which other transactions must be able to write.
     let backup = house.database.raw().await.begin().await.unwrap();
     let lock = "LOCK TABLE audit_events IN ROW EXCLUSIVE MODE";
     backup.execute_unprepared(lock).await.unwrap();
     let running = house.command("migrate").start();
     until_an_index_waits(&house.database).await;
-    // It gives way: who comes later does not queue behind it for as long as the backup takes.
+    // The migration yields its lock request: later writes do not queue behind it until the backup ends.
     let write = "UPDATE audit_events SET details = details";
     house.database.execute(write).await;
     backup.commit().await.unwrap();
@@ -203,7 +202,7 @@ async fn a_table_in_use_is_waited_for_and_given_back_between() {
     assert!(printed.contains("2 migrations applied"), "{printed}");
 }
 
-/// A schema that is newer than the program, which a later version has left.
+/// A schema that is newer than the program, from a later version.
 async fn a_newer_schema_is_refused(house: House) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
     house.database.execute(newer).await;

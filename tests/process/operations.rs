@@ -1,5 +1,5 @@
-//! `docs/operations.md` has every setting as the configuration's own documentation says it, and every
-//! metric as a running Keyward does. When one of them is changed on purpose, write the page anew with
+//! `docs/operations.md` has every setting as the configuration's documentation describes it, and every metric
+//! as a running Keyward reports it. After an intended change, update the page with
 //! `UPDATE_GOLDEN=1 cargo test --test process operations`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,20 +20,20 @@ use crate::client::called_by;
 struct Setting {
     section: String,
     name: String,
-    /// As TOML, with a default; otherwise an example.
+    /// The default as TOML, or else an example.
     value: String,
     has_default: bool,
     meaning: String,
 }
 
-/// What a line of the file is.
+/// Kind of a line of the file.
 enum Line<'a> {
     Section(&'a str),
     Setting { name: &'a str, value: &'a str },
     Other,
 }
 
-/// Reads a line, or one that a `#` has taken out of use.
+/// Parses a line, or a line that is commented out with `#`.
 fn line(text: &str) -> Line<'_> {
     if let Some(section) = text
         .strip_prefix('[')
@@ -47,13 +47,14 @@ fn line(text: &str) -> Line<'_> {
     }
 }
 
-/// Bare or quoted, as TOML has keys: prose with an equals sign in it is none.
+/// Returns true for a bare or quoted TOML key: prose with an equals sign is not a key.
 fn is_name(text: &str) -> bool {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (text.starts_with('"') && text.ends_with('"')) || (!text.is_empty() && text.chars().all(bare))
 }
 
-/// Every setting with the comment above it. A setting without one shares that of the setting above.
+/// Returns every setting with the comment above it. A setting without a comment shares that of the setting
+/// above.
 fn settings() -> Vec<Setting> {
     let (mut section, mut comment, mut settings) = (String::new(), String::new(), Vec::new());
     let mut fresh = true;
@@ -111,7 +112,7 @@ fn settings_table() -> String {
     table
 }
 
-/// The page with what is between the two marks replaced.
+/// Returns the page with the section between the two marks replaced.
 fn with_section(page: &str, mark: &str, content: &str) -> String {
     let begin = page.find(&format!("<!-- {mark}:")).unwrap();
     let begin = begin + page[begin..].find("-->\n").unwrap() + "-->\n".len();
@@ -119,7 +120,7 @@ fn with_section(page: &str, mark: &str, content: &str) -> String {
     format!("{}{content}{}", &page[..begin], &page[end..])
 }
 
-/// Holds the page to what is between the two marks, or writes it anew.
+/// Compares the page with the section between the two marks, or updates it.
 #[track_caller]
 fn expect_section(mark: &str, content: &str) {
     /// Two tests may write the page.
@@ -151,7 +152,7 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
-/// Reads what `/metrics` tells. What ends in `_bucket` and so on belongs to its histogram.
+/// Parses the text of `/metrics`. Names that end in `_bucket` and so on belong to their histogram.
 fn families(text: &str) -> BTreeMap<String, Family> {
     let mut families = BTreeMap::<String, Family>::new();
     for line in text.lines() {
@@ -172,7 +173,7 @@ fn families(text: &str) -> BTreeMap<String, Family> {
                 .filter(|base| families.contains_key(*base));
             let family = families.get_mut(base.unwrap_or(name));
             let family = family.unwrap_or_else(|| panic!("{line} is of no family"));
-            // No value of ours has a quotation mark in it.
+            // No value of Keyward contains a quotation mark.
             let names = labels
                 .split("\",")
                 .filter_map(|label| label.split('=').next());
@@ -195,8 +196,8 @@ fn metrics_table(families: &BTreeMap<String, Family>) -> String {
     table
 }
 
-/// Over TLS, so that there is a certificate to tell of, and after a call on each face that succeeded
-/// and one that failed.
+/// Uses TLS, so that there is a certificate to report, and makes a successful and a failed request on each
+/// protocol.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_every_metric() {
     let secured = Secured::start().await;
@@ -217,7 +218,7 @@ async fn the_page_has_every_metric() {
         .await;
     assert_eq!(get("/apikeys").await.status(), 500);
     grpc.list_api_keys(list()).await.unwrap_err();
-    // What is held is read from the store in a task of its own.
+    // A separate task reads the reservations from the store.
     let families = loop {
         let families = families(&get("/metrics").await.text().await.unwrap());
         if families.contains_key("keyward_reservations_held") {
@@ -230,7 +231,7 @@ async fn the_page_has_every_metric() {
         assert!(!family.kind.is_empty(), "{name} has no type");
     }
     expect_section("metrics", &metrics_table(&families));
-    // The other page says what the labels may be.
+    // The other page lists the possible labels.
     let telemetry = fs::read_to_string(root().join("docs/telemetry.md")).unwrap();
     for (name, family) in &families {
         let mut lines = telemetry.lines().filter(|line| line.starts_with('|'));
@@ -269,7 +270,7 @@ fn every_setting_is_described_and_every_number_has_its_unit() {
     }
 }
 
-/// What is commented out is no less true: each such line is a setting that exists.
+/// Commented-out lines are checked too: each is an existing setting.
 #[test]
 fn settings_without_a_default_exist_by_the_names_that_are_shown() {
     let shown: Vec<_> = settings().into_iter().filter(|s| !s.has_default).collect();
@@ -282,7 +283,7 @@ fn settings_without_a_default_exist_by_the_names_that_are_shown() {
             ..
         } = setting;
         let text = format!("[{section}]\n{name} = {value}\n");
-        // Others are missing yet, or do not go together with it; but no name is unknown.
+        // Other required settings may be missing or conflict with it, but no name is unknown.
         if let Err(error) = Config::from_text(&text) {
             assert!(
                 !error.to_string().contains("is not a setting"),

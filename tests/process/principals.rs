@@ -1,4 +1,4 @@
-//! The access log line and the span of a call name its principal, whatever became of the call.
+//! The access log line and the span of a request name its principal, regardless of the outcome.
 
 use bytes::Bytes;
 use http::Method;
@@ -14,10 +14,10 @@ use crate::house::{House, Served};
 use crate::log_lines::served;
 use crate::telemetry::Trace;
 
-/// How many requests a caller may make at once: more than each test caller needs but one.
+/// Number of requests in a burst: more than each test caller needs, except one.
 const BURST: u8 = 20;
 
-/// The three ways to call.
+/// The three protocols.
 #[derive(Debug, Clone, Copy)]
 enum Face {
     Rest,
@@ -27,7 +27,7 @@ enum Face {
 
 const FACES: [Face; 3] = [Face::Rest, Face::Grpc, Face::GrpcWeb];
 
-/// A call in each of its forms.
+/// A request in each of its forms.
 struct Form {
     verb: Method,
     path: String,
@@ -82,7 +82,7 @@ impl Form {
     }
 }
 
-/// The line and the span that a call must leave.
+/// The line and the span that a request must leave.
 struct Expected {
     trace: Trace,
     face: Face,
@@ -91,7 +91,7 @@ struct Expected {
     principal: Option<(&'static str, String)>,
 }
 
-/// Calls over each face, each call with a trace of its own.
+/// Requests over each protocol, each request with a separate trace.
 struct Calls {
     http1: Rest,
     http2: Rest,
@@ -142,7 +142,7 @@ impl Calls {
         Answer::of(request.header("traceparent", trace.parent())).await
     }
 
-    /// Calls over each face, and remembers what each call must leave.
+    /// Calls over each protocol, and records the expected line and span of each request.
     async fn each(
         &mut self,
         form: &Form,
@@ -163,7 +163,7 @@ impl Calls {
         }
     }
 
-    /// Calls over REST until the rate limit rejects the key, and then once over each face.
+    /// Calls over REST until the rate limit rejects the key, and then once over each protocol.
     async fn exhaust(&mut self, token: &str, hash: &str) {
         let form = Form::get_current_key();
         for face in FACES {
@@ -249,7 +249,7 @@ async fn line_and_span_of_a_call_name_its_principal() {
     let calls = calls(&house, &served).await;
     let finished = served.running.terminate();
     finished.expect(0);
-    // Nine calls of one kind and the rejected one, over each face.
+    // Nine requests of different kinds and the rejected one, over each protocol.
     assert_eq!(calls.len(), 10 * FACES.len());
     let lines = finished.stderr.lines();
     let lines: Vec<Value> = lines

@@ -1,6 +1,6 @@
-//! Runs a program as a child process, without the surrounding environment's settings.
+//! Runs a program as a child process, without the settings of the surrounding environment.
 //!
-//! What it prints is collected as it comes, so that a test waits for a text and never for a time.
+//! Its output is collected as it arrives, so that a test waits for a text and never for a time.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// After this time a test fails instead of waiting for ever.
+/// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program that is about to start.
@@ -26,7 +26,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-/// A program that runs; it is killed when it is dropped.
+/// A running program; it is killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
     pub(crate) stdout: Output,
@@ -34,17 +34,17 @@ pub(crate) struct Running {
 }
 
 impl Program {
-    /// The program under test.
+    /// Returns the program under test.
     pub(crate) fn keyward<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self::other(env!("CARGO_BIN_EXE_keyward"), arguments)
     }
 
-    /// A shell that stops at the first error.
+    /// Returns a shell that stops at the first error.
     pub(crate) fn bash(script: &str) -> Self {
         Self::other("bash", ["-euo", "pipefail", "-c", script])
     }
 
-    /// Any other program.
+    /// Returns any other program.
     pub(crate) fn other<S: AsRef<OsStr>>(
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = S>,
@@ -95,12 +95,12 @@ impl Program {
 }
 
 impl Finished {
-    /// The exit code; `None` after a signal.
+    /// Returns the exit code; `None` after a signal.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Expects an exit code, and gives everything that was printed.
+    /// Expects an exit code, and returns everything that was printed.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32) -> String {
         assert_eq!(self.code(), Some(code), "{self:#?}");
@@ -134,14 +134,14 @@ impl Running {
         }
     }
 
-    /// Asks the program to end, and waits.
+    /// Sends SIGTERM to the program, and waits.
     #[track_caller]
     pub(crate) fn terminate(self) -> Finished {
         self.signal(Signal::TERM);
         self.wait()
     }
 
-    /// Ends the program as the system does when it runs out of memory.
+    /// Kills the program as the system does when it runs out of memory.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();
@@ -161,7 +161,7 @@ impl Drop for Running {
     }
 }
 
-/// What a program has printed to one of its streams so far.
+/// Output of a program on one of its streams so far.
 #[derive(Clone)]
 pub(crate) struct Output(Arc<(Mutex<Printed>, Condvar)>);
 
@@ -192,7 +192,7 @@ impl Output {
         output
     }
 
-    /// Waits until `find` finds something in what was printed, or the stream ends.
+    /// Waits until `find` matches the output, or the stream ends.
     #[track_caller]
     pub(crate) fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = |printed: &Printed| String::from_utf8_lossy(&printed.bytes).into_owned();
@@ -206,12 +206,12 @@ impl Output {
         assert!(found.is_some(), "`{wanted}` is not in:\n{}", self.all());
     }
 
-    /// What was printed so far.
+    /// Returns the output so far.
     pub(crate) fn so_far(&self) -> String {
         self.wait_until(|_| true)
     }
 
-    /// Waits until the stream ends, and gives all of it.
+    /// Waits until the stream ends, and returns all of it.
     #[track_caller]
     pub(crate) fn all(&self) -> String {
         self.wait_until(|printed| printed.ended)

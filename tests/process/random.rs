@@ -1,6 +1,6 @@
-//! Randomness that can be repeated.
+//! Reproducible randomness.
 
-/// SplitMix64: enough to vary the moments, and the same for the same seed.
+/// SplitMix64: enough to vary the moments, and deterministic for a seed.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -12,19 +12,19 @@ impl Random {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    /// An amount from the first to the last.
+    /// Returns an amount in the inclusive range.
     pub(crate) fn between(&mut self, first: i64, last: i64) -> i64 {
         let span = u64::try_from(last - first).unwrap();
         first + i64::try_from(self.below(span + 1)).unwrap()
     }
 
-    /// Another randomness, which goes its own way from here.
+    /// Returns another generator, which is independent from here on.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.below(u64::MAX))
     }
 }
 
-/// The seed of a run; `KEYWARD_TEST_SEED` repeats one.
+/// Returns the seed of a run; `KEYWARD_TEST_SEED` repeats a run.
 pub(crate) fn seed() -> u64 {
     let seed = match std::env::var("KEYWARD_TEST_SEED") {
         Ok(text) => text.parse().unwrap(),

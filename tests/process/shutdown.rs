@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C: what is under way is finished, and nothing new begins.
+//! SIGTERM and Ctrl-C: requests in flight finish, and no new request begins.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ fn address(dev: &Dev) -> String {
     dev.url.strip_prefix("http://").unwrap().to_owned()
 }
 
-/// Sends the signal, and waits until the program has closed its door.
+/// Sends the signal, and waits until the program has closed its listener.
 fn signal(dev: &Dev, signal: Signal) {
     dev.running.signal(signal);
     dev.running.stderr.wait_for("finishing what is under way");
@@ -38,7 +38,7 @@ fn signal(dev: &Dev, signal: Signal) {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
-/// Begins a REST call whose server waits for the second half of its body.
+/// Starts a REST request whose server waits for the second half of its body.
 fn begin_rest(dev: &Dev, body: &str) -> BufReader<TcpStream> {
     let stream = TcpStream::connect(address(dev)).unwrap();
     let mut stream = BufReader::new(stream);
@@ -49,7 +49,7 @@ fn begin_rest(dev: &Dev, body: &str) -> BufReader<TcpStream> {
         body.len()
     );
     stream.get_mut().write_all(head.as_bytes()).unwrap();
-    // The server says so once something inside waits for the body.
+    // The server sends 100 Continue once a handler waits for the body.
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
@@ -94,7 +94,7 @@ async fn grpc_calls_finish(how: Signal) {
         secret: "s".to_owned(),
         ..Default::default()
     };
-    // The body is asked for once the call's headers are on their way.
+    // The client asks for the body once the headers of the request are sent.
     let (asked, body_is_asked_for) = oneshot::channel();
     let (send, message_is_sent) = oneshot::channel();
     let body = futures_util::stream::once(async move {
@@ -110,7 +110,8 @@ async fn grpc_calls_finish(how: Signal) {
         slow.client_streaming(request, path, codec).await
     });
     body_is_asked_for.await.unwrap();
-    // A connection's frames arrive in order: once a later call is answered, the slow one is there.
+    // The frames of a connection arrive in order: once a later call has its response, the slow one has
+    // arrived.
     let list = called_by(&dev.env["ADMIN_TOKEN"], ListApiKeysRequest::default());
     ApiKeyServiceClient::new(channel)
         .list_api_keys(list)
@@ -159,7 +160,7 @@ async fn idle_connections_hold_nothing_up() {
         .unwrap();
     let started = std::time::Instant::now();
     dev.running.terminate().expect(0);
-    // Far below the time that calls under way are given.
+    // Far below the drain timeout.
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
     drop((rest, channel));
 }
@@ -175,7 +176,7 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
     let mut native = watching.await.unwrap().into_inner();
     let first = native.message().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::Serving);
-    // A browser's, over HTTP/1.1: an empty message asks about all of us.
+    // A browser's request over HTTP/1.1: an empty message checks the whole server.
     let rest = Rest::new(&dev.env["KEYWARD_URL"]);
     let request = rest.request(Method::POST, "/grpc.health.v1.Health/Watch");
     let request = request.header("content-type", "application/grpc-web+proto");
@@ -185,7 +186,7 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
         [0, 0, 0, 0, 2, 8, 1].as_slice()
     );
 
-    // And one who has asked reflection nothing yet, and might never.
+    // A reflection stream without a request, which might never send any.
     let silent = futures_util::stream::pending::<ServerReflectionRequest>();
     let mut reflection = ServerReflectionClient::new(client_channel)
         .server_reflection_info(silent)
@@ -208,7 +209,7 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
         "{rest_of_it:?}"
     );
     dev.running.wait().expect(0);
-    // Far below the time that calls under way are given.
+    // Far below the drain timeout.
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
 }
 
@@ -248,7 +249,7 @@ fn a_second_signal_does_not_wait_for_calls() {
 
 #[test]
 fn a_signal_that_comes_at_once_is_heeded() {
-    // The address is printed before anyone can know whom to signal; the handlers are there by then.
+    // The address is printed before any process can send the signal; the handlers are installed by then.
     for how in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
         let directory = TempDir::new().unwrap();
         let running = dev_program(directory.path()).start();

@@ -1,5 +1,5 @@
-//! The time between SIGTERM and the end: everything is served, clients are sent elsewhere, and nothing
-//! that came in time is lost.
+//! Delay between SIGTERM and the drain: every request is served, clients are sent elsewhere, and no request
+//! that arrived in time is lost.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::frames::{
 };
 use crate::house::{House, Served};
 
-/// A delay that no test waits for: a second signal cuts it short.
+/// A delay longer than any test: a second signal ends it.
 const LONG: &str = "3600000";
 
 async fn served(delay_ms: &str) -> (House, Served) {
@@ -64,7 +64,7 @@ async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
         let status = health.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::NotServing, "{service}");
     }
-    // On the connection that was there, whose client is asked to make another, and on new ones.
+    // On the open connection, whose client is asked to reconnect, and on new ones.
     kept.write_all(get("/readyz").as_bytes()).unwrap();
     let (head, _) = answer(&mut kept);
     assert!(
@@ -90,7 +90,7 @@ async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
             .expect(201);
         assert!(!client.list(token, workspace).await.is_empty());
     }
-    // Whoever does not want to wait says so.
+    // A second signal skips the delay.
     let started = Instant::now();
     let printed = served.running.terminate().expect(0);
     assert!(started.elapsed() < Duration::from_secs(60));
@@ -124,13 +124,13 @@ async fn after_the_delay_clients_are_told_and_calls_finish() {
     let goaway = client.wait_for(GOAWAY);
     assert!(started.elapsed() >= Duration::from_millis(1000));
     assert_eq!((goaway.number(0), goaway.number(4)), (i32::MAX as u32, 0));
-    // What was on its way when the client had not read that yet.
+    // A request that the client sent before it read the GOAWAY.
     client.send(&request(3, "GET", "/healthz", &[]));
     let frames = client.wait_for_all(&[(HEADERS, 3), (GOAWAY, 0)]);
     let last = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
     assert_eq!(last.number(0), 3);
     assert_eq!(rest(idle), b"");
-    // Half a request was there: the other half is waited for.
+    // Half a request has arrived: the server waits for the other half.
     half.write_all(b"\r\n{}").unwrap();
     let (head, _) = answer(&mut half);
     assert!(
@@ -149,7 +149,7 @@ async fn who_says_nothing_to_the_end_holds_nothing_up() {
     let program = house.command("serve");
     let program = program.env("KEYWARD_SERVER__WRITE_TIMEOUT_MS", "300");
     let served = Served::of(program);
-    // One that answers no PING, one that has not said a word, and one that never reads.
+    // A client that responds to no PING, a client that has sent nothing, and a client that never reads.
     let mut mute = Http2::connect(served.address(), &[]);
     assert_eq!(mute.next().unwrap().kind, SETTINGS);
     let silent = connect(served.address());
@@ -157,7 +157,7 @@ async fn who_says_nothing_to_the_end_holds_nothing_up() {
     deaf.write_all(get("/openapi.json").as_bytes()).unwrap();
     let started = Instant::now();
     let printed = served.running.terminate().expect(0);
-    // Far below the time that calls under way are given.
+    // Far below the drain timeout.
     assert!(started.elapsed() < Duration::from_secs(15));
     assert!(!printed.contains("did not finish"), "{printed}");
     drop((mute, silent, deaf));
@@ -176,8 +176,8 @@ async fn what_came_before_the_end_is_answered() {
         .collect();
     let mut kept_http2 = Http2::connect(served.address(), &[]);
     kept_http2.wait_for(SETTINGS);
-    // While it is stopped, the system takes what comes: the signal, requests on connections that are
-    // there, new connections with requests. When it goes on it sees all of it at once.
+    // While the program is stopped, the system queues the signal, requests on open connections, and new
+    // connections with requests. When it continues, it sees all of them at once.
     served.running.signal(Signal::STOP);
     served.running.signal(Signal::TERM);
     for stream in &mut kept {

@@ -1,4 +1,4 @@
-//! Issued keys and what they spend, over gRPC.
+//! Issued keys and their spending, over gRPC.
 
 use keyward::proto::v1::management_key_service_client::ManagementKeyServiceClient;
 use keyward::proto::v1::{
@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use crate::client::{called_by, channel};
 use crate::house::{DevEnv, House, Served};
 
-/// A connection of an internal service that meters keys; it administers them too.
+/// A connection of an internal service that meters keys; it also administers them.
 #[derive(Clone)]
 pub(crate) struct Meter {
     client: ManagementKeyServiceClient<Channel>,
@@ -21,7 +21,7 @@ pub(crate) struct Meter {
 }
 
 impl House {
-    /// Starts a server that waits for as long as a busy machine may need.
+    /// Starts a server with timeouts for a busy machine.
     pub(crate) fn start_patient(&self) -> Served {
         let patient = [
             "KEYWARD_DATABASE__ACQUIRE_TIMEOUT_MS",
@@ -44,7 +44,7 @@ impl Meter {
         }
     }
 
-    /// Issues a key; gives its hash.
+    /// Issues a key; returns its hash.
     pub(crate) async fn issue(&self, limit_nanos: Option<i64>) -> String {
         let message = CreateKeyRequest {
             name: "a key".to_owned(),
@@ -60,7 +60,7 @@ impl Meter {
         created.into_inner().data.unwrap().hash
     }
 
-    /// Describes a key.
+    /// Returns a key.
     pub(crate) async fn key(&self, hash: &str) -> IssuedKey {
         let message = GetKeyRequest {
             hash: hash.to_owned(),

@@ -1,4 +1,4 @@
-//! A real primary and its hot standby change places behind an address that stays.
+//! A real primary and its hot standby switch roles behind a fixed address.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -23,7 +23,7 @@ use crate::house::{House, Served};
 /// Time within which a server starts, or a replica is served again, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two PostgreSQL servers in a directory; both are stopped when this is dropped.
+/// Two PostgreSQL servers in a directory; both are stopped on drop.
 struct Pair {
     directory: TempDir,
     binaries: PathBuf,
@@ -56,7 +56,7 @@ impl Pair {
             println!("skipped: PostgreSQL is not installed");
             return None;
         };
-        // The path of a socket may have about 100 bytes.
+        // A socket path is limited to about 100 bytes.
         let directory = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
         let pair = Self {
             directory,
@@ -216,7 +216,7 @@ impl Drop for Pair {
     }
 }
 
-/// An address behind which the server changes. Connections stay where they are.
+/// Returns an address behind which the server changes. Connections keep their server.
 async fn address(target: Arc<AtomicU16>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -234,7 +234,7 @@ async fn address(target: Arc<AtomicU16>) -> u16 {
     port
 }
 
-/// A service's and an administrator's calls.
+/// Requests of a service and of an administrator.
 struct Calls {
     keys: ManagementKeyServiceClient<Channel>,
     service: String,
@@ -304,8 +304,7 @@ impl Calls {
         answer.status == 200
     }
 
-    /// Expects that nothing is answered from a server that accepts no writes, and that all of it is
-    /// said at once.
+    /// Expects that a server that accepts no writes rejects every request, and without delay.
     async fn expect_unavailable(&self, hash: &str, token: &str) {
         for _ in 0..20 {
             let asked = Instant::now();
@@ -319,7 +318,7 @@ impl Calls {
                 asked.elapsed()
             );
         }
-        // What was shown a second ago is forgotten.
+        // The cached readiness of a second ago expires.
         let started = Instant::now();
         while self.is_ready().await {
             assert!(started.elapsed() < Duration::from_secs(3), "it is ready");
@@ -348,13 +347,13 @@ async fn switchover_is_followed_without_a_restart() {
     futures_util::future::join_all(warm).await;
     assert!(calls.is_ready().await);
 
-    // The primary is fenced off, and keeps its connections.
+    // The primary is fenced, and keeps its connections.
     pair.sql(0, "ALTER SYSTEM SET default_transaction_read_only = on");
     pair.sql(0, "SELECT pg_reload_conf()");
     until_fenced(&pair).await;
     calls.expect_unavailable(&hash, &token).await;
 
-    // It comes back as a standby, under the same address for now.
+    // It restarts as a standby, at the same address for now.
     pair.switch();
     assert_eq!(pair.sql(0, "SELECT pg_is_in_recovery()"), "t");
     calls.expect_unavailable(&hash, &token).await;
@@ -393,7 +392,7 @@ async fn switchover_is_followed_without_a_restart() {
     calls.delete(&hash).await.unwrap();
     assert_eq!(calls.verify(&token).await.unwrap(), KeyVerdict::NotFound);
 
-    // A server that is not there is unavailable at once.
+    // A missing server is unavailable at once.
     pair.stop(1);
     calls.expect_unavailable(&hash, &token).await;
     let asked = Instant::now();
@@ -411,7 +410,7 @@ async fn switchover_is_followed_without_a_restart() {
     drop(served.running.terminate().expect(0));
 }
 
-/// `serve` does not start on a standby, and says why.
+/// `serve` does not start on a standby, and reports the reason.
 async fn assert_refused(house: &House) {
     let said = house.command("serve").run().expect(69);
     assert!(said.contains("read-only"), "{said}");

@@ -1,4 +1,4 @@
-//! A server span for every call on every face, continuing the caller's trace.
+//! A server span for every request on every protocol, as a continuation of the caller's trace.
 
 use http::Method;
 use keyward::proto::v1::ListApiKeysRequest;
@@ -12,7 +12,7 @@ use crate::client::{Answer, Rest, WebForm, called_by, channel, frame};
 use crate::collector::{Collector, Protocol, attribute};
 use crate::house::{House, Served};
 
-/// A caller's trace, told apart by a number.
+/// A caller's trace, identified by a number.
 pub(crate) struct Trace(pub(crate) [u8; 16], pub(crate) [u8; 8]);
 
 impl Trace {
@@ -211,7 +211,7 @@ async fn a_collector_that_is_away_holds_nothing_up() {
         .await;
     let finished = served.running.terminate();
     finished.expect(0);
-    // Once for the spans and once for the measurements.
+    // Once for the spans and once for the metrics.
     let said = "the collector does not take what is exported";
     let lines = finished.stderr.lines();
     assert_eq!(lines.filter(|line| line.contains(said)).count(), 2);

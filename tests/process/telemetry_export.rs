@@ -1,4 +1,4 @@
-//! What is exported, where to, and for how long: OpenTelemetry's environment variables.
+//! Content, destination and timeout of exports: OpenTelemetry's environment variables.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::collector::{Collector, Protocol, value};
 use crate::house::{House, Served};
 use crate::telemetry::Trace;
 
-/// A call that needs nothing, in a trace.
+/// Makes a request without prerequisites, in a trace.
 async fn call(served: &Served, parent: Option<String>) {
     let request = Rest::new(&served.url).request(Method::GET, "/healthz");
     let request = match parent {
@@ -99,7 +99,7 @@ async fn measurements_are_exported_now_and_then_and_at_the_end() {
     for _ in 0..3 {
         call(&served, None).await;
     }
-    // The interval is a minute: what is there is of the end.
+    // The interval is a minute: the export comes from the shutdown.
     served.running.terminate().expect(0);
     assert!(collector.spans().is_empty());
     let metric = collector.metric("http.server.request.duration").unwrap();
@@ -142,7 +142,7 @@ async fn nothing_is_exported_when_it_is_turned_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
     let house = House::sqlite().await;
-    // Connections are taken by the system, and no one answers.
+    // The system accepts connections, and no process responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     for protocol in ["grpc", "http/protobuf"] {
@@ -162,7 +162,7 @@ async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
             text.contains("some measurements were not exported"),
             "{text}"
         );
-        // Five seconds, and what a busy machine takes.
+        // Five seconds, and a margin for a busy machine.
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(30), "{protocol} took {took:?}");
     }

@@ -1,4 +1,4 @@
-//! TLS on every face, and what is not spoken.
+//! TLS on every protocol, and rejected versions and protocols.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ async fn every_face_is_there() {
             (response.status().as_u16(), response.version()),
             (200, version)
         );
-        // Browsers are told to come over TLS alone; over anything else that would mean nothing.
+        // The header makes browsers use TLS alone; over plain HTTP it would have no effect.
         assert!(response.headers().contains_key("strict-transport-security"));
         let url = format!("{}/keyward.v1.ApiKeyService/ListApiKeys", secured.url());
         let request = client.request(Method::POST, url).bearer_auth(token);
@@ -68,10 +68,10 @@ async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         assert_eq!(stream.conn.protocol_version(), Some(spoken));
     }
     for minor in [1, 2] {
-        // A hello as a client of TLS 1.0 or 1.1 says it.
+        // A ClientHello of TLS 1.0 or 1.1.
         let mut hello = vec![3, minor];
         hello.extend([7; 32]);
-        // No session, two ciphers, no compression; which signatures it knows.
+        // No session, two ciphers, no compression; the signature algorithms.
         hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x09, 1, 0]);
         hello.extend([0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
         let mut message = vec![1, 0, 0, u8::try_from(hello.len()).unwrap()];
@@ -81,7 +81,7 @@ async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         let mut stream = connect(address);
         stream.write_all(&record).unwrap();
         let bytes = rest(stream);
-        // A fatal alert: the protocol's version.
+        // A fatal alert: protocol version.
         assert_eq!(bytes.first(), Some(&21), "{bytes:?}");
         assert!(bytes.ends_with(&[2, 70]), "{bytes:?}");
     }
@@ -105,7 +105,7 @@ async fn both_versions_of_http_are_agreed_upon_and_no_other() {
             assert!(answer(&mut stream).0.starts_with("http/1.1 200"));
         }
     }
-    // Who agrees upon one and speaks the other is not heard.
+    // A client that negotiates one protocol and sends the other gets no response.
     let client = secured.client().with_alpn(&["h2"]);
     let mut stream = client.stream(address).unwrap();
     stream.write_all(get("/healthz").as_bytes()).unwrap();
@@ -126,12 +126,12 @@ async fn what_is_no_tls_is_closed_and_so_is_silence() {
     let mut plain = connect(address);
     plain.write_all(get("/healthz").as_bytes()).unwrap();
     let bytes = rest(plain);
-    // An alert, and nothing of HTTP.
+    // An alert, and no HTTP.
     assert!(bytes.is_empty() || bytes[0] == 21, "{bytes:?}");
     let started = Instant::now();
     assert_eq!(rest(connect(address)), b"");
     assert!(started.elapsed() >= Duration::from_millis(300));
-    // Others are served.
+    // Other clients are served.
     let url = format!("{}/readyz", secured.url());
     let response = secured.client().rest(true).get(url).send().await;
     assert_eq!(response.unwrap().status(), 200);
@@ -164,7 +164,7 @@ async fn a_port_that_others_reach_needs_tls_or_a_proxy() {
         }
         assert!(!printed.contains(address), "{printed}");
     }
-    // All addresses of this machine: what is reached is loopback.
+    // All addresses of this machine; the test connects to loopback.
     let program = house
         .command("serve")
         .env("KEYWARD_SERVER__LISTEN", "0.0.0.0:0");
@@ -259,7 +259,7 @@ async fn healthcheck_asks_over_tls() {
         ca.to_str().unwrap(),
     ];
     checked(&with_ca).expect(0);
-    // The system knows nothing of this authority.
+    // The system does not trust this authority.
     let printed = checked(&["healthcheck", "--url", &url]).expect(69);
     assert!(printed.contains("not ready"), "{printed}");
     let other = secured.files.path("other.crt");
@@ -277,7 +277,7 @@ async fn healthcheck_asks_over_tls() {
     let printed = checked(&["healthcheck", "--ca-file", "/nonexistent", "--url", &url]);
     assert!(printed.expect(78).contains("`--ca-file`"));
 
-    // Its own configuration says where, and over what. A port must be known for that.
+    // The command's configuration has the address and the protocol, for which the port must be known.
     let port = secured.served.address().to_owned();
     let config = secured.house.config();
     let asking = || {
@@ -297,7 +297,7 @@ async fn healthcheck_asks_over_tls() {
     with_tls.run().expect(0);
     asking().run().expect(69);
 
-    // Whoever must show a certificate has none; the other listener asks for none.
+    // Client certificates are required and the command has none; the other listener requires none.
     let required = || {
         let tls = |name: &str| secured.files.path(name);
         asking()

@@ -1,5 +1,5 @@
-//! Clients with certificates: what `server.tls.client_certificates` lets in, and whom
-//! `server.tls.services` makes of them.
+//! Client certificates: clients accepted by `server.tls.client_certificates`, and the services assigned by
+//! `server.tls.services`.
 
 use std::io::{Read, Write};
 
@@ -14,7 +14,7 @@ use crate::client::called_by;
 use crate::frames::get;
 use crate::program::Program;
 
-/// The names that stand for a service, beside one for another.
+/// Names that stand for a service; the last is for another.
 const URI: &str = "spiffe://example.test/ns/ai/sa/gateway";
 const DNS_NAME: &str = "gateway.ai.example.test";
 const OTHER: &str = "spiffe://example.test/ns/ai/sa/other";
@@ -36,7 +36,7 @@ fn asking(program: Program, files: &Files, client_certificates: &str) -> Program
     }
 }
 
-/// Whether a client is let in. In TLS 1.3 it learns of a refusal only when it reads.
+/// Returns true if a client is accepted. In TLS 1.3 the client learns of a rejection only when it reads.
 fn is_let_in(client: &Client, address: &str) -> bool {
     let call = || -> std::io::Result<bool> {
         let mut stream = client.clone().with_alpn(&["http/1.1"]).stream(address)?;
@@ -51,7 +51,7 @@ fn is_let_in(client: &Client, address: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_let_in_is_what_the_configuration_says() {
     let wrong = Authority::new("another authority");
-    // Without a certificate; with a good one, one of another authority, an expired one.
+    // Without a certificate; with a valid one, one of another authority, an expired one.
     for (asked, let_in) in [
         ("none", [true, true, true, true]),
         ("optional", [true, true, false, false]),
@@ -102,7 +102,7 @@ async fn who_issues_certificates_of_clients_is_read_anew() {
     assert!(!is_let_in(&old) && is_let_in(&new));
 }
 
-/// A server that knows the names of two services, and a key that they may resolve.
+/// Starts a server with the names of two services, and a key that they may resolve.
 async fn with_services() -> (Secured, String) {
     let secured = Secured::start_with(|program, files| {
         asking(program, files, "optional").env(
@@ -171,7 +171,7 @@ async fn a_certificate_that_stands_for_a_service_is_as_good_as_its_token() {
             "{names:?}"
         );
     }
-    // No name that is known, the names of two services, or no certificate: no caller.
+    // No known name, the names of two services, or no certificate: no caller.
     let upper = URI.to_uppercase();
     for names in [
         Some(&["spiffe://example.test/ns/ai/sa/gateway/2"][..]),
@@ -184,7 +184,7 @@ async fn a_certificate_that_stands_for_a_service_is_as_good_as_its_token() {
         let found = resolve(&secured, names, None, &uuid).await;
         assert_eq!(found, Err(Code::Unauthenticated), "{names:?}");
     }
-    // A token wins, whatever it is worth.
+    // A token takes precedence, valid or not.
     let user = Some(&env["ADMIN_TOKEN"]);
     let found = resolve(&secured, Some(&[URI]), user, &uuid).await;
     assert_eq!(found, Err(Code::PermissionDenied));

@@ -1,4 +1,4 @@
-//! Certificates that are replaced while they are in use.
+//! Certificates that are replaced while in use.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,13 +19,13 @@ use crate::program::Running;
 const IN_USE: &str = "have changed, and are in use";
 const UNFIT: &str = "have changed, and are unfit";
 
-/// The certificate that a new connection is shown.
+/// Returns the certificate that a new connection receives.
 fn shown(client: &Client, address: &str) -> CertificateDer<'static> {
     let stream = client.stream(address).unwrap();
     stream.conn.peer_certificates().unwrap()[0].clone()
 }
 
-/// Asks for the files to be read, and waits until that was said so often.
+/// Requests a reload of the files, and waits until the text was logged this number of times.
 fn read_anew(running: &Running, text: &str, times: usize) {
     running.signal(Signal::HUP);
     wait_for(running, text, times);
@@ -38,7 +38,7 @@ fn wait_for(running: &Running, text: &str, times: usize) {
     assert!(found.is_some(), "{}", running.stderr.so_far());
 }
 
-/// Calls until it is told to stop, and counts.
+/// Calls until it is stopped, and counts.
 struct Load {
     stop: Arc<AtomicBool>,
     calls: Vec<(&'static str, Arc<AtomicUsize>, std::thread::JoinHandle<()>)>,
@@ -52,7 +52,7 @@ impl Load {
         }
     }
 
-    /// A caller in a thread of its own, so that every one goes on whatever the others wait for.
+    /// Adds a caller in a separate thread, so that each continues while others wait.
     fn add(&mut self, name: &'static str, mut call: impl FnMut() + Send + 'static) {
         let (stop, count) = (Arc::clone(&self.stop), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&count);
@@ -99,8 +99,8 @@ fn load(secured: &Secured) -> Load {
     let address = secured.served.address().to_owned();
     let client = secured.client();
     let mut load = Load::new();
-    // Two connections that are kept from the first call to the last one: were they closed, a call on
-    // the first would fail, and the second would be made again, which is counted.
+    // Two connections that stay open from the first request to the last one. If the server closed them, a
+    // request on the first would fail, and the second would reconnect, which is counted.
     let mut kept = client
         .clone()
         .with_alpn(&["http/1.1"])
@@ -148,7 +148,7 @@ fn load(secured: &Secured) -> Load {
 async fn no_call_fails_while_certificates_are_replaced() {
     let secured = Secured::start_with(|program, _| {
         let program = program.env("KEYWARD_SERVER__TLS__RELOAD_INTERVAL_MS", "3600000");
-        // Callers connect anew for each call, as fast as they can.
+        // Callers that reconnect for each request, as fast as they can.
         program.env(
             "KEYWARD_SERVER__NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND",
             "0",
@@ -163,7 +163,7 @@ async fn no_call_fails_while_certificates_are_replaced() {
     for number in 1..=25 {
         let pair = secured.authority.server(Good::Now);
         if number % 5 == 0 {
-            // A pair that does not belong together, half a file, and one that has expired.
+            // A mismatched pair, half a file, and an expired certificate.
             let before = shown(&client, address);
             let mut mixed = pair.clone();
             mixed.key = secured.authority.server(Good::Now).key;
@@ -196,7 +196,7 @@ async fn no_call_fails_while_certificates_are_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_change_are_noticed_however_they_change() {
     let secured = Secured::start_with(|program, files| {
-        // As Kubernetes lays out a volume: the files are links through a link to a folder.
+        // As Kubernetes lays out a volume: the files are links through a link to a directory.
         for name in ["tls.crt", "tls.key"] {
             fs::create_dir_all(files.path("..1")).unwrap();
             fs::rename(files.path(name), files.path("..1").join(name)).unwrap();
@@ -223,7 +223,7 @@ async fn files_that_change_are_noticed_however_they_change() {
     .unwrap();
     wait_for(running, IN_USE, 1);
     assert_eq!(shown(&client, secured.served.address()), next.der());
-    // What is unfit is said once, not each time that it is looked at.
+    // An unusable pair is logged once, not on every check.
     let unfit = secured.authority.server(Good::Now);
     secured.files.put("new", &unfit.key);
     fs::rename(secured.files.path("new"), there.join("tls.key")).unwrap();
@@ -241,7 +241,7 @@ async fn without_tls_the_signal_changes_nothing() {
     let house = crate::house::House::sqlite().await;
     let served = house.start();
     served.running.signal(Signal::HUP);
-    // It is handled before what is sent after it.
+    // It is handled before signals that are sent later.
     served.running.terminate().expect(0);
     let secured = Secured::start().await;
     secured.served.running.signal(Signal::HUP);

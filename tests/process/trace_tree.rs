@@ -1,5 +1,5 @@
-//! One trace shows the way of a call: REST or gRPC, then authentication, policy, vault and database,
-//! each with the right parent, attributes and status.
+//! One trace shows the path of a request: REST or gRPC, then authentication, policy, vault and database, each
+//! with the correct parent, attributes and status.
 
 use http::Method;
 use keyward::proto::v1::CreateApiKeyRequest;
@@ -29,7 +29,7 @@ impl Tree {
         Self { spans, server }
     }
 
-    /// The children of a span, in the order of their beginning.
+    /// Returns the children of a span, in the order of their start.
     fn children(&self, parent: &Span) -> Vec<&Span> {
         let mut children: Vec<_> = self
             .spans
@@ -45,7 +45,7 @@ impl Tree {
         children.map(|span| span.name.as_str()).collect()
     }
 
-    /// The only child of that name.
+    /// Returns the only child of that name.
     #[track_caller]
     fn child(&self, parent: &Span, name: &str) -> &Span {
         let mut children = self.children(parent);
@@ -54,7 +54,7 @@ impl Tree {
         children[0]
     }
 
-    /// Expects that each span is inside its parent's time, and that none is in error but these.
+    /// Expects that each span is inside its parent's time, and that only these have errors.
     #[track_caller]
     fn expect_errors(&self, names: &[&str]) {
         let mut found: Vec<_> = self.spans.iter().filter(|span| failed(span)).collect();
@@ -64,8 +64,8 @@ impl Tree {
         for span in &self.spans {
             for child in self.children(span) {
                 assert!(child.start_time_unix_nano >= span.start_time_unix_nano);
-                // SQLite's own thread leaves a statement's span when it has answered, which may be
-                // after whoever asked went on.
+                // SQLite's own thread leaves a statement's span after its response, possibly after the
+                // waiting task has continued.
                 let is_sqlite = attribute(child, "db.system.name").as_deref() == Some("sqlite");
                 let ends_in_time = child.end_time_unix_nano <= span.end_time_unix_nano;
                 assert!(
@@ -95,7 +95,7 @@ fn expect(span: &Span, expected: &[(&str, Option<&str>)]) {
     }
 }
 
-/// Expects what a call to create a credential does when all is well, but for its server span.
+/// Expects the spans of a successful creation of a credential, except the server span.
 fn expect_created(tree: &Tree, system: &str) {
     let server = &tree.server;
     let authenticate = tree.child(server, "authenticate");
@@ -189,14 +189,14 @@ async fn create_over_grpc(
 
 async fn a_trace_shows_the_way(house: House, protocol: Protocol, system: &str) {
     let collector = Collector::start().await;
-    // What is exported does not depend on what is logged.
+    // Exports do not depend on the log settings.
     let serve = house
         .command("serve")
         .env("KEYWARD_LOG__FILTER", "info,keyward_core=off");
     let served = Served::of(collector.by(protocol, serve));
     let (rest, url) = (Rest::new(&served.url), &served.url);
     let admin = house.env["ADMIN_TOKEN"].to_owned();
-    // The first call makes the data keys.
+    // The first request makes the data keys.
     create(&house, &rest, &Trace::new(1), "WORKSPACE_A", &admin)
         .await
         .expect(201);
@@ -323,7 +323,7 @@ async fn a_trace_shows_the_way_of_a_call_on_postgres() {
     }
 }
 
-/// Whatever is asked for, and whoever asks, its trace says what the policy said.
+/// The trace has the policy's decision for every request and caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_what_the_policy_said() {
     let house = House::sqlite().await;

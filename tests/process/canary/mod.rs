@@ -1,5 +1,5 @@
-//! Canary secrets, tokens and keys are found in no log line at TRACE level, no answer, no span, no
-//! measurement, no database file and no dump; harmless marks are found there, so the search would find them.
+//! Canary secrets, tokens and keys appear in no log line at TRACE level, response, span, metric, database
+//! file or dump. Harmless marks do appear there, which proves that the search works.
 
 mod plant;
 mod plant_grpc;
@@ -20,7 +20,7 @@ use plant::{AUDIT_MARK, AUDIT_STEM, MARK, NUMBER, Planter, STEM};
 use plant_keys::{Kind, Minted};
 use search::{Haystack, Needle, expect_absent, expect_present};
 
-/// Everything that must not be found.
+/// Returns everything that must not be found.
 fn needles(house: &House) -> Vec<Needle> {
     let mut needles = vec![
         Needle::new("a canary", STEM.as_bytes()),
@@ -45,13 +45,13 @@ fn needles(house: &House) -> Vec<Needle> {
     let key: Vec<u8> = (0..64).step_by(2).map(byte).collect();
     needles.push(Needle::new("the key-encryption key", &key));
     let signing_key = std::fs::read(house.directory.path().join("signing-key.pk8")).unwrap();
-    // The seed of an Ed25519 key, in PKCS #8.
+    // Seed of an Ed25519 key, in PKCS #8.
     needles.push(Needle::new("the signing key", &signing_key[16..48]));
     needles
 }
 
-/// The random part of a key, in pieces so that a part of it is found too, and the bytes that it
-/// stands for. What its label shows is less than a piece.
+/// Returns the random part of a key, in pieces so that a fragment is found too, and the decoded bytes. The
+/// part shown in its label is shorter than a piece.
 fn key_needles(what: &str, plaintext: &str) -> Vec<Needle> {
     let body = &plaintext[plaintext.len() - 72..plaintext.len() - 8];
     let byte = |at: usize| u8::from_str_radix(&body[at..at + 2], 16).unwrap();
@@ -64,8 +64,8 @@ fn key_needles(what: &str, plaintext: &str) -> Vec<Needle> {
     needles
 }
 
-/// Makes keys and does with them what their owners do, and what they should not; in the end they are
-/// disabled, deleted or revoked.
+/// Makes keys and uses them as their owners do, and as they should not; in the end the keys are disabled,
+/// deleted or revoked.
 async fn plant_keys(planter: &mut Planter) -> Vec<Minted> {
     let mut minted = planter.rest_keys().await;
     minted.extend(planter.grpc_keys().await);
@@ -102,7 +102,7 @@ async fn plant_keys(planter: &mut Planter) -> Vec<Minted> {
     minted
 }
 
-/// The database as it lies on disk: the files of SQLite, or a dump.
+/// Returns the database as stored on disk: the files of SQLite, or a dump.
 fn stored(house: &House, when: &str) -> Vec<Haystack> {
     let url = house.database.url();
     if url.starts_with("postgres") {
@@ -132,7 +132,7 @@ fn pg_dump(url: &str) -> crate::program::Finished {
 async fn nothing_leaks(house: House) {
     let collector = Collector::start().await;
     let program = house.command("serve").env("KEYWARD_LOG__FILTER", "trace");
-    // What the collector wants to see is a secret too.
+    // The header for the collector is a secret too.
     let header = format!("authorization={STEM}-for-the-collector");
     let program = program.env("OTEL_EXPORTER_OTLP_HEADERS", header);
     let served = Served::of(collector.of(program));
@@ -146,7 +146,7 @@ async fn nothing_leaks(house: House) {
     planter.grpc_web().await;
     let minted = plant_keys(&mut planter).await;
 
-    // The canaries are there, and come out by the one way that there is.
+    // The canaries are stored, and only ResolveApiKey returns them.
     let channel = channel(&served.url).await;
     for (id, secret) in &kept {
         assert_eq!(
@@ -174,7 +174,7 @@ async fn nothing_leaks(house: House) {
     )];
     let answers = &planter.answers;
 
-    // What may be found is found: the search works, the log is at TRACE and the spans have arrived.
+    // Permitted text is found: the search works, the log is at TRACE and the spans have arrived.
     let holds_rows = |haystack: &Haystack| !haystack.name.ends_with("-shm");
     let (rows, shm): (Vec<_>, Vec<_>) = stored_while_running.drain(..).partition(holds_rows);
     let mark = Needle::new("the mark", MARK.as_bytes());

@@ -1,4 +1,4 @@
-//! Puts canaries wherever a caller could put a secret, rightly or by mistake.
+//! Puts canaries everywhere that a caller could put a secret, correctly or by mistake.
 
 use http::Method;
 use keyward::proto::v1::ListApiKeysRequest;
@@ -10,18 +10,18 @@ use crate::canary::search::Haystack;
 use crate::client::{Answer, Rest, channel};
 use crate::house::{DevEnv, House};
 
-/// Every canary begins so, and nothing else does.
+/// Prefix of every canary, and of nothing else.
 pub(crate) const STEM: &str = "KwCanary7Q2xZt";
-/// Texts that the rows of keys may have, and the audit trail, the log and spans may not.
+/// Prefix of texts that may be in the rows of keys, but not in the audit trail, the log or spans.
 pub(crate) const AUDIT_STEM: &str = "KwAudited5M9bXq";
-/// The host of the endpoints around them, which the audit trail has.
+/// Host of the endpoints around them, which is in the audit trail.
 pub(crate) const AUDIT_MARK: &str = "audited.example";
-/// The public halves of the keys, which may be found.
+/// Public halves of the keys, which may be found.
 pub(crate) const MARK: &str = "AKIAPUBLICMARK";
-/// A number that is a canary too, where only a number gets through.
+/// A numeric canary, for fields that accept only a number.
 pub(crate) const NUMBER: u64 = 86_753_098_675_309;
 
-/// A caller with canaries, and the answers it got.
+/// A caller with canaries, and the responses it received.
 pub(crate) struct Planter {
     pub(super) rest: Rest,
     pub(super) http2: Rest,
@@ -43,13 +43,13 @@ impl Planter {
         }
     }
 
-    /// A new canary, which looks like a credential.
+    /// Returns a new canary that looks like a credential.
     pub(super) fn canary(&mut self) -> String {
         self.planted += 1;
         format!("{STEM}{:04}/+=%\"'", self.planted)
     }
 
-    /// A new canary that fits into a header, a path or a token.
+    /// Returns a new canary that fits into a header, a path or a token.
     pub(super) fn plain(&mut self) -> String {
         self.planted += 1;
         format!("{STEM}{:04}", self.planted)
@@ -96,7 +96,7 @@ impl Planter {
         answer
     }
 
-    /// A call with a canary as an unknown name, which the error repeats, once: all else is kept.
+    /// Sends a canary as an unknown name, which the error repeats once: the rest of the response is kept.
     async fn named(&mut self, what: &str, canary: &str, request: reqwest::RequestBuilder) {
         let mut answer = Answer::of(request).await;
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -132,7 +132,7 @@ impl Planter {
         })
     }
 
-    /// What a caller does with good intentions.
+    /// Makes the regular requests of a caller.
     pub(crate) async fn rest_credentials(&mut self) -> Vec<(String, String)> {
         let mut kept = Vec::new();
         for key in ["rest-1", "rest-2"] {
@@ -157,7 +157,7 @@ impl Planter {
         kept
     }
 
-    /// Changes of what the audit trail names without its value, or with a part of its value alone. All of it
+    /// Changes values that the audit trail names without the value, or with a part of it only. All of them
     /// may be in the rows of the keys, and nowhere else.
     pub(crate) async fn audited_values(&mut self) {
         let endpoint = |number: u8| {
@@ -186,7 +186,7 @@ impl Planter {
         self.rest("delete", 200, delete).await;
     }
 
-    /// The audit trail, as the database and as the API have it.
+    /// Returns the audit trail, as stored in the database and as returned by the API.
     pub(crate) async fn audit_trail(&self, house: &House) -> [Haystack; 2] {
         let events = format!("{:?}", house.database.events().await);
         let request = self
@@ -200,7 +200,7 @@ impl Planter {
         ]
     }
 
-    /// A secret where another type, another member or another text belongs.
+    /// Puts a secret where another type, another member or another text belongs.
     pub(crate) async fn rest_bodies(&mut self) {
         let fields = [
             "workspaceId",
@@ -263,7 +263,7 @@ impl Planter {
         self.rest("a body that is not JSON", 415, request).await;
     }
 
-    /// A secret where a token, an id, a trace or a path belongs.
+    /// Puts a secret where a token, an id, a trace or a path belongs.
     pub(crate) async fn rest_places(&mut self) {
         let canary = self.plain();
         let id = uuid::Uuid::nil();
@@ -341,7 +341,7 @@ impl Planter {
         }
     }
 
-    /// Headers that look like a token and are none, or are another's.
+    /// Returns headers that look like a token and are not one, or belong to another key.
     fn tokens(&self, canary: &str) -> Vec<String> {
         let part = |value: Value| {
             use base64::Engine as _;
@@ -368,7 +368,7 @@ impl Planter {
         ]
     }
 
-    /// Deletes keys again.
+    /// Deletes keys.
     pub(crate) async fn delete(&mut self, ids: impl Iterator<Item = &String>) {
         for id in ids {
             let request = self.request(Method::DELETE, &format!("/apikeys/{id}"));

@@ -82,7 +82,7 @@ impl Planter {
         vec![(id, rotated)]
     }
 
-    /// Calls whose frames, paths or headers are wrong, over HTTP/2.
+    /// Makes calls with wrong frames, paths or headers, over HTTP/2.
     async fn grpc_frames(&mut self, canary: &str) {
         let malformed = [
             b"\0\0\0\0\x20\x1a\x7f".as_slice(),

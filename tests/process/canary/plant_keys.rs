@@ -1,5 +1,4 @@
-//! The keys that Keyward makes: each shown once, then used, and put where a caller might put it by
-//! mistake.
+//! Keys that Keyward makes: each is shown once, then used, and put where a caller might put it by mistake.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 use super::plant::Planter;
 use crate::client::Answer;
 
-/// What the paths of issued keys begin with.
+/// Prefixes of the paths of issued keys.
 const MOUNTS: [&str; 2] = ["", "/api/v1"];
 
 /// A key that Keyward made.
@@ -29,7 +28,7 @@ pub(super) enum Kind {
 }
 
 impl Minted {
-    /// What of it anyone may see: the label, or the public half.
+    /// Returns the public part: the label, or the public half.
     pub(crate) fn shown(&self) -> String {
         let text = &self.plaintext;
         match &self.kind {
@@ -41,7 +40,7 @@ impl Minted {
         }
     }
 
-    /// Texts that are nearly the plaintext, as a hand or a form makes them.
+    /// Returns texts that are nearly the plaintext, as typing or a form produces them.
     pub(super) fn typos(&self) -> Vec<String> {
         let text = &self.plaintext;
         let swapped = |at: usize| {
@@ -67,7 +66,7 @@ impl Planter {
         self.env["MANAGEMENT_KEY"].to_owned()
     }
 
-    /// Keeps the one answer that may have a plaintext, without it.
+    /// Keeps the only response that may have a plaintext, without it.
     pub(super) fn keep_without(&mut self, what: &str, answer: &Answer, plaintext: &str) {
         let body = String::from_utf8_lossy(&answer.body);
         assert_eq!(body.matches(plaintext).count(), 1, "{what}");
@@ -121,7 +120,7 @@ impl Planter {
             self.env["ADMIN_TOKEN"].to_owned(),
         );
         let (created, plaintext) = self.mint(&what, &path, &caller, &body).await;
-        // A second one of the name is refused, after its secret was made.
+        // A second key of the same name is rejected, after its secret was made.
         let again = self.rest.send(Method::POST, &path, &caller, &body).await;
         again.expect(400);
         self.keep("create a repo AI key again", &again);
@@ -232,7 +231,7 @@ impl Planter {
         self.rest("no authorization", 401, request).await;
     }
 
-    /// Puts a key into bodies, as another type or another member.
+    /// Puts a key into bodies, as another type or as another member.
     pub(crate) async fn rest_key_bodies(&mut self, minted: &Minted) {
         let (token, caller) = (&minted.plaintext, self.management_key());
         let send = async |planter: &mut Self, method: Method, path: &str, body: String, status| {
@@ -317,7 +316,7 @@ impl Planter {
         self.keep("disable", &answer);
     }
 
-    /// Ends a key for good.
+    /// Deletes or revokes a key.
     pub(crate) async fn end_key(&mut self, minted: &Minted) {
         let (path, caller) = match &minted.kind {
             Kind::Issued(hash) => (format!("/keys/{hash}"), self.management_key()),

@@ -23,11 +23,11 @@ fn text<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, Status>) -> Resul
     answer.map(|answer| format!("{answer:?}"))
 }
 
-/// The message of a gRPC-Web answer, which comes first.
+/// Returns the message of a gRPC-Web response, which comes first.
 fn first_message(form: WebForm, body: &Bytes) -> Bytes {
     let bytes: Vec<u8> = match form {
         WebForm::Binary => body.to_vec(),
-        // Each frame may have its own padding, so that only groups of four decode on their own.
+        // Each frame may have separate padding, so only groups of four decode independently.
         WebForm::Text => body
             .chunks(4)
             .flat_map(|group| STANDARD.decode(group).unwrap())
@@ -109,7 +109,7 @@ impl Planter {
         minted
     }
 
-    /// Presents a key for verification, with and without typos, and in the places of others.
+    /// Presents a key for verification, with and without typos, and in fields of other keys.
     pub(crate) async fn verify(&mut self, minted: &Minted, verdict: KeyVerdict) {
         let service = self.env["SERVICE_TOKEN"].to_owned();
         let message = VerifyKeyRequest {
@@ -144,7 +144,7 @@ impl Planter {
         }
     }
 
-    /// Presents the secret of a repo AI key, or another key as if it were one.
+    /// Presents the secret of a repo AI key, or another key in its field.
     pub(crate) async fn verify_repo_ai_key(&mut self, minted: &Minted, live: bool) {
         let service = self.env["SERVICE_TOKEN"].to_owned();
         let public = match &minted.kind {

@@ -1,4 +1,4 @@
-//! Looks for what must not be there, in every form that it could take.
+//! Searches for forbidden text, in every form that it could take.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// Something to look for, in all its forms.
+/// A text to search for, in all its forms.
 pub(crate) struct Needle {
     pub(crate) name: String,
-    /// In lower case, to be found in any.
+    /// Lower-case forms, matched in any case.
     lower: Vec<Vec<u8>>,
-    /// In Base64, whose case matters.
+    /// Base64 forms, which are case-sensitive.
     exact: Vec<Vec<u8>>,
 }
 
-/// Somewhere to look.
+/// A text to search.
 pub(crate) struct Haystack {
     pub(crate) name: String,
     bytes: Vec<u8>,
@@ -26,8 +26,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What Base64 makes of a text wherever in a longer one it stands: the digits that depend on it
-/// alone, for each of the three places where it can begin in a group.
+/// Returns the Base64 digits that depend on a text alone, for each of the three positions at which it can
+/// begin in a group of a longer text.
 fn base64_cores(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut cores = Vec::new();
     for before in 0..3 {
@@ -60,7 +60,7 @@ impl Needle {
                 .to_ascii_lowercase()
                 .into_bytes(),
             debug.to_ascii_lowercase().into_bytes(),
-            // A derived Debug of bytes.
+            // Output of a derived Debug of bytes.
             numbers.join(", ").into_bytes(),
         ];
         let mut exact = base64_cores(bytes);
@@ -93,7 +93,7 @@ impl Haystack {
         !self.find(&search).is_empty()
     }
 
-    /// The needles that are in it, each with the surroundings of the first place.
+    /// Returns the needles in the haystack, each with the surroundings of its first position.
     fn find(&self, search: &Search<'_>) -> Vec<(usize, String)> {
         let mut places = search.lower.places(&self.lower);
         places.extend(search.exact.places(&self.bytes));
@@ -108,13 +108,13 @@ impl Haystack {
     }
 }
 
-/// All that is looked for.
+/// All needles of a search.
 struct Search<'n> {
     lower: Forms<'n>,
     exact: Forms<'n>,
 }
 
-/// Forms of needles by their first two bytes, so that one pass looks for all of them.
+/// Forms of needles by their first two bytes, so that a single pass finds all of them.
 struct Forms<'n> {
     begins: Vec<bool>,
     by_beginning: BTreeMap<usize, Vec<(usize, &'n [u8])>>,
@@ -146,7 +146,7 @@ impl<'n> Forms<'n> {
         }
     }
 
-    /// Which needles are where.
+    /// Returns the matching needles and their positions.
     fn places(&self, haystack: &[u8]) -> Vec<(usize, usize)> {
         let mut places = Vec::new();
         for at in 0..haystack.len().saturating_sub(1) {
@@ -168,7 +168,7 @@ fn beginning(bytes: &[u8]) -> usize {
     usize::from(bytes[0]) << 8 | usize::from(bytes[1])
 }
 
-/// Expects that nothing of it is anywhere.
+/// Expects that no haystack has any of the needles.
 #[track_caller]
 pub(crate) fn expect_absent(haystacks: &[Haystack], needles: &[Needle]) {
     let search = Search::new(needles);
@@ -187,7 +187,7 @@ pub(crate) fn expect_absent(haystacks: &[Haystack], needles: &[Needle]) {
     );
 }
 
-/// Expects that a harmless mark is everywhere, so that the search can find what is there.
+/// Expects that every haystack has a harmless mark, which proves that the search works.
 #[track_caller]
 pub(crate) fn expect_present(haystacks: &[Haystack], mark: &str) {
     let needle = Needle::new(mark, mark.as_bytes());
