@@ -40,7 +40,7 @@ async fn until_ready(served: &Served, status: u16) -> String {
     }
 }
 
-/// Checks the measured difference, which is smaller than the real one by at most a round trip.
+/// Expects this measured difference, which falls short of the real one by at most a round trip.
 async fn assert_difference(served: &Served, seconds: f64) {
     let measured = Measured::at(&served.url).await.value(DIFFERENCE);
     assert!((measured - seconds).abs() < 0.5, "{measured}");

@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector that keeps what it receives, over gRPC and over HTTP/protobuf on one
+//! An OpenTelemetry collector that keeps all exports, over gRPC and over HTTP/protobuf on one
 //! port.
 
 use std::io::Read;
