@@ -1,8 +1,7 @@
-//! The listener: HTTP/1.1 and HTTP/2 on one port, in the clear or over TLS, and an orderly end.
+//! The listener: HTTP/1.1 and HTTP/2 on one port, in plaintext or over TLS, with graceful shutdown.
 //!
-//! tonic's own server speaks HTTP/2 alone over TLS, so that it could not carry every face there; what
-//! it would do for us is done here: the peer's address, and connections that finish what they have
-//! begun.
+//! The server of tonic supports only HTTP/2 over TLS, so it could not serve every protocol there. This module
+//! replaces it: it records the peer's address and drains connections at shutdown.
 
 mod activity;
 mod addresses;
@@ -44,44 +43,43 @@ pub(crate) use addresses::{PerAddress, Place, counted};
 pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
 pub use tls::{Tls, TlsError};
 
-/// How many open files are left to the database, the collector and the issuers.
+/// Number of open files reserved for the database, the collector and the issuers.
 const RESERVED_FILES: usize = 128;
-/// How long to wait after the system could not accept, such as for want of descriptors.
+/// Pause after the system could not accept a connection, such as for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// The address at the other end of the connection, in every request's extensions.
+/// Address of the connection's peer, in the extensions of every request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// The service that the connection's client is by its verified certificate, in its requests'
-/// extensions.
+/// Service that the verified certificate of the connection's client names, in the extensions of its requests.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerService(pub(crate) ServiceName);
 
-/// Marks, in a request's extensions, that it came over TLS.
+/// Marks a request, in its extensions, as received over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
 
-/// Marks, in a response's extensions, that its caller has shown a good token or certificate.
+/// Marks a response, in its extensions, as sent to a client that has presented a valid token or certificate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Proven;
 
-/// Marks, in a response's extensions, that one of the limits has rejected the call.
+/// Marks a response, in its extensions, as a rejection by a limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limited;
 
-/// How far we are.
+/// Phase of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nobody has asked us to end.
+    /// Shutdown was not requested.
     Serving,
-    /// Everything is served, and clients are asked to connect anew.
+    /// All requests are served, and clients are asked to reconnect.
     Leaving,
-    /// Nothing new begins.
+    /// No new requests are served.
     Ending,
 }
 
-/// A listener's settings, and what it speaks.
+/// Listener: its settings, TLS, and the exempt addresses.
 pub struct Server {
     settings: Settings,
     tls: Option<Arc<Tls>>,
@@ -89,7 +87,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server in the clear, for which every address counts.
+    /// Returns a plaintext server that limits connections from every address.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -99,21 +97,21 @@ impl Server {
         }
     }
 
-    /// The same over TLS, if there is any.
+    /// Enables TLS if `tls` is `Some`.
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
     }
 
-    /// The same for addresses from which many clients come, such as a proxy's: how many connections
-    /// they have, and how often they connect, is not limited.
+    /// Exempts addresses that many clients share, such as a proxy's, from the limits on the number and the rate
+    /// of connections.
     #[must_use]
     pub fn with_exempt(self, exempt: Exempt) -> Self {
         Self { exempt, ..self }
     }
 
-    /// Serves until `shutdown` is done, and for the configured time after that; then finishes what is
-    /// under way.
+    /// Serves until `shutdown` completes and for the configured delay after that, then drains the calls under
+    /// way.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -125,7 +123,7 @@ impl Server {
             drain,
             ..
         } = self.settings;
-        // It lives longer than the connections that hear of it.
+        // Outlives the connections that watch it.
         let (phase, _) = watch::channel(Phase::Serving);
         let mut door = self.door(router, phase.subscribe());
         door.admit_until(&listener, shutdown).await;
@@ -144,7 +142,7 @@ impl Server {
         if tokio::time::timeout(drain, finished).await.is_err() {
             tracing::warn!("some calls did not finish in time");
         }
-        // With the door, what is left of the connections ends.
+        // Dropping the acceptor aborts the remaining connections.
     }
 
     fn door(self, router: Router, phase: watch::Receiver<Phase>) -> Door {
@@ -176,7 +174,7 @@ impl Server {
     }
 }
 
-/// Where connections come in.
+/// Accepts connections.
 struct Door {
     house: Arc<House>,
     slots: Arc<Semaphore>,
@@ -185,7 +183,7 @@ struct Door {
     exempt: Exempt,
     connections: JoinSet<()>,
     open: Arc<Open>,
-    /// A connection that waits for a slot.
+    /// An accepted connection that waits for a slot.
     accepted: Option<(TcpStream, SocketAddr)>,
 }
 
@@ -204,8 +202,8 @@ impl Door {
         }
     }
 
-    /// The next connection, when there is a slot for it. Where every slot is taken, one is made free for it.
-    /// A caller that stops polling loses none: an accepted connection is kept.
+    /// Returns the next connection once it has a slot. If every slot is taken, evicts a connection.
+    /// Cancel-safe: an accepted connection is kept.
     async fn accept(
         &mut self,
         listener: &TcpListener,
@@ -225,9 +223,9 @@ impl Door {
         Ok((stream, peer, slot))
     }
 
-    /// Admits who has connected already, and closes the door.
+    /// Admits the clients that have already connected, and closes the listener.
     fn admit_last(&mut self, listener: TcpListener) {
-        // The system is asked, since it may know of some that the runtime does not.
+        // The system may have connections that the runtime has not seen yet.
         let Ok(listener) = listener.into_std() else {
             return;
         };
@@ -249,13 +247,13 @@ impl Door {
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
-        // A socket for both versions of IP has addresses of the older one in the newer one's form.
+        // A dual-stack socket reports IPv4 addresses in their IPv6-mapped form.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(place) = self.places.take(peer.ip()) else {
             return turn_away(NotAdmitted::TooMany);
         };
-        // What a connection costs, a handshake above all, is paid before anything is known of its
-        // client; and one that is cut off would otherwise come again at once.
+        // The cost of a connection, mainly the handshake, comes before the client is authenticated, and a
+        // client that is cut off could reconnect at once.
         let is_exempt = (self.exempt)(peer.ip());
         if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
             return turn_away(NotAdmitted::TooOften);
@@ -273,7 +271,7 @@ impl Door {
         if !is_exempt {
             self.open.insert(number, task, activity);
         }
-        // Those that have ended; the set would keep them.
+        // The set keeps finished connections until they are joined.
         while self.connections.try_join_next().is_some() {}
     }
 }
@@ -284,7 +282,7 @@ fn turn_away(reason: NotAdmitted) {
     tracing::debug!(reason = reason.name(), "a connection was closed at once");
 }
 
-/// What a connection takes up until it ends.
+/// Resources that a connection holds until it ends.
 struct Held {
     _slot: OwnedSemaphorePermit,
     _place: Place,
@@ -306,11 +304,11 @@ impl Drop for Held {
     }
 }
 
-/// Asks the system for as many open files as it allows, since each connection is one, and tells how
-/// many connections they suffice for.
+/// Raises the limit on open files to the maximum that the system allows, since each connection uses a file, and
+/// returns the number of connections that fit.
 fn max_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    // Another limit than the hard one stays what it was if the system refuses.
+    // If the system rejects this, the limit stays as it was.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {
@@ -333,8 +331,8 @@ fn max_connections(wanted: usize) -> usize {
     connections.min(Semaphore::MAX_PERMITS)
 }
 
-/// A connection that ended before it was accepted is its client's affair; anything else will not
-/// pass at once.
+/// Pauses after an error of `accept`, unless the client aborted the connection: other errors persist for a
+/// while.
 async fn pause_unless_aborted(error: &io::Error) {
     if !matches!(
         error.kind(),

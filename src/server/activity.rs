@@ -1,7 +1,8 @@
-//! What goes on over one connection: which version of HTTP it is, how many calls are under way, and
-//! since when it waits for its client.
+//! State of one connection: the version of HTTP, the number of calls under way, and the time since which it
+//! waits for its client.
 //!
-//! The stream tells of bytes, the service of calls and answers; `connection.rs` looks, and decides.
+//! The stream reports bytes, and the service reports calls and responses; `connection.rs` reads the state and
+//! decides.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -23,22 +24,22 @@ use super::unread::{Held, Unread};
 use crate::budget::Owner;
 use crate::metrics::{self, Refused};
 
-/// What a client of HTTP/2 says first (RFC 9113, section 3.4).
+/// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How much of an answer HTTP is given at once: the client has `write_timeout` for each piece.
+/// Size of the pieces of a response that are passed to HTTP. The client has `write_timeout` for each of them.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What is spoken.
+/// Version of HTTP on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Too little was said to know.
+    /// Too few bytes were received to determine it.
     Unknown,
     Http1,
     Http2,
 }
 
-/// What goes on over one connection.
+/// State of one connection.
 pub(super) struct Activity {
     state: Mutex<State>,
     look_again: AtomicBool,
@@ -47,17 +48,17 @@ pub(super) struct Activity {
 
 struct State {
     seen: Seen,
-    /// How many bytes of HTTP/2's preface were heard, while it may be that.
+    /// Number of bytes of the HTTP/2 preface that were received, while the version is unknown.
     preface: usize,
-    /// The calls whose answers wait for the client to take them.
+    /// Calls whose responses wait for the client to read them.
     waiting: BTreeMap<u64, Untaken>,
-    /// Whether a call of this connection has shown a good token, or the connection a good certificate.
+    /// True if a call of this connection has presented a valid token, or the connection a valid certificate.
     is_proven: bool,
-    /// The owner of the last call that has.
+    /// Owner of the last such call.
     owner: Option<Owner>,
-    /// Whether the connection is read at the pace of its owners.
+    /// True if the connection is read at the pace of its owners.
     is_paced: bool,
-    /// The calls to pay for before more is read, by owner; negative where more is given back.
+    /// Calls to charge before more is read, by owner. Negative if a charge is returned.
     owed: Vec<(Owner, i32)>,
     next_call: u64,
 }
@@ -74,44 +75,45 @@ impl State {
     }
 }
 
-/// An answer, or a part of it, that waits for the client.
+/// A response, or a part of it, that waits for the client.
 struct Untaken {
-    /// Since when nothing of it was taken. `None` while there is nothing to take.
+    /// Time since which the client has read none of it. `None` while there is nothing to read.
     since: Option<Instant>,
-    /// How many pieces of it HTTP has, which are not yet written.
+    /// Number of pieces passed to HTTP and not yet written.
     pieces: usize,
-    /// Whether all of it was handed to HTTP.
+    /// True if all of it was passed to HTTP.
     is_over: bool,
     /// Resets its stream.
     stream: Option<AbortHandle>,
-    /// Whether there is nothing to take now, as in a stream that waits.
+    /// True if there is nothing to read now, as in a stream that waits for events.
     is_idle: bool,
-    /// Its charge, until it is idle: a stream is bounded elsewhere.
+    /// Charge for its memory until it is idle. Idle streams are bounded elsewhere.
     held: Option<Held>,
 }
 
-/// What can be seen of a connection at one moment.
+/// Snapshot of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     pub(super) version: Version,
-    /// Whether the client has said anything.
+    /// True if the client has sent anything.
     pub(super) heard: bool,
-    /// How many calls are under way.
+    /// Number of calls under way.
     pub(super) calls: usize,
-    /// Since when none was.
+    /// Time since which no call is under way.
     pub(super) idle_since: Instant,
-    /// Since when the headers of a request come over HTTP/1.1.
+    /// Time since which the headers of a request arrive over HTTP/1.1.
     pub(super) head_since: Option<Instant>,
-    /// Since when an answer waits for the client, if any does.
+    /// Time since which a response waits for the client, if any does.
     pub(super) waiting_since: Option<Instant>,
-    /// Whether the connection cannot go on, since its client does not take what would have to be shed.
+    /// True if the connection must end because the client does not read a response that cannot be shed by
+    /// itself.
     pub(super) is_condemned: bool,
-    /// Whether an answer said that the connection is to end.
+    /// True if a response announced that the connection will end.
     pub(super) is_told_off: bool,
 }
 
 impl Activity {
-    /// A connection that has just been made.
+    /// Returns the state of a new connection.
     pub(super) fn new(now: Instant) -> Arc<Self> {
         let seen = Seen {
             version: Version::Unknown,
@@ -139,7 +141,7 @@ impl Activity {
         })
     }
 
-    /// What can be seen now.
+    /// Returns a snapshot.
     pub(super) fn seen(&self) -> Seen {
         let state = self.state();
         Seen {
@@ -148,12 +150,12 @@ impl Activity {
         }
     }
 
-    /// Notes what was agreed upon before the first byte.
+    /// Records the version that was negotiated before the first byte.
     pub(super) fn agree(&self, version: Version) {
         self.state().seen.version = version;
     }
 
-    /// Notes what the client said.
+    /// Records bytes that the client sent.
     pub(super) fn hear(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -177,7 +179,7 @@ impl Activity {
         }
     }
 
-    /// A call begins.
+    /// Begins a call.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         let mut state = self.state();
         state.seen.calls += 1;
@@ -192,7 +194,7 @@ impl Activity {
         }
     }
 
-    /// Notes that the client has shown a good token or certificate.
+    /// Records that the client has presented a valid token or certificate.
     pub(super) fn prove(&self, owner: Option<&Owner>) {
         let mut state = self.state();
         state.is_proven = true;
@@ -201,22 +203,22 @@ impl Activity {
         }
     }
 
-    /// Whether it has.
+    /// Returns true if the client has presented a valid token or certificate.
     pub(super) fn is_proven(&self) -> bool {
         self.state().is_proven
     }
 
-    /// Returns the owner of the last call that has shown a good token.
+    /// Returns the owner of the last call that has presented a valid token.
     pub(super) fn owner(&self) -> Option<Owner> {
         self.state().owner.clone()
     }
 
-    /// Has the connection pay for calls.
+    /// Charges the connection for calls.
     pub(super) fn owe(&self, owner: &Owner, calls: i32) {
         self.change_owed(owner, calls);
     }
 
-    /// Gives back what a call has cost.
+    /// Returns the charge of a call.
     pub(super) fn refund(&self, owner: &Owner) {
         self.change_owed(owner, -1);
     }
@@ -225,18 +227,18 @@ impl Activity {
         self.state().change_owed(owner, change);
     }
 
-    /// Has the connection pay for its calls.
+    /// Paces the connection.
     pub(super) fn set_paced(&self) {
         self.state().is_paced = true;
     }
 
-    /// The calls to pay for now, by owner.
+    /// Takes the calls to charge now, by owner.
     pub(super) fn owed(&self) -> Vec<(Owner, i32)> {
         std::mem::take(&mut self.state().owed)
     }
 
-    /// Gives up the answer of a call that was not taken: by resetting its stream, or, where HTTP has all of
-    /// it already or there are no streams, by ending the connection.
+    /// Sheds the response of a call that the client has not read: resets its stream, or ends the connection if
+    /// HTTP already has the whole response or there are no streams.
     pub(super) fn shed(&self, call: u64) {
         let mut state = self.state();
         let Some(untaken) = state.waiting.get_mut(&call) else {
@@ -256,7 +258,7 @@ impl Activity {
         }
     }
 
-    /// Gives up every answer of which nothing was taken for so long.
+    /// Sheds every response of which the client has read nothing for `patience`.
     pub(super) fn shed_untaken(&self, patience: Duration) {
         let state = self.state();
         let untaken = state.waiting.iter();
@@ -269,28 +271,28 @@ impl Activity {
         }
     }
 
-    /// Notes that an answer said that the connection is to end.
+    /// Records that a response announced the end of the connection.
     pub(super) fn tell_off(&self) {
         self.state().seen.is_told_off = true;
         self.told_off.notify_one();
     }
 
-    /// Waits until an answer says so.
+    /// Waits until a response announces the end of the connection.
     pub(super) async fn told_off(&self) {
         self.told_off.notified().await;
     }
 
-    /// Has the next read ask the system, and not what the runtime knows of it, which may be older.
+    /// Makes the next read query the system, because the readiness cached by the runtime may be stale.
     pub(super) fn look_again(&self) {
         self.look_again.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the next read is to ask the system.
+    /// Returns true if the next read will query the system.
     pub(super) fn is_looking_again(&self) -> bool {
         self.look_again.load(Ordering::Relaxed)
     }
 
-    /// Whether this read is to ask the system.
+    /// Returns true if this read must query the system, and clears the flag.
     pub(super) fn is_to_look_again(&self) -> bool {
         self.look_again.load(Ordering::Relaxed) && self.look_again.swap(false, Ordering::Relaxed)
     }
@@ -300,7 +302,7 @@ impl Activity {
     }
 }
 
-/// A call that is under way until this is dropped.
+/// A call that is under way until this guard is dropped.
 pub(super) struct Call {
     activity: Arc<Activity>,
     id: u64,
@@ -313,7 +315,7 @@ impl Call {
         self.id == 0
     }
 
-    /// The answer with this body is the client's to take; the call ends with it.
+    /// Wraps the body of the response. The call ends when the client has read it.
     pub(super) fn answer(mut self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -339,7 +341,7 @@ impl Call {
         }
     }
 
-    /// HTTP asks for more of the answer, and there is something, or nothing for now.
+    /// Records that HTTP asked for more of the response, and that there is more or nothing for now.
     fn asked(&self, is_there: bool) {
         let mut state = self.activity.state();
         let Some(untaken) = state.waiting.get_mut(&self.id) else {
@@ -356,7 +358,7 @@ impl Call {
         }
     }
 
-    /// A piece of the answer, which waits for the client until it is dropped.
+    /// Wraps a piece of the response, which waits for the client until it is dropped.
     fn piece(&self, bytes: Bytes) -> Bytes {
         if let Some(untaken) = self.activity.state().waiting.get_mut(&self.id) {
             untaken.pieces += 1;
@@ -385,7 +387,7 @@ impl Drop for Call {
         };
         state.seen.calls -= 1;
         state.seen.idle_since = Instant::now();
-        // A call that its client cancels has cost as much as one that is rejected.
+        // A call that its client cancels costs as much as a rejected one.
         if !self.is_answered
             && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())
         {
@@ -396,7 +398,7 @@ impl Drop for Call {
     }
 }
 
-/// A part of an answer that HTTP has.
+/// Part of a response that HTTP has.
 struct Piece {
     bytes: Bytes,
     activity: Arc<Activity>,
@@ -431,10 +433,10 @@ impl Drop for Piece {
     }
 }
 
-/// The body of an answer, whose call is under way until it is taken or given up.
+/// Body of a response. Its call is under way until the client has read it or it is shed.
 pub(super) struct Answer {
     body: Body,
-    /// What is left of a frame that is longer than a piece.
+    /// Rest of a frame that is longer than a piece.
     rest: Bytes,
     call: Call,
 }

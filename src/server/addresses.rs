@@ -1,25 +1,25 @@
-//! How many of something one address has: what is counted is given back when its place is dropped.
+//! Counts per address. Dropping a slot releases it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whose addresses are not counted, since many clients come from them.
+/// Predicate for addresses that are not counted, since many clients share them.
 pub type Exempt = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Counts by address.
 pub(crate) struct PerAddress {
-    /// How many one address may have. Zero limits nothing.
+    /// Maximum for one address. Zero means no limit.
     most: usize,
     exempt: Exempt,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One of the places that an address has.
+/// A slot of an address.
 pub(crate) struct Place(Option<(Arc<PerAddress>, IpAddr)>);
 
 impl PerAddress {
-    /// Lets every address that is not exempt have so many.
+    /// Allows every address that is not exempt `most` slots.
     pub(crate) fn new(most: usize, exempt: Exempt) -> Arc<Self> {
         Arc::new(Self {
             most,
@@ -28,7 +28,7 @@ impl PerAddress {
         })
     }
 
-    /// A place for the address, if it has not all of them.
+    /// Takes a slot for the address. `None` if all of its slots are taken.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         if self.most == 0 || (self.exempt)(address) {
             return Some(Place(None));
@@ -63,8 +63,8 @@ impl Drop for Place {
     }
 }
 
-/// Whom an address stands for where callers are counted: whoever has one IPv6 address has as a rule all
-/// that share its first 64 bits.
+/// Returns the address that limits count: for IPv6 the /64 network, since a client usually controls all
+/// addresses of its network.
 pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -90,7 +90,7 @@ mod tests {
         let first = places.take(one).unwrap();
         let _second = places.take(one).unwrap();
         assert!(places.take(one).is_none());
-        // The same, as a socket for both versions of IP has it.
+        // The same address as a dual-stack socket reports it.
         assert!(places.take(address("::ffff:192.0.2.1")).is_none());
         let _other = places.take(address("192.0.2.2")).unwrap();
         drop(first);

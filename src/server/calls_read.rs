@@ -1,24 +1,24 @@
-//! The calls in what a client of HTTP/2 sends, counted as they are read: HTTP reads everything that there is
+//! Counts calls in the bytes that an HTTP/2 client sends, as they are read. Hyper reads all available bytes
 //! before it begins a call.
 
 /// Length of the connection preface (RFC 9113, section 3.4), in bytes.
 const PREFACE_BYTES: usize = 24;
-/// Length of a frame's header (RFC 9113, section 4.1), in bytes.
+/// Length of a frame header (RFC 9113, section 4.1), in bytes.
 const HEADER_BYTES: usize = 9;
 /// Type of the frame that begins a call.
 const HEADERS: u8 = 1;
 
-/// Where in a client's frames the reader is.
+/// Position of the reader in the client's frames.
 #[derive(Debug)]
 pub(super) struct CallsRead {
-    /// Bytes to skip before the next frame's header.
+    /// Bytes to skip before the next frame header.
     skip: usize,
     header: [u8; HEADER_BYTES],
     header_read: usize,
 }
 
 impl CallsRead {
-    /// The beginning of a connection.
+    /// Returns the position at the start of a connection.
     pub(super) fn new() -> Self {
         Self {
             skip: PREFACE_BYTES,

@@ -1,6 +1,6 @@
-//! Makes room for a connection that waits to be accepted while every slot is taken: the oldest connection
-//! that has shown neither a good token nor a good certificate is closed. Idle connections, and streams that
-//! watch health, so cannot keep the slots from probes and callers.
+//! Evicts a connection when another waits to be accepted and every slot is taken: closes the oldest connection
+//! that has presented neither a valid token nor a valid certificate. Idle connections and streams that watch
+//! health therefore cannot keep slots from probes and callers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::activity::Activity;
 
-/// The connections that are open and may be evicted, the oldest first.
+/// Open connections that may be evicted, oldest first.
 #[derive(Default)]
 pub(super) struct Open {
     next: AtomicU64,
@@ -24,25 +24,25 @@ pub(super) struct Opened {
 }
 
 impl Open {
-    /// The number of a new connection.
+    /// Returns the number of a new connection.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Adds a connection.
     pub(super) fn insert(&self, number: u64, task: AbortHandle, activity: Arc<Activity>) {
-        // It may have ended already, on another thread.
+        // The task may have ended already, on another thread.
         if !task.is_finished() {
             self.connections().insert(number, (task, activity));
         }
     }
 
-    /// Removes the connection when the guard is dropped.
+    /// Returns a guard that removes the connection on drop.
     pub(super) fn guard(self: Arc<Self>, number: u64) -> Opened {
         Opened { open: self, number }
     }
 
-    /// Closes the oldest connection that is not proven. `false` if there is none.
+    /// Closes the oldest unproven connection. Returns false if all are proven.
     pub(super) fn evict(&self) -> bool {
         let mut connections = self.connections();
         connections.retain(|_, (task, _)| !task.is_finished());

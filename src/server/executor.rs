@@ -1,6 +1,6 @@
-//! The tasks that HTTP/2 starts, one for each stream, each of which can be ended from outside: a stream
-//! whose task is dropped is reset. Hyper does not look at the body of an answer while the client's window is
-//! closed, so that no body could end such a stream itself.
+//! Executor for the HTTP/2 stream tasks, each of which can be aborted: dropping the task of a stream resets the
+//! stream. Hyper does not poll a response body while the client's window is closed, so a body could not end
+//! such a stream itself.
 
 use std::future::Future;
 
@@ -8,11 +8,11 @@ use futures_util::future::{AbortHandle, Abortable};
 use hyper::rt::Executor;
 
 tokio::task_local! {
-    /// Ends the task that is running.
+    /// Aborts the running task.
     static STREAM: AbortHandle;
 }
 
-/// Starts a task for each stream.
+/// Spawns a task for each stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StreamExecutor;
 
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// The handle that resets the current stream. `None` over HTTP/1.1, which has no streams.
+/// Returns the handle that resets the current stream. `None` over HTTP/1.1, which has no streams.
 pub(super) fn current_stream() -> Option<AbortHandle> {
     STREAM.try_with(Clone::clone).ok()
 }

@@ -1,4 +1,4 @@
-//! What the listener is told at start.
+//! Settings of the listener.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,50 +8,49 @@ use serde::Deserialize;
 
 use crate::rate::Rate;
 
-/// How many connections there may be to the listener for operations.
+/// Maximum number of connections to the operations listener.
 const MAX_OPERATIONS_CONNECTIONS: usize = 64;
 
-/// What connections are held to, and how it ends.
+/// Limits for connections, and the timing of shutdown.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How many connections may be open; further ones wait to be accepted.
+    /// Maximum number of open connections; further ones wait to be accepted.
     pub max_connections: usize,
-    /// How many of them one address may have. Zero limits nothing.
+    /// Maximum number of connections per address. Zero means no limit.
     pub max_connections_per_address: usize,
-    /// How often one address may connect, if that is limited.
+    /// Maximum rate of new connections per address. `None` means no limit.
     pub connection_rate: Option<Rate>,
-    /// Rate of the calls of one owner that are rejected or need no token; beyond it the owner's connections
-    /// are read more slowly. `None` is no limit.
+    /// Rate of the calls of one owner that are rejected or need no token; beyond it the owner's connections are
+    /// read more slowly. `None` means no limit.
     pub rejected_call_rate: Option<Rate>,
-    /// How large a request's headers may be together, in bytes.
+    /// Maximum total size of a request's headers, in bytes.
     pub max_header_bytes: u32,
-    /// How long a client may take to send a request's headers, and a new one to say anything at all.
+    /// Timeout for a request's headers, and for the first byte of a new connection.
     pub header_timeout: Duration,
-    /// How long a client may leave the connection full.
+    /// Timeout for a write that the client does not read.
     pub write_timeout: Duration,
-    /// How often a silent client is asked whether it is there.
+    /// Interval between keep-alive pings to a silent client.
     pub keep_alive_interval: Duration,
-    /// How long it may take to say so.
+    /// Timeout for the response to a ping.
     pub keep_alive_timeout: Duration,
-    /// How long a connection may be without a call under way.
+    /// Maximum time that a connection may have no call under way.
     pub idle_timeout: Duration,
-    /// How old a connection may grow before its client is asked to make another.
+    /// Age at which the client of a connection is asked to reconnect.
     pub max_age: Option<Duration>,
-    /// How long a connection that is asked to end may take.
+    /// Time that a connection may take to end once asked to.
     pub grace: Duration,
-    /// What HTTP/2 is held to.
+    /// Limits for HTTP/2.
     pub http2: Http2Bounds,
-    /// Maximum memory of answers that their clients have not taken, in bytes; the oldest ones beyond it are
-    /// given up.
+    /// Maximum memory for responses that clients have not read, in bytes; beyond it the oldest ones are shed.
     pub max_unread_bytes: usize,
-    /// How long to go on serving everything when asked to end.
+    /// Time to continue serving after shutdown is requested.
     pub shutdown_delay: Duration,
-    /// How long calls under way may take to finish after that.
+    /// Time for the calls under way to finish after that.
     pub drain: Duration,
 }
 
 impl Settings {
-    /// The same where all clients have one address, that of a proxy that is not named.
+    /// Removes the per-address limits, for when all clients share the address of an untrusted proxy.
     #[must_use]
     pub fn without_address_limits(self) -> Self {
         Self {
@@ -61,8 +60,8 @@ impl Settings {
         }
     }
 
-    /// The same for the listener of those who run the process, who are few, may all call from one
-    /// address, and are asked to go nowhere else.
+    /// Settings for the operations listener. Its clients are few, may share one address, and are not asked to
+    /// reconnect.
     #[must_use]
     pub fn for_operations(self) -> Self {
         Self {
@@ -76,48 +75,48 @@ impl Settings {
     }
 }
 
-/// What one HTTP/2 connection is held to.
+/// Limits for one HTTP/2 connection.
 #[derive(Debug, Clone)]
 pub struct Http2Bounds {
-    /// How many calls may be under way.
+    /// Maximum number of concurrent streams.
     pub max_concurrent_streams: u32,
-    /// How many calls may be taken back before anything has looked at them.
+    /// Maximum number of streams that the client resets before the server has processed them.
     pub max_pending_resets: usize,
-    /// How much of one call's request may wait to be read, in bytes.
+    /// Maximum unread request bytes per stream.
     pub stream_window_bytes: u32,
-    /// How much of all calls' requests may wait to be read, in bytes.
+    /// Maximum unread request bytes per connection.
     pub connection_window_bytes: u32,
-    /// How much of one call's answer may wait for its client, in bytes.
+    /// Maximum response bytes buffered per stream until the client reads them.
     pub send_buffer_bytes: usize,
 }
 
-/// How TLS is spoken.
+/// Settings for TLS.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
-    /// The certificate and its chain, in PEM.
+    /// Certificate and its chain, in PEM.
     pub cert_file: PathBuf,
-    /// The certificate's key, in PEM.
+    /// Private key of the certificate, in PEM.
     pub key_file: PathBuf,
-    /// Who issues the certificates of clients, in PEM.
+    /// CA certificates that issue client certificates, in PEM.
     pub client_ca_file: Option<PathBuf>,
-    /// Whether clients are asked for a certificate.
+    /// Requirement for client certificates.
     pub client_certificates: ClientCertificates,
-    /// How long a handshake may take.
+    /// Timeout for the handshake.
     pub handshake_timeout: Duration,
-    /// How often to look whether a file has changed.
+    /// Interval between checks of the files for changes.
     pub reload_interval: Duration,
-    /// The service that each name in a client's certificate stands for.
+    /// Service by the name in a client's certificate.
     pub services: BTreeMap<String, String>,
 }
 
-/// Whether clients are asked for a certificate.
+/// Requirement for client certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificates {
-    /// They are not asked.
+    /// Not requested.
     None,
-    /// They may have one; a wrong one is refused.
+    /// Optional; an invalid one is rejected.
     Optional,
-    /// They must have one.
+    /// Required.
     Required,
 }

@@ -1,8 +1,8 @@
-//! The bytes of a connection: [`Socket`] is what the system has, and [`Heard`] what HTTP reads and
-//! writes, with TLS between the two if it is spoken.
+//! Byte streams of a connection: [`Socket`] wraps the system's socket, and [`Heard`] is the stream that HTTP
+//! reads and writes, with TLS between the two if it is enabled.
 //!
-//! Whoever is answered must read, and whoever is told that we close is listened to for a moment, so
-//! that the last answer reaches them.
+//! A client must read its response within a timeout. After the server has closed its side, it reads and
+//! discards input for a moment, so that the last response reaches the client.
 
 use std::io;
 use std::pin::Pin;
@@ -17,28 +17,28 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 
-/// How long, and for how many bytes, a client is listened to that was told that we close. A system that
-/// closes on what it has not read takes back what the client has not.
+/// Time and number of bytes for which the server discards input after it has closed its side. A system that
+/// closes a socket with unread input resets the connection and drops output that the client has not read.
 const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: usize = 1024 * 1024;
 
-/// Anything that bytes go over.
+/// Any byte stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// What the system has of a connection.
+/// The system's socket of a connection.
 pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// How long the client may leave the connection full.
+    /// Timeout for a blocked write.
     write_timeout: Duration,
-    /// Runs while the client does not read what there is for it.
+    /// Timer that runs while the client does not read pending output.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// Watches the stream.
+    /// Wraps the stream.
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
         Self {
             stream,
@@ -48,7 +48,7 @@ impl Socket {
         }
     }
 
-    /// Ends the wait of a write that has lasted too long.
+    /// Fails a write that has been blocked for too long.
     fn unless_stalled(
         &mut self,
         context: &mut Context<'_>,
@@ -123,7 +123,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// What HTTP reads and writes.
+/// Stream that HTTP reads and writes.
 pub(super) struct Heard {
     stream: Box<dyn Stream>,
     activity: Arc<Activity>,
@@ -132,7 +132,7 @@ pub(super) struct Heard {
 
 enum Farewell {
     NotSaid,
-    /// What comes is thrown away.
+    /// Input is discarded.
     Listening {
         time: Pin<Box<Sleep>>,
         bytes: usize,
@@ -141,7 +141,7 @@ enum Farewell {
 }
 
 impl Heard {
-    /// Tells of what is said.
+    /// Reports received bytes to `activity`.
     pub(super) fn new(stream: Box<dyn Stream>, activity: Arc<Activity>) -> Self {
         Self {
             stream,

@@ -1,11 +1,11 @@
-//! TLS 1.2 and 1.3, by files that may change while we serve.
+//! TLS 1.2 and 1.3, from files that may change while the server runs.
 //!
-//! What is in use is always whole and fit: a certificate with its key, and who issues certificates of
-//! clients. New connections get what is new; those that are open keep what they began with.
+//! The configuration in use is always complete and valid: a certificate with its key, and the CA certificates
+//! for clients. New connections use the current configuration; open connections keep theirs.
 //!
-//! The files are polled, by content. Kubernetes changes a volume by renaming a symbolic link two
-//! folders up, other systems write in place or over the network: what notices all of these reads the
-//! files, and then a watch on folders would only be a second way to the same end.
+//! The files are polled, by content. Kubernetes updates a volume by renaming a symbolic link two directories
+//! up; other systems write in place or over the network. Only reading the files detects all of these, so a
+//! watch on directories would be redundant.
 
 mod files;
 mod services;
@@ -27,13 +27,13 @@ use files::{Digest, Files, Loaded};
 
 pub use files::TlsError;
 
-/// TLS as the files say.
+/// TLS configuration loaded from the files.
 pub struct Tls {
     settings: TlsSettings,
     services: Services,
     clock: Arc<dyn Clock>,
     current: RwLock<Current>,
-    /// What was found unfit last, so that it is logged once.
+    /// Last rejected files, so that the error is logged once.
     refused: Mutex<Option<(Option<Digest>, TlsError)>>,
 }
 
@@ -48,7 +48,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// One cannot be used. One that has expired can, with a warning.
+    /// A file cannot be used. An expired certificate can be used and logs a warning.
     pub fn load(settings: TlsSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
         let files = Files::read(&settings)?;
         let Loaded { config, expires_at } = files.load(&settings)?;
@@ -70,7 +70,7 @@ impl Tls {
         }))
     }
 
-    /// Looks at the files now and then, and when the number of SIGHUPs changes; for ever.
+    /// Checks the files at each interval and whenever the number of SIGHUPs changes. Never returns.
     pub async fn keep_current(self: Arc<Self>, mut hangups: watch::Receiver<u64>) {
         loop {
             let is_asked = tokio::select! {
@@ -78,12 +78,12 @@ impl Tls {
                 Ok(()) = hangups.changed() => true,
             };
             let tls = Arc::clone(&self);
-            // Files may be slow, such as on a network.
+            // File access may be slow, such as on a network.
             let _ = tokio::task::spawn_blocking(move || tls.reload(is_asked)).await;
         }
     }
 
-    /// Takes what is new, if it is fit.
+    /// Loads changed files if they are valid.
     fn reload(&self, is_asked: bool) {
         match self.changed() {
             Ok(None) if is_asked => tracing::info!("the files of TLS have not changed"),
@@ -132,7 +132,7 @@ impl Tls {
         }))
     }
 
-    /// Shakes hands, if the client does so in time.
+    /// Performs the handshake. `None` if it fails or times out.
     pub(super) async fn accept<S>(&self, stream: S) -> Option<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -155,7 +155,7 @@ impl Tls {
         }
     }
 
-    /// The service that the client is by its certificate, if it has one and we know it.
+    /// Returns the service that the client's certificate names, if it is configured.
     pub(super) fn service(&self, session: &ServerConnection) -> Option<ServiceName> {
         self.services.of(session.peer_certificates()?.first()?)
     }

@@ -1,6 +1,6 @@
-//! The memory that answers take up until their clients have taken them. It is bounded for each owner, for
-//! each class of owners, and so for the process: when an answer does not fit, the oldest answers of its own
-//! owner, then of its own class, are shed. A client that reads its answers never notices.
+//! Bounds the memory of responses that clients have not read: for each owner, for each class of owners, and so
+//! for the process. When a response does not fit, the oldest responses of its own owner, then of its own class,
+//! are shed. A client that reads its responses is not affected.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::activity::Activity;
 use crate::budget::Owner;
 
-/// Charge for a call whose answer waits, beside the bytes of its body: the structures of HTTP/2, the task,
-/// headers and the span. `tests/attacks` measures it.
+/// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
+/// task, headers and the span. `tests/attacks` measures it.
 const CALL_BYTES: usize = 8 * 1024;
 
 /// Owners that share a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Class {
     index: usize,
-    /// Maximum of all its owners together, and of a single owner, in parts of the whole.
+    /// Divisors of the total that give the maximum of all its owners together and of a single owner.
     whole_over_class: usize,
     whole_over_owner: usize,
 }
@@ -46,7 +46,7 @@ fn class_of(owner: &Owner) -> Class {
     }
 }
 
-/// All answers that wait for their clients.
+/// All responses that wait for their clients.
 pub(super) struct Unread {
     max_bytes: usize,
     table: Mutex<Table>,
@@ -57,7 +57,7 @@ struct Table {
     next: u64,
     answers: HashMap<u64, Entry>,
     owners: HashMap<Owner, Account>,
-    /// The answers of each class, the oldest first, and their bytes.
+    /// Responses of each class, oldest first, and their bytes.
     classes: [Account; CLASSES],
 }
 
@@ -74,14 +74,14 @@ struct Entry {
     call: u64,
 }
 
-/// The place of an answer, until it is dropped.
+/// Charge for a response, released on drop.
 pub(super) struct Held {
     unread: Arc<Unread>,
     number: u64,
 }
 
 impl Unread {
-    /// Bounds the bytes of all answers together.
+    /// Bounds the bytes of all responses together.
     pub(super) fn new(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
@@ -89,7 +89,7 @@ impl Unread {
         })
     }
 
-    /// Charges an answer with a body of so many bytes, and sheds older ones where it does not fit.
+    /// Charges a response with a body of this number of bytes, and sheds older ones if it does not fit.
     pub(super) fn hold(
         self: &Arc<Self>,
         owner: Owner,
@@ -133,7 +133,7 @@ impl Unread {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes charged now.
+    /// Returns the bytes charged now.
     #[cfg(test)]
     fn bytes(&self) -> usize {
         self.table().classes.iter().map(|class| class.bytes).sum()
@@ -166,7 +166,7 @@ impl Table {
         Some(entry)
     }
 
-    /// The oldest answer of an account that is over its bound.
+    /// Returns the oldest response of an account that exceeds its bound.
     fn excess(&self, owner: &Owner, class: Class, max_bytes: usize) -> Option<u64> {
         let over = |account: &Account, parts: usize| {
             let is_over = account.bytes > max_bytes / parts;
@@ -225,7 +225,7 @@ mod tests {
             .map(|call| unread.hold(address((call % 100) as u8), 100, &connection, call))
             .collect();
         assert!(unread.bytes() <= WHOLE / 4 + CALL_BYTES);
-        // Others' answers are not shed for them.
+        // The responses of other owners are not shed for this one.
         assert!(unread.table().answers.contains_key(&mine.number));
         drop(held);
     }

@@ -1,4 +1,4 @@
-//! Tests of what a connection shows and owes.
+//! Tests of the snapshots and the charges of a connection.
 
 use http_body_util::BodyExt;
 
@@ -65,7 +65,7 @@ async fn a_call_is_under_way_until_its_answer_is_taken() {
     drop(answer);
     assert_eq!(activity.seen().calls, 0);
     assert_eq!(activity.seen().idle_since, Instant::now());
-    // The next one begins with its first byte.
+    // The next request begins with its first byte.
     assert_eq!(activity.seen().head_since, None);
     activity.hear(b"G");
     assert_eq!(activity.seen().head_since, Some(Instant::now()));

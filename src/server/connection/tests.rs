@@ -1,4 +1,4 @@
-//! What is decided about a connection.
+//! Tests of the decisions about a connection.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A connection that was opened at `now`, of that version, without a call.
+/// Returns a connection without calls, opened at `now`.
 fn idle(version: Version, now: Instant) -> (Seen, Times) {
     let seen = Seen {
         version,
@@ -51,7 +51,7 @@ fn idle(version: Version, now: Instant) -> (Seen, Times) {
     (seen, times)
 }
 
-/// After how many seconds it is decided to do so, looking whenever it is said to.
+/// Returns the number of seconds until `step` is decided, checking at the times that the connection asks for.
 fn comes(seen: &Seen, times: &Times, opened: Instant, step: Step) -> Option<u64> {
     let mut now = opened;
     for _ in 0..1000 {
@@ -80,7 +80,7 @@ async fn who_says_nothing_is_cut_off_and_sooner_at_the_end() {
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(10));
         times.ending = Some(now + 3 * SECOND);
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(4));
-        // Who connects when we end already has as long.
+        // A client that connects during shutdown already has this time.
         times.ending = Some(now);
         times.opened = now + 2 * SECOND;
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(3));
@@ -120,13 +120,13 @@ async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
     let (seen, times) = idle(Version::Http2, now);
     let busy = Seen { calls: 1, ..seen };
     assert_eq!(comes(&busy, &times, now, Step::End), Some(600));
-    // Over HTTP/1.1 it is the answer that says so.
+    // Over HTTP/1.1 the response announces it.
     let busy = Seen {
         version: Version::Http1,
         ..busy
     };
     assert_eq!(comes(&busy, &times, now, Step::End), None);
-    // An answer that waits for the client is not under way for ever.
+    // The wait for a client to read a response is bounded.
     for (version, step, after) in [
         (Version::Http1, Step::End, 120),
         (Version::Http2, Step::Shed, 10),
@@ -146,7 +146,7 @@ async fn an_answer_ends_its_connection_on_both_versions_and_no_call_fails() {
     use axum::routing::get;
 
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    // It tells from which port the call came.
+    // Returns the port of the peer.
     let answer = |Extension(Peer(peer)): Extension<Peer>| async move {
         ([(CONNECTION, "close")], peer.port().to_string())
     };
@@ -159,7 +159,7 @@ async fn an_answer_ends_its_connection_on_both_versions_and_no_call_fails() {
     for client in [builder(), builder().http2_prior_knowledge()] {
         let client = client.build().unwrap();
         let mut ports = std::collections::BTreeSet::new();
-        // There may be only one connection at a time, so that the next one needs this one to end.
+        // Only one connection is allowed at a time, so the next one needs this one to end.
         while ports.len() < 10 {
             let answer = client.get(&url).send().await.unwrap();
             ports.insert(answer.text().await.unwrap());

@@ -1,4 +1,4 @@
-//! The files of TLS: read, checked, and put together. No error repeats a path or a content.
+//! Reads, checks and combines the TLS files. Errors contain neither paths nor contents.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -16,14 +16,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::server::{ClientCertificates, TlsSettings};
 
-/// The largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
-/// How often to read files anew that change while they are read.
+/// Number of attempts to read files that change while they are read.
 const READS: usize = 3;
-/// Names what is in all files together.
+/// Digest of the contents of all files.
 pub(super) type Digest = [u8; 32];
 
-/// Why a file of TLS cannot be used.
+/// Error for a TLS file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`server.tls.{field}` {problem}")]
 pub struct TlsError {
@@ -40,22 +40,22 @@ impl TlsError {
     }
 }
 
-/// What the files hold.
+/// Contents of the files.
 pub(super) struct Files {
     certificate: Vec<u8>,
     key: Secret<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
 }
 
-/// What can be served with.
+/// Loaded server configuration.
 pub(super) struct Loaded {
     pub(super) config: Arc<ServerConfig>,
-    /// When the certificate expires, in seconds since 1970-01-01T00:00:00Z.
+    /// Time at which the certificate expires, in seconds since 1970-01-01T00:00:00Z.
     pub(super) expires_at: i64,
 }
 
 impl Files {
-    /// Reads all of them, as they are together at one moment.
+    /// Reads a consistent snapshot of all files.
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
         let mut files = Self::read_once(settings)?;
         for _ in 1..READS {
@@ -79,7 +79,7 @@ impl Files {
         })
     }
 
-    /// Tells these contents from others.
+    /// Returns the digest of the contents.
     pub(super) fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         let client_ca = self.client_ca.as_deref().unwrap_or_default();
@@ -90,7 +90,7 @@ impl Files {
         hash.finalize().into()
     }
 
-    /// Puts them together.
+    /// Builds the server configuration.
     pub(super) fn load(&self, settings: &TlsSettings) -> Result<Loaded, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = certificates("cert_file", &self.certificate)?;
@@ -120,8 +120,7 @@ impl Files {
             })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if asks {
-            // A session that is resumed would not have its certificate looked at again, which may
-            // have expired.
+            // A resumed session would skip the check of its certificate, which may have expired.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -167,7 +166,7 @@ fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'s
     }
 }
 
-/// When the first of the chain to expire does.
+/// Returns the time at which the first certificate of the chain expires.
 fn expires_at(chain: &[CertificateDer<'_>]) -> Result<i64, TlsError> {
     let mut earliest = i64::MAX;
     for certificate in chain {
@@ -192,7 +191,7 @@ fn read_key(path: &Path) -> Result<Secret<Vec<u8>>, TlsError> {
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = || {
-        // Opening what is no file might wait for ever.
+        // Opening a special file, such as a pipe, might block forever.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }

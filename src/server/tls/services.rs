@@ -1,7 +1,7 @@
-//! From a client's certificate to the service that it is.
+//! Maps a client's certificate to a service.
 //!
-//! The certificate was verified during the handshake. A service is what a name in it maps to: a URI
-//! to the letter, a DNS name in any case. The subject's common name is no such name.
+//! The certificate was verified during the handshake. A name in it maps to a service: a URI matches exactly, a
+//! DNS name ignores case. The subject's common name is not used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use keyward_core::principal::ServiceName;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
-/// The services by the names in certificates.
+/// Services by the names in certificates.
 pub(super) struct Services {
     by_uri: BTreeMap<String, String>,
     by_dns_name: BTreeMap<String, String>,
 }
 
 impl Services {
-    /// As the configuration says. What has a colon is a URI, since no DNS name has one.
+    /// Builds the maps from the configuration. A name with a colon is a URI, since DNS names have no colon.
     pub(super) fn new(configured: &BTreeMap<String, String>) -> Self {
         let (by_uri, others): (BTreeMap<_, _>, BTreeMap<_, _>) = configured
             .clone()
@@ -31,7 +31,7 @@ impl Services {
         }
     }
 
-    /// The one service that the certificate's names stand for.
+    /// Returns the service if the certificate's names map to exactly one.
     pub(super) fn of(&self, certificate: &CertificateDer<'_>) -> Option<ServiceName> {
         let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
         let names = certificate.subject_alternative_name().ok()??;
