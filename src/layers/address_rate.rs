@@ -1,5 +1,5 @@
-//! No address makes more calls than the operator allows, whoever calls from it and with whatever
-//! token: this is decided before anything is looked up. Probes pass.
+//! Limits the rate of calls per client address, regardless of caller and token. The check runs before any
+//! lookup. Probes are exempt.
 
 use std::net::IpAddr;
 

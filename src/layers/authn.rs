@@ -1,4 +1,4 @@
-//! Every call that needs a token has a caller from here on, or goes no further.
+//! Authenticates every call that needs a token, and rejects it if that fails.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ const LIMIT: Limit = Limit {
     message: "Too many failed authentications from this address",
 };
 
-/// Finds who calls, for those who may still try.
+/// Authenticates callers whose address has not failed too often.
 #[derive(Clone)]
 pub(super) struct Gate {
     authenticator: Arc<Authenticator>,
@@ -38,7 +38,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Asks this, and lets as many fail as the limits say.
+    /// Uses this authenticator, and the limits on failed authentications.
     pub(super) fn new(authenticator: &Arc<Authenticator>, limits: &Limits) -> Self {
         Self {
             authenticator: Arc::clone(authenticator),
@@ -47,8 +47,8 @@ impl Gate {
         }
     }
 
-    /// The service that the connection's certificate stands for. A trusted proxy's own certificate says
-    /// nothing of those who call through it.
+    /// Returns the service that the connection's certificate names. The certificate of a trusted proxy does not
+    /// identify the clients behind it.
     fn certified(&self, request: &Request) -> Option<ServiceName> {
         let peer = request.extensions().get::<Peer>();
         if peer.is_some_and(|peer| self.proxies.trusts(peer.0.ip())) {
@@ -58,13 +58,13 @@ impl Gate {
         service.map(|service| service.0.clone())
     }
 
-    /// Ends the connection with this response: whoever goes on to send bad tokens over it, many of
-    /// them before they read an answer, would have the whole processor for the refusals. A trusted
-    /// proxy's connection stays, since others' calls come over it too.
+    /// Closes the connection after this response. Otherwise a client that keeps sending bad tokens over it,
+    /// many of them before it reads a response, could take the whole processor for rejections. The connection
+    /// of a trusted proxy stays open, since it carries the calls of other clients.
     fn hang_up(&self, request: &Request, response: &mut Response) {
         let peer = request.extensions().get::<Peer>();
         if peer.is_some_and(|peer| !self.proxies.trusts(peer.0.ip())) {
-            // The listener says the same over HTTP/2, which has no such header, by GOAWAY.
+            // HTTP/2 has no such header; there the listener sends GOAWAY.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -124,12 +124,12 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-/// Says how an attempt has ended.
+/// Records the result of an attempt.
 fn tell(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
     match found {
         Ok(_) => attempt.succeeded(),
         Err(AuthnError::Invalid(_)) => attempt.failed(),
-        // Whether that is the caller's doing depends on the time that we were given.
+        // The deadline that the client set decides whether this counts as the client's failure.
         Err(AuthnError::Unavailable(cause)) if keyward_store::deadline::is_cause(cause) => {
             drop(attempt);
         }

@@ -1,6 +1,6 @@
-//! A request's body is read here, whole, before anything works on the call: within a time limit, at a
-//! minimum rate, and from a budget of memory. While the client has not sent the rest, the call holds no
-//! permit that others need. What runs inside finds the whole body there.
+//! Reads the whole request body before the call is processed: within a time limit, at a minimum rate, and from
+//! a memory budget. While the client sends the body, the call holds no permit that others need. The inner
+//! services find the whole body.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -34,18 +34,18 @@ const LIMIT: Limit = Limit {
 };
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Charge for a call whose body has not come yet: its own structures, and a body that is no longer.
+/// Charge for a call whose body has not arrived yet: its own structures and a short body.
 const CALL_BYTES: usize = 16 * 1024;
-/// How often a byte of a body is in memory: as it came, and as the message that is made of it.
+/// Number of copies of a body in memory: the bytes received, and the message decoded from them.
 const COPIES: usize = 2;
 
-/// The time that a client has to send a request's body: `timeout`, and a second more for each
-/// `min_bytes_per_second` bytes that have come.
+/// Time that a client has to send a request's body: `timeout`, and a second more for each
+/// `min_bytes_per_second` bytes received.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyTime {
-    /// The time before the minimum rate counts.
+    /// Time before the minimum rate applies.
     pub timeout: Duration,
-    /// The minimum rate after that.
+    /// Minimum rate after that.
     pub min_bytes_per_second: u32,
 }
 
@@ -80,7 +80,7 @@ impl Bodies {
         }
     }
 
-    /// Maximum of a body, as its sender hears of it.
+    /// Maximum size of a body, as reported to the client.
     fn max_bytes_of(&self, target: &Target) -> u64 {
         match target.needs_token() {
             true => self.max_bytes,
@@ -88,8 +88,8 @@ impl Bodies {
         }
     }
 
-    /// Reads a body that an owner is charged for; of a call without one, a short body, while it is not among
-    /// the oldest of too many.
+    /// Reads a body and charges its owner. A call without an owner may send a short body, and is given up if it
+    /// is among the oldest of too many.
     async fn read(&self, mut body: Body, charge: Option<&mut Charge>) -> Result<Bytes, Fault> {
         let is_open = charge.is_none();
         let reading = self.collect(&mut body, charge);
@@ -148,7 +148,7 @@ impl Bodies {
         Ok(whole.freeze())
     }
 
-    /// Draws as much as is missing to so many bytes.
+    /// Draws from the budget up to this number of bytes.
     fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), Fault> {
         match charge {
             None if bytes <= self.max_open_bytes => Ok(()),
@@ -161,9 +161,9 @@ impl Bodies {
     }
 }
 
-/// Why there is no whole body.
+/// Reason why the body is incomplete.
 enum Fault {
-    /// It has not come in time.
+    /// It did not arrive in time.
     Slow,
     /// Its owner's share of the budget is used up.
     Budget,
@@ -173,12 +173,12 @@ enum Fault {
     GivenUp,
     /// The client has closed the request.
     Gone,
-    /// It is not a body as HTTP has it.
+    /// It is malformed as HTTP.
     Malformed,
 }
 
 impl Fault {
-    /// What an error of the body means. The layer that bounds its size says so by a status.
+    /// Classifies an error of the body. The layer that bounds the size reports it by a status.
     fn of(error: &axum::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
@@ -232,7 +232,7 @@ impl Fault {
     }
 }
 
-/// Whether a call has a body that something inside reads, and reads to its end.
+/// Returns true if an inner service reads the call's body to its end.
 fn has_message(target: &Target) -> bool {
     matches!(
         target.kind,
@@ -254,7 +254,7 @@ pub(super) async fn layer(State(bodies): State<Bodies>, request: Request, next: 
         Ok(Err(fault)) => return fault.response(&target, bodies.max_bytes_of(&target)),
         Err(_) => return super::in_flight::overloaded(&target),
     };
-    // The charge lasts as long as what is made of the body.
+    // The charge lasts as long as the data decoded from the body.
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     drop(charge);
     response

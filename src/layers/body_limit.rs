@@ -1,4 +1,4 @@
-//! A request's body has a bounded size, whether it says its size or not.
+//! Bounds the size of request bodies, with or without `content-length`.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use keyward_gateway::{BodyTooLarge, Refusal};
 
-/// How much of a body that is refused for its size is read all the same.
+/// Maximum bytes to discard of a body that is rejected for its size.
 const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
-/// How long a refused body is read at most.
+/// Maximum time to discard a rejected body.
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(2);
 
 pub(super) async fn layer(
@@ -42,16 +42,18 @@ pub(super) async fn layer(
     next.run(request).await
 }
 
-/// Reads on, within bounds and behind the answer: who is still sending when the connection closes may
-/// never see it. A caller who expects to be asked first, and one on HTTP/2, sees it in any case.
+/// Discards the rest of the body, within bounds and while the response is sent: a client that is still sending
+/// when the connection closes may never read it. A client that sends `expect: 100-continue` or uses HTTP/2
+/// reads it in any case.
 async fn discard(body: Body) {
     let mut body = Limited::new(body, MAX_DISCARDED_BYTES);
     let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    // How it ends is the same to everyone.
+    // All outcomes are treated alike.
     let _ = tokio::time::timeout(MAX_DISCARD_TIME, read).await;
 }
 
-/// Names the limit in the one error that is about it; both faces' readers know its type.
+/// Replaces the error for an exceeded limit by one that names the limit. The readers of both protocols
+/// recognize its type.
 fn too_large(
     error: Box<dyn std::error::Error + Send + Sync>,
     limit_bytes: u64,

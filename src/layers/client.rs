@@ -1,10 +1,9 @@
-//! The address that a call comes from, found once: the peer's, unless the peer is a proxy that the
-//! operator trusts. Then it is what the trusted proxies say, read from the nearest to the farthest:
-//! the right-most entry of `x-forwarded-for` that is none of them. What stands further to the left
-//! anyone may have written, and so is never looked at.
+//! Determines the client address of a call once: the peer's address, unless the peer is a proxy that the
+//! operator trusts. Then it is the right-most entry of `x-forwarded-for` that is not a trusted proxy, read from
+//! the nearest proxy to the farthest. Entries further to the left can be forged by any client and are ignored.
 //!
-//! RFC 7239's `forwarded` is not read. A proxy passes on what it does not write itself, so whoever
-//! believes both headers believes the one that the caller has forged.
+//! RFC 7239's `forwarded` is not read. A proxy passes on headers that it does not write itself, so a server
+//! that trusts both headers would trust the one that the client has forged.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,25 +18,25 @@ use ipnet::IpNet;
 use crate::budget::Owner;
 use crate::server::{Peer, counted};
 
-/// What proxies append the address of their own peer to.
+/// Header to which proxies append the address of their peer.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address that a call comes from, in the request's extensions.
+/// Client address of a call, in the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client(pub(crate) IpAddr);
 
 impl Client {
-    /// Whose calls are counted together: an IPv4 address, or a /64 of IPv6.
+    /// Returns the address that limits count: an IPv4 address, or a /64 of IPv6.
     pub(super) fn counted(self) -> IpAddr {
         counted(self.0)
     }
 }
 
-/// The proxies that are believed about whom they call for; none of them by default.
+/// Proxies trusted to report client addresses. Empty by default.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
-/// A text is no network, or one of everybody.
+/// Error for a text that is not a network, or that contains all addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotANetwork;
 
@@ -53,29 +52,29 @@ impl fmt::Display for NotANetwork {
 impl std::error::Error for NotANetwork {}
 
 impl TrustedProxies {
-    /// Takes networks in CIDR notation and single addresses, of IPv4 and IPv6.
+    /// Parses networks in CIDR notation and single addresses, of IPv4 and IPv6.
     ///
     /// # Errors
-    /// One of them is neither, or is a network of all addresses: then nobody's address is known.
+    /// An entry is neither, or is a network of all addresses: then no client address could be determined.
     pub fn parse<T: AsRef<str>>(networks: &[T]) -> Result<Self, NotANetwork> {
         let networks = networks.iter().map(|network| parse(network.as_ref()));
         Ok(Self(networks.collect::<Result<_, _>>()?))
     }
 
-    /// Whether nobody is believed.
+    /// Returns true if no proxy is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this is the address of a proxy that is believed.
+    /// Returns true if this is the address of a trusted proxy.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The address that a call comes from.
+    /// Returns the client address of a call.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -94,7 +93,7 @@ impl TrustedProxies {
                 }
             }
         }
-        // Nobody but proxies: then the nearest is all that is certain.
+        // All entries are proxies: only the nearest is certain.
         peer
     }
 }
@@ -110,7 +109,7 @@ fn parse(text: &str) -> Result<IpNet, NotANetwork> {
     }
 }
 
-/// An address as proxies write it: some of them with a port, and IPv6 in brackets.
+/// Parses an address as proxies write it: some of them with a port, and IPv6 in brackets.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry
         .strip_prefix('[')
@@ -133,7 +132,7 @@ pub(super) async fn layer(
     let client = Client(proxies.client(peer, request.headers()));
     request.extensions_mut().insert(client);
     let mut response = next.run(request).await;
-    // An answer without a principal is charged to its address while the client has not taken it.
+    // A response without a principal is charged to its address until the client has read it.
     let extensions = response.extensions_mut();
     extensions.get_or_insert_with(|| Owner::Address(client.counted()));
     response
@@ -144,14 +143,14 @@ mod tests {
     use super::*;
 
     const PROXIES: [&str; 4] = ["10.1.0.0/16", "192.0.2.7", "2001:db8:f::/48", "2001:db8::7"];
-    /// One that is trusted.
+    /// A trusted proxy.
     const PROXY: &str = "10.1.2.3";
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    /// Whom a call comes from, given its peer and the headers of that name.
+    /// Returns the client address, given its peer and the values of the header.
     fn client(peer: &str, values: &[&'static [u8]]) -> String {
         let proxies = TrustedProxies::parse(&PROXIES).unwrap();
         let mut headers = HeaderMap::new();
@@ -227,7 +226,7 @@ mod tests {
     fn a_trusted_peer_is_believed_about_its_own_peer_alone() {
         for (values, expected) in [
             (&[&b"203.0.113.5"[..]][..], "203.0.113.5"),
-            // What a caller sends is to the left of what the proxy adds.
+            // The client's own entry is to the left of the proxy's.
             (&[b"198.51.100.1, 203.0.113.5"], "203.0.113.5"),
             (&[b"10.1.9.9, 203.0.113.5"], "203.0.113.5"),
             (
@@ -268,7 +267,7 @@ mod tests {
             &[b"[203.0.113.5"],
             &[b"fe80::1%eth0"],
             &[b"\"203.0.113.5\""],
-            // Nobody but proxies.
+            // Only proxies.
             &[b"10.1.9.9, 192.0.2.7"],
         ] {
             assert_eq!(client(PROXY, values), PROXY, "{values:?}");

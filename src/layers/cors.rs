@@ -1,8 +1,8 @@
-//! Which pages of other origins a browser lets call us, and what it lets them see (the Fetch
-//! standard's CORS protocol). A preflight is answered here, since it has no token; every other
-//! answer gets the same headers, whatever it says, or its page could not read a refusal.
+//! Controls which origins may call from a browser and which response headers their pages can read (the Fetch
+//! standard's CORS protocol). Preflights are handled here, since they have no token; every other response gets
+//! the same headers regardless of its status, so that pages can read rejections.
 //!
-//! Nobody is asked to send cookies: whoever calls has a token, and a page that has none has nothing.
+//! Credentials such as cookies are not allowed: callers authenticate with a token.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,9 +21,9 @@ use tower_http::cors::CorsLayer;
 
 use super::request_id;
 
-/// How long a browser may go by one preflight. Chromium takes no more than this.
+/// Time that a browser may cache a preflight. Chromium caps it at this.
 const MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
-/// The verbs of REST; gRPC-Web has POST alone.
+/// Methods of REST; gRPC-Web uses POST only.
 const METHODS: [Method; 6] = [
     Method::GET,
     Method::HEAD,
@@ -32,8 +32,8 @@ const METHODS: [Method; 6] = [
     Method::PATCH,
     Method::DELETE,
 ];
-/// What a page may send: a token, a body and its form, what the clients of gRPC-Web and of Connect
-/// add, and what is carried through for the page's own sake.
+/// Request headers that pages may send: the token, the content type, headers of gRPC-Web and Connect clients,
+/// and headers that are passed through.
 const SENT: [HeaderName; 18] = [
     ACCEPT,
     AUTHORIZATION,
@@ -45,7 +45,7 @@ const SENT: [HeaderName; 18] = [
     HeaderName::from_static("grpc-accept-encoding"),
     HeaderName::from_static("grpc-encoding"),
     HeaderName::from_static("grpc-timeout"),
-    // The official SDKs of OpenRouter.
+    // Sent by the official SDKs of OpenRouter.
     HeaderName::from_static("http-referer"),
     HeaderName::from_static("x-openrouter-title"),
     HeaderName::from_static("x-openrouter-categories"),
@@ -55,7 +55,7 @@ const SENT: [HeaderName; 18] = [
     HeaderName::from_static("x-user-agent"),
     request_id::HEADER,
 ];
-/// What a page may read, beside what any page may.
+/// Response headers that pages may read, in addition to the CORS-safelisted ones.
 const SEEN: [HeaderName; 10] = [
     ALLOW,
     CONTENT_ENCODING,
@@ -69,11 +69,11 @@ const SEEN: [HeaderName; 10] = [
     request_id::HEADER,
 ];
 
-/// The origins whose pages may call from a browser; none of them by default.
+/// Origins whose pages may call from a browser. Empty by default.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedOrigins(Vec<HeaderValue>);
 
-/// A text is no origin as browsers send it.
+/// Error for a text that is not an origin as browsers send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnOrigin;
 
@@ -89,18 +89,18 @@ impl fmt::Display for NotAnOrigin {
 impl std::error::Error for NotAnOrigin {}
 
 impl AllowedOrigins {
-    /// Takes exact origins alone. There is no `*` and no `null`: a list that names everyone is no
-    /// list, and `null` is what any sandboxed page calls itself.
+    /// Parses exact origins. `*` and `null` are rejected: a list that allows every origin has no effect, and
+    /// `null` is the origin of any sandboxed page.
     ///
     /// # Errors
-    /// One of them could never be equal to what a browser sends.
+    /// An entry could never equal the origin that a browser sends.
     pub fn parse<T: AsRef<str>>(origins: &[T]) -> Result<Self, NotAnOrigin> {
         let origins = origins.iter().map(|origin| parse(origin.as_ref()));
         Ok(Self(origins.collect::<Result<_, _>>()?))
     }
 }
 
-/// An origin in the one form that it has in the `origin` header (RFC 6454, section 6.2).
+/// Parses an origin in the serialized form of the `origin` header (RFC 6454, section 6.2).
 fn parse(text: &str) -> Result<HeaderValue, NotAnOrigin> {
     let (scheme, rest) = text.split_once("://").ok_or(NotAnOrigin)?;
     let own_port = match scheme {
@@ -121,7 +121,7 @@ fn parse(text: &str) -> Result<HeaderValue, NotAnOrigin> {
     HeaderValue::from_str(text).map_err(|_| NotAnOrigin)
 }
 
-/// Answers preflights and lets pages read the answers; without an allowed origin it does nothing.
+/// Handles preflights and lets pages read responses. Does nothing without allowed origins.
 #[derive(Clone)]
 pub(super) struct Cors(Option<CorsLayer>);
 
@@ -135,7 +135,7 @@ impl Cors {
                 .allow_headers(SENT)
                 .expose_headers(SEEN)
                 .max_age(MAX_AGE)
-                // Whoever keeps an answer must not give it to a page of another origin.
+                // A cache must not serve the response to a page of another origin.
                 .vary([ORIGIN])
         };
         Self((!origins.is_empty()).then(layer))
@@ -143,7 +143,7 @@ impl Cors {
 }
 
 pub(super) async fn layer(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    // Without the header it is no preflight, but a question about the path.
+    // Without the header it is not a preflight but a plain OPTIONS request.
     let plain_options = request.method() == Method::OPTIONS
         && !request
             .headers()

@@ -1,7 +1,7 @@
-//! No call takes longer than its caller will wait (`grpc-timeout`), nor longer than the operator
-//! allows; the store's transactions learn of the deadline too.
+//! Bounds the time of a call by the client's `grpc-timeout` and by the operator's maximum. The store's
+//! transactions use the deadline too.
 //!
-//! A stream has to begin in that time. Then it may last, until the moment that its caller set, if any.
+//! A stream must begin in that time. Then it may last until the client's deadline, if there is one.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tonic::Code;
 use super::Limits;
 use crate::error;
 
-/// When a stream ends, in the extensions of a request whose caller has said so.
+/// Time at which a stream ends, in the extensions of a request whose client has set it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamDeadline(pub(crate) Instant);
 
@@ -50,8 +50,8 @@ pub(super) async fn layer(
     }
 }
 
-/// The time that a call may take. REST has no `grpc-timeout`: a caller that sends it all the same may only
-/// ask for less.
+/// Returns the time that a call may take. REST has no `grpc-timeout`: if a REST client sends it, it can only
+/// shorten the time.
 fn allowed(limits: &Limits, face: Face, asked: Option<Duration>) -> Duration {
     let longest = match face {
         Face::Rest => limits.default_deadline,
@@ -63,7 +63,7 @@ fn allowed(limits: &Limits, face: Face, asked: Option<Duration>) -> Duration {
 #[derive(Debug, PartialEq, Eq)]
 struct Malformed;
 
-/// At most eight digits and a unit, as gRPC over HTTP/2 has it.
+/// Parses a timeout: at most eight digits and a unit, as in gRPC over HTTP/2.
 fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     let Some(value) = headers.get("grpc-timeout") else {
         return Ok(None);

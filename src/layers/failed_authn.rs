@@ -1,12 +1,10 @@
-//! Who tries tokens that are none has so many tries for each address; then every call with a token
-//! from there is refused before anything is looked up or verified. So a million unknown keys cost no
-//! more than a few.
+//! Rejects requests from addresses that fail authentication too often.
 //!
-//! Others may share the address, behind a router or a proxy. Their calls pass all the same if their
-//! token was good lately, which is known without looking anything up; such a token is then verified
-//! like any other. A call without a token is not counted, since it costs nothing, and neither is one
-//! whose token could not be judged. Who goes away before the token is judged has failed, or it would
-//! cost nothing to begin a million times.
+//! The check runs before the token is looked up or verified, so a flood of unknown keys costs no database work.
+//! Other clients may share the address (NAT, proxy): tokens that authenticated recently bypass the check, which
+//! needs no lookup, and are then verified as usual. Calls without a token are not counted, since they cost
+//! nothing, and neither are calls whose token could not be verified. A client that disconnects before its token
+//! is verified counts as a failure; otherwise starting requests would be free.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -22,13 +20,13 @@ use tokio::time::Instant;
 use super::client::Client;
 use crate::rate::{Limiter, Rate};
 
-/// How many tokens are remembered as good, at most; 8 bytes each.
+/// Maximum number of tokens remembered as good, 8 bytes each.
 const REMEMBERED_TOKENS: usize = 16 * 1024;
 
-/// How long a caller has to wait for us, at least, before it is we who were too slow.
+/// Time after which a disconnect or an expired deadline is attributed to a slow server, not to the client.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Counts failures by address, and remembers who did not fail.
+/// Counts failures by address, and remembers good tokens.
 #[derive(Clone)]
 pub(super) struct Failures {
     limiter: Limiter<IpAddr>,
@@ -43,7 +41,7 @@ impl Failures {
         }
     }
 
-    /// Lets a token be judged, or says how long to wait until the next may be.
+    /// Begins an attempt, or returns the time until the next attempt is allowed.
     pub(super) fn attempt(
         &self,
         client: Option<Client>,
@@ -70,7 +68,7 @@ impl Failures {
     }
 }
 
-/// One token that is being judged, if it is counted.
+/// An attempt to verify a token, if it is counted.
 pub(super) struct Attempt<'a>(Option<Judged<'a>>);
 
 struct Judged<'a> {
@@ -82,14 +80,14 @@ struct Judged<'a> {
 }
 
 impl Attempt<'_> {
-    /// The token is good.
+    /// Records that the token is good.
     pub(super) fn succeeded(mut self) {
         if let Some(judged) = self.0.take() {
             judged.failures.good.insert(judged.token);
         }
     }
 
-    /// The token is none.
+    /// Records that the token is invalid.
     pub(super) fn failed(mut self) {
         if let Some(judged) = self.0.take() {
             judged.failures.good.remove(judged.token);
@@ -97,7 +95,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The token could not be judged.
+    /// Records that the token could not be verified.
     pub(super) fn abandoned(mut self) {
         self.0 = None;
     }
@@ -105,12 +103,12 @@ impl Attempt<'_> {
 
 impl Judged<'_> {
     fn count(&self) {
-        // One that comes when there is none left is one of those that began together.
+        // The limit may be exceeded already by attempts that began at the same time.
         let _ = self.failures.limiter.admit(self.address);
     }
 }
 
-/// The caller has gone away, or the time is over that it gave us.
+/// Counts a failure if the client has disconnected or its deadline has passed.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(judged) = self.0.take()
@@ -122,8 +120,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Remembers tokens by a short tag, whose key nobody outside knows; a newer one may take the place of
-/// another. Whose tag is taken by accident for that of a good token is verified, as always.
+/// Remembers tokens by a short keyed hash; the key is secret and a newer tag may replace another. A token that
+/// collides with a good one is still verified.
 struct GoodTokens {
     key: RandomState,
     tags: Box<[AtomicU64]>,
@@ -137,7 +135,7 @@ impl GoodTokens {
         }
     }
 
-    /// The tag of all that the headers say of who calls. Never 0, which stands for none.
+    /// Returns the tag of the `authorization` headers. Never 0, which marks an empty slot.
     fn tag(&self, headers: &HeaderMap) -> u64 {
         let values = headers.get_all(AUTHORIZATION).iter();
         let values: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
@@ -156,7 +154,7 @@ impl GoodTokens {
     }
 
     fn insert(&self, tag: u64) {
-        // Most calls find it there, and need not take the line from other processors.
+        // Most calls find the tag and avoid a write that would contend for the cache line.
         if let Some(place) = self.place(tag)
             && place.load(Ordering::Relaxed) != tag
         {
@@ -166,7 +164,7 @@ impl GoodTokens {
 
     fn remove(&self, tag: u64) {
         if let Some(place) = self.place(tag) {
-            // Another's stays.
+            // Another token's tag stays.
             let _ = place.compare_exchange(tag, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -178,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// As many failures as this are let through.
+    /// Number of failures that are allowed.
     const BURST: u32 = 3;
 
     fn failures() -> Failures {
@@ -267,7 +265,7 @@ mod tests {
         good.insert(7);
         good.insert(8);
         assert_eq!((good.holds(7), good.holds(8)), (false, true));
-        // That an older one has gone bad is nothing to the newer.
+        // Removing an older token does not affect the newer one.
         good.remove(7);
         assert!(good.holds(8));
     }

@@ -1,11 +1,9 @@
-//! What a browser is told of every answer but a description, which says it of itself: that it is
-//! what its type says and nothing to run or to frame, that it is not to be kept, since it may hold a
-//! secret, and that nobody is to be told where it was. Over TLS also that there is no way back to
-//! plain HTTP.
+//! Adds security headers to every response that a browser can read. Descriptions set their own. The headers
+//! disable content sniffing, scripts and framing, disable caching, since a response may contain a secret, and
+//! suppress the referrer. Over TLS they also enable HSTS.
 //!
-//! Native gRPC has none of this: no browser speaks it, and no cache keeps what is posted. A page reads
-//! gRPC-Web with a script of its own and never shows it, so all it needs is that nothing keeps it or
-//! guesses what it is.
+//! Native gRPC needs none of them: browsers do not support it, and caches do not store POST responses. A page
+//! reads gRPC-Web by script and never displays it, so its responses only disable caching and sniffing.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -19,16 +17,16 @@ use keyward_gateway::Face;
 
 use crate::server::Secure;
 
-/// Seconds that a client waits before it repeats a call that nothing else says the time of.
+/// `retry-after` in seconds of a 503 without its own.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("1");
-/// One year, and for this host alone: what else runs beside it is not ours to say.
+/// One year, for this host only: the server has no control over other hosts.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
-/// For every answer that a browser can read.
+/// Headers for every response that a browser can read.
 const READABLE: [(HeaderName, HeaderValue); 2] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
-/// For every answer that a browser can show.
+/// Headers for every response that a browser can display.
 const SHOWABLE: [(HeaderName, HeaderValue); 2] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -42,7 +40,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let secure = request.extensions().get::<Secure>().is_some();
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        // Every 503 says when to try again (RFC 9110, 10.2.3), a probe's too.
+        // Every 503 has `retry-after` (RFC 9110, section 10.2.3), a probe's too.
         let headers = response.headers_mut();
         headers.entry(RETRY_AFTER).or_insert(UNAVAILABLE);
     }
@@ -50,7 +48,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         return response;
     }
     let headers = response.headers_mut();
-    // Where the answer says it itself, it knows better.
+    // A header that the response sets itself takes precedence.
     for (name, value) in READABLE {
         headers.entry(name).or_insert(value);
     }
@@ -75,7 +73,7 @@ mod tests {
     use super::*;
     use crate::layers::Target;
 
-    /// The value of that header in an answer on that face, over TLS or not.
+    /// Returns the value of the header in a response over that protocol, with or without TLS.
     async fn header(face: Face, secure: bool, name: HeaderName) -> Option<HeaderValue> {
         let mut request = Request::new(Body::empty());
         request.extensions_mut().insert(Target {

@@ -1,10 +1,10 @@
-//! There are no more calls under way than the operator allows: the further ones are refused at once
-//! and cheaply, so that those that are let in are answered in time. Calls that need no token are not
-//! counted: they wait for nothing, and what they leave with their clients the listener bounds.
+//! Bounds the number of calls under way. Further calls are rejected at once and cheaply, so that admitted calls
+//! complete in time. Calls that need no token are not counted: they wait for nothing, and the listener bounds
+//! their unread responses.
 //!
-//! A call is under way until the last of its answer is handed over. A stream counts until it begins, since
-//! it may last for days and do nothing; and so does an answer to a client that has shown no good token, or
-//! anyone could hold permits by reading slowly; and so does a rejection.
+//! A call is under way until the end of its response is passed on. Three kinds of calls release the permit when
+//! the response begins: streams, since they may last for days while idle; responses to clients without a valid
+//! token, which could otherwise hold permits by reading slowly; and rejections.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ const LIMIT: Limit = Limit {
     message: "Too many requests are under way",
 };
 
-/// When a caller who was refused may come again. What is under way ends much sooner.
+/// `retry-after` of a rejected call. Calls under way end much sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Words the refusal of a call for which there is no permit.
+/// Returns the response to a call if no permit is free.
 pub(super) fn overloaded(target: &super::Target) -> Response {
     super::refuse_for_now(target, &LIMIT, RETRY_AFTER)
 }
@@ -59,18 +59,18 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
     response.map(|body| Body::new(Answer::new(body, permit)))
 }
 
-/// The calls under way, if they are limited.
+/// Calls under way, if they are limited.
 #[derive(Clone)]
 pub(super) struct InFlight(Option<Arc<Calls>>);
 
 impl InFlight {
-    /// At most so many, and of one organization; 0 is no limit.
+    /// Allows `max` calls, and `max_per_organization` of one organization; 0 means no limit.
     pub(super) fn new(max: usize, max_per_organization: usize) -> Self {
         Self((max > 0).then(|| Calls::new(max, max_per_organization)))
     }
 }
 
-/// The body of an answer, which has a permit until its end.
+/// Response body that holds a permit until its end.
 struct Answer {
     body: Body,
     permit: Option<Arc<Permit>>,
@@ -86,7 +86,8 @@ impl Answer {
         answer
     }
 
-    /// Before the last of it is sent, so that who has read it finds the permit free.
+    /// Releases the permit before the last part is sent, so that a client that has read the response finds it
+    /// free.
     fn leave_at_end(&mut self) {
         if http_body::Body::is_end_stream(&self.body) {
             self.permit = None;

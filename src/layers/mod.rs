@@ -1,5 +1,5 @@
-//! What every call passes, whatever its face, in this order. REST, gRPC and gRPC-Web share the one
-//! chain; none of them can go around a link of it.
+//! Layers that every call passes, in this order. REST, gRPC and gRPC-Web share the chain, and no protocol can
+//! bypass a layer.
 
 mod address_rate;
 mod authn;
@@ -45,67 +45,67 @@ pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
 pub(crate) use target::{HEALTHZ, Kind, METRICS, READYZ, Target};
 
-/// What the layers are told at start.
+/// Settings of the layers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long a call may take when its caller does not say.
+    /// Deadline of a call whose client sets none.
     pub default_deadline: Duration,
-    /// How long a call may take whatever its caller says.
+    /// Maximum deadline of a call.
     pub max_deadline: Duration,
-    /// The largest request body.
+    /// Maximum size of a request body.
     pub max_body_bytes: u64,
-    /// How many calls one principal may make, if that is limited.
+    /// Maximum rate of calls of one principal. `None` means no limit.
     pub caller_rate: Option<Rate>,
-    /// How many calls may come from one address, if that is limited.
+    /// Maximum rate of calls from one address. `None` means no limit.
     pub address_rate: Option<Rate>,
-    /// How many authentications may fail from one address, if that is limited.
+    /// Maximum rate of failed authentications from one address. `None` means no limit.
     pub failed_authentications: Option<Rate>,
-    /// How many calls may be under way together; 0 is no limit.
+    /// Maximum number of calls under way; 0 means no limit.
     pub max_in_flight: usize,
-    /// How many of them may be made by the users and keys of one organization; 0 is no limit.
+    /// Maximum number of calls under way by the users and keys of one organization; 0 means no limit.
     pub max_in_flight_per_organization: usize,
-    /// Maximum number of calls of known callers that run together; further ones wait for their turn.
+    /// Maximum number of authenticated calls that run together; further ones wait for their turn.
     pub max_running: usize,
     /// Maximum memory of requests whose body is being read, in bytes.
     pub max_request_bytes: usize,
-    /// The time that a client has to send a request's body.
+    /// Time that a client has to send a request's body.
     pub body_time: BodyTime,
-    /// How many streams may be open without a token.
+    /// Maximum number of open streams without a token.
     pub max_open_streams: usize,
-    /// How many of them one address may have; 0 is no limit.
+    /// Maximum number of them from one address; 0 means no limit.
     pub max_open_streams_per_address: usize,
-    /// The largest message of who needs no token, in bytes, compressed or not.
+    /// Maximum size of a message that needs no token, in bytes, compressed or not.
     pub max_open_message_bytes: usize,
-    /// How long a stream of reflection may last.
+    /// Maximum duration of a reflection stream.
     pub max_reflection: Duration,
-    /// How many items a page of a list may have, from 1 to `MAX_PAGE_ITEMS`.
+    /// Maximum number of items in a page of a list, from 1 to `MAX_PAGE_ITEMS`.
     pub max_page_items: u32,
-    /// The proxies that are believed about whom they call for.
+    /// Proxies trusted to report client addresses.
     pub trusted_proxies: TrustedProxies,
 }
 
-/// What the layers work with.
+/// Dependencies of the layers.
 pub(crate) struct Given {
     /// Finds the route of a call.
     pub(crate) rest: RestRouter,
-    /// Whether what the process measures is told here.
+    /// True if metrics are served here.
     pub(crate) has_metrics: bool,
-    /// Finds who calls.
+    /// Authenticates callers.
     pub(crate) authenticator: Arc<Authenticator>,
-    /// What every call is held to.
+    /// Limits for every call.
     pub(crate) limits: Limits,
-    /// Whose pages may call from a browser.
+    /// Origins whose pages may call from a browser.
     pub(crate) origins: AllowedOrigins,
 }
 
-/// Makes the chain and the list of its names out of one list: a layer is the function `layer` of the
-/// module that it is named after, with its state in parentheses if it has one.
+/// Generates the chain and the list of its names from one list. A layer is the function `layer` of the module
+/// with its name, with its state in parentheses if it has any.
 macro_rules! chain {
     ($given:ident: $($name:ident $(($state:expr))?,)*) => {
-        /// The names of the layers, outermost first.
+        /// Names of the layers, outermost first.
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-        /// Puts the layers around what answers the calls.
+        /// Wraps the router in the layers.
         pub(crate) fn apply(inner: Router, $given: &Given) -> Router {
             inner.layer(ServiceBuilder::new()$(.layer(chain!(@$name $($state)?)))*)
         }
@@ -117,61 +117,61 @@ macro_rules! chain {
 chain! { given:
     // First, so that every log line and every response has it.
     request_id,
-    // Before all that may refuse: a refusal must be worded for its caller's face.
+    // Before all layers that reject, since a rejection is rendered for the client's protocol.
     target(target::Map {
         rest: given.rest.clone(),
         has_metrics: given.has_metrics,
     }),
-    // Before whatever tells callers apart by their address, the span's included.
+    // Before all layers that use the client address, including the span.
     client(given.limits.trusted_proxies),
-    // Around authentication, so that refused calls have a span too.
+    // Around authentication, so that rejected calls have a span too.
     trace,
-    // Around all that answers, refusals and preflights included.
+    // Around all responses, including rejections and preflights.
     headers,
-    // Around all that may refuse, so that a page can read every refusal; before authentication, since
-    // a preflight has no token.
+    // Around all layers that reject, so that pages can read rejections; before authentication, since preflights
+    // have no token.
     cors(cors::Cors::new(&given.origins)),
-    // Inside the span, so that a panic is reported in it, and answered like any failure.
+    // Inside the span, so that a panic is recorded in it and rendered like any failure.
     panic,
-    // Before anything that costs: who calls too often from one address takes no place from others.
+    // Before any costly work: an address with too many calls takes no permit from others.
     address_rate(Limiter::new(given.limits.address_rate)),
-    // Around everything that waits, so that nothing does without a place; and before authentication, or
-    // it would cost as much to be refused as to be answered.
+    // Around everything that waits, so that every waiting call holds a permit; before authentication, so that a
+    // rejection is cheap.
     in_flight(in_flight::InFlight::new(
         given.limits.max_in_flight,
         given.limits.max_in_flight_per_organization,
     )),
-    // Around everything that waits, authentication's look-ups included.
+    // Around everything that waits, including the lookups of authentication.
     deadline(given.limits),
-    // Before anything reads the body.
+    // Before the body is read.
     body_limit(given.limits.max_body_bytes),
-    // Whatever runs inside has a caller.
+    // The layers inside have an authenticated caller.
     authn(authn::Gate::new(&given.authenticator, &given.limits)),
-    // It counts callers, whom only authentication knows.
+    // Needs the principal.
     rate_limit(Limiter::new(given.limits.caller_rate)),
-    // After the rate, so that a refusal for it leaves the share alone.
+    // After the rate limit, so that its rejections do not use up the share.
     share(FairQueue::new(given.limits.max_running)),
     // Before the body is read: the method and the kind of principal decide.
     policy,
-    // Innermost: whatever runs inside has the whole body, and waits for no client.
+    // Innermost: the services inside have the whole body, and do not wait for the client.
     body(body::Bodies::new(&given.limits)),
 }
 
-/// Words a refusal for the face of the request's caller.
+/// Renders a rejection for the client's protocol.
 pub(crate) fn refuse(target: &Target, refusal: Refusal) -> Response {
     refusal.render(target.face, target.spec).map(Body::new)
 }
 
-/// How a limit refuses: what is counted, and what callers are told.
+/// Rejection of a limit: its metric and its message.
 struct Limit {
     counted: Refused,
     code: Code,
-    /// The stable reason in the ErrorInfo.
+    /// Stable reason in the ErrorInfo.
     reason: &'static str,
     message: &'static str,
 }
 
-/// As [`refuse`], for one of the limits: the caller is told when to come again.
+/// Renders a rejection like [`refuse`], with the time to retry after.
 fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
     metrics::refused(limit.counted);
     let status = error::for_now(limit.code, limit.reason, limit.message, wait);
@@ -180,9 +180,9 @@ fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
     response
 }
 
-/// The target that the layer of that name found.
+/// Returns the target that the layer of that name found.
 pub(crate) fn target<B>(request: &Request<B>) -> Target {
-    // The layer is part of the chain above; without it nothing is known and nothing is open.
+    // The layer is part of the chain above. Without it the target is unknown and needs a token.
     request
         .extensions()
         .get::<Target>()

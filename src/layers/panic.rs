@@ -1,5 +1,5 @@
-//! A panic ends one call, with the same answer as any other failure, and not the process. Its
-//! message goes nowhere, since it may hold anything; the place where it happened goes to the log.
+//! Turns a panic into an internal error of the one call. The panic message is discarded, since it may contain
+//! secrets; the source location is logged.
 
 use std::panic::AssertUnwindSafe;
 

@@ -1,5 +1,5 @@
-//! A principal that could not make a call anywhere is refused before the body of the call is read: the kind
-//! of principal and the method alone decide. The use cases decide again on the resource.
+//! Rejects principals that may not call a method on any resource, before the body is read. Only the kind of
+//! principal and the method are checked; the use cases check the resource.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -27,8 +27,8 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
 
 type Precheck = fn(&Principal) -> Result<(), Error>;
 
-/// The rule of a method. Methods that are not there have none, and neither have those that are described
-/// and not implemented.
+/// Returns the rule of a method. `None` for unknown methods and for methods that are described but not
+/// implemented.
 fn precheck_of(grpc_path: &str) -> Option<Precheck> {
     let (_package, name) = grpc_path.rsplit_once('.')?;
     let (_, precheck) = PRECHECKS.iter().find(|(rpc, _)| *rpc == name)?;
@@ -37,7 +37,7 @@ fn precheck_of(grpc_path: &str) -> Option<Precheck> {
 
 const DIRECTORY: Option<Precheck> = Some(policy::precheck_directory);
 
-/// Every method, with its rule.
+/// All methods with their rules.
 const PRECHECKS: &[(&str, Option<Precheck>)] = &[
     (
         "ApiKeyService/ListApiKeys",

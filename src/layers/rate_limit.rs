@@ -1,6 +1,6 @@
-//! No user and no key makes more calls than the operator allows, so that one of them cannot take what
-//! the others need. Internal services pass, since they call on everyone's behalf and settle what was
-//! spent; so do calls without a caller, such as probes.
+//! Limits the rate of calls of each user and each key, so that a single caller cannot starve the others.
+//! Internal services are exempt, since they call on behalf of all users and settle charges; so are calls
+//! without a caller, such as probes.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) async fn layer(
     }
 }
 
-/// Counts a call of whoever is counted.
+/// Counts a call of a principal that is limited.
 fn admit(limiter: &Limiter<Counted>, principal: &Principal) -> Result<(), Duration> {
     match principal {
         Principal::Service(_) => Ok(()),
@@ -43,11 +43,11 @@ fn admit(limiter: &Limiter<Counted>, principal: &Principal) -> Result<(), Durati
     }
 }
 
-/// Whose calls are counted together.
+/// Key by which calls are counted together.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Counted {
     kind: &'static str,
-    /// Where the id alone does not say who it is.
+    /// Set if the id is not unique across organizations.
     organization: Option<OrganizationId>,
     id: String,
 }
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// A limiter that lets one call through in an hour.
+    /// Returns a limiter that admits one call per hour.
     fn limiter() -> Limiter<Counted> {
         let interval = Duration::from_secs(3600);
         let burst = NonZeroU32::MIN;

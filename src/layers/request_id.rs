@@ -1,4 +1,4 @@
-//! Every call has an `x-request-id`: its caller's, if it is one we can repeat, else a new one.
+//! Assigns an `x-request-id` to every call: the client's, if it is acceptable, else a new one.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -6,12 +6,12 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// The header, in requests and responses.
+/// Header in requests and responses.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest identifier that is taken from a caller, in bytes.
+/// Maximum length of a client's identifier, in bytes.
 const MAX_BYTES: usize = 128;
 
-/// The call's identifier, in the request's extensions.
+/// Identifier of the call, in the request's extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
@@ -27,12 +27,12 @@ pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Letters, digits and a little punctuation: nothing that could forge a log line.
+/// Accepts letters, digits and a little punctuation, which cannot forge a log line.
 fn accepted(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=".contains(c);
     let fits = (1..=MAX_BYTES).contains(&text.len()) && text.chars().all(fits);
-    // A caller that puts a key or a token here by mistake must not find it in the audit trail.
+    // A key or token that a client puts here by mistake must not reach the audit trail.
     let secret = text.starts_with("sk-") || text.starts_with("eyJ") || text.starts_with("FB_AI");
     (fits && !secret).then(|| text.to_owned())
 }

@@ -1,6 +1,5 @@
-//! No organization has more calls under way than its share, so that a flood of one leaves permits to the
-//! others; internal services have a reserve. Those that are under way run in turns. Whose call it is only
-//! authentication knows.
+//! Bounds the calls under way of each organization to a share, so that a flood of one organization leaves
+//! permits to the others; internal services have a reserve. Calls run in turns. Needs the principal.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a call is for, found once and before anything else needs it.
+//! Resolves the target of a call once, before any layer needs it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,40 +12,40 @@ use keyward_gateway::{Face, MethodSpec, Resolution, RestRouter};
 use crate::docs::Description;
 use crate::proto;
 
-/// What a call is for, in the request's extensions.
+/// Target of a call, in the request's extensions.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// The protocol that the caller speaks.
+    /// Protocol of the client.
     pub(crate) face: Face,
-    /// The method, or the one whose error bodies unknown paths share.
+    /// Method, or for unknown paths the method whose error format they share.
     pub(crate) spec: &'static MethodSpec,
-    /// Where the call goes.
+    /// Kind of the target.
     pub(crate) kind: Kind,
 }
 
-/// Where a call goes.
+/// Kind of a call's target.
 #[derive(Clone)]
 pub(crate) enum Kind {
-    /// To REST: a route, or a refusal.
+    /// REST: a route, or a rejection.
     Rest(Resolution),
-    /// To a method of one of our services.
+    /// A method of a service of the API.
     Grpc,
-    /// To a probe, or to the service that tells our health; neither needs a token.
+    /// A probe, or a call to the health service; needs no token.
     Open,
-    /// To the stream that tells changes of our health, which needs no token either.
+    /// The stream of health changes; needs no token.
     Watch,
-    /// To what the process measures, which needs no token either.
+    /// The metrics of the process; needs no token.
     Metrics,
-    /// To reflection, which needs no token either.
+    /// Reflection; needs no token.
     Reflection,
-    /// To a description of the API, which needs no token either.
+    /// A description of the API; needs no token.
     Description(Description),
-    /// Nowhere.
+    /// Unknown.
     Unknown,
 }
 
 impl Target {
-    /// What is known of a call that nothing has looked at.
+    /// Returns the target of a call that was not resolved.
     pub(crate) fn unknown() -> Self {
         Self {
             face: Face::Rest,
@@ -54,11 +54,11 @@ impl Target {
         }
     }
 
-    /// Whether the call needs a token. Unknown paths need none, so that they look the same with and
+    /// Returns true if the call needs a token. Unknown paths need none, so that they respond the same with and
     /// without one.
     pub(crate) fn needs_token(&self) -> bool {
         match &self.kind {
-            // Who asks for the methods of a path is not told who may call them.
+            // A request for the methods of a path does not learn which callers may use them.
             Kind::Rest(
                 Resolution::NotFound { .. }
                 | Resolution::Options { .. }
@@ -75,13 +75,13 @@ impl Target {
         }
     }
 
-    /// Whether the call asks how we are. It is let in whatever else there is to do, or who sees to us
-    /// would end us for being busy.
+    /// Returns true if the call checks health. Such calls are admitted under any load, since an orchestrator
+    /// would otherwise end a busy process.
     pub(super) fn is_probe(&self) -> bool {
         matches!(self.kind, Kind::Open | Kind::Watch)
     }
 
-    /// Whether the call is answered with a stream.
+    /// Returns true if the response is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.kind {
             Kind::Rest(Resolution::Matched(_)) | Kind::Grpc => self.spec.server_streaming,
@@ -91,36 +91,36 @@ impl Target {
     }
 }
 
-/// The paths of probes, which answer without a token.
+/// Paths of probes, which need no token.
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// See [`HEALTHZ`].
 pub(crate) const READYZ: &str = "/readyz";
-/// How the paths of the service begin that tells our health.
+/// Path prefix of the health service.
 const HEALTH: &str = "/grpc.health.v1.";
-/// The path of its stream.
+/// Path of its stream.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
-/// How the paths of reflection begin.
+/// Path prefixes of reflection.
 const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
-/// The path of what the process measures, which answers without a token.
+/// Path of the metrics, which need no token.
 pub(crate) const METRICS: &str = "/metrics";
 
-/// The methods of those services.
+/// Methods of those services.
 const OPEN_METHODS: [&str; 4] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-/// The paths that no proto file declares.
+/// Paths that no proto file declares.
 const OPEN_PATHS: [&str; 5] = [HEALTHZ, READYZ, METRICS, "/openapi.json", "/docs"];
 
-/// The name of a method that answers without a token, if it is one of those.
+/// Returns the name of a method that needs no token. `None` for other methods.
 pub(super) fn open_method(path: &str) -> Option<&'static str> {
     let name = path.strip_prefix('/')?;
     OPEN_METHODS.into_iter().find(|known| *known == name)
 }
 
-/// A path that answers without a token, if it is one of those.
+/// Returns a path that needs no token. `None` for other paths.
 pub(super) fn open_path(path: &str) -> Option<&'static str> {
     OPEN_PATHS.into_iter().find(|known| *known == path)
 }
@@ -132,12 +132,12 @@ static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock:
         .collect()
 });
 
-/// What is found where.
+/// Lookup table for targets.
 #[derive(Clone)]
 pub(super) struct Map {
-    /// The routes of REST.
+    /// Routes of REST.
     pub(super) rest: RestRouter,
-    /// Whether what the process measures is here too.
+    /// True if metrics are served here.
     pub(super) has_metrics: bool,
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn layer(State(map): State<Map>, mut request: Request, next: Ne
 
 fn find(map: &Map, request: &Request) -> Target {
     let path = request.uri().path();
-    // gRPC knows no other verb: whoever sends one speaks HTTP.
+    // gRPC uses only POST: any other method is plain HTTP.
     let posts = request.method() == Method::POST;
     let face = if posts {
         Face::of(request.headers())

@@ -1,9 +1,9 @@
-//! A server span for every call, named and attributed by OpenTelemetry's conventions for HTTP and RPC
-//! (version 1.42, as the crate `opentelemetry-semantic-conventions` has them), continuing the caller's
-//! `traceparent`; a measurement; and one log line when the call ends, whether or not it was answered.
+//! Records every call: a server span, named and attributed by OpenTelemetry's conventions for HTTP and RPC
+//! (version 1.42, as in the crate `opentelemetry-semantic-conventions`), that continues the client's
+//! `traceparent`; a metric; and one log line when the call ends, with or without a response.
 //!
-//! A span has the route, never the path or the query, since a caller may put anything there. For the
-//! same reason there is no `url.path`, which the conventions ask for.
+//! A span has the route, never the path or the query, since they may contain any text. For the same reason
+//! `url.path`, which the conventions require, is omitted.
 
 mod ending;
 
@@ -32,13 +32,13 @@ use crate::metrics;
 use crate::server::Secure;
 use ending::{Ending, Watched};
 
-/// Slot in a request's extensions for the call's principal, which the authentication layer fills. It
-/// outlives the request, so that the access log and the span of a refused call name the principal too.
+/// Slot in a request's extensions for the call's principal, which the authentication layer fills. It outlives
+/// the request, so that the access log and the span of a rejected call name the principal too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PrincipalSlot(Arc<OnceLock<Actor>>);
 
 impl PrincipalSlot {
-    /// Names the principal. A call has one principal: a second one is ignored.
+    /// Sets the principal. A call has one principal: a second one is ignored.
     pub(super) fn fill(&self, actor: Actor) {
         let _ = self.0.set(actor);
     }
@@ -52,33 +52,33 @@ pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     Watched::response(call, response)
 }
 
-/// A call under way. When it is dropped, it has ended.
+/// A call under way. Dropping it ends the call.
 struct Call {
-    /// The HTTP method, if it is one that the standard knows: another could be any text.
+    /// HTTP method if it is a standard one, since another could be any text.
     method: &'static str,
     /// `http` or `https`.
     scheme: &'static str,
     kind: Named,
-    /// What is exported.
+    /// Exported span.
     span: Span,
-    /// What tells, in every log line of the call, which call it is.
+    /// Span that identifies the call in its log lines.
     lines: Span,
     started: Instant,
-    /// The principal, once the call is authenticated.
+    /// Principal, once the call is authenticated.
     principal: PrincipalSlot,
     ending: Ending,
 }
 
-/// What a call is for, in words of ours alone.
+/// Name of a call's target, from a fixed set.
 #[derive(Debug, Clone, Copy)]
 enum Named {
     /// Over gRPC or gRPC-Web: the method, or `_OTHER`.
     Rpc(&'static str),
-    /// Over anything else: the template of the path, if it is known.
+    /// Over plain HTTP: the template of the path, if it is known.
     Http(Option<&'static str>),
 }
 
-/// What stands for names that are not ours.
+/// Replacement for names outside the fixed set.
 const OTHER: &str = "_OTHER";
 
 impl Call {
@@ -89,7 +89,7 @@ impl Call {
         let span = span(request, method, kind, request_id);
         let parent = TraceContextPropagator::new().extract(&Carrier(request.headers()));
         let caller = parent.clone();
-        // Without an exporter there is no OpenTelemetry layer, and so nothing to continue.
+        // Without an exporter, OpenTelemetry has no layer and no trace to continue.
         let _ = span.set_parent(parent);
         let lines = tracing::error_span!(
             target: "keyward::request",
@@ -134,7 +134,7 @@ impl Named {
     }
 }
 
-/// What the connection speaks; not what its caller says.
+/// Returns the scheme of the connection, which the request cannot change.
 fn scheme(request: &Request) -> &'static str {
     match request.extensions().get::<Secure>() {
         Some(Secure) => "https",
@@ -182,7 +182,7 @@ fn span(request: &Request, method: &'static str, kind: Named, request_id: Option
     span
 }
 
-/// The name of the span, which is what the log line says too.
+/// Returns the name of the span, which the log line has too.
 fn name(method: &'static str, kind: Named) -> String {
     match kind {
         Named::Rpc(OTHER) => "grpc".to_owned(),
@@ -197,8 +197,8 @@ fn name(method: &'static str, kind: Named) -> String {
     }
 }
 
-/// The trace that the call is part of: that of its span, or, where none is exported, the caller's, or a
-/// new one, so that every call has one.
+/// Returns the ID of the call's trace: that of its span or, if none is exported, the client's or a new one, so
+/// that every call has one.
 fn trace_id(span: &Context, caller: &Context) -> String {
     let valid = |context: &Context| {
         let context = context.span().span_context().clone();
@@ -230,8 +230,8 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// The `traceparent` alone: its form leaves no room for anything else, while `tracestate` may hold any
-/// text and would go into every span. So may `baggage`, which nothing here reads or passes on.
+/// Extracts only `traceparent`, since its format bounds its content; `tracestate` may hold any text and would
+/// go into every span. `baggage` may too, and is neither read nor passed on.
 struct Carrier<'a>(&'a HeaderMap);
 
 const TRACEPARENT: &str = "traceparent";

@@ -1,7 +1,7 @@
-//! How a call ended. A call has ended when its last byte was handed over, so that whoever has the
-//! answer finds it measured; when its caller went away, it has ended too.
+//! Records how a call ended. A call ends when the last byte of its response is passed on, so that a client that
+//! has read the response finds it measured, or when the client disconnects.
 //!
-//! A fault of the server's is an error of its span; a refusal is none, and has its code and its reason.
+//! A server fault is an error of the span. A rejection is not an error; it has its code and its reason.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,27 +17,27 @@ use tonic_types::StatusExt;
 use super::{Call, Named};
 use crate::metrics::{self, HttpCall};
 
-/// What is known of how a call ended.
+/// Outcome of a call.
 #[derive(Default)]
 pub(super) struct Ending {
-    /// The HTTP status; `None` until there is an answer.
+    /// HTTP status; `None` until there is a response.
     status: Option<StatusCode>,
-    /// The code of gRPC, which may come after the answer's body.
+    /// gRPC code, which may come after the body.
     code: Option<Code>,
-    /// The reason of a refusal or a failure.
+    /// Reason of a rejection or failure.
     reason: Option<String>,
-    /// Whether all of the answer was handed over.
+    /// True if the whole response was passed on.
     complete: bool,
 }
 
-/// The body of an answer, which knows the call that it answers.
+/// Response body that records the end of its call.
 pub(super) struct Watched {
     body: Body,
     call: Option<Call>,
 }
 
 impl Watched {
-    /// Has the call end with this answer.
+    /// Ends the call with this response.
     pub(super) fn response(mut call: Call, response: Response) -> Response {
         call.ending.status = Some(response.status());
         let status = match call.kind {
@@ -74,8 +74,8 @@ impl Ending {
         }
     }
 
-    /// The code of gRPC. Over gRPC-Web it may be inside the body; what was handed over in full without
-    /// another code ended well.
+    /// Returns the gRPC code. Over gRPC-Web it may be inside the body; a complete response without another code
+    /// counts as OK.
     fn code(&self) -> Code {
         match self.code {
             Some(code) => code,
@@ -104,7 +104,7 @@ impl HttpBody for Watched {
                     self.end();
                 }
             }
-            // The caller does not get what is missing.
+            // The client does not receive the rest.
             Poll::Ready(Some(Err(_))) => self.call = None,
             Poll::Ready(None) => self.end(),
         }
@@ -134,7 +134,7 @@ impl Drop for Call {
                 let status = self.ending.status.map(|status| status.as_u16());
                 let error = status.filter(|it| *it >= 500).map(|it| it.to_string());
                 if let Some(status) = status {
-                    // As an i64: a number of any other type is exported as text.
+                    // As an i64: numbers of other types are exported as text.
                     span.record("http.response.status_code", i64::from(status));
                 }
                 let call = HttpCall {
@@ -199,7 +199,7 @@ impl Named {
     }
 }
 
-/// Those codes by which the conventions say that a server has failed.
+/// Returns true for codes that the conventions classify as server errors.
 fn is_fault(code: Code) -> bool {
     matches!(
         code,
