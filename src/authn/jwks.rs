@@ -1,12 +1,12 @@
-//! An issuer's published keys (RFC 7517), from a file or a URL.
+//! Published keys of an issuer (RFC 7517), from a file or a URL.
 //!
-//! They are fetched when first needed, again when they are older than their maximum age, and again when no
-//! key that is known signed a token, but never more often than once in a bounded time: otherwise any caller
-//! could make Keyward call the issuer by inventing key names. Between once and twice their maximum age keys
-//! are used while they are fetched behind the call; keys that are older are fetched before they are used.
+//! Keys are fetched on first use, again when they are older than their maximum age, and again when no known key
+//! signed a token, but never more often than once in a bounded time: otherwise a caller could make Keyward
+//! flood the issuer with requests by inventing key names. Keys between one and two times their maximum age are
+//! used while a background fetch runs; older keys are fetched before use.
 //!
-//! A fetch runs in a task of its own, so that no caller's deadline ends it for the others. Calls that wait
-//! for it are few, and hold no in-flight permit.
+//! A fetch runs in its own task, so that the deadline of one caller does not cancel it for the others. The
+//! number of calls that wait for it is bounded, and they hold no in-flight permit.
 
 mod source;
 
@@ -27,12 +27,12 @@ pub use source::{JwksSource, NotAJwksSource};
 
 /// Maximum number of calls that wait for one issuer's keys. Further ones are rejected at once.
 pub(super) const MAX_WAITING: usize = 64;
-/// When a call that was rejected for that reason may come again.
+/// Time after which a call that was rejected for that reason may retry.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The condition that holds after a fetch that failed.
+/// Condition that is set after a failed fetch.
 const UNAVAILABLE: &str = "the key set cannot be fetched";
 
-/// How published keys are fetched and kept.
+/// Settings for fetching and caching published keys.
 #[derive(Debug, Clone)]
 pub struct JwksSettings {
     /// Minimum time between the end of a fetch and the next one.
@@ -41,17 +41,17 @@ pub struct JwksSettings {
     pub max_age: Duration,
 }
 
-/// The keys of one issuer.
+/// Keys of one issuer.
 pub(super) struct Jwks(Arc<Inner>);
 
 struct Inner {
-    /// The setting that names the source, for the log and for operators.
+    /// Setting that names the source, for the log and for operators.
     field: &'static str,
     source: Source,
     settings: JwksSettings,
     conditions: Conditions,
     state: Mutex<State>,
-    /// The calls that may wait for a fetch.
+    /// Permits of calls that wait for a fetch.
     waiting: Semaphore,
 }
 
@@ -59,9 +59,9 @@ struct Inner {
 struct State {
     published: Arc<Published>,
     last_fetch: Option<LastFetch>,
-    /// The fetch that is under way, for all that wait for it.
+    /// Fetch under way, shared by the calls that wait for it.
     fetching: Option<Fetching>,
-    /// How often the keys were dropped; a fetch that began before the last time is repeated.
+    /// Number of times the keys were dropped; a fetch that began before the last time is repeated.
     drops: u64,
 }
 
@@ -73,12 +73,12 @@ struct LastFetch {
 type Fetching = Shared<BoxFuture<'static, Outcome>>;
 type Outcome = Result<Arc<Published>, Unavailable>;
 
-/// Why the keys cannot be had now, without a path or a URL.
+/// Error of a fetch, without a path or a URL.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the issuer's keys cannot be fetched: {0}")]
 struct Unavailable(Arc<str>);
 
-/// What an issuer had published at one moment.
+/// Keys that an issuer had published at one moment.
 #[derive(Default)]
 pub(super) struct Published {
     set: KeySet,
@@ -96,14 +96,14 @@ impl Published {
     }
 }
 
-/// The keys that are known without waiting.
+/// Keys that are available without waiting.
 pub(super) struct Known {
     published: Arc<Published>,
     is_usable: bool,
 }
 
 impl Known {
-    /// The keys, unless they have to be fetched before they are used.
+    /// Returns the keys, unless they must be fetched before use.
     pub(super) fn usable(&self) -> Option<&Published> {
         self.is_usable.then_some(&*self.published)
     }
@@ -131,8 +131,8 @@ impl Jwks {
         self.0.settings.max_age
     }
 
-    /// Returns the keys that are known. Keys that are older than their maximum age are fetched behind the
-    /// call; keys of more than twice that age are not usable.
+    /// Returns the available keys. Keys older than their maximum age are fetched in the background; keys older
+    /// than twice that age are not usable.
     pub(super) fn known(&self) -> Known {
         let published = Arc::clone(&self.0.state().published);
         let max_age = self.0.settings.max_age;
@@ -147,8 +147,8 @@ impl Jwks {
         }
     }
 
-    /// Returns newer keys than those, or the same ones if the last fetch ended too recently for another.
-    /// While it waits for a fetch, the call gives its in-flight permit to others.
+    /// Returns keys newer than the known ones, or the same ones if the last fetch ended too recently for
+    /// another. The call releases its in-flight permit while it waits for a fetch.
     ///
     /// # Errors
     /// The keys cannot be fetched, or too many calls wait for them already.
@@ -174,10 +174,10 @@ impl Jwks {
         outcome.map_err(|error| AuthnError::Unavailable(error.into()))
     }
 
-    /// Fetches the keys once, before the first call needs them: a file at once, a URL behind the start.
+    /// Fetches the keys once, before the first call needs them: a file immediately, a URL in the background.
     ///
     /// # Errors
-    /// The setting, and why its file cannot be used.
+    /// The setting, and the reason why its file cannot be used.
     pub(super) async fn prepare(&self) -> Result<(), (&'static str, Arc<str>)> {
         let unknown = Arc::clone(&self.0.state().published);
         let outcome = match self.0.refresh(&unknown) {
@@ -189,7 +189,7 @@ impl Jwks {
         Ok(())
     }
 
-    /// Forgets the keys, so that the next call that needs one fetches them.
+    /// Drops the keys, so that the next call that needs one fetches them.
     pub(super) fn drop_keys(&self) {
         let mut state = self.0.state();
         state.published = Arc::default();
@@ -198,7 +198,7 @@ impl Jwks {
     }
 }
 
-/// Newer keys, or the fetch that will bring them.
+/// Newer keys, or the fetch that will return them.
 enum Refresh {
     Ended(Outcome),
     UnderWay(Fetching),
@@ -209,14 +209,14 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Newer keys than those seen: fetched already, being fetched, or fetched from now on, unless it
-    /// is too soon for that.
+    /// Returns keys newer than those seen: fetched already, being fetched, or fetched from now on, unless the
+    /// last fetch is too recent.
     fn refresh(self: &Arc<Self>, seen: &Arc<Published>) -> Refresh {
         let mut state = self.state();
         if !Arc::ptr_eq(&state.published, seen) && state.published.fetched_at.is_some() {
             return Refresh::Ended(Ok(Arc::clone(&state.published)));
         }
-        // A fetch that has ended and is still here was cut off.
+        // A fetch that has ended and is still here was cancelled.
         if let Some(fetching) = &state.fetching
             && fetching.peek().is_none()
         {
@@ -245,7 +245,7 @@ impl Inner {
             let drops = self.state().drops;
             let fetched = self.fetch().await;
             let mut state = self.state();
-            // What was published before the keys were dropped does not count.
+            // Keys published before the drop are stale.
             if state.drops != drops {
                 continue;
             }

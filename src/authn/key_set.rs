@@ -1,10 +1,10 @@
-//! An issuer's key set (RFC 7517): which of its entries can verify a token, and which of those may have
-//! signed a given one.
+//! Key set of an issuer (RFC 7517): selects the entries that can verify tokens, and those that may have signed
+//! a given token.
 //!
-//! Each entry is read by itself (RFC 7517, section 5): an entry that is malformed, or of a type, use or
-//! algorithm that is not taken, is skipped and does not spoil the others. Several keys may have one `kid`,
-//! and a key or a token may have none (section 4.5); then each key that fits the token's algorithm is
-//! tried, up to a bound.
+//! Each entry is parsed by itself (RFC 7517, section 5): an entry that is malformed, or of an unsupported type,
+//! use or algorithm, is skipped and does not affect the others. Several keys may have the same `kid`, and a key
+//! or a token may have none (section 4.5); then each key that fits the token's algorithm is tried, up to a
+//! bound.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
@@ -16,16 +16,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Maximum number of keys that are taken from a set; further ones are ignored.
+/// Maximum number of keys used from a set; further ones are ignored.
 pub(super) const MAX_KEYS: usize = 100;
 /// Maximum number of keys that are tried for one token.
 pub(super) const MAX_TRIED: usize = 16;
 /// Size of a coordinate on P-256, and of a public key of Ed25519, in bytes.
 const POINT_BYTES: usize = 32;
-/// Sizes of an RSA modulus that are taken, in bytes: 2048 to 8192 bits (RFC 7518, section 3.3).
+/// Accepted sizes of an RSA modulus, in bytes: 2048 to 8192 bits (RFC 7518, section 3.3).
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// The signature algorithms that are taken: never `none`, never one with a shared secret.
+/// Accepted signature algorithms: never `none`, never one with a shared secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignatureAlgorithm {
     Es256,
@@ -34,8 +34,8 @@ pub(super) enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    /// Reads an `alg`. `Ed25519` (RFC 9864) and the older `EdDSA` (RFC 8037) are the same here, since
-    /// Ed448 is not taken.
+    /// Parses an `alg`. `Ed25519` (RFC 9864) and the older `EdDSA` (RFC 8037) are equivalent here, since Ed448
+    /// is not supported.
     pub(super) fn parse(name: &str) -> Option<Self> {
         match name {
             "ES256" => Some(Self::Es256),
@@ -46,11 +46,11 @@ impl SignatureAlgorithm {
     }
 }
 
-/// The identity of a public key: its SHA-256 thumbprint (RFC 7638), which depends on nothing but the key.
+/// SHA-256 thumbprint of a public key (RFC 7638), which depends only on the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Thumbprint([u8; 32]);
 
-/// The keys of a set that can verify tokens.
+/// Keys of a set that can verify tokens.
 #[derive(Default)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -79,11 +79,11 @@ pub(super) enum Match {
     SignedBy(Thumbprint),
     /// The set has the key that the token names, and that key did not sign it.
     Forged,
-    /// No key that the set has signed it; a newer set may have one.
+    /// No key of the set signed it; a newer set may have the key.
     Unknown,
 }
 
-/// Why a text is not a key set that can be used. It never quotes the text.
+/// Error for a text that is not a usable key set. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeySetDefect {
     #[error("it is not a JSON object with a list of `keys`")]
@@ -104,7 +104,7 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// The members of an entry that matter here. Others are ignored (RFC 7517, section 4).
+/// Supported members of an entry. Others are ignored (RFC 7517, section 4).
 #[derive(Deserialize)]
 struct Entry {
     kty: String,
@@ -120,7 +120,7 @@ struct Entry {
     e: Option<String>,
 }
 
-/// Why an entry is skipped.
+/// Reason for skipping an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Skipped {
     Malformed,
@@ -128,7 +128,7 @@ enum Skipped {
 }
 
 impl KeySet {
-    /// Reads a key set.
+    /// Parses a key set.
     ///
     /// # Errors
     /// The text is not a key set, or no entry of it is usable.
@@ -161,13 +161,13 @@ impl KeySet {
         Ok(Self { keys })
     }
 
-    /// Returns whether the set has this key.
+    /// Returns true if the set has this key.
     pub(super) fn holds(&self, thumbprint: Thumbprint) -> bool {
         self.keys.iter().any(|key| key.thumbprint == thumbprint)
     }
 
-    /// Looks for the key that signed a message. Keys with the token's `kid` are tried before keys without
-    /// one; a token without `kid` may be signed by any key.
+    /// Finds the key that signed a message. Keys with the token's `kid` are tried before keys without one; a
+    /// token without `kid` may be signed by any key.
     pub(super) fn find(
         &self,
         id: Option<&str>,
@@ -277,7 +277,7 @@ fn thumbprint(members: &str) -> Thumbprint {
     Thumbprint(Sha256::digest(members).into())
 }
 
-/// A member of a fixed size.
+/// Decodes a member of fixed size.
 fn point(member: &Option<String>) -> Result<Vec<u8>, Skipped> {
     let bytes = decode(member)?;
     match bytes.len() {
@@ -286,7 +286,7 @@ fn point(member: &Option<String>) -> Result<Vec<u8>, Skipped> {
     }
 }
 
-/// An unsigned number without leading zeros, which some issuers write.
+/// Decodes an unsigned number, without the leading zeros that some issuers write.
 fn number(member: &Option<String>) -> Result<Vec<u8>, Skipped> {
     let bytes = decode(member)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -295,7 +295,7 @@ fn number(member: &Option<String>) -> Result<Vec<u8>, Skipped> {
 
 fn decode(member: &Option<String>) -> Result<Vec<u8>, Skipped> {
     let text = member.as_deref().ok_or(Skipped::Malformed)?;
-    // Padding is not allowed (RFC 7515, section 2), and some issuers write it.
+    // Padding is not allowed (RFC 7515, section 2), but some issuers write it.
     URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
         .map_err(|_| Skipped::Malformed)

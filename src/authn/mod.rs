@@ -1,9 +1,9 @@
-//! Who calls: from the `authorization` header to a [`Principal`].
+//! Authentication: turns the `authorization` header into a [`Principal`].
 //!
-//! A token is checked against the issuer's published keys and remembered by its hash, until it expires, the
-//! keys' maximum age has passed, or the key that signed it is not published any longer. The user's
-//! membership is looked up for every call, so that a change of it counts at once. So is an issued key, whose
-//! plaintext is recognised by its prefix.
+//! A token is verified with the issuer's published keys and cached by its hash until it expires, the keys'
+//! maximum age has passed, or the key that signed it is no longer published. The user's membership is looked up
+//! for every call, so that a change takes effect at once. Issued keys, which are recognized by their prefix,
+//! are also looked up for every call.
 
 mod jwks;
 mod key_set;
@@ -32,55 +32,53 @@ use crate::metrics;
 use jwks::Jwks;
 use token::{Claims, Proof, Token, TokenCache, Verifier};
 
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// What issued keys of every version begin with. No JSON Web Token does: its first character is
-/// `e`, for the brace of its header.
+/// Prefix of issued keys of every version. A JSON Web Token never has it: its first character is `e`, for the
+/// brace of its header.
 const ISSUED_KEY_PREFIX: &str = "sk-";
 
-/// Why a caller has no principal.
+/// Authentication error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthnError {
-    /// There is no token.
+    /// The request has no token.
     #[error("Missing Authentication header")]
     Missing,
-    /// The token is malformed, expired, not for Keyward, or of nobody known; the reason is for the
-    /// log alone.
+    /// The token is malformed, expired, not for Keyward, or of an unknown principal; the reason is only logged.
     #[error("Invalid token")]
     Invalid(&'static str),
-    /// Whether the token is good cannot be told now.
+    /// The token cannot be verified now.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),
-    /// Too many calls wait for an issuer's keys, or are under way; the caller may come again after that
-    /// time.
+    /// Too many calls wait for an issuer's keys, or are under way; the caller may retry after this time.
     #[error("Service unavailable")]
     Overloaded(Duration),
-    /// Something that should not happen.
+    /// Unexpected error.
     #[error("Internal server error")]
     Internal(#[source] Cause),
 }
 
-/// Whose tokens are taken.
+/// Trusted issuer of tokens.
 #[derive(Debug, Clone)]
 pub struct Issuer {
-    /// The `iss` that a token must have.
+    /// Required `iss` of a token.
     pub issuer: String,
-    /// The `aud` that a token must have.
+    /// Required `aud` of a token.
     pub audience: String,
-    /// Where the issuer publishes its keys.
+    /// Source of the issuer's published keys.
     pub jwks: JwksSource,
-    /// Maximum lifetime of a token, from `iat`, or from now where it has none, to `exp`, in seconds.
-    /// Tokens that live longer are refused. 0 is no limit.
+    /// Maximum lifetime of a token, from `iat`, or from now without `iat`, to `exp`, in seconds. Tokens with a
+    /// longer lifetime are rejected. 0 means no limit.
     pub max_token_seconds: u64,
 }
 
-/// The in-flight permit of a call, which the call does not need while it waits for an issuer.
+/// In-flight permit of a call, which the call does not need while it waits for an issuer.
 pub trait Permit: Sync {
-    /// Gives the permit to others.
+    /// Releases the permit.
     fn release(&self);
-    /// Takes a permit again. Returns false where all are taken.
+    /// Acquires a permit again. Returns false if all are taken.
     fn acquire(&self) -> bool;
 }
 
@@ -93,7 +91,7 @@ impl Permit for () {
     }
 }
 
-/// Why a key set cannot be used at start: its setting, and what is wrong, without a value.
+/// Error for a key set that cannot be used at start: its setting and the reason, without a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` names a key set that cannot be used: {reason}")]
 pub struct KeySetProblem {
@@ -101,18 +99,18 @@ pub struct KeySetProblem {
     reason: Arc<str>,
 }
 
-/// What authentication is told at start.
+/// Settings for authentication.
 #[derive(Debug, Clone)]
 pub struct AuthnSettings {
-    /// Who issues session tokens.
+    /// Issuer of session tokens.
     pub session: Issuer,
-    /// Who issues service tokens, if any are taken, and the service that each subject is.
+    /// Issuer of service tokens, if they are accepted, and the service of each subject.
     pub service: Option<(Issuer, BTreeMap<String, String>)>,
-    /// How far clocks may differ, in seconds.
+    /// Tolerated clock skew, in seconds.
     pub clock_skew_seconds: u64,
-    /// How many verified tokens are remembered.
+    /// Maximum number of cached tokens.
     pub token_cache_entries: u64,
-    /// How published keys are fetched and kept.
+    /// Settings for fetching and caching published keys.
     pub jwks: JwksSettings,
 }
 
@@ -126,10 +124,10 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts without fetching anything; keys are fetched when the first token needs them.
+    /// Creates an authenticator. Keys are fetched when the first token needs them.
     ///
     /// # Errors
-    /// The HTTP client for published keys cannot be made.
+    /// The HTTP client for published keys cannot be created.
     pub fn new(
         settings: AuthnSettings,
         directory: Arc<dyn DirectoryStore>,
@@ -157,8 +155,8 @@ impl Authenticator {
         })
     }
 
-    /// Fetches the issuers' keys before the first call needs them: files at once, URLs behind the start,
-    /// where a failure is logged and does not end the start.
+    /// Fetches the issuers' keys before the first call needs them: files immediately; URLs in the background,
+    /// where a failure is logged and does not stop the start.
     ///
     /// # Errors
     /// A file that is missing or does not hold a key set with a usable key.
@@ -170,7 +168,7 @@ impl Authenticator {
         Ok(())
     }
 
-    /// Forgets all verified tokens and published keys, so that the next call fetches the keys.
+    /// Drops all cached tokens and published keys, so that the next call fetches the keys.
     pub fn drop_tokens_and_keys(&self) {
         for verifier in self.verifiers() {
             verifier.jwks().drop_keys();
@@ -183,11 +181,11 @@ impl Authenticator {
         std::iter::once(&self.session).chain(service)
     }
 
-    /// The principal that the headers name, or, where they name none, the service that the connection's
-    /// verified certificate stands for.
+    /// Returns the principal that the headers identify or, without a token, the service of the connection's
+    /// verified certificate.
     ///
     /// # Errors
-    /// Missing or invalid, which the caller may mend; unavailable or overloaded, which time may.
+    /// Missing or invalid, which the caller can correct; unavailable or overloaded, which are transient.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -277,7 +275,7 @@ impl Authenticator {
         permit: &dyn Permit,
     ) -> Result<(Verified, Proof), AuthnError> {
         let token = Token::read(token)?;
-        // Before a key is needed: a token for another audience must not make Keyward fetch keys.
+        // Checked before a key is needed: a token for another audience must not make Keyward fetch keys.
         if self.session.is_addressed(&token.claims) {
             let proof = self.session.verify(&token, permit).await?;
             return Ok((Verified::Session(Arc::new(token.claims)), proof));
@@ -320,7 +318,7 @@ impl Authenticator {
     }
 }
 
-/// What a token that was verified says.
+/// Content of a verified token.
 #[derive(Clone)]
 enum Verified {
     Session(Arc<Claims>),
@@ -335,7 +333,7 @@ enum IssuerKind {
 }
 
 impl Verified {
-    /// The issuer of the token.
+    /// Returns the issuer of the token.
     fn kind(&self) -> IssuerKind {
         match self {
             Self::Session(_) => IssuerKind::Session,
@@ -344,7 +342,7 @@ impl Verified {
     }
 }
 
-/// What kind of principal it is, in one word.
+/// Returns the kind of principal, in one word.
 fn kind(principal: &Principal) -> &'static str {
     match principal {
         Principal::User(_) => "user",

@@ -14,7 +14,7 @@ use super::jwks::{Jwks, Published};
 use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
 use super::{AuthnError, IssuerKind, Permit, Verified};
 
-/// A token that was read and is not verified yet.
+/// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
     algorithm: SignatureAlgorithm,
     key_id: Option<String>,
@@ -30,22 +30,22 @@ struct Header {
     crit: Option<IgnoredAny>,
 }
 
-/// What a token says.
+/// Claims of a token.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     #[serde(rename = "iss")]
     issuer: String,
     #[serde(rename = "aud")]
     audience: Audience,
-    /// Whose token it is.
+    /// Subject of the token.
     #[serde(rename = "sub")]
     pub(super) subject: String,
-    /// The organization, in a session token.
+    /// Organization, in a session token.
     #[serde(rename = "org")]
     pub(super) organization: Option<String>,
-    /// Whether the issuer has validated the user, if it says so.
+    /// True if the issuer has validated the user. `None` if the token does not say.
     pub(super) validated: Option<bool>,
-    /// When it expires, in seconds since 1970-01-01T00:00:00Z.
+    /// Expiration time, in seconds since 1970-01-01T00:00:00Z.
     #[serde(rename = "exp", deserialize_with = "whole_seconds")]
     expires_at: i64,
     #[serde(rename = "nbf", default, deserialize_with = "whole_seconds_if_any")]
@@ -61,9 +61,9 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// A NumericDate may have a fraction (RFC 7519, section 2); it is dropped.
+/// Reads a NumericDate and drops its fraction (RFC 7519, section 2).
 fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    // The conversion saturates, which is as good as forever either way.
+    // The conversion saturates; the result is still out of range.
     Ok(f64::deserialize(deserializer)?.floor() as i64)
 }
 
@@ -74,7 +74,7 @@ fn whole_seconds_if_any<'de, D: Deserializer<'de>>(
 }
 
 impl<'a> Token<'a> {
-    /// Reads a token, and refuses one that no key could make good.
+    /// Parses a token. Rejects tokens that no key could make valid.
     pub(super) fn read(text: &'a str) -> Result<Self, AuthnError> {
         let malformed = || AuthnError::Invalid("the token is malformed");
         let (message, signature) = text.rsplit_once('.').ok_or_else(malformed)?;
@@ -82,8 +82,7 @@ impl<'a> Token<'a> {
         let header: Header = part(header).ok_or_else(malformed)?;
         let algorithm = SignatureAlgorithm::parse(&header.alg)
             .ok_or(AuthnError::Invalid("the token's algorithm is not taken"))?;
-        // No extension is understood here, and a token that needs one must be refused (RFC 7515,
-        // section 4.1.11).
+        // No extensions are supported, and a token that needs one must be rejected (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
             return Err(AuthnError::Invalid("the token has critical headers"));
         }
@@ -101,7 +100,7 @@ fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// The proof that a token is good: the key that signed it, and when that was seen.
+/// Proof of verification: the key that signed the token, and the time of the check.
 #[derive(Clone, Copy)]
 pub(super) struct Proof {
     thumbprint: Thumbprint,
@@ -114,7 +113,7 @@ pub(super) struct Proof {
 pub(super) struct Verifier {
     issuer: String,
     audience: String,
-    /// Maximum lifetime of a token, in seconds, if there is one.
+    /// Maximum lifetime of a token, in seconds. `None` means no limit.
     max_token_seconds: Option<i64>,
     jwks: Jwks,
     skew_seconds: i64,
@@ -140,12 +139,12 @@ impl Verifier {
         }
     }
 
-    /// The issuer's published keys.
+    /// Returns the issuer's published keys.
     pub(super) fn jwks(&self) -> &Jwks {
         &self.jwks
     }
 
-    /// Returns whether the token says that it is from this issuer and for this audience.
+    /// Returns true if the token claims this issuer and audience.
     pub(super) fn is_addressed(&self, claims: &Claims) -> bool {
         let audience = match &claims.audience {
             Audience::One(one) => *one == self.audience,
@@ -154,13 +153,13 @@ impl Verifier {
         audience && claims.issuer == self.issuer
     }
 
-    /// Checks everything that a token says against the clock and the issuer's published keys.
+    /// Verifies all claims against the clock, and the signature with the issuer's published keys.
     pub(super) async fn verify(
         &self,
         token: &Token<'_>,
         permit: &dyn Permit,
     ) -> Result<Proof, AuthnError> {
-        // First, so that a token that no key could make good does not make Keyward fetch keys.
+        // Checked first, so that an expired token does not make Keyward fetch keys.
         self.check_times(&token.claims)?;
         let known = self.jwks.known();
         let found = match known.usable() {
@@ -203,7 +202,7 @@ impl Verifier {
         if claims.not_before.is_some_and(|start| start > latest) {
             return Err(AuthnError::Invalid("the token is not valid yet"));
         }
-        // An `iat` in the future does not make a lifetime shorter.
+        // An `iat` in the future does not shorten the lifetime.
         let issued_at = claims.issued_at.unwrap_or(now).min(latest);
         let lifetime = claims.expires_at.saturating_sub(issued_at);
         if self.max_token_seconds.is_some_and(|most| lifetime > most) {
@@ -212,8 +211,8 @@ impl Verifier {
         Ok(())
     }
 
-    /// Returns whether a token that was verified before is still good: it has not expired, it was verified
-    /// no longer ago than the keys' maximum age, and the key that signed it is still published.
+    /// Returns true if a verified token is still valid: it has not expired, it was verified within the keys'
+    /// maximum age, and the key that signed it is still published.
     pub(super) fn is_still_good(&self, proof: &Proof) -> bool {
         let known = self.jwks.known();
         let is_published = || {
@@ -234,13 +233,13 @@ impl Verifier {
     }
 }
 
-/// Remembers verified tokens by hash, at most a fixed number. An entry is used only while its proof holds.
+/// Caches a bounded number of verified tokens by hash. An entry is used only while its proof holds.
 pub(super) struct TokenCache {
     verified: moka::sync::Cache<[u8; 32], (Verified, Proof)>,
 }
 
 impl TokenCache {
-    /// Remembers up to `entries` tokens.
+    /// Caches up to `entries` tokens.
     pub(super) fn new(entries: u64) -> Self {
         let verified = moka::sync::Cache::new(entries);
         Self { verified }

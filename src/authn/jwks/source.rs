@@ -1,4 +1,4 @@
-//! Where an issuer publishes its keys: a file or a URL.
+//! Source of an issuer's published keys: a file or a URL.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,25 +10,25 @@ use reqwest::Url;
 
 /// Maximum size of a key set, in bytes.
 const MAX_JWKS_BYTES: usize = 1024 * 1024;
-/// Maximum time that a file or an issuer may take.
+/// Timeout for reading a file or fetching from an issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where an issuer publishes its keys.
+/// Source of an issuer's published keys.
 #[derive(Debug, Clone)]
 pub enum JwksSource {
     /// A file that the operator keeps current.
     File(PathBuf),
-    /// An HTTP or HTTPS address.
+    /// An HTTP or HTTPS URL.
     Url(String),
 }
 
-/// Why a text does not name a source of keys.
+/// Error for a text that does not name a source of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAJwksSource {
-    /// It begins as a URL and does not go on as one.
+    /// It begins as a URL and is malformed.
     #[error("must be a file or a URL")]
     Malformed,
-    /// The keys would cross a network in the clear.
+    /// The keys would be fetched in plaintext over a network.
     #[error(
         "must be an https URL or a file: over http, a machine on the way could replace the keys and sign \
          tokens of any caller; `auth.allow_insecure_jwks` allows it"
@@ -37,10 +37,10 @@ pub enum NotAJwksSource {
 }
 
 impl JwksSource {
-    /// Reads a setting: what begins with `http://` or `https://` is a URL, all else a path.
+    /// Parses a setting: a text that begins with `http://` or `https://` is a URL, any other a path.
     ///
     /// # Errors
-    /// It is a malformed URL; or one of `http://` beyond loopback, and those are not allowed.
+    /// The URL is malformed, or is an `http://` URL of a remote host and those are not allowed.
     pub fn parse(text: &str, allow_insecure: bool) -> Result<Self, NotAJwksSource> {
         let is_url = |scheme: &str| {
             let start = text.get(..scheme.len());
@@ -57,7 +57,7 @@ impl JwksSource {
     }
 }
 
-/// Returns whether the URL's host is this machine, whatever a resolver says.
+/// Returns true if the URL's host is a loopback address, without a DNS lookup.
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else {
         return false;
@@ -82,7 +82,7 @@ impl Source {
             JwksSource::Url(url) => {
                 let client = reqwest::Client::builder()
                     .timeout(FETCH_TIMEOUT)
-                    // The operator names the issuer; the issuer must not send Keyward elsewhere.
+                    // The operator names the issuer; the issuer must not redirect Keyward elsewhere.
                     .redirect(reqwest::redirect::Policy::none())
                     .build()?;
                 Self::Url(url, client)
@@ -94,7 +94,7 @@ impl Source {
         matches!(self, Self::File(_))
     }
 
-    /// Reads what is published now.
+    /// Reads the keys published now.
     pub(super) async fn read(&self) -> Result<Vec<u8>, Cause> {
         match self {
             Self::File(path) => {
@@ -123,7 +123,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Cause> {
 }
 
 async fn download(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Cause> {
-    // An operator who put a password into the URL must not find it in the log.
+    // The URL may contain a password, which must not be logged.
     let plain = |error: reqwest::Error| error.without_url();
     let response = client.get(url).send().await.map_err(plain)?;
     let mut response = response.error_for_status().map_err(plain)?;

@@ -1,4 +1,4 @@
-//! How keys age, by a clock that the test moves; the files are real.
+//! Tests of the age of keys, with a simulated clock and real files.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
@@ -36,7 +36,7 @@ impl Place {
         place
     }
 
-    /// Publishes a key that was not published before.
+    /// Publishes a new key.
     fn publish_another(&self) {
         let key = Ed25519KeyPair::generate().unwrap();
         let x = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
@@ -53,7 +53,7 @@ impl Place {
         self.jwks.newer_than(known, &()).await
     }
 
-    /// Waits for the fetch that is under way.
+    /// Waits for the fetch under way.
     async fn fetched(&self) {
         let fetching = self.jwks.0.state().fetching.clone();
         if let Some(fetching) = fetching {
@@ -94,7 +94,7 @@ async fn keys_of_twice_their_age_are_not_used_before_a_fetch() {
         ["auth.session.jwks: the key set cannot be fetched"]
     );
     place.publish_another();
-    // It is too soon for another fetch.
+    // The last fetch is too recent for another.
     assert!(place.newer(&known).await.is_err());
     tokio::time::advance(MIN_REFRESH).await;
     assert!(place.newer(&known).await.is_ok());
@@ -129,7 +129,7 @@ async fn dropped_keys_are_fetched_before_the_next_use() {
     place.jwks.drop_keys();
     let none = place.jwks.known();
     assert!(none.usable().is_none());
-    // A fetch that began before the keys were dropped does not bring back what was published then.
+    // A fetch that began before the keys were dropped does not restore the old keys.
     let Refresh::UnderWay(fetching) = place.jwks.0.refresh(&none.published) else {
         panic!("no fetch began");
     };
