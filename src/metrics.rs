@@ -1,9 +1,9 @@
-//! What the process measures, by OpenTelemetry's API alone: the SDK in `telemetry` decides what becomes
-//! of it. What use cases and the store measure is in files of the same name in their crates.
+//! Metrics of the process, recorded with OpenTelemetry's API only: the SDK in `telemetry` exports them. The
+//! metrics of use cases and of the store are in files of the same name in their crates.
 //!
-//! No attribute holds a key, a user, a workspace, an organization, or any other text that a caller
-//! sent: each has a few fixed values. Names and units are in OpenTelemetry's form; on `/metrics` dots
-//! are underscores, and units and `_total` come at the end.
+//! No attribute holds a key, a user, a workspace, an organization, or any other text that a client sent: each
+//! has a few fixed values. Names and units are in OpenTelemetry's form; on `/metrics` dots are underscores, and
+//! units and `_total` come at the end.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -13,16 +13,16 @@ use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-/// How long a call may take to be counted among those that took no longer, in seconds. The
-/// conventions begin at 5 milliseconds, before which most of our calls have ended.
+/// Histogram boundaries for the duration of calls, in seconds. The conventions begin at 5 milliseconds, which
+/// most calls of this server do not reach.
 const BOUNDARIES: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
     10.0,
 ];
-/// A gauge of which nothing is known yet.
+/// Value of a gauge that was not set yet.
 const UNKNOWN: i64 = -1;
 
-/// Instruments are made once, so that the SDK is set up before the first is used.
+/// Instruments are created once, on first use, so the SDK must be set up before.
 static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
 
 static HTTP_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -76,8 +76,8 @@ static READY: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicI64 = AtomicI64::new(UNKNOWN);
 static CERTIFICATE_EXPIRY: AtomicI64 = AtomicI64::new(UNKNOWN);
 
-/// Makes the instruments that are read when somebody collects, and shows every series that is known
-/// before anything has happened. To be called once, after the SDK is set up and in a runtime.
+/// Creates the instruments that are read on collection, and initializes all series that are known in advance.
+/// Call it once, after the SDK is set up and in a runtime.
 pub(crate) fn start() {
     keyward_core::metrics::show();
     keyward_store::metrics::show();
@@ -138,21 +138,21 @@ fn known(value: &AtomicI64) -> Option<i64> {
     Some(value.load(Ordering::Relaxed)).filter(|value| *value != UNKNOWN)
 }
 
-/// How a call over HTTP ended.
+/// Result of a call over HTTP.
 pub(crate) struct HttpCall {
-    /// One of the methods that the standard knows, or `_OTHER`.
+    /// Standard HTTP method, or `_OTHER`.
     pub(crate) method: &'static str,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// The template of the path, if it is one of ours.
+    /// Template of the path, if it is known.
     pub(crate) route: Option<&'static str>,
-    /// The status; `None` where the caller went away before there was one.
+    /// Status; `None` if the client disconnected before the response.
     pub(crate) status: Option<u16>,
-    /// How the server failed, if it did.
+    /// Server error, if there was one.
     pub(crate) error: Option<String>,
 }
 
-/// Measures a call over HTTP.
+/// Records a call over HTTP.
 pub(crate) fn http_call(call: HttpCall, took: Duration) {
     let mut attributes = vec![
         KeyValue::new(attribute::HTTP_REQUEST_METHOD, call.method),
@@ -171,8 +171,8 @@ pub(crate) fn http_call(call: HttpCall, took: Duration) {
     HTTP_CALLS.record(took.as_secs_f64(), &attributes);
 }
 
-/// Measures a call over gRPC or gRPC-Web: its method, or `_OTHER`, the name of its code, and how the
-/// server failed, if it did.
+/// Records a call over gRPC or gRPC-Web: its method, or `_OTHER`, the name of its code, and the server error,
+/// if there was one.
 pub(crate) fn rpc_call(
     method: &'static str,
     code: &'static str,
@@ -188,12 +188,12 @@ pub(crate) fn rpc_call(
     RPC_CALLS.record(took.as_secs_f64(), &attributes);
 }
 
-/// A call of this HTTP method begins.
+/// Records the start of a call of this HTTP method.
 pub(crate) fn call_begins(method: &'static str, scheme: &'static str) {
     ACTIVE.add(1, &active(method, scheme));
 }
 
-/// A call of this HTTP method has ended.
+/// Records the end of a call of this HTTP method.
 pub(crate) fn call_ends(method: &'static str, scheme: &'static str) {
     ACTIVE.add(-1, &active(method, scheme));
 }
@@ -205,14 +205,14 @@ fn active(method: &'static str, scheme: &'static str) -> [KeyValue; 2] {
     ]
 }
 
-/// Why a call went no further.
+/// Reason for rejecting a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It has no token, or none that is good.
+    /// It has no valid token.
     Authentication,
-    /// Its caller calls too often.
+    /// Its caller exceeds the rate limit.
     RateLimit,
-    /// Its address calls too often.
+    /// Its address exceeds the rate limit.
     AddressRate,
     /// Its address has failed to authenticate too often.
     FailedAuthentications,
@@ -220,11 +220,11 @@ pub(crate) enum Refused {
     Overload,
     /// Too many streams are open that need no token.
     OpenStreams,
-    /// Its body has come too slowly.
+    /// Its body arrived too slowly.
     SlowBody,
-    /// Too much of the requests' bodies is being read.
+    /// The memory for request bodies is used up.
     RequestMemory,
-    /// Its answer was not taken.
+    /// Its response was not read.
     UntakenAnswer,
 }
 
@@ -256,19 +256,19 @@ impl Refused {
     }
 }
 
-/// Counts a call that went no further.
+/// Counts a rejected call.
 pub(crate) fn refused(reason: Refused) {
     REFUSALS.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
-/// Why a connection was closed before anything was read from it.
+/// Reason for closing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
-    /// Its address has all that it may have.
+    /// Its address has the maximum number of connections.
     TooMany,
     /// Its address connects too often.
     TooOften,
-    /// It was open, had shown no good token, and another connection needed its slot.
+    /// It was open without a valid token, and another connection needed its slot.
     Evicted,
 }
 
@@ -284,12 +284,12 @@ impl NotAdmitted {
     }
 }
 
-/// Counts a connection that was closed at once.
+/// Counts a closed connection.
 pub(crate) fn not_admitted(reason: NotAdmitted) {
     CONNECTIONS_REFUSED.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
-/// Counts a look-up among the tokens that were verified before.
+/// Counts a lookup in the cache of verified tokens.
 pub(crate) fn token_looked_up(hit: bool) {
     TOKEN_LOOKUPS.add(1, &[lookup(hit)]);
 }
@@ -298,23 +298,23 @@ fn lookup(hit: bool) -> KeyValue {
     KeyValue::new("result", if hit { "hit" } else { "miss" })
 }
 
-/// So many more connections are open, or fewer.
+/// Changes the number of open connections.
 pub(crate) fn connections(change: i64) {
     CONNECTIONS.fetch_add(change, Ordering::Relaxed);
 }
 
-/// Whether the process is ready, as it was last found.
+/// Records the last result for readiness.
 pub(crate) fn ready(ready: bool) {
     READY.store(ready, Ordering::Relaxed);
 }
 
-/// How many reservations hold something, as last read; `None` where that could not be read.
+/// Records the number of reservations, as last read; `None` if it could not be read.
 pub(crate) fn reservations_held(held: Option<u64>) {
     let held = held.and_then(|held| i64::try_from(held).ok());
     HELD.store(held.unwrap_or(UNKNOWN), Ordering::Relaxed);
 }
 
-/// When the server's certificate expires, in seconds since 1970-01-01T00:00:00Z.
+/// Records the expiration time of the server's certificate, in seconds since 1970-01-01T00:00:00Z.
 pub(crate) fn tls_certificate_expiry(unix_seconds: i64) {
     CERTIFICATE_EXPIRY.store(unix_seconds, Ordering::Relaxed);
 }

@@ -1,8 +1,8 @@
-//! Log lines for people or machines; spans and measurements over OTLP where OpenTelemetry's
-//! environment variables say; and measurements for Prometheus.
+//! Logs for humans or machines; traces and metrics over OTLP as configured by OpenTelemetry's environment
+//! variables; and metrics for Prometheus.
 //!
-//! What is exported does not depend on which lines are logged: spans go to the exporter and never to
-//! the log, whose lines say themselves to which call they belong.
+//! The log filter does not affect exports: spans go only to the exporter, and log lines identify their call
+//! themselves.
 
 mod environment;
 mod export;
@@ -31,11 +31,11 @@ pub use exposition::Exposition;
 use crate::metrics;
 use environment::Environment;
 
-/// How long the last export may take. A collector that is away must not hold up the end.
+/// Timeout for the final export, so that an unreachable collector does not delay the exit.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The target of those spans by which log lines say to which call they belong. They are not exported.
+/// Target of the spans that identify the call of a log line. They are not exported.
 const REQUEST_TARGET: &str = "keyward::request";
-/// The crates whose spans are exported.
+/// Crates whose spans are exported.
 const OWN_TARGETS: [&str; 4] = [
     "keyward",
     "keyward_core",
@@ -43,26 +43,26 @@ const OWN_TARGETS: [&str; 4] = [
     "keyward_gateway",
 ];
 
-/// The crates that write what a caller sent, such as a path or a content type, into their more
-/// verbose lines. No filter raises them above this level, since a caller may put a secret anywhere.
+/// Crates whose verbose lines contain data of requests, such as paths or content types. No filter raises them
+/// above this level, since requests may contain secrets.
 const TALKATIVE_TARGETS: [(&str, LevelFilter); 3] = [
-    // What it is told of collectors may hold a secret.
+    // Its lines about collectors may contain secrets.
     ("opentelemetry", LevelFilter::WARN),
     ("tonic", LevelFilter::INFO),
     ("tonic_web", LevelFilter::INFO),
 ];
 
-/// The form of log lines.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// For humans.
     Human,
     /// For machines.
     Json,
 }
 
-/// Flushes what is not exported yet when it is shut down.
+/// Flushes pending exports on shutdown.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
@@ -70,11 +70,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts logging to standard error, measuring, and exporting if there is a collector. To be called
-    /// once, in a runtime, before anything is measured.
+    /// Starts logging to standard error, metrics, and exports if a collector is configured. Call it once, in a
+    /// runtime, before the first metric is recorded.
     ///
     /// # Errors
-    /// The filter or one of OpenTelemetry's variables is malformed, or an exporter cannot be made.
+    /// The filter or an OpenTelemetry variable is malformed, or an exporter cannot be created.
     pub fn start(
         filter: &str,
         format: LogFormat,
@@ -127,16 +127,16 @@ impl Telemetry {
         })
     }
 
-    /// Tells what was measured.
+    /// Returns the exposition of the metrics.
     #[must_use]
     pub fn exposition(&self) -> Exposition {
         self.exposition.clone()
     }
 
-    /// Exports what is left, for no longer than five seconds in all. It blocks.
+    /// Exports the remaining data, for at most five seconds in total. Blocks.
     pub fn shut_down(self) {
         let metrics = self.metrics;
-        // Beside the other, so that the time for one is time for both.
+        // In parallel to the traces, so that both share the timeout.
         let measured =
             std::thread::spawn(move || metrics.shutdown_with_timeout(FLUSH_TIMEOUT).is_ok());
         if let Some(traces) = self.traces
@@ -150,12 +150,12 @@ impl Telemetry {
     }
 }
 
-/// What the log has: events, and the spans that say to which call they belong.
+/// Returns true for the content of the log: events, and the spans that identify a call.
 fn is_line(metadata: &Metadata<'_>) -> bool {
     metadata.is_event() || metadata.target() == REQUEST_TARGET
 }
 
-/// What is exported: all other spans, and what went wrong in them.
+/// Returns true for exported data: all other spans, and the warnings and errors in them.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     match metadata.is_span() {
         true => metadata.target() != REQUEST_TARGET,
@@ -163,7 +163,7 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
     }
 }
 
-/// A panic's message may hold anything; its place cannot.
+/// Logs the location of a panic without its message, which may contain secrets.
 fn report_panics_without_their_message() {
     panic::set_hook(Box::new(|panic| {
         let place = panic

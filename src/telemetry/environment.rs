@@ -1,18 +1,18 @@
-//! What OpenTelemetry's environment variables say, checked before anything starts: the SDK would pass
-//! over what it cannot read, and export elsewhere or nothing.
+//! Validates OpenTelemetry's environment variables before anything starts: the SDK would ignore values that it
+//! cannot parse, and export elsewhere or not at all.
 //!
-//! An error names the variable and what is wanted, and never its value, which may be a secret. What
-//! neither the SDK nor this honours is refused.
+//! An error names the variable and the expected value, and never the actual value, which may be a secret.
+//! Variables that neither the SDK nor this module supports are rejected.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-/// How long one export may take, unless told otherwise.
+/// Default timeout of an export.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is wrong with a variable; never with its value in it.
+/// Error for a variable. It never contains the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{variable}` {problem}")]
 pub(super) struct Malformed {
@@ -20,42 +20,42 @@ pub(super) struct Malformed {
     problem: String,
 }
 
-/// What is exported over OTLP, and how.
+/// Settings for OTLP exports.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Environment {
-    /// Of spans, if they are.
+    /// Export of spans, if enabled.
     pub(super) traces: Option<Exporting>,
-    /// Of measurements, if they are.
+    /// Export of metrics, if enabled.
     pub(super) metrics: Option<Exporting>,
-    /// Whether the service has no name in the environment.
+    /// True if the environment does not name the service.
     pub(super) is_nameless: bool,
-    /// Whether the instance has no identifier there.
+    /// True if the environment does not identify the instance.
     pub(super) is_one_of_many: bool,
 }
 
-/// How one signal is exported.
+/// Export settings for one signal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exporting {
-    /// By which protocol.
+    /// Protocol.
     pub(super) protocol: Protocol,
-    /// Whether over TLS.
+    /// True if TLS is used.
     pub(super) is_secure: bool,
-    /// How long one export may take.
+    /// Timeout of an export.
     pub(super) timeout: Duration,
-    /// The authorities that the collector's certificate may be from, if not those of the system.
+    /// CA certificates for the collector. `None` uses those of the system.
     pub(super) authorities: Option<File>,
-    /// Our own certificate and its key.
+    /// Client certificate and its key.
     pub(super) identity: Option<(File, File)>,
 }
 
-/// The protocols of OTLP.
+/// Protocols of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Grpc,
     HttpProtobuf,
 }
 
-/// A file that a variable names.
+/// File that a variable names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     variable: String,
@@ -63,22 +63,22 @@ pub(super) struct File {
 }
 
 impl File {
-    /// What is in it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub(super) fn read(&self) -> Result<Vec<u8>, Malformed> {
         std::fs::read(&self.path)
             .map_err(|error| self.malformed(format!("names a file that cannot be read: {error}")))
     }
 
-    /// Says what is wrong with it.
+    /// Returns an error that names the variable of the file.
     pub(super) fn malformed(&self, problem: impl Into<String>) -> Malformed {
         malformed(&self.variable, problem)
     }
 }
 
-/// Says what is wrong with a variable.
+/// Returns an error that names the variable.
 pub(super) fn malformed(variable: &str, problem: impl Into<String>) -> Malformed {
     Malformed {
         variable: variable.to_owned(),
@@ -86,10 +86,10 @@ pub(super) fn malformed(variable: &str, problem: impl Into<String>) -> Malformed
     }
 }
 
-/// Reads variables by their names. One that is empty counts as absent, as the specification has it.
+/// Reads variables by name. An empty variable counts as unset, as the specification requires.
 struct Variables<F>(F);
 
-/// A variable that is there.
+/// A variable that is set.
 struct Variable {
     name: String,
     value: String,
@@ -102,10 +102,10 @@ impl Variable {
 }
 
 impl Environment {
-    /// Reads and checks everything.
+    /// Reads and validates all variables.
     ///
     /// # Errors
-    /// The first variable that is wrong.
+    /// The first invalid variable.
     pub(super) fn read(
         get: impl Fn(&str) -> Option<std::ffi::OsString>,
     ) -> Result<Self, Malformed> {
@@ -138,7 +138,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         Ok((!value.is_empty()).then_some(Variable { name, value }))
     }
 
-    /// The variable of one signal, or else that of all.
+    /// Returns the variable of one signal, or else the common one.
     fn of_signal(&self, signal: &str, name: &str) -> Result<Option<Variable>, Malformed> {
         match self.get(&format!("OTEL_EXPORTER_OTLP_{signal}_{name}"))? {
             Some(own) => Ok(Some(own)),
@@ -175,7 +175,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
             "parentbased_always_off",
             "parentbased_traceidratio",
         ];
-        // The SDK knows them in lower case alone.
+        // The SDK only accepts lower case.
         if let Some(variable) = self.get("OTEL_TRACES_SAMPLER")?
             && !samplers.contains(&variable.value.as_str())
         {
@@ -211,9 +211,9 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         Ok(())
     }
 
-    /// What would be passed over without a word.
+    /// Rejects settings that would be ignored silently.
     fn refuse_what_nobody_honours(&self) -> Result<(), Malformed> {
-        // What this process says of itself in lines goes to standard error.
+        // The log of this process goes to standard error.
         self.one_of("OTEL_LOGS_EXPORTER", &["none"])?;
         self.one_of("OTEL_METRICS_EXEMPLAR_FILTER", &["always_off"])?;
         self.one_of(
@@ -246,7 +246,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         Ok(())
     }
 
-    /// The names of the attributes that the environment gives to everything that is exported.
+    /// Returns the names of the resource attributes that the environment sets.
     fn resource_attributes(&self) -> Result<Vec<String>, Malformed> {
         let Some(variable) = self.get("OTEL_RESOURCE_ATTRIBUTES")? else {
             return Ok(Vec::new());
@@ -260,7 +260,8 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         names.ok_or_else(|| variable.malformed("must be `name=value` pairs, parted by commas"))
     }
 
-    /// How a signal is exported, if it is: when a collector is named, or asked for by name.
+    /// Returns the export settings of a signal. `None` unless a collector is configured or the exporter is
+    /// enabled by name.
     fn exporting(
         &self,
         signal: &str,
@@ -281,7 +282,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
             Some(variable) => Duration::from_millis(number(&variable, 1)?),
             None => DEFAULT_TIMEOUT,
         };
-        // The SDK leaves it to the exporter.
+        // The SDK leaves the timeout to the exporter.
         if let Some(name) = timeout
             && let Some(millis) = self.number(name, 1)?
         {
@@ -313,7 +314,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
 
     fn protocol(&self, signal: &str) -> Result<Protocol, Malformed> {
         let Some(variable) = self.of_signal(signal, "PROTOCOL")? else {
-            // As the specification recommends.
+            // The default that the specification recommends.
             return Ok(Protocol::HttpProtobuf);
         };
         match variable.value.as_str() {

@@ -1,8 +1,8 @@
-//! The exporters of OTLP, as the environment says, and the providers that feed them.
+//! OTLP exporters, configured by the environment, and the providers that feed them.
 //!
-//! Where to and with which headers, the exporters read for themselves; the environment was checked
-//! before. They have threads of their own, and a queue of bounded length between: what does not fit is
-//! dropped, so that no call ever waits for a collector.
+//! The exporters read the endpoint and headers from the environment, which was validated before. They run on
+//! their own threads behind bounded queues: data that does not fit is dropped, so that no call waits for a
+//! collector.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::reporting::Reporting;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes the exporter of a signal; those of different signals are different types with the same methods.
+/// Creates the exporter of a signal; those of different signals are different types with the same methods.
 macro_rules! exporter {
     ($exporter:ident, $exporting:expr) => {
         match $exporting.protocol {
@@ -45,7 +45,7 @@ macro_rules! exporter {
     };
 }
 
-/// What carries spans away, if anything does.
+/// Returns the provider that exports spans, if enabled.
 pub(super) fn traces(
     environment: &Environment,
     resource: &Resource,
@@ -61,7 +61,7 @@ pub(super) fn traces(
     Ok(Some(provider))
 }
 
-/// What keeps the measurements, to be told by the exposition and carried away, if anything does.
+/// Returns the provider of metrics, which the exposition reads and which exports them, if enabled.
 pub(super) fn metrics(
     environment: &Environment,
     resource: &Resource,
@@ -79,7 +79,7 @@ pub(super) fn metrics(
     Ok((provider.build(), exposition))
 }
 
-/// Who we are, in everything that is exported.
+/// Returns the resource that identifies this process in all exported data.
 pub(super) fn resource(environment: &Environment) -> Resource {
     let mut resource = Resource::builder()
         .with_attribute(KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")));
@@ -87,14 +87,14 @@ pub(super) fn resource(environment: &Environment) -> Resource {
         resource = resource.with_service_name("keyward");
     }
     if environment.is_one_of_many {
-        // Without it the measurements of replicas would be taken for one another's.
+        // Without it the metrics of replicas would be conflated.
         let id = Uuid::new_v4().to_string();
         resource = resource.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, id));
     }
     resource.build()
 }
 
-/// The cause would quote a value.
+/// Returns an error without the cause, which would quote a value.
 fn unusable(signal: &str) -> Malformed {
     let variable = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
     malformed(
@@ -117,8 +117,8 @@ fn tls(exporting: &Exporting) -> Result<Option<ClientTlsConfig>, Malformed> {
     Ok(Some(tls))
 }
 
-/// The exporter's thread waits for it, so that it is a blocking one; and since it brings a runtime of
-/// its own, it is made on a thread that has none.
+/// Creates a blocking client, since the exporter's thread waits for it. It brings its own runtime, so it is
+/// created on a thread without one.
 fn client(exporting: &Exporting) -> Result<reqwest::blocking::Client, Failure> {
     let mut builder = reqwest::blocking::Client::builder()
         .timeout(exporting.timeout)

@@ -1,5 +1,4 @@
-//! What the system tells of this process, under the names that Prometheus' own clients use. Where
-//! there is no `/proc`, there is nothing to tell.
+//! Metrics of this process from the system, named as in Prometheus' own client libraries. They require `/proc`.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -7,13 +6,13 @@ use std::sync::LazyLock;
 use opentelemetry::global;
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// The fields of `/proc/self/stat` after the name, counted from 0 (proc_pid_stat(5)).
+/// Fields of `/proc/self/stat` after the name, counted from 0 (proc_pid_stat(5)).
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
 const START_TIME: usize = 19;
 const RESIDENT_PAGES: usize = 21;
 
-/// Makes the instruments, which are read when somebody collects.
+/// Creates the instruments, which are read on collection.
 pub(super) fn start() {
     let meter = global::meter("keyward");
     let _registered = meter
@@ -31,7 +30,7 @@ pub(super) fn start() {
         .with_description("Open file descriptors.")
         .with_callback(|observer| {
             if let Ok(files) = fs::read_dir("/proc/self/fd") {
-                // One of them is the directory's own.
+                // One entry is the directory that is being read.
                 observer.observe((files.count() as u64).saturating_sub(1), &[]);
             }
         })
@@ -77,7 +76,7 @@ fn stat(field: usize) -> Option<u64> {
     field_of(&fs::read_to_string("/proc/self/stat").ok()?, field)
 }
 
-/// The name may hold anything, and ends at the last parenthesis.
+/// The name may contain any characters, and ends at the last parenthesis.
 fn field_of(stat: &str, field: usize) -> Option<u64> {
     let (_name, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(field)?.parse().ok()

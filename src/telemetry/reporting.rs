@@ -1,6 +1,6 @@
-//! Exporters that say in the log when what they export does not arrive, and when it does again. Each
-//! says it once: a collector that is away is no news every few seconds. What it answered may hold
-//! anything, and is not repeated.
+//! Wraps exporters to log when exports fail, and when they succeed again. Each change is logged once, so that
+//! an unreachable collector does not fill the log. The collector's response may contain secrets and is not
+//! logged.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,17 +13,17 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// An exporter that says what becomes of what it exports.
+/// Exporter that logs changes of its success.
 #[derive(Debug)]
 pub(super) struct Reporting<E> {
     exporter: E,
-    /// What it exports.
+    /// Name of the exported data.
     what: &'static str,
     fails: AtomicBool,
 }
 
 impl<E> Reporting<E> {
-    /// Says it of this exporter.
+    /// Wraps the exporter.
     pub(super) fn new(what: &'static str, exporter: E) -> Self {
         Self {
             exporter,

@@ -1,4 +1,4 @@
-//! What each variable may say.
+//! Tests of the values of each variable.
 
 use std::collections::BTreeMap;
 
