@@ -1,8 +1,7 @@
-//! The configuration: embedded defaults, then the file, then the environment; all of it parsed
-//! before a port opens.
+//! Configuration: embedded defaults, then the file, then the environment; parsed before a port opens.
 //!
-//! An error names the field and says what is wanted, and never repeats a value, since any value may
-//! be a secret in the wrong place.
+//! An error names the field and the expected value, and never the actual value, since a misplaced secret could
+//! be in any field.
 
 mod audit;
 mod limits;
@@ -34,37 +33,37 @@ pub use operations::OperationsConfig;
 pub use problem::ConfigError;
 pub use server::ServerConfig;
 
-/// The defaults, which are also the example that operators start from.
+/// Defaults, which are also the example for operators.
 pub const DEFAULTS: &str = include_str!("../deploy/keyward.example.toml");
-/// The prefix of environment variables; sections and fields are parted by two underscores.
+/// Prefix of environment variables; two underscores separate sections and fields.
 const ENV_PREFIX: &str = "KEYWARD_";
 
 /// Maximum size of the file with the database's URL, in bytes.
 const MAX_URL_BYTES: usize = 64 * 1024;
 
-/// The whole configuration.
+/// Complete configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The listener and what calls are held to.
+    /// Listener and limits for calls.
     pub server: ServerConfig,
-    /// The second listener, for whoever runs Keyward.
+    /// Operations listener.
     pub operations: OperationsConfig,
-    /// What callers may take.
+    /// Limits for callers.
     pub limits: LimitsConfig,
-    /// Whose pages may call from a browser.
+    /// Origins whose pages may call from a browser.
     pub cors: CorsConfig,
     /// Reading of REST requests.
     pub gateway: GatewayConfig,
-    /// Where everything is kept.
+    /// Database.
     pub database: DatabaseConfig,
-    /// The key-encryption keys.
+    /// Key-encryption keys.
     pub vault: VaultConfig,
-    /// Whose tokens are taken.
+    /// Trusted issuers of tokens.
     pub auth: AuthConfig,
-    /// How the ledger is run.
+    /// Ledger.
     pub ledger: LedgerConfig,
-    /// How the audit trail is kept.
+    /// Audit trail.
     pub audit: AuditConfig,
     /// Log lines.
     pub log: LogConfig,
@@ -72,7 +71,7 @@ pub struct Config {
     pub providers: BTreeMap<String, u32>,
 }
 
-/// Whose pages may call from a browser.
+/// Origins whose pages may call from a browser.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorsConfig {
@@ -87,17 +86,17 @@ pub struct GatewayConfig {
     pub unknown_fields: UnknownFields,
 }
 
-/// Treatment of members of JSON bodies and of query parameters that are not known.
+/// Treatment of unknown members of JSON bodies and unknown query parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownFields {
-    /// The request is rejected with 400 and the name.
+    /// Rejects the request with 400 and the name.
     Reject,
-    /// The rest of the request is read as if they were not there.
+    /// Ignores them.
     Ignore,
 }
 
-/// Where everything is kept.
+/// Database.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
@@ -111,7 +110,7 @@ pub struct DatabaseConfig {
     max_clock_difference_ms: u64,
 }
 
-/// The key-encryption keys.
+/// Key-encryption keys.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaultConfig {
@@ -136,7 +135,7 @@ pub enum BindSecrets {
 }
 
 impl VaultConfig {
-    /// Rules for provider keys.
+    /// Returns the rules for provider keys.
     #[must_use]
     pub fn provider_key_settings(&self, binding: SecretBinding) -> ProviderKeySettings {
         ProviderKeySettings {
@@ -146,7 +145,7 @@ impl VaultConfig {
     }
 }
 
-/// Whose tokens are taken.
+/// Trusted issuers of tokens.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
@@ -160,7 +159,7 @@ pub struct AuthConfig {
     service: Option<ServiceIssuerConfig>,
 }
 
-/// One issuer of tokens.
+/// Issuer of tokens.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerConfig {
@@ -169,7 +168,7 @@ pub struct IssuerConfig {
     jwks: Option<String>,
 }
 
-/// The issuer of service tokens.
+/// Issuer of service tokens.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceIssuerConfig {
@@ -181,7 +180,7 @@ pub struct ServiceIssuerConfig {
     subjects: BTreeMap<String, String>,
 }
 
-/// How the ledger is run.
+/// Ledger.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerConfig {
@@ -194,7 +193,7 @@ pub struct LedgerConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
-    /// For people or machines.
+    /// For humans or machines.
     pub format: LogFormat,
     /// A level, or targets with levels.
     pub filter: String,
@@ -205,28 +204,28 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<St
 }
 
 impl Config {
-    /// Reads defaults, file and environment, and checks everything that can be checked without
-    /// opening anything else.
+    /// Reads defaults, file and environment, and checks everything that can be checked without opening other
+    /// files.
     ///
     /// # Errors
-    /// The fields that are wrong.
+    /// The invalid fields.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let text = file.map(read_file).transpose()?;
         Self::from_layers(text.as_deref(), environment())
     }
 
-    /// Reads defaults and this text, and nothing of the environment.
+    /// Reads defaults and this text, without the environment.
     ///
     /// # Errors
-    /// The fields that are wrong.
+    /// The invalid fields.
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         Self::from_layers(Some(text), Env::raw().only(&[]))
     }
 
-    /// Reads defaults and this text, and of the environment what it says of logging and of browsers.
+    /// Reads defaults, this text, and the logging and CORS settings of the environment.
     ///
     /// # Errors
-    /// The fields that are wrong.
+    /// The invalid fields.
     pub fn for_dev(text: &str) -> Result<Self, ConfigError> {
         let taken = environment().filter(|key| key.starts_with("log.") || key.starts_with("cors."));
         Self::from_layers(Some(text), taken)
@@ -259,7 +258,7 @@ impl Config {
             ),
             ("auth.token_cache_entries", self.auth.token_cache_entries),
             ("ledger.reservation_ttl_ms", self.ledger.reservation_ttl_ms),
-            // Else anyone could make Keyward call the issuer as often as they call Keyward.
+            // Otherwise clients could make Keyward call the issuer as often as they call Keyward.
             ("auth.jwks_min_refresh_ms", self.auth.jwks_min_refresh_ms),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
@@ -290,16 +289,16 @@ impl Config {
         Ok(())
     }
 
-    /// Whose pages may call from a browser.
+    /// Returns the origins whose pages may call from a browser.
     ///
     /// # Errors
-    /// One is no origin.
+    /// An entry is not an origin.
     pub fn origins(&self) -> Result<AllowedOrigins, ConfigError> {
         AllowedOrigins::parse(&self.cors.allowed_origins)
             .map_err(|problem| ConfigError::field("cors.allowed_origins", problem))
     }
 
-    /// How to reach the store.
+    /// Returns the options for the store.
     ///
     /// # Errors
     /// The file with the URL cannot be read.
@@ -327,7 +326,7 @@ impl Config {
         Ok(options)
     }
 
-    /// How the ledger is run.
+    /// Returns the settings for the ledger.
     #[must_use]
     pub fn ledger(&self) -> LedgerSettings {
         let ledger = &self.ledger;
@@ -339,13 +338,13 @@ impl Config {
         }
     }
 
-    /// The file with the key-encryption keys.
+    /// Returns the path of the key-encryption keys.
     #[must_use]
     pub fn keyring_file(&self) -> &Path {
         self.vault.keyring_file.as_deref().unwrap_or(Path::new(""))
     }
 
-    /// Whose tokens are taken.
+    /// Returns the settings for authentication.
     ///
     /// # Errors
     /// A required field is missing.
@@ -384,11 +383,11 @@ impl Config {
         })
     }
 
-    /// The providers that keys can be for. Their names are in upper case whatever the case here,
-    /// since the environment cannot tell.
+    /// Returns the providers that keys can be for. Names are converted to upper case, since the environment
+    /// does not preserve the case.
     ///
     /// # Errors
-    /// A name is unfit or taken, or a provider can do nothing.
+    /// A name is invalid or taken, or a provider has no capabilities.
     pub fn providers(&self) -> Result<ProviderRegistry, ConfigError> {
         let mut registry = ProviderRegistry::built_in();
         for (name, capabilities) in &self.providers {
@@ -404,8 +403,8 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::file(path, &error))
 }
 
-/// Only variables with a section: Kubernetes itself sets `KEYWARD_PORT` and the like in every pod
-/// beside a service that is named so.
+/// Returns the variables that have a section: Kubernetes sets `KEYWARD_PORT` and similar variables in every pod
+/// next to a service of that name.
 fn environment() -> Env {
     Env::prefixed(ENV_PREFIX)
         .filter(|key| key.as_str().contains("__"))
@@ -413,7 +412,7 @@ fn environment() -> Env {
 }
 
 impl AuthConfig {
-    /// An issuer by its name, audience and source of keys.
+    /// Returns an issuer by its name, audience and source of keys.
     fn issuer(
         &self,
         section: &str,

@@ -1,4 +1,4 @@
-//! `[audit]`: how the audit trail is kept.
+//! `[audit]`: the audit trail.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// How the audit trail is kept.
+/// Settings for the audit trail.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
@@ -15,7 +15,7 @@ pub struct AuditConfig {
 }
 
 impl AuditConfig {
-    /// How the audit trail is kept.
+    /// Returns the settings for the audit trail.
     #[must_use]
     pub fn settings(&self) -> AuditSettings {
         let days = u64::from(self.retention_days);

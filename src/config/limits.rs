@@ -1,4 +1,4 @@
-//! `[limits]`: what one caller, one address and all of them together may take.
+//! `[limits]`: limits for each caller, each address and the process.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Config, ConfigError};
 use crate::layers::{Limits, TrustedProxies};
 use crate::rate::Rate;
 
-/// What callers may take.
+/// Limits for callers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -34,7 +34,7 @@ pub struct LimitsConfig {
 }
 
 impl LimitsConfig {
-    /// Checks what can be wrong.
+    /// Validates the limits.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("max_request_bytes", self.max_request_bytes),
@@ -61,7 +61,7 @@ impl LimitsConfig {
         self.trusted_proxies().map(drop)
     }
 
-    /// Maximum numbers of keys, which the store holds.
+    /// Returns the maximum numbers of keys, which the store enforces.
     pub(super) fn key_bounds(&self) -> KeyBounds {
         KeyBounds {
             provider_keys_per_workspace: self.max_provider_keys_per_workspace,
@@ -69,7 +69,7 @@ impl LimitsConfig {
         }
     }
 
-    /// The proxies that are believed about whom they call for.
+    /// Returns the proxies trusted to report client addresses.
     fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
         TrustedProxies::parse(&self.trusted_proxies)
             .map_err(|problem| ConfigError::field("limits.trusted_proxies", problem))
@@ -77,17 +77,17 @@ impl LimitsConfig {
 }
 
 impl Config {
-    /// Returns true if a proxy is said to be in front, and its address is not known: all clients seem to have
-    /// the same address then, and a limit for it would be one for all of them.
+    /// Returns true if a proxy is in front and its address is not configured: then all clients appear to have
+    /// the same address, and a per-address limit would apply to all of them together.
     #[must_use]
     pub fn has_unnamed_proxy(&self) -> bool {
         self.server.is_behind_proxy() && self.limits.trusted_proxies.is_empty()
     }
 
-    /// What every call is held to.
+    /// Returns the limits for every call.
     ///
     /// # Errors
-    /// A trusted proxy is no network.
+    /// A trusted proxy is not a network.
     pub fn limits(&self) -> Result<Limits, ConfigError> {
         let limits = &self.limits;
         let per_address = !self.has_unnamed_proxy();
@@ -109,7 +109,7 @@ impl Config {
             max_in_flight: usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX),
             max_in_flight_per_organization: usize::try_from(limits.max_in_flight_per_organization)
                 .unwrap_or(usize::MAX),
-            // A call that runs needs a connection to the database.
+            // A running call needs a database connection.
             max_running: usize::try_from(self.database.max_connections).unwrap_or(usize::MAX),
             max_request_bytes: usize::try_from(limits.max_request_bytes).unwrap_or(usize::MAX),
             body_time: self.server.body_time(),

@@ -1,4 +1,4 @@
-//! The second listener, for whoever runs Keyward.
+//! Operations listener.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 
-/// The second listener.
+/// Operations listener.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperationsConfig {
@@ -14,10 +14,10 @@ pub struct OperationsConfig {
 }
 
 impl OperationsConfig {
-    /// Where to listen; `None` where there is no such listener.
+    /// Returns the address of the listener; `None` if it is disabled.
     ///
     /// # Errors
-    /// It is no address.
+    /// The value is not an address.
     pub fn listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
         if self.listen.is_empty() {
             return Ok(None);

@@ -1,10 +1,10 @@
-//! What is wrong with the configuration, in words that hold no value of it.
+//! Configuration errors, which contain no values of the configuration.
 
 use std::path::Path;
 
 use figment::error::Kind;
 
-/// What is wrong with the configuration; never with a value in it.
+/// Configuration error; never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
@@ -19,7 +19,7 @@ impl ConfigError {
     }
 }
 
-/// Says what is wrong in figment's error without its values.
+/// Converts figment's error and removes the values.
 pub(super) fn describe(error: figment::Error) -> ConfigError {
     ConfigError(
         error
@@ -31,7 +31,7 @@ pub(super) fn describe(error: figment::Error) -> ConfigError {
 
 fn describe_one(error: &figment::Error) -> String {
     let mut path = error.path.clone();
-    // A name that is not known may already end the path, and may be a value in the wrong place.
+    // An unknown name may already end the path, and may be a misplaced value.
     if let Kind::UnknownField(name, _) | Kind::UnknownVariant(name, _) = &error.kind
         && path.last() == Some(name)
     {
@@ -57,7 +57,7 @@ fn describe_one(error: &figment::Error) -> String {
         Kind::Unsupported(_) | Kind::UnsupportedKey(..) => {
             format!("`{field}` has a kind of value that no setting has")
         }
-        // The parser quotes the text below the first line, which says where the error is.
+        // The parser quotes the text below the first line, which has the location of the error.
         Kind::Message(message) if field.is_empty() => {
             message.lines().next().unwrap_or_default().to_owned()
         }

@@ -1,4 +1,4 @@
-//! `[server]`: the listener, TLS, what connections and calls are held to, and the orderly end.
+//! `[server]`: the listener, TLS, limits for connections and calls, and graceful shutdown.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use crate::layers::BodyTime;
 use crate::rate::Rate;
 use crate::server::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
 
-/// The least that HTTP/1.1's reader can be bounded to, in bytes.
+/// Minimum limit that the HTTP/1.1 parser supports, in bytes.
 const MIN_HEADER_BYTES: u32 = 8 * 1024;
-/// More than this a proxy would not send, in bytes.
+/// Maximum that a proxy would send, in bytes.
 const MAX_HEADER_BYTES: u32 = 1024 * 1024;
-/// The window that every HTTP/2 connection begins with (RFC 9113, section 6.9.2), in bytes.
+/// Initial window of every HTTP/2 connection (RFC 9113, section 6.9.2), in bytes.
 const MIN_WINDOW_BYTES: u32 = 65_535;
-/// The largest window that HTTP/2 has, in bytes.
+/// Maximum window of HTTP/2, in bytes.
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// The listener and what calls are held to.
+/// Listener and limits for calls.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address to listen on.
     pub listen: SocketAddr,
     tls_terminated_by_proxy: bool,
     pub(super) default_deadline_ms: u64,
@@ -52,12 +52,12 @@ pub struct ServerConfig {
     send_buffer_bytes: u32,
     shutdown_delay_ms: u64,
     drain_ms: u64,
-    /// Whether callers may ask for the descriptors.
+    /// True if clients may use reflection.
     pub reflection: bool,
     tls: TlsConfig,
 }
 
-/// TLS; it is spoken when there is a certificate.
+/// TLS, which is enabled if a certificate is configured.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TlsConfig {
@@ -133,11 +133,11 @@ impl ServerConfig {
         self.tls.check()
     }
 
-    /// Whether what is said to the port could be read on the way: it is open to other machines,
-    /// without TLS here, and no proxy is said to have it. The field at fault, if so.
+    /// Rejects a listener whose traffic could be read in transit: the port is reachable from other machines,
+    /// TLS is disabled here, and no proxy terminates TLS.
     ///
     /// # Errors
-    /// It could be read.
+    /// The traffic could be read.
     pub fn check_exposure(&self) -> Result<(), ConfigError> {
         let is_safe = self.listen.ip().is_loopback()
             || self.tls.cert_file.is_some()
@@ -152,20 +152,20 @@ impl ServerConfig {
         Err(problem("listen", text))
     }
 
-    /// Whether a proxy is said to terminate TLS.
+    /// Returns true if a proxy terminates TLS.
     #[must_use]
     pub fn is_behind_proxy(&self) -> bool {
         self.tls_terminated_by_proxy
     }
 
-    /// What the listener is told at start.
+    /// Returns the settings of the listener.
     #[must_use]
     pub fn listener(&self) -> Settings {
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Settings {
             max_connections: count(self.max_connections),
             max_connections_per_address: count(self.max_connections_per_address),
-            // Whoever may have so many may make them all at once.
+            // A client may open all connections that it is allowed at once.
             connection_rate: Rate::per_second(
                 self.new_connections_per_address_per_second,
                 self.max_connections_per_address,
@@ -178,7 +178,7 @@ impl ServerConfig {
             keep_alive_timeout: millis(self.keep_alive_timeout_ms),
             idle_timeout: millis(self.idle_timeout_ms),
             max_age: (self.max_connection_age_ms > 0).then(|| millis(self.max_connection_age_ms)),
-            // As long as any call may take.
+            // Maximum duration of a call.
             grace: millis(self.max_deadline_ms),
             http2: Http2Bounds {
                 max_concurrent_streams: self.max_concurrent_streams,
@@ -193,7 +193,7 @@ impl ServerConfig {
         }
     }
 
-    /// The time that a client has to send a request's body.
+    /// Returns the time that a client has to send a request's body.
     #[must_use]
     pub(super) fn body_time(&self) -> BodyTime {
         BodyTime {
@@ -202,7 +202,7 @@ impl ServerConfig {
         }
     }
 
-    /// How TLS is spoken, if it is.
+    /// Returns the settings for TLS, if it is enabled.
     #[must_use]
     pub fn tls(&self) -> Option<TlsSettings> {
         let tls = &self.tls;
@@ -244,7 +244,7 @@ impl TlsConfig {
             let text = "is required where `server.tls.client_certificates` is not \"none\"";
             return Err(problem("tls.client_ca_file", text));
         }
-        // What is given would count for nothing, which is not what whoever gives it thinks.
+        // The file would be ignored, contrary to the operator's intent.
         if !asks && self.client_ca_file.is_some() {
             let text = "needs `server.tls.client_certificates` to be \"optional\" or \"required\"";
             return Err(problem("tls.client_ca_file", text));
