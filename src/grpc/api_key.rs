@@ -22,7 +22,7 @@ pub(crate) struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// Serves these in such pages.
+    /// Serves these keys, with pages of this size.
     pub(crate) fn new(keys: ProviderKeys, pages: Pages) -> Self {
         Self { keys, pages }
     }

@@ -1,5 +1,4 @@
-//! AuditService. VerifyAuditLog comes later, and says so by the default that the generated trait
-//! gives it.
+//! AuditService. VerifyAuditLog is not implemented yet: the default of the generated trait responds.
 
 use keyward_core::audit::AuditTrail;
 use tonic::{Request, Response, Status};
@@ -17,7 +16,7 @@ pub(crate) struct AuditEvents {
 }
 
 impl AuditEvents {
-    /// Serves this one in such pages.
+    /// Serves this trail, with pages of this size.
     pub(crate) fn new(trail: AuditTrail, pages: Pages) -> Self {
         Self { trail, pages }
     }

@@ -16,7 +16,7 @@ pub(crate) struct DirectoryEntries {
 }
 
 impl DirectoryEntries {
-    /// Serves this one in such pages.
+    /// Serves this directory, with pages of this size.
     pub(crate) fn new(directory: Directory, pages: Pages) -> Self {
         Self { directory, pages }
     }

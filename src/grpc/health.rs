@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: what `/readyz` says, of all of us ("") and of each service by its full name.
+//! `grpc.health.v1`: the result of `/readyz`, for the process ("") and for each service by its full name.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -17,16 +17,16 @@ use crate::health::{Health, Readiness};
 use crate::layers::StreamDeadline;
 use crate::proto;
 
-/// Serves our readiness.
+/// Serves readiness.
 pub(crate) struct HealthChecks {
     health: Health,
-    /// What can be asked about.
+    /// Known service names.
     names: HashSet<&'static str>,
     streams: OpenStreams,
 }
 
 impl HealthChecks {
-    /// Serves this, over so many streams.
+    /// Serves this health, with these streams.
     pub(crate) fn new(health: Health, streams: OpenStreams) -> Self {
         let services = proto::METHODS.iter().map(|method| method.service);
         Self {
@@ -61,7 +61,7 @@ impl HealthService for HealthChecks {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let stream = self.streams.open(request.extensions())?;
         let watching = Watching {
-            // No error if it is not: the protocol has whoever watches wait for it to come.
+            // An unknown service is not an error: the protocol lets a watcher wait for it.
             is_known: self.names.contains(request.get_ref().service.as_str()),
             deadline: request.extensions().get::<StreamDeadline>().map(|it| it.0),
             readiness: self.health.watch().await,
@@ -79,19 +79,18 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
     }
 }
 
-/// One stream.
+/// A watch stream.
 struct Watching {
     is_known: bool,
     deadline: Option<Instant>,
     readiness: watch::Receiver<Readiness>,
-    /// The last status that was sent.
+    /// Last status that was sent.
     told: Option<ServingStatus>,
     _stream: OpenStream,
 }
 
 impl Watching {
-    /// The next status, as soon as it is another. A stream ends with an error, since its caller has to
-    /// come again.
+    /// Returns the next status once it changes. A stream ends with an error, since its client must reconnect.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Option<Self>)> {
         loop {
             let readiness = *self.readiness.borrow_and_update();

@@ -31,7 +31,7 @@ pub(crate) struct ManagementKeys {
 }
 
 impl ManagementKeys {
-    /// Serves these in such pages.
+    /// Serves these keys, with pages of this size.
     pub(crate) fn new(
         keys: IssuedKeys,
         administrators: Administrators,

@@ -1,5 +1,5 @@
-//! The tonic services: each method turns its message into a use case's words, calls it, and turns
-//! the answer back.
+//! tonic services: each method converts its message to the input of a use case, calls it, and converts the
+//! result.
 
 mod api_key;
 mod audit;
@@ -26,7 +26,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::error;
 use crate::fair_queue::{Running, Turn, Work};
 
-/// How large the pages of lists may be.
+/// Page sizes of lists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pages {
     /// Maximum number of items.
@@ -34,25 +34,25 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The page that a caller asks for.
+    /// Returns the page that a client requests.
     fn request(self, page_size: u32, page_token: &str) -> Result<PageRequest, Status> {
         PageRequest::parse(page_size, page_token, self.max_items).map_err(error::status)
     }
 }
 
-/// Splits a request into its caller, as the authentication layer found it, and its message, when it is the call's
-/// turn. The call has its seat as long as the last value lives.
+/// Waits for the call's turn and splits its request into the caller, as the authentication layer found it, and
+/// the message. The call runs until the last value is dropped.
 async fn enter<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
     begin(request, Work::Item, |_| None::<&str>).await
 }
 
-/// The same for a page of a list.
+/// Like [`enter`], for a page of a list.
 async fn enter_list<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
     begin(request, Work::List, |_| None::<&str>).await
 }
 
-/// The same for a call that internal services make for the users of many keys: those about one key take turns
-/// with those about others.
+/// Like [`enter`], for a call that internal services make for the users of many keys: calls about different
+/// keys take turns.
 async fn enter_for<T>(
     request: Request<T>,
     subject: impl Fn(&T) -> &str,
@@ -60,7 +60,7 @@ async fn enter_for<T>(
     begin(request, Work::Item, |message| Some(subject(message))).await
 }
 
-/// The same for a change of a key's account.
+/// Like [`enter_for`], for a change of a key's account.
 async fn enter_for_change<T>(
     request: Request<T>,
     subject: impl Fn(&T) -> &str,
@@ -77,7 +77,7 @@ async fn begin<T>(
     let caller = extensions.remove::<Caller>();
     let turn = extensions.remove::<Arc<Turn>>();
     let Some((caller, turn)) = caller.zip(turn) else {
-        // No layer let this call through; refuse rather than guess.
+        // No layer admitted this call; reject it rather than guess.
         return Err(error::plain(
             Code::Unauthenticated,
             "TOKEN_MISSING",
@@ -89,9 +89,9 @@ async fn begin<T>(
     Ok((caller, message, running))
 }
 
-/// A response that holds a secret or a plaintext key. It is never compressed: beside it there is what
-/// others may have written, and from the length of both together one could tell how much of the one
-/// is in the other (as CRIME and BREACH do).
+/// Returns a response that holds a secret or a plaintext key. It is never compressed: it also contains text
+/// that other parties may have written, and the compressed length would reveal the secret (as in CRIME and
+/// BREACH).
 fn with_secret<T>(message: T) -> Response<T> {
     let mut response = Response::new(message);
     response.disable_compression();

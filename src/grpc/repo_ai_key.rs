@@ -22,7 +22,7 @@ pub(crate) struct RepoAiKeys {
 }
 
 impl RepoAiKeys {
-    /// Serves these in such pages.
+    /// Serves these keys, with pages of this size.
     pub(crate) fn new(keys: UseCases, pages: Pages) -> Self {
         Self { keys, pages }
     }

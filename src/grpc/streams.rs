@@ -1,7 +1,7 @@
-//! What needs no token, and so anyone who can reach the port can have. Streams, which may last: there are
-//! only so many of them, in all and from one address. Calls whose message is still to come: there are only
-//! so many of those too, but a further one is let in, and the oldest is given up, since a prober is not
-//! refused for what others do.
+//! Bounds resources that need no token, and so are available to any client that can reach the port. Streams,
+//! which may last, are bounded in total and per address. Calls that wait for their message are bounded too, but
+//! a further one is admitted and the oldest is given up, so that a prober is not rejected because of other
+//! clients.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,21 +17,21 @@ use crate::layers::{Client, Limits};
 use crate::metrics::{self, Refused};
 use crate::server::{Peer, PerAddress, Place};
 
-/// The streams that are open without a token.
+/// Streams that are open without a token.
 #[derive(Clone)]
 pub(crate) struct OpenStreams {
     all: Arc<Semaphore>,
     places: Arc<PerAddress>,
 }
 
-/// One of them, until it is dropped.
+/// Slot of a stream, released on drop.
 pub(crate) struct OpenStream {
     _permit: OwnedSemaphorePermit,
     _place: Option<Place>,
 }
 
 impl OpenStreams {
-    /// As many as the limits say; a trusted proxy's own address is not counted, since others call
+    /// Uses the maximums of the limits. The address of a trusted proxy is not counted, since many clients call
     /// through it.
     pub(crate) fn new(limits: &Limits) -> Self {
         let proxies = limits.trusted_proxies.clone();
@@ -42,10 +42,10 @@ impl OpenStreams {
         }
     }
 
-    /// One more, for a request with these extensions.
+    /// Opens a stream for a request with these extensions.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED: all are open, or all of this address.
+    /// RESOURCE_EXHAUSTED: the maximum of all streams, or of this address, is reached.
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<OpenStream, Status> {
         self.place(extensions).ok_or_else(|| {
             metrics::refused(Refused::OpenStreams);
@@ -55,7 +55,7 @@ impl OpenStreams {
 
     fn place(&self, extensions: &Extensions) -> Option<OpenStream> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        // Who is inside already has no address, and is not counted.
+        // In-process callers have no address, and are not counted.
         let place = match address(extensions) {
             Some(address) => Some(self.places.take(address)?),
             None => None,
@@ -72,19 +72,19 @@ fn address(extensions: &Extensions) -> Option<IpAddr> {
     client.or_else(|| extensions.get::<Peer>().map(|peer| peer.0.ip()))
 }
 
-/// The calls that were begun last, some of whose messages are still to come.
+/// The most recent calls, some of which still wait for their message.
 #[derive(Clone)]
 pub(crate) struct Unfinished(Arc<Begun>);
 
 struct Begun {
-    /// How many there may be.
+    /// Maximum number of calls.
     most: usize,
-    /// The oldest first. A call whose place is dropped hears of it, if it still listens.
+    /// Oldest first. Dropping a sender notifies the call that it is given up, if it still waits.
     places: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
 }
 
 impl Unfinished {
-    /// As many as there may be streams.
+    /// Uses the maximum number of streams.
     pub(crate) fn new(limits: &Limits) -> Self {
         Self(Arc::new(Begun {
             most: limits.max_open_streams,
@@ -92,8 +92,8 @@ impl Unfinished {
         }))
     }
 
-    /// One more call that waits for its message. What is returned is done when the call is given up, since
-    /// as many others have been begun before it has ended.
+    /// Begins a call that waits for its message. The returned receiver completes when the call is given up
+    /// because the maximum number of later calls have begun before it ended.
     pub(crate) fn begin(&self) -> oneshot::Receiver<Infallible> {
         let (place, given_up) = oneshot::channel();
         let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
