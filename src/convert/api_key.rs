@@ -78,7 +78,7 @@ pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
     }
 }
 
-/// The one place where a credential's secret goes back into a message.
+/// Converts an opened key. Only this function puts a credential's secret into a message.
 pub(crate) fn resolved(opened: OpenedProviderKey) -> ResolveApiKeyResponse {
     let key = opened.key;
     ResolveApiKeyResponse {

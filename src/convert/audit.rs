@@ -1,4 +1,4 @@
-//! Audit events and the filters by which they are listed.
+//! Audit events and their filters.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use keyward_core::clock::Timestamp;
 use super::{moment, timestamp};
 use crate::proto::v1::{AuditEvent, ListAuditEventsRequest};
 
-/// Empty texts filter nothing.
+/// Converts a filter. Empty texts match all events.
 pub(crate) fn filter(message: ListAuditEventsRequest) -> Result<AuditFilter, Error> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let bound = |field, label, at: Option<_>| at.map(|at| bound(field, label, at)).transpose();
@@ -27,15 +27,15 @@ pub(crate) fn filter(message: ListAuditEventsRequest) -> Result<AuditFilter, Err
     })
 }
 
-/// The first millisecond that is not before a moment. Events have whole milliseconds, so that for
-/// both bounds of a time it lets through what the moment itself does.
+/// Rounds a time up to a millisecond. Events have whole milliseconds, so as either bound of a range it matches
+/// the same events as the exact time.
 fn bound(field: &'static str, label: &str, at: prost_types::Timestamp) -> Result<Timestamp, Error> {
     let is_between = at.nanos % 1_000_000 != 0;
     let millis = moment(field, label, at)?.unix_millis();
     Ok(Timestamp::from_unix_millis(millis + i64::from(is_between)))
 }
 
-/// The message form of an event.
+/// Converts an event to its message.
 pub(crate) fn event(event: RecordedEvent) -> AuditEvent {
     AuditEvent {
         id: event.place.id.to_string(),

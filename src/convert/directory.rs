@@ -32,7 +32,7 @@ pub(crate) fn repo_id(text: String) -> Result<RepoId, Error> {
     id(RepoId::parse, "repoId", "Repo ID", text)
 }
 
-/// The message that a request must carry.
+/// Returns the required message.
 fn required<T>(message: Option<T>, field: &'static str, label: &str) -> Result<T, Error> {
     message.ok_or_else(|| Error::invalid(field, format!("{label} is required")))
 }

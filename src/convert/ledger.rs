@@ -31,7 +31,7 @@ pub(crate) fn new_reservation(message: ReserveSpendRequest) -> Result<NewReserva
     })
 }
 
-/// Reads a time to hold. Prost's own conversion overflows on seconds that no caller means.
+/// Parses the TTL of a reservation. Prost's own conversion overflows on extreme seconds.
 fn ttl(ttl: prost_types::Duration) -> Result<Duration, Error> {
     let negative = |_| Error::invalid("ttl", "TTL must not be negative");
     let seconds = u64::try_from(ttl.seconds).map_err(negative)?;

@@ -21,7 +21,7 @@ fn workspace_id(text: String) -> Result<WorkspaceId, Error> {
     id(WorkspaceId::parse, "workspace_id", "Workspace ID", text)
 }
 
-/// The organization that an administrator names.
+/// Parses the organization that an administrator names.
 pub(crate) fn organization_id(text: String) -> Result<OrganizationId, Error> {
     let (field, label) = ("organizationId", "Organization ID");
     id(OrganizationId::parse, field, label, text)
@@ -54,7 +54,7 @@ pub(crate) fn new_key(message: CreateKeyRequest) -> Result<NewIssuedKey, Error> 
     })
 }
 
-/// The fields that can change, by their names in the proto file.
+/// Fields that can change, by their names in the proto file.
 const CHANGEABLE: [&str; 5] = [
     "name",
     "disabled",
@@ -63,8 +63,8 @@ const CHANGEABLE: [&str; 5] = [
     "include_byok_in_limit",
 ];
 
-/// What to change. A mask names the fields, and one that it names and that is unset is removed if it
-/// can be; without a mask, or with an empty one, the fields that are set change (AIP-134).
+/// Converts an update. A mask names the fields; a named field that is unset is removed if it can be. Without a
+/// mask, or with an empty one, the fields that are set change (AIP-134).
 pub(crate) fn patch(message: UpdateKeyRequest) -> Result<IssuedKeyPatch, Error> {
     let mask = message.update_mask.unwrap_or_default().paths;
     if let Some(place) = mask
@@ -137,7 +137,7 @@ fn limit_reset_message(reset: Reset) -> i32 {
     }
 }
 
-/// What is left of a key's limit, as messages have it.
+/// Returns the remaining part of a key's limit, in the form of messages.
 pub(crate) fn remaining(metered: &MeteredKey) -> Option<i64> {
     limit::remaining(metered).map(Nanos::get)
 }
@@ -178,7 +178,7 @@ pub(crate) fn issued_key(metered: MeteredKey) -> IssuedKey {
     }
 }
 
-/// The one place where an issued key's plaintext goes into a message.
+/// Converts a created key. Only this function puts an issued key's plaintext into a message.
 pub(crate) fn created(minted: Minted<MeteredKey>) -> CreateKeyResponse {
     CreateKeyResponse {
         data: Some(issued_key(minted.key)),
@@ -225,7 +225,7 @@ fn current_issued(metered: MeteredKey) -> CurrentKey {
     }
 }
 
-/// What every key says of itself, for the sake of clients that demand it.
+/// Returns constant fields of every key, which some clients require.
 fn constant() -> CurrentKey {
     CurrentKey {
         rate_limit: Some(DeprecatedRateLimit {
@@ -274,7 +274,7 @@ pub(crate) fn management_key(key: Administrator) -> ManagementKey {
     }
 }
 
-/// The one place where a management key's plaintext goes into a message.
+/// Converts a created management key. Only this function puts a management key's plaintext into a message.
 pub(crate) fn created_management_key(minted: Minted<Administrator>) -> CreateManagementKeyResponse {
     CreateManagementKeyResponse {
         management_key: Some(management_key(minted.key)),

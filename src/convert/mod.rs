@@ -1,4 +1,4 @@
-//! Between the API's messages and the core's nouns: parsed once, here.
+//! Conversion between the API's messages and the core's types. Input is parsed only here.
 
 pub(crate) mod api_key;
 pub(crate) mod audit;
@@ -12,7 +12,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::IdError;
 use keyward_core::principal::Creator;
 
-/// The message form of a moment.
+/// Converts a time to its message.
 pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
     let millis = moment.unix_millis();
     prost_types::Timestamp {
@@ -21,16 +21,16 @@ pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-/// The kind and the id of the principal that created something.
+/// Returns the kind and the ID of the principal that created a resource.
 pub(crate) fn creator(creator: Option<Creator>) -> (Option<String>, Option<String>) {
     creator.map(|Creator { kind, id }| (kind, id)).unzip()
 }
 
-/// The first and the last second that messages can name: the years 1 to 9999.
+/// First and last second that messages can represent: the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Reads a moment, of which what is finer than a millisecond is cut off; `label` names it in the
-/// error's text and `field` in its details.
+/// Parses a time and truncates it to milliseconds; `label` names it in the error's text and `field` in its
+/// details.
 pub(crate) fn moment(
     field: &'static str,
     label: &str,

@@ -12,7 +12,7 @@ use crate::proto::v1::{
     VerifyRepoAiKeyResponse,
 };
 
-/// The repo that a path names; a text that is no id names none.
+/// Parses the repo in a path. `None` if the text is not an ID.
 pub(crate) fn repo(text: String) -> Option<RepoId> {
     RepoId::parse(text).ok()
 }
@@ -33,7 +33,7 @@ fn ai_type(ai_type: AiType) -> Result<Kind, Error> {
         AiType::Anthropic => Ok(Kind::Anthropic),
         AiType::Aws => Ok(Kind::Aws),
         AiType::Other => Ok(Kind::Other),
-        // Missing ones are refused before; what is left is a number that no type has.
+        // Missing types are rejected before; this is a number without a type.
         AiType::Unspecified => {
             let message = "AI type must be one of OPENAI, GOOGLE, ANTHROPIC, AWS, OTHER";
             Err(Error::invalid("aiType", message))
@@ -66,7 +66,7 @@ pub(crate) fn repo_ai_key(key: Key) -> RepoAiKey {
     }
 }
 
-/// The one place where a repo AI key's secret goes into a message.
+/// Converts a created key. Only this function puts a repo AI key's secret into a message.
 pub(crate) fn created(created: CreatedRepoAiKey) -> CreateRepoAiKeyResponse {
     CreateRepoAiKeyResponse {
         success: true,
