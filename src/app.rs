@@ -1,4 +1,4 @@
-//! Puts the house together: stores, use cases, services, and the layers around them.
+//! Assembles the application: stores, use cases, services, and the layers around them.
 
 use std::sync::Arc;
 
@@ -35,54 +35,54 @@ use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
 use crate::telemetry::Exposition;
 
-/// What the house is built of.
+/// Dependencies and settings of the application.
 pub struct Parts {
-    /// Keeps everything.
+    /// Database.
     pub store: Store,
     /// Wraps the data keys.
     pub kek: Arc<dyn Kek>,
-    /// Machine's clock, by which tokens and certificates are judged. Use cases follow the store's.
+    /// The machine's clock, which tokens and certificates are checked against. Use cases use the store's clock.
     pub clock: Arc<dyn Clock>,
-    /// The providers that keys can be for.
+    /// Providers that keys can be for.
     pub providers: ProviderRegistry,
-    /// Whose tokens are taken.
+    /// Settings for authentication.
     pub authn: AuthnSettings,
-    /// What every call is held to.
+    /// Limits for every call.
     pub limits: Limits,
-    /// Whose pages may call from a browser.
+    /// Origins whose pages may call from a browser.
     pub origins: AllowedOrigins,
     /// Treatment of unknown members and query parameters of REST requests.
     pub unknown_fields: UnknownFields,
-    /// Whether callers may ask for the descriptors.
+    /// True if clients may use reflection.
     pub reflection: bool,
-    /// How the ledger is run.
+    /// Settings for the ledger.
     pub ledger: LedgerSettings,
-    /// How the audit trail is kept.
+    /// Settings for the audit trail.
     pub audit: AuditSettings,
     /// Rules for changes of provider keys.
     pub provider_keys: ProviderKeySettings,
-    /// Tells what was measured, if that is told beside the API.
+    /// Exposition of metrics, if they are served on the API's listener.
     pub exposition: Option<Exposition>,
 }
 
-/// The use cases, for those who are inside already.
+/// Use cases, for in-process callers.
 #[derive(Clone)]
 pub struct UseCases {
-    /// The directory.
+    /// Directory.
     pub directory: Directory,
-    /// The provider keys.
+    /// Provider keys.
     pub provider_keys: ProviderKeys,
-    /// The repo AI keys.
+    /// Repo AI keys.
     pub repo_ai_keys: RepoAiKeys,
-    /// The issued keys.
+    /// Issued keys.
     pub issued_keys: IssuedKeys,
-    /// The keys that administer them.
+    /// Keys that administer issued keys.
     pub management_keys: ManagementKeys,
-    /// What they have spent.
+    /// Charges of issued keys.
     pub ledger: Ledger,
-    /// What happened, and who did it.
+    /// Audit trail.
     pub audit: AuditTrail,
-    /// What seals the secrets of the first two.
+    /// Encrypts the secrets of provider keys and repo AI keys.
     pub vault: Vault,
 }
 
@@ -132,20 +132,20 @@ impl UseCases {
     }
 }
 
-/// A house that is ready to answer.
+/// Assembled application.
 pub struct App {
-    /// Answers every call on every face.
+    /// Serves every call of every protocol.
     pub router: Router,
-    /// What the services call.
+    /// Use cases that the services call.
     pub use_cases: UseCases,
-    /// Whether it is ready, which must be told that it ends.
+    /// Readiness, which must be notified of shutdown.
     pub health: Health,
-    /// Finds who calls; it must be told when keys have to be fetched before the first call, or anew.
+    /// Authenticates callers. The process calls it to fetch keys before the first call, and to drop them.
     pub authenticator: Arc<Authenticator>,
 }
 
 impl App {
-    /// Builds the house; nothing is fetched or listened to yet.
+    /// Builds the application. It does not fetch keys or listen yet.
     ///
     /// # Errors
     /// Authentication, routes or reflection cannot be set up.
@@ -205,7 +205,7 @@ impl App {
     }
 }
 
-/// Both faces of the same services.
+/// Builds REST and gRPC from the same services.
 fn faces(
     use_cases: &UseCases,
     limits: &Limits,
@@ -237,7 +237,7 @@ fn faces(
         .routes(v1::audit_service_routes(Arc::clone(&services.audit)))
         .unknown(proto::UNKNOWN)
         .types(v1::TYPES)
-        // The layers limit what is sent; this limits what it decompresses to.
+        // The layers bound the size of the body; this bounds the decompressed size.
         .max_body_bytes(limits.max_body_bytes);
     if unknown_fields == UnknownFields::Reject {
         rest = rest.refuse_unknown_members();
@@ -254,15 +254,15 @@ struct Services {
 }
 
 impl Services {
-    /// The gRPC face.
+    /// Returns the routes of gRPC.
     fn routes(
         self,
         health: HealthChecks,
         reflection: bool,
         limits: &Limits,
     ) -> Result<Router, tonic_reflection::server::Error> {
-        // tonic's own limit is above that of the layers, whose answer would come too late; and it
-        // holds for what a message is when it is decompressed.
+        // tonic's default limit is above that of the layers, whose rejection would come too late; this limit
+        // applies to the decompressed message.
         let limit = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
         let open_limit = limits.max_open_message_bytes;
         macro_rules! held {
@@ -317,7 +317,7 @@ impl Services {
     }
 }
 
-/// What reflection tells of.
+/// Returns the descriptors for reflection.
 fn descriptors() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTOR)

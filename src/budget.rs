@@ -1,9 +1,9 @@
-//! The memory of requests whose bodies are being read, drawn from one budget for the process. Each owner has
-//! a share of it, and a part is reserved for internal services: a caller that sends bodies slowly, or large
-//! ones, or many, has its further ones rejected, and takes nothing from others.
+//! Memory budget for requests whose bodies are being read, shared by the process. Each owner has a share of it,
+//! and a part is reserved for internal services: if a caller sends slow, large or many bodies, its further
+//! requests are rejected, and other callers are not affected.
 //!
-//! Answers that wait for their clients have a budget of their own (`server/unread.rs`), since those are not
-//! rejected but given up.
+//! Responses that wait for their clients have their own budget (`server/unread.rs`), since those are not
+//! rejected but shed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_core::principal::Principal;
 
-/// The caller that a request or an answer is charged to.
+/// Caller that a request or a response is charged to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// A client without a good token, by its address.
+    /// A client without a valid token, by its address.
     Address(IpAddr),
     /// The users and keys of an organization.
     Organization(String),
@@ -23,7 +23,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// The owner that stands for a principal.
+    /// Returns the owner of a principal.
     pub(crate) fn of(principal: &Principal) -> Self {
         let organization = match principal {
             Principal::Service(name) => return Self::Service(name.0.clone()),
@@ -34,18 +34,18 @@ impl Owner {
         Self::Organization(organization.to_string())
     }
 
-    /// Whether it is an internal service, for which a part of every budget is reserved.
+    /// Returns true for an internal service, for which a part of every budget is reserved.
     pub(crate) fn is_service(&self) -> bool {
         matches!(self, Self::Service(_))
     }
 }
 
-/// The share of one owner that is not a service, in parts of the whole.
+/// Divisor of the total that gives the share of an owner that is not a service.
 const WHOLE_PER_OWNER: usize = 4;
-/// The part that internal services alone may draw, in parts of the whole.
+/// Divisor of the total that gives the reserve of internal services.
 const WHOLE_PER_RESERVE: usize = 4;
 
-/// Bytes that are drawn by owners.
+/// Bytes drawn by owners.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: usize,
@@ -58,7 +58,7 @@ struct Drawn {
     by_owner: HashMap<Owner, usize>,
 }
 
-/// What a request has drawn. It is given back when this is dropped.
+/// Bytes that a request has drawn, returned on drop.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -67,7 +67,7 @@ pub(crate) struct Charge {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Returns a budget of `max_bytes`.
     pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
@@ -75,7 +75,7 @@ impl Budget {
         })
     }
 
-    /// An empty charge to an owner.
+    /// Returns an empty charge to an owner.
     pub(crate) fn charge(self: &Arc<Self>, owner: Owner) -> Charge {
         Charge {
             budget: Arc::clone(self),
@@ -84,7 +84,7 @@ impl Budget {
         }
     }
 
-    /// Maximum of an owner, and of all owners when it is this owner that draws.
+    /// Returns the maximum of this owner, and of all owners together when this owner draws.
     fn bounds(&self, owner: &Owner) -> (usize, usize) {
         let max = self.max_bytes;
         let unreserved = max - max / WHOLE_PER_RESERVE;
@@ -100,12 +100,12 @@ impl Budget {
 }
 
 impl Charge {
-    /// What was drawn, in bytes.
+    /// Returns the drawn bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Draws more. `false` if that is more than the owner's share, or than there is; then nothing is drawn.
+    /// Draws more. Returns false, and draws nothing, if that exceeds the owner's share or the budget.
     #[must_use]
     pub(crate) fn draw(&mut self, bytes: usize) -> bool {
         let (share, all) = self.budget.bounds(&self.owner);

@@ -1,25 +1,25 @@
-//! Named conditions that an operator should know of, such as an issuer whose keys cannot be fetched. They
-//! are reasons in the body of `/readyz`; they do not by themselves decide whether the process is ready.
+//! Named conditions for operators, such as an issuer whose keys cannot be fetched. They are reasons in the body
+//! of `/readyz`; by themselves they do not affect readiness.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The conditions that hold now, by name. Names and texts are fixed, so that neither holds a value.
+/// Current conditions, by name. Names and texts are fixed, so that neither contains a value.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions(Arc<Mutex<BTreeMap<&'static str, &'static str>>>);
 
 impl Conditions {
-    /// Says that a condition holds.
+    /// Sets a condition.
     pub fn set(&self, name: &'static str, text: &'static str) {
         self.lock().insert(name, text);
     }
 
-    /// Says that a condition does not hold any longer.
+    /// Clears a condition.
     pub fn clear(&self, name: &'static str) {
         self.lock().remove(name);
     }
 
-    /// Returns the conditions that hold, each as `name: text`, in the order of their names.
+    /// Returns the current conditions, each as `name: text`, ordered by name.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let held = self.lock();

@@ -1,4 +1,4 @@
-//! Inside the layers: every call goes to its face.
+//! Innermost service: dispatches every call to its protocol.
 
 use std::time::Duration;
 
@@ -24,30 +24,30 @@ use crate::layers::{self, Kind, Target};
 use crate::operations;
 use crate::telemetry::Exposition;
 
-/// What is inside the layers.
+/// Services inside the layers.
 #[derive(Clone)]
 pub(crate) struct Inside {
-    /// The routes of REST.
+    /// Routes of REST.
     pub(crate) rest: RestRouter,
-    /// The services of gRPC and gRPC-Web.
+    /// Services of gRPC and gRPC-Web.
     pub(crate) grpc: Router,
-    /// What describes the API.
+    /// Descriptions of the API.
     pub(crate) descriptions: Descriptions,
-    /// The largest message of gRPC.
+    /// Maximum size of a gRPC message.
     pub(crate) max_body_bytes: u64,
-    /// Tells whether we are ready.
+    /// Readiness.
     pub(crate) health: Health,
-    /// The streams that need no token.
+    /// Streams that need no token.
     pub(crate) streams: OpenStreams,
-    /// The largest of those messages.
+    /// Maximum size of a message that needs no token.
     pub(crate) max_open_message_bytes: usize,
-    /// How long a stream of reflection may last. Whoever asks for descriptors has asked within it.
+    /// Maximum duration of a reflection stream. A client can fetch the descriptors within it.
     pub(crate) max_reflection: Duration,
-    /// Tells what was measured, if that is told here.
+    /// Exposition of metrics, if they are served here.
     pub(crate) exposition: Option<Exposition>,
 }
 
-/// Sends a call to its face.
+/// Dispatches a call to its protocol.
 pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Response {
     let target = layers::target(&request);
     match target.kind.clone() {
@@ -75,15 +75,14 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
     }
 }
 
-/// What tonic would answer, with the details that every error of ours has.
+/// Returns the status that tonic would, with the error details of this API.
 pub(crate) async fn unknown_method(request: Request) -> Response {
     let status = Status::unimplemented("Unknown method");
     layers::refuse(&layers::target(&request), status.into())
 }
 
-/// Calls reflection, whose streams last for as long as their callers wish: here they are counted, and
-/// nothing more is heard of a caller after some time, or when we end, so that its stream ends as if it
-/// had nothing more to ask.
+/// Calls reflection. Its streams last for as long as clients wish, so they are counted here, and input ends
+/// after a maximum time or at shutdown, as if the client had closed its side.
 async fn call_reflection(inside: Inside, target: &Target, request: Request) -> Response {
     let stream = match inside.streams.open(request.extensions()) {
         Ok(stream) => stream,
@@ -101,16 +100,16 @@ async fn call_reflection(inside: Inside, target: &Target, request: Request) -> R
     let response = call_grpc(inside, target, request).await;
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            // Until the last frame is there, or nobody wants it.
+            // Until the last frame, or until the stream is dropped.
             let _open = &stream;
             frame
         }))
     })
 }
 
-/// The encodings of gRPC messages, as tonic's services have them.
+/// Encodings of gRPC messages that tonic's services support.
 const ENCODINGS: [&str; 3] = ["gzip", "zstd", "identity"];
-/// The same, for callers.
+/// The same encodings, as a header value.
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,identity");
 
 async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
@@ -118,7 +117,7 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
         return layers::refuse(target, status.into());
     }
-    // tonic would say so too, but repeat what the header holds.
+    // tonic would reject it too, but repeat the header's value.
     let encoding = request.headers().get("grpc-encoding");
     if encoding.is_some_and(|encoding| !ENCODINGS.iter().any(|known| encoding == known)) {
         let status = Status::unimplemented("Message encoding not supported");
@@ -142,8 +141,8 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     response
 }
 
-/// tonic-web knows four content types to the letter, and answers in binary whoever does not accept
-/// text by name; a caller is answered as it has asked.
+/// Sets the content type of the request: tonic-web matches four content types exactly, and responds in binary
+/// unless text is accepted by name. The response has the form of the request.
 fn say_face_plainly(face: Face, headers: &mut HeaderMap) {
     let media_type = match face {
         Face::GrpcWeb => HeaderValue::from_static("application/grpc-web+proto"),
@@ -154,20 +153,19 @@ fn say_face_plainly(face: Face, headers: &mut HeaderMap) {
     headers.insert(ACCEPT, media_type);
 }
 
-/// The beginning of what tonic says of a message whose flag says that it is compressed where no header
-/// says how.
+/// Prefix of tonic's error for a message that is flagged as compressed without a `grpc-encoding` header.
 const COMPRESSED_WITHOUT_ENCODING: &str =
     "protocol error: received message with compressed-flag but no grpc-encoding";
 
-/// What tonic says of a message that it cannot read, which is its sender's fault: our own errors are
-/// told from tonic's by their details.
+/// Replaces tonic's error for a message that cannot be decoded, which is the client's fault. This API's own
+/// errors differ from tonic's by their details.
 fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
     let status = Status::from_header_map(headers)?;
     match status.code() {
-        // Stays INTERNAL, as gRPC's compression.md has it.
+        // Stays INTERNAL, as gRPC's compression.md requires.
         Code::Internal if status.message().starts_with(COMPRESSED_WITHOUT_ENCODING) => None,
         Code::Internal => {
             let message = "The request message cannot be decoded";
@@ -177,7 +175,7 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
                 message,
             ))
         }
-        // The former of one that is too large once it is decompressed.
+        // The former is for a message that is too large after decompression.
         Code::ResourceExhausted | Code::OutOfRange => {
             Some(Status::from(BodyTooLarge { limit_bytes }))
         }
@@ -185,7 +183,7 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
     }
 }
 
-/// Liveness never touches the store; readiness asks it.
+/// Responds to a probe. Liveness does not use the store; readiness queries it.
 pub(crate) async fn probe(health: &Health, liveness: bool) -> Response {
     let ready = liveness || health.is_ready().await;
     let (status, word) = if ready {

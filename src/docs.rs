@@ -1,5 +1,5 @@
-//! What describes the API to those who call it: its OpenAPI document, and a page for people made from
-//! it. Both are generated from `proto/`.
+//! Descriptions of the API: its OpenAPI document, and an HTML page made from it. Both are generated from
+//! `proto/`.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::layers::{self, Target};
 
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 
-/// How the document marks the lists of what an operator may add to: this, with a registry's name.
+/// Member of the document that marks lists to which operators can add; its value names a registry.
 const REGISTRY: &str = "x-registry";
 
-/// A description of the API.
+/// Description of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Description {
     /// The OpenAPI document.
     OpenApi,
-    /// The page for people.
+    /// The HTML page.
     Page,
 }
 
 impl Description {
-    /// The description at a path.
+    /// Returns the description at a path.
     pub(crate) fn at(path: &str) -> Option<Self> {
         match path {
             "/openapi.json" => Some(Self::OpenApi),
@@ -37,15 +37,15 @@ impl Description {
     }
 }
 
-/// The descriptions as this process gives them.
+/// Descriptions that this process serves.
 #[derive(Clone)]
 pub(crate) struct Descriptions {
     openapi: Arc<Document>,
 }
 
 impl Descriptions {
-    /// The generated ones, with the providers that the operator has registered in the document, which
-    /// says what is taken and what is refused.
+    /// Returns the generated descriptions, with the operator's providers added to the document, so that it
+    /// matches the accepted values.
     pub(crate) fn new(providers: &ProviderRegistry) -> Self {
         let openapi = with_providers(providers).unwrap_or_else(|| OPENAPI.clone());
         Self {
@@ -53,7 +53,7 @@ impl Descriptions {
         }
     }
 
-    /// Answers with one of them.
+    /// Returns the response with a description.
     pub(crate) fn answer(
         &self,
         description: Description,
@@ -71,7 +71,7 @@ impl Descriptions {
     }
 }
 
-/// The document with further providers; nothing when there are none.
+/// Returns the document with further providers. `None` if the operator has registered none.
 fn with_providers(providers: &ProviderRegistry) -> Option<Document> {
     let mut document: Value = serde_json::from_slice(&OPENAPI.body).ok()?;
     if !add_providers(&mut document, providers) {
@@ -80,7 +80,7 @@ fn with_providers(providers: &ProviderRegistry) -> Option<Document> {
     Some(OPENAPI.with_body(serde_json::to_vec(&document).ok()?))
 }
 
-/// Adds the providers to every list of them, and tells whether that changed any.
+/// Adds the providers to every list of them. Returns true if any list changed.
 fn add_providers(node: &mut Value, providers: &ProviderRegistry) -> bool {
     let mut changed = false;
     match node {

@@ -1,7 +1,7 @@
-//! The one place where a failure becomes a gRPC status. The gateway derives the REST answer from
-//! it, so that both faces say the same.
+//! Converts failures to gRPC statuses. Only this module does; the gateway derives the REST response from the
+//! status, so that both protocols agree.
 //!
-//! Callers get a stable reason and a fixed text; the log gets the cause, once, here.
+//! Clients get a stable reason and a fixed text; the cause is logged once, here.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::in_flight;
 
-/// The `domain` of every ErrorInfo.
+/// `domain` of every ErrorInfo.
 pub const ERROR_DOMAIN: &str = "keyward";
 
-/// When to send a request for a busy key again.
+/// Time after which a request for a busy key may be retried.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The status of a call for a key that has too many under way.
+/// Returns the status of a call for a key that has too many under way.
 pub(crate) fn too_many_for_key() -> Status {
     in_flight::mark_limited();
     let message = "Too many requests for this key are under way";
     for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
 }
 
-/// Turns a failure of a use case into a status with `google.rpc` details.
+/// Converts a failure of a use case to a status with `google.rpc` details.
 pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
         && keyward_store::deadline::is_cause(cause)
@@ -72,8 +72,8 @@ pub(crate) fn status(error: Error) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// The parts of the message that vary, by name (<https://google.aip.dev/193>). A value that the caller
-/// sent is not among them.
+/// Returns the variable parts of the message, by name (<https://google.aip.dev/193>). Values that the client
+/// sent are not included.
 fn metadata(error: &Error) -> HashMap<String, String> {
     let parts: Vec<(&str, String)> = match error {
         Error::Invalid { field, .. } => vec![("field", (*field).to_owned())],
@@ -146,21 +146,21 @@ fn not_found_reason(noun: Noun) -> &'static str {
     }
 }
 
-/// What a caller learns of its deadline, whichever part of us notices first.
+/// Returns the status of an expired deadline, regardless of the component that detects it.
 pub(crate) fn deadline_exceeded() -> Status {
     let message = "The deadline expired before the call could complete";
     plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
-/// Health was asked about a service that is not one of ours.
+/// Returns the status of a health check for an unknown service.
 pub(crate) fn service_not_found() -> Status {
     plain(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found")
 }
 
-/// When to come again for a stream. How long the others last nobody knows.
+/// Time after which a stream may be retried. The duration of the other streams is unknown.
 const STREAM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// There are as many streams as there may be.
+/// Returns the status of a stream beyond the maximum number.
 pub(crate) fn too_many_streams() -> Status {
     let message = "Too many streams are open";
     for_now(
@@ -171,7 +171,7 @@ pub(crate) fn too_many_streams() -> Status {
     )
 }
 
-/// What ends a stream when the process ends: its caller comes again, and finds another.
+/// Returns the status that ends a stream at shutdown, so that its client reconnects to another process.
 pub(crate) fn shutting_down() -> Status {
     let message = "The server is shutting down";
     for_now(
@@ -182,20 +182,20 @@ pub(crate) fn shutting_down() -> Status {
     )
 }
 
-/// A refusal that says when to come again.
+/// Returns a rejection with the time to retry after.
 pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     details.set_retry_info(Some(wait));
     Status::with_error_details(code, message, details)
 }
 
-/// A status with exactly one detail, the ErrorInfo.
+/// Returns a status with exactly one detail, the ErrorInfo.
 pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     Status::with_error_details(code, message, details)
 }
 
-/// Whether a call was rejected for who makes it, or because of a limit.
+/// Returns true if a call was rejected because of its principal or a limit.
 pub(crate) fn is_rejected<B>(response: &Response<B>) -> bool {
     let by_grpc = Status::from_header_map(response.headers()).is_some_and(|status| {
         matches!(
@@ -216,7 +216,7 @@ pub(crate) fn is_rejected<B>(response: &Response<B>) -> bool {
         )
 }
 
-/// Whether the server could not answer a call, or not in time.
+/// Returns true if the server failed to serve a call, or to do so in time.
 pub(crate) fn is_outage<B>(response: &Response<B>) -> bool {
     let by_grpc = Status::from_header_map(response.headers())
         .is_some_and(|status| matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded));
@@ -227,7 +227,7 @@ pub(crate) fn is_outage<B>(response: &Response<B>) -> bool {
         )
 }
 
-/// The causes of a failure, outermost first, for the log.
+/// Returns the causes of a failure, outermost first, for the log.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = error.source();

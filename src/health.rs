@@ -1,7 +1,7 @@
-//! Whether we are ready: while the store answers, and until we are asked to end. Probes, which need no
-//! token, are answered from a recent result, and the store is asked for all of them together, so that no
-//! number of them has more than one of its connections or waits for each other. A client that watches over
-//! gRPC is told of changes; a task asks now and then, for all of them together and only while there is one.
+//! Readiness: the process is ready while the store responds, until shutdown begins. Probes, which need no
+//! token, use a recent result, and concurrent probes share one check, so that any number of them uses at most
+//! one of the store's connections. Clients that watch over gRPC are notified of changes by a shared task, which
+//! checks at an interval while there are watchers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,33 +15,32 @@ use tokio::time::Instant;
 use crate::conditions::Conditions;
 use crate::metrics;
 
-/// How often the store is asked while somebody watches.
+/// Interval between checks while there are watchers.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum time that the store has to answer before it counts as gone: less than the second that probes
-/// commonly wait.
+/// Timeout of a check: less than the usual timeout of a probe, which is one second.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// Age up to which a result answers a probe without another check.
+/// Age up to which a probe uses a result without another check.
 const RECENT: Duration = Duration::from_millis(150);
 /// Age up to which it does while a check is under way.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Name of the condition that holds while the clocks differ too much.
+/// Name of the condition that is set while the clocks differ too much.
 const CLOCK: &str = "database.max_clock_difference_ms";
 const CLOCK_DIFFERS: &str = "the machine's clock differs from the database's by more";
 
-/// What is known of our readiness.
+/// Readiness of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// The store answers.
+    /// The store responds.
     Ready,
-    /// The store does not answer.
+    /// The store does not respond.
     NotReady,
-    /// We have been asked to end. Nothing comes after it.
+    /// Shutdown has begun. This is the final state.
     Ending,
 }
 
-/// Tells whether we are ready.
+/// Reports readiness.
 #[derive(Clone)]
 pub struct Health {
     inner: Arc<Inner>,
@@ -51,16 +50,16 @@ struct Inner {
     store: Arc<dyn StoreHealth>,
     conditions: Conditions,
     readiness: watch::Sender<Readiness>,
-    /// What the store said last, and when.
+    /// Last result of the store, and its time.
     said: Mutex<Option<(Instant, Readiness)>>,
-    /// Held while it is asked.
+    /// Held during a check.
     checking: tokio::sync::Mutex<()>,
-    /// Whether the task that asks for those who watch is there.
+    /// True if the task that checks for watchers is running.
     asking: Mutex<bool>,
 }
 
 impl Health {
-    /// Asks this store; nothing is asked yet.
+    /// Uses this store, without a check yet.
     pub(crate) fn new(store: Arc<dyn StoreHealth>, conditions: Conditions) -> Self {
         let inner = Inner {
             store,
@@ -75,30 +74,30 @@ impl Health {
         }
     }
 
-    /// Says that we are asked to end: from now on we are not ready, and who watches is told.
+    /// Begins shutdown: from now on the process is not ready, and watchers are notified.
     pub fn end(&self) {
         self.inner.readiness.send_replace(Readiness::Ending);
         metrics::ready(false);
     }
 
-    /// Done when we have been asked to end.
+    /// Completes when shutdown has begun.
     pub(crate) async fn ended(&self) {
         let ended = |readiness: &Readiness| *readiness == Readiness::Ending;
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = self.inner.readiness.subscribe().wait_for(ended).await;
     }
 
-    /// Whether we are ready now.
+    /// Returns true if the process is ready now.
     pub(crate) async fn is_ready(&self) -> bool {
         self.inner.ask().await == Readiness::Ready
     }
 
-    /// Returns the conditions that operators should know of, whether the process is ready or not.
+    /// Returns the conditions for operators, whether the process is ready or not.
     pub(crate) fn reasons(&self) -> Vec<String> {
         self.inner.conditions.reasons()
     }
 
-    /// What holds now, and every change from here on.
+    /// Subscribes to the readiness and all further changes.
     pub(crate) async fn watch(&self) -> watch::Receiver<Readiness> {
         let readiness = self.inner.readiness.subscribe();
         self.inner.publish().await;
@@ -106,7 +105,7 @@ impl Health {
         readiness
     }
 
-    /// Starts the task that asks for those who watch, unless it is there.
+    /// Starts the task that checks for watchers, unless it is running.
     fn keep_asking(&self) {
         let mut asking = self
             .inner
@@ -135,7 +134,7 @@ impl Inner {
             Some(found) => found,
             None => self.check().await,
         };
-        // Since then we may have been asked to end.
+        // Shutdown may have begun since then.
         let found = match *self.readiness.borrow() {
             Readiness::Ending => Readiness::Ending,
             _ => found,
@@ -144,14 +143,14 @@ impl Inner {
         found
     }
 
-    /// What the store said last, if that is no older.
+    /// Returns the last result of the store, up to this age.
     fn recent(&self, age: Duration) -> Option<Readiness> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.filter(|(at, _)| at.elapsed() < age)
             .map(|(_, found)| found)
     }
 
-    /// Asks the store, or has the answer of the check that is under way.
+    /// Checks the store, or waits for the check under way.
     async fn check(&self) -> Readiness {
         let _checking = match self.checking.try_lock() {
             Ok(checking) => checking,
@@ -162,7 +161,7 @@ impl Inner {
                 self.checking.lock().await
             }
         };
-        // It may have been given while this probe waited.
+        // Another probe may have stored a result during the wait.
         if let Some(found) = self.recent(RECENT) {
             return found;
         }
@@ -202,8 +201,8 @@ impl Inner {
         });
     }
 
-    /// Whether somebody watches. If not, the task that asks is gone from here on; whoever comes then
-    /// has subscribed before they look for it, so that none of them goes without.
+    /// Returns true if there are watchers. If not, the task counts as stopped from here on. A later watcher
+    /// subscribes before it checks the flag, so that it always has a task.
     fn is_watched(&self) -> bool {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         *asking = self.readiness.receiver_count() > 0;
@@ -211,7 +210,7 @@ impl Inner {
     }
 }
 
-/// Returns whether the store is not ready because the clocks differ.
+/// Returns true if the store is not ready because the clocks differ.
 fn clock_differs(error: &Error) -> bool {
     matches!(error, Error::Unavailable(cause) if cause.is::<ClockDiffers>())
 }
@@ -262,14 +261,14 @@ mod tests {
         for _ in 0..10 {
             watching.push(health.watch().await);
         }
-        // Once for all, since the result is recent.
+        // A single check for all watchers, since the result is recent.
         assert_eq!(asked(), 1);
         tokio::time::sleep(10 * INTERVAL + INTERVAL / 2).await;
         assert_eq!(asked(), 11);
         watching.clear();
         tokio::time::sleep(100 * INTERVAL).await;
         assert_eq!(asked(), 11);
-        // And anew for who comes later.
+        // A later watcher starts the task again.
         let _watching = health.watch().await;
         tokio::time::sleep(5 * INTERVAL + INTERVAL / 2).await;
         assert_eq!(asked(), 17);
@@ -304,7 +303,7 @@ mod tests {
         health.end();
         watching.changed().await.unwrap();
         assert_eq!(*watching.borrow_and_update(), Readiness::Ending);
-        // The store's answers no longer matter.
+        // The store's results no longer matter.
         tokio::time::sleep(10 * INTERVAL).await;
         assert_eq!(*watching.borrow(), Readiness::Ending);
         assert_eq!(*health.watch().await.borrow(), Readiness::Ending);

@@ -1,5 +1,5 @@
-//! What a running Keyward does without being asked: it rolls up old charges, lets go of old audit events,
-//! and looks after those measurements that nobody's call makes.
+//! Background work: rolls up old charges, deletes old audit events, and records the metrics that no call
+//! records.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use crate::error;
 use crate::health::Health;
 use crate::metrics;
 
-/// How long to wait between two turns. Replicas may all do it: what is gone is gone once.
+/// Interval between cleanups. Replicas may all run them: they are idempotent.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How long to wait between two measurements. Each is a single cheap query.
+/// Interval between measurements. Each is a single cheap query.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long a measurement may take.
+/// Timeout of a measurement.
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Does it for as long as it is polled.
+/// Runs for as long as it is polled.
 pub async fn run(ledger: Ledger, audit: AuditTrail, health: Health) {
     tokio::join!(clean(&ledger, &audit), measure(&ledger, &health));
 }
 
-/// Measures now and then every [`MEASURE_INTERVAL`]. What is held is read from the store, since other
-/// replicas hold and release too. What cannot be read is not known.
+/// Measures at once and then every [`MEASURE_INTERVAL`]. Reservations are read from the store, since other
+/// replicas change them too. A failed read is recorded as unknown.
 async fn measure(ledger: &Ledger, health: &Health) {
     let mut turns = tokio::time::interval(MEASURE_INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        // It notes for itself whether we are.
+        // Records the readiness itself.
         let ready = health.is_ready().await;
         let held = match ready {
             true => tokio::time::timeout(MEASURE_TIMEOUT, ledger.held()).await,
@@ -45,8 +45,8 @@ async fn measure(ledger: &Ledger, health: &Health) {
     }
 }
 
-/// Does it now and then every hour, for as long as it is polled. A failure is logged, and the next
-/// turn makes up for it.
+/// Cleans up at once and then every hour, for as long as it is polled. A failure is logged, and the next run
+/// catches up.
 async fn clean(ledger: &Ledger, audit: &AuditTrail) {
     let mut turns = tokio::time::interval(INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,7 +1,7 @@
-//! The permits of calls under way. A call first takes one to be authenticated; the caller that is then known
-//! takes one of its own share, and internal services have a reserve. A call that waits for something outside
-//! the process, such as the rest of its body or an issuer's keys, gives its permit up meanwhile
-//! ([`unoccupied`]), so that such waits keep no permit from others.
+//! Permits of calls under way. A call first takes a permit for authentication; the authenticated caller then
+//! takes one of its own share, and internal services have a reserve. A call that waits for input from outside
+//! the process, such as the rest of its body or an issuer's keys, releases its permit during the wait
+//! ([`unoccupied`]), so that such waits do not starve other calls.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,11 +16,11 @@ use tokio::time::Instant;
 use crate::authn;
 use crate::budget::Owner;
 
-/// How long an answer may be read before its permit is given to others.
+/// Time that a client may read a response before its permit is given to another call.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
-/// How often such answers are looked for, while every permit is taken.
+/// Interval between searches for such responses, while every permit is taken.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// The part of all permits that internal services alone may take, in parts of the whole.
+/// Divisor of the total that gives the reserve of internal services.
 const WHOLE_PER_RESERVE: usize = 10;
 
 tokio::task_local! {
@@ -31,11 +31,11 @@ tokio::task_local! {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overloaded;
 
-/// Runs a part of a call that waits for something outside the process, without the permit of the call where
-/// it does wait.
+/// Runs a part of a call that waits for input from outside the process. The call releases its permit if the
+/// part has to wait.
 ///
 /// # Errors
-/// [`Overloaded`]: no permit is free when it has waited.
+/// [`Overloaded`]: no permit is free after the wait.
 pub(crate) async fn unoccupied<F: Future>(waiting: F) -> Result<F::Output, Overloaded> {
     let mut waiting = pin!(waiting);
     if let Poll::Ready(done) = futures_util::poll!(&mut waiting) {
@@ -50,24 +50,23 @@ pub(crate) async fn unoccupied<F: Future>(waiting: F) -> Result<F::Output, Overl
     Ok(done)
 }
 
-/// Takes a permit of the owner's share for the current call, in place of the one that it has for
-/// authentication.
+/// Takes a permit of the owner's share for the current call, in place of the permit for authentication.
 ///
 /// # Errors
-/// [`Overloaded`]: there is none.
+/// [`Overloaded`]: no permit is free.
 pub(crate) fn admit(owner: &Owner) -> Result<(), Overloaded> {
     PERMIT
         .try_with(|permit| permit.admit(owner))
         .unwrap_or(Ok(()))
 }
 
-/// Notes that a limit rejects the current call, behind the layers.
+/// Marks the current call as rejected by a limit inside the layers.
 pub(crate) fn mark_limited() {
-    // Where calls are not limited, nothing counts the rejection.
+    // If calls are not limited, the rejection is not counted.
     let _ = PERMIT.try_with(|permit| permit.is_limited.store(true, Ordering::Relaxed));
 }
 
-/// Returns the permit of the current call. `None` where calls are not limited.
+/// Returns the permit of the current call. `None` if calls are not limited.
 pub(crate) fn current() -> Option<Arc<Permit>> {
     PERMIT.try_with(Arc::clone).ok()
 }
@@ -86,9 +85,9 @@ pub(crate) struct Calls {
 
 struct Taken {
     permits: HashMap<u64, Use>,
-    /// How many of them are for authentication.
+    /// Number of permits for authentication.
     unknown: usize,
-    /// How many internal services have.
+    /// Number of permits of internal services.
     services: usize,
     by_organization: HashMap<Owner, usize>,
     next: u64,
@@ -98,12 +97,12 @@ struct Taken {
 /// A permit in use.
 struct Use {
     owner: Option<Owner>,
-    /// Since when its answer is being read.
+    /// Time since which the client reads the response.
     read_since: Option<Instant>,
 }
 
 impl Calls {
-    /// So many permits, and so many of them for one organization; 0 is no limit for it.
+    /// Allows `max` permits, and `max_per_organization` for one organization; 0 means no limit for it.
     pub(crate) fn new(max: usize, max_per_organization: usize) -> Arc<Self> {
         let taken = Mutex::new(Taken {
             permits: HashMap::new(),
@@ -124,7 +123,7 @@ impl Calls {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit for a call whose caller is not known yet.
+    /// Takes a permit for a call that is not authenticated yet.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Arc<Permit>> {
         let mut taken = self.lock();
         if taken.known() >= self.max || taken.unknown >= self.max {
@@ -145,7 +144,7 @@ impl Calls {
         }))
     }
 
-    /// Whether this owner may take one more.
+    /// Returns true if this owner may take another permit.
     fn has_room(&self, taken: &mut Taken, owner: &Owner) -> bool {
         let fits = |taken: &Taken| {
             if owner.is_service() {
@@ -165,7 +164,7 @@ impl Calls {
 }
 
 impl Taken {
-    /// How many permits the callers have that are known.
+    /// Returns the number of permits of authenticated callers.
     fn known(&self) -> usize {
         self.permits.len() - self.unknown
     }
@@ -216,7 +215,7 @@ impl Taken {
     }
 }
 
-/// One of the permits, until it is dropped.
+/// A permit, released on drop.
 pub(crate) struct Permit {
     calls: Arc<Calls>,
     number: u64,
@@ -255,17 +254,17 @@ impl Permit {
         Ok(())
     }
 
-    /// Whether a limit has rejected the call.
+    /// Returns true if a limit has rejected the call.
     pub(crate) fn is_limited(&self) -> bool {
         self.is_limited.load(Ordering::Relaxed)
     }
 
-    /// A part of the answer is there to be read.
+    /// Records that a part of the response waits for the client to read it.
     pub(crate) fn answered(&self) {
         self.set_read_since(Some(Instant::now()));
     }
 
-    /// The next part of the answer is being made.
+    /// Records that the server produces the next part of the response.
     pub(crate) fn working(&self) {
         self.set_read_since(None);
     }
@@ -371,7 +370,7 @@ mod tests {
         tokio::task::yield_now().await;
         let other = known(&calls, &organization("b")).unwrap();
         done.send(()).unwrap();
-        // It needs a permit again, and there is none.
+        // It needs a permit again, and none is free.
         assert_eq!(call.await.unwrap(), Err(Overloaded));
         drop(other);
         assert_eq!(taken(&calls), 0);
@@ -397,7 +396,7 @@ mod tests {
         tokio::time::advance(LOOK_INTERVAL).await;
         let next = known(&calls, &organization("a")).unwrap();
         assert!(calls.enter().is_none());
-        // The permit is another's now.
+        // The permit belongs to another call now.
         drop(reading);
         assert!(calls.enter().is_none());
         drop(next);

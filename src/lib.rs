@@ -1,7 +1,7 @@
 //! Keyward keeps provider API keys, repo AI keys and spend-limited issued keys.
 //!
-//! This crate is the outermost one: configuration, the API's faces, authentication, telemetry and the
-//! process. What Keyward is about lives in `keyward_core`; see `docs/ARCHITECTURE.md`.
+//! This crate is the outermost one: configuration, protocols, authentication, telemetry and the process. The
+//! domain logic is in `keyward_core`; see `docs/ARCHITECTURE.md`.
 
 pub mod app;
 pub mod authn;

@@ -1,5 +1,5 @@
-//! The second listener, for whoever runs Keyward: measurements and probes in plain HTTP, and
-//! `grpc.health.v1` for probes that speak no TLS. Nothing else is there, and nothing needs a token.
+//! Operations listener: metrics and probes in plain HTTP, and `grpc.health.v1` for probes without TLS. It
+//! serves nothing else, and needs no token.
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +16,7 @@ use crate::health::Health;
 use crate::layers::{HEALTHZ, Limits, METRICS, READYZ};
 use crate::telemetry::Exposition;
 
-/// What answers there.
+/// Returns the router of the operations listener.
 pub fn router(health: &Health, limits: &Limits, exposition: Exposition) -> Router {
     let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits));
     let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_open_message_bytes);
@@ -41,7 +41,7 @@ async fn nothing() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-/// Tells what was measured.
+/// Returns the response with the metrics.
 pub(crate) fn measured(exposition: &Exposition) -> Response {
     let mut response = Response::new(Body::empty());
     match exposition.text() {

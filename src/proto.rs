@@ -1,6 +1,6 @@
-//! The generated code: messages, clients, servers and the REST gateway.
+//! Generated code: messages, clients, servers and the REST gateway.
 //!
-//! All of it comes from `proto/`; nothing here is written by hand.
+//! All of it is generated from `proto/`.
 
 use keyward_gateway::MethodSpec;
 
@@ -17,13 +17,13 @@ pub mod v1 {
     tonic::include_proto!("keyward.v1");
 }
 
-/// How errors look on paths that are near no service's.
+/// Error format for paths that do not belong to a service.
 pub static UNKNOWN: &MethodSpec = &v1::API_KEY_SERVICE;
 
-/// Every method of the API.
+/// All methods of the API.
 pub static METHODS: &[&MethodSpec] = v1::METHODS;
 
-/// The descriptors of every proto file, with comments and options, as an encoded
+/// Descriptors of all proto files, with comments and options, as an encoded
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyward_descriptor.bin"));
 

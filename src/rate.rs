@@ -1,11 +1,10 @@
-//! Counts calls, or whatever else comes one by one, by whoever makes them: so many in a time, and so
-//! many at once after a pause.
+//! Rate limits calls or other events by key: a mean rate, and a burst after a pause.
 //!
-//! What is remembered is bounded, however many come: those who could make a full burst again are
-//! forgotten now and then, and when there are still too many, the further ones share a fixed number of
-//! places. They then share what one of them may do, which is less for each and never more.
+//! The number of remembered keys is bounded: keys that could make a full burst again are dropped periodically,
+//! and while the table is full, further keys share a fixed number of slots. Keys in a shared slot also share
+//! its limit, so each is allowed less and never more.
 //!
-//! Each process counts for itself, by the monotonic clock, and begins with nothing counted.
+//! Each process counts for itself, by the monotonic clock, and starts with no counts.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -19,35 +18,34 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-/// After how many who were not remembered, at least, it is time to forget some.
+/// Minimum number of new keys between removals of old ones.
 pub(crate) const FORGET_AFTER: usize = 10_000;
-/// How many are remembered at most, each in a place of their own.
+/// Maximum number of remembered keys, each with its own slot.
 pub(crate) const MAX_REMEMBERED: usize = 100_000;
-/// How many places the further ones share.
+/// Number of slots that further keys share.
 const SHARED_PLACES: usize = 1024;
-/// The shortest time that somebody is asked to wait. Never zero, which would say that there is nothing
-/// to wait for.
+/// Minimum wait that is reported. Never zero, which would mean that no wait is needed.
 pub(crate) const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// How often something may happen.
+/// Rate of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// The mean time between two. Zero limits nothing.
+    /// Mean time between two events. Zero means no limit.
     pub interval: Duration,
-    /// How many may come at once after a pause.
+    /// Maximum number of events at once after a pause.
     pub burst: NonZeroU32,
 }
 
 impl Rate {
-    /// So many a second, and so many at once; without a `burst`, as many as in one second. None a
-    /// second is no limit.
+    /// Allows `count` events per second and `burst` at once; a `burst` of zero allows as many as in one second.
+    /// A `count` of zero means no limit.
     #[must_use]
     pub fn per_second(count: u32, burst: u32) -> Option<Self> {
         Self::per(Duration::from_secs(1), count, burst)
     }
 
-    /// So many a minute, and so many at once; without a `burst`, as many as in one minute. None a
-    /// minute is no limit.
+    /// Allows `count` events per minute and `burst` at once; a `burst` of zero allows as many as in one minute.
+    /// A `count` of zero means no limit.
     #[must_use]
     pub fn per_minute(count: u32, burst: u32) -> Option<Self> {
         Self::per(Duration::from_secs(60), count, burst)
@@ -62,7 +60,7 @@ impl Rate {
     }
 }
 
-/// Holds each `K` to a rate, if there is one.
+/// Limits each `K` to a rate, if there is one.
 pub(crate) struct Limiter<K: Clone + Eq + Hash>(Option<Arc<Counts<K>>>);
 
 impl<K: Clone + Eq + Hash> Clone for Limiter<K> {
@@ -89,17 +87,17 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         }))
     }
 
-    /// Whether anything is limited.
+    /// Returns true if a rate is set.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Counts one, or says how long to wait until the next would be let through.
+    /// Counts an event, or returns the time until the next one would be admitted.
     pub(crate) fn admit(&self, who: K) -> Result<(), Duration> {
         self.check(who, true)
     }
 
-    /// As [`Limiter::admit`], and counts nothing.
+    /// Like [`Limiter::admit`], but counts nothing.
     pub(crate) fn ask(&self, who: K) -> Result<(), Duration> {
         self.check(who, false)
     }
@@ -124,15 +122,15 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
     }
 }
 
-/// A question about somebody.
+/// Query for a key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Asked<K> {
     who: K,
-    /// Whether it is counted when it is answered with yes.
+    /// True if an admitted event is counted.
     counts: bool,
 }
 
-/// Who has been counted, for the limiter and for who forgets.
+/// Table of counts, shared by the limiter and the removal of old keys.
 struct Places<K>(Arc<Mutex<Table<K>>>);
 
 impl<K> Clone for Places<K> {
@@ -147,15 +145,15 @@ impl<K> Places<K> {
     }
 }
 
-/// For each, when they would be as if they had never come.
+/// Time at which each key could make a full burst again.
 struct Table<K> {
     own: HashMap<K, Nanos>,
-    /// The places of whoever comes when there are too many, found by their keyed hash: nobody can
-    /// choose whose place to take.
+    /// Slots for keys that come while the table is full, found by keyed hash, so that a client cannot choose
+    /// the slot that it shares.
     shared: Vec<Option<Nanos>>,
-    /// How many were counted who were not remembered, since some were forgotten.
+    /// Number of counted events of new keys since the last removal.
     strangers: usize,
-    /// With more strangers than this it is time to forget.
+    /// Number of such events after which keys are removed.
     forget_after: usize,
 }
 
@@ -211,8 +209,8 @@ impl<K: Clone + Eq + Hash> StateStore for Places<K> {
 }
 
 impl<K: Clone + Eq + Hash> ShrinkableKeyedStateStore<Asked<K>> for Places<K> {
-    /// Forgets who could make a full burst again, which changes nothing for them. The next time comes
-    /// when as many strangers have come as are left, so that one costs the same however many there are.
+    /// Removes keys that could make a full burst again, which does not change their limits. The next removal
+    /// comes after as many new keys as are left, so that the cost per key is constant.
     fn retain_recent(&self, drop_below: Nanos) {
         let table = &mut *self.lock();
         table.own.retain(|_, place| *place > drop_below);
@@ -236,7 +234,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A limiter that lets so many through at once, and one more in each interval.
+    /// Returns a limiter that admits `burst` events at once, and another in each interval.
     fn limiter(interval: Duration, burst: u32) -> Limiter<usize> {
         let burst = NonZeroU32::new(burst).unwrap();
         Limiter::new(Some(Rate { interval, burst }))
@@ -272,7 +270,7 @@ mod tests {
         let none = Limiter::new(None);
         assert!(!none.is_on());
         assert!((0..1000).all(|_| none.admit(1).is_ok()));
-        // Nor with more a second than a nanosecond can tell apart.
+        // A rate above one event per nanosecond is unlimited.
         let none = Limiter::new(Rate::per_second(u32::MAX, 1));
         assert!((0..1000).all(|_| none.admit(1).is_ok()));
     }
@@ -316,13 +314,13 @@ mod tests {
         let admitted = further.filter(|who| limiter.admit(*who).is_ok()).count();
         assert_eq!(admitted, SHARED_PLACES);
         assert_eq!(limiter.remembered(), MAX_REMEMBERED);
-        // Who was there before is counted as before.
+        // Remembered keys keep their counts.
         assert!((0..MAX_REMEMBERED).all(|who| limiter.ask(who).is_err()));
     }
 
     #[test]
     fn when_those_who_filled_it_have_paused_there_is_room_again() {
-        // In this time a full burst comes back, and the crowd of the test takes longer to come.
+        // A full burst is available again after this time, which is shorter than the test's loop.
         let limiter = limiter(Duration::from_nanos(1), 1);
         {
             let counts = limiter.0.as_ref().unwrap();

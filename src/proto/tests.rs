@@ -1,4 +1,4 @@
-//! The generated code on the real messages.
+//! Tests of the generated code with the real messages.
 
 use std::sync::{Arc, Mutex};
 
@@ -303,7 +303,7 @@ fn every_method_of_the_descriptor_has_its_spec() {
     assert_eq!(declared, expected);
 }
 
-/// Keeps what it is asked, and answers an update only.
+/// Records requests, and responds only to updates.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
 
@@ -441,7 +441,7 @@ async fn errors_of_the_service_have_the_declared_form() {
     );
 }
 
-/// Keeps the updates that it is asked for.
+/// Records update requests.
 #[derive(Default)]
 struct Updates(Mutex<Vec<UpdateKeyRequest>>);
 
