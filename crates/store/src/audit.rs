@@ -1,5 +1,5 @@
-//! Stores audit events, always in the transaction of what they tell of; lists them, and drops old
-//! ones. No other change is ever made to a row.
+//! Stores audit events in the transaction of the change that they record, lists them, and deletes old ones. Rows are
+//! never updated.
 
 use async_trait::async_trait;
 use keyward_core::Error;
@@ -64,7 +64,7 @@ impl AuditStore for Store {
     }
 }
 
-/// Stores an event of a scope that the transaction holds, or that its grant names.
+/// Stores an event of a scope that the transaction has locked or that its grant names.
 pub(crate) async fn insert(
     txn: &Txn,
     scope: &EventScope,
@@ -89,7 +89,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The rows of a page, and one more.
+/// Selects the rows of a page, plus one.
 fn listed(filter: &AuditFilter, page: &PageRequest<EventPlace>) -> Select<Entity> {
     let mut query = Entity::find()
         .order_by_desc(Column::OccurredAt)
@@ -121,7 +121,7 @@ fn listed(filter: &AuditFilter, page: &PageRequest<EventPlace>) -> Select<Entity
     }
 }
 
-/// Whether a row comes after a place in a list that begins with the newest.
+/// Matches rows that follow a position in a list with the newest first.
 fn is_before(place: EventPlace) -> SimpleExpr {
     let columns = [Column::OccurredAt, Column::Id].map(Expr::col);
     let values = [
@@ -131,8 +131,8 @@ fn is_before(place: EventPlace) -> SimpleExpr {
     Expr::tuple(columns).lt(Expr::tuple(values))
 }
 
-/// The events that are dropped next. Replicas that do so at once take different ones, and none waits
-/// for another.
+/// Selects the events to delete next. Replicas that delete concurrently select different events and do not wait for
+/// each other.
 fn oldest(before: Timestamp, limit: u64) -> SelectStatement {
     Query::select()
         .column(Column::Id)

@@ -1,7 +1,6 @@
 //! Opens connections.
 //!
-//! The driver is used directly, since SeaORM's own connector writes the URL, and with it the password,
-//! into a span.
+//! The driver is used directly because SeaORM's own connector writes the URL, and with it the password, to a span.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,32 +17,32 @@ use crate::error::translate_connecting;
 use crate::pool::{Link, Raw};
 use crate::{Engine, StoreOptions};
 
-/// The field that a bad URL is a fault of.
+/// Name of the option that an invalid URL is reported for.
 const URL_FIELD: &str = "database.url";
-/// After this time PostgreSQL stops a statement that no deadline has stopped.
+/// Time after which PostgreSQL cancels a statement that has no deadline.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Makes an acknowledged commit a durable one: on this server, and on its synchronous standbys if it has
-/// any. The stronger setting stays.
+/// Makes an acknowledged commit durable on this server, and on its synchronous standbys if it has any. A stronger
+/// setting is kept.
 const SYNCHRONOUS_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', false) \
      WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
 /// Opens connections to one database.
 pub(crate) enum Connector {
-    /// To a SQLite file.
+    /// A SQLite file.
     Sqlite {
         options: Box<SqliteConnectOptions>,
         /// Time that a connection waits for another process's lock.
         busy_timeout: Duration,
     },
-    /// To a PostgreSQL server.
+    /// A PostgreSQL server.
     Postgres(Box<PgConnectOptions>),
 }
 
 impl Connector {
-    /// Reads the URL, and creates a SQLite file that is missing.
+    /// Reads the URL, and creates the SQLite file if it is missing.
     ///
     /// # Errors
-    /// The URL names no supported database; the file cannot be created.
+    /// The URL names no supported database, or the file cannot be created.
     pub(crate) fn new(options: &StoreOptions) -> Result<Self, Error> {
         let url = options.url.expose();
         match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -90,7 +89,7 @@ impl Connector {
         }
     }
 
-    /// Opens a connection as migrations need it, which waits for as long as it takes.
+    /// Opens a connection for migrations, whose statements have no time limit.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -123,7 +122,7 @@ impl Connector {
 }
 
 fn sqlite(url: &str, busy_timeout: Duration) -> Result<Connector, Error> {
-    // The driver's own text may quote the URL.
+    // The driver's error text may quote the URL.
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|_| Error::invalid(URL_FIELD, "the SQLite URL cannot be read"))?;
     let file = connect.get_filename().to_owned();
@@ -136,11 +135,11 @@ fn sqlite(url: &str, busy_timeout: Duration) -> Result<Connector, Error> {
     })?;
     let options = connect
         .journal_mode(SqliteJournalMode::Wal)
-        // With NORMAL, a loss of power may take back a commit that was acknowledged.
+        // With NORMAL, a power loss may undo an acknowledged commit.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(busy_timeout)
-        // What is deleted is overwritten.
+        // Overwrites deleted content.
         .pragma("secure_delete", "ON")
         .disable_statement_logging();
     Ok(Connector::Sqlite {
@@ -149,8 +148,8 @@ fn sqlite(url: &str, busy_timeout: Duration) -> Result<Connector, Error> {
     })
 }
 
-/// Creates the file before SQLite does, since SQLite would let everyone read it. The files beside
-/// it (`-wal`, `-shm`) get its mode.
+/// Creates the file before SQLite does, because SQLite would make it world-readable. The files beside it (`-wal`,
+/// `-shm`) get the same mode.
 fn create_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -171,7 +170,7 @@ fn postgres(url: &str, allow_unverified_tls: bool) -> Result<Connector, Error> {
                 STATEMENT_TIMEOUT.as_millis().to_string(),
             ),
             ("default_transaction_isolation", "read committed".to_owned()),
-            // A process whose machine or network is gone keeps its locks no longer than this.
+            // Maximum time that a process keeps its locks after its machine or network fails.
             ("idle_in_transaction_session_timeout", "15s".to_owned()),
             ("tcp_keepalives_idle", "10".to_owned()),
             ("tcp_keepalives_interval", "5".to_owned()),
@@ -239,7 +238,7 @@ mod tests {
             ("idle_in_transaction_session_timeout", "15s"),
             ("tcp_keepalives_idle", "10"),
             ("application_name", "keyward"),
-            // The test server's own setting is off.
+            // The test server has this setting off.
             ("synchronous_commit", "on"),
         ] {
             assert_eq!(

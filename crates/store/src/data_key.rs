@@ -1,4 +1,4 @@
-//! Keeps workspaces' wrapped data keys.
+//! Stores the wrapped data keys of workspaces.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ impl DataKeyStore for Store {
     ) -> Result<Vec<(WorkspaceId, WrappedDataKey)>, Error> {
         let rows = self
             .read("sample_data_keys", |db| async move {
-                // One pass over a table of two short rows a workspace, once a start.
+                // One scan per start, over a table with two short rows per workspace.
                 let heads = Query::select()
                     .distinct()
                     .expr_as(head(), "head")
@@ -83,8 +83,8 @@ impl DataKeyStore for Store {
             return Ok(());
         }
         self.write("insert_missing_data_keys", |txn| async move {
-            // Of two calls that do this at once, the later finds what the earlier stored, and every
-            // secret that was sealed with it.
+            // Of two concurrent calls, the later one sees the key that the earlier one stored, and every secret sealed
+            // with it.
             hold_workspace(&txn, scope, LockType::NoKeyUpdate).await?;
             let stored = of(scope.workspace()).all(&*txn).await?;
             let lacks =
@@ -110,12 +110,12 @@ impl DataKeyStore for Store {
     }
 }
 
-/// A workspace's data keys.
+/// Selects a workspace's data keys.
 fn of(workspace: &WorkspaceId) -> Select<Entity> {
     Entity::find().filter(Column::WorkspaceId.eq(workspace.as_str()))
 }
 
-/// Returns whether a secret of the workspace is sealed.
+/// Returns true if the workspace has a sealed secret.
 async fn holds_sealed(txn: &Txn, workspace: &WorkspaceId) -> Result<bool, Failure> {
     let provider_keys = provider_key::Entity::find()
         .filter(provider_key::Column::WorkspaceId.eq(workspace.as_str()))
@@ -134,11 +134,11 @@ async fn holds_sealed(txn: &Txn, workspace: &WorkspaceId) -> Result<bool, Failur
     Ok(found.is_some())
 }
 
-/// Rejects a secret that was sealed with data keys that the workspace does not have any more. The
-/// transaction must hold the workspace.
+/// Rejects a secret that was sealed with data keys that the workspace no longer has. The transaction must have locked
+/// the workspace.
 ///
 /// # Errors
-/// Unavailable: the same call again seals with the keys that are there.
+/// Unavailable: a retry of the call seals with the current keys.
 pub(crate) async fn check_used(
     txn: &Txn,
     workspace: &WorkspaceId,
@@ -153,7 +153,7 @@ pub(crate) async fn check_used(
     Err(Error::unavailable("the workspace's data keys changed during the call").into())
 }
 
-/// What a wrapped key begins with: the version of the key that wrapped it.
+/// Expression for the prefix of a wrapped key: the version of the key that wrapped it.
 fn head() -> SimpleExpr {
     let (from, bytes) = (Expr::value(1), Expr::value(ENVELOPE_HEAD_BYTES as i32));
     Func::cust("substr")

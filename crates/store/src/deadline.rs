@@ -1,7 +1,6 @@
-//! The moment by which the caller wants an answer.
+//! The deadline of a call.
 //!
-//! It travels with the task, so that no signature carries it; a task that is spawned does not
-//! inherit it.
+//! The deadline is task-local, so it is not part of any signature. A spawned task does not inherit it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,25 +14,25 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Runs a future whose store calls give up at this moment, or at an earlier one that is in scope.
+/// Runs a future whose store calls give up at this deadline, or at an earlier one that is in scope.
 pub async fn scope<F: Future>(at: Instant, future: F) -> F::Output {
     let at = current().map_or(at, |outer| outer.min(at));
     DEADLINE.scope(at, future).await
 }
 
-/// How much time is left, if a deadline is in scope; zero when it has passed.
+/// Returns the time until the deadline, if a deadline is in scope; zero if it has passed.
 #[must_use]
 pub fn remaining() -> Option<Duration> {
     current().map(|at| at.saturating_duration_since(Instant::now()))
 }
 
-/// Whether a cause is that the deadline passed before the database answered.
+/// Returns true if the cause is that the deadline passed before the database responded.
 #[must_use]
 pub fn is_cause(cause: &Cause) -> bool {
     cause.is::<DeadlinePassed>()
 }
 
-/// The deadline in scope.
+/// Returns the deadline in scope.
 pub(crate) fn current() -> Option<Instant> {
     DEADLINE.try_with(|at| *at).ok()
 }

@@ -1,7 +1,7 @@
-//! Keeps the directory: who belongs where.
+//! Stores the directory: organizations, workspaces, members and repos.
 //!
-//! Locks are taken from the top down, organization before workspace, so that two changes of one
-//! customer wait for each other instead of running into a deadlock.
+//! Locks are taken from the top down, organization before workspace, so that concurrent changes of one customer wait
+//! for each other and do not deadlock.
 
 mod member;
 mod organization;
@@ -240,7 +240,7 @@ impl DirectoryStore for Store {
     }
 }
 
-/// A stored identifier, which was checked before it was stored.
+/// Parses a stored identifier, which was validated before it was stored.
 fn stored_id<T>(id: Result<T, keyward_core::id::IdError>) -> Result<T, Failure> {
     id.map_err(|error| Failure::Refused(Error::internal(error)))
 }

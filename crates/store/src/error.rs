@@ -1,8 +1,8 @@
-//! From the databases' errors to the core's: the one place that knows their codes.
+//! Maps database errors to the core's errors. Only this module contains database error codes.
 //!
-//! What is kept for the log never holds a bound value. PostgreSQL puts values into an error's
-//! detail and context, and quotes them in the message of a data exception (class 22), so these are
-//! dropped; decoding errors are dropped for the same reason.
+//! Text that is kept for the log never contains a bound value. PostgreSQL puts values into an error's detail and
+//! context, and quotes them in the message of a data exception (class 22), so these are dropped. Decoding errors are
+//! dropped for the same reason.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError};
 
 use crate::deadline;
 
-/// Why a transaction stops.
+/// Reason for which a transaction stops.
 pub(crate) enum Failure {
-    /// The database failed; the transaction may be worth another try.
+    /// The database failed; a retry of the transaction may succeed.
     Database(DbErr),
-    /// A row that was there a moment ago is gone; the same again will see that.
+    /// A row that existed a moment ago was deleted; a retry sees the new state.
     Overtaken,
-    /// The answer is no.
+    /// The request is rejected.
     Refused(Error),
 }
 
@@ -37,24 +37,24 @@ impl From<Error> for Failure {
     }
 }
 
-/// What a database error means.
+/// Meaning of a database error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The transaction lost against another; the same again may succeed.
+    /// The transaction lost against a concurrent one; a retry may succeed.
     Conflict,
-    /// SQLite waited in vain for as long as it may; the same again would wait as long again.
+    /// SQLite waited for the maximum time without success; a retry would wait as long again.
     Busy,
-    /// PostgreSQL waited in vain for another's lock for as long as a call may keep a connection.
+    /// PostgreSQL waited for a lock for the maximum time that a call may keep a connection.
     Locked,
     /// A unique constraint was violated.
     Unique,
     /// A foreign key was violated, from either side.
     ForeignKey,
-    /// The server stopped at the deadline.
+    /// The server stopped the statement at the deadline.
     Deadline,
-    /// The database cannot be reached or cannot work now.
+    /// The database cannot be reached or is out of service.
     Unavailable,
-    /// Something that should not happen.
+    /// An unexpected error.
     Other,
 }
 
@@ -65,17 +65,17 @@ pub(crate) struct DatabaseFailure {
     text: String,
 }
 
-/// The deadline passed before the database answered.
+/// The deadline passed before the database responded.
 #[derive(Debug, thiserror::Error)]
 #[error("the deadline passed before the database answered")]
 pub(crate) struct DeadlinePassed;
 
-/// Others changed the same rows again and again.
+/// Concurrent transactions changed the same rows in every attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction was overtaken by others too often")]
 pub(crate) struct OvertakenTooOften;
 
-/// Reads the meaning of a database error.
+/// Returns the meaning of a database error.
 pub(crate) fn meaning(error: &DbErr) -> Meaning {
     match error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
@@ -84,22 +84,22 @@ pub(crate) fn meaning(error: &DbErr) -> Meaning {
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_meaning(error),
-        // Made by the pool.
+        // Created by the pool.
         DbErr::Conn(RuntimeErr::Internal(_)) => Meaning::Unavailable,
         _ => Meaning::Other,
     }
 }
 
-/// Why a connection is not used again.
+/// Reason for which a connection is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// This connection alone is in a state that is not known, or the database ended it alone.
+    /// Only this connection is in an unknown state, or the database closed only this one.
     Connection,
-    /// No answer came in time. Other connections may have been lost in the same way.
+    /// No response arrived in time. Other connections may be lost for the same reason.
     Silent,
-    /// The server ended or is another, or its schema changed: older connections are not used again.
+    /// The server stopped or was replaced, or its schema changed: older connections are not used again.
     Server,
-    /// The server accepts no writes. It may have been the one that does.
+    /// The server accepts no writes. It may have been demoted from primary.
     ReadOnly,
 }
 
@@ -115,7 +115,7 @@ impl Fault {
     }
 }
 
-/// Returns why an error condemns the connection that it was met on, if it does.
+/// Returns the fault that an error indicates for its connection, if any.
 pub(crate) fn fault(error: &SqlxError) -> Option<Fault> {
     let SqlxError::Database(error) = error else {
         return match error {
@@ -148,7 +148,7 @@ pub(crate) fn fault(error: &SqlxError) -> Option<Fault> {
     }
 }
 
-/// Returns whether an error says that nothing can be written now.
+/// Returns true if an error shows that the database accepts no writes now.
 pub(crate) fn is_unwritable(error: &DbErr) -> bool {
     let Some(code) = status_code(error) else {
         return false;
@@ -158,24 +158,23 @@ pub(crate) fn is_unwritable(error: &DbErr) -> bool {
     matches!(&*code, "53100" | "25006") || matches!(sqlite_primary(&code), 8 | 10 | 11 | 13 | 26)
 }
 
-/// Returns whether SQLite waited in vain for another's lock.
+/// Returns true if SQLite waited for a lock without success.
 pub(crate) fn is_busy(error: &DbErr) -> bool {
     matches!(meaning(error), Meaning::Busy | Meaning::Conflict)
 }
 
-/// Returns whether PostgreSQL has no connection left: too_many_connections.
+/// Returns true if PostgreSQL has no free connection slot: too_many_connections.
 pub(crate) fn is_server_full(error: &DbErr) -> bool {
     status_code(error).as_deref() == Some("53300")
 }
 
-/// Returns whether a statement was prepared for columns that a migration has changed since. The error's
-/// text is in the server's language, and its code has other uses.
+/// Returns true if a statement was prepared for columns that a migration has changed since. The error's text depends on
+/// the server's language, and its code has other uses.
 fn is_outdated_plan(error: &PgDatabaseError) -> bool {
     error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
 }
 
-/// Returns the primary result code in an extended one of SQLite's, which has no letters: SQLSTATEs of
-/// five digits are far above.
+/// Returns the primary code of a SQLite extended result code. SQLSTATEs with five digits are far above this range.
 fn sqlite_primary(code: &str) -> u32 {
     match code.parse::<u32>() {
         Ok(code) if code < 10_000 => code & 0xff,
@@ -221,13 +220,12 @@ fn postgres_meaning(code: &str) -> Meaning {
         "23503" | "23001" => Meaning::ForeignKey,
         // query_canceled: by the statement timeout
         "57014" => Meaning::Deadline,
-        // read_only_sql_transaction: the server has become a standby;
-        // idle_in_transaction_session_timeout: the server has ended the connection;
-        // invalid_catalog_name: the database is not there; io_error
+        // read_only_sql_transaction: the server has become a standby; idle_in_transaction_session_timeout: the server
+        // has closed the connection; invalid_catalog_name: the database does not exist; io_error
         "25006" | "25P03" | "3D000" | "58030" => Meaning::Unavailable,
-        // invalid_sql_statement_name: the server does not know what this connection has prepared
+        // invalid_sql_statement_name: the server does not have the statement that this connection prepared
         "26000" => Meaning::Conflict,
-        // connection exceptions, refused log-ins, exhausted resources, shut-downs and start-ups
+        // connection exceptions, rejected logins, exhausted resources, shutdowns and start-ups
         _ if ["08", "28", "53", "57"]
             .iter()
             .any(|class| code.starts_with(class)) =>
@@ -246,7 +244,7 @@ fn sqlite_meaning(code: &str) -> Meaning {
     match code {
         // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE
         1555 | 2067 => Meaning::Unique,
-        // SQLITE_CONSTRAINT_FOREIGNKEY, and SQLITE_CONSTRAINT_TRIGGER, which RESTRICT answers with
+        // SQLITE_CONSTRAINT_FOREIGNKEY, and SQLITE_CONSTRAINT_TRIGGER, which SQLite returns for RESTRICT
         787 | 1811 => Meaning::ForeignKey,
         // SQLITE_BUSY_SNAPSHOT, for which SQLite does not wait
         517 => Meaning::Conflict,
@@ -255,8 +253,8 @@ fn sqlite_meaning(code: &str) -> Meaning {
             5 => Meaning::Busy,
             // SQLITE_LOCKED
             6 => Meaning::Conflict,
-            // SQLITE_READONLY: the file may have been so only when this connection was opened. A new one
-            // shows it. SQLite begins an immediate transaction on a read-only file without an error.
+            // SQLITE_READONLY: the file may have been read-only only when this connection was opened; a new connection
+            // shows that. SQLite begins an immediate transaction on a read-only file without an error.
             8 => Meaning::Conflict,
             // SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
             9 | 10 | 13 | 14 => Meaning::Unavailable,
@@ -265,8 +263,7 @@ fn sqlite_meaning(code: &str) -> Meaning {
     }
 }
 
-/// Whether the error is a violation of this unique constraint: engines name either the index or
-/// its columns.
+/// Returns true if the error is a violation of this unique constraint. Engines name either the index or its columns.
 pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool {
     if meaning(error) != Meaning::Unique {
         return false;
@@ -285,7 +282,7 @@ pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool 
     }
 }
 
-/// Whether PostgreSQL gave up waiting for a lock, as the transaction asked it to.
+/// Returns true if PostgreSQL reached the lock timeout of the transaction.
 pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
         error
@@ -295,8 +292,7 @@ pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
     matches!(&**error, SqlxError::Database(error) if error.code().as_deref() == Some("55P03"))
 }
 
-/// The database's own code for an error, which is a few letters and digits: an SQLSTATE, or a result
-/// code of SQLite's.
+/// Returns the database's code for an error, which is a few letters and digits: an SQLSTATE or a SQLite result code.
 pub(crate) fn status_code(error: &DbErr) -> Option<String> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
@@ -309,7 +305,7 @@ pub(crate) fn status_code(error: &DbErr) -> Option<String> {
     }
 }
 
-/// What kind of error it is, for spans and measurements: one of a few words.
+/// Returns the kind of an error for spans and metrics, from a fixed set of words.
 pub(crate) fn error_type(error: &DbErr) -> &'static str {
     match meaning(error) {
         Meaning::Conflict => "conflict",
@@ -323,7 +319,7 @@ pub(crate) fn error_type(error: &DbErr) -> &'static str {
     }
 }
 
-/// The core's error for a database error that means nothing more special to the caller.
+/// Returns the core's error for a database error that has no special meaning for the caller.
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);
     match meaning(error) {
@@ -339,11 +335,11 @@ pub(crate) fn translate(error: &DbErr) -> Error {
     }
 }
 
-/// The core's error for a driver's error on connecting.
+/// Returns the core's error for a driver error on connecting.
 pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
     let text = match error {
         SqlxError::Database(error) if error.as_error().is::<PgDatabaseError>() => {
-            // PostgreSQL's own words may name the user and the database, which the URL holds.
+            // PostgreSQL's error text may contain the names of user and database, which the URL contains.
             let code = error.code().unwrap_or_default();
             let reason = refusal(&code).unwrap_or("the server refuses the connection");
             format!("database error {code}: {reason}")
@@ -361,16 +357,16 @@ pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
     }
 }
 
-/// What the log may know of a database error.
+/// Returns the part of a database error that may be logged.
 pub(crate) fn cause(error: &DbErr) -> Cause {
     let text = match error {
         DbErr::ConnectionAcquire(error) => error.to_string(),
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_text(error),
-        // These are about the schema, never about a row.
+        // These texts are about the schema, never about a row.
         DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
-        // Made by the pool, of texts of its own.
+        // Created by the pool, from fixed texts.
         DbErr::Conn(RuntimeErr::Internal(text)) => text.clone(),
         DbErr::RecordNotFound(_) | DbErr::RecordNotInserted | DbErr::RecordNotUpdated => {
             "a row that was expected is not there".to_owned()
@@ -415,7 +411,7 @@ fn database_text(error: &dyn DatabaseError) -> String {
     text
 }
 
-/// Why PostgreSQL refuses a connection, without the names that it would tell.
+/// Returns the reason for which PostgreSQL rejects a connection, without the names that its message contains.
 fn refusal(code: &str) -> Option<&'static str> {
     match code {
         "3D000" => Some("the database is not there"),

@@ -1,16 +1,16 @@
-//! Refuses a connection to PostgreSQL that a machine on the way could read or answer.
+//! Rejects a connection to PostgreSQL that a machine in the network path could read or impersonate.
 
 use std::net::IpAddr;
 
 use keyward_core::Error;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-/// Checks that the server is on this machine, or that its certificate is verified with its name.
-/// `verify-ca` is not enough: with an authority that issues for others too, such as a cloud provider's or a
-/// public one, each of them could answer for the server.
+/// Checks that the server is on this machine, or that its certificate is verified against its name. `verify-ca` is not
+/// enough: if the authority also issues certificates for other parties, as a cloud provider's or a public one does,
+/// each of them could impersonate the server.
 ///
 /// # Errors
-/// Passwords and everything that is stored could be read on the way.
+/// The connection would expose passwords and all stored data.
 pub(crate) fn check(connect: &PgConnectOptions) -> Result<(), Error> {
     let is_verified = matches!(connect.get_ssl_mode(), PgSslMode::VerifyFull);
     if is_verified || is_local(connect) {
@@ -28,7 +28,7 @@ fn is_local(connect: &PgConnectOptions) -> bool {
     let host = connect.get_host();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     connect.get_socket().is_some()
-        // A folder with a Unix socket.
+        // Directory of a Unix socket.
         || host.starts_with('/')
         || host == "localhost"
         || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

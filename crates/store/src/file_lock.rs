@@ -1,7 +1,7 @@
-//! The claim of a SQLite file by one server process.
+//! Lock of a SQLite file by one server process.
 //!
-//! The lock is on a file of its own beside the database: closing any descriptor of the database's file
-//! would release SQLite's own locks. Commands that share the file with a server do not claim it.
+//! The lock is on a separate file beside the database, because closing any descriptor of the database file would
+//! release SQLite's own locks. Commands that share the file with a server do not take it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use keyward_core::Error;
 
-/// Maximum length of what is read of a lock file: a process id.
+/// Maximum length that is read of a lock file, which contains a process id.
 const MAX_PID_BYTES: u64 = 20;
 
 /// Another process serves from the same SQLite file.
@@ -19,7 +19,7 @@ const MAX_PID_BYTES: u64 = 20;
     None => "another process".to_owned(),
 })]
 pub struct InUse {
-    /// The other process's id, as it sees itself.
+    /// The other process's id, in its own PID namespace.
     pub pid: Option<u32>,
 }
 
@@ -50,7 +50,7 @@ impl FileLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // A full disk does not keep a server from its start, and a reader of half an id has none.
+        // A full disk must not prevent the server from starting. A reader that finds part of an id ignores it.
         let written = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -62,7 +62,7 @@ impl FileLock {
     }
 }
 
-/// Returns the lock file's path: `.lock` behind the name of the file that links lead to.
+/// Returns the lock file's path: the name of the database file, with links resolved, plus `.lock`.
 fn path(database: &Path) -> std::io::Result<PathBuf> {
     let mut path = database.canonicalize()?.into_os_string();
     path.push(".lock");

@@ -1,8 +1,7 @@
-//! Keeps issued keys.
+//! Stores issued keys.
 //!
-//! Whoever changes a key holds its row until the commit, as whoever changes its account does. A key
-//! that is deleted keeps its row, for what was charged and may yet be charged to it, but lets go of
-//! its workspace.
+//! A change of a key, or of its account, locks the key's row until the commit. A deleted key keeps its row, for charges
+//! that exist or may still be recorded, but no longer refers to its workspace by a foreign key.
 
 mod account;
 mod place;
@@ -174,31 +173,31 @@ impl IssuedKeyStore for Store {
     }
 }
 
-/// The key of that hash, live or deleted.
+/// Selects the key with this hash, live or deleted.
 pub(crate) fn with_hash(hash: &KeyHash) -> Select<Entity> {
     Entity::find().filter(Column::Hash.eq(hash.to_string()))
 }
 
-/// The key of that hash, unless it is deleted.
+/// Selects the key with this hash, unless it is deleted.
 pub(crate) fn live(hash: &KeyHash) -> Select<Entity> {
     with_hash(hash).filter(Column::LiveWorkspaceId.is_not_null())
 }
 
-/// The live key of that hash if the granted workspace has it: a grant reaches no other, nor one of
-/// that name that another organization has by now.
+/// Selects the live key with this hash if the granted workspace has it. A grant covers no other workspace, and no
+/// workspace with the same id that another organization created since.
 fn live_in(grant: &Grant<Manage>, hash: &KeyHash) -> Select<Entity> {
     with_hash(hash)
         .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
         .filter(Column::OrganizationId.eq(grant.organization().as_str()))
 }
 
-/// The key's row, which no one else can change or charge before the transaction ends.
+/// Locks the key's row until the transaction ends; other transactions can neither change nor charge the key.
 async fn lock(txn: &Txn, key: Select<Entity>) -> Result<Model, Failure> {
     let found = key.lock_exclusive().one(txn).await?;
     found.ok_or_else(not_found)
 }
 
-/// A key that is there, with its account.
+/// Returns an existing key with its account.
 pub(crate) async fn metered(txn: &Txn, id: Uuid, now: Timestamp) -> Result<MeteredKey, Failure> {
     let found = account::one(txn, Entity::find_by_id(id), now).await?;
     Ok(found.ok_or_else(|| Error::internal("an issued key that was held is gone"))?)
@@ -208,7 +207,7 @@ pub(crate) fn not_found() -> Failure {
     Error::NotFound(Noun::IssuedKey).into()
 }
 
-/// A key is stored only where the grant is for.
+/// Checks that the key is stored in the scope of the grant.
 fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
     if (&key.workspace, &key.organization) == (grant.workspace(), grant.organization()) {
         Ok(())
@@ -221,7 +220,7 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
 
 fn refuse_without_workspace(error: DbErr) -> Failure {
     match meaning(&error) {
-        // The workspace went away after the grant was made: refused like any that does not exist.
+        // The workspace was deleted after the grant was made: rejected like one that does not exist.
         Meaning::ForeignKey => Error::Denied.into(),
         _ => error.into(),
     }

@@ -1,5 +1,5 @@
-//! Notes when keys were last used, beside the calls that use them: a row that someone holds, or a
-//! database that only reads, must not keep a good key waiting.
+//! Records the last use of keys, outside the calls that use them: a locked row or a read-only database must not delay
+//! the verification of a valid key.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,20 @@ use uuid::Uuid;
 
 use crate::{Store, deadline};
 
-/// How long a call waits for its note at most, which commonly is there long before. Of those who use
-/// one key at once, one waits.
+/// Maximum time that a call waits for the record; usually it is written long before. Of concurrent calls with the same
+/// key, only one waits.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a note may take.
+/// Maximum time for one write.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The keys whose use is being noted.
+/// Keys whose use is being recorded.
 pub(crate) type Noting = Arc<Mutex<HashSet<Uuid>>>;
 
-/// A key whose use is being noted, until it is dropped.
+/// A key whose use is being recorded, until this is dropped.
 struct Turn(Noting, Uuid);
 
 impl Turn {
-    /// None where someone has it.
+    /// Returns `None` if the use of the key is already being recorded.
     fn take(noting: &Noting, key: Uuid) -> Option<Self> {
         let mut keys = noting.lock().unwrap_or_else(PoisonError::into_inner);
         keys.insert(key).then(|| Self(Arc::clone(noting), key))
@@ -43,8 +43,8 @@ impl Drop for Turn {
 }
 
 impl Store {
-    /// Has a use of a key noted in a column of its row by a task, one at a time for each key, and
-    /// waits for it a moment.
+    /// Records a use of a key in a column of its row, in a task, with at most one task per key. Waits briefly for the
+    /// task.
     pub(crate) async fn note_use<E: EntityTrait>(
         &self,
         key: Uuid,
@@ -60,7 +60,7 @@ impl Store {
             .add(column.is_null())
             .add(column.lt(from.unix_millis()))
             .add(column.gt(to.unix_millis()));
-        // In one statement, so that of many uses at once one is noted.
+        // One statement, so that of concurrent uses only one is recorded.
         let note = row
             .col_expr(column, Expr::value(used_at.unix_millis()))
             .filter(differs);
@@ -80,7 +80,7 @@ impl Store {
             }
         };
         let noted = tokio::spawn(task.in_current_span());
-        // No more than a part of what the call has left. What is not done by then goes on.
+        // Waits for at most a part of the time that the call has left. The task continues after that.
         let patience = deadline::remaining().map_or(PATIENCE, |left| PATIENCE.min(left / 4));
         let _ = tokio::time::timeout(patience, noted).await;
     }

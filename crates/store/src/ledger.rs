@@ -1,14 +1,13 @@
-//! Keeps the ledger: charges, their sums, and reservations.
+//! Stores the ledger: charges, their sums, and reservations.
 //!
-//! Every change takes the key's row first and holds it until the commit, so that of two at once the
-//! later decides on what the earlier left: a hold is let in against every hold before it, and a
-//! charge finds the same charge before it. The clock is read under the key too: the time of before a
-//! wait would decide on a window that is over, and a replica's own clock on a hold of another's. What a
-//! change does to the sums is in its own transaction, so that they are always the sums of the charges.
+//! Every change locks the key's row first and holds the lock until the commit. Of two concurrent changes, the later one
+//! thus sees the result of the earlier one: a reservation is checked against every earlier reservation, and a charge
+//! finds an earlier identical charge. The clock is read under the lock too: a time from before the wait could belong to
+//! a window that has ended, and a replica's own clock could misjudge a reservation of another replica. Sums are updated
+//! in the transaction of the change, so they always equal the sums of the charges.
 //!
-//! A request id names one charge and one reservation of its key. A charge that is recorded under the
-//! id of an open reservation does not end it: whoever reserved settles or releases, and settling
-//! finds that charge.
+//! A request id identifies one charge and one reservation of its key. A charge that is recorded under the id of an open
+//! reservation does not end it: the client that reserved settles or releases it, and settling finds that charge.
 
 mod charge;
 mod reservation;
@@ -186,14 +185,14 @@ impl LedgerStore for Store {
     }
 }
 
-/// Those keys that are of the granted workspace. It is named with its organization, since a deleted
-/// key may outlive it and another organization may give the name to another.
+/// Filters keys of the granted workspace. The workspace is matched together with its organization, because a deleted
+/// key may outlive it and another organization may reuse the id.
 fn granted(grant: &Grant<Serve>, keys: Select<Entity>) -> Select<Entity> {
     keys.filter(Column::WorkspaceId.eq(grant.workspace().as_str()))
         .filter(Column::OrganizationId.eq(grant.organization().as_str()))
 }
 
-/// Appends a charge to a key that is held, unless the same charge is there, and tells whether it is.
+/// Appends a charge to a locked key, unless the same charge exists. Returns true if it existed.
 async fn append_once(txn: &Txn, key: Model, charge: &Charge) -> Result<bool, Failure> {
     if let Some(earlier) = charge::find(txn, key.id, &charge.request_id).await? {
         charge::check_same(&earlier, charge)?;
@@ -203,8 +202,7 @@ async fn append_once(txn: &Txn, key: Model, charge: &Charge) -> Result<bool, Fai
     Ok(false)
 }
 
-/// A reservation as it is, and its key, which no one else can change before the transaction ends.
-/// The key comes first, as everywhere.
+/// Locks a reservation and its key until the transaction ends. The key is locked first, as in every change.
 async fn lock_reservation(
     txn: &Txn,
     time: &StoreTime,
@@ -220,8 +218,7 @@ async fn lock_reservation(
     Ok((key, found.ok_or_else(not_found)?, now))
 }
 
-/// A key's row, which no one else can change or charge before the transaction ends, and the time once it
-/// is held.
+/// Locks a key's row until the transaction ends, and returns the time after the lock was acquired.
 async fn lock_key(
     txn: &Txn,
     time: &StoreTime,
@@ -230,7 +227,7 @@ async fn lock_key(
     lock_with_time(txn, time, key).await?.ok_or_else(not_found)
 }
 
-/// A reservation becomes a charge under its own request id, on its own side of the account.
+/// Checks that the charge has the reservation's request id and its side of the account.
 fn check_settlement(reservation: &Reservation, charge: &Charge) -> Result<(), Error> {
     if (&charge.request_id, charge.byok) == (&reservation.request_id, reservation.byok) {
         Ok(())
@@ -241,7 +238,8 @@ fn check_settlement(reservation: &Reservation, charge: &Charge) -> Result<(), Er
     }
 }
 
-/// A key without a limit may hold any number of reservations, but not more than their sum can say.
+/// Rejects a reservation whose sum with the others would overflow; a key without a limit may have any number of
+/// reservations.
 fn check_held(account: &Account, reservation: &Reservation) -> Result<(), Error> {
     let held = if reservation.byok {
         account.byok_held

@@ -1,7 +1,7 @@
-//! Keeps what Keyward knows in SQLite or PostgreSQL, chosen by URL at run time.
+//! Stores Keyward's data in SQLite or PostgreSQL, chosen by URL at run time.
 //!
-//! [`Store`] implements the traits of [`keyward_core::store`]. Every change is one transaction with
-//! its audit event in it; no transaction escapes, and no driver's text reaches a caller.
+//! [`Store`] implements the traits of [`keyward_core::store`]. Every change is one transaction that contains its audit
+//! event. Neither transactions nor driver error texts leave this crate.
 
 mod audit;
 mod connect;
@@ -56,21 +56,21 @@ pub use file_lock::InUse;
 pub use schema::{SchemaState, SchemaTooNew};
 pub use time::{ClockDiffers, TimeSource};
 
-/// How many connections a store has at most, unless told otherwise.
+/// Default maximum number of connections.
 const DEFAULT_MAX_CONNECTIONS: u32 = 16;
-/// How long a call waits for a connection, unless told otherwise.
+/// Default maximum time that a call waits for a connection.
 const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a write waits for another process's lock on SQLite, unless told otherwise.
+/// Default maximum time that a write waits for another process's lock on SQLite.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum difference of the clocks with which a store is ready, by default.
+/// Default maximum clock difference with which a store is ready.
 const DEFAULT_MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 
 /// Maximum numbers of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyBounds {
-    /// Provider keys that one workspace may have.
+    /// Maximum number of provider keys in a workspace.
     pub provider_keys_per_workspace: u32,
-    /// Live AI keys that one repo may have.
+    /// Maximum number of live AI keys in a repo.
     pub ai_keys_per_repo: u32,
 }
 
@@ -83,31 +83,31 @@ impl Default for KeyBounds {
     }
 }
 
-/// Where the store is and how to reach it.
+/// Settings for [`Store`].
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// `sqlite:PATH`, `postgres://…` or `postgresql://…`; it may hold a password.
+    /// `sqlite:PATH`, `postgres://…` or `postgresql://…`; it may contain a password.
     pub url: Secret<String>,
-    /// How many connections the store opens at most.
+    /// Maximum number of connections.
     pub max_connections: u32,
-    /// How long a call waits for a connection.
+    /// Maximum time that a call waits for a connection.
     pub acquire_timeout: Duration,
-    /// How long a write waits for another process's lock on SQLite, all in all.
+    /// Maximum total time that a write waits for another process's lock on SQLite.
     pub busy_timeout: Duration,
     /// Maximum numbers of keys.
     pub bounds: KeyBounds,
-    /// Permission to reach PostgreSQL beyond loopback without a verified certificate.
+    /// Allows connections to PostgreSQL beyond loopback without a verified certificate.
     pub allow_unverified_tls: bool,
-    /// Maximum difference between the machine's clock and PostgreSQL's with which the store is ready.
+    /// Maximum difference between the machine's clock and PostgreSQL's clock with which the store is ready.
     pub max_clock_difference: Duration,
     /// The machine's clock.
     pub machine_clock: Arc<dyn Clock>,
-    /// Clock that decides on PostgreSQL.
+    /// Clock that the store uses on PostgreSQL.
     pub time_source: TimeSource,
 }
 
 impl StoreOptions {
-    /// The default options for a URL.
+    /// Returns the default settings for a URL.
     #[must_use]
     pub fn new(url: Secret<String>) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// The database behind a store.
+/// Database engine of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// SQLite, embedded.
@@ -154,33 +154,33 @@ impl Engine {
     }
 }
 
-/// A database that holds everything; clones share their connections.
+/// A database that holds all data; clones share their connections.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
     engine: Engine,
     bounds: KeyBounds,
-    /// Lets one writer of this process at a time into SQLite, which has one write lock: writers
-    /// wait here in order, where SQLite would let them poll for it.
+    /// Serializes the writers of this process on SQLite, which has one write lock. Writers wait here in order; SQLite
+    /// would make them poll for the lock.
     gate: Option<Arc<Mutex<()>>>,
-    /// Where there is no such gate, callers who change one key wait here.
+    /// Queue for calls that change the same key.
     turns: Arc<Turns>,
-    /// A permit for every transaction that may wait for another's lock for longer than a moment.
+    /// Permits for transactions that wait longer for a lock.
     lock_waits: Arc<Semaphore>,
-    /// The keys whose use is being noted.
+    /// Keys whose last use is being recorded.
     noting: Noting,
-    /// The claim of a SQLite file.
+    /// Lock of a SQLite file.
     claim: Arc<std::sync::Mutex<Option<FileLock>>>,
-    /// Time by which it decides.
+    /// Time source of the store.
     time: Arc<StoreTime>,
 }
 
 impl Store {
-    /// Connects to the database that the URL names. A SQLite file that is missing is created with
-    /// mode 0600, in a directory that must exist.
+    /// Connects to the database that the URL names. A missing SQLite file is created with mode 0600, in a directory
+    /// that must exist.
     ///
     /// # Errors
-    /// The URL is none of a supported database; the database cannot be reached.
+    /// The URL names no supported database, or the database cannot be reached.
     pub async fn connect(options: &StoreOptions) -> Result<Self, Error> {
         let connector = Connector::new(options)?;
         let engine = connector.engine();
@@ -190,7 +190,7 @@ impl Store {
         let time = StoreTime::new(machine, options.max_clock_difference, follows_server);
         let max_connections = options.max_connections.max(1);
         let pool = Pool::new(connector, max_connections, options.acquire_timeout);
-        // Clocks that differ too much keep the store from being ready, not from being opened.
+        // A store opens even if the clocks differ too much, but it is not ready.
         pool.connect_first(&time).await?;
         let lock_waits = (max_connections as usize / 4).max(1);
         Ok(Self {
@@ -206,12 +206,12 @@ impl Store {
         })
     }
 
-    /// Claims a SQLite file for this process, until it ends or the last clone of the store is dropped.
-    /// Does nothing on PostgreSQL, which replicas share.
+    /// Locks a SQLite file for this process, until the process ends or the last clone of the store is dropped. Does
+    /// nothing on PostgreSQL, which replicas share.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] of [`InUse`] when another process has claimed the file; the file's
-    /// directory cannot be written.
+    /// [`Error::Unavailable`] of [`InUse`] when another process has locked the file; the file's directory cannot be
+    /// written.
     pub fn claim(&self) -> Result<(), Error> {
         if let Some(file) = self.pool.connector().file() {
             let lock = FileLock::take(&file)?;
@@ -220,12 +220,12 @@ impl Store {
         Ok(())
     }
 
-    /// Closes every connection, after commits that are under way; later calls fail as unavailable.
+    /// Closes every connection after commits in progress; later calls fail as unavailable.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// The database behind the store.
+    /// Returns the store's database engine.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine

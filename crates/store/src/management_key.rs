@@ -1,4 +1,4 @@
-//! Keeps management keys. A revoked key's row stays, without its hold on the organization.
+//! Stores management keys. A revoked key's row stays, but no longer refers to the organization by a foreign key.
 
 use async_trait::async_trait;
 use keyward_core::Error;
@@ -118,7 +118,7 @@ impl ManagementKeyStore for Store {
     }
 }
 
-/// Whether an organization has live keys.
+/// Returns true if the organization has live keys.
 pub(crate) async fn any_in_organization(
     txn: &Txn,
     organization: &OrganizationId,

@@ -1,4 +1,4 @@
-//! What the store measures, by OpenTelemetry's API alone: where nothing collects, nothing is kept.
+//! Metrics of the store. They use only the OpenTelemetry API and cost nothing without an exporter.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
-/// How long a statement may take to be counted among those that took no longer, in seconds.
+/// Upper bounds of the histogram buckets for statement durations, in seconds.
 const BOUNDARIES: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0,
 ];
 
-/// Whoever counts in this crate must be set up before the first count: instruments are made once.
+/// The global meter provider must be set before the first measurement, because instruments are created once.
 static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
 
 static STATEMENTS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -45,13 +45,13 @@ static CLOCK_DIFFERENCE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Measures by how many milliseconds the machine's clock is ahead of the database's.
+/// Records the milliseconds by which the machine's clock is ahead of the database's.
 pub(crate) fn clock_difference(millis: i64) {
     let seconds = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
     CLOCK_DIFFERENCE.record(if millis < 0 { -seconds } else { seconds }, &[]);
 }
 
-/// Measures a statement.
+/// Records a statement.
 pub(crate) fn statement(
     operation: &'static str,
     system: &'static str,
@@ -70,7 +70,7 @@ pub(crate) fn statement(
     }
 }
 
-/// Counts another attempt.
+/// Counts a retry.
 pub(crate) fn retry(operation: &'static str) {
     RETRIES.add(1, &[KeyValue::new("operation", operation)]);
 }
@@ -80,8 +80,8 @@ pub(crate) fn connection_discarded(reason: &'static str) {
     DISCARDED.add(1, &[KeyValue::new("reason", reason)]);
 }
 
-/// Shows the retries of what is most often tried again, and lost connections, at 0: what has not happened yet is not the
-/// same as what nobody counts.
+/// Adds 0 to the counters of the most frequent retries and of lost connections, so that their time series exist before
+/// the first event.
 pub fn show() {
     for operation in ["record", "reserve", "settle", "release"] {
         RETRIES.add(0, &[KeyValue::new("operation", operation)]);

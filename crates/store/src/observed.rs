@@ -1,8 +1,7 @@
-//! Every statement is a span and is measured, by OpenTelemetry's conventions for databases: which
-//! system, which operation on which table, and how it failed. No span holds a statement's text, and
-//! none a value.
+//! Records a span and metrics for every statement, by OpenTelemetry's semantic conventions for databases: the system,
+//! the operation, the table, and the error type. Spans contain neither the statement's text nor values.
 //!
-//! SeaORM's own spans would have older names, and what an error says, which may quote a value.
+//! SeaORM's own spans have older names and contain error texts, which may quote a value.
 
 use std::future::Future;
 
@@ -16,13 +15,13 @@ use crate::error::{error_type, status_code};
 use crate::metrics;
 use crate::pool::Lease;
 
-/// A connection or a transaction whose every statement is observed.
+/// A connection or transaction with a span and metrics for every statement.
 pub(crate) struct Observed<C>(C);
 
-/// A transaction that is being worked in.
+/// A transaction in progress.
 pub(crate) type Txn = Observed<Lease>;
 
-/// What a statement does, as far as its span and its measurement tell.
+/// Operation and table of a statement, for its span and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Operation {
     name: &'static str,
@@ -30,12 +29,12 @@ pub(crate) struct Operation {
 }
 
 impl<C> Observed<C> {
-    /// Observes what goes through this.
+    /// Wraps a connection or transaction.
     pub(crate) fn new(inner: C) -> Self {
         Self(inner)
     }
 
-    /// What was observed.
+    /// Returns the wrapped connection or transaction.
     pub(crate) fn into_inner(self) -> C {
         self.0
     }
@@ -80,7 +79,7 @@ impl<C: ConnectionTrait + Send> ConnectionTrait for Observed<C> {
     }
 }
 
-/// Does one thing with the database in a span. One that is given up has a span too, which ends then.
+/// Runs one database operation in a span. If the operation is cancelled, its span ends then.
 pub(crate) async fn observed<T>(
     backend: DbBackend,
     operation: Operation,
@@ -123,16 +122,16 @@ fn system(backend: DbBackend) -> &'static str {
     match backend {
         DbBackend::Sqlite => "sqlite",
         DbBackend::Postgres => "postgresql",
-        // No store is on anything else.
+        // A store uses no other engine.
         _ => "other_sql",
     }
 }
 
-/// The words that a statement may begin with.
+/// Keywords that a statement may begin with.
 const OPERATIONS: [&str; 9] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "SET", "CREATE", "ALTER", "DROP", "PRAGMA",
 ];
-/// The tables that a statement may be about.
+/// Tables that a statement may refer to.
 const TABLES: [&str; 15] = [
     "audit_events",
     "charges",
@@ -152,18 +151,18 @@ const TABLES: [&str; 15] = [
 ];
 
 impl Operation {
-    /// The beginning of a transaction.
+    /// Begins a transaction.
     pub(crate) const BEGIN: Self = Self::plain("BEGIN");
-    /// Its end, with what was done.
+    /// Ends a transaction and keeps its changes.
     pub(crate) const COMMIT: Self = Self::plain("COMMIT");
-    /// Its end, without.
+    /// Ends a transaction and discards its changes.
     pub(crate) const ROLLBACK: Self = Self::plain("ROLLBACK");
 
     const fn plain(name: &'static str) -> Self {
         Self { name, table: None }
     }
 
-    /// Reads what a statement does, and on which table first; each is one of a few fixed words.
+    /// Returns the operation and the first table of a statement; each is from a fixed set of words.
     fn of(sql: &str) -> Self {
         let first = sql.split_whitespace().next().unwrap_or_default();
         let known = OPERATIONS

@@ -1,6 +1,6 @@
-//! What a call occupies, which it gives up while it waits for others to change the same rows.
+//! A slot that a call releases while it waits for concurrent changes of the same rows.
 //!
-//! It travels with the task, so that no signature carries it; a task that is spawned does not inherit it.
+//! The slot is task-local, so it is not part of any signature. A spawned task does not inherit it.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,21 +11,21 @@ tokio::task_local! {
     static OCCUPANCY: Arc<dyn Occupancy>;
 }
 
-/// What a call occupies.
+/// A slot that a call occupies.
 pub trait Occupancy: Send + Sync {
-    /// Gives it up.
+    /// Releases the slot.
     fn leave(&self);
 
-    /// Takes it again, at once: others may wait for what the call has got.
+    /// Takes the slot again without waiting: other calls may wait for locks that this call now has.
     fn enter(&self);
 }
 
-/// Runs a future whose store calls give this up while they wait for others.
+/// Runs a future whose store calls release the slot while they wait for other calls.
 pub async fn scope<F: Future>(occupancy: Arc<dyn Occupancy>, future: F) -> F::Output {
     OCCUPANCY.scope(occupancy, future).await
 }
 
-/// Waits for others, without what the call occupies if it does have to wait.
+/// Waits for other calls. Releases the slot if the wait is not over at once.
 pub(crate) async fn unoccupied<F: Future>(waiting: F) -> F::Output {
     let mut waiting = pin!(waiting);
     let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context)));

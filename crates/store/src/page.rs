@@ -3,7 +3,7 @@
 use keyward_core::page::Position;
 use sea_orm::{ColumnTrait, Condition};
 
-/// The rows behind a position.
+/// Matches the rows after a position.
 pub(crate) fn older_than<C: ColumnTrait>(created_at: C, id: C, after: Position) -> Condition {
     let millis = after.created_at.unix_millis();
     let same_time = Condition::all()

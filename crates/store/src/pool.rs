@@ -1,8 +1,8 @@
-//! The connections to the database: how many there are, and which of them may still be used.
+//! Connection pool of the database.
 //!
-//! A pool of our own, since the driver's tests connections on release without a time limit, retries a
-//! server that refuses for as long as a call may wait, and cannot be told that a fault of one connection
-//! casts doubt on the others.
+//! Keyward has its own pool because the driver's pool tests connections on release without a time limit, retries a
+//! server that rejects connections for as long as a call may wait, and cannot mark other connections as suspect after a
+//! fault of one.
 
 mod lease;
 mod link;
@@ -27,17 +27,17 @@ pub(crate) use link::{Begin, Link, Raw};
 
 use link::{Condition, unavailable};
 
-/// Maximum time for which a connection is kept unused.
+/// Maximum time for which a connection stays idle.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Maximum age of a connection to PostgreSQL, so that a long life does not pile up memory on the server.
+/// Maximum age of a connection to PostgreSQL, to bound the memory that it uses on the server.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
-/// Time for which a server that refused a connection is not asked for another.
+/// Time after a rejected connection in which the pool opens no other.
 const COOL_DOWN: Duration = Duration::from_millis(250);
-/// Time between two attempts at a server that has no connection left for others.
+/// Time between two attempts to connect to a server that has no free connection slot.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
-/// Time for which the success of one call says that the database can be used.
+/// Time after a successful call for which the database counts as usable.
 const RECENT: Duration = Duration::from_secs(1);
-/// Time for which the failure of a write for want of room says that the database cannot be written.
+/// Time after a write that failed for lack of space for which the database counts as not writable.
 const UNWRITABLE: Duration = Duration::from_secs(2);
 /// Minimum time between two log lines about lost connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
-    /// A slot for every connection that may be open.
+    /// A permit for every connection that may be open.
     slots: Arc<Semaphore>,
     max_connections: u32,
     acquire_timeout: Duration,
@@ -58,26 +58,26 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// Connections that nothing uses, the one used last at the end.
+    /// Idle connections, the most recently used last.
     idle: Vec<Link>,
-    /// Connections that were opened before are not used again: the server or its schema was another.
+    /// Connections opened before this time are not used again: the server was replaced or its schema changed.
     stale: Option<Instant>,
-    /// Connections that have not answered since are not used again: the network may have lost them.
+    /// Connections without a response since this time are not used again: the network may have lost them.
     suspect: Option<Instant>,
-    /// The server's last refusal.
+    /// Last rejection by the server.
     refusal: Option<(Instant, String)>,
     /// Time at which a transaction last began on a server that accepts writes.
     began: Option<Instant>,
     /// Time at which a transaction was last committed.
     committed: Option<Instant>,
-    /// Time at which a write last failed because nothing can be written.
+    /// Time at which a write last failed because the database accepts no writes.
     unwritable: Option<Instant>,
     /// Time of the last log line about lost connections.
     logged: Option<Instant>,
 }
 
 impl Pool {
-    /// Makes a pool that opens connections when they are needed.
+    /// Creates a pool that opens connections on demand.
     pub(crate) fn new(
         connector: Connector,
         max_connections: u32,
@@ -94,16 +94,15 @@ impl Pool {
         }))
     }
 
-    /// Returns what opens the connections.
+    /// Returns the connector.
     pub(crate) fn connector(&self) -> &Connector {
         &self.0.connector
     }
 
-    /// Opens the first connection, so that a server that cannot be used is known at the start,
-    /// and compares the clocks on it.
+    /// Opens the first connection, so that an unusable server is detected at the start, and compares the clocks on it.
     ///
     /// # Errors
-    /// The server cannot be reached, or refuses; the file cannot be opened.
+    /// The server cannot be reached or rejects the connection; the file cannot be opened.
     pub(crate) async fn connect_first(&self, time: &StoreTime) -> Result<(), Error> {
         let opening = timeout_at(
             Instant::now() + self.0.acquire_timeout,
@@ -122,7 +121,7 @@ impl Pool {
     /// Returns a connection, an idle one if there is any.
     ///
     /// # Errors
-    /// No connection became free in time; the server refuses.
+    /// No connection became free in time; the server rejects connections.
     async fn acquire(&self) -> Result<Lease, DbErr> {
         let at = Instant::now() + self.0.acquire_timeout;
         let slot = timeout_at(at, Arc::clone(&self.0.slots).acquire_owned())
@@ -134,8 +133,8 @@ impl Pool {
             return Ok(Lease::new(self.clone(), link, slot, false));
         }
         self.recently_refused()?;
-        // Connecting goes on when the caller goes away: callers with short deadlines would otherwise never
-        // get a connection.
+        // Connecting continues if the caller is cancelled. Otherwise callers with short deadlines would never get a
+        // connection.
         let pool = self.clone();
         let connecting = async move { pool.connect(slot, at).await };
         tokio::spawn(connecting.in_current_span())
@@ -151,8 +150,8 @@ impl Pool {
         }
     }
 
-    /// Returns a connection on which a transaction has begun. A connection on which none can begin is
-    /// discarded, and another takes its place: nothing has happened yet.
+    /// Returns a connection on which a transaction has begun. If it cannot begin, the connection is discarded and
+    /// another one is tried, because no change was made yet.
     pub(crate) async fn begin(&self, begin: &Begin) -> Result<Lease, DbErr> {
         loop {
             let lease = self.acquire().await?;
@@ -163,13 +162,13 @@ impl Pool {
                 }
                 Err(error) if lease.is_usable().await => return Err(error),
                 Err(error) if lease.is_new() => {
-                    // Files refuse no reads while they refuse writes.
+                    // A file accepts reads while it rejects writes.
                     if matches!(self.0.connector, Connector::Postgres(_)) {
                         self.refused(&error);
                     }
                     return Err(error);
                 }
-                // The next one is new at the latest when every idle connection was tried.
+                // After all idle connections were tried, the next one is new.
                 Err(error) => {
                     tracing::debug!(cause = %error::cause(&error), "failed to begin a transaction, reconnecting");
                 }
@@ -187,7 +186,7 @@ impl Pool {
                 Ok(Err(error)) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
                 Err(_) => unavailable("the server does not answer in time"),
             };
-            // Another connection of this pool may become free before the server has room for one more.
+            // Another connection of this pool may become free before the server has a slot for a new one.
             let has_others = self.0.slots.available_permits() + 1 < self.0.max_connections as usize;
             if !error::is_server_full(&error) || !has_others || Instant::now() + FULL_PAUSE >= at {
                 self.refused(&error);
@@ -200,7 +199,7 @@ impl Pool {
         }
     }
 
-    /// Returns the idle connection that was used last, of those that may still be used.
+    /// Returns the most recently used of the idle connections that are still usable.
     fn take_idle(&self) -> Option<Link> {
         let mut dropped = Vec::new();
         let mut state = self.state();
@@ -218,7 +217,7 @@ impl Pool {
         found
     }
 
-    /// Takes a connection back after use. The slot is free once the connection's fate is known.
+    /// Takes a connection back after use. The slot is released once the connection is either idle or closed.
     fn put_back(&self, mut link: Link, slot: OwnedSemaphorePermit) {
         match link.condition() {
             Condition::Clean => self.put_idle(link),
@@ -253,14 +252,14 @@ impl Pool {
         if !is_closed && state.allows(&link) && link.opened.elapsed() < self.max_age() {
             state.idle.push(link);
         }
-        // The one that was used last is used first, so that what is too many ages at the front.
+        // The most recently used connection is used first, so surplus connections age at the front.
         let outdated = matches!(state.idle.first(), Some(link) if link.heard.elapsed() > MAX_IDLE);
         let outdated = (outdated && self.max_age() < Duration::MAX).then(|| state.idle.remove(0));
         drop(state);
         drop(outdated);
     }
 
-    /// Returns the maximum age; a connection to a file does not grow old.
+    /// Returns the maximum age; connections to a file have none.
     fn max_age(&self) -> Duration {
         match &self.0.connector {
             Connector::Sqlite { .. } => Duration::MAX,
@@ -268,7 +267,7 @@ impl Pool {
         }
     }
 
-    /// Notes what a fault of one connection says of the others.
+    /// Records the effect of one connection's fault on the others.
     fn note(&self, fault: Fault) {
         let now = Instant::now();
         let mut state = self.state();
@@ -290,7 +289,7 @@ impl Pool {
         }
     }
 
-    /// Notes that a transaction was committed, or why not.
+    /// Records the outcome of a commit.
     fn note_commit(&self, outcome: &Result<(), DbErr>) {
         match outcome {
             Ok(()) => self.state().committed = Some(Instant::now()),
@@ -298,20 +297,20 @@ impl Pool {
         }
     }
 
-    /// Notes an error which says that nothing can be written.
+    /// Records an error that shows that the database accepts no writes.
     fn note_failure(&self, error: &DbErr) {
         if error::is_unwritable(error) {
             self.state().unwritable = Some(Instant::now());
         }
     }
 
-    /// Notes that the server refuses connections.
+    /// Records that the server rejects connections.
     fn refused(&self, error: &DbErr) {
         let text = error::cause(error).to_string();
         self.state().refusal = Some((Instant::now(), text));
     }
 
-    /// Fails with the server's refusal if it is so recent that asking again is useless.
+    /// Fails with the server's last rejection if it is recent.
     fn recently_refused(&self) -> Result<(), DbErr> {
         match &self.state().refusal {
             Some((at, text)) if at.elapsed() < COOL_DOWN => Err(unavailable(text)),
@@ -319,12 +318,12 @@ impl Pool {
         }
     }
 
-    /// Returns whether a transaction began just now on a server that accepts writes.
+    /// Returns true if a transaction began recently on a server that accepts writes.
     pub(crate) fn began_recently(&self) -> bool {
         self.is_recent(self.state().began)
     }
 
-    /// Returns whether a transaction was committed just now.
+    /// Returns true if a transaction was committed recently.
     pub(crate) fn committed_recently(&self) -> bool {
         self.is_recent(self.state().committed)
     }
@@ -333,14 +332,14 @@ impl Pool {
         self.check_open().is_ok() && success.is_some_and(|at| at.elapsed() < RECENT)
     }
 
-    /// Returns whether a write failed just now because nothing can be written.
+    /// Returns true if a write failed recently because the database accepts no writes.
     pub(crate) fn is_unwritable(&self) -> bool {
         self.state()
             .unwritable
             .is_some_and(|at| at.elapsed() < UNWRITABLE)
     }
 
-    /// Closes every connection once it is not used any more. Later calls fail.
+    /// Closes every connection after its use. Later calls fail.
     pub(crate) async fn close(&self) {
         self.0.is_closed.store(true, Ordering::Release);
         let all = self.0.slots.acquire_many(self.0.max_connections).await;
@@ -358,7 +357,7 @@ impl Pool {
 }
 
 impl State {
-    /// Returns whether a connection may be used although others had faults.
+    /// Returns true if a connection may be used in spite of faults of other connections.
     fn allows(&self, link: &Link) -> bool {
         self.stale.is_none_or(|at| link.opened > at)
             && self.suspect.is_none_or(|at| link.heard > at)
@@ -397,7 +396,7 @@ mod tests {
         let Connector::Sqlite { options, .. } = store.pool.connector() else {
             return;
         };
-        // What SQLite opens while the file cannot be written.
+        // Adds connections as SQLite opens them while the file is not writable.
         for _ in 0..4 {
             let raw = (**options).clone().read_only(true).connect().await.unwrap();
             store
@@ -414,7 +413,7 @@ mod tests {
         let database = TestDatabase::sqlite();
         let store = store(&database).await;
         let work = |txn: crate::session::Transaction| async move {
-            // SQLite does this by itself when a disk is full.
+            // SQLite does this on its own when a disk is full.
             txn.execute_unprepared("ROLLBACK").await?;
             Ok(())
         };
@@ -432,7 +431,7 @@ mod tests {
             let store = store(&database).await;
             let mut link = store.pool.take_idle().unwrap();
             link.execute_unprepared("BEGIN").await.unwrap();
-            // A link that has lost count of its transactions.
+            // A link with a wrong count of its transactions.
             assert_eq!(link.condition(), Condition::Clean);
             store.pool.put_idle(link);
             create_table(&store, "kept").await.unwrap();
@@ -452,7 +451,7 @@ mod tests {
             let _ = txn.execute_unprepared("SELECT 1 / 0").await;
             Ok(())
         };
-        // PostgreSQL answers COMMIT with success here, and rolls back.
+        // PostgreSQL responds to COMMIT with success here, and rolls back.
         assert!(store.write("test", work).await.is_err());
         create_table(&store, "lost").await.unwrap();
     }

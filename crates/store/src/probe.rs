@@ -1,4 +1,4 @@
-//! The question of probes: can the database be used, for writing too?
+//! Readiness check of the database, including writes.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use crate::{Engine, Store, deadline};
 
-/// Maximum time for the database's answer.
+/// Maximum time for the database's response.
 const LIMIT: Duration = Duration::from_millis(700);
 
 #[async_trait]
 impl StoreHealth for Store {
-    /// Asks only when no call has shown within the last second that the database can be used, so that
-    /// probes neither wait behind calls nor burden the database.
+    /// Skips the check if a call within the last second showed that the database is usable, so that probes neither wait
+    /// behind calls nor load the database.
     async fn ping(&self) -> Result<(), Error> {
         let asked = deadline::scope(Instant::now() + LIMIT, async {
             let shown = match self.engine {
@@ -28,12 +28,12 @@ impl StoreHealth for Store {
                     if self.time.is_due()
                         && let Err(error) = self.ping_postgres().await
                     {
-                        // Calls have shown that the server can be used: the pool is busy.
+                        // Calls have shown that the server is usable: the pool is busy.
                         tracing::debug!(%error, "failed to compare the clocks");
                     }
                     Ok(())
                 }
-                // The beginning of a transaction verifies that the server accepts writes.
+                // Beginning a transaction verifies that the server accepts writes.
                 Engine::Postgres => self.ping_postgres().await,
                 Engine::Sqlite => self.write_to_sqlite().await,
             }
@@ -47,8 +47,7 @@ impl StoreHealth for Store {
 }
 
 impl Store {
-    /// Writes what is there already: only a write shows that the disk has room and the file is not
-    /// read-only.
+    /// Rewrites an existing value: only a write shows that the disk has space and that the file is not read-only.
     async fn write_to_sqlite(&self) -> Result<(), Error> {
         self.write("ping", |txn| async move {
             let read = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");

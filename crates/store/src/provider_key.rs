@@ -1,8 +1,7 @@
-//! Keeps provider keys and their links.
+//! Stores provider keys and their links.
 //!
-//! Whoever changes a key or its links holds the key's row until the commit, so that of linking and
-//! deleting at once the later finds what the earlier did. The links' restricting foreign key would
-//! refuse a deletion all the same.
+//! A change of a key or of its links locks the key's row until the commit, so that of a concurrent link and deletion
+//! the later one sees the result of the earlier one. The links' restricting foreign key would also reject the deletion.
 
 mod link;
 mod list;
@@ -33,9 +32,9 @@ use crate::error::{Failure, Meaning, meaning, violates_unique};
 use crate::observed::Txn;
 use crate::{Store, audit, data_key};
 
-/// The unique index that finds duplicate credentials.
+/// Unique index that detects duplicate credentials.
 pub(crate) const FINGERPRINT_INDEX: &str = "uq_provider_keys_fingerprint";
-/// A column of that index, for engines that name the columns.
+/// Column of that index, for engines that name the columns.
 const FINGERPRINT_COLUMN: &str = "provider_keys.fingerprint";
 
 #[async_trait]
@@ -74,7 +73,7 @@ impl ProviderKeyStore for Store {
     ) -> Result<(), Error> {
         check_workspace(grant.workspace(), key)?;
         self.write("insert", |txn| async move {
-            // One insert at a time, so that each counts those before it.
+            // Serializes inserts, so that each counts the earlier ones.
             hold_workspace(&txn, grant, LockType::NoKeyUpdate).await?;
             self.check_room_in_workspace(&txn, grant.workspace())
                 .await?;
@@ -141,7 +140,7 @@ impl ProviderKeyStore for Store {
             }
             match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
                 Ok(_) => audit::insert(&txn, &EventScope::granted(grant), event).await,
-                // A link that came from elsewhere: the next run counts it.
+                // The link was created by a transaction without the lock; the next attempt counts it.
                 Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Overtaken),
                 Err(error) => Err(error.into()),
             }
@@ -214,8 +213,7 @@ impl ProviderKeyStore for Store {
 }
 
 impl Store {
-    /// Rejects a key more where the workspace has as many as it may. The transaction must hold the
-    /// workspace.
+    /// Rejects a new key if the workspace has the maximum number. The transaction must have locked the workspace.
     async fn check_room_in_workspace(
         &self,
         txn: &Txn,
@@ -231,7 +229,7 @@ impl Store {
     }
 }
 
-/// Replaces a key by its successor.
+/// Replaces a key with its new version.
 async fn replace(
     txn: &Txn,
     scope: &dyn WorkspaceScope,
@@ -253,8 +251,8 @@ async fn replace(
     audit::insert(txn, &EventScope::granted(scope), &event).await
 }
 
-/// The key of that id if the granted workspace has it: a grant reaches no other workspace, and none of that
-/// name that another organization has created since.
+/// Selects the key with this id if the granted workspace has it. A grant covers no other workspace, and no workspace
+/// with the same id that another organization has created since.
 fn in_grant(scope: &dyn WorkspaceScope, id: ProviderKeyId) -> Select<Entity> {
     let workspaces = in_organization(scope.organization(), [scope.workspace()]);
     Entity::find_by_id(id.as_uuid()).filter(Column::WorkspaceId.in_subquery(workspaces))
@@ -270,7 +268,7 @@ async fn check_exists(
     found.map(|_| ()).ok_or_else(not_found)
 }
 
-/// The key's row, which no one else can change or link before the transaction ends.
+/// Locks the key's row until the transaction ends; other transactions can neither change nor link the key.
 async fn lock(txn: &Txn, scope: &dyn WorkspaceScope, id: ProviderKeyId) -> Result<Model, Failure> {
     let found = in_grant(scope, id).lock_exclusive().one(txn).await?;
     found.ok_or_else(not_found)
@@ -280,7 +278,7 @@ fn not_found() -> Failure {
     Error::NotFound(Noun::ProviderKey).into()
 }
 
-/// A key is stored only where the grant is for.
+/// Checks that the key is stored in the scope of the grant.
 fn check_workspace(workspace: &WorkspaceId, key: &StoredProviderKey) -> Result<(), Error> {
     if key.key.workspace == *workspace {
         Ok(())
@@ -296,7 +294,7 @@ fn refuse_duplicate(error: DbErr) -> Failure {
         return Error::DuplicateCredentials.into();
     }
     match meaning(&error) {
-        // The workspace went away after the grant was made: refused like any that does not exist.
+        // The workspace was deleted after the grant was made: rejected like one that does not exist.
         Meaning::ForeignKey => Error::Denied.into(),
         _ => error.into(),
     }

@@ -1,8 +1,8 @@
-//! Keeps repo AI keys.
+//! Stores repo AI keys.
 //!
-//! A deleted key's row stays, with neither its sealed secret nor its hold on repo and name. Each
-//! change is one statement that names the live key, so that of two at once the later finds what
-//! the earlier did.
+//! A deleted key's row stays without its sealed secret, and no longer reserves its repo and name. Each change is one
+//! statement that matches only a live key, so that of two concurrent changes the later one sees the result of the
+//! earlier one.
 
 mod row;
 
@@ -32,9 +32,9 @@ use crate::observed::Txn;
 use crate::page::older_than;
 use crate::{Store, audit, data_key};
 
-/// The unique index that finds duplicate names.
+/// Unique index that detects duplicate names.
 pub(crate) const NAME_INDEX: &str = "uq_repo_ai_keys_name";
-/// A column of that index, for engines that name the columns.
+/// Column of that index, for engines that name the columns.
 const NAME_COLUMN: &str = "repo_ai_keys.name";
 
 #[async_trait]
@@ -109,7 +109,7 @@ impl RepoAiKeyStore for Store {
         }
         self.write("insert_repo_ai_key", |txn| async move {
             hold_workspace(&txn, grant, LockType::KeyShare).await?;
-            // One insert at a time, so that each counts those before it.
+            // Serializes inserts, so that each counts the earlier ones.
             hold_repo(&txn, grant.workspace(), &key.key.repo).await?;
             self.check_room_in_repo(&txn, &key.key.repo).await?;
             data_key::check_used(&txn, grant.workspace(), used).await?;
@@ -159,7 +159,7 @@ impl RepoAiKeyStore for Store {
         self.write("delete_repo_ai_key", |txn| async move {
             let deleted = ActiveModel {
                 live_repo_id: Set(None),
-                // Nothing can open it any more.
+                // A deleted key has no sealed secret.
                 sealed_secret: Set(None),
                 deleted_at: Set(Some(now.unix_millis())),
                 ..Default::default()
@@ -171,7 +171,8 @@ impl RepoAiKeyStore for Store {
     }
 }
 
-/// The repo's live keys if the repo is the granted workspace's, and the workspace still its organization's.
+/// Matches the repo's live keys, if the repo belongs to the granted workspace and the workspace still to its
+/// organization.
 fn live_of(scope: &dyn WorkspaceScope, repo: &RepoId) -> Condition {
     let workspaces = in_organization(scope.organization(), [scope.workspace()]);
     Condition::all()
@@ -179,12 +180,12 @@ fn live_of(scope: &dyn WorkspaceScope, repo: &RepoId) -> Condition {
         .add(Column::WorkspaceId.in_subquery(workspaces))
 }
 
-/// The live key of that id if the repo has it.
+/// Matches the live key with this id if the repo has it.
 fn live(scope: &dyn WorkspaceScope, repo: &RepoId, id: RepoAiKeyId) -> Condition {
     live_of(scope, repo).add(Column::Id.eq(id.as_uuid()))
 }
 
-/// One live key, which no other transaction can change before this one ends.
+/// Locks one live key until the transaction ends.
 async fn lock(txn: &Txn, live: Condition) -> Result<RepoAiKey, Failure> {
     let found = Entity::find()
         .filter(live)
@@ -195,7 +196,7 @@ async fn lock(txn: &Txn, live: Condition) -> Result<RepoAiKey, Failure> {
     Ok(row::open(found.ok_or_else(not_found)?)?)
 }
 
-/// Changes one live key.
+/// Updates one live key.
 async fn update(txn: &Txn, live: Condition, change: ActiveModel) -> Result<(), Failure> {
     let updated = Entity::update_many()
         .set(change)
@@ -209,9 +210,8 @@ async fn update(txn: &Txn, live: Condition, change: ActiveModel) -> Result<(), F
     }
 }
 
-/// Sees to it that the repo is there, in the granted workspace, until the transaction ends. One
-/// that went away after the grant was made is refused like any that does not exist, even if another
-/// workspace has its id by now.
+/// Locks the repo, which must exist in the granted workspace, until the transaction ends. A repo that was deleted after
+/// the grant was made is rejected like one that does not exist, even if another workspace now has its id.
 async fn hold_repo(txn: &Txn, workspace: &WorkspaceId, repo: &RepoId) -> Result<(), Failure> {
     let found = repo::Entity::find_by_id(repo.as_str())
         .filter(repo::Column::WorkspaceId.eq(workspace.as_str()))
@@ -225,8 +225,7 @@ async fn hold_repo(txn: &Txn, workspace: &WorkspaceId, repo: &RepoId) -> Result<
 }
 
 impl Store {
-    /// Rejects a key more where the repo has as many live ones as it may. The transaction must hold the
-    /// repo.
+    /// Rejects a new key if the repo has the maximum number of live keys. The transaction must have locked the repo.
     async fn check_room_in_repo(&self, txn: &Txn, repo: &RepoId) -> Result<(), Failure> {
         let limit = self.bounds.ai_keys_per_repo;
         if count_in_repo(txn, repo).await? < u64::from(limit) {
@@ -237,7 +236,7 @@ impl Store {
     }
 }
 
-/// Whether a repo has live keys.
+/// Returns true if the repo has live keys.
 pub(crate) async fn any_in_repo(txn: &Txn, repo: &RepoId) -> Result<bool, Failure> {
     Ok(count_in_repo(txn, repo).await? > 0)
 }

@@ -1,7 +1,7 @@
-//! The schema: whether it is the one that this program knows, and how it becomes that.
+//! Compares the database's schema with the one that this program supports, and migrates it.
 //!
-//! Migrating is one transaction under a lock. Processes that do it at once take turns, the later ones
-//! find nothing left to do, and one that is killed on the way leaves what was there before.
+//! A migration is one transaction under a lock. Concurrent processes migrate in turn, and the later ones find no
+//! migrations left to apply. A process that is killed during a migration leaves the earlier schema.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,33 +19,33 @@ use crate::error::{Failure, cause, is_lock_timeout};
 use crate::migration::Migrator;
 use crate::session::retrying;
 
-/// Names the lock under which PostgreSQL lets one process migrate at a time.
+/// Advisory lock under which PostgreSQL lets one process migrate at a time.
 const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
-/// Where the migrations that were applied are recorded.
+/// Table of the applied migrations.
 const RECORDS: &str = "seaql_migrations";
-/// How long migrating waits for a table on PostgreSQL. Every later call on that table waits behind it,
-/// so it is shorter than calls wait.
+/// Maximum time that a migration waits for a table on PostgreSQL. Every later call on that table waits behind it, so it
+/// is shorter than the time that calls wait.
 const TABLE_PATIENCE: Duration = Duration::from_secs(2);
-/// How often migrating tries to get at tables that others hold.
+/// Maximum number of attempts to lock tables that other transactions use.
 const TABLE_ATTEMPTS: u32 = 30;
 /// Maximum time for connecting to migrate.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long those who wait behind it have the tables between two attempts.
+/// Time between two attempts in which waiting calls can use the tables.
 const TABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How a database's schema stands to the one that this program knows.
+/// State of a database's schema compared with the one that this program supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaState {
-    /// It is that one.
+    /// The schema is current.
     Current,
-    /// It lacks migrations.
+    /// The schema lacks migrations.
     Older {
-        /// How many it lacks.
+        /// Number of missing migrations.
         lacks: usize,
-        /// The newest migration that it lacks.
+        /// Newest missing migration.
         wanted: String,
     },
-    /// It has migrations that this program does not know.
+    /// The schema has migrations that this program does not support.
     Newer(SchemaTooNew),
 }
 
@@ -55,19 +55,19 @@ pub enum SchemaState {
     "the database's schema is at `{found}`, and `{known}` is the newest that this program knows"
 )]
 pub struct SchemaTooNew {
-    /// The newest migration that the database has.
+    /// Newest migration that the database has.
     pub found: String,
-    /// The newest migration that this program knows.
+    /// Newest migration that this program supports.
     pub known: String,
 }
 
-/// Others hold the tables that are to be changed.
+/// Other transactions use the tables to be changed.
 #[derive(Debug, thiserror::Error)]
 #[error("the tables are in use by a long transaction, such as a backup")]
 struct TablesInUse;
 
 impl Store {
-    /// How the database's schema stands to the one that this program knows. It changes nothing.
+    /// Compares the database's schema with the one that this program supports. Changes nothing.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -79,20 +79,20 @@ impl Store {
         .await
     }
 
-    /// Brings the schema up to date, all or nothing, and says how many migrations it lacked.
-    /// Processes that do so at once take turns.
+    /// Applies all missing migrations in one transaction, and returns their number. Concurrent processes migrate in
+    /// turn.
     ///
     /// # Errors
-    /// [`Error::Internal`] of [`SchemaTooNew`]; the database cannot be reached, or its tables are held
-    /// by others for long.
+    /// [`Error::Internal`] of [`SchemaTooNew`]; the database cannot be reached, or other transactions use its tables
+    /// for too long.
     pub async fn migrate(&self) -> Result<usize, Error> {
         self.migrate_to(usize::MAX).await
     }
 
-    /// Brings the schema to what it was after so many migrations, for tests of upgrades.
+    /// Applies only the first `migrations` migrations, for tests of upgrades.
     ///
     /// # Errors
-    /// As of [`Self::migrate`].
+    /// Same as [`Self::migrate`].
     #[doc(hidden)]
     pub async fn migrate_to(&self, migrations: usize) -> Result<usize, Error> {
         let mut attempts = 1;
@@ -113,7 +113,7 @@ impl Store {
         }
     }
 
-    /// Migrates on a connection of its own: a statement may take longer there than calls may.
+    /// Migrates on a separate connection, where a statement may take longer than in a call.
     async fn migrate_once(&self, migrations: usize) -> Result<usize, Failure> {
         let turn = match &self.gate {
             Some(gate) => Some(gate.lock().await),
@@ -152,7 +152,7 @@ impl Store {
         migrated
     }
 
-    /// The names of all migrations, in order.
+    /// Returns the names of all migrations, in order.
     #[must_use]
     #[doc(hidden)]
     pub fn migrations() -> Vec<String> {
@@ -164,11 +164,11 @@ impl Store {
     }
 }
 
-/// Applies what is missing of the first so many migrations.
+/// Applies those of the first `migrations` migrations that are missing.
 async fn up(txn: &DatabaseTransaction, migrations: usize) -> Result<usize, Failure> {
     if txn.get_database_backend() == DbBackend::Postgres {
-        // Waiting for another process's migration may take longer than a statement should, and so
-        // may making an index.
+        // The wait for another process's migration, and the creation of an index, may take longer than the usual
+        // statement timeout.
         let lock = format!(
             "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); \
              SET LOCAL lock_timeout = {}",
@@ -190,7 +190,7 @@ async fn up(txn: &DatabaseTransaction, migrations: usize) -> Result<usize, Failu
     Ok(missing)
 }
 
-/// The names of the migrations that were applied; none where nothing ever was.
+/// Returns the names of the applied migrations; empty for a new database.
 async fn applied(db: &impl ConnectionTrait) -> Result<BTreeSet<String>, DbErr> {
     let backend = db.get_database_backend();
     let sql = match backend {

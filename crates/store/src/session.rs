@@ -1,6 +1,5 @@
-//! How calls reach the database: reads as single statements, writes as transactions, both tried
-//! again when they lose against others, and both given up at the deadline, by the caller and by
-//! the server.
+//! Access of calls to the database. Reads are single statements and writes are transactions. Both are retried on
+//! conflicts and given up at the deadline, by the caller and by the server.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,33 +24,33 @@ use crate::occupancy::unoccupied;
 use crate::pool::{Begin, Lease};
 use crate::{Store, deadline};
 
-/// How often a transaction is run at most.
+/// Maximum number of attempts of a transaction.
 const MAX_ATTEMPTS: u32 = 5;
-/// How long to wait at most before the second attempt; each further wait may be twice as long.
+/// Maximum wait before the second attempt; it doubles for each further attempt.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-/// How long to wait at most before any attempt.
+/// Maximum wait before any attempt.
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
-/// How long before the deadline the server stops at most, so that its answer still arrives.
+/// Maximum time before the deadline at which the server stops, so that its response still arrives.
 const MAX_HEAD_START: Duration = Duration::from_millis(50);
-/// Maximum time for one statement of a call that has a deadline. A connection that goes silent during a
-/// statement is replaced this long, and a few seconds, later.
+/// Maximum time for one statement of a call that has a deadline. A connection that goes silent during a statement is
+/// replaced after this time and a few seconds.
 const CALL_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time that a transaction keeps a connection while it waits for another's lock, at first.
+/// Maximum time that a transaction keeps a connection while it waits for a lock, in the first attempt.
 const FIRST_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
-/// The same after that, when few transactions at a time may wait.
+/// The same for further attempts, in which few transactions may wait at a time.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
-/// Maximum time for which a transaction without a deadline is tried again when it waits for locks.
+/// Maximum time for which a transaction without a deadline is retried while it waits for locks.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// A running transaction; it must be given up when the work ends.
+/// A running transaction. The work must drop it before it ends.
 pub(crate) type Transaction = Arc<Txn>;
 
-/// A gate, through which one writer goes at a time, in order.
+/// Fair lock for one writer at a time.
 type Gate = Arc<Mutex<()>>;
-/// A writer's turn at its gates.
+/// Locks that a writer holds.
 type Turn = Vec<OwnedMutexGuard<()>>;
 
-/// The span of an operation of the store, whose name must be written where it is made.
+/// Creates the span of an operation of the store. A macro, because a span's name must be a literal.
 macro_rules! operation_span {
     ($name:literal, $operation:ident) => {
         tracing::info_span!(
@@ -65,24 +64,22 @@ macro_rules! operation_span {
 }
 
 impl Store {
-    /// Runs work that only reads: on SQLite in statements of their own, on PostgreSQL in a transaction.
+    /// Runs work that only reads: in separate statements on SQLite, in a transaction on PostgreSQL.
     pub(crate) async fn read<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
         F: Fn(Observed<Lease>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        // The transaction ends when the work drops it: the pool rolls it back, and no caller waits for
-        // that.
+        // The transaction ends when the work drops it: the pool rolls it back, and the caller does not wait for that.
         let attempt = || before_deadline(async { work(self.begin(false, None).await?).await });
         retrying(operation, operation_span!("store.read", operation), attempt).await
     }
 
-    /// Runs work in a transaction and commits it if the work succeeds. The work may run more than
-    /// once; only the last run counts.
+    /// Runs work in a transaction and commits it if the work succeeds. The work may run more than once; only the last
+    /// run counts.
     ///
-    /// The commit is not given up when the caller is, since its outcome would be unknown: it has a task
-    /// and a time limit of its own. A caller who stops polling before the commit has begun changes
-    /// nothing.
+    /// The commit is not cancelled together with the caller, because its outcome would be unknown: it has its own task
+    /// and time limit. A caller that stops polling before the commit has begun changes nothing.
     pub(crate) async fn write<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
         F: Fn(Transaction) -> R + Send + Sync,
@@ -93,9 +90,9 @@ impl Store {
             .await
     }
 
-    /// Does the same with work that holds an issued key's row, after the others of this process that
-    /// do. Where all writers share a gate, as on SQLite, one of them for each key waits at it, so that a key
-    /// with many calls delays another's call by one of them and not by all.
+    /// Does the same with work that locks an issued key's row, after other such work for the key in this process. Where
+    /// all writers share a lock, as on SQLite, only one of them per key waits for it. A key with many calls thus delays
+    /// another key's call by one call and not by all.
     pub(crate) async fn write_key<T, F, R>(
         &self,
         key: &KeyHash,
@@ -140,11 +137,11 @@ impl Store {
         .await
     }
 
-    /// Runs work in a transaction, which is left to be committed if the work succeeds.
+    /// Runs work in a transaction, which the caller commits if the work succeeds.
     ///
-    /// Work that waits for another's lock gives its connection back after a moment and is run again, and
-    /// few transactions at a time may wait for longer: the locks of a stranger keep no connections from
-    /// other calls. The turn is kept, so that the next caller does not wait for the same lock.
+    /// Work that waits for a lock gives its connection back after a short time and is run again. Few transactions may
+    /// wait longer at a time, so that locks of other clients of the database do not use up the connections. The turn is
+    /// kept, so that the next caller does not wait for the same lock.
     async fn run<T, F, R>(
         &self,
         gates: &[Gate],
@@ -201,7 +198,7 @@ impl Store {
         match outcome {
             Ok(value) => Ok((txn, value)),
             Err(failure) => {
-                // Its locks are gone before the caller hears of it, or before the next attempt.
+                // The locks are released before the caller gets the outcome, and before the next attempt.
                 let rollback = txn.into_inner().rollback();
                 if let Err(error) = observed(backend, Operation::ROLLBACK, rollback).await {
                     tracing::debug!(cause = %cause(&error), "a rollback failed");
@@ -231,11 +228,11 @@ impl Store {
     }
 }
 
-/// Returns the time that PostgreSQL has for each statement. The server would go on waiting for a lock
-/// that no caller wants any more, and keep a connection from others.
+/// Returns the statement timeout for PostgreSQL. Without it, the server would wait for a lock after the caller has
+/// given up, and keep a connection from other calls.
 ///
-/// Every statement has what is left now, so that a later one of the same transaction may outlast
-/// the deadline by what those before it took.
+/// Every statement gets the time that is left now, so a later statement of the same transaction may exceed the deadline
+/// by the time that the earlier ones took.
 fn statement_timeout() -> Duration {
     let Some(remaining) = deadline::remaining() else {
         return STATEMENT_TIMEOUT;
@@ -245,8 +242,8 @@ fn statement_timeout() -> Duration {
     (remaining - head_start).clamp(Duration::from_millis(1), CALL_STATEMENT_TIMEOUT)
 }
 
-/// Commits in a task of its own, which goes on when the caller is gone. The turn is held until the
-/// transaction is over, or its outcome is given up as unknown.
+/// Commits in a separate task, which continues if the caller is cancelled. The turn is kept until the transaction is
+/// over, or its outcome is given up as unknown.
 async fn commit(turn: Turn, txn: Txn) -> Result<(), Failure> {
     let committing = async move {
         let backend = txn.get_database_backend();
@@ -261,7 +258,7 @@ async fn commit(turn: Turn, txn: Txn) -> Result<(), Failure> {
     }
 }
 
-/// Gives the work up at the deadline, if one is in scope; does not begin it after the deadline.
+/// Cancels the work at the deadline, if one is in scope; does not start it after the deadline.
 async fn before_deadline<T>(
     work: impl Future<Output = Result<T, Failure>> + Send,
 ) -> Result<T, Failure> {
@@ -274,7 +271,7 @@ async fn before_deadline<T>(
     }
 }
 
-/// Fails when the deadline has passed, if one is in scope.
+/// Fails if a deadline is in scope and has passed.
 fn in_time() -> Result<(), Failure> {
     match deadline::remaining() {
         Some(Duration::ZERO) => Err(Error::unavailable(DeadlinePassed).into()),
@@ -282,8 +279,7 @@ fn in_time() -> Result<(), Failure> {
     }
 }
 
-/// Makes attempts until one does not lose against others, but no more than [`MAX_ATTEMPTS`], inside the
-/// span, and says in it how that ended.
+/// Retries on conflicts, with at most [`MAX_ATTEMPTS`] attempts, and records the outcome in the span.
 pub(crate) async fn retrying<T, A, R>(
     operation: &'static str,
     span: Span,
@@ -300,7 +296,7 @@ where
     if attempts > 1 {
         span.record("attempts", i64::from(attempts));
     }
-    // What is refused is an answer like any other.
+    // A rejection is a valid response and not a fault.
     let fault = match &outcome {
         Err(Error::Unavailable(_)) => Some("unavailable"),
         Err(Error::Internal(_)) => Some("internal"),
@@ -351,13 +347,12 @@ where
     }
 }
 
-/// A random wait below a bound that grows with the attempts, so that those who met do not meet
-/// again.
+/// Returns a random wait below a bound that grows with the attempts, so that conflicting callers do not collide again.
 fn backoff(attempts: u32) -> Duration {
     let bound = FIRST_BACKOFF
         .saturating_mul(1 << (attempts - 1).min(16))
         .min(MAX_BACKOFF);
-    // The standard library's keys for its hash maps are random enough to spread callers.
+    // The random keys of the standard library's hash maps are sufficient to spread callers.
     let random = RandomState::new().build_hasher().finish();
     let micros = bound.as_micros() as u64;
     Duration::from_micros(micros / 2 + random % (micros / 2 + 1))
@@ -411,7 +406,7 @@ mod tests {
         let at = Instant::now() + Duration::from_millis(200);
         let write = store.write("test", |txn| async move {
             txn.execute_unprepared("CREATE TABLE t (x)").await?;
-            // No timer interrupts work that does not wait.
+            // A timer does not interrupt work that does not wait.
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
             Ok(())
         });

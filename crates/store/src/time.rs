@@ -1,9 +1,9 @@
-//! Time by which the store and the use cases decide.
+//! Time source of the store and the use cases.
 //!
-//! On PostgreSQL it is the server's: replicas whose machines disagree decide alike. A change of a key's
-//! account reads the server's clock after it has locked the key's row. Everything else follows the
-//! server's clock as it was at the last comparison, carried on by the monotonic clock, so that a step of
-//! the machine's clock changes nothing. On SQLite, which has one process, it is the machine's clock.
+//! On PostgreSQL it is the server's clock, so that replicas with different machine clocks decide alike. A change of a
+//! key's account reads the server's clock after it has locked the key's row. All other decisions use the server's clock
+//! as of the last comparison, advanced by the monotonic clock, so that a step of the machine's clock has no effect. On
+//! SQLite, which has one process, it is the machine's clock.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,23 +22,23 @@ use crate::observed::Txn;
 use crate::pool::Link;
 use crate::{Store, metrics};
 
-/// Difference of the clocks above which the log says so.
+/// Clock difference above which a log line is written.
 const NOTABLE_DIFFERENCE: Duration = Duration::from_secs(1);
-/// Time between comparisons while probes ask.
+/// Minimum time between comparisons by probes.
 const COMPARISON_INTERVAL: Duration = Duration::from_secs(5);
-/// Round trip above which an answer is too old to set the time by, once there is a better one.
+/// Round trip above which a response is too old to set the time, once there is a better one.
 const MAX_ROUND_TRIP: Duration = Duration::from_millis(250);
-/// The server's clock, in milliseconds after 1970.
+/// Expression for the server's clock, in milliseconds since 1970.
 const SERVER_NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
 const NOW: &str = "now_millis";
 
-/// Clock that a store on PostgreSQL decides by. On SQLite it is always the machine's.
+/// Clock that a store uses on PostgreSQL. On SQLite it is always the machine's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TimeSource {
     /// The database server's clock.
     #[default]
     Server,
-    /// The machine's clock, which tests move.
+    /// The machine's clock, which tests set.
     Machine,
 }
 
@@ -46,7 +46,7 @@ pub enum TimeSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the machine's clock is {millis} ms ahead of the database's")]
 pub struct ClockDiffers {
-    /// By how many milliseconds; negative if the machine's clock is behind.
+    /// Difference in milliseconds; negative if the machine's clock is behind.
     pub millis: i64,
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct StoreTime {
 /// Outcome of a comparison.
 #[derive(Clone, Copy)]
 struct Compared {
-    /// What the server's clock showed.
+    /// Time of the server's clock.
     server: Timestamp,
-    /// When it showed that.
+    /// Time at which the server's clock was read.
     at: Instant,
-    /// By how many milliseconds the machine's clock was ahead, less what the round trip may explain.
+    /// Milliseconds by which the machine's clock is ahead, less the part that the round trip may explain.
     difference: i64,
-    /// When the clocks were compared.
+    /// Time of the comparison.
     noted: Instant,
 }
 
@@ -94,7 +94,7 @@ impl StoreTime {
         }
     }
 
-    /// Compares the clocks on the first connection. Where the machine's decides, they do not differ.
+    /// Compares the clocks on the first connection. If the store uses the machine's clock, the difference is 0.
     pub(crate) async fn compare_on(&self, link: &mut Link) -> Result<(), DbErr> {
         if self.follows_server {
             let started = Instant::now();
@@ -106,7 +106,7 @@ impl StoreTime {
         Ok(())
     }
 
-    /// Returns whether the last comparison is so old that another is due.
+    /// Returns true if the last comparison is so old that another one is due.
     pub(crate) fn is_due(&self) -> bool {
         let fresh = |compared: Compared| compared.noted.elapsed() < COMPARISON_INTERVAL;
         self.follows_server && !self.compared().is_some_and(fresh)
@@ -134,11 +134,11 @@ impl StoreTime {
         *self.compared.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what the server's clock showed during a round trip that began then.
+    /// Records the server's time, which was read during a round trip that began at `started`.
     fn note(&self, server: Timestamp, started: Instant) -> Compared {
         let took = started.elapsed();
         let machine = self.machine.now();
-        // The server answered somewhere in between.
+        // The server read its clock at some time in between.
         let ahead = machine.unix_millis() - server.plus(took / 2).unix_millis();
         let explained = i64::try_from((took / 2).as_millis()).unwrap_or(i64::MAX);
         let difference = ahead.signum() * ahead.saturating_abs().saturating_sub(explained).max(0);
@@ -178,7 +178,7 @@ impl StoreTime {
         }
     }
 
-    /// Logs a change of the level alone, since the clocks are compared every few seconds.
+    /// Logs only changes of the level, because the clocks are compared every few seconds.
     fn report(&self, before: Level, difference_ms: i64) {
         match self.level(difference_ms) {
             level if level == before => {}
@@ -203,7 +203,7 @@ impl StoreTime {
     }
 }
 
-/// How far the clocks are apart.
+/// Severity of a clock difference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Equal,
@@ -212,14 +212,14 @@ enum Level {
 }
 
 impl Store {
-    /// Time that use cases over this store follow.
+    /// Returns the clock for use cases over this store.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.time) as _
     }
 
-    /// Shows that the server begins transactions that may write, and compares the clocks if the store
-    /// follows the server's.
+    /// Checks that the server begins transactions that may write, and compares the clocks if the store uses the
+    /// server's clock.
     pub(crate) async fn ping_postgres(&self) -> Result<(), Error> {
         self.read("ping", |db| async move {
             if self.time.follows_server {
@@ -233,7 +233,7 @@ impl Store {
     }
 }
 
-/// Question for the server's clock.
+/// Statement that reads the server's clock.
 fn server_clock() -> Statement {
     let sql = format!("SELECT {SERVER_NOW} AS {NOW}");
     Statement::from_string(DbBackend::Postgres, sql)
@@ -246,8 +246,8 @@ fn shown(row: Option<QueryResult>) -> Result<Timestamp, DbErr> {
 
 /// Locks a row until the transaction ends and reads the clock after that.
 ///
-/// In one statement: the inner query locks, and what the outer one selects is evaluated for the row that
-/// it locked. In a query that locks by itself, PostgreSQL evaluates it before the wait for the lock.
+/// Both are one statement: the inner query locks, and the outer one evaluates the clock for the locked row. In a query
+/// that locks by itself, PostgreSQL evaluates the clock before the wait for the lock.
 pub(crate) async fn lock_with_time<E>(
     txn: &Txn,
     time: &StoreTime,
@@ -306,7 +306,7 @@ mod tests {
         let started = Instant::now();
         tokio::time::advance(Duration::from_secs(20)).await;
         machine.advance(Duration::from_secs(20));
-        // The server read its clock at once; the answer was held up.
+        // The server read its clock at once; the response was delayed.
         assert_eq!(time.note(NOON, started).difference, 0);
         assert_eq!(time.now(), after_noon(20_000));
     }

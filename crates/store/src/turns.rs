@@ -1,6 +1,5 @@
-//! Lets the callers of this process that change one key's account wait for each other before they
-//! take a connection, not with one in hand: else the callers of one busy key would keep the
-//! connections from all others. Which replica comes first the row's lock decides.
+//! Queues the calls of this process that change the same key's account before they take a connection. Otherwise the
+//! callers of one busy key would use up the connections. Between replicas, the row's lock decides the order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -9,31 +8,31 @@ use keyward_core::error::{Cause, Error};
 use keyward_crypto::KeyHash;
 use tokio::sync::Mutex;
 
-/// How many keys are remembered before those are forgotten for whom no one waits.
+/// Number of locks above which those without waiting calls are removed.
 const REMEMBERED_KEYS: usize = 1024;
 
-/// Maximum of calls that change one key's account or wait to; further ones are rejected.
+/// Maximum number of calls that change one key's account or wait to; further calls are rejected.
 const MAX_PER_KEY: usize = 64;
-/// Maximum of such calls for all keys together. A busy gateway has a multiple of it under way, most of which
-/// are other calls, so that those find permits however many of these come.
+/// Maximum number of such calls for all keys together. A busy gateway has several times this number of calls in
+/// progress, most of which are other calls; they find permits regardless of the number of these calls.
 const MAX_OF_ALL_KEYS: usize = 512;
 
-/// As many calls as may be wait for one key, or for all of them.
+/// The maximum number of calls wait for one key, or for all of them.
 #[derive(Debug, thiserror::Error)]
 #[error("too many calls wait for their turn at a key")]
 pub(crate) struct TooManyWaiting;
 
-/// Returns true if a cause is that too many calls wait to change a key, or to change keys at all.
+/// Returns true if the cause is that too many calls wait to change a key, or to change keys at all.
 #[must_use]
 pub fn is_cause(cause: &Cause) -> bool {
     cause.is::<TooManyWaiting>()
 }
 
-/// A gate for each key for whom someone waits.
+/// A lock for each key that calls wait for.
 #[derive(Default)]
 pub(crate) struct Turns(std::sync::Mutex<Gates>);
 
-/// A place among the calls that change a key's account or wait to, until it is dropped.
+/// A slot among the calls that change a key's account or wait to, until it is dropped.
 pub(crate) struct Waiter<'a> {
     turns: &'a Turns,
     key: [u8; 32],
@@ -61,10 +60,10 @@ struct Gates {
 }
 
 impl Turns {
-    /// A place for one more call that changes this key.
+    /// Takes a slot for one more call that changes this key.
     ///
     /// # Errors
-    /// Unavailable: the key, or all keys together, have as many as there may be.
+    /// Unavailable: the key, or all keys together, have the maximum number of calls.
     pub(crate) fn join(&self, key: &KeyHash) -> Result<Waiter<'_>, Error> {
         let key = *key.as_bytes();
         let mut gates = self.gates();
@@ -81,7 +80,7 @@ impl Turns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The gate of a key, which lets one in at a time, in order.
+    /// Returns the fair lock of a key.
     pub(crate) fn of(&self, key: &KeyHash) -> Arc<Mutex<()>> {
         let mut gates = self.gates();
         if let Some(gate) = gates.by_key.get(key.as_bytes()).and_then(Weak::upgrade) {
@@ -89,7 +88,8 @@ impl Turns {
         }
         if gates.by_key.len() >= gates.forget_above.max(REMEMBERED_KEYS) {
             gates.by_key.retain(|_, gate| gate.strong_count() > 0);
-            // With as many as now in use again before the next look, a call costs the same always.
+            // The next scan happens after as many new keys as are in use now, so the amortized cost of a call is
+            // constant.
             gates.forget_above = 2 * gates.by_key.len();
         }
         let gate = Arc::default();

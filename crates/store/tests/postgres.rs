@@ -44,8 +44,8 @@ common_tests! { fixture:
     nothing_happens_after_the_deadline
 }
 
-/// Makes the first transactions that touch an organization lose, with this SQLSTATE. Sequences do
-/// not roll back, so one counts the attempts.
+/// Makes the first transactions on an organization fail with this SQLSTATE. A sequence counts the attempts, because
+/// sequences are not rolled back.
 async fn lose_first(fixture: &Fixture<Store>, losses: i64, code: &str) {
     let sql = format!(
         "CREATE SEQUENCE attempts;
@@ -79,8 +79,8 @@ async fn put_organization(fixture: &Fixture<Store>) -> Result<(), Error> {
         .map(|_| ())
 }
 
-/// Waits until as many of the store's connections as this wait for a lock: for less than the 60
-/// seconds after which PostgreSQL ends every statement of the store.
+/// Waits until this number of the store's connections wait for a lock. Gives up before the 60 seconds after which
+/// PostgreSQL cancels every statement of the store.
 async fn until_waiting(fixture: &Fixture<Store>, connections: i64) {
     let waiting = "pg_stat_activity WHERE datname = current_database() \
                    AND application_name = 'keyward' AND wait_event_type = 'Lock'";
@@ -147,7 +147,7 @@ async fn deadlock_is_survived() {
     };
     let world = World::create(&*fixture.store).await;
     let other = fixture.database.raw().await.begin().await.unwrap();
-    // The other side never looks for deadlocks, so that it is the store that finds one.
+    // The other session does not check for deadlocks, so the store's session detects it.
     other
         .execute_unprepared("SET LOCAL deadlock_timeout = '1h'")
         .await
@@ -163,8 +163,8 @@ async fn deadlock_is_survived() {
             .await
     });
     until_waiting(&fixture, 1).await;
-    // The store holds the organization and wants the workspace; now the other side wants the
-    // organization, and can only get it when the store's transaction is aborted.
+    // The store has locked the organization and waits for the workspace. The other session now waits for the
+    // organization, and gets it only when the store's transaction is aborted.
     let want = "UPDATE organizations SET name = 'Renamed' WHERE id = 'org'";
     other.execute_unprepared(want).await.unwrap();
     assert!(!upsert.is_finished());
@@ -192,7 +192,7 @@ async fn deadline_reaches_the_server() {
         panic!("{refused:?}")
     };
     assert!(cause.to_string().contains("deadline"), "{cause}");
-    // The lock is still held, so a server that had not heard of the deadline would wait on.
+    // The lock is still held: a server without the deadline would continue to wait.
     until_waiting(&fixture, 0).await;
     other.rollback().await.unwrap();
     assert_eq!(fixture.store.workspace(&new.id).await.unwrap(), None);
@@ -203,8 +203,8 @@ async fn deadline_reaches_the_server() {
         .unwrap();
 }
 
-/// The use of a key whose row someone holds is noted once the row is free; until then no one waits
-/// for it, and the key's later users not at all.
+/// A use of a key whose row is locked is recorded once the row is free. Until then only the first caller waits, and
+/// only briefly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noting_a_use_waits_for_no_row() {
     let Some(fixture) = fixture().await else {
@@ -221,7 +221,7 @@ async fn noting_a_use_waits_for_no_row() {
         .await
         .unwrap();
 
-    // Its caller has less time than the row is held for.
+    // The caller's deadline is before the end of the lock.
     let at = Instant::now() + Duration::from_millis(200);
     deadline::scope(at, keys.touch(key.id, NOON)).await;
     until_waiting(&fixture, 1).await;
@@ -248,7 +248,7 @@ async fn noting_a_use_waits_for_no_row() {
     assert_eq!(noted().await, Some(NOON));
 }
 
-/// However many wait for one key, one connection waits with them, and others are served.
+/// Any number of calls that wait for one key occupy one connection, and other calls proceed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_key_leaves_the_connections_to_others() {
     let Some(fixture) = fixture().await else {
@@ -265,7 +265,7 @@ async fn a_busy_key_leaves_the_connections_to_others() {
         .await
         .unwrap();
 
-    // Twice as many as there are connections.
+    // Twice the number of connections.
     let begun = Arc::new(Semaphore::new(0));
     let charging: Vec<_> = (0..16)
         .map(|number: u32| {
@@ -290,7 +290,7 @@ async fn a_busy_key_leaves_the_connections_to_others() {
     }
 }
 
-/// The time of a change is the server's once the key is held, not of before the wait, and not the machine's.
+/// The time of a change is the server's time after the key was locked, not before the wait, and not the machine's time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_of_a_change_is_the_servers_after_the_wait() {
     let Some(fixture) = fixture().await else {
@@ -333,7 +333,7 @@ async fn time_of_a_change_is_the_servers_after_the_wait() {
     assert!((now..now + 60_000).contains(&recorded), "{recorded} {now}");
 }
 
-/// Another connection that lets no one read workspaces.
+/// Returns a connection that prevents reads of workspaces.
 async fn lock_workspaces(fixture: &Fixture<Store>) -> DatabaseTransaction {
     let other = fixture.database.raw().await.begin().await.unwrap();
     other
@@ -359,7 +359,7 @@ async fn deadline_of_a_read_reaches_the_server() {
     assert!(deadline::is_cause(cause), "{cause}");
     until_waiting(&fixture, 0).await;
 
-    // A caller who goes away at the deadline, or before it.
+    // A caller that gives up at the deadline, or before it.
     let at = Instant::now() + Duration::from_millis(200);
     let call = deadline::scope(at, fixture.store.workspace(&world.a.id));
     drop(tokio::time::timeout_at(at, call).await);
@@ -385,7 +385,7 @@ async fn commit_outlives_its_caller() {
     let Some(fixture) = fixture().await else {
         return;
     };
-    // What is deferred happens at the commit, which waits here for a lock.
+    // A deferred trigger runs at the commit, which waits here for a lock.
     fixture
         .database
         .execute(
@@ -439,7 +439,7 @@ async fn broken_connections_are_replaced() {
     };
     World::create(&*fixture.store).await;
     for _ in 0..3 {
-        // What a restart of the server does to the connections.
+        // Has the effect of a server restart on the connections.
         let terminated = fixture
             .database
             .query(
@@ -470,17 +470,17 @@ async fn errors_do_not_hold_values() {
         .await
         .unwrap();
 
-    // The detail of a unique violation holds the values: "Key (id)=(…) already exists."
+    // The detail of a unique violation contains the values: "Key (id)=(…) already exists."
     let mut same_id = key.clone();
     same_id.fingerprint = stored_key(&world.a).fingerprint;
     let id = key.key.id.to_string();
-    // The detail of a missing value holds the row: "Failing row contains (…)."
+    // The detail of a missing value contains the row: "Failing row contains (…)."
     fixture
         .database
         .execute("ALTER TABLE provider_keys ALTER COLUMN description SET NOT NULL")
         .await;
     let incomplete = stored_key(&world.a);
-    // The message of a data exception may hold the value.
+    // The message of a data exception may contain the value.
     fixture
         .database
         .execute(
@@ -524,7 +524,7 @@ async fn unreachable_server_is_unavailable() {
     assert_connection_refused(url, "refused").await;
 }
 
-/// Nothing of the URL is in the error, but the reason is.
+/// Checks that the error contains the reason, and no part of the URL.
 async fn assert_connection_refused(url: String, reason: &str) {
     let options = StoreOptions::new(Secret::new(url));
     let error = Store::connect(&options).await.err().unwrap();

@@ -48,7 +48,7 @@ async fn database_and_its_companions_are_private() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{path}");
     }
-    // What WAL mode leaves in the file's header.
+    // Bytes that WAL mode sets in the file's header.
     assert_eq!(std::fs::read(file).unwrap()[18..20], [2, 2]);
 }
 
@@ -105,7 +105,7 @@ async fn unfit_urls_are_refused_without_repeating_them() {
     }
 }
 
-/// Another process that holds SQLite's write lock.
+/// Takes SQLite's write lock, as another process.
 async fn hold_write_lock(fixture: &Fixture<Store>) -> sea_orm::DatabaseTransaction {
     let txn = fixture.database.raw().await.begin().await.unwrap();
     txn.execute_unprepared("UPDATE organizations SET name = name")
@@ -128,7 +128,7 @@ async fn lock_that_is_not_released_is_unavailable() {
         .upsert_organization(&grant, &organization, &told)
         .await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-    // Reading goes on beside a writer.
+    // Reads proceed beside a writer.
     assert_eq!(
         impatient
             .organization(&grant, &organization.id)
@@ -157,7 +157,7 @@ async fn call_is_given_up_at_the_deadline() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     assert_eq!(deadline::remaining(), None);
     lock.rollback().await.unwrap();
-    // The call that was given up does nothing later.
+    // The cancelled call has no later effect.
     fixture
         .store
         .upsert_workspace(&grant, &workspace("org", "a"), &told)
@@ -171,7 +171,7 @@ async fn call_is_given_up_at_the_deadline() {
 async fn processes_share_a_file() {
     let fixture = fixture().await.unwrap();
     World::create(&*fixture.store).await;
-    // A store of its own is to SQLite what another process is.
+    // To SQLite, another store is the same as another process.
     let mut options = StoreOptions::new(fixture.database.secret_url());
     options.busy_timeout = Duration::from_secs(60);
     let mut writing = Vec::new();

@@ -1,5 +1,5 @@
-//! How the engines carry out what is asked of the trail: each filter alone has an index that gives
-//! the rows in their order, so that a page costs what the page has, however long the trail is.
+//! Query plans of the audit trail: each filter alone has an index that returns the rows in list order, so the cost of a
+//! page depends on the size of the page and not on the length of the trail.
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
 use keyward_testkit::TestDatabase;
@@ -11,7 +11,7 @@ use crate::StoreOptions;
 
 const EVENTS: u32 = 20_000;
 
-/// A long trail, of which every text has a few values, and most calls a request id of their own.
+/// Fills a long trail in which every text has a few values and most calls have their own request id.
 async fn trail(database: &TestDatabase) -> Store {
     let options = StoreOptions::new(database.secret_url());
     let store = Store::connect(&options).await.unwrap();
@@ -36,7 +36,7 @@ async fn trail(database: &TestDatabase) -> Store {
     store
 }
 
-/// How the engine would carry out a statement, in its own words.
+/// Returns the engine's query plan for a statement, in the engine's own words.
 async fn plan(db: &DatabaseConnection, mut statement: Statement) -> String {
     let (explain, column) = match db.get_database_backend() {
         DbBackend::Postgres => ("EXPLAIN ", "QUERY PLAN"),
@@ -50,7 +50,7 @@ async fn plan(db: &DatabaseConnection, mut statement: Statement) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every filter alone, and the pairs that are asked for most.
+/// Returns every filter alone, and the pairs that are used most.
 fn filters() -> Vec<AuditFilter> {
     let text = |text: &str| Some(text.to_owned());
     let none = AuditFilter::default;
@@ -126,7 +126,7 @@ async fn every_filter_has_an_index(database: TestDatabase) {
                 }
                 crate::Engine::Sqlite => {
                     assert!(plan.contains("USING INDEX ix_audit_events_"), "{told}");
-                    // What is left to sort are the events of one millisecond.
+                    // Only events of the same millisecond remain to be sorted.
                     assert!(!plan.contains("B-TREE FOR ORDER BY"), "{told}");
                 }
             }

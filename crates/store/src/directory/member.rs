@@ -19,7 +19,7 @@ use crate::entity::{organization, workspace, workspace_access};
 use crate::error::{Failure, Meaning, meaning};
 use crate::observed::Txn;
 
-/// How many values a list in a statement has at most; every engine bears far more.
+/// Maximum number of values of a list in a statement; every engine supports far more.
 const MAX_LIST_VALUES: usize = 500;
 
 pub(super) async fn find(
@@ -27,7 +27,7 @@ pub(super) async fn find(
     organization: &OrganizationId,
     user: &UserId,
 ) -> Result<Option<Member>, Failure> {
-    // One statement, so that role and access are of one moment.
+    // One statement, so that role and access are from the same snapshot.
     let found = Entity::find_by_id((organization.to_string(), user.to_string()))
         .find_with_related(workspace_access::Entity)
         .all(db)
@@ -50,7 +50,7 @@ pub(super) async fn page(
         query = query.filter(Column::UserId.gt(after));
     }
     let users: Vec<String> = query.into_tuple().all(db).await?;
-    // Cut before the members are read, of whom some may be gone by then.
+    // The page is cut before the members are read, because some of them may be deleted in between.
     let users = Page::cut(users, page, String::clone);
     let mut items = Vec::with_capacity(users.items.len());
     for users in users.items.chunks(MAX_LIST_VALUES) {
@@ -71,7 +71,7 @@ pub(super) async fn page(
     })
 }
 
-/// Creates a member or replaces what the member may do. Returns the member as it was before, if it was.
+/// Creates a member or replaces its role and access. Returns the earlier member, if it existed.
 pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<Option<Member>, Failure> {
     check_parents(txn, member).await?;
     let row = Model {
@@ -120,8 +120,8 @@ pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<Option<Member>,
     Ok(earlier)
 }
 
-/// A member that was there a moment ago, as it is now. The row is held until the transaction ends, so
-/// that two replacements at once do not mix.
+/// Locks the row of an existing member until the transaction ends, so that concurrent replacements do not mix. Returns
+/// the member as it is stored now.
 async fn lock(txn: &Txn, member: &Member) -> Result<Member, Failure> {
     let id = (member.organization.to_string(), member.user.to_string());
     let held = Entity::find_by_id(id).lock_exclusive().one(txn).await?;
@@ -142,7 +142,7 @@ pub(super) async fn delete(
     }
 }
 
-/// Checks that the organization exists and that every workspace is its own.
+/// Checks that the organization exists and that every workspace belongs to it.
 async fn check_parents(txn: &Txn, member: &Member) -> Result<(), Failure> {
     let organizations = organization::Entity::find_by_id(member.organization.as_str())
         .count(txn)
@@ -164,7 +164,7 @@ async fn check_parents(txn: &Txn, member: &Member) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A parent that was deleted after it was looked for is not found.
+/// Maps a parent that was deleted after the check to "not found".
 fn gone(error: sea_orm::DbErr, noun: Noun) -> Failure {
     match meaning(&error) {
         Meaning::ForeignKey => Error::NotFound(noun).into(),

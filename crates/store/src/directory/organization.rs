@@ -50,7 +50,7 @@ pub(super) async fn page(
     }))
 }
 
-/// Creates an organization or changes its name. Returns it as it was before, if it was, and as it is now.
+/// Creates an organization or changes its name. Returns the earlier organization, if it existed, and the current one.
 pub(super) async fn upsert(
     txn: &Txn,
     organization: &Organization,
@@ -78,7 +78,7 @@ pub(super) async fn upsert(
         .lock_exclusive()
         .one(txn)
         .await?;
-    // It was there a moment ago.
+    // The insert found it, so a missing row was deleted concurrently.
     let earlier = from_row(found.ok_or(Failure::Overtaken)?)?;
     let renamed = ActiveModel {
         id: Set(organization.id.to_string()),
@@ -125,7 +125,7 @@ pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure
     }
 }
 
-/// An organization's row, which no one else can change before the transaction ends.
+/// Locks an organization's row until the transaction ends.
 pub(super) async fn lock(txn: &Txn, id: &OrganizationId) -> Result<Model, Failure> {
     let found = Entity::find_by_id(id.as_str())
         .lock_exclusive()

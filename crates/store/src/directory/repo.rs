@@ -48,14 +48,13 @@ pub(super) async fn page(
     Ok(Page::cut(items, page, |repo: &Repo| repo.id.to_string()))
 }
 
-/// Creates a repo or changes its name. Returns the organization of its workspace, and the repo as it was
-/// before, if it was.
+/// Creates a repo or changes its name. Returns the organization of its workspace, and the earlier repo, if it existed.
 pub(super) async fn upsert(
     txn: &Txn,
     repo: &Repo,
 ) -> Result<(OrganizationId, Option<Repo>), Failure> {
     let not_found = || Failure::from(Error::NotFound(Noun::Workspace));
-    // Held, since a workspace that is deleted and created again may be another organization's.
+    // Locked, because a workspace that is deleted and created again may belong to another organization.
     let workspace = workspace::Entity::find_by_id(repo.workspace.as_str())
         .lock(LockType::KeyShare)
         .one(txn)
@@ -67,7 +66,7 @@ pub(super) async fn upsert(
         workspace_id: Set(repo.workspace.to_string()),
         name: Set(repo.name.clone()),
     };
-    // Another workspace may be creating it at this moment: then this waits, and inserts nothing.
+    // If another workspace creates the repo concurrently, this statement waits and then inserts nothing.
     let keep = OnConflict::column(Column::Id)
         .do_nothing_on([Column::Id])
         .to_owned();
@@ -85,7 +84,7 @@ pub(super) async fn upsert(
 
 /// Changes a repo's name and returns the repo as it was before.
 async fn rename(txn: &Txn, repo: &Repo) -> Result<Repo, Failure> {
-    // It was there a moment ago.
+    // The insert found it, so a missing row was deleted concurrently.
     let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Overtaken)?;
     if earlier.workspace_id != repo.workspace.as_str() {
         return Err(Error::Immovable {
@@ -103,7 +102,7 @@ async fn rename(txn: &Txn, repo: &Repo) -> Result<Repo, Failure> {
     from_row(earlier)
 }
 
-/// Deletes a repo and returns the scope that it belonged to.
+/// Deletes a repo and returns its scope.
 pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<EventScope, Failure> {
     let not_empty = || Error::NotEmpty {
         noun: Noun::Repo,
@@ -121,7 +120,8 @@ pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<EventScope, Failure
     }
 }
 
-/// Workspace and organization of a repo whose row is held, which holds its workspace's row in turn.
+/// Returns workspace and organization of a repo whose row is locked. The repo's row keeps the row of its workspace in
+/// place.
 async fn scope_of(txn: &Txn, repo: Model) -> Result<EventScope, Failure> {
     let found = workspace::Entity::find_by_id(&repo.workspace_id)
         .one(txn)
@@ -133,7 +133,7 @@ async fn scope_of(txn: &Txn, repo: Model) -> Result<EventScope, Failure> {
     ))
 }
 
-/// A repo's row, which no one else can change before the transaction ends.
+/// Locks a repo's row until the transaction ends.
 async fn lock(txn: &Txn, id: &RepoId) -> Result<Option<Model>, Failure> {
     Ok(Entity::find_by_id(id.as_str())
         .lock_exclusive()

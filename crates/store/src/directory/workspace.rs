@@ -82,8 +82,8 @@ pub(super) async fn page(
     }))
 }
 
-/// Creates a workspace or changes its name, and makes it the default if it says so or if the organization
-/// has none. Returns it as it was before, if it was, and as it is now.
+/// Creates a workspace or changes its name. Makes it the default if the request says so or if the organization has no
+/// default. Returns the earlier workspace, if it existed, and the current one.
 pub(super) async fn upsert(
     txn: &Txn,
     workspace: &Workspace,
@@ -94,7 +94,7 @@ pub(super) async fn upsert(
         organization_id: Set(workspace.organization.to_string()),
         name: Set(workspace.name.clone()),
     };
-    // Another organization may be creating it at this moment: then this waits, and inserts nothing.
+    // If another organization creates the workspace concurrently, this statement waits and then inserts nothing.
     let keep = OnConflict::column(Column::Id)
         .do_nothing_on([Column::Id])
         .to_owned();
@@ -104,7 +104,7 @@ pub(super) async fn upsert(
         .await?;
     let mut earlier_name = None;
     if inserted == 0 {
-        // It was there a moment ago.
+        // The insert found it, so a missing row was deleted concurrently.
         let earlier = lock(txn, &workspace.id).await?.ok_or(Failure::Overtaken)?;
         if earlier.organization_id != workspace.organization.as_str() {
             let (noun, parent) = (Noun::Workspace, Noun::Organization);
@@ -137,7 +137,7 @@ pub(super) async fn upsert(
     Ok((earlier, stored))
 }
 
-/// Deletes a workspace and tells which organization it belonged to.
+/// Deletes a workspace and returns its organization.
 pub(super) async fn delete(txn: &Txn, id: &WorkspaceId) -> Result<OrganizationId, Failure> {
     let not_empty = |held| Error::NotEmpty {
         noun: Noun::Workspace,
@@ -184,9 +184,8 @@ pub(super) async fn delete(txn: &Txn, id: &WorkspaceId) -> Result<OrganizationId
     Ok(organization_id)
 }
 
-/// Keeps the workspace in the granted organization until the transaction ends. A workspace that was
-/// deleted after the grant is denied like one that does not exist, even if another organization has one
-/// of its name by now.
+/// Keeps the workspace in the granted organization until the transaction ends. A workspace that was deleted after the
+/// grant is denied like one that does not exist, even if another organization now has a workspace with this id.
 pub(crate) async fn hold(
     txn: &Txn,
     scope: &dyn WorkspaceScope,
@@ -200,7 +199,7 @@ pub(crate) async fn hold(
     found.map(|_| ()).ok_or_else(|| Error::Denied.into())
 }
 
-/// The ids of those workspaces that are the organization's now.
+/// Selects the ids of the workspaces that belong to the organization now.
 pub(crate) fn in_organization<'a>(
     organization: &OrganizationId,
     workspaces: impl IntoIterator<Item = &'a WorkspaceId>,
@@ -213,7 +212,7 @@ pub(crate) fn in_organization<'a>(
         .to_owned()
 }
 
-/// A workspace's row, which no one else can change before the transaction ends.
+/// Locks a workspace's row until the transaction ends.
 async fn lock(txn: &Txn, id: &WorkspaceId) -> Result<Option<Model>, Failure> {
     Ok(Entity::find_by_id(id.as_str())
         .lock_exclusive()
@@ -237,7 +236,7 @@ async fn set_default(
     Ok(())
 }
 
-/// A workspace of which its organization knows whether it is the default.
+/// Converts a row to a workspace; its organization's row says if it is the default.
 pub(crate) fn with_organization(
     (workspace, organization): (Model, Option<entity::organization::Model>),
 ) -> Result<Workspace, Failure> {

@@ -1,5 +1,5 @@
-//! A change, or the release of a secret. It refers to nothing by a foreign key, since it outlives
-//! what it tells of.
+//! A change, or the release of a secret. Rows have no foreign keys, because they outlive the resources that they refer
+//! to.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub occurred_at: i64,
-    /// The kind of an `Actor`.
+    /// Kind of an `Actor`.
     pub actor_kind: String,
     pub actor_id: String,
     pub action: String,
@@ -18,9 +18,9 @@ pub struct Model {
     pub resource_kind: String,
     pub resource_id: String,
     pub request_id: String,
-    /// The address that the call came from.
+    /// Address that the call came from.
     pub source: Option<String>,
-    /// A JSON object of texts.
+    /// JSON object with string values.
     #[sea_orm(column_type = "Text")]
     pub details: String,
 }

@@ -1,4 +1,4 @@
-//! One cost of an issued key. It is never changed, and dropped when it is rolled up.
+//! A cost of an issued key. Charges are never changed; the roll-up deletes them.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,11 +10,11 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub request_id: String,
     pub amount_nanos: i64,
-    /// Whether it was spent through the customer's own provider key.
+    /// True if it was spent through the customer's own provider key.
     pub byok: bool,
     pub occurred_at: i64,
     pub recorded_at: i64,
-    /// The service that recorded it.
+    /// Service that recorded it.
     #[sea_orm(column_type = "Text")]
     pub recorded_by: String,
 }

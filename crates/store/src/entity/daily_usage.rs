@@ -1,4 +1,4 @@
-//! What an issued key has spent on one day, in UTC. The sums of all days are in the key's row.
+//! Amount that an issued key spent on one day, in UTC. The sums over all days are in the key's row.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub key_id: Uuid,
-    /// Days after 1970-01-01.
+    /// Days since 1970-01-01.
     #[sea_orm(primary_key, auto_increment = false)]
     pub day: i64,
     pub usage_nanos: i64,

@@ -7,12 +7,12 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub workspace_id: String,
-    /// The name of a `DataKeyPurpose`.
+    /// Name of a `DataKeyPurpose`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub purpose: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub version: i64,
-    /// The key, wrapped by the key-encryption key.
+    /// The data key, wrapped by the key-encryption key.
     pub wrapped: Vec<u8>,
     pub created_at: i64,
 }

@@ -9,7 +9,7 @@ pub struct Model {
     pub organization_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: String,
-    /// The name of an `OrganizationRole`.
+    /// Name of an `OrganizationRole`.
     pub role: String,
     pub validated: bool,
 }

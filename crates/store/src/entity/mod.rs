@@ -1,8 +1,8 @@
-//! The rows. No column has a type that only one engine has.
+//! The entities. Every column has a type that all engines have.
 //!
-//! Moments are BIGINT milliseconds since 1970-01-01T00:00:00Z: exact on every engine, where the
-//! engines' own timestamps differ in precision and in their idea of time zones. Identifiers of the
-//! platform are compared byte by byte.
+//! Timestamps are BIGINT milliseconds since 1970-01-01T00:00:00Z. They are exact on every engine, while the engines'
+//! own timestamp types differ in precision and in time zone handling. Identifiers of the platform are compared byte by
+//! byte.
 
 pub(crate) mod audit_event;
 pub(crate) mod charge;

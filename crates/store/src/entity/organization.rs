@@ -8,7 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     pub name: String,
-    /// One column of the organization, so that it cannot have two defaults.
+    /// A column of the organization, so that an organization cannot have two defaults.
     pub default_workspace_id: Option<String>,
 }
 

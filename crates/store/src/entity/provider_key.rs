@@ -8,9 +8,9 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub workspace_id: String,
-    /// The name of a registered provider.
+    /// Name of a registered provider.
     pub provider: String,
-    /// The public key, identifier or email.
+    /// Public key, identifier or email.
     #[sea_orm(column_type = "Text")]
     pub key: String,
     #[sea_orm(column_type = "Text", nullable)]
@@ -20,14 +20,14 @@ pub struct Model {
     pub subscription_id: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub description: Option<String>,
-    /// The secret's envelope.
+    /// Envelope of the secret.
     pub sealed_secret: Vec<u8>,
-    /// The row's version when the secret was sealed, which the envelope is bound to.
+    /// Version of the row at the time the secret was sealed. The envelope is bound to it.
     pub secret_version: i64,
     /// 32 bytes, unique in the workspace.
     pub fingerprint: Vec<u8>,
     pub created_at: i64,
-    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    /// Kind of the principal that created the key; null in rows from before `m0008_created_by`.
     pub created_by_kind: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub created_by_id: Option<String>,

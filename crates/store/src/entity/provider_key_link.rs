@@ -1,4 +1,4 @@
-//! That a resource uses a provider key.
+//! A link from a resource to the provider key that it uses.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub provider_key_id: Uuid,
-    /// The name of a `ResourceKind`.
+    /// Name of a `ResourceKind`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub resource_kind: String,
     #[sea_orm(primary_key, auto_increment = false)]

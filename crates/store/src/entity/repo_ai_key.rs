@@ -9,20 +9,20 @@ pub struct Model {
     pub id: Uuid,
     pub workspace_id: String,
     pub repo_id: String,
-    /// The repo while the key is live, and nothing once it is deleted: so a live key holds its repo
-    /// by a foreign key and its name by a unique index, and a deleted one outlives both.
+    /// The repo while the key is live, null after it is deleted. A live key thus keeps its repo by a foreign key and
+    /// its name by a unique index; a deleted key outlives both.
     pub live_repo_id: Option<String>,
     pub name: String,
-    /// The public half.
+    /// Public part of the key.
     pub key: String,
-    /// The name of an `AiType`.
+    /// Name of an `AiType`.
     pub ai_type: String,
-    /// The secret's envelope, until the key is deleted.
+    /// Envelope of the secret; null after the key is deleted.
     pub sealed_secret: Option<Vec<u8>>,
-    /// 32 bytes, by which a secret is verified.
+    /// Hash to verify the secret against, 32 bytes.
     pub secret_hash: Vec<u8>,
     pub created_at: i64,
-    /// Kind of the principal that created it; null in rows from before `m0008_created_by`.
+    /// Kind of the principal that created the key; null in rows from before `m0008_created_by`.
     pub created_by_kind: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub created_by_id: Option<String>,
@@ -31,8 +31,8 @@ pub struct Model {
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// There is no foreign key behind it, since a deleted key outlives its workspace; a live one
-    /// holds it through the repo.
+    /// No foreign key enforces this relation, because a deleted key outlives its workspace. A live key refers to it
+    /// through the repo.
     #[sea_orm(
         belongs_to = "super::workspace::Entity",
         from = "Column::WorkspaceId",

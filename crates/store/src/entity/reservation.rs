@@ -1,4 +1,4 @@
-//! A hold against an issued key's limit.
+//! A reservation against an issued key's limit.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,18 +11,18 @@ pub struct Model {
     /// Unique among the key's reservations.
     pub request_id: String,
     pub amount_nanos: i64,
-    /// Whether it will be spent through the customer's own provider key.
+    /// True if it will be spent through the customer's own provider key.
     pub byok: bool,
     pub created_at: i64,
     pub expires_at: i64,
-    /// The service that made it.
+    /// Service that made it.
     pub reserved_by: String,
-    /// `held`, `settled` or `released`; one that expires stays `held`.
+    /// `held`, `settled` or `released`; an expired reservation stays `held`.
     pub state: String,
     pub ended_at: Option<i64>,
-    /// The service that settled or released it.
+    /// Service that settled or released it.
     pub ended_by: Option<String>,
-    /// What it was settled with, which outlasts the charge.
+    /// Amount that it was settled with. It is kept longer than the charge.
     pub settled_nanos: Option<i64>,
 }
 

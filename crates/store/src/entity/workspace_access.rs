@@ -1,4 +1,4 @@
-//! What a member may do in one workspace.
+//! Access of a member to one workspace.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,7 +11,7 @@ pub struct Model {
     pub user_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub workspace_id: String,
-    /// The name of an `Access`.
+    /// Name of an `Access`.
     pub access: String,
 }
 

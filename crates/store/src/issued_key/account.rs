@@ -1,5 +1,5 @@
-//! Reads keys with their accounts: one statement for all of it, so that a verdict is of one state of
-//! the ledger, and no dearer for a key with many charges, since only sums and open holds are read.
+//! Reads keys with their accounts in one statement, so that a verdict is based on one snapshot of the ledger. Only sums
+//! and open reservations are read, so the cost does not grow with the number of charges.
 
 use std::ops::Range;
 
@@ -63,7 +63,7 @@ fn with_account(keys: Select<Entity>, now: Timestamp) -> Selector<SelectModel<Ro
         .into_model()
 }
 
-/// What the key spent on these days.
+/// Amount that the key spent on these days.
 fn spent_in(days: &Range<Day>, column: daily_usage::Column) -> Expr {
     use daily_usage::Column::{Day, KeyId};
     let sum = Query::select()
@@ -76,7 +76,7 @@ fn spent_in(days: &Range<Day>, column: daily_usage::Column) -> Expr {
     scalar(sum)
 }
 
-/// What is held of the key's limit by reservations that have neither ended nor expired.
+/// Amount of the key's limit that is reserved by reservations that have neither ended nor expired.
 fn held_at(now: Timestamp, byok: bool) -> Expr {
     use reservation::Column::{AmountNanos, Byok, ExpiresAt, KeyId, State};
     let sum = Query::select()
@@ -90,7 +90,7 @@ fn held_at(now: Timestamp, byok: bool) -> Expr {
     scalar(sum)
 }
 
-/// A sum as the integer that it is: of no rows 0, and on PostgreSQL not a decimal.
+/// Casts a sum to an integer: 0 if there are no rows, and not a decimal on PostgreSQL.
 fn whole(sum: Expr) -> Expr {
     Expr::from(Func::coalesce([sum, Expr::value(0)])).cast_as("bigint")
 }

@@ -1,4 +1,4 @@
-//! Where keys are, as input of the policy.
+//! Resolves the scope of keys, as input for the policy.
 
 use keyward_core::Error;
 use keyward_core::directory::Workspace;
@@ -20,8 +20,8 @@ struct Place {
     default_workspace_id: Option<String>,
 }
 
-/// The workspace of a key. A deleted key may have outlived it: then what the key's row says of it
-/// is what the policy asks for, and there is no name.
+/// Returns the workspace of a key. A deleted key may have outlived its workspace: then the result has the identifiers
+/// of the key's row, which the policy needs, and no name.
 pub(crate) async fn workspace_of(
     db: &impl ConnectionTrait,
     key: Select<Entity>,
@@ -30,7 +30,7 @@ pub(crate) async fn workspace_of(
     Ok(found.map(|(workspace, _)| workspace))
 }
 
-/// The same, with the key's hash.
+/// Returns the same together with the key's hash.
 pub(crate) async fn workspace_and_hash_of(
     db: &impl ConnectionTrait,
     key: Select<Entity>,

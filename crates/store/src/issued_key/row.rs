@@ -1,4 +1,4 @@
-//! Between rows and issued keys.
+//! Converts between rows and issued keys.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -12,7 +12,7 @@ use sea_orm::ActiveValue::{Set, Unchanged};
 use crate::creator;
 use crate::entity::issued_key::{ActiveModel, Model};
 
-/// Every column of a new key, which has spent nothing.
+/// Returns every column of a new key, with zero usage.
 pub(super) fn insertion(key: &IssuedKey) -> ActiveModel {
     let (created_by_kind, created_by_id) = creator::to_columns(key.created_by.as_ref());
     ActiveModel {
@@ -32,7 +32,7 @@ pub(super) fn insertion(key: &IssuedKey) -> ActiveModel {
     }
 }
 
-/// The columns that a change of the key can change. Its uses and its sums are not among them.
+/// Returns the columns that an update of the key can change. Last use and sums are not among them.
 pub(super) fn replacement(key: &IssuedKey) -> ActiveModel {
     ActiveModel {
         id: Unchanged(key.id.as_uuid()),
@@ -49,7 +49,7 @@ pub(super) fn replacement(key: &IssuedKey) -> ActiveModel {
     }
 }
 
-/// A key as it was stored.
+/// Converts a row to a key.
 pub(super) fn key(row: Model) -> Result<IssuedKey, Error> {
     Ok(IssuedKey {
         id: IssuedKeyId::from_uuid(row.id),
@@ -72,7 +72,7 @@ pub(super) fn key(row: Model) -> Result<IssuedKey, Error> {
     })
 }
 
-/// An amount, which is never below zero.
+/// Converts a column to an amount, which is never negative.
 pub(crate) fn nanos(column: i64) -> Result<Nanos, Error> {
     Nanos::new(column).ok_or_else(|| Error::internal("a stored amount is negative"))
 }
@@ -82,7 +82,7 @@ fn reset(name: &str) -> Result<LimitReset, Error> {
         .ok_or_else(|| Error::internal("a stored key's limit has an unknown reset"))
 }
 
-/// A key's hash, which every key has.
+/// Parses the hash of a key.
 pub(crate) fn hash(text: &str) -> Result<KeyHash, Error> {
     KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is none"))
 }

@@ -26,8 +26,8 @@ pub(super) async fn find(
     Ok(Entity::find_by_id(id).one(txn).await?)
 }
 
-/// That the charge under the same request id is the same: when it was spent may differ, since who
-/// repeats a charge may not say when it was.
+/// Checks that the charge under the same request id is the same. The time of spending may differ, because a client that
+/// retries may omit it.
 pub(super) fn check_same(earlier: &Model, charge: &Charge) -> Result<(), Error> {
     if earlier.amount_nanos != charge.amount.get() {
         return Err(of_another_cost());
@@ -48,14 +48,14 @@ pub(super) fn of_another_cost() -> Error {
     Error::RequestIdConflict { earlier }
 }
 
-/// Stores a charge of a key that is held, and adds it to the key's sums.
+/// Stores a charge of a locked key and adds it to the key's sums.
 pub(super) async fn append(
     txn: &Txn,
     key: issued_key::Model,
     charge: &Charge,
 ) -> Result<(), Failure> {
     let key_id = key.id;
-    // First, since it refuses a sum that would not fit; no sum of days is greater.
+    // First, because it rejects a sum that would overflow; no sum per day is greater.
     let key = charged(key, charge)?;
     let row = Model {
         key_id,
@@ -77,7 +77,7 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// The columns of the key that a charge changes.
+/// Returns the columns of the key that a charge changes.
 fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::ActiveModel, Error> {
     let total = if charge.byok {
         key.byok_usage_nanos
@@ -134,7 +134,7 @@ async fn add_to_day(txn: &Txn, key_id: Uuid, charge: &Charge) -> Result<(), Fail
     Ok(())
 }
 
-/// Made by someone who did not hold the key: the next run finds it.
+/// Maps a conflict with a transaction that did not lock the key; the next attempt finds its row.
 pub(super) fn overtaken(error: DbErr) -> Failure {
     match meaning(&error) {
         Meaning::Unique => Failure::Overtaken,

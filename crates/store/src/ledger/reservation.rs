@@ -1,4 +1,4 @@
-//! Reservations and their ends.
+//! Reservations: creation, settlement and release.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -20,27 +20,27 @@ use crate::error::Failure;
 use crate::issued_key::nanos;
 use crate::observed::Txn;
 
-/// The state of a reservation that has not ended, unless by its expiry.
+/// State of a reservation that has not ended, except by expiry.
 pub(crate) const HELD: &str = "held";
 const SETTLED: &str = "settled";
 const RELEASED: &str = "released";
 
-/// A reservation as it was stored.
+/// A reservation as it is stored.
 pub(super) struct Stored {
     pub(super) reservation: Reservation,
     pub(super) state: State,
 }
 
-/// What became of a reservation. That it expired is not stored: its time says so.
+/// State of a reservation. Expiry is not stored; it follows from the expiry time.
 pub(super) enum State {
     Held,
-    /// With this cost.
+    /// Settled with this cost.
     Settled(Nanos),
     Released,
 }
 
 impl Stored {
-    /// The reservation, if the new one under its request id is the same and it is still open then.
+    /// Returns the reservation if the new one under its request id is the same and the stored one is still open.
     pub(super) fn again(self, new: &Reservation) -> Result<Reservation, Error> {
         let Self { reservation, state } = self;
         if reservation.amount != new.amount {
@@ -64,7 +64,7 @@ impl Stored {
     }
 }
 
-/// The key of a reservation.
+/// Selects the key of a reservation.
 pub(super) fn key_of(id: ReservationId) -> Select<issued_key::Entity> {
     let key = Query::select()
         .column(Column::KeyId)
@@ -87,7 +87,7 @@ pub(super) async fn find(
     found.map(from_row).transpose()
 }
 
-/// A reservation whose key is held. Only a roll-up does without the key, and waits for this.
+/// Locks a reservation whose key is locked. Only a roll-up does not lock the key, and waits for this lock.
 pub(super) async fn lock(txn: &Txn, id: ReservationId) -> Result<Option<Stored>, Failure> {
     let found = Entity::find_by_id(id.as_uuid())
         .lock_exclusive()
@@ -148,7 +148,7 @@ fn ended(id: ReservationId, state: &str, at: Timestamp, by: &str) -> ActiveModel
     }
 }
 
-/// How many hold something. The index on the expiry leaves those alone whose time is up.
+/// Returns the number of open reservations. The index on the expiry skips expired reservations.
 pub(super) async fn count_held<C: ConnectionTrait>(db: &C, now: Timestamp) -> Result<u64, Failure> {
     let held = Entity::find()
         .filter(Column::State.eq(HELD))

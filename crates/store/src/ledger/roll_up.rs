@@ -1,5 +1,4 @@
-//! Drops what is old of the ledger. The sums are elsewhere and stay as they are, so that no key need
-//! be held.
+//! Deletes old rows of the ledger. The sums are in other tables and do not change, so no key is locked.
 
 use keyward_core::clock::Timestamp;
 use keyward_core::retention::Extent;
@@ -10,8 +9,9 @@ use crate::entity::{charge, reservation};
 use crate::error::Failure;
 use crate::observed::Txn;
 
-/// Times of the newest charge or reservation and of the oldest, of which a reservation counts from its end
-/// and only if it expired before a moment. Each is read from an index; the ends, from those reservations.
+/// Returns the times of the oldest and the newest row of the ledger. For the oldest, a reservation counts from its end,
+/// and only if it expired before the given time. All times are read from indexes, except the ends of those
+/// reservations.
 pub(super) async fn recorded<C: ConnectionTrait>(
     db: &C,
     expired_before: Timestamp,
@@ -23,7 +23,7 @@ pub(super) async fn recorded<C: ConnectionTrait>(
         .column_as(charge::Column::RecordedAt.max(), "newest");
     let charges: Option<(Option<i64>, Option<i64>)> = charges.into_tuple().one(db).await?;
     let (oldest_charge, newest_charge) = charges.unwrap_or_default();
-    // The order of the ids is the order of creation.
+    // Ids are in the order of creation.
     let newest = reservation::Entity::find()
         .select_only()
         .column(Column::CreatedAt)
@@ -48,7 +48,7 @@ pub(super) async fn recorded<C: ConnectionTrait>(
     Ok(extent(Some((oldest.min(), newest.max()))))
 }
 
-/// Reads the least and the greatest time of a table, of which an empty one has none.
+/// Returns the minimum and maximum time of a table; `None` for an empty one.
 pub(crate) fn extent(ends: Option<(Option<i64>, Option<i64>)>) -> Option<Extent> {
     let (Some(oldest), Some(newest)) = ends? else {
         return None;
@@ -59,7 +59,7 @@ pub(crate) fn extent(ends: Option<(Option<i64>, Option<i64>)>) -> Option<Extent>
     })
 }
 
-/// Drops charges that were recorded before a moment, and says how many.
+/// Deletes charges that were recorded before a given time, and returns their number.
 pub(super) async fn charges(txn: &Txn, before: Timestamp, limit: u64) -> Result<u64, Failure> {
     use charge::{Column, Entity};
     let oldest = Query::select()
@@ -77,8 +77,8 @@ pub(super) async fn charges(txn: &Txn, before: Timestamp, limit: u64) -> Result<
     Ok(dropped.rows_affected)
 }
 
-/// Drops reservations that both expired and, if they were settled or released, ended before a
-/// moment, and says how many. So one that became a charge stays for as long as its charge.
+/// Deletes reservations that expired before a given time and, if they were settled or released, also ended before it.
+/// Returns their number. A reservation that became a charge thus stays as long as its charge.
 pub(super) async fn reservations(txn: &Txn, before: Timestamp, limit: u64) -> Result<u64, Failure> {
     use reservation::{Column, Entity};
     let oldest = Query::select()

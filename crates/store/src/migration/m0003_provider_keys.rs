@@ -1,4 +1,4 @@
-//! Provider keys and what uses them.
+//! Provider keys and the links to them.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, ForeignKeyAction, Index, Table};
@@ -14,7 +14,7 @@ impl MigrationName for Migration {
     }
 }
 
-/// The length of a fingerprint, in bytes.
+/// Length of a fingerprint, in bytes.
 const FINGERPRINT_BYTES: u32 = 32;
 
 #[async_trait::async_trait]

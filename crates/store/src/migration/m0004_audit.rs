@@ -1,4 +1,4 @@
-//! The audit trail. It has no foreign keys, since it outlives what it tells of.
+//! The audit trail. It has no foreign keys, because it outlives the resources that it refers to.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, Index, Table};

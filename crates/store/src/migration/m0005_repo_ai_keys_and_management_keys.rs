@@ -1,8 +1,8 @@
 //! Repo AI keys and management keys.
 //!
-//! What ends stays as a row. A live row names what it belongs to a second time, in a column with a
-//! restricting foreign key, which its end empties: so what is live holds its parent, what has ended
-//! does not, and no engine needs a partial index, since the empty ones are all distinct.
+//! Deleted and revoked keys stay as rows. A live row names its parent a second time, in a column with a restricting
+//! foreign key, and the deletion sets that column to null. A live key thus keeps its parent and a deleted one does not.
+//! No engine needs a partial index, because nulls are distinct in a unique index.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, ForeignKeyAction, Index, Table};
@@ -18,7 +18,7 @@ impl MigrationName for Migration {
     }
 }
 
-/// The length of a secret's hash, in bytes.
+/// Length of a secret's hash, in bytes.
 const HASH_BYTES: u32 = 32;
 
 #[async_trait::async_trait]

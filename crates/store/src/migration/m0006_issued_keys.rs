@@ -154,7 +154,7 @@ async fn reservations(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.create_index(oldest).await
 }
 
-/// The foreign key by which the ledger holds its key, which stays when it is deleted.
+/// Foreign key from the ledger to its key, whose row stays after deletion.
 fn of_key(name: &'static str, table: &'static str) -> ForeignKeyCreateStatement {
     let to = ("issued_keys", ["id"]);
     reference(name, (table, ["key_id"]), to, ForeignKeyAction::Restrict)

@@ -1,6 +1,6 @@
-//! An index for each filter by which the audit trail is listed, in the order of the list, and one for
-//! the retention. Organization and workspace have theirs since `m0004_audit`. What kind of principal
-//! did something has none: each kind does much of everything, so that the newest are soon found.
+//! An index for each filter of the audit trail, in list order, and one for the retention. Organization and workspace
+//! have theirs since `m0004_audit`. The kind of principal has none: each kind has many events, so the newest are found
+//! soon.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::Index;

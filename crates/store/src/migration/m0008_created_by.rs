@@ -1,4 +1,4 @@
-//! The principal that created a key. Rows from before do not name it.
+//! The principal that created a key. Earlier rows have no creator.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, Table};
@@ -29,7 +29,7 @@ impl MigrationTrait for Migration {
             let mut id = ColumnDef::new("created_by_id");
             // As long as `actor_id` of the audit trail: a service's name has no maximum length.
             id.text();
-            // One column in each statement, since SQLite takes no more.
+            // One column per statement, because SQLite supports no more.
             for column in [short_text("created_by_kind"), id] {
                 let mut alteration = Table::alter();
                 let alteration = alteration.table(table).add_column(column);

@@ -1,7 +1,7 @@
-//! A migration that no release has: with it, the upgrade of running replicas can be rehearsed.
+//! A migration that is not part of any release, for rehearsals of an upgrade with running replicas.
 //!
-//! It is in the program with the cargo feature `rehearsal` alone. It alters tables that every call
-//! uses, as an expanding migration may: columns that may be null, and an index. No code reads them.
+//! Only the cargo feature `rehearsal` includes it. Like an expanding migration, it alters tables that every call uses:
+//! it adds nullable columns and an index. No code reads them.
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::{ColumnDef, Index, Table};

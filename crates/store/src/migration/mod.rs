@@ -1,5 +1,5 @@
-//! The embedded migrations. Each is written once and never changed after a release; a mistake is
-//! mended by a later one. There is no way down: going back is restoring a backup.
+//! The embedded migrations. A migration never changes after a release; a later migration corrects a mistake. There are
+//! no down migrations: a downgrade restores a backup.
 
 mod m0001_directory;
 mod m0002_vault;

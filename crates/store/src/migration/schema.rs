@@ -1,15 +1,15 @@
-//! What the migrations' tables are made of.
+//! Column and constraint definitions for the migrations.
 
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{ColumnDef, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement};
 
-/// The longest short text, in characters; as long as the platform's identifiers.
+/// Maximum length of a short text, in characters; the same as for the platform's identifiers.
 const SHORT_TEXT_CHARS: u32 = 255;
-/// The longest name of a provider, in characters.
+/// Maximum length of a provider's name, in characters.
 const PROVIDER_CHARS: u32 = 64;
 
-/// A column that holds an identifier, compared and ordered by its bytes. SQLite does so by itself;
-/// PostgreSQL would use the database's locale, in which two orders of one page could differ.
+/// Column for an identifier, compared and ordered by bytes. This is SQLite's default; PostgreSQL would use the
+/// database's locale, in which the pages of a list could be ordered differently.
 pub(super) fn id(backend: DbBackend, name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
     column.string_len(SHORT_TEXT_CHARS);
@@ -25,22 +25,22 @@ pub(super) fn id(backend: DbBackend, name: &'static str) -> ColumnDef {
     column
 }
 
-/// A column that holds a short text.
+/// Column for a short text.
 pub(super) fn short_text(name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
     column.string_len(SHORT_TEXT_CHARS);
     column
 }
 
-/// A column that holds the name of a provider.
+/// Column for the name of a provider.
 pub(super) fn provider(name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
     column.string_len(PROVIDER_CHARS);
     column
 }
 
-/// A column that holds an envelope. On MySQL a plain blob ends at 65,535 bytes, and the envelope of
-/// the longest secret is longer.
+/// Column for an envelope. On MySQL a plain blob ends at 65,535 bytes, and the envelope of the longest secret is
+/// longer.
 pub(super) fn envelope(backend: DbBackend, name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
     match backend {
@@ -51,14 +51,14 @@ pub(super) fn envelope(backend: DbBackend, name: &'static str) -> ColumnDef {
     column
 }
 
-/// A column that holds a moment in milliseconds, a version or another whole number.
+/// Column for a timestamp in milliseconds, a version or another integer.
 pub(super) fn integer(name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
     column.big_integer().not_null();
     column
 }
 
-/// A foreign key onto another table's key.
+/// Foreign key to another table's primary key.
 pub(super) fn reference<const N: usize>(
     name: &'static str,
     from: (&'static str, [&'static str; N]),

@@ -1,4 +1,4 @@
-//! A connection while it is used.
+//! A connection that is in use.
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
@@ -7,16 +7,16 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit};
 use super::Pool;
 use super::link::{Begin, Condition, Link, unavailable};
 
-/// A connection that goes back to its pool when it is dropped, if it can be used again.
+/// A connection that returns to its pool when it is dropped, if it is reusable.
 pub(crate) struct Lease {
     pool: Pool,
     backend: DbBackend,
     is_new: bool,
-    /// Taken out when this is dropped.
+    /// Taken when this is dropped.
     held: Mutex<Option<(Link, OwnedSemaphorePermit)>>,
 }
 
-/// A connection that is being used now.
+/// A connection in use by the current operation.
 struct Used<'a>(MutexGuard<'a, Option<(Link, OwnedSemaphorePermit)>>);
 
 impl Used<'_> {
@@ -38,12 +38,12 @@ impl Lease {
         }
     }
 
-    /// Returns whether the connection was opened for this use.
+    /// Returns true if the connection was opened for this use.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Returns whether the connection has not been given up.
+    /// Returns true if the connection has not been given up.
     pub(super) async fn is_usable(&self) -> bool {
         let mut used = self.used().await;
         let condition = used.link().map(|link| link.condition());
@@ -68,7 +68,7 @@ impl Lease {
     /// Rolls the transaction back.
     ///
     /// # Errors
-    /// The connection was given up; the database rolls back by itself.
+    /// The connection was given up; the database rolls back on its own.
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
         self.used().await.link()?.rollback().await
     }

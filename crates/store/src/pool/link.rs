@@ -1,8 +1,8 @@
-//! One connection to the database, every use of which has a time limit.
+//! A connection to the database with a time limit for every operation.
 //!
-//! A link knows its own condition: clean, inside a transaction, waiting for an answer, or given up. Only
-//! a clean link goes back to the pool. The state is kept here and not read from the driver, which counts
-//! a transaction as open after SQLite has ended it by itself.
+//! A link tracks its own condition: clean, inside a transaction, waiting for a response, or given up. Only a clean link
+//! returns to the pool. The state is not read from the driver, which counts a transaction as open after SQLite has
+//! ended it on its own.
 
 use std::time::Duration;
 
@@ -15,42 +15,42 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{self, Fault};
 
-/// Maximum time for an answer that needs no work and waits for no lock.
+/// Maximum time for a response that needs no work and waits for no lock.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
-/// Maximum time for a commit. Beyond it, the outcome is unknown.
+/// Maximum time for a commit. After it, the outcome is unknown.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
-/// Maximum time by which an answer may come after the server's own time limit for a statement.
+/// Maximum time that a response may take beyond the server's own time limit for a statement.
 const GRACE: Duration = Duration::from_secs(2);
-/// Maximum time for a statement on SQLite, beside the time that it waits for locks.
+/// Maximum time for a statement on SQLite, in addition to the time that it waits for locks.
 const SQLITE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A driver's connection.
+/// A connection of the driver.
 pub(crate) enum Raw {
-    /// To a SQLite file, through a thread of its own.
+    /// A connection to a SQLite file, which has its own thread.
     Sqlite(SqliteConnection),
-    /// To a PostgreSQL server.
+    /// A connection to a PostgreSQL server.
     Postgres(PgConnection),
 }
 
-/// The beginning of a transaction.
+/// Settings for a transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begin {
-    /// Whether the transaction may write.
+    /// True if the transaction may write.
     pub(crate) writes: bool,
     /// Maximum time for each statement on PostgreSQL.
     pub(crate) statement_timeout: Duration,
-    /// Maximum time for each lock on PostgreSQL; `None` for as long as the statement.
+    /// Maximum time for each lock on PostgreSQL; `None` for the statement timeout.
     pub(crate) lock_timeout: Option<Duration>,
 }
 
-/// Condition of a link when it is no longer used.
+/// Condition of a link after use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// Outside any transaction, with nothing under way.
+    /// Outside any transaction, with no operation in progress.
     Clean,
-    /// Inside a transaction, or a statement is under way.
+    /// Inside a transaction, or a statement is in progress.
     Dirty,
-    /// Not to be used again.
+    /// Not usable again.
     GivenUp(Fault),
 }
 
@@ -59,23 +59,22 @@ pub(crate) struct Link {
     raw: Raw,
     /// Time at which the connection was established.
     pub(crate) opened: Instant,
-    /// Time of the last answer.
+    /// Time of the last response.
     pub(crate) heard: Instant,
     /// Time that SQLite waits for locks.
     busy_timeout: Duration,
     /// Maximum time for a statement.
     limit: Duration,
     in_transaction: bool,
-    /// Whether a statement of this transaction failed, after which PostgreSQL ends it without its changes
-    /// even when asked to commit.
+    /// True if a statement of this transaction failed. PostgreSQL then rolls the transaction back even on COMMIT.
     has_failed: bool,
-    /// Time by which the statement under way must be answered.
+    /// Time by which the response to the statement in progress is due.
     due: Option<Instant>,
     fault: Option<Fault>,
 }
 
 impl Link {
-    /// Takes over a connection that was established just now.
+    /// Wraps a new connection.
     pub(crate) fn new(raw: Raw, busy_timeout: Duration) -> Self {
         let now = Instant::now();
         let limit = SQLITE_LIMIT + busy_timeout;
@@ -109,16 +108,16 @@ impl Link {
         }
     }
 
-    /// Begins a transaction, and verifies that it is a transaction of its own on a server that accepts
-    /// writes. A read on SQLite needs none.
+    /// Begins a transaction, and verifies that it is not nested and that the server accepts writes. A read on SQLite
+    /// needs no transaction.
     pub(crate) async fn begin(&mut self, begin: &Begin) -> Result<(), DbErr> {
         match self.raw {
             Raw::Sqlite(_) if !begin.writes => Ok(()),
             Raw::Sqlite(_) => {
                 self.in_transaction = true;
                 let limit = self.busy_timeout + ROUND_TRIP;
-                // Inside another transaction this is an error. A deferred transaction that reads and then
-                // writes fails under contention.
+                // Inside another transaction this is an error. A deferred transaction that reads and then writes fails
+                // under contention.
                 let begun = self.run(limit, "BEGIN IMMEDIATE").await;
                 if let Err(error) = &begun {
                     match error::is_busy(error) {
@@ -145,7 +144,7 @@ impl Link {
                 lock_timeout.as_millis()
             ));
         }
-        // The transaction's time is the statement's, unless it began before this statement.
+        // The transaction's time equals the statement's, unless the transaction began earlier.
         sql.push_str(
             "SELECT CASE WHEN now() <> statement_timestamp() THEN 'open' \
              ELSE current_setting('transaction_read_only') END",
@@ -179,7 +178,7 @@ impl Link {
                 "a transaction in which a statement failed cannot be committed".to_owned(),
             ));
         }
-        // On SQLite, this is an error if SQLite has ended the transaction by itself.
+        // On SQLite, this is an error if SQLite has ended the transaction on its own.
         self.end("COMMIT", COMMIT_LIMIT).await
     }
 
@@ -197,7 +196,7 @@ impl Link {
         ended.map(drop)
     }
 
-    /// Ends whatever a caller left under way: waits until the statement is due, then rolls back.
+    /// Ends the operation that a caller left in progress: waits until the statement is due, then rolls back.
     pub(crate) async fn recover(&mut self) {
         let now = Instant::now();
         let at = self.due.map_or(now, |due| due.max(now)) + ROUND_TRIP;
@@ -206,7 +205,7 @@ impl Link {
         } else {
             "SELECT 1"
         };
-        // The driver first reads what is left of the statement that was given up.
+        // The driver first reads the rest of the cancelled statement.
         match timeout_at(at, self.raw.run(sql)).await {
             Ok(Ok(_)) => {
                 self.in_transaction = false;
@@ -225,7 +224,7 @@ impl Link {
         self.finish(outcome, DbErr::Exec)
     }
 
-    /// Executes statements that are not worth preparing.
+    /// Executes statements without preparing them.
     pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         let limit = self.start(self.limit)?;
         let outcome = timeout(limit, self.raw.execute_unprepared(sql)).await;
@@ -258,9 +257,9 @@ impl Link {
         self.finish(outcome, DbErr::Query)
     }
 
-    /// Notes that a statement is under way, and returns its time limit.
+    /// Records that a statement is in progress, and returns its time limit.
     fn start(&mut self, limit: Duration) -> Result<Duration, DbErr> {
-        // A statement after SQLite has ended the transaction would be committed at once.
+        // After SQLite has ended the transaction, a statement would be committed at once.
         if self.fault.is_some() {
             return Err(unavailable("the connection was given up"));
         }
@@ -268,7 +267,7 @@ impl Link {
         Ok(limit)
     }
 
-    /// Notes how a statement ended.
+    /// Records the outcome of a statement.
     fn finish<T>(
         &mut self,
         outcome: Result<Result<T, SqlxError>, tokio::time::error::Elapsed>,
@@ -296,12 +295,12 @@ impl Link {
         }
     }
 
-    /// Never uses the connection again. The first reason counts.
+    /// Marks the connection as not reusable. The first reason is kept.
     fn give_up(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
 
-    /// Closes the connection in order, as far as the other side goes along in time.
+    /// Closes the connection gracefully, within a time limit.
     pub(crate) async fn close(self) {
         let closing = async {
             match self.raw {
@@ -315,7 +314,7 @@ impl Link {
     }
 }
 
-/// An error that the same call may not meet later.
+/// Creates an error that a retry may not meet.
 pub(super) fn unavailable(text: &str) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(text.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! What uses a provider key.
+//! Links from resources to the provider key that they use.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -16,7 +16,7 @@ use crate::entity::provider_key_link::{Column, Entity, Model};
 use crate::error::{Failure, Meaning, meaning};
 use crate::observed::Txn;
 
-/// How many buckets and how many AI models use a key.
+/// Returns the number of buckets and of AI models that use a key.
 pub(super) async fn count(
     db: &impl ConnectionTrait,
     key: ProviderKeyId,
@@ -63,13 +63,13 @@ pub(super) async fn insert(txn: &Txn, link: &Link) -> Result<(), Failure> {
     match Entity::insert(row).exec_without_returning(txn).await {
         Ok(_) => Ok(()),
         Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
-        // Made by someone who did not hold the key: the next run finds it.
+        // Created by a transaction that did not lock the key; the next attempt finds it.
         Err(error) if meaning(&error) == Meaning::Unique => Err(Failure::Overtaken),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Deletes a link and tells whether there was one.
+/// Deletes a link. Returns true if it existed.
 pub(super) async fn delete(
     txn: &Txn,
     key: ProviderKeyId,
@@ -102,7 +102,7 @@ pub(super) async fn page(
     }))
 }
 
-/// The links behind a resource's: of the same kind with a greater id, or of a greater kind.
+/// Matches the links after a resource's link: those of the same kind with a greater id, or of a greater kind.
 fn behind(resource: &Resource) -> Condition {
     let (kind, id) = (resource.kind.name(), resource.id.as_str());
     Condition::any().add(Column::ResourceKind.gt(kind)).add(

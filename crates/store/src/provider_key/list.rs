@@ -1,4 +1,4 @@
-//! Lists provider keys with their links counted, and without their sealed secrets.
+//! Lists provider keys with the number of their links, and without their sealed secrets.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -25,14 +25,14 @@ use crate::entity::provider_key_link as link;
 use crate::error::Failure;
 use crate::page::older_than;
 
-/// Maximum text of a page of more than one key, in bytes. A page is read, converted and encoded in one go, and other
-/// calls wait meanwhile.
+/// Maximum size of the texts of a page with more than one key, in bytes. A page is read, converted and encoded without
+/// a pause, and delays other calls.
 const MAX_PAGE_BYTES: usize = 256 * 1024;
-/// The bytes of a row's texts, as [`text_bytes`] counts them.
+/// SQL expression for the size of a row's texts in bytes, as [`text_bytes`] returns it.
 const TEXT_BYTES: &str = r#"cast(octet_length("key") + coalesce(octet_length("endpoint"), 0) + coalesce(octet_length("region"), 0)
     + coalesce(octet_length("tenant_id"), 0) + coalesce(octet_length("subscription_id"), 0)
     + coalesce(octet_length("description"), 0) as bigint)"#;
-/// How many workspaces one statement asks for; every engine bears far more values.
+/// Maximum number of workspaces in one statement; every engine supports far more values.
 const MAX_WORKSPACES: usize = 500;
 
 /// A row of the list.
@@ -55,8 +55,8 @@ struct Listed {
     ai_models: i64,
 }
 
-/// The keys of the granted workspaces, each of which must still be its organization's: another one may have
-/// a workspace of that name by now.
+/// Matches the keys of the granted workspaces that still belong to their organization: another organization may now
+/// have a workspace with the same id.
 fn granted(grants: &[Grant<Read>]) -> Condition {
     let mut by_organization: BTreeMap<&OrganizationId, Vec<&WorkspaceId>> = BTreeMap::new();
     for grant in grants {
@@ -95,7 +95,7 @@ pub(super) async fn newest_first(
     Ok(Page::cut(keys, &page, sort_key))
 }
 
-/// The keys of some workspaces, one more than the page has room for.
+/// Reads keys of some workspaces, one more than fits in the page.
 async fn keys_of(
     db: &impl ConnectionTrait,
     grants: &[Grant<Read>],
@@ -151,7 +151,7 @@ fn newest(
     query
 }
 
-/// Number of items that a page has room for, at least one, by the bytes of their texts.
+/// Returns the number of items that fit in a page, at least one, by the size of their texts.
 fn fitting(lengths: impl Iterator<Item = usize>) -> u32 {
     let mut bytes = 0;
     let fitting = lengths.take_while(|length| {
@@ -162,7 +162,7 @@ fn fitting(lengths: impl Iterator<Item = usize>) -> u32 {
     Ord::max(count, 1)
 }
 
-/// The bytes of a key's texts.
+/// Returns the size of a key's texts, in bytes.
 fn text_bytes(key: &ProviderKey) -> usize {
     let optional = [
         &key.endpoint,
@@ -184,7 +184,7 @@ fn sort_key(listed: &ListedProviderKey) -> String {
     position(listed).sort_key()
 }
 
-/// Counts a key's links in the same statement, so that key and count are of one moment.
+/// Counts a key's links in the same statement, so that key and count are from the same snapshot.
 fn links_of(kind: ResourceKind) -> SimpleExpr {
     let count: SelectStatement = Query::select()
         .expr(link::Column::ResourceId.count())
@@ -219,7 +219,7 @@ fn listed(row: Listed) -> Result<ListedProviderKey, Failure> {
     })
 }
 
-/// The keys behind this one, by id, whose sealed secret does not begin as a bound one does.
+/// Reads the keys after this one, by id, whose sealed secret lacks the prefix of a bound secret.
 pub(super) async fn unbound(
     db: &impl ConnectionTrait,
     after: Option<ProviderKeyId>,

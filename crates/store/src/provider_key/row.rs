@@ -1,4 +1,4 @@
-//! Between rows and provider keys.
+//! Converts between rows and provider keys.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -10,7 +10,7 @@ use sea_orm::ActiveValue::{Set, Unchanged};
 use crate::creator;
 use crate::entity::provider_key::{ActiveModel, Model};
 
-/// Every column of a new key.
+/// Returns every column of a new key.
 pub(super) fn insertion(stored: &StoredProviderKey) -> Result<ActiveModel, Error> {
     let (created_by_kind, created_by_id) = creator::to_columns(stored.key.created_by.as_ref());
     Ok(ActiveModel {
@@ -23,7 +23,7 @@ pub(super) fn insertion(stored: &StoredProviderKey) -> Result<ActiveModel, Error
     })
 }
 
-/// The columns that can change.
+/// Returns the columns that an update can change.
 pub(super) fn replacement(stored: &StoredProviderKey) -> Result<ActiveModel, Error> {
     let key = &stored.key;
     Ok(ActiveModel {
@@ -43,7 +43,7 @@ pub(super) fn replacement(stored: &StoredProviderKey) -> Result<ActiveModel, Err
     })
 }
 
-/// A key as it was stored.
+/// Converts a row to a key.
 pub(super) fn stored(row: Model) -> Result<StoredProviderKey, Error> {
     Ok(StoredProviderKey {
         key: ProviderKey {
@@ -73,7 +73,7 @@ fn to_column(number: u64) -> Result<i64, Error> {
     i64::try_from(number).map_err(Error::internal)
 }
 
-/// A count or a version, which is never below zero.
+/// Converts a column to a count or version, which is never negative.
 pub(super) fn from_column(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(Error::internal)
 }

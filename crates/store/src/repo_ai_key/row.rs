@@ -1,4 +1,4 @@
-//! Between rows and repo AI keys.
+//! Converts between rows and repo AI keys.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -14,7 +14,7 @@ use crate::entity::repo_ai_key::{ActiveModel, Entity, Model};
 use crate::entity::{organization, workspace};
 use crate::error::Failure;
 
-/// A row without what is secret in it.
+/// A row without the secret columns.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub(super) struct Open {
@@ -29,7 +29,7 @@ pub(super) struct Open {
     created_by_id: Option<String>,
 }
 
-/// A row with what verification needs.
+/// A row with the columns that verification needs.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub(super) struct Found {
@@ -42,7 +42,7 @@ pub(super) struct Found {
     organization: organization::Model,
 }
 
-/// Every column of a new key.
+/// Returns every column of a new key.
 pub(super) fn insertion(stored: &StoredRepoAiKey) -> ActiveModel {
     let key = &stored.key;
     let (created_by_kind, created_by_id) = creator::to_columns(key.created_by.as_ref());
@@ -64,7 +64,7 @@ pub(super) fn insertion(stored: &StoredRepoAiKey) -> ActiveModel {
     row.into_active_model().reset_all()
 }
 
-/// A key as it was stored.
+/// Converts a row to a key.
 pub(super) fn open(row: Open) -> Result<RepoAiKey, Error> {
     Ok(RepoAiKey {
         id: RepoAiKeyId::from_uuid(row.id),
@@ -79,7 +79,7 @@ pub(super) fn open(row: Open) -> Result<RepoAiKey, Error> {
     })
 }
 
-/// A key and where it lies.
+/// Converts a row to a key with its scope.
 pub(super) fn found(row: Found) -> Result<FoundRepoAiKey, Failure> {
     let secret_hash = row
         .secret_hash

@@ -1,4 +1,4 @@
-//! What the tests of both engines share.
+//! Tests that run on both engines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use keyward_testkit::fixtures::{
 use keyward_testkit::{ManualClock, TestDatabase};
 use tokio::time::Instant;
 
-/// A store on this database, with its schema up to date.
+/// Opens a store on this database, with the current schema.
 pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     let mut options = StoreOptions::new(database.secret_url());
     options.max_connections = 8;
-    // The machine of a test run may be busy with others.
+    // The machine may be busy with other tests.
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     let clock = Arc::new(ManualClock::default());
@@ -38,7 +38,7 @@ pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
     }
 }
 
-/// Migrating again does nothing, also when several processes do it at once.
+/// A repeated migration does nothing, even in several processes at once.
 pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
     World::create(&*fixture.store).await;
     assert_eq!(fixture.store.schema().await.unwrap(), SchemaState::Current);
@@ -61,7 +61,7 @@ pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
     );
 }
 
-/// A database that a newer program has migrated is refused.
+/// A database that a newer program has migrated is rejected.
 pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
     fixture.database.execute(newer).await;
@@ -76,7 +76,7 @@ pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
     assert_eq!(*told, expected);
     let state = fixture.store.schema().await.unwrap();
     assert_eq!(state, SchemaState::Newer(expected));
-    // Also when it lacks some that are known.
+    // Also if it lacks some of the known migrations.
     let older = "DELETE FROM seaql_migrations WHERE version LIKE 'm0001%'";
     fixture.database.execute(older).await;
     assert!(fixture.store.migrate().await.is_err());
@@ -84,7 +84,7 @@ pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
     assert!(matches!(state, SchemaState::Newer(_)), "{state:?}");
 }
 
-/// A store that is closed is unavailable for reads, writes and pings.
+/// A closed store is unavailable for reads, writes and pings.
 pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
     let world = World::create(&*fixture.store).await;
     let store = &fixture.store;
@@ -117,7 +117,7 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
     }
 }
 
-/// After the deadline nothing is read and nothing is written.
+/// The store neither reads nor writes after the deadline.
 pub(crate) async fn nothing_happens_after_the_deadline(fixture: &Fixture<Store>) {
     let told = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
@@ -145,7 +145,7 @@ pub(crate) async fn nothing_happens_after_the_deadline(fixture: &Fixture<Store>)
     assert_eq!(fixture.database.count("audit_events").await, 0);
 }
 
-/// Makes a test of each of these.
+/// Generates a test for each of these functions.
 #[macro_export]
 macro_rules! common_tests {
     ($fixture:path: $($test:ident)*) => {

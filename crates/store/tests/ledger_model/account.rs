@@ -1,4 +1,4 @@
-//! What the model says of a key: everything is added up anew each time.
+//! Accounts of the model's keys. All sums are computed again each time.
 
 use keyward_core::limit::Verdict;
 use keyward_core::window::LimitReset;
@@ -8,7 +8,7 @@ use crate::model::{Charge, Hold, Model, State};
 use crate::outcome::Figures;
 
 impl Model {
-    /// What a key shows, also a deleted one, and whether it is deleted.
+    /// Returns the figures of a key, which may be deleted, and true if it is deleted.
     pub(crate) fn figures(&self, key: usize) -> (Figures, bool) {
         let at = &self.keys[key];
         let verdict = |byok: bool| {
@@ -66,7 +66,7 @@ impl Model {
             .sum()
     }
 
-    /// What counts against the limit: spent since it last started anew, and held.
+    /// Amounts that count against the limit: spent since its last reset, and reserved.
     pub(crate) fn counted(&self, key: usize) -> (i128, i128) {
         let at = &self.keys[key];
         let sides: &[bool] = if at.include_byok {
@@ -81,7 +81,7 @@ impl Model {
         )
     }
 
-    /// What is left of the limit, with regard to holds or without.
+    /// Returns the rest of the limit, with or without reservations.
     fn left(&self, key: usize, with_holds: bool) -> Option<i64> {
         let limit = i128::from(self.keys[key].limit?);
         let (spent, held) = self.counted(key);

@@ -1,4 +1,4 @@
-//! What is: the use cases over the store, and a clock that the test moves.
+//! System under test: the use cases over the store, and a clock that the test sets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::outcome::{Figures, Outcome, Refusal};
 use crate::rows::Rows;
 use crate::step::{Case, DEFAULT_TTL, MAX_TTL, Step};
 
-/// The use cases on a database of their own.
+/// The use cases on their own database.
 pub(crate) struct Bench {
     store: Arc<Store>,
     database: TestDatabase,
@@ -29,11 +29,11 @@ pub(crate) struct Bench {
     keys: IssuedKeys,
     ledger: Ledger,
     tokens: Vec<Token>,
-    /// The reservations, as the model counts them.
+    /// Reservations, in the order of the model.
     reservations: Vec<ReservationId>,
 }
 
-/// What became of a step, and the key as the answer describes it.
+/// Outcome of a step, and the key as the response describes it.
 pub(crate) struct Taken {
     pub(crate) outcome: Outcome,
     metered: Option<MeteredKey>,
@@ -42,13 +42,13 @@ pub(crate) struct Taken {
 fn options(database: &TestDatabase) -> StoreOptions {
     let mut options = StoreOptions::new(database.secret_url());
     options.max_connections = 2;
-    // The machine of a test run may be busy with others.
+    // The machine may be busy with other tests.
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     options
 }
 
-/// A database with the schema and an organization, which nobody has open.
+/// Prepares a database with the schema and an organization, and no open connection.
 pub(crate) async fn prepare(database: TestDatabase) -> TestDatabase {
     let store = Store::connect(&options(&database)).await.unwrap();
     store.migrate().await.unwrap();
@@ -147,7 +147,7 @@ impl Bench {
         self.store.close().await;
     }
 
-    /// Moves the clock.
+    /// Sets the clock.
     pub(crate) fn set(&self, now: i64) {
         self.clock.set(Timestamp::from_unix_millis(now));
     }
@@ -156,7 +156,7 @@ impl Bench {
         Some(self.tokens[key].hash())
     }
 
-    /// Takes a step, which names things as the model has them.
+    /// Runs a step, which refers to keys and reservations as the model numbers them.
     pub(crate) async fn take(&mut self, model: &Model, step: &Step) -> Result<Taken, String> {
         let taken = match self.try_step(model, step).await {
             Ok((outcome, metered)) => Taken { outcome, metered },
@@ -175,7 +175,7 @@ impl Bench {
     ) -> Result<(Outcome, Option<MeteredKey>), Error> {
         let platform = caller(service());
         let (ledger, hash) = (self.ledger.clone(), |key| self.hash(key));
-        // A reservation that never was, where there is none.
+        // If the model has no reservation, the step uses an id that does not exist.
         let reservation = |back| match model.hold(back) {
             Some(hold) => self.reservations[hold],
             None => ReservationId::generate(Timestamp::from_unix_millis(model.now)),
@@ -261,7 +261,7 @@ impl Bench {
         Ok((Outcome::Recorded { duplicate }, Some(recorded.metered)))
     }
 
-    /// The number of a reservation, which is the next one if it is new.
+    /// Returns the number of a reservation, the next number if it is new.
     fn number(&mut self, id: ReservationId) -> usize {
         let known = self.reservations.iter().position(|known| *known == id);
         known.unwrap_or_else(|| {
@@ -270,7 +270,7 @@ impl Bench {
         })
     }
 
-    /// That an answer describes the key as it is then.
+    /// Checks that a response describes the current state of the key.
     pub(crate) fn compare_answer(
         &self,
         model: &Model,
@@ -289,8 +289,8 @@ impl Bench {
         expect("the answer", figures(metered, now), model.figures(key).0)
     }
 
-    /// That the keys show what they should to their administrator, and that one of them is judged as
-    /// it should be, by who wants to spend on one side of its account.
+    /// Checks the figures that the keys show to their administrator, and the verdict on spending on one side of one
+    /// key's account.
     pub(crate) async fn compare_figures(
         &self,
         model: &Model,
@@ -322,7 +322,7 @@ impl Bench {
         expect(&format!("how key {judged} is judged"), answer, expected)
     }
 
-    /// That the rows are what they should be, and add up.
+    /// Checks the rows and their sums.
     pub(crate) async fn compare_rows(&self, model: &Model) -> Result<(), String> {
         let hashes = self.tokens.iter().map(|token| token.hash().to_string());
         Rows::new(&self.database, hashes.collect())

@@ -1,23 +1,23 @@
-//! Days and windows, counted in another way than by what they are compared with.
+//! Days and windows, computed by another method than in the code under test.
 
 use keyward_core::window::LimitReset;
 use time::{Date, Month, UtcDateTime, Weekday};
 
-/// Midnights at whose sides windows differ.
+/// Midnights at which windows begin or end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Midnight {
     Any,
     Monday,
     FirstOfMonth,
     NewYear,
-    /// The end of the 28th of February, in leap years and others.
+    /// End of February 28th, in leap years and others.
     After28February,
-    /// The end of a leap day.
+    /// End of a leap day.
     After29February,
 }
 
 impl Midnight {
-    /// Whether a day begins with such a midnight.
+    /// Returns true if the day begins with such a midnight.
     pub(crate) fn begins(self, day: Date) -> bool {
         let before = day.previous_day().unwrap();
         let february = before.month() == Month::February;
@@ -32,7 +32,7 @@ impl Midnight {
     }
 }
 
-/// The date of a moment in milliseconds after 1970.
+/// Returns the date of a time in milliseconds since 1970.
 pub(crate) fn date(millis: i64) -> Date {
     let nanos = i128::from(millis) * 1_000_000;
     UtcDateTime::from_unix_timestamp_nanos(nanos)
@@ -40,19 +40,19 @@ pub(crate) fn date(millis: i64) -> Date {
         .date()
 }
 
-/// The moment at which a day begins.
+/// Returns the time at which a day begins.
 pub(crate) fn midnight(date: Date) -> i64 {
     let start = date.midnight().assume_utc().unix_timestamp();
     start * 1000
 }
 
-/// How many days after 1970 began.
+/// Returns the number of days since 1970.
 pub(crate) fn day_number(millis: i64) -> i64 {
     let epoch = Date::from_calendar_date(1970, Month::January, 1).unwrap();
     (date(millis) - epoch).whole_days()
 }
 
-/// Whether two days are in the same window.
+/// Returns true if two days are in the same window.
 pub(crate) fn same(reset: LimitReset, one: Date, other: Date) -> bool {
     match reset {
         LimitReset::Daily => one == other,
@@ -71,7 +71,7 @@ pub(crate) fn days_after(day: Date) -> impl Iterator<Item = Date> {
     std::iter::successors(day.next_day(), |day| day.next_day())
 }
 
-/// The first midnight of a kind after a moment.
+/// Returns the first midnight of a kind after a time.
 pub(crate) fn next_midnight(now: i64, kind: Midnight) -> i64 {
     let mut days = days_after(date(now));
     midnight(days.find(|day| kind.begins(*day)).unwrap())

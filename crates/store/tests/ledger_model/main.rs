@@ -1,8 +1,7 @@
-//! The ledger against a model: whatever happens to two keys, and however the clock moves, every
-//! answer and every figure is what a naive list of charges and holds says.
+//! Tests the ledger against a model. For any operations on two keys and any steps of the clock, every response and
+//! every figure must match a naive list of charges and reservations.
 //!
-//! A failure prints the least case that fails; `KEYWARD_TEST_SEED` repeats a run, and
-//! `PROPTEST_CASES` makes it longer.
+//! A failure prints the smallest failing case. `KEYWARD_TEST_SEED` repeats a run, and `PROPTEST_CASES` makes it longer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,10 +28,10 @@ use model::Model;
 use outcome::{Outcome, Refusal};
 use step::{Case, KEYS, Step};
 
-/// Whether a step and its outcome are of a kind.
+/// Predicate on a step and its outcome.
 type IsKind = fn(&Step, &Outcome) -> bool;
 
-/// What must have been seen for a run to mean something.
+/// Events that a run must contain to be meaningful.
 const NOTABLE: [(&str, IsKind); 9] = [
     ("a new charge", |step, outcome| {
         matches!(
@@ -78,16 +77,16 @@ const NOTABLE: [(&str, IsKind); 9] = [
     }),
 ];
 
-/// How often each of these was seen.
+/// Number of occurrences of each of these.
 type Tally = [u32; NOTABLE.len()];
 
-/// Takes one case from its beginning to its end.
+/// Runs one case from beginning to end.
 async fn play(template: &TestDatabase, case: &Case, tally: &RefCell<Tally>) -> Result<(), String> {
     let mut model = Model::new(case);
     let mut bench = Bench::new(template.copy().await, case).await;
     for (number, step) in case.steps.iter().enumerate() {
         let at = |what: String| format!("step {number}, {step:?}: {what}");
-        // What a step names, it names as it is before the step.
+        // References in a step are resolved against the state before the step.
         let taken = bench.take(&model, step).await.map_err(at)?;
         let expected = model.take(step);
         if taken.outcome != expected {
@@ -108,18 +107,18 @@ async fn play(template: &TestDatabase, case: &Case, tally: &RefCell<Tally>) -> R
     Ok(())
 }
 
-/// The seed of a run; `KEYWARD_TEST_SEED` repeats one.
+/// Returns the seed of a run; `KEYWARD_TEST_SEED` sets it.
 fn seed() -> u64 {
     let seed = match std::env::var("KEYWARD_TEST_SEED") {
         Ok(text) => text.parse().unwrap(),
         Err(_) => uuid::Uuid::now_v7().as_u64_pair().1,
     };
-    // Printed with the test's output if it fails.
+    // The test prints its output if it fails.
     println!("KEYWARD_TEST_SEED={seed}");
     seed
 }
 
-/// Takes so many cases, each on a copy of a database with the schema.
+/// Runs a number of cases, each on a copy of a database with the schema.
 fn hold(empty: TestDatabase, runtime: &Runtime, cases: u32) -> Tally {
     let template = runtime.block_on(bench::prepare(empty));
     let wanted = std::env::var("PROPTEST_CASES").map_or(0, |text| text.parse().unwrap());

@@ -1,6 +1,6 @@
-//! What should be: a list of charges and a list of holds, gone through from the beginning each time.
+//! Expected state: a list of charges and a list of reservations, evaluated from the beginning each time.
 //!
-//! Nothing here is shared with what it is compared with, and dates are counted another way.
+//! The model shares no code with the code under test, and computes dates by another method.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Charge {
     pub(crate) byok: bool,
     pub(crate) occurred_at: i64,
     pub(crate) recorded_at: i64,
-    /// Whether it was rolled up, so that only its sums are left.
+    /// True if it was rolled up, so that only its sums are left.
     pub(crate) rolled_up: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Hold {
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
     pub(crate) state: State,
-    /// When it was settled or released.
+    /// Time at which it was settled or released.
     pub(crate) ended_at: Option<i64>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Key {
 }
 
 pub(crate) struct Model {
-    /// In milliseconds after 1970.
+    /// Milliseconds since 1970.
     pub(crate) now: i64,
     pub(crate) keys: Vec<Key>,
     pub(crate) charges: Vec<Charge>,
@@ -82,19 +82,19 @@ impl Model {
         }
     }
 
-    /// The hold so many before the latest, if there are any.
+    /// Returns the reservation that many before the latest, if there are any.
     pub(crate) fn hold(&self, back: usize) -> Option<usize> {
         let count = self.holds.len();
         (count > 0).then(|| count - 1 - back % count)
     }
 
-    /// What a hold is settled with.
+    /// Returns the cost that a reservation is settled with.
     pub(crate) fn cost(&self, hold: usize, thousandths: i64) -> i64 {
         let cost = i128::from(self.holds[hold].amount) * i128::from(thousandths) / 1000;
         i64::try_from(cost).unwrap()
     }
 
-    /// Takes a step.
+    /// Applies a step.
     pub(crate) fn take(&mut self, step: &Step) -> Outcome {
         let outcome = match *step {
             Step::Record {
@@ -166,7 +166,7 @@ impl Model {
         Ok(Outcome::Recorded { duplicate })
     }
 
-    /// Appends a charge unless it is there, and tells whether it is.
+    /// Appends a charge unless it exists, and reports if it existed.
     fn charge(
         &mut self,
         key: usize,
@@ -254,7 +254,7 @@ impl Model {
         };
         let (spent, held) = self.counted(key);
         let amount = i128::from(amount);
-        // What is left is never below nothing, so that nothing always fits.
+        // The rest of the limit is never negative, so zero always fits.
         if amount == 0 || spent + held + amount <= limit {
             return Ok(());
         }
@@ -267,7 +267,7 @@ impl Model {
         Err(Refusal::Limit(retry))
     }
 
-    /// How long it is to the first midnight of another window.
+    /// Returns the time until the first midnight of another window.
     fn until_anew(&self, reset: LimitReset) -> Duration {
         let today = date(self.now);
         let mut days = days_after(today);
@@ -346,7 +346,8 @@ impl Model {
         }
     }
 
-    /// By the clock and also by the newest row, and a day of the oldest rows at most.
+    /// Returns the end of a roll-up: the earlier of clock and newest row, less the retention, and at most a day after
+    /// the oldest row.
     fn cutoff(&self, retention: i64) -> i64 {
         let charges = self.charges.iter().filter(|charge| !charge.rolled_up);
         let charged: Vec<i64> = charges.map(|charge| charge.recorded_at).collect();
@@ -376,7 +377,7 @@ impl Model {
         }
     }
 
-    /// What each key spent on each day, by key and day: itself, and through the customer's own keys.
+    /// Returns the amounts that each key spent on each day, by key and day: platform, and customer's own keys.
     pub(crate) fn by_day(&self) -> BTreeMap<(usize, i64), (i64, i64)> {
         let mut days = BTreeMap::new();
         for charge in &self.charges {

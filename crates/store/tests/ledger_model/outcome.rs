@@ -1,4 +1,4 @@
-//! What becomes of a step: its answer, and what the keys show then.
+//! Outcome of a step: its response and the figures of the keys after it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use keyward_core::error::Noun;
 use keyward_core::ledger::Ending;
 use keyward_core::limit::Verdict;
 
-/// What became of a step.
+/// Outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     Refused(Refusal),
 }
 
-/// Why a step was refused.
+/// Reason for which a step was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Invalid(&'static str),
@@ -28,17 +28,17 @@ pub(crate) enum Refusal {
     Ended(Ending),
 }
 
-/// What a key shows of itself.
+/// Figures that a key shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// In all, on the day, in the week, in the month.
+    /// In total, on the day, in the week, in the month.
     pub(crate) usage: [i64; 4],
     pub(crate) byok_usage: [i64; 4],
     pub(crate) held: i64,
     pub(crate) byok_held: i64,
-    /// Of the limit, without and with regard to holds.
+    /// Rest of the limit, without and with reservations.
     pub(crate) remaining: Option<i64>,
     pub(crate) available: Option<i64>,
-    /// On spending through the platform's provider keys, and through the customer's own.
+    /// Verdicts on spending through the platform's provider keys, and through the customer's own.
     pub(crate) verdicts: [Verdict; 2],
 }

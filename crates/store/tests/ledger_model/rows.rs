@@ -1,4 +1,4 @@
-//! What is stored, past the store.
+//! Reads the stored rows directly, without the store.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use sea_orm::{QueryResult, TryGetable};
 use crate::bench::{expect, request_id};
 use crate::model::{Charge, Model, State};
 
-/// A reservation's row: key, request, amount, side, end, state and what it was settled with.
+/// A reservation's row: key, request, amount, side, end, state and settled amount.
 type Reservation = (usize, String, i64, bool, i64, String, Option<i64>);
 
-/// The rows of the keys that have these hashes.
+/// Rows of the keys with these hashes.
 pub(crate) struct Rows<'d> {
     database: &'d TestDatabase,
     hashes: Vec<String>,
@@ -26,7 +26,7 @@ impl<'d> Rows<'d> {
         Self { database, hashes }
     }
 
-    /// The rows of a table, each with its key.
+    /// Returns the rows of a table, each with its key.
     async fn of(&self, table: &str) -> Vec<(usize, QueryResult)> {
         let join = format!("SELECT hash, t.* FROM {table} t JOIN issued_keys k ON k.id = t.key_id");
         self.with_keys(&join).await
@@ -41,8 +41,7 @@ impl<'d> Rows<'d> {
         rows.map(|row| (key(&row), row)).collect()
     }
 
-    /// That they are what they should be, and that totals are the sums of days and days the sums of
-    /// charges.
+    /// Checks the rows against the model, that totals are the sums of days, and that days are the sums of charges.
     pub(crate) async fn compare(&self, model: &Model) -> Result<(), String> {
         let sums =
             |row: &QueryResult| (get::<i64>(row, "usage_nanos"), get(row, "byok_usage_nanos"));
@@ -104,7 +103,7 @@ impl<'d> Rows<'d> {
     }
 }
 
-/// The charges that are not rolled up.
+/// Returns the charges that are not rolled up.
 fn charges(model: &Model) -> Vec<(String, Charge)> {
     let single = model.charges.iter().filter(|charge| !charge.rolled_up);
     let charge = |charge: &Charge| {

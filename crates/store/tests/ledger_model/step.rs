@@ -1,4 +1,4 @@
-//! What happens to the keys: one step after another, at random.
+//! Random sequences of operations on the keys.
 
 use keyward_core::window::LimitReset;
 use proptest::collection::vec;
@@ -15,31 +15,31 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// How many keys a case has: request ids are the key's own, and so are counters.
+/// Number of keys in a case. Request ids and counters are separate for each key.
 pub(crate) const KEYS: usize = 2;
-/// How long a reservation lasts when its caller does not say.
+/// Default lifetime of a reservation.
 pub(crate) const DEFAULT_TTL: i64 = 10 * MINUTE;
-/// How long a reservation lasts at most.
+/// Maximum lifetime of a reservation.
 pub(crate) const MAX_TTL: i64 = DAY;
-/// How far ahead a charge may be.
+/// Maximum time by which a charge may be in the future.
 pub(crate) const MAX_AHEAD: i64 = 5 * MINUTE;
-/// The most that one charge or hold can be.
+/// Maximum amount of a charge or reservation.
 const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
 
-/// A key as it is issued.
+/// Settings of a new key.
 #[derive(Debug, Clone)]
 pub(crate) struct NewKey {
     pub(crate) limit: Option<i64>,
     pub(crate) reset: Option<LimitReset>,
     pub(crate) include_byok: bool,
-    /// How long after its creation it expires, in milliseconds.
+    /// Time from creation to expiry, in milliseconds.
     pub(crate) lives: Option<i64>,
 }
 
-/// Two keys and what happens to them.
+/// Two keys and the operations on them.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
-    /// When it begins, in milliseconds after 1970.
+    /// Time of the beginning, in milliseconds since 1970.
     pub(crate) start: i64,
     pub(crate) keys: [NewKey; KEYS],
     pub(crate) steps: Vec<Step>,
@@ -53,7 +53,7 @@ pub(crate) enum Step {
         id: usize,
         amount: i64,
         byok: bool,
-        /// How long after now it was spent; `None` if the caller does not say.
+        /// Time of spending relative to now; `None` if the caller omits it.
         after: Option<i64>,
     },
     Reserve {
@@ -63,12 +63,12 @@ pub(crate) enum Step {
         byok: bool,
         ttl: Option<i64>,
     },
-    /// Of the hold so many before the latest, with a cost in thousandths of it.
+    /// Settles the reservation that many before the latest, with a cost in thousandths of its amount.
     Settle {
         back: usize,
         thousandths: i64,
     },
-    /// Of the hold so many before the latest.
+    /// Releases the reservation that many before the latest.
     Release {
         back: usize,
     },
@@ -85,7 +85,7 @@ pub(crate) enum Step {
     Move(Move),
 }
 
-/// What of a key changes; several at once, too.
+/// Fields of a key that change; several may change at once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) limit: Option<Option<i64>>,
@@ -97,15 +97,15 @@ pub(crate) struct Change {
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
     By(i64),
-    /// To the next midnight of a kind, and some milliseconds.
+    /// To the next midnight of a kind, plus some milliseconds.
     To(Midnight, i64),
-    /// To where the hold so many before the latest expires, and some milliseconds.
+    /// To the expiry of the reservation that many before the latest, plus some milliseconds.
     ToHoldsEnd(usize, i64),
-    /// To where a key expires, and some milliseconds.
+    /// To the expiry of a key, plus some milliseconds.
     ToKeysEnd(usize, i64),
 }
 
-/// A case of so many steps.
+/// Generates a case with a number of steps in this range.
 pub(crate) fn case(steps: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Case> {
     (start(), [new_key(), new_key()], vec(step(), steps)).prop_map(|(start, keys, steps)| Case {
         start,
@@ -160,16 +160,16 @@ fn reset() -> impl Strategy<Value = Option<LimitReset>> {
     option::weighted(0.7, select(LimitReset::ALL.to_vec()))
 }
 
-/// The first key mostly, so that much happens to it.
+/// Mostly the first key, so that it gets many operations.
 fn key() -> impl Strategy<Value = usize> {
     prop_oneof![3 => Just(0_usize), 1 => 1..KEYS]
 }
 
-/// How many request ids there are; few, so that they come again.
+/// Number of request ids; few, so that they repeat.
 const IDS: usize = 16;
 
-/// A request id, an amount and a side of the account: mostly those that go with the id, so that what
-/// comes again is mostly the same.
+/// Generates a request id, an amount and a side of the account. Mostly the latter two match the id, so that repeated
+/// requests are mostly identical.
 fn request() -> impl Strategy<Value = (usize, i64, bool)> {
     let usual = (0..IDS).prop_map(|id| {
         let amount = i64::try_from(id * 7 % 100).unwrap();
@@ -241,7 +241,7 @@ fn change() -> impl Strategy<Value = Change> {
             include_byok: Some(include),
             ..Change::default()
         }),
-        // Enabled more often, since to a disabled key little happens.
+        // Enabled more often, because a disabled key rejects most operations.
         any::<[bool; 2]>().prop_map(|[one, other]| Change {
             disabled: Some(one && other),
             ..Change::default()

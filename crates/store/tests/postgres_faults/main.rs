@@ -1,4 +1,4 @@
-//! The store on PostgreSQL when connections go silent, commits hang, or strangers hold locks.
+//! The store on PostgreSQL when connections go silent, commits hang, or other sessions hold locks.
 //! `tests/with-postgres` starts a server for these tests.
 #![allow(
     clippy::unwrap_used,
@@ -28,8 +28,8 @@ use tokio::time::Instant;
 
 use network::{Network, Silence};
 
-/// Documented maximum time until service resumes after every connection went silent, and what a busy
-/// machine of a test run may add.
+/// Documented maximum time until service resumes after every connection went silent, plus a margin for a busy test
+/// machine.
 const RESUMES_WITHIN: Duration = Duration::from_secs(15 + 5);
 const CONNECTIONS: u32 = 4;
 
@@ -50,7 +50,7 @@ async fn upsert(store: &Store, id: &str) -> Result<(), Error> {
     deadline::scope(at, call).await.map(|_| ())
 }
 
-/// Service resumes for callers that are there throughout, and for those that come to idle connections.
+/// Service resumes for callers that call continuously, and for callers that find idle connections.
 async fn silence_is_survived(manner: Silence) {
     let Some(database) = TestDatabase::postgres().await else {
         return;
@@ -135,7 +135,7 @@ async fn service_resumes_after_answers_were_swallowed() {
     silence_is_survived(Silence::Swallowed).await;
 }
 
-/// A stranger holds the rows of as many keys as there are connections, and more.
+/// Another session locks the rows of more keys than there are connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_locks_of_a_stranger_stop_no_other_key() {
     let Some(database) = TestDatabase::postgres().await else {
@@ -174,7 +174,7 @@ async fn row_locks_of_a_stranger_stop_no_other_key() {
             waiting.push(tokio::spawn(record(key.hash, format!("{number}-{caller}"))));
         }
     }
-    // Long enough for each of them to have found its row locked.
+    // By then each of them has found its row locked.
     let waits = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while database.count(waits).await == 0 {
         tokio::task::yield_now().await;
@@ -195,7 +195,7 @@ async fn row_locks_of_a_stranger_stop_no_other_key() {
     }
 }
 
-/// A commit that hangs gives up its key's turn, and its caller learns that the outcome is unknown.
+/// A commit that hangs releases its key's turn, and its caller gets the error that the outcome is unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_commit_is_given_up_as_unknown() {
     let Some(database) = TestDatabase::postgres().await else {
@@ -209,7 +209,7 @@ async fn hung_commit_is_given_up_as_unknown() {
     IssuedKeyStore::insert(&*store, &grant, &key, &told)
         .await
         .unwrap();
-    // What is deferred happens at the commit, which waits here for a lock.
+    // A deferred trigger runs at the commit, which waits here for a lock.
     database
         .execute(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -231,7 +231,7 @@ async fn hung_commit_is_given_up_as_unknown() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     println!("{:?} until the outcome was unknown", began.elapsed());
     assert!(began.elapsed() < RESUMES_WITHIN);
-    // The turn is free: the next caller comes as far as the row, which the server still holds.
+    // The turn is free: the next caller gets to the row, which the server still has locked.
     let next = deadline::scope(
         Instant::now() + Duration::from_secs(1),
         store.record(&serve, &key.hash, &sent),
@@ -241,7 +241,7 @@ async fn hung_commit_is_given_up_as_unknown() {
     };
     assert!(deadline::is_cause(&cause), "{cause}");
     other.rollback().await.unwrap();
-    // The request id makes the retry safe, however the first commit ended.
+    // The request id makes the retry safe, regardless of the outcome of the first commit.
     store.record(&serve, &key.hash, &sent).await.unwrap();
     assert_eq!(database.count("charges").await, 1);
 }
@@ -253,7 +253,7 @@ async fn connection_ended_when_idle_is_unavailable() {
     };
     let store = open(database.url()).await;
     World::create(&*store).await;
-    // The code of idle_in_transaction_session_timeout.
+    // SQLSTATE of idle_in_transaction_session_timeout.
     database
         .execute(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -266,7 +266,7 @@ async fn connection_ended_when_idle_is_unavailable() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }
 
-/// A migration of another process changes the columns that statements were prepared for.
+/// Another process's migration changes columns for which statements were prepared.
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_columns_fail_no_call() {
     let Some(database) = TestDatabase::postgres().await else {
@@ -274,7 +274,7 @@ async fn changed_columns_fail_no_call() {
     };
     let store = open(database.url()).await;
     let world = World::create(&*store).await;
-    // Every connection has prepared its statements.
+    // Prepares the statements on every connection.
     let read = || {
         let calls = (0..CONNECTIONS).map(|_| store.workspace(&world.a.id));
         futures_util::future::join_all(calls)

@@ -1,4 +1,4 @@
-//! A network between a store and its database that loses connections in two manners.
+//! A proxy between a store and its database that makes connections go silent in two ways.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How connections go silent.
+/// Kind of silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// Nothing gets through and nothing is acknowledged once buffers are full, as with a router that forgot
-    /// the connection.
+    /// The proxy forwards no data and acknowledges none once buffers are full, like a router that lost the connection
+    /// state.
     Frozen,
-    /// Everything is taken and acknowledged, and nothing is answered, as with a proxy that lost its server.
+    /// The proxy accepts and acknowledges all data but sends no responses, like a proxy that lost its server.
     Swallowed,
 }
 
-/// A forwarder on a port of its own.
+/// A TCP proxy on its own port.
 pub(crate) struct Network {
     pub(crate) port: u16,
     silence: Arc<watch::Sender<Option<Silence>>>,
@@ -31,7 +31,7 @@ impl Network {
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                // A new connection works, whatever became of those before it.
+                // New connections work, regardless of the state of earlier ones.
                 let mut silence = sender.subscribe();
                 silence.mark_unchanged();
                 let server = server.clone();
@@ -44,7 +44,7 @@ impl Network {
         Self { port, silence }
     }
 
-    /// Silences every connection that is there now.
+    /// Silences every open connection.
     pub(crate) fn silence(&self, silence: Silence) {
         self.silence.send_replace(Some(silence));
     }
@@ -63,7 +63,7 @@ async fn forward(
         let mut buffer = [0; 4096];
         while client.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     } else {
-        // Until the test ends.
+        // Keeps the connection open until the test ends.
         std::future::pending::<()>().await;
     }
     let _ = server.shutdown().await;

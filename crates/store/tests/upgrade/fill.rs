@@ -1,10 +1,10 @@
-//! Rows as a program of each migration stored them. Like the migrations, they are written once: they
-//! name the columns that there were.
+//! Rows as a program of each migration stored them. Like the migrations, they never change: they name the columns of
+//! that time.
 
 use sea_orm::DbBackend;
 
-/// What a program of this migration put into the tables that it made. `UUID(n)` and `BYTES(hex)` are
-/// what each engine makes of them.
+/// Returns the rows of a program of this migration for the tables that it created. `UUID(n)` and `BYTES(hex)` are
+/// placeholders, which each engine writes differently.
 pub(crate) fn statements(migration: &str) -> &'static [&'static str] {
     match migration {
         "m0001_directory" => &[
@@ -83,12 +83,12 @@ pub(crate) fn statements(migration: &str) -> &'static [&'static str] {
              (UUID(12), UUID(9), 'charge-1', 31, FALSE, 1785585600000, 1985585600000, 'gateway', \
              'settled', 1785585600001, 'gateway', 30)",
         ],
-        // It makes no table.
+        // The migration creates no table.
         _ => &[],
     }
 }
 
-/// A statement as an engine takes it.
+/// Converts a statement to an engine's syntax.
 pub(crate) fn sql(backend: DbBackend, statement: &str) -> String {
     let uuid = |number: &str| {
         format!(

@@ -1,6 +1,6 @@
-//! Upgrades: a filled database of every earlier migration comes to the newest with its rows as they
-//! were, and the code of today reads and writes them; and every migration only expands, so that the
-//! program of before goes on working beside it. `docs/adding-a-migration.md` has the rules.
+//! Upgrades. A filled database of every earlier migration upgrades to the newest without changes to its rows, and the
+//! current code reads and writes them. Every migration only expands, so that the previous program continues to work
+//! beside it. `docs/adding-a-migration.md` has the rules.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use crate::tables::Tables;
 
 async fn connect(database: &TestDatabase) -> Store {
     let mut options = StoreOptions::new(database.secret_url());
-    // The machine of a test run may be busy with others.
+    // The machine may be busy with other tests.
     (options.acquire_timeout, options.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     Store::connect(&options).await.unwrap()
@@ -33,7 +33,7 @@ async fn backend(database: &TestDatabase) -> DbBackend {
     database.raw().await.get_database_backend()
 }
 
-/// Fills the tables that the first so many migrations made.
+/// Fills the tables that the first `migrations` migrations created.
 async fn fill(database: &TestDatabase, migrations: usize) {
     let backend = backend(database).await;
     for name in Store::migrations().iter().take(migrations) {
@@ -43,7 +43,7 @@ async fn fill(database: &TestDatabase, migrations: usize) {
     }
 }
 
-/// Each step, from an empty database of its own.
+/// Runs each step on its own empty database.
 async fn upgrades(database: TestDatabase, step: usize) {
     let store = connect(&database).await;
     store.migrate_to(step).await.unwrap();
@@ -67,7 +67,7 @@ async fn upgrades(database: TestDatabase, step: usize) {
     reading::and_goes_on(&store).await;
 }
 
-/// A migration that narrows would break the program of before, which runs beside it for a while.
+/// A migration that narrows would break the previous program, which runs beside it for a while.
 async fn expands(database: TestDatabase) {
     let store = connect(&database).await;
     let mut before = Tables::read(&database).await;
@@ -79,7 +79,7 @@ async fn expands(database: TestDatabase) {
     }
     assert_eq!(store.migrate().await.unwrap(), 0);
 
-    // Whoever adds a table fills it, or no test would see what becomes of its rows.
+    // Every table must have rows here; without rows, the tests do not cover it.
     fill(&database, usize::MAX).await;
     let tables = Tables::read(&database).await;
     assert_eq!(
@@ -89,7 +89,7 @@ async fn expands(database: TestDatabase) {
     );
 }
 
-/// The code of today works on what a migration of tomorrow makes of its tables: it names its columns.
+/// The current code works on a table that a future migration has expanded, because it names its columns.
 async fn bears_expansion(database: TestDatabase) {
     let store = connect(&database).await;
     store.migrate().await.unwrap();

@@ -1,4 +1,4 @@
-//! What the code of today makes of the rows of `fill.rs`, and that it goes on from there.
+//! Reads the rows of `fill.rs` with the current code, and writes further rows.
 
 use keyward_core::audit::AuditFilter;
 use keyward_core::clock::Timestamp;
@@ -29,7 +29,7 @@ fn hash(digit: &str) -> KeyHash {
     KeyHash::parse(&digit.repeat(64)).unwrap()
 }
 
-/// Reads what a program of these migrations stored.
+/// Reads all rows that a program of these migrations stored.
 pub(crate) async fn everything(store: &Store, migrations: &[String]) {
     for migration in migrations {
         match migration.as_str() {
@@ -39,7 +39,7 @@ pub(crate) async fn everything(store: &Store, migrations: &[String]) {
             "m0004_audit" => audit(store).await,
             "m0005_repo_ai_keys_and_management_keys" => keys_of_ours(store).await,
             "m0006_issued_keys" => issued_keys(store).await,
-            // It makes no table.
+            // The migration creates no table.
             _ => {}
         }
     }
@@ -163,11 +163,11 @@ fn first_page() -> PageRequest<Position> {
     }
 }
 
-/// Stores one more of everything.
+/// Stores one more row of each kind.
 pub(crate) async fn and_goes_on(store: &Store) {
     let a = workspace("org", "a");
     let told = |action, noun| event(action, noun, "one more");
-    // Before anything is sealed: a workspace that holds sealed secrets gets no first key.
+    // Before any secret is sealed: a workspace that has sealed secrets gets no first key.
     let data_key = WrappedDataKey {
         purpose: DataKeyPurpose::Seal,
         version: 2,

@@ -1,12 +1,11 @@
-//! What a database has: its tables with their columns, the constraints that writers meet, and every
-//! row, in text.
+//! Content of a database: its tables with their columns, the constraints that affect writers, and every row, as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_testkit::TestDatabase;
 use sea_orm::DbBackend;
 
-/// A column as writers meet it.
+/// Column properties that affect writers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Column {
     kind: String,
@@ -17,13 +16,13 @@ struct Column {
 #[derive(Debug, Default)]
 struct Table {
     columns: BTreeMap<String, Column>,
-    /// What each unique index and each foreign key is about.
+    /// Definition of each unique index and each foreign key.
     constraints: BTreeSet<String>,
-    /// Each row: the value of each column.
+    /// Values of each row, by column.
     rows: BTreeSet<BTreeMap<String, Option<String>>>,
 }
 
-/// Every table but the list of migrations.
+/// All tables except the list of migrations.
 pub(crate) struct Tables(BTreeMap<String, Table>);
 
 impl Tables {
@@ -89,7 +88,7 @@ impl Tables {
         empty.map(|(name, _)| name).collect()
     }
 
-    /// Has every row of before, with the same values in the columns of before.
+    /// Checks that every earlier row exists with the same values in the earlier columns.
     #[track_caller]
     pub(crate) fn assert_holds(&self, before: &Self, step: usize) {
         for (name, old) in &before.0 {
@@ -107,7 +106,7 @@ impl Tables {
         }
     }
 
-    /// Takes nothing away from writers and readers of before, and asks nothing new of them.
+    /// Checks that earlier readers and writers lose nothing, and that writers need not set new columns.
     #[track_caller]
     pub(crate) fn assert_expands(&self, before: &Self, migration: &str) {
         for (name, old) in &before.0 {
