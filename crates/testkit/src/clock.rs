@@ -1,27 +1,27 @@
-//! A clock that stands still until it is moved.
+//! A clock that advances only when a test sets it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use keyward_core::clock::{Clock, Timestamp};
 
-/// A clock that tests move by hand.
+/// A clock that tests set.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that shows this moment.
+    /// Creates a clock that shows this time.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.unix_millis()))
     }
 
-    /// Shows another moment, which may be an earlier one.
+    /// Sets the time, which may be earlier.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.unix_millis(), Ordering::SeqCst);
     }
 
-    /// Moves on.
+    /// Advances the time.
     pub fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap();
         self.0.fetch_add(millis, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Databases that tests have to themselves.
+//! Databases for a single test each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,10 +10,10 @@ use sea_orm::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-/// Names the PostgreSQL server that tests may make databases on, as a superuser.
+/// Environment variable with the URL of the PostgreSQL server on which tests create databases, as a superuser.
 pub const POSTGRES_URL_VARIABLE: &str = "KEYWARD_TEST_POSTGRES_URL";
 
-/// An empty database that goes away when it is dropped.
+/// An empty database that is deleted when this is dropped.
 pub struct TestDatabase {
     url: String,
     raw: OnceCell<DatabaseConnection>,
@@ -29,32 +29,32 @@ enum Keeper {
 /// An audit event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// When.
+    /// Time of the change.
     pub occurred_at: i64,
-    /// The kind of principal.
+    /// Kind of the principal.
     pub actor_kind: String,
-    /// Which principal.
+    /// Id of the principal.
     pub actor_id: String,
-    /// What.
+    /// Name of the action.
     pub action: String,
-    /// In which organization.
+    /// Organization of the resource.
     pub organization_id: Option<String>,
-    /// In which workspace.
+    /// Workspace of the resource.
     pub workspace_id: Option<String>,
-    /// To what kind of thing.
+    /// Kind of the resource.
     pub resource_kind: String,
-    /// To which thing.
+    /// Id of the resource.
     pub resource_id: String,
-    /// By which call.
+    /// Id of the request.
     pub request_id: String,
-    /// From where.
+    /// Address that the request came from.
     pub source: Option<String>,
-    /// JSON.
+    /// Details as JSON.
     pub details: String,
 }
 
 impl TestDatabase {
-    /// A SQLite file, not there yet, in a directory of its own.
+    /// Returns a SQLite file that does not exist yet, in its own directory.
     #[must_use]
     pub fn sqlite() -> Self {
         let directory = TempDir::new().unwrap();
@@ -67,10 +67,10 @@ impl TestDatabase {
         }
     }
 
-    /// A database on the PostgreSQL server that [`POSTGRES_URL_VARIABLE`] names.
+    /// Creates a database on the PostgreSQL server that [`POSTGRES_URL_VARIABLE`] names.
     ///
-    /// Without the variable there is none, and a notice says so; but where `CI` is set this panics,
-    /// so that no test is skipped there in silence.
+    /// Returns `None` and prints a notice if the variable is not set. If `CI` is set, this panics, so that CI does not
+    /// skip tests silently.
     pub async fn postgres() -> Option<Self> {
         let Ok(server) = std::env::var(POSTGRES_URL_VARIABLE) else {
             assert!(
@@ -83,7 +83,7 @@ impl TestDatabase {
         Some(Self::on_server(server, "template0").await)
     }
 
-    /// A database that the caller made and keeps.
+    /// Returns a database that the caller created and keeps.
     #[must_use]
     pub fn at(url: &str) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl TestDatabase {
         }
     }
 
-    /// A database with the same content. Nobody may have this one open.
+    /// Creates a database with the same content. This one must have no open connections.
     pub async fn copy(&self) -> Self {
         match &self.keeper {
             Keeper::Directory(_) => {
@@ -132,19 +132,19 @@ impl TestDatabase {
         }
     }
 
-    /// Where the database is, for a store or for a server process.
+    /// Returns the URL of the database, for a store or a server process.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The URL as a store takes it.
+    /// Returns the URL as the store's options expect it.
     #[must_use]
     pub fn secret_url(&self) -> Secret<String> {
         Secret::new(self.url.clone())
     }
 
-    /// The SQLite file.
+    /// Returns the path of the SQLite file.
     ///
     /// # Panics
     /// The database is PostgreSQL.
@@ -156,17 +156,17 @@ impl TestDatabase {
         }
     }
 
-    /// A connection to the database past the store.
+    /// Returns a connection to the database, independent of the store.
     pub async fn raw(&self) -> &DatabaseConnection {
         self.raw.get_or_init(|| connect(&self.url)).await
     }
 
-    /// Runs SQL past the store.
+    /// Runs SQL without the store.
     pub async fn execute(&self, sql: &str) {
         self.raw().await.execute_unprepared(sql).await.unwrap();
     }
 
-    /// Reads rows past the store.
+    /// Reads rows without the store.
     pub async fn query(&self, sql: &str) -> Vec<QueryResult> {
         let raw = self.raw().await;
         let statement = Statement::from_string(raw.get_database_backend(), sql);
@@ -181,7 +181,7 @@ impl TestDatabase {
         rows[0].try_get("", "n").unwrap()
     }
 
-    /// Every audit event, in the order of their moments.
+    /// Returns every audit event in chronological order.
     pub async fn events(&self) -> Vec<StoredEvent> {
         let rows = self
             .query("SELECT * FROM audit_events ORDER BY occurred_at, action")
@@ -223,7 +223,7 @@ impl Drop for TestDatabase {
             url.clone(),
             format!("DROP DATABASE {database} WITH (FORCE)"),
         );
-        // Dropping cannot wait, but a thread with a runtime of its own can.
+        // `drop` cannot be async, so a thread with its own runtime does this.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

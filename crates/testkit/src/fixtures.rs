@@ -1,4 +1,4 @@
-//! Nouns to test with. Grants come from the policy, as everywhere.
+//! Sample resources for tests. Grants are created by the policy, as in the service.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,31 +27,31 @@ use keyward_crypto::{KeyHash, Token, TokenKind};
 /// 2026-08-01T12:00:00.000Z.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_785_585_600_000);
 
-/// An organization's id.
+/// Returns an organization's id.
 #[must_use]
 pub fn organization_id(id: &str) -> OrganizationId {
     OrganizationId::parse(id).unwrap()
 }
 
-/// A workspace's id.
+/// Returns a workspace's id.
 #[must_use]
 pub fn workspace_id(id: &str) -> WorkspaceId {
     WorkspaceId::parse(id).unwrap()
 }
 
-/// A user's id.
+/// Returns a user's id.
 #[must_use]
 pub fn user_id(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-/// A repo's id.
+/// Returns a repo's id.
 #[must_use]
 pub fn repo_id(id: &str) -> RepoId {
     RepoId::parse(id).unwrap()
 }
 
-/// An organization without a default workspace.
+/// Returns an organization without a default workspace.
 #[must_use]
 pub fn organization(id: &str) -> Organization {
     Organization {
@@ -61,7 +61,7 @@ pub fn organization(id: &str) -> Organization {
     }
 }
 
-/// A workspace that does not ask to be the default.
+/// Returns a workspace that does not ask to be the default.
 #[must_use]
 pub fn workspace(organization: &str, id: &str) -> Workspace {
     Workspace {
@@ -72,7 +72,7 @@ pub fn workspace(organization: &str, id: &str) -> Workspace {
     }
 }
 
-/// A validated member with the role `USER`.
+/// Returns a validated member with the role `USER`.
 #[must_use]
 pub fn member(organization: &str, user: &str, access: &[(&str, Access)]) -> Member {
     Member {
@@ -87,7 +87,7 @@ pub fn member(organization: &str, user: &str, access: &[(&str, Access)]) -> Memb
     }
 }
 
-/// A repo.
+/// Returns a repo.
 #[must_use]
 pub fn repo(workspace: &str, id: &str) -> Repo {
     Repo {
@@ -97,7 +97,7 @@ pub fn repo(workspace: &str, id: &str) -> Repo {
     }
 }
 
-/// A caller with that principal.
+/// Returns a caller with this principal.
 #[must_use]
 pub fn caller(principal: Principal) -> Caller {
     Caller {
@@ -107,19 +107,19 @@ pub fn caller(principal: Principal) -> Caller {
     }
 }
 
-/// An internal service.
+/// Returns an internal service.
 #[must_use]
 pub fn service() -> Principal {
     Principal::Service(ServiceName("platform".to_owned()))
 }
 
-/// The service as the creator of a key.
+/// Returns the service as the creator of a key.
 #[must_use]
 pub fn creator() -> Creator {
     service().actor().into()
 }
 
-/// A member who may do everything in an organization.
+/// Returns a member with full access to an organization.
 #[must_use]
 pub fn administrator(organization: &OrganizationId) -> Principal {
     Principal::User(Member {
@@ -131,46 +131,46 @@ pub fn administrator(organization: &OrganizationId) -> Principal {
     })
 }
 
-/// What a service is granted for the directory.
+/// Returns a service's grant for the directory.
 #[must_use]
 pub fn directory_grant() -> DirectoryGrant {
     policy::authorize_directory(&service()).unwrap()
 }
 
-/// What a service is granted for the audit trail.
+/// Returns a service's grant for the audit trail.
 #[must_use]
 pub fn audit_grant() -> AuditGrant {
     policy::authorize_audit(&service()).unwrap()
 }
 
-/// What an administrator is granted for an organization's management keys.
+/// Returns an administrator's grant for an organization's management keys.
 #[must_use]
 pub fn organization_grant(organization: &OrganizationId) -> OrganizationGrant {
     let (principal, action) = (administrator(organization), policy::CREATE_MANAGEMENT_KEY);
     policy::authorize_organization(&principal, action, organization).unwrap()
 }
 
-/// What an administrator is granted to see in a workspace.
+/// Returns an administrator's read grant for a workspace.
 #[must_use]
 pub fn read_grant(workspace: &Workspace) -> Grant<Read> {
     let principal = administrator(&workspace.organization);
     policy::authorize(&principal, policy::LIST_API_KEYS, Some(workspace)).unwrap()
 }
 
-/// What an administrator is granted to change in a workspace.
+/// Returns an administrator's write grant for a workspace.
 #[must_use]
 pub fn write_grant(workspace: &Workspace) -> Grant<Write> {
     let principal = administrator(&workspace.organization);
     policy::authorize(&principal, policy::CREATE_API_KEY, Some(workspace)).unwrap()
 }
 
-/// What a service is granted in a workspace.
+/// Returns a service's grant for a workspace.
 #[must_use]
 pub fn serve_grant(workspace: &Workspace) -> Grant<Serve> {
     policy::authorize(&service(), policy::LINK_API_KEY, Some(workspace)).unwrap()
 }
 
-/// A management key of an organization.
+/// Returns a management key of an organization.
 #[must_use]
 pub fn manager(organization: &OrganizationId) -> Principal {
     Principal::ManagementKey {
@@ -179,14 +179,14 @@ pub fn manager(organization: &OrganizationId) -> Principal {
     }
 }
 
-/// What a management key is granted in a workspace.
+/// Returns a management key's grant for a workspace.
 #[must_use]
 pub fn manage_grant(workspace: &Workspace) -> Grant<Manage> {
     let principal = manager(&workspace.organization);
     policy::authorize(&principal, policy::CREATE_KEY, Some(workspace)).unwrap()
 }
 
-/// A service's event, a millisecond later than the one before it in this process.
+/// Returns a service's event, one millisecond later than the previous event of this process.
 #[must_use]
 pub fn event(action: &'static str, noun: Noun, id: impl Into<String>) -> AuditEvent {
     static MILLIS: AtomicI64 = AtomicI64::new(NOON.unix_millis());
@@ -194,7 +194,7 @@ pub fn event(action: &'static str, noun: Noun, id: impl Into<String>) -> AuditEv
     AuditEvent::new(&caller(service()), now, action, noun, id)
 }
 
-/// A provider key with a random fingerprint.
+/// Returns a provider key with a random fingerprint.
 #[must_use]
 pub fn stored_key(workspace: &Workspace) -> StoredProviderKey {
     let mut fingerprint = [0; 32];
@@ -220,7 +220,7 @@ pub fn stored_key(workspace: &Workspace) -> StoredProviderKey {
     }
 }
 
-/// A repo AI key with a random public half and a random hash.
+/// Returns a repo AI key with a random public part and a random hash.
 #[must_use]
 pub fn stored_repo_ai_key(workspace: &Workspace, repo: &str, name: &str) -> StoredRepoAiKey {
     let public = Token::generate(TokenKind::REPO_AI_KEY).unwrap();
@@ -241,7 +241,7 @@ pub fn stored_repo_ai_key(workspace: &Workspace, repo: &str, name: &str) -> Stor
     }
 }
 
-/// A management key that was never used.
+/// Returns an unused management key.
 #[must_use]
 pub fn management_key(organization: &str) -> ManagementKey {
     let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
@@ -257,7 +257,7 @@ pub fn management_key(organization: &str) -> ManagementKey {
     }
 }
 
-/// A bucket or an AI model.
+/// Returns a bucket or an AI model.
 #[must_use]
 pub fn resource(kind: ResourceKind, id: &str) -> Resource {
     Resource {
@@ -266,7 +266,7 @@ pub fn resource(kind: ResourceKind, id: &str) -> Resource {
     }
 }
 
-/// A link to a key.
+/// Returns a link to a key.
 #[must_use]
 pub fn link(key: ProviderKeyId, kind: ResourceKind, id: &str) -> Link {
     Link {
@@ -276,19 +276,19 @@ pub fn link(key: ProviderKeyId, kind: ResourceKind, id: &str) -> Link {
     }
 }
 
-/// An amount of nano-dollars.
+/// Returns an amount of nano-dollars.
 #[must_use]
 pub fn nanos(nanos: i64) -> Nanos {
     Nanos::new(nanos).unwrap()
 }
 
-/// The moment so many milliseconds after [`NOON`].
+/// Returns the time `millis` milliseconds after [`NOON`].
 #[must_use]
 pub fn after_noon(millis: i64) -> Timestamp {
     Timestamp::from_unix_millis(NOON.unix_millis() + millis)
 }
 
-/// An issued key with a random hash and without a limit.
+/// Returns an issued key with a random hash and without a limit.
 #[must_use]
 pub fn issued_key(workspace: &Workspace) -> IssuedKey {
     let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
@@ -313,7 +313,7 @@ pub fn issued_key(workspace: &Workspace) -> IssuedKey {
     }
 }
 
-/// A charge that was spent and recorded at [`NOON`].
+/// Returns a charge that was spent and recorded at [`NOON`].
 #[must_use]
 pub fn charge(request_id: &str, amount: i64) -> Charge {
     Charge {
@@ -326,7 +326,7 @@ pub fn charge(request_id: &str, amount: i64) -> Charge {
     }
 }
 
-/// A reservation from [`NOON`] on, for a minute.
+/// Returns a reservation from [`NOON`] on, for one minute.
 #[must_use]
 pub fn reservation(request_id: &str, amount: i64) -> Reservation {
     Reservation {
@@ -351,7 +351,7 @@ pub struct World {
 }
 
 impl World {
-    /// Tells a store about the two organizations.
+    /// Creates the two organizations in a store.
     pub async fn create(store: &impl DirectoryStore) -> Self {
         for id in ["org", "other"] {
             let event = event("organization.upsert", Noun::Organization, id);

@@ -1,6 +1,6 @@
-//! What tests share: the suite that every store passes, a manual clock, fixtures and databases.
+//! Test utilities: the conformance suite for every store, a manual clock, fixtures and databases.
 //!
-//! Nothing here is shipped.
+//! Releases do not contain this crate.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

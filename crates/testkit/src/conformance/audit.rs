@@ -1,4 +1,4 @@
-//! The audit event is there exactly if its change is.
+//! An audit event exists exactly if its change exists.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -17,7 +17,7 @@ use crate::fixtures::{
 };
 use keyward_core::vault::UsedDataKeys;
 
-/// An event keeps everything that it tells.
+/// An event is stored with all its fields.
 pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -51,11 +51,11 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         details: "{\"fields\":\"key,\\\"secret\\\"\u{1f511}\",\"provider.new\":\"AWS\"}".to_owned(),
     };
     assert_eq!(events.last(), Some(&wanted));
-    // Five from the directory, each with its own change.
+    // Five events from the directory, each for its own change.
     assert_eq!(events.len(), 6);
 }
 
-/// A change that is refused leaves no event, whatever refused it.
+/// A rejected change leaves no event, regardless of the reason.
 pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -156,7 +156,7 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.events().await, before);
 }
 
-/// To link what is linked, or to unlink what is not, changes nothing and leaves no event.
+/// A link that exists, or an unlink of a missing link, changes nothing and leaves no event.
 pub async fn repeated_link_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -174,14 +174,14 @@ pub async fn repeated_link_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// Events of an action, the earliest first.
+/// Returns the events of an action, the oldest first.
 async fn told<S: Stores>(fixture: &Fixture<S>, action: &str) -> Vec<StoredEvent> {
     let mut events = fixture.database.events().await;
     events.retain(|event| event.action == action);
     events
 }
 
-/// A caller that deletes a workspace names the workspace alone; the event still names the organization.
+/// A caller that deletes a workspace names only the workspace; the event also names the organization.
 pub async fn deletion_of_a_workspace_names_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let deleted = event("workspace.delete", Noun::Workspace, "b");
@@ -226,7 +226,7 @@ pub async fn repo_events_name_their_organization<S: Stores>(fixture: &Fixture<S>
     assert_eq!(details, [creation.as_str(), &change, "{}"]);
 }
 
-/// Events of a member name the access that was given and taken.
+/// Events of a member contain the access that was granted and revoked.
 pub async fn member_events_tell_each_access<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let (store, grant) = (&fixture.store, directory_grant());
@@ -251,7 +251,7 @@ pub async fn member_events_tell_each_access<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// Events of an organization and its workspaces tell the old and the new values.
+/// Events of an organization and its workspaces contain the old and the new values.
 pub async fn directory_events_tell_what_changed<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (store, grant) = (&fixture.store, directory_grant());

@@ -1,4 +1,4 @@
-//! The trail is read as it was written, in pages, and its oldest events go when they are told to.
+//! The trail is read as it was written, in pages, and its oldest events are deleted on request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::fixtures::{
     NOON, after_noon, audit_grant, directory_grant, event, organization, workspace,
 };
 
-/// Organizations and their workspaces that events tell of.
+/// Organizations and workspaces of the events.
 const PLACES: [(&str, Option<&str>); 5] = [
     ("org", None),
     ("other", None),
@@ -22,7 +22,7 @@ const PLACES: [(&str, Option<&str>); 5] = [
     ("org", Some("A")),
 ];
 
-/// Creates the places, and begins the trail after that.
+/// Creates the scopes, and starts the trail after that.
 async fn begin<S: Stores>(fixture: &Fixture<S>) {
     for place in PLACES {
         let event = event("placeholder", Noun::Organization, "placeholder");
@@ -31,7 +31,7 @@ async fn begin<S: Stores>(fixture: &Fixture<S>) {
     fixture.database.execute("DELETE FROM audit_events").await;
 }
 
-/// Stores an event of a place, by a change that anyone may repeat.
+/// Stores an event of a scope, with a change that is repeatable.
 async fn tell_in<S: Stores>(
     fixture: &Fixture<S>,
     (organization_name, workspace_name): (&str, Option<&str>),
@@ -52,13 +52,13 @@ async fn tell_in<S: Stores>(
     }
 }
 
-/// Stores an event of one of the places, which take turns.
+/// Stores an event of one of the scopes, in turn.
 async fn tell<S: Stores>(fixture: &Fixture<S>, number: usize, millis: i64) {
     let place = PLACES[number % PLACES.len()];
     tell_in(fixture, place, &told(number, millis)).await;
 }
 
-/// An event at this many milliseconds after noon, whose other parts take turns, each at its own pace.
+/// Returns an event at this number of milliseconds after noon. Its other fields rotate with different periods.
 fn told(number: usize, millis: i64) -> AuditEvent {
     let mut told = event("placeholder", Noun::Repo, format!("thing-{}", number % 11));
     told.occurred_at = after_noon(millis);
@@ -83,7 +83,7 @@ async fn page<S: Stores>(
     listed.unwrap()
 }
 
-/// Walks from page to page.
+/// Reads all pages.
 async fn walk<S: Stores>(
     fixture: &Fixture<S>,
     filter: &AuditFilter,
@@ -101,7 +101,7 @@ async fn walk<S: Stores>(
     }
 }
 
-/// An event is read with everything that it told.
+/// An event is read with all its fields.
 pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
     let whole = event("api_key.create", Noun::ProviderKey, "key-\u{1f511}")
@@ -147,10 +147,10 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(listed, [read_bare, read]);
 }
 
-/// Events come newest first, those of one millisecond too, however small the pages are.
+/// Events are listed newest first, also within one millisecond and for any page size.
 pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
-    // Seven events for each millisecond, told out of order.
+    // Seven events per millisecond, stored out of order.
     for number in 0..70 {
         let millis = i64::try_from(number * 37 % 70 / 7).unwrap();
         tell(fixture, number, millis).await;
@@ -167,7 +167,7 @@ pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A filter lets through what it says, alone and with others, also from page to page.
+/// Filters apply alone and together, on every page.
 pub async fn filters_hold_together<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
     for number in 0..120 {
@@ -230,7 +230,7 @@ pub async fn filters_hold_together<S: Stores>(fixture: &Fixture<S>) {
     assert!(listed > 1000, "the filters let next to nothing through");
 }
 
-/// What is told meanwhile moves no page, and what was there is seen once each.
+/// Events that are stored between page reads do not move the pages; each earlier event is listed once.
 pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
     for number in 0..30 {
@@ -242,7 +242,7 @@ pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
     loop {
         let page = page(fixture, &filter, 4, after).await;
         seen.extend(page.items);
-        // Newer ones, and one in the middle of what the walk has yet to see.
+        // Newer events, and one in the part of the trail that is not yet read.
         for (number, millis) in [(1, 100), (2, 100), (3, 15)] {
             tell(fixture, number, millis).await;
         }
@@ -263,7 +263,7 @@ pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// The oldest events go first, no more at a time than is said, and none that is not older.
+/// The oldest events are deleted first, up to the limit, and no newer ones.
 pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
     for number in 0..10 {
@@ -284,7 +284,7 @@ pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(store.expire(after_noon(5), 100).await.unwrap(), 0);
 }
 
-/// Of replicas that drop old events at once none fails, and together they drop each once.
+/// Replicas that delete old events concurrently all succeed, and together delete each event once.
 pub async fn old_events_expire_once<S: Stores>(fixture: &Fixture<S>) {
     begin(fixture).await;
     for number in 0..40 {

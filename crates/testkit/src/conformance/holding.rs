@@ -1,5 +1,5 @@
-//! A live key holds what it belongs to: to create the one and to delete the other at once, exactly
-//! one of them succeeds.
+//! A live key prevents the deletion of its parent: if one call creates the key and another one deletes the parent at
+//! once, exactly one of them succeeds.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ use crate::fixtures::{
     write_grant,
 };
 
-/// How often each of them is tried.
+/// Number of rounds of each test.
 const ROUNDS: usize = 200;
 
-/// A live repo AI key holds its repo.
+/// A live repo AI key prevents the deletion of its repo.
 pub async fn repo_ai_key_holds_its_repo<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for round in 0..ROUNDS {
@@ -67,7 +67,7 @@ pub async fn repo_ai_key_holds_its_repo<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A grant does not reach a workspace that another organization has made under the same name since.
+/// A grant does not cover a workspace that another organization has created with the same id since.
 pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let grant = manage_grant(&world.b);
@@ -95,8 +95,7 @@ pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
     assert!(is_not_found(&deleted), "{deleted:?}");
 }
 
-/// A grant stores, lists and makes nothing in a workspace that another organization has made under the same
-/// name since.
+/// A grant cannot store, list or seal in a workspace that another organization has created with the same id since.
 pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let grant = write_grant(&world.b);
@@ -141,8 +140,8 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
     assert_eq!(listed[0].key.id, theirs.key.id);
 }
 
-/// A grant finds no provider key in a workspace that another organization has created under the same name
-/// since: it changes, deletes, releases, links and lists nothing.
+/// A grant finds no provider key in a workspace that another organization has created with the same id since: it cannot
+/// change, delete, release, link or list any.
 pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (write, serve) = (write_grant(&world.b), serve_grant(&world.b));
@@ -181,8 +180,8 @@ pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>)
     assert_eq!(listed[0].key, theirs.key);
 }
 
-/// A secret that was sealed for a workspace is not stored after the workspace was deleted and created again,
-/// when its data keys are others.
+/// A secret that was sealed for a workspace is not stored after the workspace was deleted and created again with other
+/// data keys.
 pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let grant = write_grant(&world.b);
@@ -216,7 +215,7 @@ pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixtur
         .unwrap();
 }
 
-/// A live provider key holds its workspace.
+/// A live provider key prevents the deletion of its workspace.
 pub async fn provider_key_holds_its_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let workspace = workspace("org", "w");
@@ -277,7 +276,7 @@ fn vault<S: Stores>(fixture: &Fixture<S>) -> Vault {
     )
 }
 
-/// A live issued key holds its workspace.
+/// A live issued key prevents the deletion of its workspace.
 pub async fn issued_key_holds_its_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let workspace = workspace("org", "w");
@@ -314,7 +313,7 @@ pub async fn issued_key_holds_its_workspace<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A live management key holds its organization.
+/// A live management key prevents the deletion of its organization.
 pub async fn management_key_holds_its_organization<S: Stores>(fixture: &Fixture<S>) {
     for round in 0..ROUNDS {
         put_organization(fixture, &organization("org")).await;

@@ -101,7 +101,7 @@ async fn list<S: Stores>(
     listed.map(|metered| metered.key).collect()
 }
 
-/// A key of which every field has a value.
+/// Returns a key with a value in every field.
 fn full_key(workspace: &Workspace) -> IssuedKey {
     IssuedKey {
         name: "one\nline\ttab".to_owned(),
@@ -119,7 +119,7 @@ fn full_key(workspace: &Workspace) -> IssuedKey {
     }
 }
 
-/// A key comes back as it went in, with an empty account.
+/// A key is stored with all its fields and an empty account.
 pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for key in [full_key(&world.a), issued_key(&world.a)] {
@@ -139,7 +139,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         insert(fixture, &world.a, &key).await.unwrap();
         assert_eq!(find(fixture, &key).await.unwrap().key, key);
     }
-    // A hash names one key for good.
+    // A hash identifies one key permanently.
     let twin = IssuedKey {
         hash: full_key(&world.b).hash,
         ..issued_key(&world.b)
@@ -153,8 +153,8 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(insert(fixture, &world.b, &again).await, Error::Internal(_));
 }
 
-/// The newest key is first; of one millisecond, the last made. Pages skip and stop where they are
-/// told to, and disabled keys are there only if they are wanted.
+/// Keys are listed newest first, and within one millisecond by descending creation order. Pages start and end as
+/// requested, and disabled keys are listed only on request.
 pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let keys: Vec<_> = (0..9)
@@ -183,7 +183,7 @@ pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(list(fixture, &world.x, true, 0, 100).await, []);
 }
 
-/// Through a grant for one workspace, another workspace's key is not there.
+/// A grant for one workspace does not find another workspace's key.
 pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -192,7 +192,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
         assert!(is_not_found(&get(fixture, wrong, &key).await));
         assert!(is_not_found(&modify(fixture, wrong, &key, |_| ()).await));
         assert!(is_not_found(&delete(fixture, wrong, &key).await));
-        // Nor can a key be put, or moved, outside the grant.
+        // A key cannot be stored in or moved to a scope outside the grant.
         assert_refused!(
             insert(fixture, wrong, &issued_key(&world.a)).await,
             Error::Internal(_)
@@ -213,7 +213,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(get(fixture, &world.a, &key).await.unwrap().key, key);
 }
 
-/// A key's workspace is found without a grant, and says whether it is the default.
+/// A key's workspace is found without a grant, with its default flag.
 pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for workspace in [&world.a, &world.b, &world.x] {
@@ -225,7 +225,7 @@ pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.issued_keys().locate(&unknown).await.unwrap(), None);
 }
 
-/// A change replaces every field that can change, and neither the key's names nor what it spent.
+/// An update replaces every mutable field, and neither the key's identifiers nor its usage.
 pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (key, bystander) = (put(fixture, &world.a).await, put(fixture, &world.a).await);
@@ -265,7 +265,7 @@ pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(renaming.await, Error::Internal(_));
 }
 
-/// Every change leaves its event, and one that is refused leaves none.
+/// Every change leaves its event, and a rejected change leaves none.
 pub async fn changes_leave_events<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let count = async || {
@@ -286,7 +286,7 @@ pub async fn changes_leave_events<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(count().await, 3);
 }
 
-/// Changes of a key and charges to it at once are all there in the end.
+/// Concurrent updates of a key and charges to it are all applied.
 pub async fn changes_and_charges_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -319,8 +319,7 @@ pub async fn changes_and_charges_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(metered.account.usage.total, nanos(16));
 }
 
-/// A key that is deleted is found by nothing, and neither is it in its workspace's way, but its row
-/// stays.
+/// No lookup finds a deleted key, and it does not prevent the deletion of its workspace, but its row stays.
 pub async fn deleted_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.b).await;
@@ -339,7 +338,7 @@ pub async fn deleted_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count(rows).await, 1);
 }
 
-/// A workspace that went away after the grant is refused like one that never was.
+/// A workspace that was deleted after the grant is rejected like one that never existed.
 pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let gone = workspace("org", "gone");
@@ -350,7 +349,7 @@ pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &
     assert_eq!(fixture.database.count("issued_keys").await, 0);
 }
 
-/// Texts come back as they went in.
+/// Texts are stored unchanged.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for text in [
@@ -372,7 +371,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A use is noted unless one was noted a moment ago, and a note of a clock that was ahead is mended.
+/// A use is recorded unless another one was recorded a moment ago; a record from a clock that was ahead is corrected.
 pub async fn last_use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (key, bystander) = (put(fixture, &world.a).await, put(fixture, &world.a).await);

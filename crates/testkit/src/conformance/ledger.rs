@@ -32,7 +32,7 @@ pub(super) async fn record<S: Stores>(
         .await
 }
 
-/// The account of a live key.
+/// Returns the account of a live key.
 pub(super) async fn account<S: Stores>(
     fixture: &Fixture<S>,
     key: &IssuedKey,
@@ -51,7 +51,7 @@ pub(super) fn usage(total: i64, daily: i64, weekly: i64, monthly: i64) -> Usage 
     }
 }
 
-/// The sums of a key's single charges, by BYOK, past the store.
+/// Returns the sums of a key's charges, by BYOK, read without the store.
 pub(super) async fn charged<S: Stores>(fixture: &Fixture<S>) -> [i64; 2] {
     let mut sums = [0; 2];
     let rows = fixture
@@ -64,7 +64,7 @@ pub(super) async fn charged<S: Stores>(fixture: &Fixture<S>) -> [i64; 2] {
     sums
 }
 
-/// The sums of all days, by BYOK, past the store.
+/// Returns the sums over all days, by BYOK, read without the store.
 pub(super) async fn summed_by_day<S: Stores>(fixture: &Fixture<S>) -> [i64; 2] {
     let mut sums = [0; 2];
     let rows = fixture.database.query("SELECT * FROM daily_usage");
@@ -101,8 +101,8 @@ pub async fn charge_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     assert!(rows[0].try_get::<bool>("", "byok").unwrap());
 }
 
-/// A charge counts on the day when it was spent, in the week from Monday and in the month; also when
-/// it comes late, and also when the clock is behind it. BYOK counts apart.
+/// A charge counts on the day of spending, in the week from Monday and in the month, also if it arrives late or the
+/// clock is behind it. BYOK counts separately.
 pub async fn charges_count_in_the_windows_of_their_day<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -157,8 +157,8 @@ pub async fn charges_count_in_the_windows_of_their_day<S: Stores>(fixture: &Fixt
     }
 }
 
-/// The same charge under the same request id counts once; another one under it is refused. Request
-/// ids are the key's own.
+/// The same charge under the same request id counts once; another charge under it is rejected. Request ids are separate
+/// for each key.
 pub async fn charge_counts_once<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (key, other) = (put(fixture, &world.a).await, put(fixture, &world.a).await);
@@ -171,7 +171,7 @@ pub async fn charge_counts_once<S: Stores>(fixture: &Fixture<S>) {
         let recorded = record(fixture, &world.a, &key, charge).await.unwrap();
         assert!(!recorded.duplicate);
     }
-    // Whoever repeats a charge may not know when it was.
+    // A client that retries may omit the time.
     let again = Charge {
         occurred_at: after_noon(DAY),
         recorded_at: after_noon(DAY),
@@ -204,7 +204,7 @@ pub async fn charge_counts_once<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count("charges").await, 3);
 }
 
-/// Through a grant for one workspace, another workspace's key is not there to be charged.
+/// A grant for one workspace cannot charge another workspace's key.
 pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -224,8 +224,8 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(account(fixture, &key, NOON).await.held, nanos(1));
 }
 
-/// A deleted key is located and charged, and what it held is settled, also when its workspace is
-/// gone, and when the workspace's name is another organization's by then.
+/// A deleted key is located and charged, and its reservations are settled, also if its workspace was deleted, and if
+/// another organization has reused the workspace's id.
 pub async fn deleted_key_is_charged<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.b).await;
@@ -287,8 +287,8 @@ pub async fn deleted_key_is_charged<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(ledger.locate_reservation(unknown).await.unwrap(), None);
 }
 
-/// A charge is a use of its key when the money was spent, noted no more often than any other; a late
-/// charge does not take back a later use.
+/// A charge counts as a use of its key at the time of spending, recorded no more often than other uses; a late charge
+/// does not overwrite a later use.
 pub async fn charge_is_a_use<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -299,7 +299,7 @@ pub async fn charge_is_a_use<S: Stores>(fixture: &Fixture<S>) {
         (60_000, 60_000, 60_000),
         (0, 60_001, 60_000),
         (-DAY, 60_002, 60_000),
-        // Ahead of our clock: no use is later than its record.
+        // Ahead of the store's clock: a use is never later than its record.
         (400_000, 130_000, 130_000),
     ]
     .into_iter()
@@ -316,7 +316,7 @@ pub async fn charge_is_a_use<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A charge that the sum could not hold is refused, and changes nothing.
+/// A charge that would overflow the sum is rejected, and changes nothing.
 pub async fn sum_does_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -343,7 +343,7 @@ pub async fn sum_does_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count("charges").await, 3);
 }
 
-/// Rolling up drops old charges and reservations, so many at a time, and leaves every sum.
+/// A roll-up deletes old charges and reservations, up to the limit, and keeps every sum.
 pub async fn roll_up_leaves_the_sums<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;

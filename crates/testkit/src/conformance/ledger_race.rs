@@ -1,4 +1,4 @@
-//! What holds of the ledger when many call at once.
+//! Guarantees of the ledger for concurrent calls.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +17,7 @@ use super::reservation::{LIMIT, admit, hash_of, held, put_limited, reserve, sett
 use super::{Fixture, Stores, at_once};
 use crate::fixtures::{NOON, World, after_noon, charge, nanos, reservation, serve_grant};
 
-/// Of 32 identical charges at once one counts, and 31 are told that they are duplicates.
+/// Of 32 identical concurrent charges one counts, and 31 are reported as duplicates.
 pub async fn identical_charges_at_once_count_once<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -40,7 +40,7 @@ pub async fn identical_charges_at_once_count_once<S: Stores>(fixture: &Fixture<S
     assert_eq!(summed_by_day(fixture).await, [3, 0]);
 }
 
-/// Of 32 identical reservations at once one is made, and all are that one.
+/// Of 32 identical concurrent reservations one is created, and all calls return it.
 pub async fn identical_reservations_at_once_are_one<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -60,8 +60,8 @@ pub async fn identical_reservations_at_once_are_one<S: Stores>(fixture: &Fixture
     assert_eq!(fixture.database.count("reservations").await, 1);
 }
 
-/// However many reserve at once, each is decided on what those before it left: the limit is never
-/// passed, and what fits is never refused.
+/// Each of any number of concurrent reservations is decided on the state after the earlier ones: the limit is never
+/// exceeded, and a reservation that fits is never rejected.
 pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -90,7 +90,7 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
         }
     });
     let mut answers = at_once(calls).await;
-    // In the order in which they were let in.
+    // In the order of their admission.
     answers.sort_by_key(|(_, seen, _)| Reverse(*seen));
     let mut left = LIMIT - 100;
     for (amount, seen, answer) in &answers {
@@ -110,8 +110,8 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
     assert!(answers.iter().any(|(_, _, answer)| answer.is_err()));
 }
 
-/// A reservation is made while its key is held: those that are let in one after another were made
-/// one after another, so that no decision is of a moment before the one before it.
+/// A reservation is created while its key is locked: the order of admission is the order of creation, so no decision
+/// uses a time before that of the previous one.
 pub async fn reservations_are_made_in_turn<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -133,8 +133,7 @@ pub async fn reservations_are_made_in_turn<S: Stores>(fixture: &Fixture<S>) {
     assert!(held.eq((1..=32).map(nanos)));
 }
 
-/// Settling and releasing at once: one of them succeeds, and the other is told what the reservation
-/// has become.
+/// Of concurrent settlement and release one succeeds, and the other returns the state of the reservation.
 pub async fn settling_and_releasing_exclude_each_other<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -144,7 +143,7 @@ pub async fn settling_and_releasing_exclude_each_other<S: Stores>(fixture: &Fixt
         reserve(fixture, &world.a, &key, &hold).await.unwrap();
         let calls = (0..2).map(|call| {
             let (ledger, grant, id) = (fixture.ledger(), serve_grant(&world.a), hold.id);
-            // Whoever is started first has a better chance: take turns.
+            // The first call to start has an advantage, so the order alternates.
             let settles = (round + call) % 2 == 0;
             async move {
                 let answer = if settles {
@@ -171,8 +170,8 @@ pub async fn settling_and_releasing_exclude_each_other<S: Stores>(fixture: &Fixt
     assert_eq!(fixture.database.count("charges").await, settled);
 }
 
-/// After charges, holds and settlements at once, the sum of the charges is the sum of the days and
-/// the sum in the key.
+/// After concurrent charges, reservations and settlements, the sum of the charges equals the sum of the days and the
+/// sum in the key.
 pub async fn sums_agree<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let workspaces = [&world.a, &world.b];
@@ -198,8 +197,8 @@ pub async fn sums_agree<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(summed_by_day(fixture).await, totals);
 }
 
-/// One charge of a mixed run, and whether it was a duplicate: of four, two are the same, and every
-/// third is held first.
+/// Records one charge of a mixed run and returns true for a duplicate. Of four charges two are the same, and every
+/// third one is reserved first.
 async fn spend(
     ledger: &dyn LedgerStore,
     grant: &Grant<Serve>,

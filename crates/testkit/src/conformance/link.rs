@@ -1,4 +1,4 @@
-//! What uses a provider key.
+//! Links from resources to the provider key that they use.
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
@@ -36,7 +36,7 @@ pub(super) async fn unlink<S: Stores>(
         .await
 }
 
-/// A listed key says how many buckets and how many AI models use it.
+/// A listed key has the number of buckets and AI models that use it.
 pub async fn links_are_counted<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let keys = [stored_key(&world.a), stored_key(&world.a)];
@@ -60,7 +60,7 @@ pub async fn links_are_counted<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(counts, [(second, 0, 1), (first, 2, 1)]);
 }
 
-/// A key goes for good, but not while something uses it.
+/// A deletion of a key is permanent, and is rejected while resources use the key.
 pub async fn key_is_deleted_unless_linked<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -96,7 +96,7 @@ pub async fn key_is_deleted_unless_linked<S: Stores>(fixture: &Fixture<S>) {
     assert!(is_not_found(&delete(fixture, &world.a, key.key.id).await));
 }
 
-/// Linking again answers with the first link.
+/// A repeated link returns the first link.
 pub async fn first_link_stays<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -120,7 +120,7 @@ pub async fn first_link_stays<S: Stores>(fixture: &Fixture<S>) {
     assert!(is_not_found(&put_link(fixture, &world.a, &missing).await));
 }
 
-/// Unlinking what is not linked is no error; a key that is not there is one.
+/// Removing a missing link is not an error; a missing key is.
 pub async fn unlinking_is_idempotent<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -139,7 +139,7 @@ pub async fn unlinking_is_idempotent<S: Stores>(fixture: &Fixture<S>) {
     assert!(is_not_found(&unlink(fixture, &world.a, &missing).await));
 }
 
-/// Pages hold every link of one key once, by kind and then by the resource id's bytes.
+/// Pages contain every link of one key once, ordered by kind and then by the resource id's bytes.
 pub async fn links_page_by_kind_and_id<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let keys = [stored_key(&world.a), stored_key(&world.a)];

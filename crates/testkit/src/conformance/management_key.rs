@@ -53,7 +53,7 @@ async fn find<S: Stores>(fixture: &Fixture<S>, key: &ManagementKey) -> Option<Ma
         .unwrap()
 }
 
-/// Every page of an organization's keys.
+/// Returns every page of an organization's keys.
 async fn list<S: Stores>(
     fixture: &Fixture<S>,
     organization: &OrganizationId,
@@ -77,7 +77,7 @@ async fn list<S: Stores>(
     found
 }
 
-/// A key comes back as it went in.
+/// A key is stored with all its fields.
 pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut used = management_key("org");
@@ -91,7 +91,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(list(fixture, &world.x.organization, 10).await.len(), 1);
 }
 
-/// Texts come back as they went in.
+/// Texts are stored unchanged.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let longest = "\u{1f600}".repeat(MAX_NAME_BYTES);
@@ -102,7 +102,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
         " a b ",
         longest.as_str(),
     ] {
-        // Names may be the same.
+        // Names need not be unique.
         for _ in 0..2 {
             let mut key = management_key("org");
             key.name = name.to_owned();
@@ -112,7 +112,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// Pages hold every live key of one organization once, the newest first.
+/// Pages contain every live key of one organization once, the newest first.
 pub async fn keys_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (own, other) = (&world.a.organization, &world.x.organization);
@@ -132,7 +132,7 @@ pub async fn keys_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(list(fixture, &organization_id("unknown"), 1).await, []);
 }
 
-/// Through a grant for one organization, another organization's key is not there.
+/// A grant for one organization does not find another organization's key.
 pub async fn grant_reaches_no_other_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (own, other) = (&world.a.organization, &world.x.organization);
@@ -149,7 +149,7 @@ pub async fn grant_reaches_no_other_organization<S: Stores>(fixture: &Fixture<S>
     assert_eq!(list(fixture, own, 10).await, [key]);
 }
 
-/// A key needs its organization, and a hash of its own.
+/// A key needs an existing organization and a unique hash.
 pub async fn key_needs_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let unknown = management_key("unknown");
@@ -170,7 +170,7 @@ pub async fn key_needs_its_organization<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// A revoked key is found by nothing, and its row stays.
+/// No lookup finds a revoked key, and its row stays.
 pub async fn revoked_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let organization = &world.a.organization;
@@ -205,7 +205,7 @@ pub async fn revoked_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count(&kept).await, 1);
 }
 
-/// A use is noted unless one was noted a moment ago, and no other key is touched.
+/// A use is recorded unless another one was recorded a moment ago, and other keys do not change.
 pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
     const MINUTE: i64 = 60_000;
     let world = World::create(&*fixture.store).await;
@@ -220,10 +220,10 @@ pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
         (MINUTE - 1, 0),
         (MINUTE, MINUTE),
         (MINUTE + 1, MINUTE),
-        // A clock that is a little behind.
+        // The clock is slightly behind.
         (1, MINUTE),
         (5 * MINUTE, 5 * MINUTE),
-        // The clock before was ahead.
+        // The earlier clock was ahead.
         (MINUTE, MINUTE),
     ] {
         let keys = fixture.management_keys();
@@ -237,20 +237,20 @@ pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
         assert_eq!(unchanged, key);
     }
     assert_eq!(find(fixture, &bystander).await, Some(bystander));
-    // That a key was used is no change that anyone made.
+    // A use of a key is not a change and leaves no event.
     let events = "audit_events WHERE resource_kind = 'management_key'";
     assert_eq!(fixture.database.count(events).await, 2);
-    // One that there is not is not used.
+    // A missing key has no use.
     let missing = ManagementKeyId::generate(NOON);
     fixture.management_keys().touch(missing, NOON).await;
 }
 
-/// Of many uses at once one is noted.
+/// Of concurrent uses one is recorded.
 pub async fn simultaneous_uses_are_one_note<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = management_key("org");
     insert(fixture, &world.a.organization, &key).await.unwrap();
-    // What a second note would change again.
+    // Values that a second record would change.
     let using = (0..16).map(|number| {
         let (store, id) = (fixture.management_keys(), key.id);
         async move { store.touch(id, after_noon(number)).await }
@@ -265,7 +265,7 @@ pub async fn simultaneous_uses_are_one_note<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(find(fixture, &key).await.unwrap().last_used_at, Some(first));
 }
 
-/// Every change leaves its event, and a refused one leaves none.
+/// Every change leaves its event, and a rejected change leaves none.
 pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (own, other) = (&world.a.organization, &world.x.organization);

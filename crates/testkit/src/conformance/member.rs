@@ -25,14 +25,14 @@ async fn get<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Option<Member>
         .unwrap()
 }
 
-/// A member is what the last upsert said, access and all.
+/// A member equals the last upsert, including access.
 pub async fn member_is_created_and_replaced<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let first = member("org", "user", &[("a", Access::Read), ("b", Access::Admin)]);
     assert_eq!(get(fixture, &first).await, None);
     put(fixture, &first).await.unwrap();
     assert_eq!(get(fixture, &first).await, Some(first.clone()));
-    // The same user elsewhere is another member.
+    // The same user in another organization is another member.
     let elsewhere = member("other", "user", &[("x", Access::Write)]);
     put(fixture, &elsewhere).await.unwrap();
 
@@ -48,7 +48,7 @@ pub async fn member_is_created_and_replaced<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(get(fixture, &elsewhere).await, Some(elsewhere));
 }
 
-/// A member's organization must be there, and every workspace must be in it; else nothing changes.
+/// A member's organization must exist and contain every workspace; otherwise nothing changes.
 pub async fn member_needs_organization_and_workspaces<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     assert_refused!(
@@ -69,7 +69,7 @@ pub async fn member_needs_organization_and_workspaces<S: Stores>(fixture: &Fixtu
     }
 }
 
-/// Pages hold every member of one organization once, in the order of the users' bytes.
+/// Pages contain every member of one organization once, ordered by the bytes of the user id.
 pub async fn members_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     put(fixture, &member("other", "elsewhere", &[]))
@@ -101,7 +101,7 @@ pub async fn members_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert!(found.iter().all(|member| member.access.len() == 2));
 }
 
-/// A deleted member is gone, with all access.
+/// Deleting a member deletes all its access.
 pub async fn member_is_deleted<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let stored = member("org", "user", &[("a", Access::Read)]);

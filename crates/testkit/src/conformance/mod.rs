@@ -1,6 +1,6 @@
-//! What every store guarantees. Each function is one guarantee and gets an empty database.
+//! Guarantees of every store. Each function tests one guarantee on an empty database.
 //!
-//! [`crate::conformance_tests`] makes a test of each.
+//! [`crate::conformance_tests`] generates a test for each.
 
 pub mod audit;
 pub mod audit_trail;
@@ -33,7 +33,7 @@ use tokio::sync::Barrier;
 
 use crate::{ManualClock, TestDatabase};
 
-/// Everything that is stored.
+/// All stores.
 pub trait Stores:
     DirectoryStore
     + DataKeyStore
@@ -66,50 +66,50 @@ impl<S> Stores for S where
 {
 }
 
-/// A store on a database of its own.
+/// A store on its own database.
 pub struct Fixture<S> {
-    /// The store, with its schema up to date.
+    /// The store, with the current schema.
     pub store: Arc<S>,
-    /// Clock that the store reads, at [`crate::fixtures::NOON`] until a test moves it.
+    /// Clock that the store reads, at [`crate::fixtures::NOON`] until a test sets it.
     pub clock: Arc<ManualClock>,
-    /// Its database, for a look past the store.
+    /// Database of the store, for direct access.
     pub database: TestDatabase,
 }
 
-/// The store as one of its traits, where several have a method of the same name.
+/// The store as one of its traits, where several traits have a method of the same name.
 impl<S: Stores> Fixture<S> {
-    /// Keeps provider keys.
+    /// Returns the store of provider keys.
     #[must_use]
     pub fn provider_keys(&self) -> Arc<dyn ProviderKeyStore> {
         self.store.clone()
     }
 
-    /// Keeps repo AI keys.
+    /// Returns the store of repo AI keys.
     #[must_use]
     pub fn repo_ai_keys(&self) -> Arc<dyn RepoAiKeyStore> {
         self.store.clone()
     }
 
-    /// Keeps issued keys.
+    /// Returns the store of issued keys.
     #[must_use]
     pub fn issued_keys(&self) -> Arc<dyn IssuedKeyStore> {
         self.store.clone()
     }
 
-    /// Keeps the ledger.
+    /// Returns the ledger.
     #[must_use]
     pub fn ledger(&self) -> Arc<dyn LedgerStore> {
         self.store.clone()
     }
 
-    /// Keeps management keys.
+    /// Returns the store of management keys.
     #[must_use]
     pub fn management_keys(&self) -> Arc<dyn ManagementKeyStore> {
         self.store.clone()
     }
 }
 
-/// Reads a list page by page, in pages of two, so that every test of a list is one of its pages too.
+/// Reads a list in pages of two, so that every test of a list also tests its pages.
 async fn all_pages<T, R>(page: impl Fn(PageRequest<Position>) -> R) -> Vec<T>
 where
     R: Future<Output = Result<Page<T>, Error>>,
@@ -126,7 +126,7 @@ where
     }
 }
 
-/// Runs the calls at the same moment, as far as the machine can.
+/// Runs the calls concurrently.
 async fn at_once<T, R>(calls: impl IntoIterator<Item = R>) -> Vec<T>
 where
     T: Send + 'static,
@@ -151,7 +151,7 @@ where
     answers
 }
 
-/// Checks an error against a pattern.
+/// Asserts that an error matches a pattern.
 macro_rules! assert_refused {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
         match $result {
@@ -163,13 +163,13 @@ macro_rules! assert_refused {
 }
 use assert_refused;
 
-/// Whether something was not found.
+/// Returns true if the error is "not found".
 fn is_not_found<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::NotFound(_)))
 }
 
-/// Makes a test of every guarantee. The argument is called for each and gives a future of
-/// `Option<Fixture<_>>`; a test without a fixture is skipped.
+/// Generates a test of every guarantee. The argument is called for each and returns a future of `Option<Fixture<_>>`; a
+/// test without a fixture is skipped.
 #[macro_export]
 macro_rules! conformance_tests {
     ($fixture:path) => {
@@ -346,7 +346,7 @@ macro_rules! conformance_tests {
 
 #[cfg(test)]
 mod tests {
-    /// A guarantee that is not in the list would hold nowhere.
+    /// A guarantee that is missing in the list would never be tested.
     #[test]
     fn every_guarantee_is_listed() {
         let list = include_str!("mod.rs");

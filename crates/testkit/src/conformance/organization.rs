@@ -14,11 +14,11 @@ use crate::fixtures::{
     workspace_id,
 };
 
-/// Identifiers that sort differently in most languages than by their bytes.
+/// Identifiers whose order in most languages differs from the order of their bytes.
 pub(super) const ODD_IDS: [&str; 11] =
     ["Z", "a", "B", "é", "É", "z", "a b", "a-b", "aa", "😀", "１"];
 
-/// [`ODD_IDS`] as UTF-8 sorts them.
+/// Returns [`ODD_IDS`] in UTF-8 order.
 pub(super) fn odd_ids_by_bytes() -> Vec<String> {
     let mut ids = ODD_IDS.map(str::to_owned).to_vec();
     ids.sort();
@@ -64,7 +64,7 @@ pub(super) async fn get_organization<S: Stores>(
         .unwrap()
 }
 
-/// An organization is what the last upsert said, but for its default workspace.
+/// An organization equals the last upsert, except for its default workspace.
 pub async fn organization_is_created_and_renamed<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(get_organization(fixture, "org").await, None);
     let mut wanted = organization("org");
@@ -82,7 +82,7 @@ pub async fn organization_is_created_and_renamed<S: Stores>(fixture: &Fixture<S>
     assert_eq!(get_organization(fixture, "org").await, Some(wanted));
 }
 
-/// Pages hold every organization once, in the order of the ids' bytes.
+/// Pages contain every organization once, ordered by the bytes of the id.
 pub async fn organizations_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     for id in ODD_IDS {
         put_organization(fixture, &organization(id)).await;
@@ -110,7 +110,7 @@ pub async fn organizations_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(found, odd_ids_by_bytes());
 }
 
-/// An organization goes only when it has neither workspaces nor members nor live management keys.
+/// An organization is deleted only if it has no workspaces, members or live management keys.
 pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(
         delete_organization(fixture, "org").await,
@@ -168,9 +168,9 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
     assert_eq!(get_organization(fixture, "org").await, None);
 }
 
-/// Texts come back as they went in, and ids that look alike are not the same.
+/// Texts are stored unchanged, and ids that look alike are different.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
-    // Composed and decomposed, case, width, a trailing space, and what SQL would misread.
+    // Composed and decomposed, case, width, a trailing space, and SQL special characters.
     let ids = [
         "é",
         "e\u{301}",

@@ -99,7 +99,7 @@ pub(super) fn same(found: &StoredProviderKey, wanted: &StoredProviderKey) {
     assert!(found == wanted, "the sealed part differs");
 }
 
-/// A key comes back as it went in.
+/// A key is stored with all its fields.
 pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut full = stored_key(&world.a);
@@ -117,7 +117,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// The newest key is first; of one millisecond, the last made.
+/// Keys are listed newest first, and within one millisecond by descending creation order.
 pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut keys: Vec<_> = (0..9).map(|_| stored_key(&world.a)).collect();
@@ -138,7 +138,7 @@ pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(listed, wanted);
 }
 
-/// Only the granted workspaces and the wanted providers are listed.
+/// Only keys of the granted workspaces and the requested providers are listed.
 pub async fn keys_are_listed_by_workspace_and_provider<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for (workspace, provider) in [
@@ -167,7 +167,7 @@ pub async fn keys_are_listed_by_workspace_and_provider<S: Stores>(fixture: &Fixt
             "{providers:?}"
         );
     }
-    // More workspaces than one statement may ask for.
+    // More workspaces than one statement may contain.
     let many: Vec<_> = (0..1200)
         .map(|n| workspace("org", &format!("many-{n}")))
         .collect();
@@ -177,8 +177,7 @@ pub async fn keys_are_listed_by_workspace_and_provider<S: Stores>(fixture: &Fixt
     assert!(listed.is_sorted_by_key(|listed| std::cmp::Reverse(listed.key.id)));
 }
 
-/// Through a grant for one workspace, another workspace's key is not there: not for reading, not
-/// for changing, not for linking.
+/// A grant for one workspace cannot read, change or link another workspace's key.
 pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -203,7 +202,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
         assert!(is_not_found(
             &fixture.store.links(&serve_grant(wrong), id, &page).await
         ));
-        // Nor can a key be put, or moved, outside the grant.
+        // A key cannot be stored in or moved to a scope outside the grant.
         assert_refused!(
             insert(fixture, wrong, &stored_key(&world.a)).await,
             Error::Internal(_)
@@ -223,7 +222,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// Credentials are once in a workspace, but may be in two workspaces.
+/// Credentials are unique within a workspace, but may repeat in another one.
 pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -241,19 +240,19 @@ pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixtur
         ..stored_key(&world.b)
     };
     insert(fixture, &world.b, &cousin).await.unwrap();
-    // The same id again is no duplicate of credentials, but a fault.
+    // The same id again is an internal error and not a duplicate of credentials.
     let mut same_id = stored_key(&world.a);
     same_id.key.id = key.key.id;
     assert_refused!(
         insert(fixture, &world.a, &same_id).await,
         Error::Internal(_)
     );
-    // What is deleted is not in the way.
+    // A deleted key does not count as a duplicate.
     delete(fixture, &world.a, key.key.id).await.unwrap();
     insert(fixture, &world.a, &twin).await.unwrap();
 }
 
-/// A change replaces every field but id, workspace and creation.
+/// An update replaces every field except id, workspace and creation.
 pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut wanted = stored_key(&world.a);
@@ -290,7 +289,7 @@ pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// A change that is refused, by itself or as a duplicate, changes nothing.
+/// An update that the caller or the duplicate check rejects changes nothing.
 pub async fn refused_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (key, other) = (stored_key(&world.a), stored_key(&world.a));
@@ -307,13 +306,13 @@ pub async fn refused_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
     let missing = modify(fixture, &world.a, ProviderKeyId::generate(NOON), |_| Ok(()));
     assert!(is_not_found(&missing.await));
     same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
-    // To keep one's own credentials is no duplicate.
+    // Keeping the key's own credentials is not a duplicate.
     modify(fixture, &world.a, key.key.id, |_| Ok(()))
         .await
         .unwrap();
 }
 
-/// A key's workspace is found without a grant, and says whether it is the default.
+/// A key's workspace is found without a grant, with its default flag.
 pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for workspace in [&world.a, &world.b, &world.x] {
@@ -332,7 +331,7 @@ pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// A workspace that went away after the grant is refused like one that never was.
+/// A workspace that was deleted after the grant is rejected like one that never existed.
 pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let gone = workspace("org", "gone");
@@ -343,8 +342,8 @@ pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &
     assert_eq!(fixture.database.count("provider_keys").await, 0);
 }
 
-/// Texts come back as they went in. One with a NUL, which the core never lets through, comes back
-/// whole or is refused, but is not cut.
+/// Texts are stored unchanged. A text with a NUL, which the core rejects earlier, is stored whole or rejected, but not
+/// truncated.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for text in [
@@ -368,7 +367,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// Keys whose secret is not bound are found by id, in pages, and a resealed one is not found again.
+/// Keys with an unbound secret are found by id, in pages, and are not found again after resealing.
 pub async fn unbound_secrets_are_found_and_resealed<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut unbound = Vec::new();

@@ -1,4 +1,4 @@
-//! What holds when many call at once.
+//! Guarantees for concurrent calls.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::fixtures::{
 };
 use keyward_core::vault::UsedDataKeys;
 
-/// Of 64 simultaneous inserts of the same credentials one succeeds, and 63 are duplicates.
+/// Of 64 concurrent inserts of the same credentials one succeeds, and 63 are duplicates.
 pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let fingerprint = stored_key(&world.a).fingerprint;
@@ -51,8 +51,7 @@ pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// Linking and deleting at once: one of them succeeds, the other is refused, and no link is left
-/// to a missing key.
+/// Of a concurrent link and deletion one succeeds and the other is rejected, and no link to a missing key is left.
 pub async fn link_and_delete_exclude_each_other<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let mut linked_rounds = 0;
@@ -99,7 +98,7 @@ pub async fn link_and_delete_exclude_each_other<S: Stores>(fixture: &Fixture<S>)
     assert_eq!(fixture.database.count("provider_keys").await, linked_rounds);
 }
 
-/// Fifty changes at once are fifty changes.
+/// Fifty concurrent changes are all applied.
 pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
@@ -136,7 +135,7 @@ pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// Upserts of the same things at once all succeed, and leave one of each and one default.
+/// Concurrent upserts of the same resources all succeed, and leave one of each and one default.
 pub async fn upserts_agree<S: Stores>(fixture: &Fixture<S>) {
     let calls = (0..32).map(|number| {
         let store = Arc::clone(&fixture.store);
@@ -192,7 +191,7 @@ pub async fn upserts_agree<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// When many organizations claim a workspace at once, one gets it, and the others are told.
+/// Of many organizations that claim a workspace concurrently, one gets it, and the others get an error.
 pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fixture<S>) {
     let names: Vec<String> = (0..16).map(|number| format!("org-{number}")).collect();
     for name in &names {
@@ -229,7 +228,7 @@ pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fi
     assert_eq!(stored.as_ref(), Some(winners[0]));
 }
 
-/// When many keys want one name at once, by creation or by renaming, one of them gets it.
+/// Of many keys that claim one name concurrently, by creation or by renaming, one gets it.
 pub async fn contested_name_goes_to_one_key<S: Stores>(fixture: &Fixture<S>) {
     let world = repo_ai_key::world_with_repos(fixture).await;
     let check = |answers: Vec<Result<(), Error>>| {
@@ -277,7 +276,7 @@ pub async fn contested_name_goes_to_one_key<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!((kept.len(), contested), (16, 1));
 }
 
-/// Of many deletions at once one succeeds.
+/// Of concurrent deletions one succeeds.
 pub async fn repo_ai_key_is_deleted_once<S: Stores>(fixture: &Fixture<S>) {
     let world = repo_ai_key::world_with_repos(fixture).await;
     let key = stored_repo_ai_key(&world.a, "r", "key");
@@ -296,7 +295,7 @@ pub async fn repo_ai_key_is_deleted_once<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!((deleted, missing), (1, 15), "{answers:?}");
 }
 
-/// Runs both at once. Whoever is started first has a better chance, so they take turns at that.
+/// Runs both concurrently. The first call to start has an advantage, so the order alternates.
 pub(super) async fn taking_turns<T, U>(
     round: usize,
     left: impl Future<Output = T> + Send + 'static,

@@ -27,7 +27,7 @@ pub(super) async fn delete_repo<S: Stores>(fixture: &Fixture<S>, id: &str) -> Re
         .await
 }
 
-/// A repo is what the last upsert said, until it is deleted.
+/// A repo equals the last upsert, until it is deleted.
 pub async fn repo_is_created_renamed_and_deleted<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let mut wanted = repo("a", "r");
@@ -48,7 +48,7 @@ pub async fn repo_is_created_renamed_and_deleted<S: Stores>(fixture: &Fixture<S>
     assert_refused!(delete_repo(fixture, "r").await, Error::NotFound(Noun::Repo));
 }
 
-/// A repo stays in its workspace, which must be there.
+/// A repo stays in its workspace, which must exist.
 pub async fn repo_does_not_change_its_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     put_repo(fixture, &repo("a", "r")).await.unwrap();
@@ -79,7 +79,7 @@ pub async fn repo_does_not_change_its_workspace<S: Stores>(fixture: &Fixture<S>)
     assert_eq!(fixture.store.repo(&repo_id("new")).await.unwrap(), None);
 }
 
-/// Pages hold every repo of one workspace once, in the order of the ids' bytes.
+/// Pages contain every repo of one workspace once, ordered by the bytes of the id.
 pub async fn repos_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     put_repo(fixture, &repo("b", "elsewhere")).await.unwrap();
@@ -105,7 +105,7 @@ pub async fn repos_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(found, odd_ids_by_bytes());
 }
 
-/// A repo goes only when it has no live AI keys; deleted ones do not hold it.
+/// A repo is deleted only if it has no live AI keys; deleted keys do not prevent it.
 pub async fn repo_with_live_keys_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     for id in ["r", "s"] {

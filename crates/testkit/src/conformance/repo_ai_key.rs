@@ -98,7 +98,7 @@ pub(super) async fn delete<S: Stores>(
         .await
 }
 
-/// The sealed secret in the one row of that public half.
+/// Returns the sealed secret in the row of a key.
 async fn sealed_secret<S: Stores>(fixture: &Fixture<S>, key: &RepoAiKey) -> Option<Vec<u8>> {
     let sql = format!(
         "SELECT sealed_secret FROM repo_ai_keys WHERE key = '{}'",
@@ -109,7 +109,7 @@ async fn sealed_secret<S: Stores>(fixture: &Fixture<S>, key: &RepoAiKey) -> Opti
     rows[0].try_get("", "sealed_secret").unwrap()
 }
 
-/// A key comes back as it went in, and what verifies its secret with where it lies.
+/// A key is stored with all its fields, and its verification data with its scope.
 pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let places = [(&world.a, "r"), (&world.b, "t"), (&world.x, "y")];
@@ -134,7 +134,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// The newest live key is first; of one millisecond, the last made.
+/// Live keys are listed newest first, and within one millisecond by descending creation order.
 pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let mut keys: Vec<_> = (0..9)
@@ -159,7 +159,7 @@ pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(list(fixture, &world.a, "unknown").await, []);
 }
 
-/// Through a grant for another workspace, or through another repo, a key is not there.
+/// A grant for another workspace, or a request for another repo, does not find a key.
 pub async fn key_is_reached_through_its_repo_alone<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let key = stored_repo_ai_key(&world.a, "r", "key");
@@ -181,7 +181,7 @@ pub async fn key_is_reached_through_its_repo_alone<S: Stores>(fixture: &Fixture<
         assert!(is_not_found(&delete(fixture, workspace, repo, id).await));
     }
     for wrong in [&world.b, &world.x] {
-        // Nor can a key be put outside the grant, or into a repo that lies outside of it.
+        // A key cannot be stored outside the grant, or in a repo outside of it.
         let outside = stored_repo_ai_key(&world.a, "r", "outside");
         assert_refused!(insert(fixture, wrong, &outside).await, Error::Internal(_));
         let foreign = stored_repo_ai_key(wrong, "r", "foreign");
@@ -190,7 +190,7 @@ pub async fn key_is_reached_through_its_repo_alone<S: Stores>(fixture: &Fixture<
     assert_eq!(list(fixture, &world.a, "r").await, [key.key]);
 }
 
-/// A name is once among a repo's live keys; to delete or rename the one that has it frees it.
+/// A name is unique among a repo's live keys; deleting or renaming its key makes it available.
 pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let first = stored_repo_ai_key(&world.a, "r", "name");
@@ -204,7 +204,7 @@ pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixtur
         let cousin = stored_repo_ai_key(workspace, repo, "name");
         insert(fixture, workspace, &cousin).await.unwrap();
     }
-    // Case and form make another name.
+    // Case and Unicode form make a different name.
     for name in ["Name", "name ", "na\u{301}me", "n\u{e1}me"] {
         let other = stored_repo_ai_key(&world.a, "r", name);
         insert(fixture, &world.a, &other).await.unwrap();
@@ -224,7 +224,7 @@ pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixtur
         .await
         .unwrap();
 
-    // The same public half or id again is no duplicate of a name, but a fault.
+    // The same public part or id again is an internal error and not a duplicate of a name.
     let mut twin = stored_repo_ai_key(&world.a, "r", "twin");
     twin.key.key.clone_from(&first.key.key);
     assert_refused!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
@@ -233,7 +233,7 @@ pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixtur
     assert_refused!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
 }
 
-/// A renamed key has another name, and nothing else; its own name is no duplicate.
+/// Renaming a key changes only its name; its own name is not a duplicate.
 pub async fn key_is_renamed<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let mut key = stored_repo_ai_key(&world.a, "r", "before");
@@ -258,8 +258,8 @@ pub async fn key_is_renamed<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// A deleted key is found by nothing. Its row stays without the sealed secret, also when its repo
-/// and its workspace are gone.
+/// No lookup finds a deleted key. Its row stays without the sealed secret, also after its repo and its workspace are
+/// deleted.
 pub async fn deleted_key_loses_its_secret<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let key = stored_repo_ai_key(&world.b, "t", "key");
@@ -290,14 +290,14 @@ pub async fn deleted_key_loses_its_secret<S: Stores>(fixture: &Fixture<S>) {
     );
     assert_eq!(fixture.database.count(&kept).await, 1);
 
-    // Nor is it found in a repo that has the same id later.
+    // It is not found in a later repo with the same id either.
     put_repo(fixture, &repo("a", "t")).await.unwrap();
     assert!(find(fixture, &key.key).await.is_none());
     assert_eq!(list(fixture, &world.a, "t").await, []);
 }
 
-/// A repo that went away after the grant, or that came back elsewhere, is refused like one that
-/// never was.
+/// A repo that was deleted after the grant, or created again in another workspace, is rejected like one that never
+/// existed.
 pub async fn key_is_not_stored_in_a_repo_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     delete_repo(fixture, "r").await.unwrap();
@@ -308,7 +308,7 @@ pub async fn key_is_not_stored_in_a_repo_that_is_gone<S: Stores>(fixture: &Fixtu
     assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
 }
 
-/// Names come back as they went in.
+/// Names are stored unchanged.
 pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let longest = "\u{1f600}".repeat(MAX_NAME_BYTES);
@@ -337,7 +337,7 @@ pub async fn odd_text_survives<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// Every change leaves its event, and a refused one leaves none.
+/// Every change leaves its event, and a rejected change leaves none.
 pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let before = fixture.database.events().await.len();

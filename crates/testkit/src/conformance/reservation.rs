@@ -1,4 +1,4 @@
-//! Reservations, and the limit that they keep.
+//! Reservations, and the limit that they enforce.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::fixtures::{
     NOON, World, after_noon, charge, issued_key, nanos, reservation, serve_grant,
 };
 
-/// What a key with this limit has room for.
+/// Limit of the keys in these tests.
 pub(super) const LIMIT: i64 = 1000;
 
-/// Reserves as the use case does.
+/// Reserves in the same way as the use case.
 pub(super) async fn reserve<S: Stores>(
     fixture: &Fixture<S>,
     workspace: &Workspace,
@@ -39,12 +39,12 @@ pub(super) async fn reserve<S: Stores>(
         .await
 }
 
-/// Decides as the use case does.
+/// Decides in the same way as the use case.
 pub(super) fn admit(metered: &MeteredKey, hold: &Reservation) -> Result<(), Error> {
     limit::admit(metered, hold.amount, hold.byok, hold.created_at)
 }
 
-/// The key that a reservation is found to be of, or any.
+/// Returns the hash of a reservation's key, or an arbitrary one if the reservation is not found.
 pub(super) async fn hash_of(ledger: &dyn LedgerStore, id: ReservationId) -> KeyHash {
     let found = ledger.locate_reservation(id).await.unwrap();
     found.map_or(KeyHash::from_bytes([0; 32]), |(_, hash)| hash)
@@ -61,7 +61,7 @@ async fn settle_at<S: Stores>(
     settle_through(&*ledger, &grant, reservation.id, cost, now).await
 }
 
-/// Settles as the use case does.
+/// Settles in the same way as the use case.
 pub(super) async fn settle_through(
     ledger: &dyn LedgerStore,
     grant: &Grant<Serve>,
@@ -100,7 +100,7 @@ pub(super) async fn release<S: Stores>(
         .await
 }
 
-/// Stores a key with a limit that counts BYOK too.
+/// Stores a key with a limit that includes BYOK.
 pub(super) async fn put_limited<S: Stores>(
     fixture: &Fixture<S>,
     workspace: &Workspace,
@@ -121,7 +121,7 @@ fn byok(reservation: Reservation) -> Reservation {
     }
 }
 
-/// What is held, own and BYOK.
+/// Returns the reserved amounts, own and BYOK.
 pub(super) async fn held<S: Stores>(
     fixture: &Fixture<S>,
     key: &IssuedKey,
@@ -131,8 +131,7 @@ pub(super) async fn held<S: Stores>(
     (account.held.get(), account.byok_held.get())
 }
 
-/// A hold counts, own and BYOK apart, from the moment when it is made until it expires, at that
-/// moment no more.
+/// A reservation counts, own and BYOK separately, from its creation until its expiry, exclusive.
 pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -157,7 +156,7 @@ pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
         assert_eq!(found, wanted, "at {now}");
     }
     assert_eq!(held(fixture, &other, NOON).await, (0, 0));
-    // What expired has made room.
+    // The expired reservation no longer counts.
     let mut again = reservation("again", LIMIT);
     assert_refused!(
         reserve(fixture, &world.a, &key, &again).await,
@@ -167,8 +166,7 @@ pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
     reserve(fixture, &world.a, &key, &again).await.unwrap();
 }
 
-/// A hold counts until it is released or settled. To release it again, or after it has expired,
-/// changes nothing.
+/// A reservation counts until it is released or settled. A repeated release, or one after the expiry, changes nothing.
 pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -208,8 +206,8 @@ pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(missing, Error::NotFound(Noun::Reservation));
 }
 
-/// The same reservation under the same request id is the first one, without being let in again;
-/// another one under it is refused, and so is one under a charge's. Request ids are the key's own.
+/// The same reservation under the same request id returns the first one without a new decision. A different one under
+/// it is rejected, and so is one under a charge's request id. Request ids are separate for each key.
 pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -218,7 +216,7 @@ pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
     for hold in [&own, &theirs] {
         reserve(fixture, &world.a, &key, hold).await.unwrap();
     }
-    // It would not fit beside itself.
+    // A second one would exceed the limit.
     let again = Reservation {
         created_at: after_noon(59_999),
         expires_at: after_noon(99_999),
@@ -253,7 +251,7 @@ pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(held(fixture, &key, NOON).await, (600, 300));
 }
 
-/// Under the request id of a reservation that has ended none is made, and it is told how it ended.
+/// Under the request id of an ended reservation no new one is created, and the error says how it ended.
 pub async fn ended_reservation_is_not_made_again<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -276,8 +274,8 @@ pub async fn ended_reservation_is_not_made_again<S: Stores>(fixture: &Fixture<S>
     assert_eq!(fixture.database.count("reservations").await, 3);
 }
 
-/// A reservation is settled with the true cost, less or more than it held, also above the limit and
-/// also after it has expired; once, and not after its release.
+/// A reservation is settled with the true cost, which may differ from its amount, also above the limit and after the
+/// expiry; once, and not after its release.
 pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -323,7 +321,7 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
         settle(fixture, &world.a, &released, 1).await,
         Error::ReservationEnded(Ending::Released)
     );
-    // The charge may have been rolled up by now: the reservation knows what it was.
+    // The charge may have been rolled up by now: the reservation has its amount.
     fixture.database.execute("DELETE FROM charges").await;
     let repeated = settle(fixture, &world.a, &less, 10).await.unwrap();
     assert!(repeated.duplicate);
@@ -333,8 +331,8 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(held(fixture, &key, NOON).await, (0, 0));
 }
 
-/// A charge that is recorded under the request id of an open reservation leaves it open; settling
-/// with the same cost finds the charge, and with another one is refused.
+/// A charge that is recorded under the request id of an open reservation leaves it open. Settling with the same cost
+/// finds the charge, and settling with another cost is rejected.
 pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -355,7 +353,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     assert_eq!(limit::available(&settled.metered), Some(nanos(800)));
 }
 
-/// A hold that the sum could not say is refused; own and BYOK are sums of their own.
+/// A reservation that would overflow the sum is rejected; own and BYOK have separate sums.
 pub async fn holds_do_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
@@ -377,7 +375,7 @@ pub async fn holds_do_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(held(fixture, &key, NOON).await, (i64::MAX, i64::MAX));
 }
 
-/// Nothing is held of a key that is deleted, and what was held may still end either way.
+/// A deleted key rejects new reservations, and its earlier ones may still be settled or released.
 pub async fn only_live_keys_are_reserved<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put_limited(fixture, &world.a).await;
@@ -388,7 +386,7 @@ pub async fn only_live_keys_are_reserved<S: Stores>(fixture: &Fixture<S>) {
     delete(fixture, &world.a, &key).await.unwrap();
     let new = reserve(fixture, &world.a, &key, &reservation("new", 1)).await;
     assert!(is_not_found(&new));
-    // Not even the same is found.
+    // Not even an identical one is found.
     let again = reserve(fixture, &world.a, &key, &reservation("settled", 100)).await;
     assert!(is_not_found(&again));
     settle(fixture, &world.a, &holds[0], 100).await.unwrap();

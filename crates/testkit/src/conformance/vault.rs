@@ -1,4 +1,4 @@
-//! Data keys, and whether the store answers.
+//! Data keys, and readiness of the store.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn data_key(purpose: DataKeyPurpose, version: u32, wrapped: &[u8]) -> WrappedDat
     }
 }
 
-/// A workspace has its own data keys, and what is there already is not replaced.
+/// A workspace has its own data keys, and existing ones are not replaced.
 pub async fn data_keys_are_stored_per_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (a, b) = (write_grant(&world.a), write_grant(&world.b));
@@ -53,7 +53,7 @@ pub async fn data_keys_are_stored_per_workspace<S: Stores>(fixture: &Fixture<S>)
     );
 }
 
-/// Of those who make a data key at once, one is heard, and no one fails.
+/// Of concurrent calls that create a data key, one stores its key, and none fails.
 pub async fn one_data_key_wins<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let calls = (0..32_u8).map(|number| {
@@ -77,7 +77,7 @@ pub async fn one_data_key_wins<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(seen[0].len(), 2);
 }
 
-/// Data keys that are lost are not made again while the workspace holds what was sealed with them.
+/// Lost data keys are not created again while the workspace has secrets that were sealed with them.
 pub async fn lost_data_keys_are_not_replaced<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let keyring = Arc::new(Keyring::generate().unwrap());
@@ -121,7 +121,7 @@ pub async fn lost_data_keys_are_not_replaced<S: Stores>(fixture: &Fixture<S>) {
     assert_refused!(found, Error::Internal(_));
     assert_eq!(fixture.database.count("data_keys").await, 0);
 
-    // A workspace whose repo AI key is deleted holds nothing that is sealed.
+    // A workspace whose repo AI key is deleted has no sealed secrets.
     repo_ai_key::delete(fixture, &world.b, "r", repo_key.key.id)
         .await
         .unwrap();
@@ -129,8 +129,8 @@ pub async fn lost_data_keys_are_not_replaced<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count("data_keys").await, 2);
 }
 
-/// The data keys of every version of the key-encryption key tell whether it is the right one; where
-/// there are none, any is.
+/// Data keys wrapped by each version of the key-encryption key show if it is correct; without data keys, any is
+/// accepted.
 pub async fn every_kek_version_is_proven<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let vault = |keyring: &Keyring| {
@@ -171,7 +171,7 @@ pub async fn every_kek_version_is_proven<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(verify(&other_second).await, foreign);
 }
 
-/// A data key that is damaged does not stand for those that are not.
+/// A damaged data key is not reported as a missing key-encryption key while others are intact.
 pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let clock = Arc::new(ManualClock::default());
@@ -180,7 +180,7 @@ pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<
     let (a, b) = (write_grant(&world.a), write_grant(&world.b));
     vault.keys(&a).await.unwrap();
     vault.keys(&b).await.unwrap();
-    // It comes first: the other purpose's of the same workspace, under its own name, and nonsense.
+    // The first key is replaced, by the other purpose's key of the same workspace and by a truncated one.
     for wrapped in [
         "(SELECT d.wrapped FROM data_keys AS d WHERE d.workspace_id = 'a' \
             AND d.purpose = 'seal')",
@@ -203,7 +203,7 @@ pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<
     );
 }
 
-/// The forms of a sealed text are fixed: other versions open what this one seals, and the reverse.
+/// The formats of a sealed text are fixed: other versions open the texts of this one, and the reverse.
 pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let grant = write_grant(&world.a);
@@ -244,7 +244,7 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
         assert_eq!(opened.expose().as_slice(), b"secret");
     }
 
-    // Each opens at its place, and neither passes for the other.
+    // Each opens in its own position, and neither opens as the other.
     for (sealed, place) in [(&unbound, place(&values)), (&bound, place(&values))] {
         assert_eq!(keys.open(place, sealed).unwrap().expose(), "secret");
     }
@@ -261,7 +261,7 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
     }
 }
 
-/// A store that can be reached says so.
+/// A reachable store reports that it is ready.
 pub async fn store_answers<S: Stores>(fixture: &Fixture<S>) {
     fixture.store.ping().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Workspaces and which of them is the default.
+//! Workspaces and the default workspace.
 
 use keyward_core::Error;
 use keyward_core::directory::{Access, Workspace};
@@ -37,7 +37,7 @@ pub(super) async fn delete_workspace<S: Stores>(
         .await
 }
 
-/// An organization's first workspace is its default even if it does not ask.
+/// An organization's first workspace is its default even if the request does not ask for it.
 pub async fn first_workspace_is_the_default<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     assert!(world.a.is_default && !world.b.is_default && world.x.is_default);
@@ -69,7 +69,8 @@ pub async fn first_workspace_is_the_default<S: Stores>(fixture: &Fixture<S>) {
     );
 }
 
-/// A workspace that asks takes the default from the one that had it; not asking gives nothing up.
+/// A workspace that asks for the default replaces the earlier default; an upsert without it does not give the default
+/// up.
 pub async fn default_moves_to_the_workspace_that_asks<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let b = Workspace {
@@ -100,7 +101,7 @@ pub async fn default_moves_to_the_workspace_that_asks<S: Stores>(fixture: &Fixtu
     assert_eq!(organization.default_workspace, Some(b.id));
 }
 
-/// With the default workspace its organization's default goes, until the next upsert.
+/// Deleting the default workspace leaves its organization without a default, until the next upsert.
 pub async fn default_passes_to_no_one<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     delete_workspace(fixture, "a").await.unwrap();
@@ -142,7 +143,7 @@ pub async fn default_is_found_by_its_organization<S: Stores>(fixture: &Fixture<S
     }
 }
 
-/// A workspace stays in its organization, which must be there.
+/// A workspace stays in its organization, which must exist.
 pub async fn workspace_does_not_change_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let moved = Workspace {
@@ -170,7 +171,7 @@ pub async fn workspace_does_not_change_its_organization<S: Stores>(fixture: &Fix
     );
 }
 
-/// Pages hold every workspace of one organization once, in the order of the ids' bytes.
+/// Pages contain every workspace of one organization once, ordered by the bytes of the id.
 pub async fn workspaces_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     for id in ["org", "other"] {
         put_organization(fixture, &organization(id)).await;
@@ -210,7 +211,7 @@ pub async fn workspaces_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     assert!(matches!(defaults[..], [only] if only.id.as_str() == ODD_IDS[0]));
 }
 
-/// A workspace goes only when it has neither repos nor provider keys nor live issued keys.
+/// A workspace is deleted only if it has no repos, provider keys or live issued keys.
 pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     assert_refused!(
@@ -267,7 +268,7 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
     assert_eq!(fixture.store.workspace(&world.a.id).await.unwrap(), None);
 }
 
-/// A deleted workspace takes its data keys and the members' access to it, and nothing else.
+/// Deleting a workspace deletes its data keys and the members' access to it, and no other rows.
 pub async fn deleted_workspace_takes_data_keys_and_access<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = WrappedDataKey {
