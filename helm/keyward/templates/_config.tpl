@@ -1,6 +1,6 @@
 {{/*
-keyward.toml, made of the values. JSON's strings and lists of strings are TOML's too; Helm's own toToml
-writes 5000 as 5000.0, which is no integer.
+keyward.toml, generated from the values. JSON strings and lists of strings are valid TOML; Helm's own toToml
+writes 5000 as 5000.0, which is not an integer.
 */}}
 
 {{- define "keyward.tomlValue" -}}
@@ -19,7 +19,7 @@ writes 5000 as 5000.0, which is no integer.
 {{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* Takes path and table. What has no value is left out, and so the server's default holds. */}}
+{{/* Takes path and table. Omits settings without a value, so that the server's default applies. */}}
 {{- define "keyward.tomlTable" -}}
 {{- $path := .path -}}
 {{- $lines := list -}}
@@ -41,7 +41,7 @@ writes 5000 as 5000.0, which is no integer.
 {{- end -}}
 {{- end -}}
 
-{{/* An issuer of tokens, or nothing. Takes root and name. */}}
+{{/* Issuer of tokens, or nothing. Takes root and name. */}}
 {{- define "keyward.issuer" -}}
 {{- $issuer := index .root.Values.auth .name -}}
 {{- if $issuer.issuer -}}

@@ -1,10 +1,10 @@
-{{/* Names, labels and what is decided once for all templates. */}}
+{{/* Names, labels and values that all templates share. */}}
 
 {{- define "keyward.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 48 characters, so that what is appended stays within 63. A job with a hash cuts off more. */}}
+{{/* At most 48 characters, so that a name with a suffix has at most 63. A job with a hash truncates more. */}}
 {{- define "keyward.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
@@ -15,7 +15,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects: never more than this, since selectors cannot change. */}}
+{{/* Labels of selectors. Do not add to these: selectors are immutable. */}}
 {{- define "keyward.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "keyward.name" .root | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -58,8 +58,8 @@ app.kubernetes.io/part-of: keyward
 {{- end -}}
 
 {{/*
-The account of the migration. A hook comes before the release's own objects, and so brings an account
-with it; one that is not made by the chart is there already.
+Service account of the migration. A hook runs before the release's own objects exist, so it has its own
+account. An account that the chart does not create exists already.
 */}}
 {{- define "keyward.migrationAccountName" -}}
 {{- if and .Values.serviceAccount.create (eq .Values.migrations.mode "hook") -}}
@@ -69,7 +69,7 @@ with it; one that is not made by the chart is there already.
 {{- end -}}
 {{- end -}}
 
-{{/* Annotations of what a migration hook needs: there before it, gone after it. */}}
+{{/* Annotations of the objects of a migration hook: created before it, deleted after it. */}}
 {{- define "keyward.hookAnnotations" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ .weight | quote }}
@@ -77,8 +77,8 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{/*
-The grace of a pod: shutdown_delay_ms, drain_ms, and 15 s. In those its store is closed (5 s) and what is
-left of spans and measurements is exported (5 s).
+Termination grace period of a pod: shutdown_delay_ms, drain_ms, and 15 s. In these 15 s the server closes
+the store (5 s) and exports the remaining spans and metrics (5 s).
 */}}
 {{- define "keyward.gracePeriod" -}}
 {{- $server := .Values.config.server -}}

@@ -1,6 +1,6 @@
-{{/* What the pods of server, migration and test share. */}}
+{{/* Templates that the pods of server, migration and test share. */}}
 
-{{/* Where a pod runs and as whom; the migration has all of it too. */}}
+{{/* Scheduling and security context of a pod; the migration uses all of it too. */}}
 {{- define "keyward.podBasics" -}}
 automountServiceAccountToken: false
 # Else every service beside it would be in its environment.
@@ -107,7 +107,7 @@ k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NOD
 {{- range $key, $value := .Values.telemetry.resourceAttributes }},{{ $key }}={{ $value }}{{ end -}}
 {{- end -}}
 
-{{/* The configuration, and the database's URL: all that a migration needs. */}}
+{{/* Volumes of the configuration and of the database's URL, which are all that a migration needs. */}}
 {{- define "keyward.databaseMounts" -}}
 - name: config
   mountPath: /etc/keyward
@@ -125,8 +125,8 @@ k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NOD
 {{- end -}}
 
 {{/*
-A secret's files are root's. defaultMode 0400 and fsGroup make them 0440, root's and the pod's group:
-what Keyward takes a keyring in. Takes name, secret and items (path: key).
+A secret's files belong to root. defaultMode 0400 and fsGroup make them 0440 for root and the pod's group,
+a mode that Keyward accepts for a keyring. Takes name, secret and items (path: key).
 */}}
 {{- define "keyward.secretVolume" -}}
 - name: {{ .name }}
@@ -159,7 +159,7 @@ what Keyward takes a keyring in. Takes name, secret and items (path: key).
 {{- end }}
 {{- end -}}
 
-{{/* Everything that the server has beside. */}}
+{{/* Further volumes of the server. */}}
 {{- define "keyward.serverMounts" -}}
 - name: keyring
   mountPath: /etc/keyward-secrets/keyring

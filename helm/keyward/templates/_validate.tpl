@@ -1,4 +1,4 @@
-{{/* What the schema cannot say, because it is about several values. All of it is said at once. */}}
+{{/* Checks of several values together, which the schema cannot express. Reports all problems at once. */}}
 
 {{- define "keyward.validate" -}}
 {{- $v := .Values -}}
