@@ -1,9 +1,9 @@
-"""Every expression of the dashboard and of the alerts parses, and asks only for series that are there:
+"""Checks that every expression of the dashboard and of the alerts parses, and uses only existing series:
 those that a running Keyward exposes, those that the alerts' rules record, and `up` and ALERTS, which
-Prometheus makes itself. Labels must be the series' own, and where the list has values of a label that
-is one of a few words, so must a value that is asked for be. Of bare names the labels are those in
-series.txt; those of /metrics are compared with them. Each that is listed there must be there, but for
-those that are not always there.
+Prometheus creates. Labels must exist on the series. If the list has values of a label with a fixed set of
+words, a value in an expression must be one of them. The labels of bare names are those in series.txt; those
+of /metrics are compared with them. Each series and label of series.txt must be in /metrics, except those
+that are not always present.
 
     check.py SERIES     bare names, NAME{label,…}, or the text of /metrics
     check.py --rules    writes the dashboard's expressions as rules, for promtool
@@ -18,22 +18,22 @@ import promql_parser
 import yaml
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-# What Prometheus and its scraping add.
+# Labels that Prometheus and its scraping add.
 TARGET_LABELS = {"job", "instance", "namespace", "alertname", "alertstate", "severity"}
 OWN_SERIES = {"up": None, "ALERTS": None}
-# Labels whose values say what happened, so that a list of a short run has not all of them.
+# Labels whose values depend on events, so that a list of a short run does not have all of them.
 OPEN_LABELS = {"http_response_status_code", "rpc_response_status_code", "http_route", "rpc_method",
                "http_request_method", "kek_version", "db_operation_name", "error_type", "operation",
                "reason", "le"}
-# What a Keyward without TLS has not.
+# Series that a Keyward without TLS does not have.
 SOMETIMES = {"keyward_tls_certificate_expiry_timestamp_seconds"}
-# Labels that are there after an error alone.
+# Labels that are present only after an error.
 RARE_LABELS = {"error_type"}
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def read_series(text):
-    """name -> label -> values seen, from a list of names or from what /metrics says."""
+    """Returns name -> label -> seen values, from a list of names or from the text of /metrics."""
     series = {}
     for line in text.splitlines():
         line = line.strip()
@@ -51,8 +51,8 @@ def read_series(text):
 
 
 def completed(text, agreed):
-    """The series of a list, with the agreed labels where it has bare names or has not met them yet, and
-    where it differs from what was agreed."""
+    """Returns the series of a list, with the labels of series.txt for bare names and for absent series, and
+    the differences from series.txt."""
     series = read_series(text)
     labelled = "{" in text
     completed, missing = dict(series), []
@@ -74,7 +74,8 @@ def completed(text, agreed):
 
 
 def look_up(series, name):
-    """A series' labels, where a histogram may be listed by its bare name; None if there is none."""
+    """Returns a series' labels; a histogram may be listed by its bare name. None if there is no such
+    series."""
     for suffix in SUFFIXES:
         if name.endswith(suffix) and name.removesuffix(suffix) in series:
             labels = dict(series[name.removesuffix(suffix)])
@@ -83,7 +84,7 @@ def look_up(series, name):
 
 
 def selectors(node):
-    """Every selector of a parsed expression."""
+    """Yields every selector of a parsed expression."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     elif isinstance(node, promql_parser.MatrixSelector):
@@ -98,7 +99,7 @@ def selectors(node):
 
 
 def groupings(node):
-    """Every label that an aggregation keeps."""
+    """Yields every label that an aggregation keeps."""
     modifier = getattr(node, "modifier", None)
     if isinstance(node, promql_parser.AggregateExpr) and modifier is not None:
         yield from modifier.labels
@@ -111,7 +112,7 @@ def groupings(node):
 
 
 def problems(expression, series):
-    """What is wrong with one expression."""
+    """Returns the problems of one expression."""
     try:
         parsed = promql_parser.parse(expression)
     except ValueError as error:
@@ -135,7 +136,7 @@ def problems(expression, series):
             elif labels[matcher.name] and matcher.name not in OPEN_LABELS:
                 plain = matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.NotEqual)
                 for value in [matcher.value] if plain else matcher.value.split("|"):
-                    # What is no plain word is a pattern of many.
+                    # A value that is not a plain word is a pattern.
                     if (plain or re.fullmatch(r"\w+", value)) and value not in labels[matcher.name]:
                         yield f"{selector.name} has no {matcher.name} of {value}"
     if not found and not re.fullmatch(r"vector\(.*\)", expression):
@@ -146,7 +147,7 @@ def problems(expression, series):
 
 
 def dashboard_expressions(dashboard):
-    """(where, expression) of every panel and variable, with Grafana's own variables filled in."""
+    """Yields (location, expression) of every panel and variable, with Grafana's own variables replaced."""
     for panel in dashboard["panels"]:
         for target in panel.get("targets", []):
             expression = target["expr"].replace("$__rate_interval", "5m")
@@ -159,7 +160,7 @@ def dashboard_expressions(dashboard):
 
 
 def dashboard_problems(dashboard):
-    """What is wrong with a dashboard beside its expressions."""
+    """Returns the problems of a dashboard beside its expressions."""
     ids = [panel["id"] for panel in dashboard["panels"]]
     if len(set(ids)) != len(ids):
         yield "two panels have one id"
@@ -185,7 +186,7 @@ def rule_expressions(rules):
 
 
 def annotation_problems(rules, series):
-    """Labels that an alert's words name, and that the alert does not have."""
+    """Returns labels in an alert's annotations that the alert does not have."""
     for group in rules["groups"]:
         for rule in group["rules"]:
             words = " ".join(rule.get("annotations", {}).values())
@@ -196,7 +197,7 @@ def annotation_problems(rules, series):
 
 
 def check(series, rules, dashboard):
-    """All problems, and how many expressions were looked at."""
+    """Returns all problems, and the number of checked expressions."""
     series = dict(series)
     for name, _ in rule_expressions(rules):
         if ":" in name:

@@ -1,5 +1,5 @@
-"""deploy/compose.yaml: of the form that the specification has, with nothing named that is nowhere, no
-secret in it, and Keyward as restricted as in a cluster."""
+"""Checks deploy/compose.yaml: it conforms to the specification, refers only to existing objects, contains no
+secret, and restricts Keyward as in a cluster."""
 
 import json
 import os
@@ -18,19 +18,19 @@ def _named(services, name, service, problem):
 
 
 def filled(text):
-    """With the defaults of variables, and 1 for those that must be given."""
+    """Returns the text with the defaults of variables, and 1 for required ones."""
     return re.sub(r"\$\{[A-Z_]+(?::-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "1", text)
 
 
 def problems(text):
-    """What is wrong with a compose file."""
+    """Returns the problems of a compose file."""
     file = yaml.safe_load(text)
     try:
-        # As JSON, since the parser knows no merge keys, and with variables filled in.
+        # As JSON, since the parser does not support merge keys, and with variables replaced.
         spec = compose_spec.PyCompose.from_json(filled(json.dumps(file)))
         spec.validate()
         spec.to_spec()
-    except Exception as error:  # The binding has no type of its own for this.
+    except Exception as error:  # The binding has no type for this.
         yield f"is not what the specification says: {error}"
         return
     services = file["services"]
@@ -84,6 +84,6 @@ def problems(text):
 
 
 def settings(text):
-    """The settings that the compose file gives as KEYWARD_SECTION__FIELD."""
+    """Returns the settings that the compose file sets as KEYWARD_SECTION__FIELD."""
     for name in re.findall(r"KEYWARD_([A-Z_]+?)__([A-Z_]+(?:__[A-Z_]+)?):", text):
         yield ".".join(name).lower().replace("__", ".")

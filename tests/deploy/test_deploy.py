@@ -1,4 +1,4 @@
-"""That the checks find what is broken on purpose, and that compose.yaml is without fault."""
+"""Tests that the checks detect deliberate faults, and that compose.yaml has none."""
 
 import configparser
 import copy
@@ -119,14 +119,14 @@ class Files(unittest.TestCase):
 
 
 class Beside(unittest.TestCase):
-    """What compose.yaml mounts: each refers to what is there."""
+    """Files that compose.yaml mounts: each refers only to existing objects."""
 
     def test_the_collector_has_what_its_pipelines_name(self):
         config = yaml.safe_load((ROOT / "deploy/otel-collector.yaml").read_text())
         for pipeline in config["service"]["pipelines"].values():
             for kind, names in pipeline.items():
                 self.assertLessEqual(set(names), set(config[kind]))
-        # Where Keyward sends, and what Prometheus asks.
+        # Endpoints that Keyward exports to, and that Prometheus scrapes.
         port = config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].rpartition(":")[2]
         self.assertIn(f"OTEL_EXPORTER_OTLP_ENDPOINT: http://otel-collector:{port}\n", COMPOSE)
         (reader,) = config["service"]["telemetry"]["metrics"]["readers"]
@@ -152,7 +152,7 @@ class Beside(unittest.TestCase):
 
 
 class Service(unittest.TestCase):
-    """The unit of systemd."""
+    """The systemd unit."""
 
     UNIT = configparser.ConfigParser(interpolation=None)
     UNIT.read(ROOT / "deploy/keyward.service")

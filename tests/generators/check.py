@@ -1,4 +1,4 @@
-"""Imports what the generators wrote, and looks for every operation and every schema of the document.
+"""Imports the output of the generators, and checks that it has every operation and every schema of the document.
 
 Arguments: the document, and the directory of the generators' output.
 """
@@ -15,7 +15,7 @@ output = Path(sys.argv[2])
 
 
 def plain(name):
-    """The letters and digits of a name, since each generator has a spelling of its own."""
+    """Returns the letters and digits of a name, since each generator spells names differently."""
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
@@ -46,7 +46,7 @@ check("openapi-python-client", "models", objects, models)
 
 models = importlib.import_module("keyward_models")
 check("datamodel-codegen", "models", objects, {plain(name) for name in dir(models)})
-# The examples of bodies are instances of the models.
+# Examples of bodies are valid instances of the models.
 read = 0
 for item in document["paths"].values():
     for operation in item.values():

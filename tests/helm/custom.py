@@ -1,7 +1,7 @@
-"""The custom resources that are rendered, as far as the chart writes them.
+"""Schemas of the custom resources that the chart renders, limited to the fields that it writes.
 
-No schema of theirs is to be had offline. These are closed excerpts of the published ones
-(monitoring.coreos.com/v1, gateway.networking.k8s.io/v1): what the chart does not write is not here.
+Their full schemas are not available offline. These are closed excerpts of the published ones
+(monitoring.coreos.com/v1, gateway.networking.k8s.io/v1), without the fields that the chart does not write.
 """
 
 import jsonschema
@@ -61,6 +61,6 @@ SCHEMAS = {
 
 
 def problems(manifest):
-    """What is wrong with a custom resource."""
+    """Returns the problems of a custom resource."""
     validator = jsonschema.Draft202012Validator(SCHEMAS[manifest["kind"]])
     return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(manifest)]

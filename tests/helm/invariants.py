@@ -1,5 +1,5 @@
-"""What holds for every rendered release. Each function takes a case's manifests and values and gives
-the problems that it finds, so that a test can show that it finds some."""
+"""Invariants of every rendered release. Each function takes a case's manifests and values and returns the
+problems, so that a test can show that it detects some."""
 
 import ipaddress
 import re
@@ -44,7 +44,7 @@ def restricted(manifests, _):
 
 
 def no_token(manifests, _):
-    """No pod is given a token for the cluster's API, nor the addresses of its neighbours."""
+    """Pods have no token for the cluster's API and no addresses of other services in their environment."""
     for name, _, spec in pods(manifests):
         if spec.get("automountServiceAccountToken") is not False:
             yield f"{name}: has a token"
@@ -66,7 +66,7 @@ def resources(manifests, _):
 
 
 def no_secrets(manifests, _):
-    """No object holds a secret, in whatever form."""
+    """No object contains a secret, in any form."""
     for manifest in manifests:
         if manifest["kind"] == "Secret":
             yield f"{name_of(manifest)}: a secret is rendered"
@@ -81,7 +81,7 @@ def no_secrets(manifests, _):
 
 
 def probes(manifests, _):
-    """The server is asked by all three probes, readiness over gRPC, on ports that it has."""
+    """The server has all three probes, readiness over gRPC, on ports that it listens on."""
     for workload in of_kind(manifests, "Deployment", "StatefulSet"):
         (container,) = workload["spec"]["template"]["spec"]["containers"]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -99,7 +99,7 @@ def _matches(selector, labels):
 
 
 def selectors(manifests, _):
-    """Whatever selects, selects what it is for, and nothing else."""
+    """Selectors match their intended objects, and no others."""
     by_pod = {name: metadata["labels"] for name, metadata, _ in pods(manifests)}
     (server,) = of_kind(manifests, "Deployment", "StatefulSet")
     server = name_of(server)
@@ -140,7 +140,7 @@ def _spec(manifests):
 
 
 def ports(manifests, _):
-    """Services lead to ports that the server has, routes and monitors to ports of services."""
+    """Services refer to ports of the server; routes and monitors refer to ports of services."""
     (container,) = _spec(manifests)["containers"]
     own = {port["name"] for port in container["ports"]}
     services = {one["metadata"]["name"]: one["spec"]["ports"] for one in of_kind(manifests, "Service")}
@@ -169,7 +169,7 @@ def ports(manifests, _):
 
 
 def _references(spec):
-    """(kind, name, key) of everything that a pod takes from elsewhere; key None for the whole."""
+    """Returns (kind, name, key) of all external objects that a pod uses; key None for the whole object."""
     def items(kind, name, source):
         for item in source.get("items") or [{"key": None}]:
             yield kind, name, item["key"]
@@ -194,7 +194,7 @@ def _references(spec):
 
 
 def _hook(manifest):
-    """When an object comes: the events that make it, and its weight; nothing for the release's own."""
+    """Returns the hook of an object, as its events and weight; None for the release's own objects."""
     annotations = manifest["metadata"].get("annotations", {})
     if "helm.sh/hook" not in annotations:
         return None
@@ -202,7 +202,7 @@ def _hook(manifest):
 
 
 def references(manifests, values):
-    """What a pod takes from elsewhere is rendered with that key, in time, or the values name it."""
+    """Objects that a pod uses are rendered with that key and before the pod, or the values refer to them."""
     rendered = {(one["kind"], one["metadata"]["name"]): one for one in manifests}
     said = set(strings(values))
     for manifest in manifests:
@@ -225,7 +225,7 @@ def references(manifests, values):
 
 
 def mounts(manifests, _):
-    """Mounts and volumes go together, and nothing is writable but data."""
+    """Mounts match volumes, and only data is writable."""
     for name, _, spec in pods(manifests):
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         mounted = set()
@@ -244,7 +244,7 @@ def mounts(manifests, _):
 
 
 def policies(manifests, values):
-    """Both directions are denied by default for every pod, and no rule lets all through."""
+    """Both directions are denied by default for every pod, and no rule allows all traffic."""
     if values.get("networkPolicy", {}).get("enabled", True) is False:
         return
     found = of_kind(manifests, "NetworkPolicy")
@@ -264,7 +264,7 @@ def policies(manifests, values):
 
 
 def migration(manifests, _):
-    """A migration runs where and as what the server runs, with its environment."""
+    """A migration has the scheduling, security context and environment of the server."""
     server = _spec(manifests)
     for job in of_kind(manifests, "Job"):
         spec = job["spec"]["template"]["spec"]
@@ -283,7 +283,7 @@ def migration(manifests, _):
 
 
 def writer(manifests, _):
-    """What has a volume is one pod, and a pod that never gets ready does not hold up the next."""
+    """A workload with a volume has one pod, and a pod that never gets ready does not block the next one."""
     for one in of_kind(manifests, "StatefulSet"):
         if one["spec"].get("replicas") != 1:
             yield f"{name_of(one)}: not one writer"
@@ -292,7 +292,7 @@ def writer(manifests, _):
 
 
 def endings(manifests, _):
-    """A pod is given the time that its configuration takes to end, and 15 seconds."""
+    """The grace period of a pod is the shutdown time of its configuration plus 15 seconds."""
     for config in of_kind(manifests, "ConfigMap"):
         if "keyward.toml" in config["data"]:
             server = tomllib.loads(config["data"]["keyward.toml"])["server"]
@@ -302,7 +302,7 @@ def endings(manifests, _):
 
 
 def configuration(manifests, _):
-    """Each file that the configuration names is mounted, and each port is the container's."""
+    """Each file of the configuration is mounted, and each port is a port of the container."""
     for config in of_kind(manifests, "ConfigMap"):
         if "keyward.toml" not in config["data"]:
             continue
@@ -327,7 +327,7 @@ def configuration(manifests, _):
 
 
 def names(manifests, _):
-    """Names are labels of DNS, and no two objects have one name."""
+    """Names are valid DNS labels, and no two objects have the same name."""
     seen = set()
     for manifest in manifests:
         name = name_of(manifest)

@@ -1,4 +1,4 @@
-"""Helm, the cases of values, and what Helm makes of them."""
+"""Helm, the cases of values, and the manifests that Helm renders of them."""
 
 import copy
 import functools
@@ -17,12 +17,12 @@ GOLDEN = HERE / "golden"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 CASES = sorted(path.stem for path in (HERE / "values").glob("*.yaml"))
 RELEASE, NAMESPACE = "kw", "credentials"
-# The oldest that the chart takes, one between, and the newest that the validator knows.
+# The oldest version that the chart supports, one between, and the newest that the validator supports.
 KUBERNETES = ["1.27", "1.32", "1.37"]
 
 
 def helm(*arguments, check=True):
-    """Runs Helm; what it said, and whether it succeeded."""
+    """Runs Helm, and returns the completed process."""
     done = subprocess.run(
         [os.environ["HELM"], *map(str, arguments)], capture_output=True, text=True, timeout=60
     )
@@ -44,7 +44,7 @@ def template(*arguments, chart=CHART, check=True, kubernetes=KUBERNETES[-1]):
 
 @functools.cache
 def text(case):
-    """The manifests of a case, as Helm writes them."""
+    """Returns the manifests of a case, as Helm renders them."""
     return template("--values", values_file(case)).stdout
 
 
@@ -54,17 +54,17 @@ def _documents(case):
 
 
 def documents(case):
-    """The manifests of a case, to look at or to change."""
+    """Returns the parsed manifests of a case, which the caller may change."""
     return copy.deepcopy(_documents(case))
 
 
 def values(case):
-    """The values that a case says."""
+    """Returns the values of a case."""
     return yaml.safe_load(values_file(case).read_text())
 
 
 def template_values(base, over, check=True):
-    """Templates a case with further values laid over it."""
+    """Renders a case with further values that override its own."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(over, file)
         file.flush()
@@ -72,7 +72,7 @@ def template_values(base, over, check=True):
 
 
 def strings(node):
-    """Every text in a tree, keys too."""
+    """Yields every text in a tree, including keys."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from strings(key)
@@ -89,7 +89,7 @@ def name_of(manifest):
 
 
 def pod_of(manifest):
-    """The pod's metadata and spec that a manifest has, or nothing."""
+    """Returns the metadata and the spec of a manifest's pod, if it has a pod."""
     if manifest["kind"] == "Pod":
         return manifest["metadata"], manifest["spec"]
     if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
@@ -99,7 +99,7 @@ def pod_of(manifest):
 
 
 def pods(manifests):
-    """Each pod: its manifest's name, its metadata and its spec."""
+    """Yields each pod: its manifest's name, its metadata and its spec."""
     for manifest in manifests:
         pod = pod_of(manifest)
         if pod:

@@ -1,4 +1,4 @@
-"""The table of values in the chart's README, made of the values file and its comments."""
+"""The table of values in the chart's README, generated from the values file and its comments."""
 
 import json
 import re
@@ -13,7 +13,7 @@ def rows(text):
     lines = text.splitlines()
 
     def comment(line):
-        """The description right above a line."""
+        """Returns the description directly above a line."""
         words = []
         while line > 0 and lines[line - 1].lstrip().startswith("#"):
             line -= 1
@@ -46,7 +46,7 @@ def markdown(text):
 
 
 def replaced(readme, values):
-    """The README with its table as it must be."""
+    """Returns the README with a current table."""
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
     made = BEGIN + "\n" + markdown(values) + "\n" + END
     text, count = re.subn(pattern, lambda _: made, readme, flags=re.S)

@@ -1,4 +1,4 @@
-"""That the checks can fail: each invariant finds what is broken on purpose, and so do the schemas."""
+"""Tests that the checks can fail: each invariant detects a deliberate fault, and so do the schemas."""
 
 import unittest
 
@@ -43,7 +43,7 @@ def add(manifests, manifest):
     manifests.append({"metadata": {"name": "x", "namespace": "y"}, **manifest})
 
 
-# What finds it, what is broken, and in which case: "everything" where none is named.
+# Invariant that detects the fault, the fault, and its case: "everything" by default.
 BROKEN = [
     ("restricted", lambda m: change(pod(m), "hostNetwork", True)),
     ("restricted", lambda m: change(pod(m), "securityContext", "runAsNonRoot", False)),

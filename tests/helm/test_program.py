@@ -1,4 +1,4 @@
-"""That the program takes the configuration which the chart makes. KEYWARD_BIN names it."""
+"""Tests that the program accepts the chart's configuration. KEYWARD_BIN is its path."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ class Program(unittest.TestCase):
             self.skipTest("KEYWARD_BIN names no program")
 
     def migrate(self, text):
-        """Has a configuration read, with a database of its own."""
+        """Runs a migration with a configuration, on its own database."""
         with tempfile.TemporaryDirectory() as folder:
             config = pathlib.Path(folder) / "keyward.toml"
             text, count = re.subn(r'(?m)^url(_file)? = ".*"$', f'url = "sqlite://{folder}/keyward.db"', text)

@@ -1,4 +1,4 @@
-"""What Helm makes of the chart: lint, goldens, and refusals of values that do not go together."""
+"""Tests of the rendered chart: lint, goldens, and rejected combinations of values."""
 
 import difflib
 import json
@@ -111,7 +111,7 @@ class Invariants(unittest.TestCase):
         self.assertEqual(ports("http://c:4318/x", "https://a", "http://b"), [*known, 4318, 443, 80])
         self.assertEqual(ports("https://[::1]", "https://[fd00::1]:8443/k", "https://a:8443"),
                          [*known, 443, 8443])
-        # A service's port is not its pods'.
+        # A service's port differs from that of its pods.
         pods = {"database": {"port": 6432}, "otlp": {"ports": [14317]}, "jwks": {"ports": [8443, 8080]},
                 "test": {"ports": [10443]}}
         self.assertEqual(ports("http://c:4317", "https://a", "http://b", pods),
@@ -236,7 +236,7 @@ class Names(unittest.TestCase):
 
 
 class Refusals(unittest.TestCase):
-    """Values that are each good, and do not go together."""
+    """Combinations of valid values that are rejected together."""
 
     TABLE = [
         ({"server": {"tlsTerminatedByProxy": False}}, "or server.tlsTerminatedByProxy=true says"),
@@ -289,7 +289,7 @@ class Refusals(unittest.TestCase):
 
 class Notes(unittest.TestCase):
     def notes(self, case, *more):
-        # Helm shows notes where it would install, and nowhere else.
+        # Helm shows notes only for an installation.
         done = support.helm(
             "install", support.RELEASE, support.CHART, "--dry-run=client", "--namespace",
             support.NAMESPACE, "--values", support.values_file(case), *more, check=False)
@@ -319,7 +319,7 @@ class Notes(unittest.TestCase):
         self.assertEqual(said("required", *scaled), [])
         self.assertEqual(said("required", *scaled, "--set", "autoscaling.maxReplicas=10"), ["111"])
         self.assertEqual(said("required", "--set", "config.database.max_connections=25"), ["101"])
-        # Twelve pods, and a quarter of them more.
+        # Twelve pods, and another quarter during an update.
         self.assertEqual(said("everything"), ["301"])
         self.assertEqual(said("sqlite"), [])
 

@@ -1,4 +1,4 @@
-"""The schema of the values: closed, hostile values refused, and in step with the server's settings,
+"""Tests of the schema of the values: it is closed, rejects hostile values, and matches the server's settings,
 the values file and the table of the README."""
 
 import json
@@ -13,18 +13,18 @@ import yaml
 
 SCHEMA = json.loads((support.CHART / "values.schema.json").read_text())
 EXAMPLE = support.ROOT / "deploy" / "keyward.example.toml"
-# Settings that the chart makes of other values, or that only `keyward dev` has a use for.
+# Settings that the chart derives from other values, or that only `keyward dev` uses.
 BY_CHART = {
     "server.listen", "server.tls_terminated_by_proxy", "operations.listen", "database.url",
     "database.url_file", "vault.keyring_file",
 }
-# Sections whose names are the operator's own.
+# Sections whose names the operator chooses.
 MAPS = ("providers.", "server.tls.services.", "auth.service.subjects.")
 BY_CHART_SECTIONS = ("server.tls.", "auth.session.", "auth.service.", "providers.")
 
 
 def open_levels(node, path="#"):
-    """Every object in a schema that lets in what it does not list."""
+    """Yields every object in a schema that accepts unlisted properties."""
     if isinstance(node, list):
         for index, value in enumerate(node):
             yield from open_levels(value, f"{path}/{index}")
@@ -45,7 +45,7 @@ def open_levels(node, path="#"):
 
 
 def settings(text):
-    """Every setting of an example configuration, those that are commented out too."""
+    """Yields every setting of an example configuration, including commented-out ones."""
     shown = re.sub(r"(?m)^# (?=(\[[a-z_.]+\]$|\"?[A-Za-z_.:]+\"? = ))", "", text)
     section = None
     for line in shown.splitlines():
@@ -56,7 +56,7 @@ def settings(text):
 
 
 def configurable(schema):
-    """Every setting that `config` takes."""
+    """Yields every setting that `config` accepts."""
     for section, node in schema["properties"]["config"]["properties"].items():
         for name in node.get("properties", {}):
             yield f"{section}.{name}"
@@ -133,7 +133,7 @@ class Settings(unittest.TestCase):
         self.assertEqual(wanted - self._rendered(), set())
 
     def _rendered(self):
-        """Every setting that some case gives."""
+        """Returns every setting that any case sets."""
         rendered = set()
         for case in support.CASES:
             for config in support.of_kind(support.documents(case), "ConfigMap"):
@@ -181,7 +181,7 @@ class Table(unittest.TestCase):
 
 
 class Copies(unittest.TestCase):
-    """The chart carries copies, since a packaged chart can reach nothing beside it."""
+    """The chart contains copies of files, since a packaged chart cannot read files outside it."""
 
     FILES = {"prometheus/alerts.yaml": "alerts.yaml", "grafana/keyward.json": "keyward.json"}
 

@@ -1,9 +1,9 @@
-"""An issuer's keys over HTTPS, by an authority of its own, under a name that only the DNS server knows
-which is here too.
+"""Serves an issuer's keys over HTTPS, with its own authority, under a name that only the DNS server of this
+script resolves.
 
     issuer.py FOLDER JWKS
 
-It writes ca.pem to the folder, and says the resolver's address and its own port.
+It writes ca.pem to the folder, and prints the resolver's address and its own port.
 """
 
 import errno
@@ -19,7 +19,7 @@ NAME = "issuer.keyward.test"
 
 
 def resolver():
-    """On port 53, the only one that resolv.conf knows, of an address that nobody else has."""
+    """Listens on port 53, the only one that resolv.conf supports, of an unused address."""
     for last in range(1, 255):
         try:
             return socketserver.ThreadingUDPServer((f"127.77.0.{last}", 53), Resolver)
@@ -30,7 +30,7 @@ def resolver():
 
 
 class Resolver(socketserver.BaseRequestHandler):
-    """Answers A for NAME with 127.0.0.1, AAAA with nothing, and whatever else with no such name."""
+    """Responds to A for NAME with 127.0.0.1, to AAAA with no record, and to all others with NXDOMAIN."""
 
     def handle(self):
         query, socket = self.request

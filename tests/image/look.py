@@ -1,4 +1,4 @@
-"""What the image is: its settings, and every file in it. Says its size.
+"""Checks the image: its settings, and every file in it. Prints its size.
 
     look.py IMAGE.json ROOT LIMIT_MIB
 """

@@ -1,10 +1,9 @@
-"""nginx before three Keywards, as one would have it in production, and what its log tells of each attempt.
+"""nginx in front of three Keyward processes, configured as in production, and the attempts that its log shows.
 
-What nginx sends again, and nothing else: a request whose connection to one process could not be made goes
-to the next, since nothing of it was sent (`proxy_next_upstream error`, which is its default without
-`timeout`). nginx would also send a GET, PUT or DELETE again whose connection broke after it was sent,
-though never a POST or a gRPC call; such a second attempt would hide that a process let a request fall, so
-the log tells of it, and `broken` counts it as a failure.
+nginx retries only requests whose connection to one process could not be made, since nothing of them was sent
+(`proxy_next_upstream error`, which is its default without `timeout`). nginx would also retry a GET, PUT or
+DELETE whose connection broke after it was sent, though never a POST or a gRPC call. Such a second attempt
+would hide that a process dropped a request, so the log contains it, and `broken` counts it as a failure.
 """
 
 import re
@@ -69,7 +68,7 @@ http {{
 
 
 class Nginx(Program):
-    """nginx, which listens; `ports` are those of the processes behind it."""
+    """An nginx that listens; `ports` are those of the processes behind it."""
 
     def __init__(self, house, ports):
         binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -77,7 +76,7 @@ class Nginx(Program):
             raise Failed("nginx is not installed (Debian: apt-get install nginx)")
         self.attempts = house.directory / "attempts.log"
         self.rest_port, self.grpc_port = free_port(), free_port()
-        # One that refused a connection is left alone for a second.
+        # A process that refused a connection gets no requests for a second.
         server = "        server 127.0.0.1:{} max_fails=1 fail_timeout=1s;"
         house.directory.chmod(0o711)
         text = CONFIGURATION.format(
@@ -96,7 +95,7 @@ class Nginx(Program):
         wait_until("nginx answers", self.answers)
 
     def kill(self):
-        """Asks first, since its workers outlive it when it is killed."""
+        """Sends SIGTERM first, since the workers of a killed nginx survive it."""
         if self.child.poll() is None:
             self.child.terminate()
             try:
@@ -111,7 +110,7 @@ class Nginx(Program):
         return get(f"{self.url}/healthz")[0] == 200
 
     def size(self):
-        """How much of the log there is, in bytes."""
+        """Returns the size of the log, in bytes."""
         return self.attempts.stat().st_size
 
     def lines(self, since):
@@ -120,13 +119,13 @@ class Nginx(Program):
             return log.read().decode().splitlines()
 
     def has_answers_of(self, port, since):
-        """Whether REST and gRPC calls went well at a process since a moment."""
+        """Returns true if REST and gRPC calls to a process succeeded since an offset of the log."""
         good = [line for line in self.lines(since) if re.search(rf"\|127.0.0.1:{port}\|200\|", line)]
         return any(" /keyward." in line for line in good) and any(" /key " in line for line in good)
 
     def tried_again(self, since):
-        """Requests of which more than one attempt was made: after a refused connection, and after one
-        that was there and broke."""
+        """Returns requests with more than one attempt: after a refused connection, and after a connection
+        that broke."""
         refused, broken = [], []
         for line in self.lines(since):
             if line.count("|") != 3:

@@ -1,4 +1,4 @@
-"""Counts what was called, by operation; fails when one was called too seldom, or a server error came."""
+"""Counts calls by operation; fails if an operation has too few calls, or if a server error occurred."""
 
 import collections
 import json

@@ -1,7 +1,7 @@
-"""What schemathesis cannot know of a running Keyward: names that exist, what is taken, and what time it is.
+"""Facts about a running Keyward that schemathesis cannot derive: existing names, used values, and the time.
 
-Nothing here changes a case that is meant to be refused, and no check is changed but one, which is made
-stricter: a response may hold nothing that the document does not list.
+The hooks do not change cases that must be rejected. They change only one check, which becomes stricter: a
+response must not contain members that the document does not list.
 """
 
 import itertools
@@ -35,7 +35,7 @@ def post(path, token, body):
 
 
 def seed(*names):
-    """A text that no case has used as one of these, nor will."""
+    """Returns a text that no case has used under these names, and reserves it."""
     text = f"seed-{next(numbers)}"
     taken.update((name, text) for name in names)
     return text
@@ -56,7 +56,7 @@ def new_key():
     return post("/keys", MANAGEMENT_KEY, {"name": "seed", "limit": 1})["data"]["hash"]
 
 
-# A random value of these names nothing, so that without more every call would end at a 403 or a 404.
+# A random value of these refers to no object, so without existing ones every call would end with 403 or 404.
 CREATED = {
     "uuid": new_api_key,
     "apikeyId": new_repo_ai_key,
@@ -67,7 +67,7 @@ PLACES = {
     "workspaceId": lambda: WORKSPACE,
     "workspace_id": lambda: WORKSPACE,
 }
-# The contract has these but once: credentials in a workspace, the name of a key in a repo.
+# The contract requires these to be unique: credentials in a workspace, the name of a key in a repo.
 UNIQUE = {
     ("/apikeys", "key"),
     ("/apikeys", "secret"),
@@ -126,7 +126,7 @@ def before_call(context, case, kwargs):
         if is_meant[location]:
             use(existing(meta.phase, location), values)
     if is_meant[ParameterLocation.QUERY] and isinstance(case.query, dict):
-        # Only Keyward makes page tokens; no text that is made up is one.
+        # Only Keyward creates page tokens; generated texts are never valid.
         case.query.pop("pageToken", None)
     if is_meant[ParameterLocation.BODY]:
         use_unique(case)
@@ -134,12 +134,12 @@ def before_call(context, case, kwargs):
 
 
 def existing(phase, location):
-    """What exists that a case is to be about, at one of its places."""
+    """Returns existing values for one location of a case."""
     if phase.name == TestPhase.STATEFUL:
-        # Its steps make what they use.
+        # The steps of a stateful test create the objects that they use.
         return PLACES
     if phase.name == TestPhase.COVERAGE:
-        # What is tried at one place must not fail for what stands at another.
+        # A test of one location must not fail because of another location.
         is_tried = getattr(phase.data, "parameter_location", None) == location
         return {} if is_tried else PLACES | CREATED
     # Most calls, but not all.
@@ -153,12 +153,12 @@ def use(existing, values):
 
 
 def use_fitting(case):
-    """Moves an expiry into the future and rounds a limit to nano-dollars. No schema can say the first,
-    and validators that divide floating numbers read no `multipleOf` of 1e-9 as it is meant."""
+    """Moves an expiry into the future and rounds a limit to nano-dollars. A schema cannot express the first,
+    and validators that divide floating-point numbers evaluate `multipleOf` of 1e-9 wrongly."""
     if not isinstance(case.body, dict):
         return
     expiry, limit = case.body.get("expires_at"), case.body.get("limit")
-    # Each day of any year is one of 2096.
+    # Each date of any year exists in 2096.
     if isinstance(expiry, str) and expiry[:4].isdigit() and expiry < "2096":
         case.body["expires_at"] = "2096" + expiry[4:]
     if isinstance(limit, float):
@@ -166,7 +166,7 @@ def use_fitting(case):
 
 
 def use_unique(case):
-    """Gives a value that was used before another end, and so the same length if it is long enough."""
+    """Replaces a used value with one that has another suffix, and the same length if it is long enough."""
     if not isinstance(case.body, dict):
         return
     for path, name in UNIQUE:

@@ -1,7 +1,7 @@
-"""What the scripts under tests/attacks, tests/rolling and tests/soak share: a Keyward on data of its own,
-`keyward-siege`, and what the system says of a process.
+"""Shared code of the scripts under tests/attacks, tests/rolling and tests/soak: a Keyward with its own data,
+`keyward-siege`, and the system's figures of a process.
 
-Everything listens on 127.0.0.1 and is ended by its process id. Nothing waits without an end.
+All servers listen on 127.0.0.1 and are ended by their process id. Every wait has a time limit.
 """
 
 import atexit
@@ -24,16 +24,16 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# How long anything may take to start, to end or to become ready.
+# Maximum time for a program to start, to end or to become ready.
 PATIENCE_SECONDS = 120
 
 
-# What a caller says of a request that had no answer for ten seconds.
+# Failure text of a request without a response for ten seconds.
 LATE = re.compile(r"[\w.]+: (no answer in time|DeadlineExceeded: .*|Cancelled: Timeout expired.*)$")
 
 
 class Failed(Exception):
-    """What was to be shown is not so."""
+    """A script could not show its result."""
 
 
 def say(text):
@@ -41,7 +41,7 @@ def say(text):
 
 
 def wait_until(what, condition, seconds=PATIENCE_SECONDS):
-    """Asks again and again, and gives what is true at last."""
+    """Polls until the condition is true, and returns its value."""
     end = time.monotonic() + seconds
     while True:
         found = condition()
@@ -53,8 +53,8 @@ def wait_until(what, condition, seconds=PATIENCE_SECONDS):
 
 
 def free_port():
-    """A port that nobody has, below those that the system gives away by itself, so that none of its choices
-    takes the port while its server is restarted. Another script may still choose the same."""
+    """Returns a free port below the range of ephemeral ports, so that the system does not assign it while its
+    server restarts. Another script may still choose the same port."""
     try:
         first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except OSError:
@@ -70,14 +70,14 @@ def free_port():
 
 
 def without_late(failures):
-    """The failures but for late answers, and how many of those there are: a machine that stands still for
-    ten seconds makes them too."""
+    """Returns the failures without late responses, and the number of late responses. A machine that stalls
+    for ten seconds causes these too."""
     others = {reason: times for reason, times in failures.items() if not LATE.match(reason)}
     return others, sum(failures.values()) - sum(others.values())
 
 
 def get(url, seconds=2):
-    """The status and the text of an answer; no status where there is no answer."""
+    """Returns the status and the text of a response; the status is None without a response."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=seconds) as answer:
@@ -95,7 +95,7 @@ def keyward_program(variable="KEYWARD_BIN"):
 
 
 def siege_program():
-    """`keyward-siege`: SIEGE_BIN, or a release build of this checkout."""
+    """Path of `keyward-siege`: SIEGE_BIN, or a release build of this checkout."""
     if "SIEGE_BIN" in os.environ:
         return Path(os.environ["SIEGE_BIN"]).resolve(strict=True)
     command = ["cargo", "build", "--locked", "--release", "-p", "keyward-siege"]
@@ -110,7 +110,7 @@ def siege_program():
 
 
 def clean_environment(**more):
-    """The environment without settings of Keyward's that are not ours."""
+    """Returns the environment without foreign settings of Keyward."""
     ours = ("KEYWARD_", "OTEL_", "SIEGE_")
     kept = {
         name: value
@@ -121,7 +121,7 @@ def clean_environment(**more):
 
 
 class MemoryLimit:
-    """A control group whose processes the kernel kills above a limit, where root may make one."""
+    """A control group whose processes the kernel kills above a limit, if root can create one."""
 
     HIERARCHIES = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
 
@@ -147,7 +147,7 @@ class MemoryLimit:
             (self.directory / "cgroup.procs").write_text(str(os.getpid()))
 
     def remove(self):
-        # The kernel takes a moment to let go of a process that has ended.
+        # The kernel removes an ended process from the group with a delay.
         for _ in range(50):
             try:
                 return self.directory.rmdir()
@@ -156,7 +156,7 @@ class MemoryLimit:
 
 
 class Place:
-    """CPUs and memory that a program has, and its niceness among the programs that want them too."""
+    """CPUs, memory limit and niceness of a program."""
 
     IDLE = "idle"
 
@@ -175,8 +175,8 @@ class Place:
 
 
 def stand_out():
-    """Gives this script's process group its niceness, where root may: the system shares CPUs among such
-    groups first, and niceness counts only within one."""
+    """Sets the niceness of this script's process group, if permitted: the system first shares CPUs among such
+    groups, and niceness counts only within one."""
     try:
         Path("/proc/self/autogroup").write_text("-15")
     except OSError:
@@ -187,7 +187,7 @@ ANYWHERE = Place(niceness=os.getpriority(os.PRIO_PROCESS, 0))
 
 
 class Program:
-    """A child process, whose standard error is a file."""
+    """A child process whose standard error is a file."""
 
     def __init__(self, command, log, place=ANYWHERE, stdin=subprocess.DEVNULL, **variables):
         self.log = log
@@ -208,21 +208,21 @@ class Program:
         return self.child.pid
 
     def kill(self):
-        """Ends it as the system does when it runs out of memory."""
+        """Kills the process with SIGKILL, as the kernel does when memory runs out."""
         if self.child.poll() is None:
             self.child.kill()
         self.child.wait()
         atexit.unregister(self.kill)
 
     def terminate(self, seconds=PATIENCE_SECONDS):
-        """Asks it to end, and expects that it does so in order; gives how long it took."""
+        """Sends SIGTERM, expects a graceful shutdown, and returns its duration."""
         began = time.monotonic()
         self.child.send_signal(signal.SIGTERM)
         self.finish(seconds)
         return time.monotonic() - began
 
     def finish(self, seconds=PATIENCE_SECONDS):
-        """Waits for its end, and gives what it printed."""
+        """Waits for the end of the process, and returns its output."""
         try:
             printed, _ = self.child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -239,10 +239,11 @@ class Program:
 
 
 class House:
-    """A database, keys and tokens for `keyward serve`, in a directory that goes with the script."""
+    """Database, keys and tokens for `keyward serve`, in a directory that is removed at the end of the
+    script."""
 
     def __init__(self, program, siege, postgres=None):
-        # In memory where there is such a place: what is looked at is the server, not the disk.
+        # In memory if possible: the scripts measure the server, not the disk.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.directory = Path(tempfile.mkdtemp(prefix="keyward-siege-", dir=memory))
         atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
@@ -257,7 +258,7 @@ class House:
             self.settle(program)
 
     def borrow(self, program):
-        """Keyring, signing key, tokens and an organization on SQLite, from `keyward dev`."""
+        """Creates keyring, signing key, tokens and an organization on SQLite with `keyward dev`."""
         command = [program, "dev", "--listen", "127.0.0.1:0", "--data-dir", self.directory]
         dev = Program(command, self.directory / "dev.log")
         for line in dev.child.stdout:
@@ -268,7 +269,7 @@ class House:
         dev.terminate()
 
     def configure(self, **settings):
-        """Writes the configuration: the defaults, and what is named as SECTION__NAME="TOML"."""
+        """Writes the configuration: the defaults, and overrides given as SECTION__NAME="TOML"."""
         self.settings |= settings
         sections = {
             "database": {"url": f'"{self.database}"'},
@@ -294,12 +295,12 @@ class House:
         }
 
     def run(self, program, *words):
-        """Runs a command with the configuration to its end."""
+        """Runs a command with the configuration and waits for its end."""
         command = [program, *words, "--config", self.config]
         return Program(command, self.directory / f"{words[0]}.log").finish()
 
     def settle(self, program):
-        """The same organization on an empty database, with a management key of its own."""
+        """Creates the same organization in an empty database, with its own management key."""
         self.run(program, "migrate")
         server = self.serve(program)
         command = [self.siege, "prepare", "--env", self.env, "--url", server.url]
@@ -318,7 +319,7 @@ class House:
         raise Failed(f"dev.env has no {name}")
 
     def serve(self, program, port=None, place=ANYWHERE, operations=False):
-        """Starts `keyward serve`, with a listener for operations or without, and waits until it is ready."""
+        """Starts `keyward serve`, optionally with a listener for operations, and waits until it is ready."""
         return Server(self, program, port or free_port(), place, operations)
 
 
@@ -344,7 +345,7 @@ class Server(Program):
         return get(f"{self.url}/readyz")[0] == 200
 
     def metrics(self):
-        """The gauges without labels that /metrics has; none where there is no such page."""
+        """Returns the gauges of /metrics that have no labels; empty without such a page."""
         status, text = get(f"{self.operations_url}/metrics")
         found = {}
         if status == 200:
@@ -355,7 +356,7 @@ class Server(Program):
         return found
 
     def memory(self):
-        """Resident memory now, and at its peak since it was last forgotten, in bytes."""
+        """Returns the current and the peak resident memory since the last reset of the peak, in bytes."""
         if self.child.poll() is not None:
             raise Failed(f"the server ended with {self.child.returncode}:\n{self.errors()}")
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -378,7 +379,7 @@ class Server(Program):
 
 
 class Load(Program):
-    """`keyward-siege load`, whose figures come in windows."""
+    """`keyward-siege load`, which reports its figures in windows."""
 
     def __init__(self, house, seconds, *words, urls=(), place=ANYWHERE):
         command = [house.siege, "load", "--env", house.env, "--seconds", seconds, "--windows"]
@@ -386,7 +387,7 @@ class Load(Program):
         super().__init__([*command, *urls, *words], log, place, stdin=subprocess.PIPE)
 
     def window(self):
-        """Ends a window, and gives its figures."""
+        """Ends a window, and returns its figures."""
         try:
             self.child.stdin.write("\n")
             self.child.stdin.flush()
@@ -398,7 +399,7 @@ class Load(Program):
         return json.loads(line)
 
     def end(self):
-        """Ends the load, and gives the figures of its last window."""
+        """Ends the load, and returns the figures of its last window."""
         return json.loads(self.finish().splitlines()[-1])
 
 
@@ -429,8 +430,8 @@ class SlowIssuer:
 
 
 class Prober:
-    """Asks for URLs as a kubelet does: over a new connection each, and a probe without an answer within a
-    second has failed."""
+    """Requests URLs as a kubelet does: each over a new connection. A probe without a response within a second
+    has failed."""
 
     PERIOD_SECONDS, TIMEOUT_SECONDS = 0.1, 1
 
@@ -467,13 +468,13 @@ class Client:
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def call(self, method, path, body=None):
-        """Gives the status and the JSON of the response."""
+        """Returns the status and the JSON of the response."""
         self.connection.request(method, path, body and json.dumps(body), self.headers)
         response = self.connection.getresponse()
         return response.status, json.load(response)
 
     def create(self, path, body):
-        """Gives the JSON of a creation."""
+        """Returns the JSON of a created resource."""
         status, answer = self.call("POST", path, body)
         if status != 201:
             raise Failed(f"POST {path}: {status} {answer}")
@@ -481,21 +482,21 @@ class Client:
 
 
 def attack(house, kind, *words, url, seconds, place=ANYWHERE, **variables):
-    """Starts one of the attacks; its tally is what it prints."""
+    """Starts an attack; its output is its tally."""
     command = [house.siege, kind, "--url", url, "--seconds", seconds, *words]
     log = house.directory / f"{kind}.log"
     return Program(command, log, place, **variables)
 
 
 def end_in_order(number, _frame):
-    """Makes of a signal an ordinary end, at which programs are ended and folders go."""
-    # `timeout` sends it to the process and then to its group: once is enough.
+    """Converts a signal into a normal exit, which ends programs and removes directories."""
+    # `timeout` signals the process and then its group; the second signal is ignored.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def main(run):
-    """Runs a script, and says in words what it could not show."""
+    """Runs a script, and prints the reason of a failure."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end_in_order)
     stand_out()
