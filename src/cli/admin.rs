@@ -1,4 +1,4 @@
-//! `keyward admin`: what needs no token, since who runs it has the database and the keyring.
+//! `keyward admin`: commands that need no token, only access to the database and the keyring.
 
 use std::path::PathBuf;
 
@@ -10,30 +10,29 @@ use keyward_core::provider_key::SecretsBound;
 use super::{ConfigArgs, Failure, say, serve};
 use crate::config::{BindSecrets, Config};
 
-/// Who the audit trail says that it was.
+/// Actor in the audit trail.
 const ACTOR: &str = "keyward-admin";
 
 #[derive(clap::Subcommand)]
 pub(super) enum AdminCommand {
-    /// Create a management key for an organization, and print its plaintext, which is shown this
-    /// once.
+    /// Create a management key for an organization and print its plaintext, which cannot be shown again.
     CreateManagementKey(CreateManagementKeyArgs),
     /// Bind the stored secrets of provider keys to provider, key and endpoint.
     ///
-    /// Secrets that earlier versions stored are not bound. Run it when every replica has a version that
-    /// opens bound secrets. It may be interrupted and run again, beside running replicas.
+    /// Secrets stored by earlier versions are unbound. Run this once every replica has a version that opens
+    /// bound secrets. It is safe to interrupt, to repeat, and to run beside running replicas.
     BindSecrets(ConfigArgs),
 }
 
 #[derive(clap::Args)]
 pub(super) struct CreateManagementKeyArgs {
-    /// The organization whose issued keys it is to administer.
+    /// Organization whose issued keys the management key administers.
     #[arg(long, value_name = "ID")]
     organization: String,
-    /// Its human-readable name.
+    /// Human-readable name of the management key.
     #[arg(long, value_name = "TEXT", default_value = "created by keyward admin")]
     name: String,
-    /// The configuration file, in TOML; without one, defaults and `KEYWARD_…` variables alone.
+    /// Configuration file, in TOML; without one, only defaults and `KEYWARD_…` variables apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -95,7 +94,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
             Error::Unavailable(_) | Error::Internal(_) => serve::unavailable(&error),
             error => refuse(&error),
         })?;
-    // First of all, since no one can read it again.
+    // Before anything else, since the plaintext cannot be read again.
     let said = say(minted.token.expose()).map_err(|failure| {
         let hash = minted.key.hash;
         Failure::new(
@@ -107,7 +106,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
     said
 }
 
-/// Someone at this machine, for the audit trail.
+/// Returns the caller for commands on this machine, for the audit trail.
 pub(super) fn caller(name: &str) -> Caller {
     Caller {
         principal: Principal::Service(ServiceName(name.to_owned())),

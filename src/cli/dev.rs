@@ -1,4 +1,4 @@
-//! `keyward dev`: the same house as `serve`, on files of its own and with a demo organization.
+//! `keyward dev`: the same server as `serve`, with its own files and a demo organization.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -21,7 +21,7 @@ use crate::app::UseCases;
 use crate::config::Config;
 use crate::server::Server;
 
-/// Who the audit trail says that it was.
+/// Actor in the audit trail.
 const ACTOR: &str = "keyward-dev";
 const SERVICE_AUDIENCE: &str = "keyward-internal";
 const SERVICE: &str = "demo-service";
@@ -33,18 +33,18 @@ const READER: &str = "demo-reader";
 const OTHER_ORGANIZATION: &str = "other";
 const OTHER_WORKSPACE: &str = "other-a";
 const OUTSIDER: &str = "other-admin";
-/// The variable in `dev.env` that holds the management key.
+/// Name of the variable in `dev.env` that holds the management key.
 const MANAGEMENT_KEY: &str = "MANAGEMENT_KEY";
-/// How long the tokens in `dev.env` are good: as long as `serve` takes tokens by default. Every start mints
-/// new ones.
+/// Lifetime of the tokens in `dev.env`, in seconds: the maximum that `serve` accepts by default. Every start
+/// mints new ones.
 const TOKEN_TTL_SECONDS: u32 = 24 * 3600;
 
 #[derive(clap::Args)]
 pub(super) struct DevArgs {
-    /// Where to listen: a loopback address. Port 0 takes a free one.
+    /// Loopback address to listen on. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where everything is kept.
+    /// Directory for the database, the keyring and all other files.
     #[arg(long, value_name = "DIR", default_value = ".keyward")]
     data_dir: PathBuf,
 }
@@ -82,7 +82,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     serve::serve(server, listener, app, store, telemetry, signals).await
 }
 
-/// Makes the data directory, and gives its absolute path.
+/// Creates the data directory and returns its absolute path.
 fn prepare(data_dir: &Path) -> Result<PathBuf, Failure> {
     let what = format!("the data directory {} cannot be made", data_dir.display());
     let failure = |error: std::io::Error| Failure::caused(Failure::CANNOT_CREATE, &what, &error);
@@ -94,7 +94,7 @@ fn prepare(data_dir: &Path) -> Result<PathBuf, Failure> {
     data_dir.canonicalize().map_err(failure)
 }
 
-/// Waits for another start in the same directory: two at once would make the same files.
+/// Waits for another start in the same directory, since two at once would create the same files.
 fn lock(directory: &Path) -> Result<File, Failure> {
     let lock = || {
         let mut options = OpenOptions::new();
@@ -147,7 +147,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
         return Err(Failure::new(Failure::USAGE, message));
     };
     let url = format!("sqlite://{}", percent_encoded(database));
-    // Whoever tries things out may fail as often as it takes.
+    // A developer may fail to authenticate any number of times.
     let text = format!(
         "[server]\nlisten = \"{listen}\"\nshutdown_delay_ms = 0\n\
          [database]\nurl = {}\n\
@@ -164,17 +164,17 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
     Config::for_dev(&text).map_err(serve::misconfigured)
 }
 
-/// A TOML basic string, whose escapes are those of JSON.
+/// Returns a TOML basic string. Its escapes are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// One word of a shell's, whatever is in it.
+/// Quotes a path as one word of a shell command.
 fn shell_word(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// The path of a URL.
+/// Percent-encodes the path of a URL.
 fn percent_encoded(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -187,7 +187,7 @@ fn percent_encoded(path: &str) -> String {
     encoded
 }
 
-/// Creates what is missing of the demo, and leaves alone what is there.
+/// Creates the missing parts of the demo, and leaves existing ones unchanged.
 async fn seed(directory: &Directory) -> Result<(), Error> {
     let caller = caller(ACTOR);
     let organizations = [
@@ -284,7 +284,7 @@ fn member(
     })
 }
 
-/// The demo organization's management key: that of the start before if it still works, else a new
+/// Returns the demo organization's management key: that of the previous start if it still works, else a new
 /// one.
 async fn management_key(use_cases: &UseCases, env_file: &Path) -> Result<Secret<String>, Failure> {
     let failure = |error: Error| {
@@ -307,7 +307,7 @@ async fn management_key(use_cases: &UseCases, env_file: &Path) -> Result<Secret<
     Ok(created.map_err(failure)?.token.secret().clone())
 }
 
-/// What a shell reads with `source`. No value needs quoting.
+/// Returns the content of `dev.env`, for `source` in a shell. No value needs quoting.
 fn dev_env(
     key: &SigningKey,
     address: SocketAddr,
@@ -347,7 +347,7 @@ fn dev_env(
         .collect())
 }
 
-/// Writes a file that its owner alone can read, whole or not at all.
+/// Writes a file atomically, readable by its owner only.
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let draft = path.with_extension("new");
     let write = || {
@@ -383,6 +383,6 @@ In another terminal:
 Ctrl-C stops it; everything stays for the next start."#,
         env_file = shell_word(env_file),
     );
-    // Whoever closed the output wants the service all the same.
+    // The server runs even if standard output is closed.
     let _ = say(tour);
 }

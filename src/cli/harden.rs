@@ -5,9 +5,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::Failure;
 
-/// Sets the size of a core dump to 0 for good, and on Linux makes the process not dumpable: no handler in
-/// `core_pattern` gets its memory, no process of the same user may trace it, and its files in `/proc` that
-/// show memory or environment are root's.
+/// Sets the limit on core dumps to 0 permanently. On Linux, also makes the process not dumpable: no handler
+/// in `core_pattern` receives its memory, no process of the same user may trace it, and root owns its files
+/// in `/proc` that show memory or environment.
 pub(super) fn harden() -> Result<(), Failure> {
     let none = Rlimit {
         current: Some(0),

@@ -9,23 +9,22 @@ use super::serve::misconfigured;
 use crate::config::Config;
 use crate::server::{ClientCertificates, TlsSettings};
 
-/// Where Keyward listens if nothing says otherwise.
+/// Default URL of the server.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 #[derive(clap::Args)]
 pub(super) struct HealthcheckArgs {
-    /// Where Keyward listens [default: http://127.0.0.1:8080].
+    /// URL of the server [default: http://127.0.0.1:8080].
     #[arg(long, value_name = "URL", env = "KEYWARD_URL")]
     url: Option<String>,
-    /// Ask whoever listens as this configuration says, on this machine, whatever `--url` is. Its
-    /// certificate is not checked, since it is not for this machine's own address; nothing secret is
-    /// sent.
+    /// Check the server that has this configuration on this machine, regardless of `--url`. Its certificate
+    /// is not verified, since it is not issued for this machine's own address; no secret is sent.
     #[arg(long, value_name = "FILE", conflicts_with = "ca_file")]
     config: Option<PathBuf>,
-    /// Who issues Keyward's certificate, in PEM, for an https URL; the system's issuers if not given.
+    /// Certificate authority of an https URL, in PEM; by default those of the system.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// How long it may take to answer, in milliseconds.
+    /// Timeout of the request, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     timeout_ms: u64,
 }
@@ -36,11 +35,11 @@ pub(super) async fn run(args: &HealthcheckArgs) -> Result<(), Failure> {
     };
     let builder = reqwest::Client::builder()
         .timeout(Duration::from_millis(args.timeout_ms))
-        // What is asked is next door.
+        // The server is nearby, usually on this machine.
         .no_proxy();
     let (builder, url) = match (&args.config, &args.ca_file) {
         (Some(file), _) => (
-            // As the probes of Kubernetes do.
+            // Like the probes of Kubernetes.
             builder.tls_danger_accept_invalid_certs(true),
             configured(file)?,
         ),
@@ -64,10 +63,10 @@ fn given(args: &HealthcheckArgs) -> String {
     args.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned())
 }
 
-/// Where whoever has this configuration is reached from the same machine.
+/// Returns the URL at which this machine reaches the server with this configuration.
 fn configured(file: &Path) -> Result<String, Failure> {
     let config = Config::load(Some(file)).map_err(misconfigured)?;
-    // Made for this: it speaks no TLS, and asks nobody for a certificate.
+    // This listener is meant for probes: it has no TLS and requests no client certificate.
     if let Some(address) = config.operations.listen().map_err(misconfigured)? {
         return Ok(format!("http://{}", reached(address)));
     }
@@ -82,7 +81,7 @@ fn configured(file: &Path) -> Result<String, Failure> {
     Ok(format!("{scheme}://{}", reached(config.server.listen)))
 }
 
-/// Where whoever listens there is reached from the same machine.
+/// Returns the address at which this machine reaches a server that listens on `listen`.
 fn reached(listen: SocketAddr) -> SocketAddr {
     let address = match listen.ip() {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

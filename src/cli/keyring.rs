@@ -8,12 +8,11 @@ use super::{Failure, say};
 
 #[derive(clap::Subcommand)]
 pub(super) enum KeyringCommand {
-    /// Make a keyring with one new key, in a new file that its owner alone can read.
+    /// Create a keyring with one new key, in a new file that only its owner can read.
     ///
-    /// Without the keyring nothing that was stored can be opened: back it up, apart from the
-    /// database.
+    /// Stored secrets cannot be opened without the keyring: back it up separately from the database.
     Create {
-        /// The file, which must not exist yet.
+        /// Keyring file to create; it must not exist yet.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

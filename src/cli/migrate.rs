@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{Failure, say, serve};
 use crate::config::Config;
 
-/// How long to wait on SQLite for another process that migrates; PostgreSQL waits for as long as it
-/// takes.
+/// Maximum wait for another process that migrates the same SQLite file. PostgreSQL waits without a limit.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {

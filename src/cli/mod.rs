@@ -1,4 +1,4 @@
-//! The commands. Exit codes follow sysexits(3).
+//! Command line. Exit codes follow sysexits(3).
 
 mod admin;
 mod dev;
@@ -26,44 +26,43 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API as a configuration file says.
+    /// Serve the API with the settings of a configuration file.
     ///
-    /// The schema must be current (see `keyward migrate`). On SIGTERM or Ctrl-C, calls under way
-    /// are finished, then the exit code is 0.
+    /// The schema must be current (see `keyward migrate`). On SIGTERM or Ctrl-C, the server finishes the
+    /// calls in flight, then exits with code 0.
     Serve(ConfigArgs),
-    /// Serve the API on embedded defaults, for trying it out and for development.
+    /// Serve the API with embedded defaults, for evaluation and development.
     ///
-    /// Creates what is missing in the data directory: a SQLite database, a keyring, a signing key, a
-    /// demo organization with two workspaces and a repo. Writes tokens and addresses to `dev.env`
-    /// there.
+    /// Creates the missing parts of the data directory: a SQLite database, a keyring, a signing key, a demo
+    /// organization with two workspaces and a repo. Writes tokens and addresses to `dev.env` there.
     Dev(dev::DevArgs),
-    /// Bring the database's schema up to date.
+    /// Migrate the database schema to the current version.
     Migrate(ConfigArgs),
     /// Mint a session token with a local signing key, for development.
     Token(token::TokenArgs),
-    /// Make a keyring.
+    /// Create a keyring.
     Keyring {
         #[command(subcommand)]
         command: keyring::KeyringCommand,
     },
-    /// Do what needs no token, for whoever has the database and the keyring.
+    /// Administer without a token, with access to the database and the keyring.
     Admin {
         #[command(subcommand)]
         command: admin::AdminCommand,
     },
-    /// Ask a running Keyward whether it is ready, for containers; the exit code tells.
+    /// Check that a running server is ready, for container health checks; the exit code is 0 if it is.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
-/// Where the configuration is.
+/// Location of the configuration.
 #[derive(clap::Args)]
 struct ConfigArgs {
-    /// The configuration file, in TOML; without one, defaults and `KEYWARD_…` variables alone.
+    /// Configuration file, in TOML; without one, only defaults and `KEYWARD_…` variables apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Why a command failed, and with which exit code.
+/// Error of a command, with its exit code.
 #[derive(Debug)]
 struct Failure {
     code: u8,
@@ -73,17 +72,17 @@ struct Failure {
 impl Failure {
     /// EX_USAGE: the command was used incorrectly.
     const USAGE: u8 = 64;
-    /// EX_UNAVAILABLE: something that is needed does not answer.
+    /// EX_UNAVAILABLE: a required service does not respond.
     const UNAVAILABLE: u8 = 69;
     /// EX_SOFTWARE: an internal error.
     const SOFTWARE: u8 = 70;
-    /// EX_OSERR: the system refused something, such as an address.
+    /// EX_OSERR: the operating system rejected an operation, such as listening on an address.
     const OS: u8 = 71;
     /// EX_CANTCREAT: a file cannot be created.
     const CANNOT_CREATE: u8 = 73;
     /// EX_IOERR: reading or writing failed.
     const IO: u8 = 74;
-    /// EX_CONFIG: something is configured wrongly.
+    /// EX_CONFIG: the configuration is invalid.
     const CONFIG: u8 = 78;
 
     fn new(code: u8, message: impl fmt::Display) -> Self {
@@ -93,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// An error with its causes, which name no secret.
+    /// Creates a failure from an error and its causes, which contain no secret.
     fn caused(code: u8, what: &str, error: &dyn std::error::Error) -> Self {
         let causes = crate::error::chain(error);
         let tail = if causes.is_empty() {
@@ -108,17 +107,17 @@ impl Failure {
     }
 }
 
-/// Runs the program: parses the arguments, runs the command, and turns its end into an exit code.
+/// Parses the arguments, runs the command, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // First, before anything that a core dump could hold is read.
+    // First, before the process reads anything that a core dump could contain.
     if let Err(failure) = harden::harden() {
         return end(failure);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers, not errors.
+            // Help and version are not errors.
             let code = if error.use_stderr() {
                 Failure::USAGE
             } else {
@@ -135,12 +134,12 @@ pub fn main() -> ExitCode {
 }
 
 fn end(failure: Failure) -> ExitCode {
-    // Where nobody listens any more, the exit code still tells.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "keyward: {}", failure.message);
     ExitCode::from(failure.code)
 }
 
-/// Says something on standard output, which `println!` would panic without.
+/// Writes a line to standard output. `println!` would panic if it is closed.
 fn say(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")

@@ -26,7 +26,7 @@ use crate::operations;
 use crate::server::{Server, Tls};
 use crate::telemetry::{Exposition, Telemetry};
 
-/// How long to wait for the store's connections to close.
+/// Timeout for closing the store's connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let telemetry = telemetry(&config)?;
     let hangups = Hangups::listen()?;
     let tls = tls(&config, &hangups)?;
-    // The port opens once everything is there: until then whoever asks whether we are ready is refused.
+    // The port opens once the server is ready: until then, connections of readiness probes are refused.
     let store = open_current_store(&config).await?;
     claim(&store)?;
     let operations = config.operations.listen().map_err(misconfigured)?;
@@ -71,7 +71,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
             is_proxy_unnamed || proxies.trusts(address)
         }));
     tracing::info!(%address, "listening");
-    // It answers for as long as the process runs, so that the end can be watched too.
+    // This listener serves for as long as the process runs, so that a probe can observe the shutdown too.
     let _operations = operations.map(|(listener, address)| {
         tracing::info!(%address, "listening for operations");
         let router = operations::router(&app.health, &limits, telemetry.exposition());
@@ -81,7 +81,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     serve(server, listener, app, store, telemetry, signals).await
 }
 
-/// TLS, if it is configured, which from here on follows its files.
+/// Loads the TLS settings, if configured, and follows changes of their files from then on.
 fn tls(config: &Config, hangups: &Hangups) -> Result<Option<Arc<Tls>>, Failure> {
     let Some(settings) = config.server.tls() else {
         return Ok(None);
@@ -92,7 +92,7 @@ fn tls(config: &Config, hangups: &Hangups) -> Result<Option<Arc<Tls>>, Failure> 
     Ok(Some(tls))
 }
 
-/// Forgets verified tokens and issuers' keys on SIGHUP, for as long as the process runs.
+/// Drops verified tokens and issuers' keys on each SIGHUP, for as long as the process runs.
 async fn drop_tokens_on(mut hangups: Hangups, authenticator: Arc<Authenticator>) {
     while hangups.0.changed().await.is_ok() {
         authenticator.drop_tokens_and_keys();
@@ -100,8 +100,7 @@ async fn drop_tokens_on(mut hangups: Hangups, authenticator: Arc<Authenticator>)
     }
 }
 
-/// The number of SIGHUPs that have come. From the first of these values on the signal does not end the
-/// process.
+/// Number of SIGHUPs received. The signal no longer ends the process once this exists.
 struct Hangups(watch::Receiver<u64>);
 
 impl Hangups {
@@ -117,7 +116,7 @@ impl Hangups {
     }
 }
 
-/// A task that ends with its owner.
+/// Aborts a task when dropped.
 struct OnDrop(AbortHandle);
 
 impl Drop for OnDrop {
@@ -126,7 +125,7 @@ impl Drop for OnDrop {
     }
 }
 
-/// Serves until a signal ends it, and leaves everything in order.
+/// Serves until a signal arrives, then shuts down gracefully.
 pub(super) async fn serve(
     server: Server,
     listener: TcpListener,
@@ -142,7 +141,8 @@ pub(super) async fn serve(
     ));
     let asked_to_end = async {
         signals.received(1).await;
-        // First, so that who watches goes elsewhere, and no stream of theirs holds us up.
+        // First, so that clients that watch the health service go elsewhere, and their streams do not delay
+        // the shutdown.
         app.health.end();
     };
     let serving = server.serve(listener, app.router, asked_to_end);
@@ -150,15 +150,15 @@ pub(super) async fn serve(
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
     }
-    // What it was about to do it does at the next start.
+    // The next start does the work that is left.
     housekeeping.abort();
     close(&store).await;
-    // The exporter waits for the network; it must not wait on the runtime's own threads.
+    // The exporter waits for the network, and must not block the runtime's own threads.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;
     flushed.map_err(|error| Failure::caused(Failure::SOFTWARE, "cannot stop", &error))
 }
 
-/// Closes the store. A connection may hang in the network; nothing that was acknowledged waits for it.
+/// Closes the store. A connection may hang in the network; no acknowledged write waits for it.
 pub(super) async fn close(store: &Store) {
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
 }
@@ -172,7 +172,7 @@ pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
     open_store_waiting(config, Duration::ZERO).await
 }
 
-/// Opens a store whose writes on SQLite wait for other processes for at least so long.
+/// Opens a store whose writes on SQLite wait for other processes for at least `patience`.
 pub(super) async fn open_store_waiting(
     config: &Config,
     patience: Duration,
@@ -257,8 +257,8 @@ pub(super) async fn build(
     Ok(app)
 }
 
-/// Decides on the form of new secrets. A database with unbound secrets may serve replicas of a version that
-/// does not open bound ones.
+/// Returns the form of new secrets. A database with unbound secrets may serve replicas of a version that does
+/// not open bound ones.
 async fn binding(setting: BindSecrets, store: &Store) -> Result<SecretBinding, Failure> {
     match setting {
         BindSecrets::Off => Ok(SecretBinding::Unbound),
@@ -289,7 +289,7 @@ pub(super) fn misconfigured(error: ConfigError) -> Failure {
     Failure::new(Failure::CONFIG, error)
 }
 
-/// Brings the schema up to date, and says how many migrations it lacked.
+/// Migrates the schema to the current version and returns the number of applied migrations.
 pub(super) async fn migrate(store: &Store) -> Result<usize, Failure> {
     store.migrate().await.map_err(|error| match &error {
         Error::Internal(cause) => match cause.downcast_ref::<SchemaTooNew>() {
@@ -319,12 +319,12 @@ fn no_signals(error: std::io::Error) -> Failure {
     Failure::caused(Failure::OS, "cannot listen for signals", &error)
 }
 
-/// How often the process was asked to end.
+/// Number of signals that requested a shutdown.
 pub(super) struct Signals(watch::Receiver<u32>);
 
 impl Signals {
-    /// Listens. From here on a signal does not end the process at once, so this is called before
-    /// anyone is told that it runs.
+    /// Starts to listen. From then on, a signal does not end the process at once. Call it before the server
+    /// reports that it is running.
     pub(super) fn listen() -> Result<Self, Failure> {
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
@@ -341,11 +341,11 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// Done when so many signals have come.
+    /// Completes once this number of signals has arrived.
     fn received(&self, times: u32) -> impl Future<Output = ()> + use<> {
         let mut count = self.0.clone();
         async move {
-            // The sender lives as long as the runtime.
+            // The sender exists for as long as the runtime.
             let _ = count.wait_for(|count| *count >= times).await;
         }
     }

@@ -15,35 +15,35 @@ use serde::Serialize;
 
 use super::{Failure, say};
 
-/// The issuer of development tokens.
+/// Issuer of development tokens.
 pub(super) const DEV_ISSUER: &str = "keyward-dev";
-/// The audience of development session tokens.
+/// Audience of development session tokens.
 pub(super) const DEV_AUDIENCE: &str = "keyward";
-/// The signing key's file in the data directory: PKCS #8, DER.
+/// Name of the signing key's file in the data directory: PKCS #8, DER.
 pub(super) const SIGNING_KEY_FILE: &str = "signing-key.pk8";
 /// Maximum size of that file, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
-/// The name of the one key.
+/// `kid` of the only key.
 const KEY_ID: &str = "dev";
 
 #[derive(clap::Args)]
 pub(super) struct TokenArgs {
-    /// The signing key, as `keyward dev` makes it.
+    /// Signing key file, as created by `keyward dev`.
     #[arg(long, value_name = "FILE", default_value = ".keyward/signing-key.pk8")]
     signing_key: PathBuf,
-    /// The user, as `sub`.
+    /// User, for claim `sub`.
     #[arg(long, value_name = "ID")]
     user: String,
-    /// The organization, as `org`.
+    /// Organization, for claim `org`.
     #[arg(long, value_name = "ID")]
     organization: String,
-    /// The issuer, as `iss`.
+    /// Issuer, for claim `iss`.
     #[arg(long, value_name = "TEXT", default_value = DEV_ISSUER)]
     issuer: String,
-    /// The audience, as `aud`.
+    /// Audience, for claim `aud`.
     #[arg(long, value_name = "TEXT", default_value = DEV_AUDIENCE)]
     audience: String,
-    /// How long the token is good, in seconds.
+    /// Lifetime of the token, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     ttl_seconds: u32,
 }
@@ -59,7 +59,7 @@ struct DevClaims<'a> {
     exp: i64,
 }
 
-/// For whom to mint a token.
+/// Claims of a token to mint.
 pub(super) struct Mint<'a> {
     pub(super) issuer: &'a str,
     pub(super) audience: &'a str,
@@ -100,10 +100,10 @@ impl SigningKey {
         Ok(Self(EncodingKey::from_ed_der(der.expose())))
     }
 
-    /// Makes a key in a new file that its owner alone can read.
+    /// Creates a key in a new file that only its owner can read.
     pub(super) fn create(path: &Path) -> Result<(), Failure> {
         let what = format!("the signing key {} cannot be made", path.display());
-        // Version 1, without the public key, is the one form that can be published from below.
+        // Only version 1, which has no public key, can be published by `jwks`.
         let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
             .map_err(|_| Failure::new(Failure::SOFTWARE, &what))?;
         OpenOptions::new()
@@ -118,7 +118,7 @@ impl SigningKey {
             .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, &what, &error))
     }
 
-    /// The public half, as an issuer publishes it.
+    /// Returns the public key, in the form that an issuer publishes.
     pub(super) fn jwks(&self) -> Result<String, Failure> {
         let software = |error: &dyn std::error::Error| {
             Failure::caused(
