@@ -1,11 +1,11 @@
-//! A fair queue for the calls of known callers.
+//! Fair queue for the calls of authenticated callers.
 //!
-//! As many calls run at once as there are connections to the database; further ones wait. The owners that have calls
-//! waiting take turns, and so do the flows of one owner: an internal service's calls about one key are a flow,
-//! since it calls for many; all calls of an organization are one. A flood delays the calls of another owner by the
-//! calls that run, not by those that wait.
+//! At most as many calls run at once as there are connections to the database; further calls wait. Owners with
+//! waiting calls take turns, and so do the flows of one owner. The calls of an internal service about one key are a
+//! flow, since the service acts for many callers; all calls of an organization are one flow. A flood delays the calls
+//! of another owner by the running calls, not by the waiting ones.
 //!
-//! The method is that of API Priority and Fairness in Kubernetes: each call takes seats, a list more than a
+//! The method is that of API Priority and Fairness in Kubernetes: each call takes seats, and a list takes more than a
 //! single item.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -18,28 +18,28 @@ use tokio::sync::oneshot;
 use crate::budget::Owner;
 use crate::in_flight::Overloaded;
 
-/// Seats that one flow leaves to others, in parts of the whole.
+/// Seats that one flow leaves to others, as a divisor of all seats.
 const WHOLE_PER_REST: usize = 2;
-/// Seats that one owner leaves to others, in parts of the whole.
+/// Seats that one owner leaves to others, as a divisor of all seats.
 const WHOLE_PER_OWNERS_REST: usize = 4;
-/// Seats of a call that reads a list, in parts of the whole.
+/// Seats of a call that reads a list, as a divisor of all seats.
 const WHOLE_PER_LIST: usize = 4;
-/// Maximum number of calls of one flow that have begun, those included that wait for others without a seat, as a
-/// multiple of the seats.
+/// Maximum number of begun calls of one flow, as a multiple of the seats. Includes calls that wait for others without
+/// a seat.
 const BEGUN_PER_SEAT: usize = 2;
 /// Maximum number of waiting calls of one flow; further ones are rejected.
 const MAX_WAITING: usize = 1000;
-/// Maximum number of waiting changes of one key's account, each of which waits for those before it.
+/// Maximum number of waiting changes of one key's account. Each waits for those before it.
 const MAX_WAITING_CHANGES: usize = 64;
-/// Maximum number of changes of all accounts that wait or have begun. A busy gateway has a multiple of it under
-/// way, most of which are other calls, so that those find permits however many of these come.
+/// Maximum number of changes of all accounts that wait or have begun. A busy gateway has a multiple of it in flight,
+/// mostly other calls, so those find permits regardless of the number of changes.
 const MAX_CHANGES: usize = 512;
 
-/// The seats, and the calls that wait for them.
+/// Seats, and the calls that wait for them.
 #[derive(Debug)]
 pub(crate) struct FairQueue {
     seats: usize,
-    /// Keys the hashes of subjects, some of which are secret.
+    /// Key of the hashes of subjects, some of which are secret.
     hasher: RandomState,
     state: Mutex<State>,
 }
@@ -49,32 +49,32 @@ struct State {
     taken: usize,
     /// Owners with calls that have begun or wait.
     owners: HashMap<Owner, Flows>,
-    /// Owners with calls that wait, the next one first.
+    /// Owners with waiting calls, the next one first.
     turns: VecDeque<Owner>,
     /// Changes that wait or have begun.
     changes: usize,
     next: u64,
 }
 
-/// The flows of one owner.
+/// Flows of one owner.
 #[derive(Debug, Default)]
 struct Flows {
     taken: usize,
     by_subject: HashMap<Subject, Calls>,
-    /// Flows with calls that wait, the next one first.
+    /// Flows with waiting calls, the next one first.
     turns: VecDeque<Subject>,
 }
 
-/// Hash of the subject of a call, if that tells flows apart.
+/// Hash of a call's subject, if it distinguishes flows.
 type Subject = Option<u64>;
 
-/// The calls of one flow.
+/// Calls of one flow.
 #[derive(Debug, Default)]
 struct Calls {
     taken: usize,
-    /// Calls that have begun. Some of them wait for others, and have no seats meanwhile.
+    /// Calls that have begun. Some of them wait for others and have no seats meanwhile.
     begun: usize,
-    /// Calls that wait, in their order.
+    /// Waiting calls, in order of arrival.
     waiting: BTreeMap<u64, Waiter>,
 }
 
@@ -91,7 +91,7 @@ struct Waiter {
     granted: oneshot::Sender<Begun>,
 }
 
-/// Work of a call.
+/// Kind of work of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A single item.
@@ -103,7 +103,7 @@ pub(crate) enum Work {
 }
 
 impl FairQueue {
-    /// A queue with this number of seats, at least one.
+    /// Creates a queue with this number of seats, at least one.
     pub(crate) fn new(seats: usize) -> Arc<Self> {
         Arc::new(Self {
             seats: seats.max(1),
@@ -112,7 +112,7 @@ impl FairQueue {
         })
     }
 
-    /// Waits for seats for a call. A call that is given up leaves the queue.
+    /// Waits for seats for a call. A call that its caller drops leaves the queue.
     ///
     /// # Errors
     /// Too many calls of the flow wait.
@@ -140,7 +140,7 @@ impl FairQueue {
         begun.map_err(|_| Overloaded)
     }
 
-    /// Gives the free seats to the calls whose turn it is.
+    /// Grants the free seats to the next calls.
     fn grant(self: &Arc<Self>) {
         loop {
             let Some((flow, waiter)) = self.state().next_waiter(self.seats) else {
@@ -153,7 +153,7 @@ impl FairQueue {
                 work: waiter.work,
                 has_seats: true,
             };
-            // A call that was given up just now ends at once.
+            // A call that was dropped meanwhile ends at once.
             let _ = waiter.granted.send(begun);
         }
     }
@@ -190,8 +190,8 @@ impl State {
         Ok(number)
     }
 
-    /// Takes the next call that may run out of the queue. A flow or an owner that has its share waits without
-    /// losing its turn.
+    /// Removes the next call that may run from the queue. A flow or an owner that has its share waits without losing
+    /// its turn.
     fn next_waiter(&mut self, all: usize) -> Option<(Flow, Waiter)> {
         if self.taken >= all {
             return None;
@@ -201,8 +201,8 @@ impl State {
         let (turn, flow_turn, seats) = owners.find_map(|(turn, owner)| {
             let flows = self.owners.get(owner)?;
             let (flow_turn, seats) = flows.next(all)?;
-            // A call with many seats keeps its turn, or those with few would always be before it. That holds for
-            // the seats of its owner as for all.
+            // A call that needs many seats keeps its turn; otherwise calls that need few would always precede it.
+            // That holds for the seats of its owner as for all.
             (flows.taken + seats <= max_per_owner).then_some((turn, flow_turn, seats))
         })?;
         if self.taken + seats > all {
@@ -225,7 +225,7 @@ impl State {
         Some((flow, waiter))
     }
 
-    /// Takes a call out of the queue. `false` if it does not wait any more.
+    /// Removes a call from the queue. Returns `false` if the call no longer waits.
     fn leave(&mut self, flow: &Flow, number: u64) -> bool {
         let Some(flows) = self.owners.get_mut(&flow.owner) else {
             return false;
@@ -291,7 +291,7 @@ impl State {
 }
 
 impl Flows {
-    /// The turn of the first flow whose next call is within the share of the flow, and the call's seats.
+    /// Returns the turn of the first flow whose next call is within the flow's share, and that call's seats.
     fn next(&self, all: usize) -> Option<(usize, usize)> {
         let max_seats = rest(all, WHOLE_PER_REST);
         let mut flows = self.turns.iter().enumerate();
@@ -299,7 +299,7 @@ impl Flows {
             let calls = self.by_subject.get(subject)?;
             let (_, first) = calls.waiting.first_key_value()?;
             let max_begun = match first.work {
-                // A change of an account waits for the one before it: a few are enough to keep it busy.
+                // A change of an account waits for the one before it: a few suffice to keep the account busy.
                 Work::Change => max_seats,
                 Work::Item | Work::List => all * BEGUN_PER_SEAT,
             };
@@ -309,12 +309,12 @@ impl Flows {
     }
 }
 
-/// The seats without a part of them, which is left to others where there is more than one.
+/// Returns the seats without the part that is left to others. With a single seat, nothing is left.
 fn rest(all: usize, whole_per_part: usize) -> usize {
     all.saturating_sub((all / whole_per_part).max(1)).max(1)
 }
 
-/// A call in the queue, which it leaves when this is dropped.
+/// A call in the queue. Dropping this removes the call.
 struct Waiting<'a> {
     queue: &'a Arc<FairQueue>,
     flow: &'a Flow,
@@ -324,7 +324,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.queue.state().leave(self.flow, self.number) {
-            // Others may have waited behind it for its seats.
+            // Other calls may have waited behind this one for its seats.
             self.queue.grant();
         }
     }
@@ -349,8 +349,8 @@ impl Begun {
         }
     }
 
-    /// Takes the seats again, at once: the call may have what others wait for. There may be more seats taken than
-    /// there are, for a moment, by as many as wait for each other.
+    /// Takes the seats again at once: the call may hold a resource that other calls wait for. For a moment, more
+    /// seats may be taken than exist, by the calls that wait for each other.
     fn enter(&mut self) {
         if !std::mem::replace(&mut self.has_seats, true) {
             self.queue.state().take(&self.flow, self.seats);
@@ -370,7 +370,7 @@ impl Drop for Begun {
     }
 }
 
-/// A call of a known caller, which has seats while it runs.
+/// A call of an authenticated caller. It has seats while it runs.
 #[derive(Debug)]
 pub(crate) struct Turn {
     queue: Arc<FairQueue>,
@@ -379,7 +379,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// A call of this owner, without seats.
+    /// Creates a call of this owner, without seats.
     pub(crate) fn new(queue: &Arc<FairQueue>, owner: Owner) -> Arc<Self> {
         Arc::new(Self {
             queue: Arc::clone(queue),
@@ -388,7 +388,7 @@ impl Turn {
         })
     }
 
-    /// Waits for seats. An internal service's calls about different subjects are of different flows.
+    /// Waits for seats. Calls of an internal service about different subjects belong to different flows.
     ///
     /// # Errors
     /// Too many calls of the flow wait.

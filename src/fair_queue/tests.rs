@@ -16,7 +16,7 @@ fn begin(queue: &Arc<FairQueue>, owner: Owner, work: Work, subject: &str) -> Opt
     turn.begin(work, Some(subject)).now_or_never()?.ok()
 }
 
-/// A call that waits for its seats, and those that came before it have been polled.
+/// Returns a call that waits for its seats, after polling the calls before it.
 fn waiting(
     queue: &Arc<FairQueue>,
     owner: Owner,
@@ -63,7 +63,7 @@ fn calls_of_a_service_about_one_key_leave_seats_to_those_about_others() {
     let first: Vec<_> = std::iter::from_fn(of("k1")).collect();
     let second: Vec<_> = std::iter::from_fn(of("k2")).collect();
     assert_eq!((first.len(), second.len()), (8, 4));
-    // What an organization calls about does not matter.
+    // The subject of an organization's call has no effect.
     let held: Vec<_> =
         std::iter::from_fn(|| begin(&queue, organization("a"), Work::Item, "k3")).collect();
     assert_eq!(held.len(), 4);
@@ -149,7 +149,7 @@ async fn call_that_waits_for_others_has_no_seat_meanwhile() {
         .unwrap();
     turn.leave();
     let other = begin(&queue, organization("b"), Work::Item, "").unwrap();
-    // It goes on at once, since others may wait for it.
+    // It continues at once, since other calls may wait for it.
     turn.enter();
     drop(other);
     assert!(begin(&queue, organization("b"), Work::Item, "").is_none());

@@ -1,8 +1,8 @@
-//! One connection, from the handshake to its end.
+//! Serves one connection, from the handshake to its end.
 //!
-//! No call is cut off by an end that we choose: HTTP/2 has GOAWAY for that; over HTTP/1.1 an answer
-//! says that it is the last one, and a connection without a call is closed only when nothing of a
-//! request is there.
+//! A call is never cut off when the server ends a connection by its own choice. HTTP/2 has GOAWAY for that.
+//! Over HTTP/1.1 a response announces that it is the last one, and a connection without a call is closed only
+//! if no part of a request has arrived.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -40,23 +40,23 @@ use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
-/// How long a client may take to say something that has just connected when we end.
+/// Time in which a client that has just connected must send its first bytes during shutdown.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// What all connections share.
+/// State that all connections share.
 pub(super) struct House {
     pub(super) settings: Settings,
     pub(super) router: Router,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) builders: Builders,
-    /// The answers that wait for their clients.
+    /// Responses that wait for their clients.
     pub(super) unread: Arc<Unread>,
-    /// The rate of rejected calls, if it is limited.
+    /// Rate limit of rejected calls, if any.
     pub(super) pace: Option<Arc<Pace>>,
 }
 
-/// What speaks HTTP.
+/// HTTP implementations, by version.
 pub(super) struct Builders {
     either: auto::Builder<StreamExecutor>,
     http1: auto::Builder<StreamExecutor>,
@@ -87,7 +87,7 @@ fn builder(settings: &Settings) -> auto::Builder<StreamExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Its timer would run while no request is there, too; `decide` has one that does not.
+        // hyper's timer would also run between requests; the one of `decide` does not.
         .header_read_timeout(None)
         .max_buf_size(settings.max_header_bytes as usize);
     let bounds = &settings.http2;
@@ -114,11 +114,11 @@ pub(super) async fn serve(
     is_exempt: bool,
 ) {
     let settings = &house.settings;
-    // Answers are small; waiting to fill a packet would only delay them.
+    // Responses are small; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
-    // What clients leave unread fills the system's memory, and what it then does slows all of us.
+    // Unread responses fill the system's memory, and the system then slows down every connection.
     let _ = sockopt::set_socket_send_buffer_size(&stream, settings.http2.send_buffer_bytes);
-    // Without these, a client that is gone without a word is missed later, and no call fails.
+    // Best effort: without these, a client that vanished is detected later, but no call fails.
     let _ = sockopt::set_socket_keepalive(&stream, true);
     let _ = sockopt::set_tcp_keepidle(&stream, settings.keep_alive_interval);
     let _ = sockopt::set_tcp_keepintvl(&stream, settings.keep_alive_timeout);
@@ -178,7 +178,7 @@ pub(super) async fn serve(
     }
 }
 
-/// What all calls of a connection share.
+/// State that all calls of a connection share.
 #[derive(Clone)]
 struct Calls {
     house: Arc<House>,
@@ -191,14 +191,15 @@ struct Calls {
 }
 
 impl Calls {
-    /// Charges a call before more is read. HTTP runs this for each call that it has read, and the future later.
+    /// Charges a call before more is read. hyper runs this for each request that it has read, and polls the
+    /// future later.
     fn begin(
         self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
         let call = self.activity.begin();
         let is_charged = !self.is_exempt && !self.activity.is_proven();
-        // Over HTTP/2 they are charged where they are read.
+        // Over HTTP/2, calls are charged when they are read.
         if is_charged && request.version() < http::Version::HTTP_2 {
             self.activity.owe(&self.address(), 1);
         }
@@ -209,9 +210,9 @@ impl Calls {
         Owner::Address(counted(self.peer.0.ip()))
     }
 
-    /// Charges a call for what became of it, unless that is the server's own failure. A service calls for many, and
-    /// so does a proxy: their connections are read on, and their rejected calls alone are answered later. Returns
-    /// that delay.
+    /// Charges a call for its outcome, unless that is the server's own failure. A service and a proxy call
+    /// for many clients: the server continues to read their connections and delays only their rejected calls.
+    /// Returns that delay.
     fn settle(
         &self,
         response: &Response<Body>,
@@ -240,8 +241,8 @@ impl Calls {
         None
     }
 
-    /// Waits until the client has paid for its calls. Over HTTP/1.1 the next requests may have been read with the
-    /// first, so that a pause of the reader delays none of them.
+    /// Waits until the client has paid for its calls. Over HTTP/1.1 the next requests may have been read with
+    /// the first, so pausing the reader would delay none of them.
     async fn pay(&self) {
         let owed = self.activity.owed();
         let pause = self.house.pace.as_ref().and_then(|pace| pace.pay_all(owed));
@@ -257,7 +258,7 @@ impl Calls {
         is_charged: bool,
     ) -> Result<Response<Answer>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;
-        // The first one is paid for with the connection.
+        // The first call is paid for with the connection.
         if is_http1 && !call.is_first() {
             self.pay().await;
         }
@@ -277,7 +278,7 @@ impl Calls {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        // What a layer says by this header HTTP/2 says by GOAWAY.
+        // A layer asks for the end by this header; HTTP/2 has GOAWAY instead.
         if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
             self.activity.tell_off();
         }
@@ -285,7 +286,7 @@ impl Calls {
         if response.extensions().get::<Proven>().is_some() {
             self.activity.prove(owner.as_ref());
         }
-        // A call that is rejected before its caller is known comes from the last caller of the connection.
+        // A call that is rejected before authentication counts for the last caller of the connection.
         let payer = owner.clone().or_else(|| self.activity.owner());
         let owner = owner.unwrap_or_else(|| self.address());
         let payer = payer.unwrap_or_else(|| self.address());
@@ -296,26 +297,26 @@ impl Calls {
     }
 }
 
-/// When a connection's time comes.
+/// Points in time at which a connection changes state.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     opened: Instant,
-    /// When it is old.
+    /// Time from which the connection is old.
     old: Option<Instant>,
-    /// Since when we end, if we do.
+    /// Start of the shutdown, if it has begun.
     ending: Option<Instant>,
 }
 
-/// What is to be done with a connection.
+/// Next step for a connection.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Nothing before then.
+    /// Do nothing before this time.
     Wait(Instant),
-    /// Reset the streams whose answers are not taken.
+    /// Reset the streams whose responses the client does not read.
     Shed,
-    /// Have it end when its calls have.
+    /// End the connection after its calls.
     End,
-    /// Cut it off.
+    /// Close the connection at once.
     Cut,
 }
 
@@ -347,7 +348,7 @@ where
             Step::Shed if !activity.is_proven() => return Ok(()),
             Step::Shed => activity.shed_untaken(settings.write_timeout),
             Step::End => {
-                // What has come meanwhile, but was not yet read, is still served.
+                // Requests that have arrived but were not yet read are still served.
                 activity.look_again();
                 if let std::task::Poll::Ready(ended) = poll!(&mut connection) {
                     return ended;
@@ -362,8 +363,8 @@ where
     finish(connection, activity, settings).await
 }
 
-/// Waits for the calls that are under way, and for the client to take the last answer. One that has
-/// none of either and says nothing to GOAWAY is gone.
+/// Waits for the calls in flight, and for the client to read the last response. A client that has neither and
+/// does not react to GOAWAY is gone.
 async fn finish<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
@@ -390,8 +391,8 @@ async fn finish<C: GracefulConnection>(
     }
 }
 
-/// Nothing that is new to be seen comes due before the shortest of all times has passed, so that it
-/// suffices to look again after that.
+/// Returns the next step. No new deadline is reached before the shortest timeout has passed, so checking
+/// again after that suffices.
 fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step {
     let mut due = Vec::with_capacity(4);
     if !seen.heard || seen.version == Version::Unknown {
@@ -402,7 +403,7 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
     } else {
         let is_http2 = seen.version == Version::Http2;
         match seen.head_since {
-            // Its answer says that it is the last one.
+            // The response announces that it is the last one.
             Some(since) if !is_http2 => due.push((since + settings.header_timeout, Step::Cut)),
             _ => due.extend(times.ending.map(|ending| (ending, Step::End))),
         }
@@ -414,7 +415,7 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
             due.push((seen.idle_since + settings.idle_timeout, Step::End));
         }
         let waiting = seen.waiting_since;
-        // Over HTTP/1.1 there is one answer, and the socket has the timeout.
+        // Over HTTP/1.1 there is one response, and the socket has the timeout.
         due.extend(waiting.map(|since| match is_http2 {
             true => (since + settings.write_timeout, Step::Shed),
             false => (since + settings.idle_timeout, Step::End),
@@ -432,7 +433,7 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
     }
 }
 
-/// Waits, but not much longer once we end.
+/// Waits for the future, but for at most `LAST_CALL` once the shutdown has begun.
 async fn before_last_call<T>(
     future: impl Future<Output = T>,
     mut phase: watch::Receiver<Phase>,
@@ -445,7 +446,8 @@ async fn before_last_call<T>(
     timeout_at(Instant::now() + LAST_CALL, future).await.ok()
 }
 
-/// The time, give or take a tenth, so that connections that began together do not end together.
+/// Returns the time, plus or minus up to a tenth, so that connections that began together do not end
+/// together.
 fn jittered(age: Duration) -> Duration {
     // Each state has keys of its own, from the system's random source.
     let random = RandomState::new().hash_one(0) % 2001;

@@ -1,11 +1,13 @@
-//! The pace at which connections are read. A call that is rejected, or that needs no token, costs the server
-//! about as much as a call that is served, and its client can send the next at once. Each owner therefore has a
-//! rate of such calls, and so have all addresses together. Beyond it, the server pauses before it reads more
-//! from the connection, so that further calls stay with the client and cost nothing here. A rejection would not
-//! help: it is the rejection that costs.
+//! Paces the reading of connections.
 //!
-//! A pause is short compared to every timeout of a connection, and what an owner owes is bounded: a client that
-//! shares an address with others waits for a moment, and no longer than they go on.
+//! A call that is rejected, or that needs no token, costs the server about as much as a call that is served,
+//! and its client can send the next at once. Each owner therefore has a rate of such calls, and so have all
+//! addresses together. Beyond it, the server pauses before it reads more from the connection, so that further
+//! calls stay with the client and cost the server nothing. Rejecting them would not help: the rejection is
+//! the cost.
+//!
+//! A pause is short compared to every timeout of a connection, and the debt of an owner is bounded: a client
+//! that shares an address with others waits for a moment, and not beyond the end of their calls.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,14 +23,14 @@ use crate::rate::Rate;
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Rate of all addresses together, as a multiple of the rate of one.
 const ADDRESSES: u32 = 10;
-/// Maximum number of owners with an account of their own; further ones share one.
+/// Maximum number of owners with their own account; further owners share one.
 const MAX_OWNERS: usize = 10_000;
-/// Minimum time between two removals of the accounts that are paid.
+/// Minimum time between two removals of paid accounts.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The accounts of all owners.
+/// Accounts of all owners.
 pub(super) struct Pace {
-    /// The mean time between two calls of one owner.
+    /// Mean time between two calls of one owner.
     interval: Duration,
     /// Time that an owner may owe without a pause.
     credit: Duration,
@@ -36,7 +38,7 @@ pub(super) struct Pace {
 }
 
 struct Accounts {
-    /// When the calls of an owner are paid for.
+    /// Time at which the calls of an owner are paid for.
     paid: HashMap<Owner, Instant>,
     /// The same for all owners that have no account.
     others: Instant,
@@ -46,7 +48,7 @@ struct Accounts {
 }
 
 impl Pace {
-    /// Holds each owner to a rate.
+    /// Limits each owner to a rate.
     pub(super) fn new(rate: Rate) -> Self {
         let now = Instant::now();
         Self {
@@ -61,8 +63,8 @@ impl Pace {
         }
     }
 
-    /// Charges calls to an owner, or gives some back where the number is negative. Returns the pause before more
-    /// is read of the owner, `None` while it has credit.
+    /// Charges calls to an owner, or refunds them if the number is negative. Returns the pause before more is
+    /// read from the owner, `None` while it has credit.
     pub(super) fn pay(&self, owner: Owner, calls: i32) -> Option<Duration> {
         let now = Instant::now();
         let cost = self.interval * calls.unsigned_abs();
@@ -76,7 +78,7 @@ impl Pace {
         }
         drop(accounts);
         let pause = owed.checked_sub(self.credit).filter(|it| !it.is_zero())?;
-        // Connections that have all reached the maximum do not go on together.
+        // Connections that have all reached the maximum do not continue together.
         Some(match pause < MAX_PAUSE {
             true => pause,
             false => jittered(MAX_PAUSE),
@@ -91,7 +93,7 @@ impl Pace {
             .max()
     }
 
-    /// Changes an account; returns what is owed then.
+    /// Changes an account; returns the new debt.
     fn charge(
         &self,
         paid: &mut Instant,
@@ -125,7 +127,7 @@ impl Accounts {
     }
 }
 
-/// Between a half of the time and all of it.
+/// Returns a random time between half of the time and all of it.
 fn jittered(time: Duration) -> Duration {
     // Each state has keys of its own, from the system's random source.
     let random = RandomState::new().hash_one(0) % 1001;
@@ -166,7 +168,7 @@ mod tests {
             assert_eq!(pace.pay(organization(1), 50), Some(pause));
         }
         assert_eq!(pace.pay(organization(2), 100), None);
-        // What is given back comes to the next turn.
+        // A refund takes effect at the next turn.
         pace.pay(organization(1), -100);
         let pause = Duration::from_secs(1);
         assert_eq!(pace.pay(organization(1), 50), Some(pause));

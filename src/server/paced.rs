@@ -1,5 +1,5 @@
-//! Reads a connection at the pace of its owner. A client that has not shown a good token is read in small
-//! pieces, each of which is paid for before the next, since HTTP begins every call that was read.
+//! Reads a connection at the pace of its owner. A client that has not yet shown a valid token is read in
+//! small pieces, and each is paid for before the next, since HTTP begins every call that was read.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ const MAX_PIECE: usize = 16 * 1024;
 /// A stream that is read at its owner's pace.
 pub(super) struct Paced {
     stream: Heard,
-    /// The accounts, and the owner that pays until the client has shown a good token. `None`: the connection is
+    /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
     /// read at any pace.
     payer: Option<(Arc<Pace>, Owner)>,
     activity: Arc<Activity>,
@@ -55,7 +55,7 @@ impl Paced {
         }
     }
 
-    /// Ready when the client has paid for its calls, or when what has come is read for the last time.
+    /// Ready once the client has paid for its calls, or while the received bytes are read for the last time.
     fn poll_paid(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.paused.is_none()
             && let Some(pause) = self.pay()
@@ -78,11 +78,11 @@ impl Paced {
         pace.pay_all(self.activity.owed())
     }
 
-    /// Charges what was read.
+    /// Charges the calls in the bytes that were read.
     fn charge(&mut self, bytes: &[u8]) {
         let calls = self.calls.count(bytes);
         if self.activity.seen().version != Version::Http2 {
-            // A call at a time, which is charged when it begins.
+            // One call at a time, charged when it begins.
             self.piece = MAX_PIECE;
             return;
         }

@@ -1,4 +1,4 @@
-//! GET /apikeys and ListApiKeys: what is listed, and to whom.
+//! GET /apikeys and ListApiKeys: the keys that each caller may list.
 
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ on_each_engine! {
                 "workspaceId": WORKSPACE_A, "key": format!("k{number}"), "secret": "s",
                 "provider": "AWS",
             })).await);
-            // The second and the third are of the same millisecond.
+            // The second and the third have the same millisecond.
             if number != 1 {
                 server.clock.advance(Duration::from_millis(1));
             }

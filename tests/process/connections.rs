@@ -1,5 +1,5 @@
-//! What a connection is held to: each setting, and what becomes of who passes it. Times are set short
-//! where a test waits for them to pass, and far beyond its patience where they must not.
+//! Limits and timeouts of connections: each setting, and the consequence of exceeding it. Times are short
+//! where a test waits for them to pass, and far beyond its patience where they must not pass.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::house::{House, Served};
 const SHORT: &str = "300";
 const SHORT_TIME: Duration = Duration::from_millis(300);
 
-/// A server with these settings of `[server]`.
+/// Returns a server with these settings of `[server]`.
 async fn served(settings: &[(&str, &str)]) -> (House, Served) {
     let house = House::sqlite().await;
     let mut program = house.command("serve");
@@ -33,7 +33,7 @@ fn closed_after(stream: impl Read, started: Instant, time: Duration) -> Vec<u8> 
     bytes
 }
 
-/// A connection whose client has shown a good token.
+/// Returns a connection whose client has shown a valid token.
 fn proven(house: &House, served: &Served) -> std::net::TcpStream {
     let mut stream = connect(served.address());
     let token = &house.env["ADMIN_TOKEN"];
@@ -90,11 +90,11 @@ async fn an_address_has_only_so_many_connections() {
         assert!(answer(stream).0.starts_with("http/1.1 200"));
     }
     assert_eq!(rest(connect(served.address())), b"");
-    // Another address is its own affair.
+    // Another address has its own limit.
     let elsewhere = reqwest_from("127.0.0.2");
     let url = format!("{}/healthz", served.url);
     assert_eq!(elsewhere.get(&url).send().await.unwrap().status(), 200);
-    // And a place is free again once its connection has ended.
+    // A slot is free again once its connection has ended.
     drop(first);
     let free = || {
         let mut stream = connect(served.address());
@@ -107,13 +107,14 @@ async fn an_address_has_only_so_many_connections() {
     }
 }
 
-/// How many of these connections, made one after another, are served before one is closed at once.
+/// Returns the number of these connections, made one after another, that are served before one is closed at
+/// once.
 fn served_in_a_row(address: &str, most: usize) -> usize {
     (0..most)
         .take_while(|_| {
             let mut stream = connect(address);
             let last = get("/healthz").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-            // One that is closed at once may be so before it is written to, or after.
+            // A connection that is closed at once may be closed before or after the write.
             let _ = stream.write_all(last.as_bytes());
             rest(stream).starts_with(b"HTTP/1.1 200")
         })
@@ -129,17 +130,17 @@ async fn an_address_connects_only_so_often() {
     .await;
     let started = Instant::now();
     let count = served_in_a_row(served.address(), 1000);
-    // As many as it may have, and one more in each second since.
+    // The maximum of connections, and one more in each second since.
     let most = 21 + started.elapsed().as_secs() as usize;
     assert!((20..=most).contains(&count), "{count} of {most}");
-    // Another address is its own affair, and sees that somebody was turned away.
+    // Another address has its own limit, and reads from the metrics that a connection was rejected.
     let elsewhere = reqwest_from("127.0.0.2");
     let metrics = elsewhere.get(format!("{}/metrics", served.url)).send();
     let metrics = metrics.await.unwrap().text().await.unwrap();
     let refused = |reason| format!("\nkeyward_connections_refused_total{{reason=\"{reason}\"}} ");
     assert!(metrics.contains(&(refused("too_often") + "1\n")));
     assert!(metrics.contains(&(refused("too_many") + "0\n")));
-    // Whoever waits may connect again.
+    // A client that waits may connect again.
     let deadline = Instant::now() + Duration::from_secs(60);
     while served_in_a_row(served.address(), 1) == 0 {
         assert!(Instant::now() < deadline, "it may never connect again");
@@ -161,7 +162,7 @@ async fn a_trusted_proxy_connects_as_often_as_it_likes() {
         stream.write_all(get("/healthz").as_bytes()).unwrap();
         assert!(answer(stream).0.starts_with("http/1.1 200"));
     }
-    // Who is no proxy may have one connection.
+    // A client that is not a proxy may have one connection.
     let url = format!("{}/healthz", served.url);
     let first = reqwest_from("127.0.0.2");
     assert_eq!(first.get(&url).send().await.unwrap().status(), 200);
@@ -169,14 +170,14 @@ async fn a_trusted_proxy_connects_as_often_as_it_likes() {
 }
 
 fn reqwest_from(address: &str) -> reqwest::Client {
-    // With the provider of TLS in place.
+    // With the TLS provider installed.
     drop(crate::client::Rest::new("http://unused"));
     let builder = reqwest::Client::builder().no_proxy();
     let builder = builder.local_address(Some(address.parse().unwrap()));
     builder.build().unwrap()
 }
 
-/// Calls that are answered with a status, one after the other over one connection; returns how long it took.
+/// Makes calls that receive this status, one after another over one connection; returns the time they took.
 fn called_in_a_row(
     stream: &mut std::net::TcpStream,
     call: &str,
@@ -196,7 +197,7 @@ fn called_in_a_row(
 async fn calls_that_need_no_token_are_read_at_their_rate() {
     let (_house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
     let mut stream = connect(served.address());
-    // Ten at once, and ten at a tenth of a second each; the last of them is not paid for yet.
+    // Ten at once, and ten at a tenth of a second each; the last one is not paid for yet.
     let time = called_in_a_row(&mut stream, &get("/healthz"), 200, 20);
     assert!(time >= Duration::from_millis(900), "{time:?}");
 }
@@ -224,7 +225,7 @@ async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
         .write_all(get("/healthz").repeat(200).as_bytes())
         .unwrap();
     assert!(answer(&mut stranger).0.starts_with("http/1.1 200"));
-    // At this rate the stranger owes for minutes; the other is read before its headers are overdue.
+    // At this rate the first client owes for minutes; the other is read before its headers time out.
     let started = Instant::now();
     for _ in 0..2 {
         proven(&house, &served);
@@ -262,11 +263,11 @@ async fn headers_that_are_too_large_are_answered_with_431() {
     let mut stream = connect(served.address());
     stream.write_all(with(12_000).as_bytes()).unwrap();
     assert!(answer(&mut stream).0.starts_with("http/1.1 200"));
-    // Many times as much, so that the client is still writing when it is answered.
+    // Many times as much, so that the client is still writing when the response arrives.
     for bytes in [20_000, 60_000, 900_000] {
         let mut stream = connect(served.address());
-        // Everything is taken, and the end is no reset, either of which would lose many a client the
-        // answer.
+        // The server reads everything and does not end with a reset; otherwise many clients would lose the
+        // response.
         stream.write_all(with(bytes).as_bytes()).unwrap();
         let (head, _) = answer(&mut stream);
         assert!(head.starts_with("http/1.1 431"), "{bytes}: {head}");
@@ -295,7 +296,7 @@ async fn a_client_must_say_what_it_wants_in_time() {
         stream.write_all(said.as_bytes()).unwrap();
         closed_after(stream, started, SHORT_TIME);
     }
-    // The same for a second request; but to make none is no crime.
+    // The same for a second request; a connection without one stays open.
     let mut stream = connect(served.address());
     stream.write_all(get("/healthz").as_bytes()).unwrap();
     answer(&mut stream);
@@ -316,7 +317,7 @@ async fn a_client_must_say_what_it_wants_in_time() {
 async fn a_client_must_read_in_time() {
     let (_house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
     let mut stream = connect(served.address());
-    // Far more answers than the system keeps for a client.
+    // Far more responses than the system buffers for a client.
     let asked = get("/openapi.json").repeat(200);
     let started = Instant::now();
     stream.write_all(asked.as_bytes()).unwrap();
@@ -329,7 +330,7 @@ async fn a_client_must_read_in_time() {
 async fn a_connection_without_a_call_is_closed_in_the_end() {
     let settings = [
         ("IDLE_TIMEOUT_MS", "1000"),
-        // It answers PINGs, and that is no call.
+        // The client answers PINGs, which are not calls.
         ("KEEP_ALIVE_INTERVAL_MS", "100"),
     ];
     let (_house, served) = served(&settings).await;
@@ -346,7 +347,7 @@ async fn a_connection_without_a_call_is_closed_in_the_end() {
     let pings = frames.iter().filter(|frame| frame.kind == PING);
     assert!(pings.count() > 2, "{frames:?}");
     let goaway = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
-    // The client is told before the connection is closed, and of no error.
+    // The server sends GOAWAY without an error before it closes the connection.
     assert_eq!((goaway.number(0), goaway.number(4)), (i32::MAX as u32, 0));
 }
 
@@ -364,7 +365,7 @@ async fn a_call_under_way_keeps_its_connection() {
     let started = Instant::now();
     let mut idle = Http2::connect(served.address(), &[]);
     assert!(answer(&mut stream).0.starts_with("http/1.1 100"));
-    // Others have come and gone meanwhile.
+    // Other connections have come and gone meanwhile.
     while started.elapsed() < 3 * SHORT_TIME {
         idle.rest();
         idle = Http2::connect(served.address(), &[]);
@@ -449,7 +450,7 @@ async fn idle_watches_keep_no_probe_from_the_operations_port() {
     }
 }
 
-/// A window of nothing: the client reads what is sent, but nothing may be.
+/// A window of 0: the client reads, but the server may not send.
 const CLOSED_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -480,7 +481,7 @@ async fn untaken_answer_resets_its_stream_and_no_other() {
     let reset = client.wait_for(RST_STREAM);
     // CANCEL.
     assert_eq!((reset.stream, reset.number(0)), (1, 8));
-    // The same connection, once its client takes answers.
+    // The same connection, once its client reads responses.
     client.send(&Frame::new(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]));
     client.healthz(3);
 }
@@ -510,7 +511,7 @@ async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
     }
     let update = client.wait_for(WINDOW_UPDATE);
     assert_eq!((update.stream, update.number(0)), (0, 200_000 - 65_535));
-    // Streams that stay open: the eighth is refused, and the others are not.
+    // Streams that stay open: the eighth is rejected, and the others are not.
     client.send(&Frame::new(SETTINGS, ACK, 0, &[]));
     let message = [("content-type", "application/grpc"), ("te", "trailers")];
     for number in 0..8 {
@@ -540,7 +541,7 @@ async fn who_takes_calls_back_faster_than_they_are_looked_at_is_cut_off() {
     assert_eq!(goaway.number(4), 11);
     let answers = frames.iter().filter(|frame| frame.kind == HEADERS);
     assert!(answers.count() < 100);
-    // Everyone else is served.
+    // Other clients are served.
     Http2::connect(served.address(), &[]).healthz(1);
 }
 
