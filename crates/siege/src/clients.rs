@@ -36,14 +36,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connection pool.
 pub(crate) type Http = Client<HttpsConnector<HttpConnector>, Body>;
 
-/// Over which version of HTTP REST calls go.
+/// HTTP version of REST calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum RestVersion {
-    /// HTTP/1.1, with connections that are kept alive.
+    /// HTTP/1.1 with persistent connections.
     Http1,
-    /// HTTP/2; without TLS the server must know it by its preface.
+    /// HTTP/2; without TLS, with prior knowledge.
     Http2,
-    /// Both in turn.
+    /// Both, alternately.
     Both,
 }
 

@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use crate::Outcome;
 use crate::target::Target;
 
-/// Where the tokens are, and where to send.
+/// Location of the tokens, and the addresses to send to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EnvironmentArgs {
-    /// The file with tokens and identifiers, as `keyward dev` writes it.
+    /// File with tokens and identifiers, as written by `keyward dev`.
     #[arg(long, value_name = "FILE")]
     env: PathBuf,
-    /// Where to send, instead of the file's KEYWARD_URL.
+    /// URL to send to, instead of the file's KEYWARD_URL.
     #[arg(long, value_name = "URL")]
     url: Option<Target>,
-    /// Where to send gRPC calls, when it is elsewhere.
+    /// URL for gRPC calls, if it differs.
     #[arg(long, value_name = "URL")]
     grpc_url: Option<Target>,
-    /// Who signed the server's certificate, in PEM; for https.
+    /// Certificate authority of the server, in PEM, for https.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
 }

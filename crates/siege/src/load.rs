@@ -28,29 +28,29 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct LoadArgs {
     #[command(flatten)]
     environment: EnvironmentArgs,
-    /// Requests per second; without it, as many as `--callers` can make one after the other.
+    /// Requests per second; without it, as many as `--callers` can make, each one after another.
     #[arg(long, value_name = "NUMBER")]
     rate: Option<f64>,
-    /// How many callers there are when there is no rate.
+    /// Number of callers without `--rate`.
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     callers: usize,
-    /// For how long at most, in seconds. SIGTERM ends it before.
+    /// Maximum duration, in seconds. SIGTERM ends the load earlier.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
-    /// How many seconds pass before anything counts but failures.
+    /// Warm-up in seconds, during which only failures count.
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
     warm_up_seconds: u64,
-    /// Over which version of HTTP REST calls go.
+    /// HTTP version of REST calls.
     #[arg(long, value_enum, default_value = "both")]
     rest: RestVersion,
-    /// How many connections there may be over HTTP/1.1.
+    /// Maximum number of HTTP/1.1 connections.
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     connections: usize,
-    /// Each line on standard input ends a window: its figures are printed, and counting begins anew.
-    /// The end of the input ends the load.
+    /// End a window at each line on standard input: print its results and reset the counters. The end of the
+    /// input ends the load.
     #[arg(long)]
     windows: bool,
-    /// End with a failure when any request failed.
+    /// Exit with an error if any request failed.
     #[arg(long)]
     strict: bool,
 }

@@ -35,7 +35,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Result of any part of the program.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Loads and attacks a Keyward on a loopback address.
+/// Load generator and attacks for a Keyward server on a loopback address.
 #[derive(Parser)]
 #[command(name = "keyward-siege", version, about)]
 struct Cli {
@@ -45,31 +45,31 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Be well-behaved callers over REST and gRPC, check every answer, and measure.
+    /// Call as well-behaved clients over REST and gRPC, check every response, and measure.
     Load(load::LoadArgs),
-    /// Make the organization that a `dev.env` names, over DirectoryService.
+    /// Create the organization that a `dev.env` names, over DirectoryService.
     Prepare(environment::EnvironmentArgs),
-    /// Hold connections: dribble headers or bodies, or read slowly.
+    /// Hold connections: send headers or bodies slowly, or read slowly.
     SlowLoris(attack::slow_loris::SlowLorisArgs),
-    /// Send headers without end, over HTTP/1.1 and HTTP/2.
+    /// Send endless headers, over HTTP/1.1 and HTTP/2.
     HugeHeaders(attack::AttackArgs),
-    /// Present issued keys that nobody was issued, most of them well-formed.
+    /// Present unknown issued keys, most of them well-formed.
     UnknownKeys(attack::unknown_keys::UnknownKeysArgs),
-    /// Begin HTTP/2 requests and take each back at once.
+    /// Begin HTTP/2 requests and reset each at once.
     RapidReset(attack::AttackArgs),
-    /// Ask without end whether the server is ready.
+    /// Send readiness probes continuously.
     Probes(attack::AttackArgs),
-    /// Begin messages that need no token, and finish none.
+    /// Begin messages that need no token, and finish none of them.
     Unfinished(attack::AttackArgs),
-    /// Make calls and never take their responses.
+    /// Make calls and never read their responses.
     Unread(attack::unread::UnreadArgs),
     /// Make calls with a token and never end their bodies.
     Withheld(attack::withheld::WithheldArgs),
-    /// Open streams of gRPC health and leave them idle.
+    /// Open gRPC health watches and leave them idle.
     Watches(attack::watches::WatchesArgs),
     /// Charge a few keys with as many calls in flight as possible.
     Charges(attack::charges::ChargesArgs),
-    /// Show tokens whose keys the issuer does not publish.
+    /// Present tokens whose signing keys the issuer does not publish.
     UnknownSigners(attack::unknown_signers::UnknownSignersArgs),
     /// Send small bodies that decompress to gigabytes.
     ZipBomb(attack::zip_bomb::ZipBombArgs),

@@ -17,7 +17,7 @@ pub(crate) struct ChargesArgs {
     /// Hash of a key to charge; one or more.
     #[arg(long = "hash", value_name = "HASH", required = true)]
     hashes: Vec<String>,
-    /// Calls in flight on a connection.
+    /// Number of calls in flight on each connection.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
     /// Service token.

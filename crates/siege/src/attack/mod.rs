@@ -36,32 +36,31 @@ use crate::target::{Target, loopback};
 
 /// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Whom to attack, from where, and for how long.
+/// Target, source addresses and duration of an attack.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AttackArgs {
-    /// Whom to attack: a loopback address.
+    /// URL of the target, on a loopback address.
     #[arg(long, value_name = "URL")]
     url: Target,
-    /// The first address to come from.
+    /// First source address.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.2", value_parser = loopback)]
     from: Ipv4Addr,
-    /// How many addresses to come from.
+    /// Number of source addresses.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     addresses: u8,
-    /// How many connections to hold.
+    /// Number of connections to hold.
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     connections: u32,
-    /// For how long, in seconds.
+    /// Duration, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
-    /// How many requests at most, over all connections.
+    /// Maximum number of requests over all connections.
     #[arg(long, value_name = "COUNT", default_value_t = 100_000_000)]
     count: u64,
-    /// How long to wait after a connection was refused, or ended as soon as it was there, in
-    /// milliseconds.
+    /// Pause after a connection that was refused or ended at once, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 20)]
     pause_ms: u64,
-    /// What the attackers' link carries, over all connections, in megabits per second.
+    /// Bandwidth of the attackers' link over all connections, in megabits per second.
     #[arg(long, value_name = "MEGABITS", default_value_t = 1000)]
     megabits: u32,
 }

@@ -22,13 +22,13 @@ const RECEIVE_BUFFER_BYTES: u32 = 4096;
 pub(crate) struct SlowLorisArgs {
     #[command(flatten)]
     attack: AttackArgs,
-    /// What to be slow at.
+    /// Phase to be slow in.
     #[arg(long, value_enum, default_value = "all")]
     slow_at: SlowAt,
-    /// How long to wait between two bytes, in milliseconds.
+    /// Time between two bytes, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     period_ms: u64,
-    /// A token for those who dribble a body; without one most servers end the call before they read.
+    /// Token for slow bodies; without one, most servers end the call before they read the body.
     #[arg(
         long,
         env = "SIEGE_TOKEN",

@@ -14,7 +14,7 @@ const PREFIX: &str = "sk-kw-v1-";
 pub(crate) struct UnknownKeysArgs {
     #[command(flatten)]
     attack: AttackArgs,
-    /// How many requests are sent at once, one behind the other on one connection.
+    /// Number of pipelined requests on a connection.
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     pipelined: usize,
 }

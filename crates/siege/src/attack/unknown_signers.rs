@@ -21,7 +21,7 @@ pub(crate) struct UnknownSignersArgs {
     /// Claim `aud` of the tokens.
     #[arg(long, value_name = "AUDIENCE", default_value = "keyward")]
     audience: String,
-    /// Calls in flight on a connection.
+    /// Number of calls in flight on each connection.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
 }

@@ -32,10 +32,10 @@ pub(crate) struct UnreadArgs {
     /// Protocol to call over.
     #[arg(long, value_enum, default_value = "grpc")]
     protocol: Protocol,
-    /// Calls in flight on a connection.
+    /// Number of calls in flight on each connection.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
-    /// Token to show, if any.
+    /// Token to send, if any.
     #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }

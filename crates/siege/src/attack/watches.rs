@@ -13,7 +13,7 @@ use crate::Outcome;
 pub(crate) struct WatchesArgs {
     #[command(flatten)]
     attack: AttackArgs,
-    /// Streams on a connection.
+    /// Number of streams on each connection.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     streams: usize,
 }

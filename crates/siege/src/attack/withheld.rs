@@ -21,16 +21,16 @@ pub(crate) struct WithheldArgs {
     /// Protocol to call over. `http1` and `http2` send JSON.
     #[arg(long, value_enum, default_value = "http2")]
     protocol: Protocol,
-    /// Calls in flight on a connection of HTTP/2.
+    /// Number of calls in flight on each HTTP/2 connection.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
-    /// Bytes of the body that the client sends; it announces one more.
+    /// Number of body bytes to send; the announced length is one more.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     body_bytes: u32,
     /// Value of `grpc-timeout`.
     #[arg(long, value_name = "TIMEOUT", default_value = "60S")]
     timeout: String,
-    /// Token to show.
+    /// Token to send.
     #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
     token: String,
 }

@@ -36,7 +36,7 @@ const FILL: u8 = b' ';
 pub(crate) struct ZipBombArgs {
     #[command(flatten)]
     attack: AttackArgs,
-    /// A session token of whoever attacks.
+    /// Session token of the attacker.
     #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
     token: String,
 }
