@@ -71,7 +71,7 @@ async fn roll_up(ledger: &Ledger) {
             reservations,
             "old charges rolled up into daily sums"
         ),
-        Err(failure) => warn(&failure, "old charges could not be rolled up"),
+        Err(failure) => warn(&failure, "failed to roll up old charges"),
     }
 }
 
@@ -79,7 +79,7 @@ async fn expire(audit: &AuditTrail) {
     match audit.expire().await {
         Ok(0) => {}
         Ok(events) => tracing::info!(events, "audit events past their retention deleted"),
-        Err(failure) => warn(&failure, "old audit events could not be deleted"),
+        Err(failure) => warn(&failure, "failed to delete old audit events"),
     }
 }
 

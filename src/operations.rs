@@ -51,7 +51,7 @@ pub(crate) fn measured(exposition: &Exposition) -> Response {
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
         Err(error) => {
-            tracing::error!(cause = %error, "what was measured cannot be told");
+            tracing::error!(cause = %error, "failed to encode the metrics");
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
     }

@@ -279,7 +279,7 @@ impl Door {
 /// Counts a connection that is closed at once.
 fn turn_away(reason: NotAdmitted) {
     metrics::not_admitted(reason);
-    tracing::debug!(reason = reason.name(), "a connection was closed at once");
+    tracing::debug!(reason = reason.name(), "rejected a connection");
 }
 
 /// Resources that a connection holds until it ends.
@@ -325,7 +325,7 @@ fn max_connections(wanted: usize) -> usize {
         tracing::warn!(
             files,
             connections,
-            "few files may be open, and so few connections"
+            "lowered the maximum of connections to fit the limit on open files"
         );
     }
     connections.min(Semaphore::MAX_PERMITS)
@@ -338,7 +338,7 @@ async fn pause_unless_aborted(error: &io::Error) {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     ) {
-        tracing::warn!(cause = %error, "cannot accept");
+        tracing::warn!(cause = %error, "failed to accept a connection");
         sleep(ACCEPT_PAUSE).await;
     }
 }

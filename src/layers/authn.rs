@@ -141,7 +141,7 @@ fn status(error: &AuthnError) -> Status {
     let (code, reason) = match error {
         AuthnError::Missing => (Code::Unauthenticated, "TOKEN_MISSING"),
         AuthnError::Invalid(why) => {
-            tracing::debug!(why, "token refused");
+            tracing::debug!(why, "rejected a token");
             (Code::Unauthenticated, "TOKEN_INVALID")
         }
         AuthnError::Unavailable(cause) if keyward_store::deadline::is_cause(cause) => {
@@ -152,11 +152,14 @@ fn status(error: &AuthnError) -> Status {
             return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
         AuthnError::Unavailable(_) => {
-            tracing::warn!(cause = error::chain(error), "authentication unavailable");
+            tracing::warn!(
+                cause = error::chain(error),
+                "failed to authenticate: unavailable"
+            );
             (Code::Unavailable, "UNAVAILABLE")
         }
         AuthnError::Internal(_) => {
-            tracing::error!(cause = error::chain(error), "authentication failed");
+            tracing::error!(cause = error::chain(error), "failed to authenticate");
             (Code::Internal, "INTERNAL")
         }
     };

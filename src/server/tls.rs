@@ -145,11 +145,11 @@ impl Tls {
         match tokio::time::timeout(self.settings.handshake_timeout, shaking).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
-                tracing::debug!(cause = %error, "no TLS was agreed upon");
+                tracing::debug!(cause = %error, "failed to complete the TLS handshake");
                 None
             }
             Err(_) => {
-                tracing::debug!("a client took too long for TLS");
+                tracing::debug!("timed out in the TLS handshake");
                 None
             }
         }

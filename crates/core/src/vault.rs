@@ -253,7 +253,7 @@ impl Vault {
             if tried.values().all(|(opened, _)| *opened == 0) {
                 return Err(Error::internal(KekMismatch::Unreadable));
             }
-            tracing::error!(damaged, "data keys of this database are damaged");
+            tracing::error!(damaged, "found damaged data keys");
         }
         Ok(())
     }

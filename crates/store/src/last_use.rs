@@ -76,7 +76,7 @@ impl Store {
             });
             if let Err(error) = deadline::scope(Instant::now() + LIMIT, noted).await {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the last use of a key could not be noted");
+                tracing::warn!(%error, cause, "failed to record the last use of a key");
             }
         };
         let noted = tokio::spawn(task.in_current_span());

@@ -104,7 +104,7 @@ impl Store {
                 Err(Error::Unavailable(cause))
                     if cause.is::<TablesInUse>() && attempts < TABLE_ATTEMPTS =>
                 {
-                    tracing::warn!(attempts, %cause, "migrating waits");
+                    tracing::warn!(attempts, %cause, "waiting to migrate");
                     tokio::time::sleep(TABLE_PAUSE).await;
                     attempts += 1;
                 }
@@ -138,7 +138,7 @@ impl Store {
                 }
                 Err(failure) => {
                     if let Err(error) = txn.rollback().await {
-                        tracing::debug!(cause = %cause(&error), "a rollback failed");
+                        tracing::debug!(cause = %cause(&error), "failed to roll back");
                     }
                     Err(failure)
                 }

@@ -201,7 +201,7 @@ impl Store {
                 // The locks are released before the caller gets the outcome, and before the next attempt.
                 let rollback = txn.into_inner().rollback();
                 if let Err(error) = observed(backend, Operation::ROLLBACK, rollback).await {
-                    tracing::debug!(cause = %cause(&error), "a rollback failed");
+                    tracing::debug!(cause = %cause(&error), "failed to roll back");
                 }
                 Err(failure)
             }
@@ -334,7 +334,7 @@ where
         if *attempts == MAX_ATTEMPTS {
             return Err(answer);
         }
-        tracing::debug!(operation, attempts, %cause, "store conflict, trying again");
+        tracing::debug!(operation, attempts, %cause, "retrying after a store conflict");
         let pause = async {
             tokio::time::sleep(backoff(*attempts)).await;
             Ok(())

@@ -241,7 +241,7 @@ impl Drop for TestDatabase {
             })
         });
         if !matches!(dropping.join(), Ok(Ok(()))) {
-            println!("a test database could not be dropped");
+            println!("failed to drop a test database");
         }
     }
 }

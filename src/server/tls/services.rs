@@ -46,7 +46,7 @@ impl Services {
             })
             .collect();
         if services.len() > 1 {
-            tracing::warn!("a client's certificate has the names of several services, and is none");
+            tracing::warn!("ignored a client certificate that names several services");
             return None;
         }
         services.first().map(|name| ServiceName((*name).clone()))
