@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
         .compile()
 }
 
-/// What the OpenAPI document says beside what the proto files do.
+/// Texts of the OpenAPI document that the proto files do not have.
 fn openapi() -> OpenApi {
     OpenApi::new("Keyward", "1")
         .description(

@@ -1,4 +1,4 @@
-// A page of another origin, in a real browser: what it can do, and what it can know.
+// Tests of a page of another origin in a real browser: the calls that it can make, and the responses that it can read.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";

@@ -1,5 +1,5 @@
-// What the page does: calls Keyward, which has another origin, with Connect's client for gRPC-Web and
-// with `fetch`, and tells what a page can know of the answers.
+// Script of the page: calls Keyward, which has another origin, with Connect's client for gRPC-Web and
+// with `fetch`, and reports the parts of the responses that a page can read.
 
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -63,7 +63,7 @@ async function call({ url, service, method, request = {}, token, headers = {} })
   }
 }
 
-/** What came over a stream so far, and how it ended. */
+/** Messages of a stream so far, and its end. */
 const watched = [];
 
 /** Watches a service's health, until it ends, is to be aborted, or its time is over. */

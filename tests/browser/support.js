@@ -125,7 +125,7 @@ export class Stage {
 
   /** How many calls of an HTTP method Keyward has answered. */
   async logged(method) {
-    // What was logged before this call has come when its own line has.
+    // Earlier log lines have arrived when the line of this call has.
     const id = `mark-${(this.#marks += 1)}`;
     await fetch(`${this.url}/healthz`, { headers: { "x-request-id": id } });
     const whole = new RegExp(`"request_id":"${id}".*\n`);

@@ -1,0 +1,5 @@
+//! Rules that hold for the text of the repository.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod prose;
+mod source;

@@ -1,0 +1,182 @@
+//! The prose in a file: comments, Markdown without code, and the texts of logs and errors.
+
+use std::path::{Path, PathBuf};
+
+/// Folders whose text is not written here.
+const SKIPPED: &[&str] = &[
+    ".git",
+    "target",
+    "node_modules",
+    "google",
+    "third_party",
+    "canary",
+    "golden",
+];
+/// Macros and attributes whose string literals are read by people.
+const READ_BY_PEOPLE: &[&str] = &[
+    "error!(",
+    "warn!(",
+    "info!(",
+    "debug!(",
+    "#[error(",
+    "eprintln!(",
+    "println!(",
+];
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Paths of all files below a folder, without those of others.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if SKIPPED.contains(&name.as_str()) {
+                continue;
+            }
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Prose of a file. `None` if it is of a kind that has none.
+pub fn prose(path: &Path) -> Option<String> {
+    let kind = path.extension()?.to_str()?;
+    let text = || std::fs::read_to_string(path).ok();
+    match kind {
+        "rs" => Some(of_rust(&text()?)),
+        "md" => Some(of_markdown(&text()?)),
+        "toml" | "yaml" | "py" => Some(of_lines(&text()?, "#")),
+        "proto" | "js" => Some(of_lines(&text()?, "//")),
+        _ => None,
+    }
+}
+
+/// Comment lines of a language whose comments begin with this mark.
+fn of_lines(text: &str, mark: &str) -> String {
+    let comments = text.lines().filter_map(|line| {
+        let comment = line.trim_start().strip_prefix(mark)?;
+        Some(comment.trim_start_matches(['/', '#', '!']))
+    });
+    comments.collect::<Vec<_>>().join("\n")
+}
+
+/// Markdown without fenced blocks and without code in backticks.
+fn of_markdown(text: &str) -> String {
+    let mut prose = String::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            let outside = line.split('`').step_by(2);
+            prose.extend(outside.flat_map(|text| [text, " "]));
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// Comments of Rust, and the literals of logs and errors.
+fn of_rust(text: &str) -> String {
+    let mut prose = String::new();
+    let mut rest = text;
+    // Depth of the parentheses since a macro or attribute whose literals count.
+    let mut read_by_people: Option<i32> = None;
+    while !rest.is_empty() {
+        if let Some(comment) = rest.strip_prefix("//") {
+            let line = comment.lines().next().unwrap_or_default();
+            prose.push_str(line.trim_start_matches(['/', '!']));
+            prose.push('\n');
+            rest = &comment[line.len()..];
+            continue;
+        }
+        if let Some(literal) = literal(rest) {
+            if read_by_people.is_some() {
+                prose.push_str(literal);
+                prose.push('\n');
+            }
+            rest = &rest[literal.len()..];
+            continue;
+        }
+        if read_by_people.is_none()
+            && let Some(name) = READ_BY_PEOPLE.iter().find(|name| rest.starts_with(**name))
+        {
+            read_by_people = Some(1);
+            rest = &rest[name.len()..];
+            continue;
+        }
+        let next = rest.chars().next().unwrap();
+        if let Some(depth) = &mut read_by_people {
+            *depth += i32::from(next == '(') - i32::from(next == ')');
+            if *depth == 0 {
+                read_by_people = None;
+            }
+        }
+        rest = &rest[next.len_utf8()..];
+    }
+    prose
+}
+
+/// The literal of a string or a character with which the text begins.
+fn literal(text: &str) -> Option<&str> {
+    if let Some(after) = text.strip_prefix('r') {
+        let hashes = after.len() - after.trim_start_matches('#').len();
+        if after[hashes..].starts_with('"') {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let body = 1 + hashes + 1;
+            let length = text[body..].find(&end)?;
+            return Some(&text[..body + length + end.len()]);
+        }
+        return None;
+    }
+    if text.starts_with('"') {
+        return escaped(text, '"');
+    }
+    // A lifetime is not a character.
+    let inner = text.strip_prefix('\'')?;
+    let first = inner.chars().next()?;
+    if first == '\\' || inner[first.len_utf8()..].starts_with('\'') {
+        return escaped(text, '\'');
+    }
+    None
+}
+
+/// The text up to the same mark as its first, but for those behind a backslash.
+fn escaped(text: &str, mark: char) -> Option<&str> {
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            _ if character == mark => return Some(&text[..=at]),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn comments_and_texts_of_rust_are_found() {
+    let text = concat!(
+        "//! Head\nfn f<'a>(c: char) { // End\n let s = \"// no comment\"; g('\"', '\\'', r#\"\"//\"#);\n",
+        " tracing::warn!(cause = f(1), \"failed to read\"); h(\"not read\") }\n/// Last",
+    );
+    assert_eq!(of_rust(text), " Head\n End\n\"failed to read\"\n Last\n");
+}
+
+#[test]
+fn code_in_markdown_is_not_prose() {
+    let text = "A `b` c\n```sh\nd\n```\ne";
+    assert_eq!(of_markdown(text), "A   c \ne \n");
+}
