@@ -216,7 +216,7 @@ impl Inner {
         if !Arc::ptr_eq(&state.published, seen) && state.published.fetched_at.is_some() {
             return Refresh::Ended(Ok(Arc::clone(&state.published)));
         }
-        // A fetch that has ended and is still here was cancelled.
+        // A fetch that has ended and is still here panicked or was aborted.
         if let Some(fetching) = &state.fetching
             && fetching.peek().is_none()
         {

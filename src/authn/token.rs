@@ -63,7 +63,7 @@ enum Audience {
 
 /// Reads a NumericDate and drops its fraction (RFC 7519, section 2).
 fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    // The conversion saturates; the result is still out of range.
+    // The conversion saturates; a time that far away has the same effect as the exact one.
     Ok(f64::deserialize(deserializer)?.floor() as i64)
 }
 
@@ -153,13 +153,13 @@ impl Verifier {
         audience && claims.issuer == self.issuer
     }
 
-    /// Verifies all claims against the clock, and the signature with the issuer's published keys.
+    /// Verifies the token's times against the clock, and its signature with the issuer's published keys.
     pub(super) async fn verify(
         &self,
         token: &Token<'_>,
         permit: &dyn Permit,
     ) -> Result<Proof, AuthnError> {
-        // Checked first, so that an expired token does not make Keyward fetch keys.
+        // Checked first, so that a token whose times are invalid does not make Keyward fetch keys.
         self.check_times(&token.claims)?;
         let known = self.jwks.known();
         let found = match known.usable() {

@@ -129,7 +129,8 @@ fn tell(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
     match found {
         Ok(_) => attempt.succeeded(),
         Err(AuthnError::Invalid(_)) => attempt.failed(),
-        // The deadline that the client set decides whether this counts as the client's failure.
+        // The time that the server had decides whether this counts as the client's failure, see `Drop` of
+        // `Attempt`.
         Err(AuthnError::Unavailable(cause)) if keyward_store::deadline::is_cause(cause) => {
             drop(attempt);
         }

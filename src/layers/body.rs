@@ -148,7 +148,7 @@ impl Bodies {
         Ok(whole.freeze())
     }
 
-    /// Draws from the budget up to this number of bytes.
+    /// Raises the charge to this total. Without an owner, only checks the maximum.
     fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), Fault> {
         match charge {
             None if bytes <= self.max_open_bytes => Ok(()),

@@ -89,8 +89,8 @@ impl fmt::Display for NotAnOrigin {
 impl std::error::Error for NotAnOrigin {}
 
 impl AllowedOrigins {
-    /// Parses exact origins. `*` and `null` are rejected: a list that allows every origin has no effect, and
-    /// `null` is the origin of any sandboxed page.
+    /// Parses exact origins. `*` and `null` are rejected: `*` would restrict nothing, and `null` is the origin of
+    /// any sandboxed page.
     ///
     /// # Errors
     /// An entry could never equal the origin that a browser sends.

@@ -1,10 +1,11 @@
 //! Rejects requests from addresses that fail authentication too often.
 //!
-//! The check runs before the token is looked up or verified, so a flood of unknown keys costs no database work.
-//! Other clients may share the address (NAT, proxy): tokens that authenticated recently bypass the check, which
-//! needs no lookup, and are then verified as usual. Calls without a token are not counted, since they cost
-//! nothing, and neither are calls whose token could not be verified. A client that disconnects before its token
-//! is verified counts as a failure; otherwise starting requests would be free.
+//! Beyond the limit, calls are rejected before the token is looked up or verified, so a flood of unknown keys from
+//! an address costs no more than the failures that are allowed or under way. Other clients may share the address
+//! (NAT, proxy): tokens that authenticated recently bypass the check, which needs no lookup, and are then verified
+//! as usual. Calls without a token are not counted, since they cost nothing, and neither are calls whose token
+//! could not be verified. A client that disconnects before its token is verified counts as a failure; otherwise
+//! starting requests would be free.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -108,7 +109,8 @@ impl Judged<'_> {
     }
 }
 
-/// Counts a failure if the client has disconnected or its deadline has passed.
+/// The client has disconnected or the deadline has passed. Counts a failure if the token was not known as good and
+/// less than `PATIENCE` has passed; after that the server was too slow.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(judged) = self.0.take()

@@ -74,7 +74,7 @@ pub struct Limits {
     pub max_open_streams: usize,
     /// Maximum number of them from one address; 0 means no limit.
     pub max_open_streams_per_address: usize,
-    /// Maximum size of a message that needs no token, in bytes, compressed or not.
+    /// Maximum size of a message of a call that needs no token, in bytes, compressed or not.
     pub max_open_message_bytes: usize,
     /// Maximum duration of a reflection stream.
     pub max_reflection: Duration,
@@ -135,8 +135,8 @@ chain! { given:
     panic,
     // Before any costly work: an address with too many calls takes no permit from others.
     address_rate(Limiter::new(given.limits.address_rate)),
-    // Around everything that waits, so that every waiting call holds a permit; before authentication, so that a
-    // rejection is cheap.
+    // Around everything that waits, so that no call that needs a token waits without having been admitted; before
+    // authentication, so that a rejection is cheap.
     in_flight(in_flight::InFlight::new(
         given.limits.max_in_flight,
         given.limits.max_in_flight_per_organization,
@@ -182,7 +182,8 @@ fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
 
 /// Returns the target that the layer of that name found.
 pub(crate) fn target<B>(request: &Request<B>) -> Target {
-    // The layer is part of the chain above. Without it the target is unknown and needs a token.
+    // The layer is part of the chain above. Without it the target is unknown, which needs no token: no call would
+    // be authenticated.
     request
         .extensions()
         .get::<Target>()

@@ -58,7 +58,7 @@ struct State {
     owner: Option<Owner>,
     /// True if the connection is read at the pace of its owners.
     is_paced: bool,
-    /// Calls to charge before more is read, by owner. Negative if a charge is returned.
+    /// Calls to charge before more is read, by owner. Negative if charges are refunded.
     owed: Vec<(Owner, i32)>,
     next_call: u64,
 }
@@ -218,7 +218,7 @@ impl Activity {
         self.change_owed(owner, calls);
     }
 
-    /// Returns the charge of a call.
+    /// Refunds the charge of a call.
     pub(super) fn refund(&self, owner: &Owner) {
         self.change_owed(owner, -1);
     }
@@ -227,7 +227,7 @@ impl Activity {
         self.state().change_owed(owner, change);
     }
 
-    /// Paces the connection.
+    /// Marks the connection as paced, so that its calls are charged.
     pub(super) fn set_paced(&self) {
         self.state().is_paced = true;
     }
@@ -315,7 +315,8 @@ impl Call {
         self.id == 0
     }
 
-    /// Wraps the body of the response. The call ends when the client has read it.
+    /// Wraps the body of the response. The call ends when HTTP drops the body; pieces not yet written continue to
+    /// wait for the client.
     pub(super) fn answer(mut self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -433,7 +434,7 @@ impl Drop for Piece {
     }
 }
 
-/// Body of a response. Its call is under way until the client has read it or it is shed.
+/// Body of a response. Its call is under way until HTTP has taken all of it or drops it.
 pub(super) struct Answer {
     body: Body,
     /// Rest of a frame that is longer than a piece.

@@ -40,7 +40,7 @@ use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
-/// Time in which a client that has just connected must send its first bytes during shutdown.
+/// Time in which a client that has just connected must send its first bytes in `Phase::Ending`.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// State that all connections share.
@@ -303,7 +303,7 @@ struct Times {
     opened: Instant,
     /// Time from which the connection is old.
     old: Option<Instant>,
-    /// Start of the shutdown, if it has begun.
+    /// Time at which the connection saw `Phase::Ending`, if it did.
     ending: Option<Instant>,
 }
 
@@ -433,7 +433,7 @@ fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step
     }
 }
 
-/// Waits for the future, but for at most `LAST_CALL` once the shutdown has begun.
+/// Waits for the future, but for at most `LAST_CALL` once `Phase::Ending` has begun.
 async fn before_last_call<T>(
     future: impl Future<Output = T>,
     mut phase: watch::Receiver<Phase>,

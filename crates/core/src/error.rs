@@ -128,7 +128,7 @@ pub enum Error {
         /// Kind of its parent.
         parent: Noun,
     },
-    /// The store or the key service cannot be reached.
+    /// A failure that a retry may not meet, such as a store or a key service that cannot be reached.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),
     /// An internal error.
@@ -142,7 +142,7 @@ impl Error {
         Self::Internal(cause.into())
     }
 
-    /// Returns the error for a dependency that cannot be reached.
+    /// Returns the error for a failure that a retry may not meet, such as a dependency that cannot be reached.
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(cause.into())
     }

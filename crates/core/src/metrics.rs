@@ -1,4 +1,4 @@
-//! Metrics of the use cases, recorded through the OpenTelemetry API; without a collector nothing is recorded.
+//! Metrics of the use cases, recorded through the OpenTelemetry API; without a meter provider nothing is recorded.
 //!
 //! No attribute contains a key, a user, a workspace or an organization; each has a few fixed values.
 
@@ -104,7 +104,7 @@ impl VaultOperation {
     }
 }
 
-/// Counts a verdict; `None` if the key does not exist.
+/// Counts a verdict; `None` if no key matches.
 pub(crate) fn verdict(kind: Judged, verdict: Option<Verdict>) {
     count_verdict(1, kind, verdict);
 }

@@ -89,7 +89,8 @@ impl Connector {
         }
     }
 
-    /// Opens a connection for migrations, whose statements have no time limit.
+    /// Opens a connection for migrations, without the client-side time limits of [`Link`]; `up` lifts the statement
+    /// timeout.
     ///
     /// # Errors
     /// The database cannot be reached.

@@ -50,7 +50,8 @@ impl FileLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // A full disk must not prevent the server from starting. A reader that finds part of an id ignores it.
+        // A full disk must not prevent the server from starting. The id is only informative: a reader of an incomplete
+        // file reports none or a wrong one.
         let written = file
             .set_len(0)
             .and_then(|()| file.rewind())

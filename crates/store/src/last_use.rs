@@ -18,7 +18,7 @@ use crate::{Store, deadline};
 /// Maximum time that a call waits for the record; usually it is written long before. Of concurrent calls with the same
 /// key, only one waits.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Maximum time for one write.
+/// Maximum time to record one use, including waits and retries.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Keys whose use is being recorded.

@@ -1,4 +1,4 @@
-//! Metrics of the store. They use only the OpenTelemetry API and cost nothing without an exporter.
+//! Metrics of the store. They use only the OpenTelemetry API and record nothing without a meter provider.
 
 use std::sync::LazyLock;
 use std::time::Duration;

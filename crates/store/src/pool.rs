@@ -37,7 +37,8 @@ const COOL_DOWN: Duration = Duration::from_millis(250);
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Time after a successful call for which the database counts as usable.
 const RECENT: Duration = Duration::from_secs(1);
-/// Time after a write that failed for lack of space for which the database counts as not writable.
+/// Time after a write that the database could not accept (no space, read-only, I/O error, corrupt file) for which it
+/// counts as not writable.
 const UNWRITABLE: Duration = Duration::from_secs(2);
 /// Minimum time between two log lines about lost connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -217,7 +218,8 @@ impl Pool {
         found
     }
 
-    /// Takes a connection back after use. The slot is released once the connection is either idle or closed.
+    /// Takes a connection back after use. The slot is released once it is decided whether the connection is kept or
+    /// dropped.
     fn put_back(&self, mut link: Link, slot: OwnedSemaphorePermit) {
         match link.condition() {
             Condition::Clean => self.put_idle(link),

@@ -1,8 +1,8 @@
 //! Stores repo AI keys.
 //!
-//! A deleted key's row stays without its sealed secret, and no longer reserves its repo and name. Each change is one
-//! statement that matches only a live key, so that of two concurrent changes the later one sees the result of the
-//! earlier one.
+//! A deleted key's row stays without its sealed secret, and no longer keeps its repo from deletion nor its name taken.
+//! Each change is one statement that matches only a live key, so that of two concurrent changes the later one sees the
+//! result of the earlier one.
 
 mod row;
 
@@ -159,7 +159,7 @@ impl RepoAiKeyStore for Store {
         self.write("delete_repo_ai_key", |txn| async move {
             let deleted = ActiveModel {
                 live_repo_id: Set(None),
-                // A deleted key has no sealed secret.
+                // Erased, so that the secret of a deleted key can never be opened.
                 sealed_secret: Set(None),
                 deleted_at: Set(Some(now.unix_millis())),
                 ..Default::default()

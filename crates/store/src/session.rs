@@ -140,8 +140,8 @@ impl Store {
     /// Runs work in a transaction, which the caller commits if the work succeeds.
     ///
     /// Work that waits for a lock gives its connection back after a short time and is run again. Few transactions may
-    /// wait longer at a time, so that locks of other clients of the database do not use up the connections. The turn is
-    /// kept, so that the next caller does not wait for the same lock.
+    /// wait longer at a time, so that locks held by others do not keep connections from other calls. The turn is kept,
+    /// so that the next caller does not wait for the same lock.
     async fn run<T, F, R>(
         &self,
         gates: &[Gate],

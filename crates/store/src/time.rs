@@ -24,7 +24,8 @@ use crate::{Store, metrics};
 
 /// Clock difference above which a log line is written.
 const NOTABLE_DIFFERENCE: Duration = Duration::from_secs(1);
-/// Minimum time between comparisons by probes.
+/// Age of the last comparison from which a probe compares again, even if calls have just shown that the server is
+/// usable.
 const COMPARISON_INTERVAL: Duration = Duration::from_secs(5);
 /// Round trip above which a response is too old to set the time, once there is a better one.
 const MAX_ROUND_TRIP: Duration = Duration::from_millis(250);

@@ -57,7 +57,7 @@ impl JwksSource {
     }
 }
 
-/// Returns true if the URL's host is a loopback address, without a DNS lookup.
+/// Returns true if the URL's host is `localhost` or a loopback address; makes no DNS lookup.
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else {
         return false;

@@ -14,9 +14,8 @@ pub trait DataKeyStore: Send + Sync {
     async fn data_keys(&self, scope: &dyn WorkspaceScope) -> Result<Vec<WrappedDataKey>, Error>;
 
     /// Returns up to `each` wrapped data keys, with their workspaces, of every version of the key-encryption
-    /// key in use, for at most one version more than a keyring can have. The server checks with them at
-    /// start-up that the key-encryption key opens the database. Takes no grant, since it does not serve a
-    /// caller.
+    /// key in use, for at most one version more than a keyring can have. They serve to check at start-up that
+    /// the key-encryption key opens the database. Takes no grant, since it does not serve a caller.
     async fn sample_data_keys(
         &self,
         each: u32,

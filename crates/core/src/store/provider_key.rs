@@ -52,8 +52,8 @@ pub trait ProviderKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Returns the ids of keys after this one whose secret is not bound, in ascending order. The server calls
-    /// it at start-up and for the operator. Takes no grant, and returns only ids.
+    /// Returns the ids of keys after this one whose secret is not bound, in ascending order. Called at start-up
+    /// and by the operator's command `admin bind-secrets`. Takes no grant, and returns only ids.
     async fn unbound(
         &self,
         after: Option<ProviderKeyId>,

@@ -31,8 +31,8 @@ pub struct Model {
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// No foreign key enforces this relation, because a deleted key outlives its workspace. A live key refers to it
-    /// through the repo.
+    /// No foreign key enforces this relation, because a deleted key outlives its workspace. A live key keeps its
+    /// workspace from deletion through the repo.
     #[sea_orm(
         belongs_to = "super::workspace::Entity",
         from = "Column::WorkspaceId",
