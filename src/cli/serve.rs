@@ -272,7 +272,7 @@ async fn binding(setting: BindSecrets, store: &Store) -> Result<SecretBinding, F
             tracing::warn!(
                 "found unbound secrets, sealing new ones unbound: see vault.bind_secrets"
             );
-            Ok(SecretBinding::Unbound)
+            Ok(SecretBinding::AsStored)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Migration from unbound secrets, which earlier versions stored, to bound ones.
 
+use reqwest::Method;
+use serde_json::json;
 use tonic::Code;
 
 use keyward::proto::v1::ResolveApiKeyRequest;
@@ -33,6 +35,14 @@ async fn create(house: &House, served: &Served, key: &str) -> String {
     let rest = Rest::new(&served.url);
     let created = rest.create(token, workspace, key, &secret_of(key)).await;
     created.expect(201)["apiKeyId"].as_str().unwrap().to_owned()
+}
+
+async fn rotate(house: &House, served: &Served, id: &str, key: &str) {
+    let (path, body) = (format!("/apikeys/{id}"), json!({"secret": secret_of(key)}));
+    let rest = Rest::new(&served.url);
+    let token = &house.env["ADMIN_TOKEN"];
+    let rotated = rest.send(Method::PUT, &path, token, &body).await;
+    rotated.expect(200);
 }
 
 fn secret_of(key: &str) -> String {
@@ -120,6 +130,18 @@ async fn unbound_secrets_become_bound(house: House) {
     let on = served(&house, "on");
     keys.push(("d", create(&house, &on, "d").await));
     assert_eq!(forms(&house).await, [1, 1, 1, 2]);
+    on.running.terminate().expect(0);
+
+    // A rotation leaves a secret in its form.
+    let auto = house.start();
+    for (key, id) in [&keys[0], &keys[3]] {
+        rotate(&house, &auto, id, key).await;
+    }
+    expect_opened(&house, &auto, &keys).await;
+    auto.running.terminate().expect(0);
+    assert_eq!(forms(&house).await, [1, 1, 1, 2]);
+
+    let on = served(&house, "on");
     let finished = bind_secrets(&house).run();
     finished.expect(0);
     assert_eq!(finished.stdout, "bound 3 secrets\n");

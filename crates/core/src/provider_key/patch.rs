@@ -139,6 +139,7 @@ impl CheckedPatch {
                 }
             };
             next.secret_version = next.key.version;
+            let binding = binding.for_change(stored);
             next.sealed_secret = binding.seal(keys, &next.key, next.secret_version, secret)?;
             next.fingerprint = fingerprint(keys, &next.key, secret);
         }

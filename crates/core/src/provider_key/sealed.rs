@@ -13,6 +13,8 @@ use crate::vault::{self, Place, WorkspaceKeys};
 pub enum SecretBinding {
     /// Seals unbound, like versions before the binding, and opens both forms.
     Unbound,
+    /// Seals new secrets unbound and changed ones in the form that they had, and opens both forms.
+    AsStored,
     /// Seals bound, and opens both forms.
     #[default]
     Bound,
@@ -33,6 +35,14 @@ pub struct SecretMismatch {
 }
 
 impl SecretBinding {
+    /// Returns the binding with which a change of this key seals.
+    pub(super) fn for_change(self, stored: &StoredProviderKey) -> Self {
+        match self {
+            Self::AsStored if stored.is_bound() => Self::Bound,
+            other => other,
+        }
+    }
+
     /// Seals the secret of a key at this version of the secret.
     pub(super) fn seal(
         self,
@@ -43,7 +53,7 @@ impl SecretBinding {
     ) -> Result<Vec<u8>, Error> {
         let values = values(key);
         let bound_to = match self {
-            Self::Unbound => [].as_slice(),
+            Self::Unbound | Self::AsStored => [].as_slice(),
             Self::Bound | Self::Required => values.as_slice(),
         };
         keys.seal(place(key, version, bound_to), secret)
