@@ -24,12 +24,12 @@ const READ_BY_PEOPLE: &[&str] = &[
 ];
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Paths of all files below a folder, without those of others.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -50,7 +50,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Prose of a file. `None` if it is of a kind that has none.
-pub fn prose(path: &Path) -> Option<String> {
+pub(crate) fn prose(path: &Path) -> Option<String> {
     let kind = path.extension()?.to_str()?;
     let text = || std::fs::read_to_string(path).ok();
     match kind {
