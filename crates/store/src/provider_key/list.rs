@@ -27,8 +27,8 @@ use crate::page::older_than;
 
 /// Maximum size of the texts of a page with more than one key, in bytes. A page is read, converted and encoded without
 /// a pause, and delays other calls.
-const MAX_PAGE_BYTES: usize = 256 * 1024;
-/// SQL expression for the size of a row's texts in bytes, as [`text_bytes`] returns it.
+const MAX_PAGE_BYTES: i64 = 256 * 1024;
+/// SQL expression for the size of a row's texts, in bytes.
 const TEXT_BYTES: &str = r#"cast(octet_length("key") + coalesce(octet_length("endpoint"), 0) + coalesce(octet_length("region"), 0)
     + coalesce(octet_length("tenant_id"), 0) + coalesce(octet_length("subscription_id"), 0)
     + coalesce(octet_length("description"), 0) as bigint)"#;
@@ -38,6 +38,7 @@ const MAX_WORKSPACES: usize = 500;
 /// A row of the list.
 #[derive(FromQueryResult)]
 struct Listed {
+    bytes: i64,
     id: Uuid,
     workspace_id: String,
     provider: String,
@@ -80,34 +81,31 @@ pub(super) async fn newest_first(
     if providers.is_some_and(<[Provider]>::is_empty) {
         return Ok(Page::cut(Vec::new(), page, sort_key));
     }
-    let mut keys = Vec::new();
+    let mut rows = Vec::new();
     for grants in grants.chunks(MAX_WORKSPACES) {
-        keys.extend(keys_of(db, grants, providers, page).await?);
+        rows.extend(rows_of(db, grants, providers, page).await?);
     }
     if grants.len() > MAX_WORKSPACES {
-        keys.sort_by_key(|listed| Reverse((listed.key.created_at, listed.key.id)));
+        rows.sort_by_key(|row| Reverse((row.created_at, row.id)));
     }
-    let lengths = keys.iter().map(|listed| text_bytes(&listed.key));
+    let fitting = fitting(rows.iter().map(|row| row.bytes));
     let page = PageRequest {
-        limit: Ord::min(page.limit, fitting(lengths)),
+        limit: Ord::min(page.limit, fitting),
         after: page.after,
     };
-    Ok(Page::cut(keys, &page, sort_key))
+    let keys: Result<_, _> = rows.into_iter().map(listed).collect();
+    Ok(Page::cut(keys?, &page, sort_key))
 }
 
 /// Reads keys of some workspaces, one more than fits in the page.
-async fn keys_of(
+async fn rows_of(
     db: &impl ConnectionTrait,
     grants: &[Grant<Read>],
     providers: Option<&[Provider]>,
     page: &PageRequest<Position>,
-) -> Result<Vec<ListedProviderKey>, Failure> {
-    let lengths = newest(grants, providers, page).expr_as(Expr::cust(TEXT_BYTES), "bytes");
-    let lengths = lengths.limit(u64::from(page.limit));
-    let lengths: Vec<i64> = lengths.into_tuple().all(db).await?;
-    let lengths = lengths
-        .into_iter()
-        .map(|it| usize::try_from(it).unwrap_or(0));
+) -> Result<Vec<Listed>, Failure> {
+    let sizes = newest(grants, providers, page).limit(u64::from(page.limit));
+    let sizes: Vec<i64> = sizes.into_tuple().all(db).await?;
     let rows = newest(grants, providers, page)
         .columns([
             Column::Id,
@@ -126,12 +124,11 @@ async fn keys_of(
         ])
         .expr_as(links_of(ResourceKind::Bucket), "buckets")
         .expr_as(links_of(ResourceKind::AiModel), "ai_models")
-        .limit(u64::from(fitting(lengths)) + 1);
-    let rows = rows.into_model::<Listed>().all(db).await?;
-    rows.into_iter().map(listed).collect()
+        .limit(u64::from(fitting(sizes)) + 1);
+    Ok(rows.into_model().all(db).await?)
 }
 
-/// Selects keys of some workspaces in the order of the list, without columns.
+/// Selects the size of the texts of some workspaces' keys, in the order of the list.
 fn newest(
     grants: &[Grant<Read>],
     providers: Option<&[Provider]>,
@@ -139,6 +136,7 @@ fn newest(
 ) -> Select<Entity> {
     let mut query = Entity::find()
         .select_only()
+        .expr_as(Expr::cust(TEXT_BYTES), "bytes")
         .filter(granted(grants))
         .order_by_desc(Column::CreatedAt)
         .order_by_desc(Column::Id);
@@ -151,37 +149,20 @@ fn newest(
     query
 }
 
-/// Returns the number of items that fit in a page, at least one, by the size of their texts.
-fn fitting(lengths: impl Iterator<Item = usize>) -> u32 {
+/// Returns the number of items that fit in a page, at least one, by the sizes of their texts in bytes.
+fn fitting(sizes: impl IntoIterator<Item = i64>) -> u32 {
     let mut bytes = 0;
-    let fitting = lengths.take_while(|length| {
-        bytes += length;
+    let fitting = sizes.into_iter().take_while(|size| {
+        bytes += size;
         bytes <= MAX_PAGE_BYTES
     });
     let count = u32::try_from(fitting.count()).unwrap_or(u32::MAX);
     Ord::max(count, 1)
 }
 
-/// Returns the size of a key's texts, in bytes.
-fn text_bytes(key: &ProviderKey) -> usize {
-    let optional = [
-        &key.endpoint,
-        &key.region,
-        &key.tenant_id,
-        &key.subscription_id,
-        &key.description,
-    ];
-    let optional = optional.into_iter().flatten().map(String::len);
-    key.key.len() + optional.sum::<usize>()
-}
-
-fn position(listed: &ListedProviderKey) -> Position {
-    let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
-    Position { created_at, id }
-}
-
 fn sort_key(listed: &ListedProviderKey) -> String {
-    position(listed).sort_key()
+    let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
+    Position { created_at, id }.sort_key()
 }
 
 /// Counts a key's links in the same statement, so that key and count are from the same snapshot.
