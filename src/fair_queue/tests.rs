@@ -83,25 +83,32 @@ fn one_seat_is_enough_for_everything() {
     assert!(is_empty(&queue));
 }
 
-#[tokio::test]
-async fn flows_take_turns_whatever_their_number_of_calls() {
-    let queue = FairQueue::new(1);
-    let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
-    let flood: Vec<_> = (0..20)
-        .map(|_| waiting(&queue, organization("a"), ""))
-        .collect();
+/// Starts a flood behind the only running call, then a call of another owner; expects that the call waits for one
+/// call of the flood.
+async fn expect_turns(
+    queue: &Arc<FairQueue>,
+    running: Running,
+    flood: Vec<tokio::task::JoinHandle<Running>>,
+) {
     tokio::task::yield_now().await;
-    let other = waiting(&queue, organization("b"), "");
+    let other = waiting(queue, organization("b"), "");
     tokio::task::yield_now().await;
-    drop(first);
-    // The flood has one turn before it.
+    drop(running);
     let mut flood = flood.into_iter();
     drop(flood.next().unwrap().await.unwrap());
     drop(other.await.unwrap());
     for call in flood {
         drop(call.await.unwrap());
     }
-    assert!(is_empty(&queue));
+    assert!(is_empty(queue));
+}
+
+#[tokio::test]
+async fn owners_take_turns_whatever_their_number_of_calls() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
+    let flood = (0..20).map(|_| waiting(&queue, organization("a"), ""));
+    expect_turns(&queue, first, flood.collect()).await;
 }
 
 #[tokio::test]
@@ -221,20 +228,8 @@ async fn list_of_a_service_is_not_overtaken_by_its_other_calls() {
 async fn owners_take_turns_whatever_their_number_of_flows() {
     let queue = FairQueue::new(1);
     let first = begin(&queue, service(), Work::Item, "k0").unwrap();
-    let flood: Vec<_> = ["k1", "k2", "k3", "k4"]
-        .map(|key| waiting(&queue, service(), key))
-        .into();
-    tokio::task::yield_now().await;
-    let other = waiting(&queue, organization("b"), "");
-    tokio::task::yield_now().await;
-    drop(first);
-    let mut flood = flood.into_iter();
-    drop(flood.next().unwrap().await.unwrap());
-    drop(other.await.unwrap());
-    for call in flood {
-        drop(call.await.unwrap());
-    }
-    assert!(is_empty(&queue));
+    let flood = ["k1", "k2", "k3", "k4"].map(|key| waiting(&queue, service(), key));
+    expect_turns(&queue, first, flood.into()).await;
 }
 
 #[tokio::test]
@@ -260,15 +255,40 @@ async fn changes_of_all_accounts_together_are_bounded() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_for_a_lock_leave_their_owner_others() {
+async fn calls_of_a_flow_that_wait_for_a_lock_are_bounded() {
     let queue = FairQueue::new(8);
     let mut held = Vec::new();
-    for _ in 0..10 {
-        let running = begin(&queue, organization("a"), Work::Item, "").unwrap();
+    while let Some(running) = begin(&queue, organization("a"), Work::Item, "") {
         running.0.leave();
         held.push(running);
     }
+    assert_eq!(held.len(), 8 * BEGUN_PER_SEAT);
+    assert!(begin(&queue, organization("b"), Work::Item, "").is_some());
+    held.pop();
     assert!(begin(&queue, organization("a"), Work::Item, "").is_some());
     drop(held);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn further_calls_of_a_flow_are_rejected() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
+    let call = |owner| {
+        let turn = Turn::new(&queue, owner);
+        async move { turn.begin(Work::Item, None::<&str>).await.map(drop) }
+    };
+    let mut calls: Vec<_> = (0..MAX_WAITING)
+        .map(|_| Box::pin(call(organization("a"))))
+        .collect();
+    for call in &mut calls {
+        assert!(call.now_or_never().is_none());
+    }
+    assert_eq!(
+        call(organization("a")).now_or_never(),
+        Some(Err(Overloaded))
+    );
+    assert!(call(organization("b")).now_or_never().is_none());
+    drop((first, calls));
     assert!(is_empty(&queue));
 }
