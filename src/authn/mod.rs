@@ -1,7 +1,7 @@
 //! Authentication: turns the `authorization` header into a [`Principal`].
 //!
-//! A token is verified with the issuer's published keys and cached by its hash until it expires, the keys'
-//! maximum age has passed, or the key that signed it is no longer published. The user's membership is looked up
+//! A token is verified with the issuer's published keys. The result is cached by the token's hash until the token
+//! expires, the maximum age of the keys has passed, or the issuer withdraws the signing key. The user's membership is looked up
 //! for every call, so that a change takes effect at once. Issued keys, which are recognized by their prefix,
 //! are also looked up for every call.
 

@@ -141,7 +141,7 @@ on_each_engine! {
         assert_eq!(get("/keys", &management).await.status, 200);
         // A token used for the first time from there has to wait.
         assert_eq!(get("/apikeys", &server.token(User::ReaderInA)).await.status, 429);
-        // A token that is no longer valid is detected once.
+        // The first call with a revoked token is verified and counts as a failure.
         let request = RevokeManagementKeyRequest { hash: sha256_hex(&management) };
         server.management_keys(&service).revoke_management_key(request).await.unwrap();
         assert_eq!(get("/keys", &management).await.status, 401);

@@ -8,7 +8,7 @@ use crate::source::{files, prose, root};
 /// Maximum number of a pattern's matches in 10,000 words.
 const MAX_PER_10_000: f64 = 5.0;
 
-/// What follows "what" where a noun is missing.
+/// Words after "what" in a clause without a noun.
 const AFTER_WHAT: &[&str] = &[
     "is", "was", "the", "has", "a", "an", "it", "they", "he", "one", "of", "this", "that", "can",
     "may", "are", "were", "every", "each", "all", "no", "its", "there", "to",
