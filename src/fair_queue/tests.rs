@@ -96,6 +96,8 @@ async fn expect_turns(
     drop(running);
     let mut flood = flood.into_iter();
     drop(flood.next().unwrap().await.unwrap());
+    tokio::task::yield_now().await;
+    assert!(other.is_finished());
     drop(other.await.unwrap());
     for call in flood {
         drop(call.await.unwrap());
