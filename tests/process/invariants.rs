@@ -35,12 +35,17 @@ impl Source {
     }
 }
 
+/// Collects the source files below a directory, without unit tests: `tests.rs` and `tests/`.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        let is_unit_test = path.file_stem().is_some_and(|name| name == "tests");
+        if is_unit_test {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|is| is == "rs") && !path.ends_with("tests.rs") {
+        } else if path.extension().is_some_and(|is| is == "rs") {
             files.push(path);
         }
     }
