@@ -54,93 +54,126 @@ fn says_when(status: &Status) {
     waiting::says_when(status, "ADDRESS_RATE_LIMITED", MESSAGE);
 }
 
-on_each_engine! {
-    async fn a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused(setup: Setup) {
-        let server = start(setup).await;
-        server.get("/nowhere").send().await.refuses(404, "Not found");
-        server.get("/apikeys").send().await.refuses(401, UNAUTHENTICATED);
-        let token = server.token(User::Owner);
-        assert_eq!(server.get("/apikeys").bearer(&token).send().await.status, 200);
-        let managed = format!(r#"{{"error":{{"code":429,"message":"{MESSAGE}"}}}}"#);
-        let flashback = format!(r#"{{"success":false,"message":"{MESSAGE}"}}"#);
-        for (path, body) in
-            [("/apikeys", &flashback), ("/keys", &managed), ("/nowhere", &flashback)]
-        {
-            let answer = server.get(path).bearer(&token).send().await;
-            answer.is(429, body);
-            waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
-        }
-        assert_eq!(server.get("/docs").send().await.status, 429);
+async fn a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused(setup: Setup) {
+    let server = start(setup).await;
+    server
+        .get("/nowhere")
+        .send()
+        .await
+        .refuses(404, "Not found");
+    server
+        .get("/apikeys")
+        .send()
+        .await
+        .refuses(401, UNAUTHENTICATED);
+    let token = server.token(User::Owner);
+    assert_eq!(
+        server.get("/apikeys").bearer(&token).send().await.status,
+        200
+    );
+    let managed = format!(r#"{{"error":{{"code":429,"message":"{MESSAGE}"}}}}"#);
+    let flashback = format!(r#"{{"success":false,"message":"{MESSAGE}"}}"#);
+    for (path, body) in [
+        ("/apikeys", &flashback),
+        ("/keys", &managed),
+        ("/nowhere", &flashback),
+    ] {
+        let answer = server.get(path).bearer(&token).send().await;
+        answer.is(429, body);
+        waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
     }
+    assert_eq!(server.get("/docs").send().await.status, 429);
+}
 
-    async fn the_faces_are_counted_together_and_each_is_told_in_its_words(setup: Setup) {
-        let server = start(setup).await;
-        let token = server.token(User::Owner);
-        let request = ListApiKeysRequest::default();
-        let mut client = server.api_keys(&token);
-        client.list_api_keys(request.clone()).await.unwrap();
-        let answer = server.grpc_web(WebFlavor::Text, LIST, Some(&token), &request).await;
-        assert_eq!(answer.code(), "0");
-        assert_eq!(server.get("/apikeys").bearer(&token).send().await.status, 200);
-        says_when(&client.list_api_keys(request.clone()).await.unwrap_err());
-        for flavor in WebFlavor::ALL {
-            let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
-            assert_eq!(answer.http_status, 200);
-            says_when(&Status::from_header_map(&answer.headers).unwrap());
-        }
-        assert_eq!(server.get("/apikeys").bearer(&token).send().await.status, 429);
+async fn the_faces_are_counted_together_and_each_is_told_in_its_words(setup: Setup) {
+    let server = start(setup).await;
+    let token = server.token(User::Owner);
+    let request = ListApiKeysRequest::default();
+    let mut client = server.api_keys(&token);
+    client.list_api_keys(request.clone()).await.unwrap();
+    let answer = server
+        .grpc_web(WebFlavor::Text, LIST, Some(&token), &request)
+        .await;
+    assert_eq!(answer.code(), "0");
+    assert_eq!(
+        server.get("/apikeys").bearer(&token).send().await.status,
+        200
+    );
+    says_when(&client.list_api_keys(request.clone()).await.unwrap_err());
+    for flavor in WebFlavor::ALL {
+        let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
+        assert_eq!(answer.http_status, 200);
+        says_when(&Status::from_header_map(&answer.headers).unwrap());
     }
+    assert_eq!(
+        server.get("/apikeys").bearer(&token).send().await.status,
+        429
+    );
+}
 
-    async fn another_address_is_not_held_up(setup: Setup) {
-        let server = start(setup).await;
-        for address in ["203.0.113.5", "203.0.113.6", "2001:db8:0:1::1", "2001:db8:0:2::1"] {
-            exhaust(&server, address).await;
-        }
-        // An IPv6 client has all addresses that differ only in their last 64 bits.
-        let token = server.token(User::Owner);
-        assert_eq!(list(&server, "2001:db8:0:1:ffff::7", &token).await, 429);
-        assert_eq!(list(&server, "::ffff:203.0.113.5", &token).await, 429);
-        // The address of the server's own peer.
-        exhaust(&server, "unknown").await;
+async fn another_address_is_not_held_up(setup: Setup) {
+    let server = start(setup).await;
+    for address in [
+        "203.0.113.5",
+        "203.0.113.6",
+        "2001:db8:0:1::1",
+        "2001:db8:0:2::1",
+    ] {
+        exhaust(&server, address).await;
     }
+    // An IPv6 client has all addresses that differ only in their last 64 bits.
+    let token = server.token(User::Owner);
+    assert_eq!(list(&server, "2001:db8:0:1:ffff::7", &token).await, 429);
+    assert_eq!(list(&server, "::ffff:203.0.113.5", &token).await, 429);
+    // The address of the server's own peer.
+    exhaust(&server, "unknown").await;
+}
 
-    async fn the_refusal_comes_before_any_look_up(setup: Setup) {
-        let server = start(setup).await;
-        exhaust(&server, "203.0.113.5").await;
-        server.store.close().await;
-        let token = server.token(User::Owner);
-        assert_eq!(list(&server, "203.0.113.5", &token).await, 429);
-        assert_eq!(list(&server, "203.0.113.5", "garbage").await, 429);
-        assert_eq!(list(&server, "203.0.113.6", &token).await, 503);
-    }
+async fn the_refusal_comes_before_any_look_up(setup: Setup) {
+    let server = start(setup).await;
+    exhaust(&server, "203.0.113.5").await;
+    server.store.close().await;
+    let token = server.token(User::Owner);
+    assert_eq!(list(&server, "203.0.113.5", &token).await, 429);
+    assert_eq!(list(&server, "203.0.113.5", "garbage").await, 429);
+    assert_eq!(list(&server, "203.0.113.6", &token).await, 503);
+}
 
-    async fn services_are_counted_with_all_the_others(setup: Setup) {
-        let server = start(setup).await;
-        let token = server.service_token();
-        for _ in 0..BURST {
-            assert_eq!(list(&server, "203.0.113.5", &token).await, 403);
-        }
-        assert_eq!(list(&server, "203.0.113.5", &token).await, 429);
+async fn services_are_counted_with_all_the_others(setup: Setup) {
+    let server = start(setup).await;
+    let token = server.service_token();
+    for _ in 0..BURST {
+        assert_eq!(list(&server, "203.0.113.5", &token).await, 403);
     }
+    assert_eq!(list(&server, "203.0.113.5", &token).await, 429);
+}
 
-    async fn probes_are_not_counted(setup: Setup) {
-        let server = start(setup).await;
-        exhaust(&server, "203.0.113.5").await;
-        let mut health = HealthClient::new(server.channel());
-        for _ in 0..2 * BURST {
-            for path in ["/healthz", "/readyz"] {
-                let call = server.get(path).header("x-forwarded-for", "203.0.113.5");
-                assert_eq!(call.send().await.status, 200);
-            }
-            let mut request = Request::new(HealthCheckRequest::default());
-            let from = "203.0.113.5".parse().unwrap();
-            request.metadata_mut().insert("x-forwarded-for", from);
-            health.check(request).await.unwrap();
+async fn probes_are_not_counted(setup: Setup) {
+    let server = start(setup).await;
+    exhaust(&server, "203.0.113.5").await;
+    let mut health = HealthClient::new(server.channel());
+    for _ in 0..2 * BURST {
+        for path in ["/healthz", "/readyz"] {
+            let call = server.get(path).header("x-forwarded-for", "203.0.113.5");
+            assert_eq!(call.send().await.status, 200);
         }
-        // Nor do these requests count against the limit of other requests.
-        for _ in 0..2 * BURST {
-            server.get("/healthz").send().await;
-        }
-        exhaust(&server, "unknown").await;
+        let mut request = Request::new(HealthCheckRequest::default());
+        let from = "203.0.113.5".parse().unwrap();
+        request.metadata_mut().insert("x-forwarded-for", from);
+        health.check(request).await.unwrap();
     }
+    // Nor do these requests count against the limit of other requests.
+    for _ in 0..2 * BURST {
+        server.get("/healthz").send().await;
+    }
+    exhaust(&server, "unknown").await;
+}
+
+each_engine! {
+    a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused
+    the_faces_are_counted_together_and_each_is_told_in_its_words
+    another_address_is_not_held_up
+    the_refusal_comes_before_any_look_up
+    services_are_counted_with_all_the_others
+    probes_are_not_counted
 }

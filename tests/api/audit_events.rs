@@ -192,37 +192,49 @@ async fn fill(server: &TestServer) -> String {
     first
 }
 
-on_each_engine! {
-    async fn both_faces_tell_an_event_whole(server: TestServer) {
-        let id = fill(&server).await;
-        let request = ListAuditEventsRequest {
-            action: "api_key.resolve".to_owned(), ..Default::default()
-        };
-        let page = list(&server, request).await.unwrap();
-        assert_eq!(page.next_page_token, "");
-        let [event] = &page.events[..] else { panic!("{page:?}") };
-        let expected = AuditEvent {
-            id: event.id.clone(),
-            occurred_at: Some("2026-08-01T12:00:04Z".parse().unwrap()),
-            actor_kind: "service".to_owned(),
-            actor_id: "ai-gateway".to_owned(),
-            action: "api_key.resolve".to_owned(),
-            organization_id: ORGANIZATION.to_owned(),
-            workspace_id: WORKSPACE_A.to_owned(),
-            resource_kind: "api_key".to_owned(),
-            resource_id: id.clone(),
-            request_id: "resolved-1".to_owned(),
-            source_address: "127.0.0.1".to_owned(),
-            details: event.details.clone(),
-        };
-        assert_eq!(*event, expected);
+async fn both_faces_tell_an_event_whole(server: TestServer) {
+    let id = fill(&server).await;
+    let request = ListAuditEventsRequest {
+        action: "api_key.resolve".to_owned(),
+        ..Default::default()
+    };
+    let page = list(&server, request).await.unwrap();
+    assert_eq!(page.next_page_token, "");
+    let [event] = &page.events[..] else {
+        panic!("{page:?}")
+    };
+    let expected = AuditEvent {
+        id: event.id.clone(),
+        occurred_at: Some("2026-08-01T12:00:04Z".parse().unwrap()),
+        actor_kind: "service".to_owned(),
+        actor_id: "ai-gateway".to_owned(),
+        action: "api_key.resolve".to_owned(),
+        organization_id: ORGANIZATION.to_owned(),
+        workspace_id: WORKSPACE_A.to_owned(),
+        resource_kind: "api_key".to_owned(),
+        resource_id: id.clone(),
+        request_id: "resolved-1".to_owned(),
+        source_address: "127.0.0.1".to_owned(),
+        details: event.details.clone(),
+    };
+    assert_eq!(*event, expected);
 
-        let answer = server.get("/v1/audit-events?action=api_key.resolve")
-            .bearer(&server.service_token()).send().await;
-        assert_eq!(answer.status, 200);
-        let details: Value = event.details.iter().collect::<std::collections::BTreeMap<_, _>>()
-            .into_iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        assert_eq!(answer.json(), json!({
+    let answer = server
+        .get("/v1/audit-events?action=api_key.resolve")
+        .bearer(&server.service_token())
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    let details: Value = event
+        .details
+        .iter()
+        .collect::<std::collections::BTreeMap<_, _>>()
+        .into_iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    assert_eq!(
+        answer.json(),
+        json!({
             "events": [{
                 "id": event.id,
                 "occurredAt": "2026-08-01T12:00:04.000Z",
@@ -238,217 +250,307 @@ on_each_engine! {
                 "details": details,
             }],
             "nextPageToken": "",
-        }));
-    }
+        })
+    );
+}
 
-    async fn filters_let_through_what_they_say_on_both_faces(server: TestServer) {
-        let id = fill(&server).await;
-        for (query, request, expected) in filters(&id) {
-            let over_grpc = list(&server, request).await.unwrap().events;
-            assert_eq!(over_grpc.len(), expected, "{query}: {over_grpc:?}");
-            let over_grpc: Vec<_> = over_grpc.into_iter().map(|event| event.id).collect();
-            assert_eq!(listed(&server, &query).await, over_grpc, "{query}");
+async fn filters_let_through_what_they_say_on_both_faces(server: TestServer) {
+    let id = fill(&server).await;
+    for (query, request, expected) in filters(&id) {
+        let over_grpc = list(&server, request).await.unwrap().events;
+        assert_eq!(over_grpc.len(), expected, "{query}: {over_grpc:?}");
+        let over_grpc: Vec<_> = over_grpc.into_iter().map(|event| event.id).collect();
+        assert_eq!(listed(&server, &query).await, over_grpc, "{query}");
+    }
+}
+
+async fn no_secret_and_no_trace_of_reading_is_in_the_trail(server: TestServer) {
+    fill(&server).await;
+    let before = server.database.count("audit_events").await;
+    let answer = server
+        .get(PATH)
+        .bearer(&server.service_token())
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(i64::try_from(ids(&answer.json()).len()).unwrap(), before);
+    assert!(!answer.body.contains("canary"), "{}", answer.body);
+    assert_eq!(server.database.count("audit_events").await, before);
+}
+
+async fn pages_have_the_size_that_is_asked_for_within_bounds(server: TestServer) {
+    let before = server.database.count("audit_events").await;
+    let copies = "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, \
+        resource_kind, resource_id, request_id, details) \
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) \
+        SELECT ID, n.i / 3, 'user', 'u', 'copied', 'copy', 'c', 'r', '{}' FROM n";
+    let id = match server.engine {
+        crate::support::Engine::Sqlite => "randomblob(16)",
+        crate::support::Engine::Postgres => "gen_random_uuid()",
+    };
+    server.database.execute(&copies.replace("ID", id)).await;
+    assert!(before < 100);
+    for (size, pages) in [
+        (0, vec![100; 11]),
+        (1000, vec![1000, 100]),
+        (1001, vec![1000, 100]),
+        (u32::MAX, vec![1000, 100]),
+        (550, vec![550, 550]),
+    ] {
+        let (mut seen, mut sizes, mut token) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let query = format!("action=copied&pageSize={size}&pageToken={token}");
+            let answer = server
+                .get(&format!("{PATH}?{query}"))
+                .bearer(&server.service_token())
+                .send()
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let page = answer.json();
+            sizes.push(ids(&page).len());
+            seen.extend(ids(&page));
+            token = page["nextPageToken"].as_str().unwrap().to_owned();
+            if token.is_empty() {
+                break;
+            }
         }
+        assert_eq!(sizes, pages, "{size}");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 1100, "{size}");
     }
-
-    async fn no_secret_and_no_trace_of_reading_is_in_the_trail(server: TestServer) {
-        fill(&server).await;
-        let before = server.database.count("audit_events").await;
-        let answer = server.get(PATH).bearer(&server.service_token()).send().await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(i64::try_from(ids(&answer.json()).len()).unwrap(), before);
-        assert!(!answer.body.contains("canary"), "{}", answer.body);
-        assert_eq!(server.database.count("audit_events").await, before);
+    for size in ["-1", "4294967296", "many", "1.5"] {
+        let answer = server
+            .get(&format!("{PATH}?pageSize={size}"))
+            .bearer(&server.service_token())
+            .send()
+            .await;
+        assert_eq!(answer.status, 400, "{size}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["status"], "INVALID_ARGUMENT");
+        assert_eq!(
+            error["message"],
+            "`pageSize` must be an unsigned 32-bit integer"
+        );
     }
+}
 
-    async fn pages_have_the_size_that_is_asked_for_within_bounds(server: TestServer) {
-        let before = server.database.count("audit_events").await;
-        let copies = "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, \
-            resource_kind, resource_id, request_id, details) \
-            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) \
-            SELECT ID, n.i / 3, 'user', 'u', 'copied', 'copy', 'c', 'r', '{}' FROM n";
-        let id = match server.engine {
-            crate::support::Engine::Sqlite => "randomblob(16)",
-            crate::support::Engine::Postgres => "gen_random_uuid()",
-        };
-        server.database.execute(&copies.replace("ID", id)).await;
-        assert!(before < 100);
-        for (size, pages) in [
-            (0, vec![100; 11]),
-            (1000, vec![1000, 100]),
-            (1001, vec![1000, 100]),
-            (u32::MAX, vec![1000, 100]),
-            (550, vec![550, 550]),
+async fn a_page_token_holds_for_its_filters_alone(server: TestServer) {
+    let id = fill(&server).await;
+    let filter = ListAuditEventsRequest {
+        resource_kind: "api_key".to_owned(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let first = list(&server, filter.clone()).await.unwrap();
+    let token = first.next_page_token;
+    let with = |request: ListAuditEventsRequest, token: &str| ListAuditEventsRequest {
+        page_token: token.to_owned(),
+        ..request
+    };
+    // The page size is not a filter.
+    let larger = ListAuditEventsRequest {
+        page_size: 10,
+        ..filter.clone()
+    };
+    let rest = list(&server, with(larger, &token)).await.unwrap();
+    assert_eq!((rest.events.len(), rest.next_page_token.as_str()), (3, ""));
+
+    let others = filters(&id).into_iter().map(|(_, request, _)| request);
+    for other in others.chain([ListAuditEventsRequest::default()]) {
+        refused(list(&server, with(other, &token)).await)
+            .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_OF_OTHERS)
+            .fields(&[("pageToken", TOKEN_OF_OTHERS)]);
+    }
+    let path = format!("{PATH}?resourceKind=api_key&actorKind=user&pageToken={token}");
+    let answer = server
+        .get(&path)
+        .bearer(&server.service_token())
+        .send()
+        .await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["error"]["message"], TOKEN_OF_OTHERS);
+
+    let mut changed = token.clone().into_bytes();
+    changed[9] ^= 1;
+    let changed = String::from_utf8(changed).unwrap();
+    for damaged in [
+        "canary",
+        "00",
+        &token[2..],
+        &token[..token.len() - 2],
+        &changed,
+        &token.replace('2', "3"),
+        &"ab".repeat(2000),
+    ] {
+        refused(list(&server, with(filter.clone(), damaged)).await)
+            .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_INVALID)
+            .fields(&[("pageToken", TOKEN_INVALID)])
+            .hides(&["canary"]);
+    }
+}
+
+async fn an_unfit_filter_is_named_and_not_repeated(server: TestServer) {
+    let long = "canary".repeat(50);
+    for (field, label) in [
+        ("organizationId", "Organization ID"),
+        ("workspaceId", "Workspace ID"),
+        ("resourceKind", "Resource kind"),
+        ("resourceId", "Resource ID"),
+        ("action", "Action"),
+        ("actorKind", "Actor kind"),
+        ("actorId", "Actor ID"),
+        ("requestId", "Request ID"),
+    ] {
+        for (value, problem) in [
+            (long.as_str(), "must have at most 255 bytes"),
+            ("canary%00", "must not have control characters"),
         ] {
-            let (mut seen, mut sizes, mut token) = (Vec::new(), Vec::new(), String::new());
-            loop {
-                let query = format!("action=copied&pageSize={size}&pageToken={token}");
-                let answer = server.get(&format!("{PATH}?{query}"))
-                    .bearer(&server.service_token()).send().await;
-                assert_eq!(answer.status, 200, "{}", answer.body);
-                let page = answer.json();
-                sizes.push(ids(&page).len());
-                seen.extend(ids(&page));
-                token = page["nextPageToken"].as_str().unwrap().to_owned();
-                if token.is_empty() {
-                    break;
-                }
-            }
-            assert_eq!(sizes, pages, "{size}");
-            seen.sort();
-            seen.dedup();
-            assert_eq!(seen.len(), 1100, "{size}");
-        }
-        for size in ["-1", "4294967296", "many", "1.5"] {
-            let answer = server.get(&format!("{PATH}?pageSize={size}"))
-                .bearer(&server.service_token()).send().await;
-            assert_eq!(answer.status, 400, "{size}");
-            let error = &answer.json()["error"];
-            assert_eq!(error["status"], "INVALID_ARGUMENT");
-            assert_eq!(error["message"], "`pageSize` must be an unsigned 32-bit integer");
+            let answer = server
+                .get(&format!("{PATH}?{field}={value}"))
+                .bearer(&server.service_token())
+                .send()
+                .await;
+            assert_eq!(answer.status, 400, "{field}");
+            let error = answer.json()["error"].clone();
+            assert_eq!(error["message"], format!("{label} {problem}"));
+            assert!(answer.body.contains(field) && !answer.body.contains("canary"));
         }
     }
+    let answer = server
+        .get(&format!("{PATH}?startTime=canary"))
+        .bearer(&server.service_token())
+        .send()
+        .await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("startTime") && !answer.body.contains("canary"));
+}
 
-    async fn a_page_token_holds_for_its_filters_alone(server: TestServer) {
-        let id = fill(&server).await;
-        let filter = ListAuditEventsRequest {
-            resource_kind: "api_key".to_owned(), page_size: 1, ..Default::default()
-        };
-        let first = list(&server, filter.clone()).await.unwrap();
-        let token = first.next_page_token;
-        let with = |request: ListAuditEventsRequest, token: &str| ListAuditEventsRequest {
-            page_token: token.to_owned(), ..request
-        };
-        // The page size is not a filter.
-        let larger = ListAuditEventsRequest { page_size: 10, ..filter.clone() };
-        let rest = list(&server, with(larger, &token)).await.unwrap();
-        assert_eq!((rest.events.len(), rest.next_page_token.as_str()), (3, ""));
+async fn an_unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
+    let id = create(&server, WORKSPACE_A, "k").await;
+    let answer = server
+        .get(&format!("{PATH}?organisationId=canary"))
+        .bearer(&server.service_token())
+        .send()
+        .await;
+    let error = answer.json()["error"].clone();
+    let said = "`organisationId` is not a known query parameter; did you mean `organizationId`?";
+    assert_eq!((answer.status, &error["message"]), (400, &json!(said)));
+    assert_eq!(error["details"][0]["metadata"]["nearest"], "organizationId");
+    assert!(!answer.body.contains("canary") && !answer.body.contains(&id));
+}
 
-        let others = filters(&id).into_iter().map(|(_, request, _)| request);
-        for other in others.chain([ListAuditEventsRequest::default()]) {
-            refused(list(&server, with(other, &token)).await)
-                .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_OF_OTHERS)
-                .fields(&[("pageToken", TOKEN_OF_OTHERS)]);
-        }
-        let path = format!("{PATH}?resourceKind=api_key&actorKind=user&pageToken={token}");
-        let answer = server.get(&path).bearer(&server.service_token()).send().await;
-        assert_eq!(answer.status, 400);
-        assert_eq!(answer.json()["error"]["message"], TOKEN_OF_OTHERS);
-
-        let mut changed = token.clone().into_bytes();
-        changed[9] ^= 1;
-        let changed = String::from_utf8(changed).unwrap();
-        for damaged in ["canary", "00", &token[2..], &token[..token.len() - 2], &changed,
-            &token.replace('2', "3"), &"ab".repeat(2000)]
-        {
-            refused(list(&server, with(filter.clone(), damaged)).await)
-                .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_INVALID)
-                .fields(&[("pageToken", TOKEN_INVALID)])
-                .hides(&["canary"]);
-        }
-    }
-
-    async fn an_unfit_filter_is_named_and_not_repeated(server: TestServer) {
-        let long = "canary".repeat(50);
-        for (field, label) in [
-            ("organizationId", "Organization ID"), ("workspaceId", "Workspace ID"),
-            ("resourceKind", "Resource kind"), ("resourceId", "Resource ID"),
-            ("action", "Action"), ("actorKind", "Actor kind"),
-            ("actorId", "Actor ID"), ("requestId", "Request ID"),
+async fn services_alone_read_the_trail(server: TestServer) {
+    let management = server.management_key(ORGANIZATION).await;
+    let foreign = server.management_key(OTHER_ORGANIZATION).await;
+    let issued = server.issued_key(&management, json!({})).await.key;
+    let mut tokens: Vec<_> = User::MEMBERS.map(|user| server.token(user)).into();
+    tokens.extend([management, foreign, issued]);
+    for token in &tokens {
+        for query in [
+            "",
+            "?organizationId=org-1",
+            "?organizationId=org-2",
+            "?action=%00",
         ] {
-            for (value, problem) in [
-                (long.as_str(), "must have at most 255 bytes"),
-                ("canary%00", "must not have control characters"),
-            ] {
-                let answer = server.get(&format!("{PATH}?{field}={value}"))
-                    .bearer(&server.service_token()).send().await;
-                assert_eq!(answer.status, 400, "{field}");
-                let error = answer.json()["error"].clone();
-                assert_eq!(error["message"], format!("{label} {problem}"));
-                assert!(answer.body.contains(field) && !answer.body.contains("canary"));
-            }
+            let answer = server
+                .get(&format!("{PATH}{query}"))
+                .bearer(token)
+                .send()
+                .await;
+            assert_eq!(answer.status, 403, "{query}");
+            assert_eq!(
+                answer.json()["error"]["message"],
+                "Insufficient permissions"
+            );
+            assert_eq!(answer.json()["error"]["status"], "PERMISSION_DENIED");
         }
-        let answer = server.get(&format!("{PATH}?startTime=canary"))
-            .bearer(&server.service_token()).send().await;
-        assert_eq!(answer.status, 400);
-        assert!(answer.body.contains("startTime") && !answer.body.contains("canary"));
     }
+    let answer = server.get(PATH).send().await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.json()["error"]["status"], "UNAUTHENTICATED");
+    assert_eq!(
+        answer.json()["error"]["message"],
+        "Missing Authentication header"
+    );
+    let answer = server
+        .post(PATH)
+        .bearer(&server.service_token())
+        .json(&json!({}))
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, Some("GET, HEAD, OPTIONS"))
+    );
+}
 
-    async fn an_unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
-        let id = create(&server, WORKSPACE_A, "k").await;
-        let answer = server.get(&format!("{PATH}?organisationId=canary"))
-            .bearer(&server.service_token()).send().await;
-        let error = answer.json()["error"].clone();
-        let said = "`organisationId` is not a known query parameter; did you mean `organizationId`?";
-        assert_eq!((answer.status, &error["message"]), (400, &json!(said)));
-        assert_eq!(error["details"][0]["metadata"]["nearest"], "organizationId");
-        assert!(!answer.body.contains("canary") && !answer.body.contains(&id));
+async fn what_is_past_its_retention_goes_and_the_rest_stays(setup: Setup) {
+    let day = Duration::from_secs(24 * 3600);
+    let server = Setup {
+        audit_retention: Some(30 * day),
+        ..setup
     }
+    .start()
+    .await;
+    fill(&server).await;
+    let before = server.database.count("audit_events").await;
+    // More than one batch of old events.
+    let copies = "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, \
+        resource_kind, resource_id, request_id, details) \
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1300) \
+        SELECT ID, n.i, 'user', 'u', 'copied', 'copy', 'c', 'r', '{}' FROM n";
+    let id = match server.engine {
+        crate::support::Engine::Sqlite => "randomblob(16)",
+        crate::support::Engine::Postgres => "gen_random_uuid()",
+    };
+    server.database.execute(&copies.replace("ID", id)).await;
+    let trail = &server.use_cases.audit;
+    assert_eq!(trail.expire().await.unwrap(), 1300);
+    assert_eq!(server.database.count("audit_events").await, before);
 
-    async fn services_alone_read_the_trail(server: TestServer) {
-        let management = server.management_key(ORGANIZATION).await;
-        let foreign = server.management_key(OTHER_ORGANIZATION).await;
-        let issued = server.issued_key(&management, json!({})).await.key;
-        let mut tokens: Vec<_> = User::MEMBERS.map(|user| server.token(user)).into();
-        tokens.extend([management, foreign, issued]);
-        for token in &tokens {
-            for query in ["", "?organizationId=org-1", "?organizationId=org-2", "?action=%00"] {
-                let answer = server.get(&format!("{PATH}{query}")).bearer(token).send().await;
-                assert_eq!(answer.status, 403, "{query}");
-                assert_eq!(answer.json()["error"]["message"], "Insufficient permissions");
-                assert_eq!(answer.json()["error"]["status"], "PERMISSION_DENIED");
-            }
-        }
-        let answer = server.get(PATH).send().await;
-        assert_eq!(answer.status, 401);
-        assert_eq!(answer.json()["error"]["status"], "UNAUTHENTICATED");
-        assert_eq!(answer.json()["error"]["message"], "Missing Authentication header");
-        let answer = server.post(PATH).bearer(&server.service_token()).json(&json!({})).send().await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
-    }
+    // An event that is exactly thirty days old, to the millisecond, is not past the retention. Without a
+    // newer event the clock alone deletes nothing.
+    server.set_clock("2026-08-31T12:00:03Z");
+    assert_eq!(trail.expire().await.unwrap(), 0);
+    create(&server, WORKSPACE_A, "4").await;
+    let older = server
+        .database
+        .count("audit_events WHERE occurred_at < 1785585604000")
+        .await;
+    assert_eq!(i64::try_from(trail.expire().await.unwrap()).unwrap(), older);
+    assert_eq!(listed(&server, "").await.len(), 2);
+    server.clock.advance(Duration::from_millis(1));
+    server
+        .create(json!({ "workspaceId": WORKSPACE_A, "key": "5", "secret": "s", "provider": "AWS" }))
+        .await;
+    assert_eq!(trail.expire().await.unwrap(), 1);
+    assert_eq!(trail.expire().await.unwrap(), 0);
+}
 
-    async fn what_is_past_its_retention_goes_and_the_rest_stays(setup: Setup) {
-        let day = Duration::from_secs(24 * 3600);
-        let server = Setup { audit_retention: Some(30 * day), ..setup }.start().await;
-        fill(&server).await;
-        let before = server.database.count("audit_events").await;
-        // More than one batch of old events.
-        let copies = "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, \
-            resource_kind, resource_id, request_id, details) \
-            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1300) \
-            SELECT ID, n.i, 'user', 'u', 'copied', 'copy', 'c', 'r', '{}' FROM n";
-        let id = match server.engine {
-            crate::support::Engine::Sqlite => "randomblob(16)",
-            crate::support::Engine::Postgres => "gen_random_uuid()",
-        };
-        server.database.execute(&copies.replace("ID", id)).await;
-        let trail = &server.use_cases.audit;
-        assert_eq!(trail.expire().await.unwrap(), 1300);
-        assert_eq!(server.database.count("audit_events").await, before);
+async fn without_a_retention_the_trail_stays(server: TestServer) {
+    fill(&server).await;
+    let before = server.database.count("audit_events").await;
+    server.clock.advance(Duration::from_secs(4000 * 24 * 3600));
+    assert_eq!(server.use_cases.audit.expire().await.unwrap(), 0);
+    assert_eq!(server.database.count("audit_events").await, before);
+    assert_eq!(
+        listed(&server, &format!("resourceId={NO_SUCH_ID}"))
+            .await
+            .len(),
+        0
+    );
+}
 
-        // An event that is exactly thirty days old, to the millisecond, is not past the retention. Without a
-        // newer event the clock alone deletes nothing.
-        server.set_clock("2026-08-31T12:00:03Z");
-        assert_eq!(trail.expire().await.unwrap(), 0);
-        create(&server, WORKSPACE_A, "4").await;
-        let older = server.database.count(
-            "audit_events WHERE occurred_at < 1785585604000").await;
-        assert_eq!(i64::try_from(trail.expire().await.unwrap()).unwrap(), older);
-        assert_eq!(listed(&server, "").await.len(), 2);
-        server.clock.advance(Duration::from_millis(1));
-        server.create(
-            json!({ "workspaceId": WORKSPACE_A, "key": "5", "secret": "s", "provider": "AWS" }),
-        ).await;
-        assert_eq!(trail.expire().await.unwrap(), 1);
-        assert_eq!(trail.expire().await.unwrap(), 0);
-    }
-
-    async fn without_a_retention_the_trail_stays(server: TestServer) {
-        fill(&server).await;
-        let before = server.database.count("audit_events").await;
-        server.clock.advance(Duration::from_secs(4000 * 24 * 3600));
-        assert_eq!(server.use_cases.audit.expire().await.unwrap(), 0);
-        assert_eq!(server.database.count("audit_events").await, before);
-        assert_eq!(listed(&server, &format!("resourceId={NO_SUCH_ID}")).await.len(), 0);
-    }
+each_engine! {
+    both_faces_tell_an_event_whole
+    filters_let_through_what_they_say_on_both_faces
+    no_secret_and_no_trace_of_reading_is_in_the_trail
+    pages_have_the_size_that_is_asked_for_within_bounds
+    a_page_token_holds_for_its_filters_alone
+    an_unfit_filter_is_named_and_not_repeated
+    an_unknown_parameter_lists_nothing_and_is_named
+    services_alone_read_the_trail
+    what_is_past_its_retention_goes_and_the_rest_stays
+    without_a_retention_the_trail_stays
 }

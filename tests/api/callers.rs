@@ -69,95 +69,122 @@ async fn over_grpc(server: &TestServer, token: &str, id: &str) -> [Result<(), to
     ]
 }
 
-on_each_engine! {
-    async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
-        for user in User::MEMBERS {
-            let token = server.token(user);
-            let id = key(&server).await;
-            for (method, path, body, denial) in endpoints(&id) {
-                let allowed = if method == Method::GET { user.reads_a() } else { user.writes_a() };
-                let mut call = server.call(method.clone(), &path).bearer(&token);
-                if let Some(body) = &body {
-                    call = call.json(body);
-                }
-                let answer = call.send().await;
-                if allowed {
-                    let expected = if method == Method::POST { 201 } else { 200 };
-                    assert_eq!(answer.status, expected, "{user:?} {method}: {}", answer.body);
-                } else {
-                    answer.refuses(403, denial);
-                }
-            }
-            server.database.execute("DELETE FROM provider_keys").await;
-
-            let id = key(&server).await;
-            for (place, result) in over_grpc(&server, &token, &id).await.into_iter().enumerate() {
-                let allowed = if place == 0 { user.reads_a() } else { user.writes_a() };
-                if allowed {
-                    assert!(result.is_ok(), "{user:?} {place} {result:?}");
-                } else {
-                    let denial = if place == 0 { LIST_DENIED } else { DENIED };
-                    refused(result).is(Code::PermissionDenied, "PERMISSION_DENIED", denial).alone();
-                }
-            }
-            server.database.execute("DELETE FROM provider_keys").await;
-        }
-    }
-
-    async fn an_internal_service_has_no_business_here(server: TestServer) {
-        let (token, id) = (server.service_token(), key(&server).await);
-        for (method, path, body, denial) in endpoints(&id) {
-            let mut call = server.call(method, &path).bearer(&token);
-            if let Some(body) = &body {
-                call = call.json(body);
-            }
-            call.send().await.refuses(403, denial);
-        }
-        let answer = server.get("/apikeys").bearer(&token).send().await;
-        answer.refuses(403, LIST_DENIED);
-        for (place, result) in over_grpc(&server, &token, &id).await.into_iter().enumerate() {
-            let denial = if place == 0 { LIST_DENIED } else { DENIED };
-            refused(result).is(Code::PermissionDenied, "PERMISSION_DENIED", denial).alone();
-        }
-    }
-
-    async fn nobody_is_let_in_without_a_token(server: TestServer) {
+async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
+    for user in User::MEMBERS {
+        let token = server.token(user);
         let id = key(&server).await;
-        for (method, path, body, _) in endpoints(&id) {
-            let mut call = server.call(method, &path);
+        for (method, path, body, denial) in endpoints(&id) {
+            let allowed = if method == Method::GET {
+                user.reads_a()
+            } else {
+                user.writes_a()
+            };
+            let mut call = server.call(method.clone(), &path).bearer(&token);
             if let Some(body) = &body {
                 call = call.json(body);
             }
             let answer = call.send().await;
-            answer.refuses(401, UNAUTHENTICATED);
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        }
-        let mut client = server.api_keys_without_token();
-        let request = ListApiKeysRequest::default();
-        refused(client.list_api_keys(request).await)
-            .is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED)
-            .alone();
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
-    }
-
-    async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(
-        server: TestServer
-    ) {
-        let id = key(&server).await;
-        for user in [User::Stranger, User::Unvalidated] {
-            let token = server.token(user);
-            for (method, path, body, _) in endpoints(&id) {
-                let mut call = server.call(method, &path).bearer(&token);
-                if let Some(body) = &body {
-                    call = call.json(body);
-                }
-                call.send().await.refuses(401, UNAUTHENTICATED);
+            if allowed {
+                let expected = if method == Method::POST { 201 } else { 200 };
+                assert_eq!(
+                    answer.status, expected,
+                    "{user:?} {method}: {}",
+                    answer.body
+                );
+            } else {
+                answer.refuses(403, denial);
             }
-            for result in over_grpc(&server, &token, &id).await {
+        }
+        server.database.execute("DELETE FROM provider_keys").await;
+
+        let id = key(&server).await;
+        for (place, result) in over_grpc(&server, &token, &id)
+            .await
+            .into_iter()
+            .enumerate()
+        {
+            let allowed = if place == 0 {
+                user.reads_a()
+            } else {
+                user.writes_a()
+            };
+            if allowed {
+                assert!(result.is_ok(), "{user:?} {place} {result:?}");
+            } else {
+                let denial = if place == 0 { LIST_DENIED } else { DENIED };
                 refused(result)
-                    .is(Code::Unauthenticated, "TOKEN_INVALID", UNAUTHENTICATED)
+                    .is(Code::PermissionDenied, "PERMISSION_DENIED", denial)
                     .alone();
             }
         }
+        server.database.execute("DELETE FROM provider_keys").await;
     }
+}
+
+async fn an_internal_service_has_no_business_here(server: TestServer) {
+    let (token, id) = (server.service_token(), key(&server).await);
+    for (method, path, body, denial) in endpoints(&id) {
+        let mut call = server.call(method, &path).bearer(&token);
+        if let Some(body) = &body {
+            call = call.json(body);
+        }
+        call.send().await.refuses(403, denial);
+    }
+    let answer = server.get("/apikeys").bearer(&token).send().await;
+    answer.refuses(403, LIST_DENIED);
+    for (place, result) in over_grpc(&server, &token, &id)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        let denial = if place == 0 { LIST_DENIED } else { DENIED };
+        refused(result)
+            .is(Code::PermissionDenied, "PERMISSION_DENIED", denial)
+            .alone();
+    }
+}
+
+async fn nobody_is_let_in_without_a_token(server: TestServer) {
+    let id = key(&server).await;
+    for (method, path, body, _) in endpoints(&id) {
+        let mut call = server.call(method, &path);
+        if let Some(body) = &body {
+            call = call.json(body);
+        }
+        let answer = call.send().await;
+        answer.refuses(401, UNAUTHENTICATED);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    let mut client = server.api_keys_without_token();
+    let request = ListApiKeysRequest::default();
+    refused(client.list_api_keys(request).await)
+        .is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED)
+        .alone();
+    assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
+}
+
+async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(server: TestServer) {
+    let id = key(&server).await;
+    for user in [User::Stranger, User::Unvalidated] {
+        let token = server.token(user);
+        for (method, path, body, _) in endpoints(&id) {
+            let mut call = server.call(method, &path).bearer(&token);
+            if let Some(body) = &body {
+                call = call.json(body);
+            }
+            call.send().await.refuses(401, UNAUTHENTICATED);
+        }
+        for result in over_grpc(&server, &token, &id).await {
+            refused(result)
+                .is(Code::Unauthenticated, "TOKEN_INVALID", UNAUTHENTICATED)
+                .alone();
+        }
+    }
+}
+
+each_engine! {
+    every_member_may_do_what_role_and_access_say_and_no_more
+    an_internal_service_has_no_business_here
+    nobody_is_let_in_without_a_token
+    users_whom_the_directory_does_not_know_or_validate_are_not_let_in
 }

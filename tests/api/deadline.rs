@@ -56,64 +56,96 @@ async fn update(server: &TestServer, id: &str, timeout: &str) -> http::HeaderMap
     response.headers().clone()
 }
 
-on_each_engine! {
-    async fn a_call_that_waits_for_a_lock_ends_at_its_deadline_and_changes_nothing(
-        server: TestServer
-    ) {
-        let id = key(&server).await;
-        let before = server.list(WORKSPACE_A).await;
-        let held = lock(&server).await;
+async fn a_call_that_waits_for_a_lock_ends_at_its_deadline_and_changes_nothing(server: TestServer) {
+    let id = key(&server).await;
+    let before = server.list(WORKSPACE_A).await;
+    let held = lock(&server).await;
 
-        let headers = update(&server, &id, "300m").await;
-        assert_eq!(headers["grpc-status"], "4");
-        assert_eq!(headers["grpc-message"].to_str().unwrap().replace("%20", " "), EXPIRED);
-        assert!(headers.contains_key("x-request-id"));
+    let headers = update(&server, &id, "300m").await;
+    assert_eq!(headers["grpc-status"], "4");
+    assert_eq!(
+        headers["grpc-message"]
+            .to_str()
+            .unwrap()
+            .replace("%20", " "),
+        EXPIRED
+    );
+    assert!(headers.contains_key("x-request-id"));
 
-        let path = format!("/apikeys/{id}");
-        let call = server.put(&path).bearer(&server.token(User::Owner));
-        let call = call.header("grpc-timeout", "300m").json(&json!({ "description": "too late" }));
-        call.send().await.refuses(504, EXPIRED);
+    let path = format!("/apikeys/{id}");
+    let call = server.put(&path).bearer(&server.token(User::Owner));
+    let call = call
+        .header("grpc-timeout", "300m")
+        .json(&json!({ "description": "too late" }));
+    call.send().await.refuses(504, EXPIRED);
 
-        held.rollback().await.unwrap();
-        assert_eq!(server.list(WORKSPACE_A).await, before);
-        // A later change waits for any change still in progress, and is the only one.
-        let call = server.put(&path).bearer(&server.token(User::Owner));
-        let answer = call.json(&json!({ "region": "r" })).send().await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let after = server.list(WORKSPACE_A).await.remove(0);
-        assert_eq!((after["region"].as_str(), after.get("description")), (Some("r"), None));
-        let updates = "audit_events WHERE action = 'api_key.update'";
-        assert_eq!(server.database.count(updates).await, 1);
+    held.rollback().await.unwrap();
+    assert_eq!(server.list(WORKSPACE_A).await, before);
+    // A later change waits for any change still in progress, and is the only one.
+    let call = server.put(&path).bearer(&server.token(User::Owner));
+    let answer = call.json(&json!({ "region": "r" })).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let after = server.list(WORKSPACE_A).await.remove(0);
+    assert_eq!(
+        (after["region"].as_str(), after.get("description")),
+        (Some("r"), None)
+    );
+    let updates = "audit_events WHERE action = 'api_key.update'";
+    assert_eq!(server.database.count(updates).await, 1);
+}
+
+async fn the_operator_bounds_what_a_caller_may_ask(setup: Setup) {
+    let server = Setup {
+        max_deadline: Duration::from_millis(400),
+        ..setup
     }
+    .start()
+    .await;
+    let id = key(&server).await;
+    let held = lock(&server).await;
+    assert_eq!(update(&server, &id, "1H").await["grpc-status"], "4");
+    let call = server
+        .delete(&format!("/apikeys/{id}"))
+        .bearer(&server.token(User::Owner));
+    call.send().await.refuses(504, EXPIRED);
+    held.rollback().await.unwrap();
+    assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
+}
 
-    async fn the_operator_bounds_what_a_caller_may_ask(setup: Setup) {
-        let server = Setup { max_deadline: Duration::from_millis(400), ..setup }.start().await;
-        let id = key(&server).await;
-        let held = lock(&server).await;
-        assert_eq!(update(&server, &id, "1H").await["grpc-status"], "4");
-        let call = server.delete(&format!("/apikeys/{id}")).bearer(&server.token(User::Owner));
-        call.send().await.refuses(504, EXPIRED);
-        held.rollback().await.unwrap();
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
-    }
+async fn a_deadline_that_is_over_at_once_is_honoured_before_anything_happens(server: TestServer) {
+    let id = key(&server).await;
+    assert_eq!(update(&server, &id, "0n").await["grpc-status"], "4");
+    assert!(
+        server.list(WORKSPACE_A).await[0]
+            .get("description")
+            .is_none()
+    );
+}
 
-    async fn a_deadline_that_is_over_at_once_is_honoured_before_anything_happens(
-        server: TestServer
-    ) {
-        let id = key(&server).await;
-        assert_eq!(update(&server, &id, "0n").await["grpc-status"], "4");
-        assert!(server.list(WORKSPACE_A).await[0].get("description").is_none());
+async fn a_malformed_timeout_is_refused(server: TestServer) {
+    let id = key(&server).await;
+    let malformed = "The grpc-timeout header is malformed";
+    for timeout in ["", "S", "123456789S", "1", "-1S", "1.5S", "1X"] {
+        let headers = update(&server, &id, timeout).await;
+        assert_eq!(headers["grpc-status"], "3", "{timeout}");
+        assert_eq!(
+            headers["grpc-message"]
+                .to_str()
+                .unwrap()
+                .replace("%20", " "),
+            malformed
+        );
+        let call = server.get("/apikeys").bearer(&server.token(User::Owner));
+        call.header("grpc-timeout", timeout)
+            .send()
+            .await
+            .refuses(400, malformed);
     }
+}
 
-    async fn a_malformed_timeout_is_refused(server: TestServer) {
-        let id = key(&server).await;
-        let malformed = "The grpc-timeout header is malformed";
-        for timeout in ["", "S", "123456789S", "1", "-1S", "1.5S", "1X"] {
-            let headers = update(&server, &id, timeout).await;
-            assert_eq!(headers["grpc-status"], "3", "{timeout}");
-            assert_eq!(headers["grpc-message"].to_str().unwrap().replace("%20", " "), malformed);
-            let call = server.get("/apikeys").bearer(&server.token(User::Owner));
-            call.header("grpc-timeout", timeout).send().await.refuses(400, malformed);
-        }
-    }
+each_engine! {
+    a_call_that_waits_for_a_lock_ends_at_its_deadline_and_changes_nothing
+    the_operator_bounds_what_a_caller_may_ask
+    a_deadline_that_is_over_at_once_is_honoured_before_anything_happens
+    a_malformed_timeout_is_refused
 }

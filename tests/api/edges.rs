@@ -20,113 +20,153 @@ use crate::sweep::Bytes;
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 
-on_each_engine! {
-    async fn a_probe_knows_get_and_head_alone(server: TestServer) {
-        for path in ["/healthz", "/readyz"] {
-            assert_eq!(server.call(Method::HEAD, path).send().await.status, 200);
-            for method in [Method::POST, Method::PUT, Method::DELETE] {
-                let answer = server.call(method, path).send().await;
-                answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
-                assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
-            }
-            let options = server.call(Method::OPTIONS, path).send().await;
-            assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
-        }
-    }
-
-    async fn a_grpc_path_knows_post_alone(server: TestServer) {
-        for content_type in ["application/grpc", "application/grpc-web+proto", "text/plain"] {
-            let call = || server.get(LIST).header("content-type", content_type);
-            call().send().await.is(401, UNAUTHENTICATED_BODY);
-            let answer = call().bearer(&server.token(User::Owner)).send().await;
+async fn a_probe_knows_get_and_head_alone(server: TestServer) {
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.call(Method::HEAD, path).send().await.status, 200);
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let answer = server.call(method, path).send().await;
             answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
-            assert_eq!(answer.header("allow"), Some("OPTIONS, POST"));
+            assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
         }
-        let options = server.call(Method::OPTIONS, LIST).send().await;
-        assert_eq!((options.status, options.header("allow")), (204, Some("OPTIONS, POST")));
+        let options = server.call(Method::OPTIONS, path).send().await;
+        assert_eq!(
+            (options.status, options.header("allow")),
+            (204, Some("GET, HEAD, OPTIONS"))
+        );
     }
+}
 
-    async fn grpc_with_another_encoding_than_protobufs_is_415(server: TestServer) {
-        let token = server.token(User::Owner);
-        for content_type in [
-            "application/grpc+json",
-            "application/grpc-web+json",
-            "Application/gRPC-Web+JSON; charset=utf-8",
-            "application/grpc-web-text+json",
-            "application/grpc-web+thrift",
+async fn a_grpc_path_knows_post_alone(server: TestServer) {
+    for content_type in [
+        "application/grpc",
+        "application/grpc-web+proto",
+        "text/plain",
+    ] {
+        let call = || server.get(LIST).header("content-type", content_type);
+        call().send().await.is(401, UNAUTHENTICATED_BODY);
+        let answer = call().bearer(&server.token(User::Owner)).send().await;
+        answer.is(405, r#"{"success":false,"message":"Method not allowed"}"#);
+        assert_eq!(answer.header("allow"), Some("OPTIONS, POST"));
+    }
+    let options = server.call(Method::OPTIONS, LIST).send().await;
+    assert_eq!(
+        (options.status, options.header("allow")),
+        (204, Some("OPTIONS, POST"))
+    );
+}
+
+async fn grpc_with_another_encoding_than_protobufs_is_415(server: TestServer) {
+    let token = server.token(User::Owner);
+    for content_type in [
+        "application/grpc+json",
+        "application/grpc-web+json",
+        "Application/gRPC-Web+JSON; charset=utf-8",
+        "application/grpc-web-text+json",
+        "application/grpc-web+thrift",
+    ] {
+        for path in [
+            LIST,
+            "/keyward.v1.ApiKeyService/Nothing",
+            "/grpc.health.v1.Health/Check",
         ] {
-            for path in [LIST, "/keyward.v1.ApiKeyService/Nothing", "/grpc.health.v1.Health/Check"] {
-                let call = server.post(path).bearer(&token).text(content_type, "{}");
-                let answer = call.send().await;
-                assert_eq!(answer.status, 415, "{content_type} {path}: {}", answer.body);
-                assert_eq!(answer.header("grpc-status"), None);
-            }
+            let call = server.post(path).bearer(&token).text(content_type, "{}");
+            let answer = call.send().await;
+            assert_eq!(answer.status, 415, "{content_type} {path}: {}", answer.body);
+            assert_eq!(answer.header("grpc-status"), None);
         }
     }
+}
 
-    async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) {
-        let body = grpc_frame(&ListApiKeysRequest::default());
-        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body);
-        for (asked, body, answered) in [
-            ("application/grpc-web", body.clone(), "application/grpc-web+proto"),
-            ("application/grpc-web-text", text.clone().into_bytes(), "application/grpc-web-text+proto"),
-            (
-                "application/grpc-web-text; charset=utf-8",
-                text.into_bytes(),
-                "application/grpc-web-text+proto",
-            ),
-        ] {
-            let call = server.post(LIST).bearer(&server.token(User::Owner));
-            let answer = call.text(asked, body).send().await;
-            assert_eq!((answer.status, answer.header("content-type")), (200, Some(answered)));
-        }
+async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) {
+    let body = grpc_frame(&ListApiKeysRequest::default());
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body);
+    for (asked, body, answered) in [
+        (
+            "application/grpc-web",
+            body.clone(),
+            "application/grpc-web+proto",
+        ),
+        (
+            "application/grpc-web-text",
+            text.clone().into_bytes(),
+            "application/grpc-web-text+proto",
+        ),
+        (
+            "application/grpc-web-text; charset=utf-8",
+            text.into_bytes(),
+            "application/grpc-web-text+proto",
+        ),
+    ] {
+        let call = server.post(LIST).bearer(&server.token(User::Owner));
+        let answer = call.text(asked, body).send().await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some(answered))
+        );
     }
+}
 
-    async fn native_grpc_over_http_1_is_told_so(server: TestServer) {
-        for path in [LIST, "/apikeys"] {
-            let request = server.http.post(server.url(path)).version(Version::HTTP_11);
-            let request = request.bearer_auth(server.token(User::Owner));
-            let request = request.header("content-type", "application/grpc");
-            let answer = request.body(grpc_frame(&ListApiKeysRequest::default())).send().await;
-            let headers = answer.unwrap().headers().clone();
-            assert_eq!(headers["grpc-status"], "12", "{path}");
-            assert!(headers.contains_key("grpc-message"));
-        }
-    }
-
-    async fn a_message_that_cannot_be_decoded_is_its_senders_fault(server: TestServer) {
-        // A text field with bytes that are not UTF-8, and a field that ends too early.
-        for bytes in [vec![0x0a, 0x02, 0xff, 0xfe], vec![0x0a, 0x7f]] {
-            let mut client = Grpc::new(server.channel());
-            client.ready().await.unwrap();
-            let request = with_token(&server.token(User::Owner), bytes);
-            let path = PathAndQuery::from_static(LIST);
-            let result = client.unary(request, path, Bytes).await;
-            refused(result.map(|answer| answer.into_inner()))
-                .is(Code::InvalidArgument, "MESSAGE_MALFORMED", "The request message cannot be decoded")
-                .alone();
-        }
-    }
-
-    async fn a_deadline_that_is_over_lets_nothing_through(server: TestServer) {
-        let token = server.token(User::Owner);
-        for timeout in ["0n", "0S"] {
-            let call = server.get("/apikeys").bearer(&token).header("grpc-timeout", timeout);
-            assert_eq!(call.send().await.status, 504, "{timeout}");
-        }
-    }
-
-    async fn only_the_hyphenated_form_names_a_key(server: TestServer) {
-        let created = server
-            .create(json!({"workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS"}))
+async fn native_grpc_over_http_1_is_told_so(server: TestServer) {
+    for path in [LIST, "/apikeys"] {
+        let request = server.http.post(server.url(path)).version(Version::HTTP_11);
+        let request = request.bearer_auth(server.token(User::Owner));
+        let request = request.header("content-type", "application/grpc");
+        let answer = request
+            .body(grpc_frame(&ListApiKeysRequest::default()))
+            .send()
             .await;
-        let token = server.token(User::Owner);
-        let plain = created.replace('-', "");
-        for other in [plain.clone(), format!("{{{created}}}"), format!("urn:uuid:{created}")] {
-            let path = format!("/apikeys/{other}");
-            let call = server.put(&path).bearer(&token).json(&json!({"region": "eu"}));
-            call.send().await.refuses(404, "API key not found");
-        }
+        let headers = answer.unwrap().headers().clone();
+        assert_eq!(headers["grpc-status"], "12", "{path}");
+        assert!(headers.contains_key("grpc-message"));
+    }
+}
+
+async fn a_message_that_cannot_be_decoded_is_its_senders_fault(server: TestServer) {
+    // A text field with bytes that are not UTF-8, and a field that ends too early.
+    for bytes in [vec![0x0a, 0x02, 0xff, 0xfe], vec![0x0a, 0x7f]] {
+        let mut client = Grpc::new(server.channel());
+        client.ready().await.unwrap();
+        let request = with_token(&server.token(User::Owner), bytes);
+        let path = PathAndQuery::from_static(LIST);
+        let result = client.unary(request, path, Bytes).await;
+        refused(result.map(|answer| answer.into_inner()))
+            .is(
+                Code::InvalidArgument,
+                "MESSAGE_MALFORMED",
+                "The request message cannot be decoded",
+            )
+            .alone();
+    }
+}
+
+async fn a_deadline_that_is_over_lets_nothing_through(server: TestServer) {
+    let token = server.token(User::Owner);
+    for timeout in ["0n", "0S"] {
+        let call = server
+            .get("/apikeys")
+            .bearer(&token)
+            .header("grpc-timeout", timeout);
+        assert_eq!(call.send().await.status, 504, "{timeout}");
+    }
+}
+
+async fn only_the_hyphenated_form_names_a_key(server: TestServer) {
+    let created = server
+        .create(json!({"workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS"}))
+        .await;
+    let token = server.token(User::Owner);
+    let plain = created.replace('-', "");
+    for other in [
+        plain.clone(),
+        format!("{{{created}}}"),
+        format!("urn:uuid:{created}"),
+    ] {
+        let path = format!("/apikeys/{other}");
+        let call = server
+            .put(&path)
+            .bearer(&token)
+            .json(&json!({"region": "eu"}));
+        call.send().await.refuses(404, "API key not found");
     }
 }
 
@@ -171,4 +211,15 @@ async fn a_client_that_does_not_read_is_not_kept() {
         Ok(()),
         "the connection was still open after a minute"
     );
+}
+
+each_engine! {
+    a_probe_knows_get_and_head_alone
+    a_grpc_path_knows_post_alone
+    grpc_with_another_encoding_than_protobufs_is_415
+    grpc_web_is_answered_in_the_form_that_was_asked_in
+    native_grpc_over_http_1_is_told_so
+    a_message_that_cannot_be_decoded_is_its_senders_fault
+    a_deadline_that_is_over_lets_nothing_through
+    only_the_hyphenated_form_names_a_key
 }

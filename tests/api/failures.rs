@@ -105,73 +105,112 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
     }
 }
 
-on_each_engine! {
-    async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
-        let id = key(&server).await;
-        server.database.execute("ALTER TABLE provider_keys RENAME TO gone").await;
-        everything_answers(&server, &id, 500, Code::Internal).await;
-        server.database.execute("ALTER TABLE gone RENAME TO provider_keys").await;
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
-    }
+async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
+    let id = key(&server).await;
+    server
+        .database
+        .execute("ALTER TABLE provider_keys RENAME TO gone")
+        .await;
+    everything_answers(&server, &id, 500, Code::Internal).await;
+    server
+        .database
+        .execute("ALTER TABLE gone RENAME TO provider_keys")
+        .await;
+    assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
+}
 
-    async fn so_is_one_that_fails_the_authentication(server: TestServer) {
-        let id = key(&server).await;
-        server.database.execute("ALTER TABLE members RENAME TO gone").await;
-        everything_answers(&server, &id, 500, Code::Internal).await;
-    }
+async fn so_is_one_that_fails_the_authentication(server: TestServer) {
+    let id = key(&server).await;
+    server
+        .database
+        .execute("ALTER TABLE members RENAME TO gone")
+        .await;
+    everything_answers(&server, &id, 500, Code::Internal).await;
+}
 
-    async fn a_data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) {
-        let id = key(&server).await;
-        let nothing = match server.engine {
-            Engine::Sqlite => "X'00'",
-            Engine::Postgres => r"'\x00'::bytea",
-        };
-        server.database.execute(&format!("UPDATE data_keys SET wrapped = {nothing}")).await;
-        let token = server.token(User::Owner);
-        let answer = server.post("/apikeys").bearer(&token).json(&new_key()).send().await;
-        answer.refuses(500, INTERNAL);
-        let path = format!("/apikeys/{id}");
-        let answer = server.put(&path).bearer(&token).json(&json!({ "secret": "s2" })).send().await;
-        answer.refuses(500, INTERNAL);
-        refused(server.api_keys(&token).create_api_key(new_key_message()).await)
-            .is(Code::Internal, "INTERNAL", INTERNAL)
-            .alone()
-            .hides(&CAUSES);
-        let mut service = server.api_keys(&server.service_token());
-        refused(service.resolve_api_key(ResolveApiKeyRequest { uuid: id }).await)
-            .is(Code::Internal, "INTERNAL", INTERNAL)
-            .alone()
-            .hides(&CAUSES);
-        // Requests that need no data key still succeed.
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
-    }
+async fn a_data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) {
+    let id = key(&server).await;
+    let nothing = match server.engine {
+        Engine::Sqlite => "X'00'",
+        Engine::Postgres => r"'\x00'::bytea",
+    };
+    server
+        .database
+        .execute(&format!("UPDATE data_keys SET wrapped = {nothing}"))
+        .await;
+    let token = server.token(User::Owner);
+    let answer = server
+        .post("/apikeys")
+        .bearer(&token)
+        .json(&new_key())
+        .send()
+        .await;
+    answer.refuses(500, INTERNAL);
+    let path = format!("/apikeys/{id}");
+    let answer = server
+        .put(&path)
+        .bearer(&token)
+        .json(&json!({ "secret": "s2" }))
+        .send()
+        .await;
+    answer.refuses(500, INTERNAL);
+    refused(
+        server
+            .api_keys(&token)
+            .create_api_key(new_key_message())
+            .await,
+    )
+    .is(Code::Internal, "INTERNAL", INTERNAL)
+    .alone()
+    .hides(&CAUSES);
+    let mut service = server.api_keys(&server.service_token());
+    refused(
+        service
+            .resolve_api_key(ResolveApiKeyRequest { uuid: id })
+            .await,
+    )
+    .is(Code::Internal, "INTERNAL", INTERNAL)
+    .alone()
+    .hides(&CAUSES);
+    // Requests that need no data key still succeed.
+    assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
+}
 
-    async fn data_keys_of_another_workspace_do_not_unwrap(server: TestServer) {
-        key(&server).await;
-        let mut body = new_key();
-        body["workspaceId"] = json!("workspace-b");
-        server.create(body.clone()).await;
-        server.database.execute(
+async fn data_keys_of_another_workspace_do_not_unwrap(server: TestServer) {
+    key(&server).await;
+    let mut body = new_key();
+    body["workspaceId"] = json!("workspace-b");
+    server.create(body.clone()).await;
+    server
+        .database
+        .execute(
             "UPDATE data_keys SET wrapped = (SELECT wrapped FROM data_keys AS other \
-             WHERE other.workspace_id = 'workspace-a' AND other.purpose = data_keys.purpose) \
-             WHERE workspace_id = 'workspace-b'",
-        ).await;
-        body["key"] = json!("another");
-        let answer = server.post("/apikeys").bearer(&server.token(User::Owner)).json(&body);
-        answer.send().await.refuses(500, INTERNAL);
-    }
+         WHERE other.workspace_id = 'workspace-a' AND other.purpose = data_keys.purpose) \
+         WHERE workspace_id = 'workspace-b'",
+        )
+        .await;
+    body["key"] = json!("another");
+    let answer = server
+        .post("/apikeys")
+        .bearer(&server.token(User::Owner))
+        .json(&body);
+    answer.send().await.refuses(500, INTERNAL);
+}
 
-    async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
-        let id = key(&server).await;
-        server.store.close().await;
-        everything_answers(&server, &id, 503, Code::Unavailable).await;
-        let mut service = server.api_keys(&server.service_token());
-        refused(service.resolve_api_key(ResolveApiKeyRequest { uuid: id }).await)
-            .is(Code::Unavailable, "UNAVAILABLE", UNAVAILABLE)
-            .alone();
-        // A client without a token learns nothing about the store.
-        assert_eq!(server.get("/apikeys").send().await.status, 401);
-    }
+async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
+    let id = key(&server).await;
+    server.store.close().await;
+    everything_answers(&server, &id, 503, Code::Unavailable).await;
+    let mut service = server.api_keys(&server.service_token());
+    refused(
+        service
+            .resolve_api_key(ResolveApiKeyRequest { uuid: id })
+            .await,
+    )
+    .is(Code::Unavailable, "UNAVAILABLE", UNAVAILABLE)
+    .alone();
+    // A client without a token learns nothing about the store.
+    assert_eq!(server.get("/apikeys").send().await.status, 401);
 }
 
 /// Starts a server that reaches PostgreSQL through a proxy; `None` where PostgreSQL is missing.
@@ -222,4 +261,12 @@ async fn until_ready(server: &TestServer, status: u16, body: &str) {
     };
     let most = std::time::Duration::from_secs(10);
     tokio::time::timeout(most, asking).await.unwrap();
+}
+
+each_engine! {
+    a_failing_store_is_an_internal_error_without_its_cause
+    so_is_one_that_fails_the_authentication
+    a_data_key_that_does_not_unwrap_is_an_internal_error
+    data_keys_of_another_workspace_do_not_unwrap
+    a_closed_store_is_unavailable_and_never_a_bad_token
 }

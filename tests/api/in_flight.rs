@@ -141,125 +141,159 @@ fn says_when(status: &Status) {
         .retries_after(Some(Duration::from_secs(1)));
 }
 
-on_each_engine! {
-    async fn calls_beyond_the_limit_are_refused_until_one_ends(setup: Setup) {
-        let server = start(setup, 2).await;
-        let working = Working::fill(&server, 2).await;
-        let managed = format!(r#"{{"error":{{"code":503,"message":"{MESSAGE}"}}}}"#);
-        let flashback = format!(r#"{{"success":false,"message":"{MESSAGE}"}}"#);
-        for (path, body) in [("/apikeys", &flashback), ("/keys", &managed)] {
-            let answer = server.get(path).bearer(&server.token(User::Owner)).send().await;
-            answer.is(503, body);
-            assert_eq!(answer.header("retry-after"), Some("1"));
-        }
-        working.finish().await;
-        for _ in 0..10 {
-            assert_eq!(list(&server).await, 200);
-        }
-        let changed = server.list(WORKSPACE_A).await;
-        assert!(changed.iter().all(|key| key["description"] == "changed"));
-    }
-
-    async fn every_face_is_told_in_its_words(setup: Setup) {
-        let server = start(setup, 1).await;
-        let working = Working::fill(&server, 1).await;
-        let token = server.token(User::Owner);
-        let request = ListApiKeysRequest::default();
-        let mut client = server.api_keys(&token);
-        says_when(&client.list_api_keys(request.clone()).await.unwrap_err());
-        for flavor in WebFlavor::ALL {
-            let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
-            assert_eq!(answer.http_status, 200);
-            says_when(&Status::from_header_map(&answer.headers).unwrap());
-        }
-        working.finish().await;
-        // Each of these requests has ended once it was read.
-        for flavor in WebFlavor::ALL {
-            let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
-            assert_eq!(answer.code(), "0");
-            client.list_api_keys(request.clone()).await.unwrap();
-        }
-        assert_eq!(list(&server).await, 200);
-    }
-
-    async fn the_refusal_comes_before_the_token_is_looked_at(setup: Setup) {
-        let server = start(setup, 1).await;
-        let working = Working::fill(&server, 1).await;
-        for call in [server.get("/apikeys"), server.get("/apikeys").bearer("garbage")] {
-            call.send().await.refuses(503, MESSAGE);
-        }
-        working.finish().await;
-        server.get("/apikeys").send().await.refuses(401, UNAUTHENTICATED);
-    }
-
-    async fn probes_are_let_in_and_their_streams_take_no_place(setup: Setup) {
-        let server = start(setup, 1).await;
-        let mut health = HealthClient::new(server.channel());
-        let mut streams = Vec::new();
-        for _ in 0..10 {
-            let mut stream =
-                health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-            stream.message().await.unwrap().unwrap();
-            streams.push(stream);
-        }
-        let working = Working::fill(&server, 1).await;
-        for path in ["/healthz", "/readyz"] {
-            server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
-        }
-        health.check(HealthCheckRequest::default()).await.unwrap();
-        health.watch(HealthCheckRequest::default()).await.unwrap();
-        working.finish().await;
-    }
-
-    async fn a_call_whose_caller_goes_away_makes_room(setup: Setup) {
-        let server = start(setup, 1).await;
-        let working = Working::fill(&server, 1).await;
-        for call in &working.calls {
-            call.abort();
-        }
-        list_until(&server, 200).await;
-        working.lock.rollback().await.unwrap();
-    }
-
-    async fn absent_bodies_hold_no_permit(setup: Setup) {
-        let server = start(setup, 1).await;
-        let mut held = Vec::new();
-        for number in 0..20 {
-            held.push(Held::new(&server, &number.to_string()).await);
-        }
-        assert_eq!(list(&server).await, 200);
-        for held in held {
-            held.finish().await;
-        }
-        assert_eq!(server.list(WORKSPACE_A).await.len(), 20);
-    }
-
-    async fn organization_at_its_share_leaves_permits_to_others(setup: Setup) {
-        let setup = Setup { max_in_flight_per_organization: 1, ..setup };
-        let server = start(setup, 1000).await;
-        let working = Working::fill(&server, 1).await;
-        let answer = server.get("/apikeys").bearer(&server.token(User::Owner)).send().await;
-        answer.refuses(503, MESSAGE);
+async fn calls_beyond_the_limit_are_refused_until_one_ends(setup: Setup) {
+    let server = start(setup, 2).await;
+    let working = Working::fill(&server, 2).await;
+    let managed = format!(r#"{{"error":{{"code":503,"message":"{MESSAGE}"}}}}"#);
+    let flashback = format!(r#"{{"success":false,"message":"{MESSAGE}"}}"#);
+    for (path, body) in [("/apikeys", &flashback), ("/keys", &managed)] {
+        let answer = server
+            .get(path)
+            .bearer(&server.token(User::Owner))
+            .send()
+            .await;
+        answer.is(503, body);
         assert_eq!(answer.header("retry-after"), Some("1"));
-        // Internal services have no limit.
-        let request = ListWorkspacesRequest {
-            organization_id: ORGANIZATION.to_owned(),
-            ..Default::default()
-        };
-        server.directory(&server.service_token()).list_workspaces(request).await.unwrap();
-        working.finish().await;
+    }
+    working.finish().await;
+    for _ in 0..10 {
         assert_eq!(list(&server).await, 200);
     }
+    let changed = server.list(WORKSPACE_A).await;
+    assert!(changed.iter().all(|key| key["description"] == "changed"));
+}
 
-    async fn without_a_limit_nothing_is_refused(setup: Setup) {
-        let server = start(setup, 0).await;
-        let mut held = Vec::new();
-        for number in 0..50 {
-            held.push(Held::new(&server, &number.to_string()).await);
-        }
-        assert_eq!(list(&server).await, 200);
-        for held in held {
-            held.finish().await;
-        }
+async fn every_face_is_told_in_its_words(setup: Setup) {
+    let server = start(setup, 1).await;
+    let working = Working::fill(&server, 1).await;
+    let token = server.token(User::Owner);
+    let request = ListApiKeysRequest::default();
+    let mut client = server.api_keys(&token);
+    says_when(&client.list_api_keys(request.clone()).await.unwrap_err());
+    for flavor in WebFlavor::ALL {
+        let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
+        assert_eq!(answer.http_status, 200);
+        says_when(&Status::from_header_map(&answer.headers).unwrap());
     }
+    working.finish().await;
+    // Each of these requests has ended once it was read.
+    for flavor in WebFlavor::ALL {
+        let answer = server.grpc_web(flavor, LIST, Some(&token), &request).await;
+        assert_eq!(answer.code(), "0");
+        client.list_api_keys(request.clone()).await.unwrap();
+    }
+    assert_eq!(list(&server).await, 200);
+}
+
+async fn the_refusal_comes_before_the_token_is_looked_at(setup: Setup) {
+    let server = start(setup, 1).await;
+    let working = Working::fill(&server, 1).await;
+    for call in [
+        server.get("/apikeys"),
+        server.get("/apikeys").bearer("garbage"),
+    ] {
+        call.send().await.refuses(503, MESSAGE);
+    }
+    working.finish().await;
+    server
+        .get("/apikeys")
+        .send()
+        .await
+        .refuses(401, UNAUTHENTICATED);
+}
+
+async fn probes_are_let_in_and_their_streams_take_no_place(setup: Setup) {
+    let server = start(setup, 1).await;
+    let mut health = HealthClient::new(server.channel());
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = health
+            .watch(HealthCheckRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        stream.message().await.unwrap().unwrap();
+        streams.push(stream);
+    }
+    let working = Working::fill(&server, 1).await;
+    for path in ["/healthz", "/readyz"] {
+        server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
+    }
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    health.watch(HealthCheckRequest::default()).await.unwrap();
+    working.finish().await;
+}
+
+async fn a_call_whose_caller_goes_away_makes_room(setup: Setup) {
+    let server = start(setup, 1).await;
+    let working = Working::fill(&server, 1).await;
+    for call in &working.calls {
+        call.abort();
+    }
+    list_until(&server, 200).await;
+    working.lock.rollback().await.unwrap();
+}
+
+async fn absent_bodies_hold_no_permit(setup: Setup) {
+    let server = start(setup, 1).await;
+    let mut held = Vec::new();
+    for number in 0..20 {
+        held.push(Held::new(&server, &number.to_string()).await);
+    }
+    assert_eq!(list(&server).await, 200);
+    for held in held {
+        held.finish().await;
+    }
+    assert_eq!(server.list(WORKSPACE_A).await.len(), 20);
+}
+
+async fn organization_at_its_share_leaves_permits_to_others(setup: Setup) {
+    let setup = Setup {
+        max_in_flight_per_organization: 1,
+        ..setup
+    };
+    let server = start(setup, 1000).await;
+    let working = Working::fill(&server, 1).await;
+    let answer = server
+        .get("/apikeys")
+        .bearer(&server.token(User::Owner))
+        .send()
+        .await;
+    answer.refuses(503, MESSAGE);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    // Internal services have no limit.
+    let request = ListWorkspacesRequest {
+        organization_id: ORGANIZATION.to_owned(),
+        ..Default::default()
+    };
+    server
+        .directory(&server.service_token())
+        .list_workspaces(request)
+        .await
+        .unwrap();
+    working.finish().await;
+    assert_eq!(list(&server).await, 200);
+}
+
+async fn without_a_limit_nothing_is_refused(setup: Setup) {
+    let server = start(setup, 0).await;
+    let mut held = Vec::new();
+    for number in 0..50 {
+        held.push(Held::new(&server, &number.to_string()).await);
+    }
+    assert_eq!(list(&server).await, 200);
+    for held in held {
+        held.finish().await;
+    }
+}
+
+each_engine! {
+    calls_beyond_the_limit_are_refused_until_one_ends
+    every_face_is_told_in_its_words
+    the_refusal_comes_before_the_token_is_looked_at
+    probes_are_let_in_and_their_streams_take_no_place
+    a_call_whose_caller_goes_away_makes_room
+    absent_bodies_hold_no_permit
+    organization_at_its_share_leaves_permits_to_others
+    without_a_limit_nothing_is_refused
 }

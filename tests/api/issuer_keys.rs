@@ -43,301 +43,469 @@ async fn is_unavailable(server: &TestServer, token: &str) {
         .alone();
 }
 
-on_each_engine! {
-    async fn keys_are_fetched_once_for_all_who_need_them_first(server: TestServer) {
-        assert_eq!(server.issuer.server.requests(), 0);
-        let tokens: Vec<_> = User::MEMBERS.map(|user| server.token(user)).into();
-        let calls = tokens.iter().map(|token| status(&server, token));
-        assert_eq!(join_all(calls).await, [200; 8]);
-        assert_eq!(server.issuer.server.requests(), 1);
-        assert_eq!(server.cluster.server.requests(), 0);
-    }
+async fn keys_are_fetched_once_for_all_who_need_them_first(server: TestServer) {
+    assert_eq!(server.issuer.server.requests(), 0);
+    let tokens: Vec<_> = User::MEMBERS.map(|user| server.token(user)).into();
+    let calls = tokens.iter().map(|token| status(&server, token));
+    assert_eq!(join_all(calls).await, [200; 8]);
+    assert_eq!(server.issuer.server.requests(), 1);
+    assert_eq!(server.cluster.server.requests(), 0);
+}
 
-    async fn keys_that_cannot_be_fetched_make_us_unavailable_until_they_can(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        server.issuer.server.fail(true);
-        is_unavailable(&server, &token).await;
-        // A token that no key could verify gets the same response: its validity is unknown.
-        let imposter = SigningKey::generate("key-1", Algorithm::ES256);
-        is_unavailable(&server, &imposter.sign(&server.claims(User::Owner))).await;
-        // A response that needs no key is sent at once.
-        server.get("/apikeys").bearer("garbage").send().await.is(401, UNAUTHENTICATED_BODY);
-        server.issuer.server.fail(false);
-        assert_eq!(status(&server, &token).await, 200);
+async fn keys_that_cannot_be_fetched_make_us_unavailable_until_they_can(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    server.issuer.server.fail(true);
+    is_unavailable(&server, &token).await;
+    // A token that no key could verify gets the same response: its validity is unknown.
+    let imposter = SigningKey::generate("key-1", Algorithm::ES256);
+    is_unavailable(&server, &imposter.sign(&server.claims(User::Owner))).await;
+    // A response that needs no key is sent at once.
+    server
+        .get("/apikeys")
+        .bearer("garbage")
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+    server.issuer.server.fail(false);
+    assert_eq!(status(&server, &token).await, 200);
+}
 
-    async fn an_issuer_that_fails_is_not_asked_again_at_once(server: TestServer) {
-        server.issuer.server.fail(true);
-        for user in User::MEMBERS {
-            is_unavailable(&server, &server.token(user)).await;
-        }
-        assert_eq!(server.issuer.server.requests(), 1);
+async fn an_issuer_that_fails_is_not_asked_again_at_once(server: TestServer) {
+    server.issuer.server.fail(true);
+    for user in User::MEMBERS {
+        is_unavailable(&server, &server.token(user)).await;
     }
+    assert_eq!(server.issuer.server.requests(), 1);
+}
 
-    async fn a_service_is_not_kept_out_by_the_session_issuer_nor_the_other_way_round(
-        server: TestServer
-    ) {
-        server.issuer.server.fail(true);
-        assert_eq!(status(&server, &server.service_token()).await, 403);
-        is_unavailable(&server, &server.token(User::Owner)).await;
+async fn a_service_is_not_kept_out_by_the_session_issuer_nor_the_other_way_round(
+    server: TestServer,
+) {
+    server.issuer.server.fail(true);
+    assert_eq!(status(&server, &server.service_token()).await, 403);
+    is_unavailable(&server, &server.token(User::Owner)).await;
+}
+
+async fn known_tokens_and_keys_stay_good_while_the_issuer_is_down(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    assert_eq!(status(&server, &token).await, 200);
+    server.issuer.server.fail(true);
+    let requests = server.issuer.server.requests();
+    assert_eq!(status(&server, &token).await, 200);
+    // A new token, under a key that was published.
+    assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
+    assert_eq!(server.issuer.server.requests(), requests);
+}
 
-    async fn known_tokens_and_keys_stay_good_while_the_issuer_is_down(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        assert_eq!(status(&server, &token).await, 200);
-        server.issuer.server.fail(true);
-        let requests = server.issuer.server.requests();
-        assert_eq!(status(&server, &token).await, 200);
-        // A new token, under a key that was published.
-        assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
-        assert_eq!(server.issuer.server.requests(), requests);
+/// With a maximum age of 0, keys are always older than twice that.
+async fn keys_too_old_to_use_are_fetched_before_each_use(setup: Setup) {
+    let always_old = Setup {
+        jwks_max_age: Duration::ZERO,
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
+    };
+    let server = always_old.start().await;
+    let token = server.token(User::Owner);
+    assert_eq!(status(&server, &token).await, 200);
+    server.issuer.server.fail(true);
+    is_unavailable(&server, &token).await;
+    is_unavailable(&server, &server.token(User::ReaderInA)).await;
+    server.issuer.server.fail(false);
+    assert_eq!(status(&server, &token).await, 200);
+    // The key is withdrawn: a token that it signed is not accepted even once more.
+    let next = SigningKey::generate("key-2", Algorithm::ES256);
+    server.issuer.server.publish(&[&next]);
+    server
+        .get("/apikeys")
+        .bearer(&token)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+    let fresh = server.token(User::ReaderInA);
+    server
+        .get("/apikeys")
+        .bearer(&fresh)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+    assert_eq!(
+        status(&server, &next.sign(&server.claims(User::Owner))).await,
+        200
+    );
+}
+
+async fn cached_token_ends_when_its_key_leaves_the_set(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    assert_eq!(status(&server, &token).await, 200);
+    // Another key of the same name replaces it; a token of that key triggers the fetch.
+    let next = SigningKey::generate("key-2", Algorithm::ES256);
+    server.issuer.server.publish(&[&next]);
+    assert_eq!(
+        status(&server, &next.sign(&server.claims(User::Owner))).await,
+        200
+    );
+    server
+        .get("/apikeys")
+        .bearer(&token)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+}
 
-    /// With a maximum age of 0, keys are always older than twice that.
-    async fn keys_too_old_to_use_are_fetched_before_each_use(setup: Setup) {
-        let always_old = Setup {
-            jwks_max_age: Duration::ZERO,
-            jwks_min_refresh: Duration::ZERO,
-            ..setup
-        };
-        let server = always_old.start().await;
-        let token = server.token(User::Owner);
-        assert_eq!(status(&server, &token).await, 200);
-        server.issuer.server.fail(true);
-        is_unavailable(&server, &token).await;
-        is_unavailable(&server, &server.token(User::ReaderInA)).await;
-        server.issuer.server.fail(false);
-        assert_eq!(status(&server, &token).await, 200);
-        // The key is withdrawn: a token that it signed is not accepted even once more.
-        let next = SigningKey::generate("key-2", Algorithm::ES256);
-        server.issuer.server.publish(&[&next]);
-        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
-        let fresh = server.token(User::ReaderInA);
-        server.get("/apikeys").bearer(&fresh).send().await.is(401, UNAUTHENTICATED_BODY);
-        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
+async fn dropped_tokens_and_keys_are_verified_and_fetched_again(server: TestServer) {
+    let token = server.token(User::Owner);
+    assert_eq!(status(&server, &token).await, 200);
+    server.authenticator.drop_tokens_and_keys();
+    assert_eq!(status(&server, &token).await, 200);
+    assert_eq!(server.issuer.server.requests(), 2);
+    let next = SigningKey::generate("key-1", Algorithm::ES256);
+    server.issuer.server.publish(&[&next]);
+    assert_eq!(status(&server, &token).await, 200);
+    server.authenticator.drop_tokens_and_keys();
+    server
+        .get("/apikeys")
+        .bearer(&token)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+    assert_eq!(
+        status(&server, &next.sign(&server.claims(User::Owner))).await,
+        200
+    );
+}
+
+async fn keys_that_share_a_name_or_have_none_are_each_tried(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
-
-    async fn cached_token_ends_when_its_key_leaves_the_set(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        assert_eq!(status(&server, &token).await, 200);
-        // Another key of the same name replaces it; a token of that key triggers the fetch.
-        let next = SigningKey::generate("key-2", Algorithm::ES256);
-        server.issuer.server.publish(&[&next]);
-        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
-        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
+    .start()
+    .await;
+    let claims = server.claims(User::Owner);
+    let keys = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::ES256]
+        .map(|algorithm| SigningKey::generate("shared", algorithm));
+    server
+        .issuer
+        .server
+        .publish_text(&published(&keys, |jwk| jwk));
+    for key in &keys {
+        assert_eq!(status(&server, &key.sign(&claims)).await, 200);
+        assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
     }
-
-    async fn dropped_tokens_and_keys_are_verified_and_fetched_again(server: TestServer) {
-        let token = server.token(User::Owner);
-        assert_eq!(status(&server, &token).await, 200);
-        server.authenticator.drop_tokens_and_keys();
-        assert_eq!(status(&server, &token).await, 200);
-        assert_eq!(server.issuer.server.requests(), 2);
-        let next = SigningKey::generate("key-1", Algorithm::ES256);
-        server.issuer.server.publish(&[&next]);
-        assert_eq!(status(&server, &token).await, 200);
-        server.authenticator.drop_tokens_and_keys();
-        server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
-        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
-    }
-
-    async fn keys_that_share_a_name_or_have_none_are_each_tried(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let claims = server.claims(User::Owner);
-        let keys = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::ES256]
-            .map(|algorithm| SigningKey::generate("shared", algorithm));
-        server.issuer.server.publish_text(&published(&keys, |jwk| jwk));
-        for key in &keys {
-            assert_eq!(status(&server, &key.sign(&claims)).await, 200);
-            assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
-        }
-        let unnamed = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256]
-            .map(|algorithm| SigningKey::generate("unnamed", algorithm));
-        server.issuer.server.publish_text(&published(&unnamed, |mut jwk| {
+    let unnamed = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256]
+        .map(|algorithm| SigningKey::generate("unnamed", algorithm));
+    server
+        .issuer
+        .server
+        .publish_text(&published(&unnamed, |mut jwk| {
             jwk.as_object_mut().unwrap().remove("kid");
             jwk.as_object_mut().unwrap().remove("alg");
             jwk
         }));
-        for key in &unnamed {
-            assert_eq!(status(&server, &key.sign(&claims)).await, 200);
-            assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
-        }
-        assert_eq!(status(&server, &keys[0].sign_as(None, &claims)).await, 401);
+    for key in &unnamed {
+        assert_eq!(status(&server, &key.sign(&claims)).await, 200);
+        assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
     }
+    assert_eq!(status(&server, &keys[0].sign_as(None, &claims)).await, 401);
+}
 
-    async fn entries_that_cannot_be_used_do_not_spoil_the_others(server: TestServer) {
-        let key = &server.issuer.key;
-        let good = serde_json::to_value(key.jwk()).unwrap();
-        let encryption = json!({ "kty": "RSA", "use": "enc", "kid": "key-1", "n": "AQAB", "e": "AQAB" });
-        let entries = json!({ "keys": [
-            null, 7, {}, { "kty": 7 }, { "kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA" },
-            { "kty": "EC", "crv": "P-256", "kid": "key-1" }, encryption, good,
-        ] });
-        server.issuer.server.publish_text(&entries.to_string());
-        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+async fn entries_that_cannot_be_used_do_not_spoil_the_others(server: TestServer) {
+    let key = &server.issuer.key;
+    let good = serde_json::to_value(key.jwk()).unwrap();
+    let encryption =
+        json!({ "kty": "RSA", "use": "enc", "kid": "key-1", "n": "AQAB", "e": "AQAB" });
+    let entries = json!({ "keys": [
+        null, 7, {}, { "kty": 7 }, { "kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA" },
+        { "kty": "EC", "crv": "P-256", "kid": "key-1" }, encryption, good,
+    ] });
+    server.issuer.server.publish_text(&entries.to_string());
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+}
+
+async fn set_without_usable_keys_is_a_fetch_that_failed(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
-
-    async fn set_without_usable_keys_is_a_fetch_that_failed(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        let unknown = server.issuer.key.sign_as(Some("unknown"), &server.claims(User::Owner));
-        for text in ["{\"keys\":[]}", "{}", "<html>", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}"] {
-            server.issuer.server.publish_text(text);
-            is_unavailable(&server, &unknown).await;
-        }
-        server.issuer.server.publish(&[&server.issuer.key]);
-        assert_eq!(status(&server, &token).await, 200);
-        server.issuer.server.publish_text("{\"keys\":[]}");
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    let unknown = server
+        .issuer
+        .key
+        .sign_as(Some("unknown"), &server.claims(User::Owner));
+    for text in [
+        "{\"keys\":[]}",
+        "{}",
+        "<html>",
+        "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}",
+    ] {
+        server.issuer.server.publish_text(text);
         is_unavailable(&server, &unknown).await;
-        // Keys published before stay valid.
-        assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
     }
+    server.issuer.server.publish(&[&server.issuer.key]);
+    assert_eq!(status(&server, &token).await, 200);
+    server.issuer.server.publish_text("{\"keys\":[]}");
+    is_unavailable(&server, &unknown).await;
+    // Keys published before stay valid.
+    assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
+}
 
-    async fn readiness_says_which_keys_cannot_be_fetched(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
-        server.issuer.server.fail(true);
-        is_unavailable(&server, &token).await;
-        let reasons = r#"{"reasons":["auth.session.jwks: the key set cannot be fetched"],"status":"ok"}"#;
-        let answer = server.get("/readyz").send().await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.json(), serde_json::from_str::<Value>(reasons).unwrap());
-        server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
-        server.issuer.server.fail(false);
-        assert_eq!(status(&server, &token).await, 200);
-        server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
+async fn readiness_says_which_keys_cannot_be_fetched(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    server
+        .get("/readyz")
+        .send()
+        .await
+        .is(200, r#"{"status":"ok"}"#);
+    server.issuer.server.fail(true);
+    is_unavailable(&server, &token).await;
+    let reasons =
+        r#"{"reasons":["auth.session.jwks: the key set cannot be fetched"],"status":"ok"}"#;
+    let answer = server.get("/readyz").send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.json(),
+        serde_json::from_str::<Value>(reasons).unwrap()
+    );
+    server
+        .get("/healthz")
+        .send()
+        .await
+        .is(200, r#"{"status":"ok"}"#);
+    server.issuer.server.fail(false);
+    assert_eq!(status(&server, &token).await, 200);
+    server
+        .get("/readyz")
+        .send()
+        .await
+        .is(200, r#"{"status":"ok"}"#);
+}
 
-    /// The issuer is slow, a thousand tokens name keys that it never had, and there are slots for ten
-    /// requests.
-    async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
-        let server = Setup { max_in_flight: 10, ..setup }.start().await;
-        let service = server.service_token();
+/// The issuer is slow, a thousand tokens name keys that it never had, and there are slots for ten
+/// requests.
+async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
+    let server = Setup {
+        max_in_flight: 10,
+        ..setup
+    }
+    .start()
+    .await;
+    let service = server.service_token();
+    assert_eq!(status(&server, &service).await, 403);
+    server.issuer.server.hold(true);
+    let claims = server.claims(User::Owner);
+    let mut unknown = tokio::task::JoinSet::new();
+    for number in 0..1000 {
+        let token = server
+            .issuer
+            .key
+            .sign_as(Some(&format!("unknown-{number}")), &claims);
+        // Over one connection: an address may not open a thousand.
+        let call = server.http2.get(server.url("/apikeys")).bearer_auth(token);
+        unknown.spawn(async move {
+            let answer = call.send().await.unwrap();
+            let retry_after = answer.headers().get("retry-after").cloned();
+            (answer.status().as_u16(), retry_after)
+        });
+    }
+    let mut refused = 0;
+    // All but the requests that may wait are rejected at once, while the issuer still delays its
+    // response.
+    while refused < 1000 - MAX_WAITING {
+        let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
+        assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
+        refused += 1;
+    }
+    for _ in 0..20 {
         assert_eq!(status(&server, &service).await, 403);
-        server.issuer.server.hold(true);
-        let claims = server.claims(User::Owner);
-        let mut unknown = tokio::task::JoinSet::new();
-        for number in 0..1000 {
-            let token = server.issuer.key.sign_as(Some(&format!("unknown-{number}")), &claims);
-            // Over one connection: an address may not open a thousand.
-            let call = server.http2.get(server.url("/apikeys")).bearer_auth(token);
-            unknown.spawn(async move {
-                let answer = call.send().await.unwrap();
-                let retry_after = answer.headers().get("retry-after").cloned();
-                (answer.status().as_u16(), retry_after)
-            });
-        }
-        let mut refused = 0;
-        // All but the requests that may wait are rejected at once, while the issuer still delays its
-        // response.
-        while refused < 1000 - MAX_WAITING {
-            let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
-            assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
-            refused += 1;
-        }
-        for _ in 0..20 {
-            assert_eq!(status(&server, &service).await, 403);
-            assert_eq!(status(&server, &server.service_token()).await, 403);
-        }
-        assert_eq!(server.issuer.server.requests(), 1);
+        assert_eq!(status(&server, &server.service_token()).await, 403);
+    }
+    assert_eq!(server.issuer.server.requests(), 1);
+    server.issuer.server.hold(false);
+    while let Some(answer) = unknown.join_next().await {
+        let (status, _) = answer.unwrap();
+        assert!([401, 503].contains(&status), "{status}");
+    }
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+}
+
+/// Any client can send a token with an invented key id and disconnect at once.
+async fn a_caller_who_gives_up_does_not_end_the_fetch_for_the_others(server: TestServer) {
+    server.issuer.server.hold(true);
+    let invented = server
+        .issuer
+        .key
+        .sign_as(Some("invented"), &server.claims(User::Owner));
+    let hasty = tokio::spawn(server.get("/apikeys").bearer(&invented).send());
+    server.issuer.server.asked(1).await;
+    // Its connection closes, and the server drops the request.
+    hasty.abort();
+    assert!(hasty.await.unwrap_err().is_cancelled());
+    let hasty = server
+        .get("/apikeys")
+        .bearer(&invented)
+        .header("grpc-timeout", "20m");
+    assert_eq!(hasty.send().await.status, 504);
+    let token = server.token(User::Owner);
+    let (answer, ()) = tokio::join!(status(&server, &token), async {
         server.issuer.server.hold(false);
-        while let Some(answer) = unknown.join_next().await {
-            let (status, _) = answer.unwrap();
-            assert!([401, 503].contains(&status), "{status}");
-        }
-        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    });
+    assert_eq!(answer, 200);
+    assert_eq!(server.issuer.server.requests(), 1);
+}
+
+async fn a_token_for_someone_else_makes_no_one_fetch_keys(server: TestServer) {
+    for changes in [
+        json!({"iss": "https://elsewhere"}),
+        json!({"aud": "someone-else"}),
+    ] {
+        let token = server.token_with(User::Owner, changes);
+        server
+            .get("/apikeys")
+            .bearer(&token)
+            .send()
+            .await
+            .is(401, UNAUTHENTICATED_BODY);
     }
+    assert_eq!(server.issuer.server.requests(), 0);
+}
 
-    /// Any client can send a token with an invented key id and disconnect at once.
-    async fn a_caller_who_gives_up_does_not_end_the_fetch_for_the_others(server: TestServer) {
-        server.issuer.server.hold(true);
-        let invented = server.issuer.key.sign_as(Some("invented"), &server.claims(User::Owner));
-        let hasty = tokio::spawn(server.get("/apikeys").bearer(&invented).send());
-        server.issuer.server.asked(1).await;
-        // Its connection closes, and the server drops the request.
-        hasty.abort();
-        assert!(hasty.await.unwrap_err().is_cancelled());
-        let hasty = server.get("/apikeys").bearer(&invented).header("grpc-timeout", "20m");
-        assert_eq!(hasty.send().await.status, 504);
-        let token = server.token(User::Owner);
-        let (answer, ()) = tokio::join!(status(&server, &token), async {
-            server.issuer.server.hold(false);
-        });
-        assert_eq!(answer, 200);
-        assert_eq!(server.issuer.server.requests(), 1);
+async fn an_unknown_key_id_is_looked_up_again_and_so_a_rotated_key_works(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
     }
+    .start()
+    .await;
+    let token = server.token(User::Owner);
+    assert_eq!(status(&server, &token).await, 200);
+    let next = SigningKey::generate("key-2", Algorithm::EdDSA);
+    let next_token = next.sign(&server.claims(User::Owner));
+    server
+        .get("/apikeys")
+        .bearer(&next_token)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+    server.issuer.server.publish(&[&server.issuer.key, &next]);
+    assert_eq!(status(&server, &next_token).await, 200);
+    // With two keys published, a token need not name its key.
+    let unnamed = next.sign_as(None, &server.claims(User::ReaderInA));
+    assert_eq!(status(&server, &unnamed).await, 200);
 
-    async fn a_token_for_someone_else_makes_no_one_fetch_keys(server: TestServer) {
-        for changes in [json!({"iss": "https://elsewhere"}), json!({"aud": "someone-else"})] {
-            let token = server.token_with(User::Owner, changes);
-            server.get("/apikeys").bearer(&token).send().await.is(401, UNAUTHENTICATED_BODY);
-        }
-        assert_eq!(server.issuer.server.requests(), 0);
-    }
+    // The old key is withdrawn: tokens that it signs from now on are rejected.
+    server.issuer.server.publish(&[&next]);
+    let other = SigningKey::generate("key-3", Algorithm::ES256);
+    let unknown = other.sign(&server.claims(User::Owner));
+    assert_eq!(status(&server, &unknown).await, 401);
+    let old = server.token(User::WriterInA);
+    server
+        .get("/apikeys")
+        .bearer(&old)
+        .send()
+        .await
+        .is(401, UNAUTHENTICATED_BODY);
+}
 
-    async fn an_unknown_key_id_is_looked_up_again_and_so_a_rotated_key_works(setup: Setup) {
-        let server = Setup { jwks_min_refresh: Duration::ZERO, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        assert_eq!(status(&server, &token).await, 200);
-        let next = SigningKey::generate("key-2", Algorithm::EdDSA);
-        let next_token = next.sign(&server.claims(User::Owner));
-        server.get("/apikeys").bearer(&next_token).send().await.is(401, UNAUTHENTICATED_BODY);
-        server.issuer.server.publish(&[&server.issuer.key, &next]);
-        assert_eq!(status(&server, &next_token).await, 200);
-        // With two keys published, a token need not name its key.
-        let unnamed = next.sign_as(None, &server.claims(User::ReaderInA));
-        assert_eq!(status(&server, &unnamed).await, 200);
+async fn invented_key_ids_do_not_make_us_call_the_issuer(server: TestServer) {
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    assert_eq!(server.issuer.server.requests(), 1);
+    let claims = server.claims(User::Owner);
+    let invented = (0..24).map(|number| {
+        server
+            .issuer
+            .key
+            .sign_as(Some(&format!("invented-{number}")), &claims)
+    });
+    let invented: Vec<_> = invented.collect();
+    let calls = invented.iter().map(|token| status(&server, token));
+    assert!(join_all(calls).await.iter().all(|status| *status == 401));
+    assert_eq!(
+        server.issuer.server.requests(),
+        1,
+        "the bound has not passed since the first"
+    );
+}
 
-        // The old key is withdrawn: tokens that it signs from now on are rejected.
-        server.issuer.server.publish(&[&next]);
-        let other = SigningKey::generate("key-3", Algorithm::ES256);
-        let unknown = other.sign(&server.claims(User::Owner));
-        assert_eq!(status(&server, &unknown).await, 401);
-        let old = server.token(User::WriterInA);
-        server.get("/apikeys").bearer(&old).send().await.is(401, UNAUTHENTICATED_BODY);
-    }
+async fn invented_key_ids_that_come_first_cost_one_fetch_together(server: TestServer) {
+    let claims = server.claims(User::Owner);
+    let invented = (0..24).map(|number| {
+        server
+            .issuer
+            .key
+            .sign_as(Some(&format!("invented-{number}")), &claims)
+    });
+    let invented: Vec<_> = invented.collect();
+    let calls = invented.iter().map(|token| status(&server, token));
+    assert!(join_all(calls).await.iter().all(|status| *status == 401));
+    assert_eq!(server.issuer.server.requests(), 1);
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+}
 
-    async fn invented_key_ids_do_not_make_us_call_the_issuer(server: TestServer) {
-        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-        assert_eq!(server.issuer.server.requests(), 1);
-        let claims = server.claims(User::Owner);
-        let invented = (0..24).map(|number| {
-            server.issuer.key.sign_as(Some(&format!("invented-{number}")), &claims)
-        });
-        let invented: Vec<_> = invented.collect();
-        let calls = invented.iter().map(|token| status(&server, token));
-        assert!(join_all(calls).await.iter().all(|status| *status == 401));
-        assert_eq!(server.issuer.server.requests(), 1, "the bound has not passed since the first");
-    }
+async fn keys_from_a_file_are_read_again_too(setup: Setup) {
+    let from_file = Setup {
+        jwks: Jwks::File,
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
+    };
+    let server = from_file.start().await;
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    let next = SigningKey::generate("key-2", Algorithm::ES256);
+    server.write_jwks_file(&[&next]);
+    assert_eq!(
+        status(&server, &next.sign(&server.claims(User::Owner))).await,
+        200
+    );
+    assert_eq!(server.issuer.server.requests(), 0);
 
-    async fn invented_key_ids_that_come_first_cost_one_fetch_together(server: TestServer) {
-        let claims = server.claims(User::Owner);
-        let invented = (0..24).map(|number| {
-            server.issuer.key.sign_as(Some(&format!("invented-{number}")), &claims)
-        });
-        let invented: Vec<_> = invented.collect();
-        let calls = invented.iter().map(|token| status(&server, token));
-        assert!(join_all(calls).await.iter().all(|status| *status == 401));
-        assert_eq!(server.issuer.server.requests(), 1);
-        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-    }
+    std::fs::write(server.jwks_file.path(), "{").unwrap();
+    let another = SigningKey::generate("key-3", Algorithm::ES256);
+    is_unavailable(&server, &another.sign(&server.claims(User::Owner))).await;
+}
 
-    async fn keys_from_a_file_are_read_again_too(setup: Setup) {
-        let from_file =
-            Setup { jwks: Jwks::File, jwks_min_refresh: Duration::ZERO, ..setup };
-        let server = from_file.start().await;
-        assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-        let next = SigningKey::generate("key-2", Algorithm::ES256);
-        server.write_jwks_file(&[&next]);
-        assert_eq!(status(&server, &next.sign(&server.claims(User::Owner))).await, 200);
-        assert_eq!(server.issuer.server.requests(), 0);
-
-        std::fs::write(server.jwks_file.path(), "{").unwrap();
-        let another = SigningKey::generate("key-3", Algorithm::ES256);
-        is_unavailable(&server, &another.sign(&server.claims(User::Owner))).await;
-    }
+each_engine! {
+    keys_are_fetched_once_for_all_who_need_them_first
+    keys_that_cannot_be_fetched_make_us_unavailable_until_they_can
+    an_issuer_that_fails_is_not_asked_again_at_once
+    a_service_is_not_kept_out_by_the_session_issuer_nor_the_other_way_round
+    known_tokens_and_keys_stay_good_while_the_issuer_is_down
+    keys_too_old_to_use_are_fetched_before_each_use
+    cached_token_ends_when_its_key_leaves_the_set
+    dropped_tokens_and_keys_are_verified_and_fetched_again
+    keys_that_share_a_name_or_have_none_are_each_tried
+    entries_that_cannot_be_used_do_not_spoil_the_others
+    set_without_usable_keys_is_a_fetch_that_failed
+    readiness_says_which_keys_cannot_be_fetched
+    unknown_signers_hold_no_place_of_services
+    a_caller_who_gives_up_does_not_end_the_fetch_for_the_others
+    a_token_for_someone_else_makes_no_one_fetch_keys
+    an_unknown_key_id_is_looked_up_again_and_so_a_rotated_key_works
+    invented_key_ids_do_not_make_us_call_the_issuer
+    invented_key_ids_that_come_first_cost_one_fetch_together
+    keys_from_a_file_are_read_again_too
 }

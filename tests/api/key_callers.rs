@@ -110,209 +110,305 @@ async fn dead_keys(server: &TestServer) -> Vec<(&'static str, String)> {
     ]
 }
 
-on_each_engine! {
-    async fn nobody_is_let_in_without_a_token(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let mut calls = calls(&server, &issued.hash);
-        calls.extend(MOUNTS.map(|mount| server.get(&format!("{mount}/key"))));
-        for call in calls {
-            let answer = call.send().await;
-            answer.is(401, r#"{"error":{"code":401,"message":"Missing Authentication header"}}"#);
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        }
-        for result in over_grpc(&server, None, &issued.hash).await {
-            refused(result).is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER).alone();
-        }
-        let mut client = server.management_keys_without_token();
-        refused(client.get_current_key(GetCurrentKeyRequest {}).await)
+async fn nobody_is_let_in_without_a_token(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let mut calls = calls(&server, &issued.hash);
+    calls.extend(MOUNTS.map(|mount| server.get(&format!("{mount}/key"))));
+    for call in calls {
+        let answer = call.send().await;
+        answer.is(
+            401,
+            r#"{"error":{"code":401,"message":"Missing Authentication header"}}"#,
+        );
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    for result in over_grpc(&server, None, &issued.hash).await {
+        refused(result)
             .is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER)
             .alone();
-        assert_eq!(server.key(&token, &issued.hash).await["updated_at"], json!(null));
     }
+    let mut client = server.management_keys_without_token();
+    refused(client.get_current_key(GetCurrentKeyRequest {}).await)
+        .is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER)
+        .alone();
+    assert_eq!(
+        server.key(&token, &issued.hash).await["updated_at"],
+        json!(null)
+    );
+}
 
-    async fn a_token_of_nobody_known_is_refused(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let users = [User::Stranger, User::Unvalidated].map(|user| server.token(user));
-        for token in users.into_iter().chain(["garbage".to_owned(), "a.b.c".to_owned()]) {
-            for call in calls(&server, &issued.hash) {
-                call.bearer(&token).send().await.refuses_key(401, INVALID);
-            }
-            for result in over_grpc(&server, Some(&token), &issued.hash).await {
-                refused(result).is(Code::Unauthenticated, "TOKEN_INVALID", INVALID).alone();
-            }
+async fn a_token_of_nobody_known_is_refused(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let users = [User::Stranger, User::Unvalidated].map(|user| server.token(user));
+    for token in users
+        .into_iter()
+        .chain(["garbage".to_owned(), "a.b.c".to_owned()])
+    {
+        for call in calls(&server, &issued.hash) {
+            call.bearer(&token).send().await.refuses_key(401, INVALID);
         }
-        for value in ["Basic b3duZXI6cHc=", "Bearer", "Bearer ", &issued.key] {
-            for call in calls(&server, &issued.hash) {
-                call.header("authorization", value).send().await.refuses_key(401, INVALID);
-            }
-        }
-        let key = server.key(&token, &issued.hash).await;
-        assert_eq!((&key["updated_at"], &key["last_used_at"]), (&json!(null), &json!(null)));
-    }
-
-    async fn a_key_that_is_no_longer_good_is_refused_on_every_path(server: TestServer) {
-        let paths = ["/key", "/keys", "/keys/00", "/api/v1/key", "/api/v1/keys", "/api/v1/keys/00"];
-        for (what, key) in dead_keys(&server).await {
-            for path in paths {
-                let answer = server.get(path).bearer(&key).send().await;
-                assert_eq!(answer.status, 401, "{what} {path}");
-                answer.refuses_key(401, INVALID);
-            }
-            for path in ["/apikeys", "/repo/repo-a/ai/apikey"] {
-                let answer = server.get(path).bearer(&key).send().await;
-                answer.is(401, UNAUTHENTICATED_BODY);
-            }
-            for result in over_grpc(&server, Some(&key), "00").await {
-                refused(result)
-                    .is(Code::Unauthenticated, "TOKEN_INVALID", INVALID)
-                    .alone()
-                    .hides(&[&key]);
-            }
-        }
-    }
-
-    async fn users_and_services_administer_no_issued_keys(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let users = User::MEMBERS.map(|user| server.token(user));
-        for token in users.into_iter().chain([server.service_token()]) {
-            for call in calls(&server, &issued.hash) {
-                call.bearer(&token).send().await.refuses_key(403, DENIED);
-            }
-            for result in over_grpc(&server, Some(&token), &issued.hash).await {
-                refused(result).is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED).alone();
-            }
-        }
-        assert_eq!(server.key(&token, &issued.hash).await["updated_at"], json!(null));
-        assert_eq!(server.database.count("issued_keys").await, 1);
-    }
-
-    async fn an_ordinary_key_administers_no_keys_not_even_itself(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let other = server.issued_key(&token, json!({})).await;
-        for hash in [&issued.hash, &other.hash, &"none".to_owned()] {
-            for call in calls(&server, hash) {
-                call.bearer(&issued.key).send().await.refuses_key(403, DENIED);
-            }
-            for result in over_grpc(&server, Some(&issued.key), hash).await {
-                refused(result).is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED).alone();
-            }
-        }
-        assert_eq!(server.database.count("issued_keys").await, 2);
-    }
-
-    async fn keys_have_no_business_with_the_keys_of_providers_and_repos(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let provider_key = json!({
-            "workspaceId": "workspace-a", "key": "k", "secret": "s", "provider": "AWS",
-        });
-        let id = server.create(provider_key.clone()).await;
-        let one = format!("/apikeys/{id}");
-        let repo_key = json!({ "name": "n", "aiType": "OPENAI" });
-        for key in [&token, &issued.key] {
-            for path in ["/apikeys", "/apikeys?workspaceId=workspace-a"] {
-                server.get(path).bearer(key).send().await.refuses(403, LIST_DENIED);
-            }
-            for call in [
-                server.post("/apikeys").json(&provider_key),
-                server.put(&one).json(&json!({ "description": "d" })),
-                server.delete(&one),
-                server.post("/repo/repo-a/ai/apikey").json(&repo_key),
-                server.put("/repo/repo-a/ai/apikey/k").json(&json!({ "name": "m" })),
-                server.delete("/repo/repo-a/ai/apikey/k"),
-            ] {
-                call.bearer(key).send().await.refuses(403, DENIED);
-            }
-            server.get("/repo/repo-a/ai/apikey").bearer(key).send().await
-                .is(403, r#"{"success":false,"apiKeys":[],"message":"Insufficient permissions"}"#);
-        }
-    }
-
-    async fn a_management_key_may_do_everything_on_both_mounts(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        for mount in MOUNTS {
-            let issued = server.issued_key(&token, json!({})).await;
-            let (all, one) = (format!("{mount}/keys"), format!("{mount}/keys/{}", issued.hash));
-            for (call, status) in [
-                (server.get(&all), 200),
-                (server.get(&format!("{all}?workspace_id=workspace-a")), 200),
-                (server.post(&all).json(&json!({ "name": "n" })), 201),
-                (server.get(&one), 200),
-                (server.patch(&one).json(&json!({ "name": "m" })), 200),
-                (server.delete(&one), 200),
-            ] {
-                let answer = call.bearer(&token).send().await;
-                assert_eq!(answer.status, status, "{}", answer.body);
-            }
-        }
-        let issued = server.issued_key(&token, json!({})).await;
         for result in over_grpc(&server, Some(&token), &issued.hash).await {
-            result.unwrap();
+            refused(result)
+                .is(Code::Unauthenticated, "TOKEN_INVALID", INVALID)
+                .alone();
         }
     }
-
-    async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        for mount in MOUNTS {
-            for (method, path, allow) in [
-                (Method::POST, "/key", "GET, HEAD, OPTIONS"),
-                (Method::PUT, "/keys", "GET, HEAD, OPTIONS, POST"),
-                (Method::PUT, "/keys/00", "DELETE, GET, HEAD, OPTIONS, PATCH"),
-                (Method::POST, "/keys/00", "DELETE, GET, HEAD, OPTIONS, PATCH"),
-            ] {
-                let call = || server.call(method.clone(), &format!("{mount}{path}"));
-                call().send().await.refuses_key(401, NO_HEADER);
-                let answer = call().bearer(&token).send().await;
-                answer.refuses_key(405, "Method not allowed");
-                assert_eq!(answer.header("allow"), Some(allow), "{path}");
-            }
-            for path in ["/keys/00/more", "/key/more", "/keys/"] {
-                server.get(&format!("{mount}{path}")).send().await.refuses_key(404, "Not found");
-            }
+    for value in ["Basic b3duZXI6cHc=", "Bearer", "Bearer ", &issued.key] {
+        for call in calls(&server, &issued.hash) {
+            call.header("authorization", value)
+                .send()
+                .await
+                .refuses_key(401, INVALID);
         }
     }
+    let key = server.key(&token, &issued.hash).await;
+    assert_eq!(
+        (&key["updated_at"], &key["last_used_at"]),
+        (&json!(null), &json!(null))
+    );
+}
 
-    async fn a_store_that_fails_is_never_a_bad_key(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
+async fn a_key_that_is_no_longer_good_is_refused_on_every_path(server: TestServer) {
+    let paths = [
+        "/key",
+        "/keys",
+        "/keys/00",
+        "/api/v1/key",
+        "/api/v1/keys",
+        "/api/v1/keys/00",
+    ];
+    for (what, key) in dead_keys(&server).await {
+        for path in paths {
+            let answer = server.get(path).bearer(&key).send().await;
+            assert_eq!(answer.status, 401, "{what} {path}");
+            answer.refuses_key(401, INVALID);
+        }
+        for path in ["/apikeys", "/repo/repo-a/ai/apikey"] {
+            let answer = server.get(path).bearer(&key).send().await;
+            answer.is(401, UNAUTHENTICATED_BODY);
+        }
+        for result in over_grpc(&server, Some(&key), "00").await {
+            refused(result)
+                .is(Code::Unauthenticated, "TOKEN_INVALID", INVALID)
+                .alone()
+                .hides(&[&key]);
+        }
+    }
+}
+
+async fn users_and_services_administer_no_issued_keys(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let users = User::MEMBERS.map(|user| server.token(user));
+    for token in users.into_iter().chain([server.service_token()]) {
+        for call in calls(&server, &issued.hash) {
+            call.bearer(&token).send().await.refuses_key(403, DENIED);
+        }
+        for result in over_grpc(&server, Some(&token), &issued.hash).await {
+            refused(result)
+                .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
+                .alone();
+        }
+    }
+    assert_eq!(
+        server.key(&token, &issued.hash).await["updated_at"],
+        json!(null)
+    );
+    assert_eq!(server.database.count("issued_keys").await, 1);
+}
+
+async fn an_ordinary_key_administers_no_keys_not_even_itself(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let other = server.issued_key(&token, json!({})).await;
+    for hash in [&issued.hash, &other.hash, &"none".to_owned()] {
+        for call in calls(&server, hash) {
+            call.bearer(&issued.key)
+                .send()
+                .await
+                .refuses_key(403, DENIED);
+        }
+        for result in over_grpc(&server, Some(&issued.key), hash).await {
+            refused(result)
+                .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
+                .alone();
+        }
+    }
+    assert_eq!(server.database.count("issued_keys").await, 2);
+}
+
+async fn keys_have_no_business_with_the_keys_of_providers_and_repos(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let provider_key = json!({
+        "workspaceId": "workspace-a", "key": "k", "secret": "s", "provider": "AWS",
+    });
+    let id = server.create(provider_key.clone()).await;
+    let one = format!("/apikeys/{id}");
+    let repo_key = json!({ "name": "n", "aiType": "OPENAI" });
+    for key in [&token, &issued.key] {
+        for path in ["/apikeys", "/apikeys?workspaceId=workspace-a"] {
+            server
+                .get(path)
+                .bearer(key)
+                .send()
+                .await
+                .refuses(403, LIST_DENIED);
+        }
+        for call in [
+            server.post("/apikeys").json(&provider_key),
+            server.put(&one).json(&json!({ "description": "d" })),
+            server.delete(&one),
+            server.post("/repo/repo-a/ai/apikey").json(&repo_key),
+            server
+                .put("/repo/repo-a/ai/apikey/k")
+                .json(&json!({ "name": "m" })),
+            server.delete("/repo/repo-a/ai/apikey/k"),
+        ] {
+            call.bearer(key).send().await.refuses(403, DENIED);
+        }
+        server
+            .get("/repo/repo-a/ai/apikey")
+            .bearer(key)
+            .send()
+            .await
+            .is(
+                403,
+                r#"{"success":false,"apiKeys":[],"message":"Insufficient permissions"}"#,
+            );
+    }
+}
+
+async fn a_management_key_may_do_everything_on_both_mounts(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    for mount in MOUNTS {
         let issued = server.issued_key(&token, json!({})).await;
-        server.database.execute("ALTER TABLE issued_keys RENAME TO gone").await;
-        for key in [&token, &issued.key] {
-            for path in ["/key", "/api/v1/key", "/keys"] {
-                let answer = server.get(path).bearer(key).send().await;
-                answer.refuses_key(500, "Internal server error");
-            }
+        let (all, one) = (
+            format!("{mount}/keys"),
+            format!("{mount}/keys/{}", issued.hash),
+        );
+        for (call, status) in [
+            (server.get(&all), 200),
+            (server.get(&format!("{all}?workspace_id=workspace-a")), 200),
+            (server.post(&all).json(&json!({ "name": "n" })), 201),
+            (server.get(&one), 200),
+            (server.patch(&one).json(&json!({ "name": "m" })), 200),
+            (server.delete(&one), 200),
+        ] {
+            let answer = call.bearer(&token).send().await;
+            assert_eq!(answer.status, status, "{}", answer.body);
         }
-        server.database.execute("ALTER TABLE gone RENAME TO issued_keys").await;
-        assert_eq!(server.get("/key").bearer(&issued.key).send().await.status, 200);
-        server.store.close().await;
-        for key in [&token, &issued.key] {
-            for path in ["/key", "/api/v1/key", "/keys"] {
-                let answer = server.get(path).bearer(key).send().await;
-                answer.refuses_key(503, "Service unavailable");
-            }
-            for result in over_grpc(&server, Some(key), &issued.hash).await {
-                refused(result).is(Code::Unavailable, "UNAVAILABLE", "Service unavailable").alone();
-            }
-        }
-        // A typo is detected without the store.
-        let typo = format!("{}x", issued.key);
-        server.get("/key").bearer(&typo).send().await.refuses_key(401, INVALID);
     }
+    let issued = server.issued_key(&token, json!({})).await;
+    for result in over_grpc(&server, Some(&token), &issued.hash).await {
+        result.unwrap();
+    }
+}
 
-    async fn a_token_in_the_query_or_the_body_is_none(server: TestServer) {
-        let token = server.management_key(ORGANIZATION).await;
-        for path in [format!("/keys?key={token}"), format!("/key?api_key={token}&token={token}")] {
-            server.get(&path).send().await.refuses_key(401, NO_HEADER);
+async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    for mount in MOUNTS {
+        for (method, path, allow) in [
+            (Method::POST, "/key", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/keys", "GET, HEAD, OPTIONS, POST"),
+            (Method::PUT, "/keys/00", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+            (
+                Method::POST,
+                "/keys/00",
+                "DELETE, GET, HEAD, OPTIONS, PATCH",
+            ),
+        ] {
+            let call = || server.call(method.clone(), &format!("{mount}{path}"));
+            call().send().await.refuses_key(401, NO_HEADER);
+            let answer = call().bearer(&token).send().await;
+            answer.refuses_key(405, "Method not allowed");
+            assert_eq!(answer.header("allow"), Some(allow), "{path}");
         }
-        let body: Value = json!({ "name": "n", "key": token, "token": token });
-        server.post("/keys").json(&body).send().await.refuses_key(401, NO_HEADER);
-        let call = server.get("/keys").header("x-api-key", &token);
-        call.send().await.refuses_key(401, NO_HEADER);
-        let twice = server.get("/keys").bearer(&token).bearer(&token);
-        twice.send().await.refuses_key(401, INVALID);
+        for path in ["/keys/00/more", "/key/more", "/keys/"] {
+            server
+                .get(&format!("{mount}{path}"))
+                .send()
+                .await
+                .refuses_key(404, "Not found");
+        }
     }
+}
+
+async fn a_store_that_fails_is_never_a_bad_key(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    server
+        .database
+        .execute("ALTER TABLE issued_keys RENAME TO gone")
+        .await;
+    for key in [&token, &issued.key] {
+        for path in ["/key", "/api/v1/key", "/keys"] {
+            let answer = server.get(path).bearer(key).send().await;
+            answer.refuses_key(500, "Internal server error");
+        }
+    }
+    server
+        .database
+        .execute("ALTER TABLE gone RENAME TO issued_keys")
+        .await;
+    assert_eq!(
+        server.get("/key").bearer(&issued.key).send().await.status,
+        200
+    );
+    server.store.close().await;
+    for key in [&token, &issued.key] {
+        for path in ["/key", "/api/v1/key", "/keys"] {
+            let answer = server.get(path).bearer(key).send().await;
+            answer.refuses_key(503, "Service unavailable");
+        }
+        for result in over_grpc(&server, Some(key), &issued.hash).await {
+            refused(result)
+                .is(Code::Unavailable, "UNAVAILABLE", "Service unavailable")
+                .alone();
+        }
+    }
+    // A typo is detected without the store.
+    let typo = format!("{}x", issued.key);
+    server
+        .get("/key")
+        .bearer(&typo)
+        .send()
+        .await
+        .refuses_key(401, INVALID);
+}
+
+async fn a_token_in_the_query_or_the_body_is_none(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    for path in [
+        format!("/keys?key={token}"),
+        format!("/key?api_key={token}&token={token}"),
+    ] {
+        server.get(&path).send().await.refuses_key(401, NO_HEADER);
+    }
+    let body: Value = json!({ "name": "n", "key": token, "token": token });
+    server
+        .post("/keys")
+        .json(&body)
+        .send()
+        .await
+        .refuses_key(401, NO_HEADER);
+    let call = server.get("/keys").header("x-api-key", &token);
+    call.send().await.refuses_key(401, NO_HEADER);
+    let twice = server.get("/keys").bearer(&token).bearer(&token);
+    twice.send().await.refuses_key(401, INVALID);
+}
+
+each_engine! {
+    nobody_is_let_in_without_a_token
+    a_token_of_nobody_known_is_refused
+    a_key_that_is_no_longer_good_is_refused_on_every_path
+    users_and_services_administer_no_issued_keys
+    an_ordinary_key_administers_no_keys_not_even_itself
+    keys_have_no_business_with_the_keys_of_providers_and_repos
+    a_management_key_may_do_everything_on_both_mounts
+    wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys
+    a_store_that_fails_is_never_a_bad_key
+    a_token_in_the_query_or_the_body_is_none
 }

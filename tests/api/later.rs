@@ -11,35 +11,45 @@ const LATER: [&str; 2] = [
     "/keyward.v1.AuditService/VerifyAuditLog",
 ];
 
-on_each_engine! {
-    async fn what_comes_later_says_so_over_grpc_web(server: TestServer) {
-        let tokens = [server.token(User::Owner), server.service_token()];
-        let both = |path| WebFlavor::ALL.map(|flavor| (flavor, path));
-        for (flavor, path) in LATER.into_iter().flat_map(both) {
-            // Neither method has a required field.
-            let request = VerifyAuditLogRequest {};
-            let answer = server.grpc_web(flavor, path, None, &request).await;
-            assert_eq!((answer.code(), answer.messages.len()), ("16", 0), "{path}");
-            for token in &tokens {
-                let answer = server.grpc_web(flavor, path, Some(token), &request).await;
-                let told = (answer.code(), answer.message());
-                assert_eq!(told, ("12", "Not yet implemented".to_owned()), "{path}");
-            }
-        }
-    }
-
-    async fn what_comes_later_has_no_path_over_rest(server: TestServer) {
-        let token = server.token(User::Owner);
-        for path in LATER {
-            let answer = server.post(path).bearer(&token).json(&json!({})).send().await;
-            answer.refuses(404, "Not found");
-        }
-        for path in ["/audit", "/audit/events", "/apikeys/watch/all"] {
-            let answer = server.get(path).bearer(&token).send().await;
-            assert_eq!(answer.status, 404, "{path}");
-        }
+async fn what_comes_later_says_so_over_grpc_web(server: TestServer) {
+    let tokens = [server.token(User::Owner), server.service_token()];
+    let both = |path| WebFlavor::ALL.map(|flavor| (flavor, path));
+    for (flavor, path) in LATER.into_iter().flat_map(both) {
+        // Neither method has a required field.
         let request = VerifyAuditLogRequest {};
-        let answer = server.grpc_web(WebFlavor::Binary, LATER[1], Some("garbage"), &request).await;
-        assert_eq!(answer.code(), "16");
+        let answer = server.grpc_web(flavor, path, None, &request).await;
+        assert_eq!((answer.code(), answer.messages.len()), ("16", 0), "{path}");
+        for token in &tokens {
+            let answer = server.grpc_web(flavor, path, Some(token), &request).await;
+            let told = (answer.code(), answer.message());
+            assert_eq!(told, ("12", "Not yet implemented".to_owned()), "{path}");
+        }
     }
+}
+
+async fn what_comes_later_has_no_path_over_rest(server: TestServer) {
+    let token = server.token(User::Owner);
+    for path in LATER {
+        let answer = server
+            .post(path)
+            .bearer(&token)
+            .json(&json!({}))
+            .send()
+            .await;
+        answer.refuses(404, "Not found");
+    }
+    for path in ["/audit", "/audit/events", "/apikeys/watch/all"] {
+        let answer = server.get(path).bearer(&token).send().await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    let request = VerifyAuditLogRequest {};
+    let answer = server
+        .grpc_web(WebFlavor::Binary, LATER[1], Some("garbage"), &request)
+        .await;
+    assert_eq!(answer.code(), "16");
+}
+
+each_engine! {
+    what_comes_later_says_so_over_grpc_web
+    what_comes_later_has_no_path_over_rest
 }

@@ -39,93 +39,161 @@ fn span_field(request_id: &str, field: &str) -> Option<String> {
     spans[0].field(field).map(str::to_owned)
 }
 
-on_each_engine! {
-    async fn a_refused_call_has_a_request_id_and_a_span_with_its_route_and_status(
-        server: TestServer
-    ) {
-        let id = format!("refused-{:?}-{}", server.engine, server.address.port());
-        let path = "/apikeys/canary-4711?x=canary-4712";
-        let answer = server.put(path).header("x-request-id", &id).json(&json!({})).send().await;
-        assert_eq!((answer.status, answer.header("x-request-id")), (401, Some(id.as_str())));
-        let field = |name: &str| span_field(&id, name);
-        assert_eq!(field("otel.name").as_deref(), Some("PUT /apikeys/{uuid}"));
-        assert_eq!(field("http.route").as_deref(), Some("/apikeys/{uuid}"));
-        assert_eq!(field("http.response.status_code").as_deref(), Some("401"));
-        assert_eq!(field("otel.status_code"), None, "the caller is at fault, not the server");
-        assert!(!format!("{:?}", spans_of(&id)).contains("canary"));
-    }
+async fn a_refused_call_has_a_request_id_and_a_span_with_its_route_and_status(server: TestServer) {
+    let id = format!("refused-{:?}-{}", server.engine, server.address.port());
+    let path = "/apikeys/canary-4711?x=canary-4712";
+    let answer = server
+        .put(path)
+        .header("x-request-id", &id)
+        .json(&json!({}))
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("x-request-id")),
+        (401, Some(id.as_str()))
+    );
+    let field = |name: &str| span_field(&id, name);
+    assert_eq!(field("otel.name").as_deref(), Some("PUT /apikeys/{uuid}"));
+    assert_eq!(field("http.route").as_deref(), Some("/apikeys/{uuid}"));
+    assert_eq!(field("http.response.status_code").as_deref(), Some("401"));
+    assert_eq!(
+        field("otel.status_code"),
+        None,
+        "the caller is at fault, not the server"
+    );
+    assert!(!format!("{:?}", spans_of(&id)).contains("canary"));
+}
 
-    async fn a_grpc_call_has_a_span_with_its_method_and_code(server: TestServer) {
-        let id = format!("grpc-{:?}-{}", server.engine, server.address.port());
-        let mut request = tonic::Request::new(ListApiKeysRequest::default());
-        request.metadata_mut().insert("x-request-id", id.parse().unwrap());
-        server.api_keys_without_token().list_api_keys(request).await.unwrap_err();
-        let field = |name: &str| span_field(&id, name);
-        assert_eq!(field("otel.name").as_deref(), Some("keyward.v1.ApiKeyService/ListApiKeys"));
-        assert_eq!(field("rpc.response.status_code").as_deref(), Some("UNAUTHENTICATED"));
-        assert_eq!(field("keyward.error.reason").as_deref(), Some("TOKEN_MISSING"));
-    }
+async fn a_grpc_call_has_a_span_with_its_method_and_code(server: TestServer) {
+    let id = format!("grpc-{:?}-{}", server.engine, server.address.port());
+    let mut request = tonic::Request::new(ListApiKeysRequest::default());
+    request
+        .metadata_mut()
+        .insert("x-request-id", id.parse().unwrap());
+    server
+        .api_keys_without_token()
+        .list_api_keys(request)
+        .await
+        .unwrap_err();
+    let field = |name: &str| span_field(&id, name);
+    assert_eq!(
+        field("otel.name").as_deref(),
+        Some("keyward.v1.ApiKeyService/ListApiKeys")
+    );
+    assert_eq!(
+        field("rpc.response.status_code").as_deref(),
+        Some("UNAUTHENTICATED")
+    );
+    assert_eq!(
+        field("keyward.error.reason").as_deref(),
+        Some("TOKEN_MISSING")
+    );
+}
 
-    async fn a_body_that_is_too_large_is_refused_before_the_token_is_looked_at(
-        server: TestServer
-    ) {
-        // Otherwise a client without a token could make the server read the body.
-        let request = format!(
-            "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            2 * 1024 * 1024
+async fn a_body_that_is_too_large_is_refused_before_the_token_is_looked_at(server: TestServer) {
+    // Otherwise a client without a token could make the server read the body.
+    let request = format!(
+        "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        2 * 1024 * 1024
+    );
+    let answer = server.raw(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+async fn a_deadline_is_read_before_the_token(server: TestServer) {
+    let answer = server
+        .get("/apikeys")
+        .header("grpc-timeout", "x")
+        .send()
+        .await;
+    assert_eq!(answer.status, 400);
+}
+
+async fn the_token_is_looked_at_before_the_request_is_read(server: TestServer) {
+    let answer = server.get("/apikeys?capability=x").send().await;
+    assert_eq!(answer.status, 401);
+    let answer = server.delete("/apikeys").send().await;
+    assert_eq!(answer.status, 401);
+}
+
+async fn what_a_client_claims_of_itself_is_not_believed(server: TestServer) {
+    for (name, value) in [
+        ("x-user-id", "owner"),
+        ("x-organization-id", "org-1"),
+        ("x-workspace-id", WORKSPACE_A),
+        ("x-forwarded-user", "owner"),
+        ("cookie", "token=owner"),
+        ("proxy-authorization", "Bearer owner"),
+    ] {
+        let answer = server.get("/apikeys").header(name, value).send().await;
+        assert_eq!(answer.status, 401, "{name}");
+    }
+    let token = server.token(User::Owner);
+    let path = format!("/apikeys?authorization=Bearer%20{token}&token={token}");
+    assert_eq!(server.get(&path).send().await.status, 401);
+}
+
+async fn a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round(server: TestServer) {
+    let token = server.token(User::Owner);
+    // A gRPC path without a gRPC content type is an unknown path; with one it needs a token.
+    let answer = server
+        .post(LIST)
+        .bearer(&token)
+        .json(&json!({}))
+        .send()
+        .await;
+    answer.refuses(404, "Not found");
+    for flavor in WebFlavor::ALL {
+        let request = ListApiKeysRequest::default();
+        assert_eq!(
+            server.grpc_web(flavor, LIST, None, &request).await.code(),
+            "16"
         );
-        let answer = server.raw(request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        // A REST path with a gRPC content type is an unknown method.
+        assert_eq!(
+            server
+                .grpc_web(flavor, "/apikeys", None, &request)
+                .await
+                .code(),
+            "12"
+        );
+        // Nor does a gRPC content type give access to other paths.
+        assert_eq!(
+            server
+                .grpc_web(flavor, "/healthz", None, &request)
+                .await
+                .code(),
+            "12"
+        );
     }
+    for kind in [
+        "application/grpc-webby",
+        "application/grpcx",
+        "application/grpc+json",
+    ] {
+        let answer = server
+            .get("/apikeys")
+            .header("content-type", kind)
+            .send()
+            .await;
+        let refused = answer.header("grpc-status").is_some_and(|code| code != "0");
+        assert!(
+            answer.status >= 400 || refused,
+            "{kind}: {} {}",
+            answer.status,
+            answer.body
+        );
+        assert!(!answer.body.contains("apiKeys"), "{kind}: {}", answer.body);
+    }
+}
 
-    async fn a_deadline_is_read_before_the_token(server: TestServer) {
-        let answer = server.get("/apikeys").header("grpc-timeout", "x").send().await;
-        assert_eq!(answer.status, 400);
-    }
-
-    async fn the_token_is_looked_at_before_the_request_is_read(server: TestServer) {
-        let answer = server.get("/apikeys?capability=x").send().await;
-        assert_eq!(answer.status, 401);
-        let answer = server.delete("/apikeys").send().await;
-        assert_eq!(answer.status, 401);
-    }
-
-    async fn what_a_client_claims_of_itself_is_not_believed(server: TestServer) {
-        for (name, value) in [
-            ("x-user-id", "owner"),
-            ("x-organization-id", "org-1"),
-            ("x-workspace-id", WORKSPACE_A),
-            ("x-forwarded-user", "owner"),
-            ("cookie", "token=owner"),
-            ("proxy-authorization", "Bearer owner"),
-        ] {
-            let answer = server.get("/apikeys").header(name, value).send().await;
-            assert_eq!(answer.status, 401, "{name}");
-        }
-        let token = server.token(User::Owner);
-        let path = format!("/apikeys?authorization=Bearer%20{token}&token={token}");
-        assert_eq!(server.get(&path).send().await.status, 401);
-    }
-
-    async fn a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round(server: TestServer) {
-        let token = server.token(User::Owner);
-        // A gRPC path without a gRPC content type is an unknown path; with one it needs a token.
-        let answer = server.post(LIST).bearer(&token).json(&json!({})).send().await;
-        answer.refuses(404, "Not found");
-        for flavor in WebFlavor::ALL {
-            let request = ListApiKeysRequest::default();
-            assert_eq!(server.grpc_web(flavor, LIST, None, &request).await.code(), "16");
-            // A REST path with a gRPC content type is an unknown method.
-            assert_eq!(server.grpc_web(flavor, "/apikeys", None, &request).await.code(), "12");
-            // Nor does a gRPC content type give access to other paths.
-            assert_eq!(server.grpc_web(flavor, "/healthz", None, &request).await.code(), "12");
-        }
-        for kind in ["application/grpc-webby", "application/grpcx", "application/grpc+json"] {
-            let answer = server.get("/apikeys").header("content-type", kind).send().await;
-            let refused = answer.header("grpc-status").is_some_and(|code| code != "0");
-            assert!(answer.status >= 400 || refused, "{kind}: {} {}", answer.status, answer.body);
-            assert!(!answer.body.contains("apiKeys"), "{kind}: {}", answer.body);
-        }
-    }
+each_engine! {
+    a_refused_call_has_a_request_id_and_a_span_with_its_route_and_status
+    a_grpc_call_has_a_span_with_its_method_and_code
+    a_body_that_is_too_large_is_refused_before_the_token_is_looked_at
+    a_deadline_is_read_before_the_token
+    the_token_is_looked_at_before_the_request_is_read
+    what_a_client_claims_of_itself_is_not_believed
+    a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round
 }

@@ -44,112 +44,195 @@ async fn listed(server: &TestServer, query: &str) -> Vec<String> {
     keys
 }
 
-on_each_engine! {
-    async fn filters_by_provider(server: TestServer) {
-        fill(&server).await;
-        assert_eq!(listed(&server, "workspaceId=workspace-a&provider=AWS").await, ["AWS"]);
-        assert_eq!(listed(&server, "provider=MINIO").await, ["MINIO"]);
-        assert_eq!(listed(&server, "provider=").await.len(), 8);
-    }
+async fn filters_by_provider(server: TestServer) {
+    fill(&server).await;
+    assert_eq!(
+        listed(&server, "workspaceId=workspace-a&provider=AWS").await,
+        ["AWS"]
+    );
+    assert_eq!(listed(&server, "provider=MINIO").await, ["MINIO"]);
+    assert_eq!(listed(&server, "provider=").await.len(), 8);
+}
 
-    async fn filters_by_any_of_the_capability_bits(server: TestServer) {
-        fill(&server).await;
-        let storage = ["AWS", "AZURE", "GCP", "MINIO", "OTHER"];
-        let ai = ["ANTHROPIC", "AWS", "AZURE", "GCP", "GOOGLE", "OPENAI", "OTHER"];
-        assert_eq!(listed(&server, "capability=1").await, storage);
-        assert_eq!(listed(&server, "capability=2").await, ai);
-        assert_eq!(listed(&server, "capability=4").await, ["AWS", "AZURE", "GCP", "OTHER"]);
-        assert_eq!(listed(&server, "capability=128").await, ["OTHER"]);
-        assert_eq!(listed(&server, "capability=3").await.len(), 8);
-        assert_eq!(listed(&server, "capability=256").await, Vec::<String>::new());
-        assert_eq!(listed(&server, "capability=0").await, Vec::<String>::new());
-    }
+async fn filters_by_any_of_the_capability_bits(server: TestServer) {
+    fill(&server).await;
+    let storage = ["AWS", "AZURE", "GCP", "MINIO", "OTHER"];
+    let ai = [
+        "ANTHROPIC",
+        "AWS",
+        "AZURE",
+        "GCP",
+        "GOOGLE",
+        "OPENAI",
+        "OTHER",
+    ];
+    assert_eq!(listed(&server, "capability=1").await, storage);
+    assert_eq!(listed(&server, "capability=2").await, ai);
+    assert_eq!(
+        listed(&server, "capability=4").await,
+        ["AWS", "AZURE", "GCP", "OTHER"]
+    );
+    assert_eq!(listed(&server, "capability=128").await, ["OTHER"]);
+    assert_eq!(listed(&server, "capability=3").await.len(), 8);
+    assert_eq!(
+        listed(&server, "capability=256").await,
+        Vec::<String>::new()
+    );
+    assert_eq!(listed(&server, "capability=0").await, Vec::<String>::new());
+}
 
-    async fn filters_by_provider_and_capability_together(server: TestServer) {
-        fill(&server).await;
-        assert_eq!(listed(&server, "provider=OPENAI&capability=2").await, ["OPENAI"]);
-        assert_eq!(listed(&server, "provider=OPENAI&capability=1").await, Vec::<String>::new());
+async fn filters_by_provider_and_capability_together(server: TestServer) {
+    fill(&server).await;
+    assert_eq!(
+        listed(&server, "provider=OPENAI&capability=2").await,
+        ["OPENAI"]
+    );
+    assert_eq!(
+        listed(&server, "provider=OPENAI&capability=1").await,
+        Vec::<String>::new()
+    );
+    let request = ListApiKeysRequest {
+        workspace_id: WORKSPACE_A.to_owned(),
+        provider: "OPENAI".to_owned(),
+        capability: Some(2),
+        ..Default::default()
+    };
+    let mut client = server.api_keys(&server.token(User::ReaderInA));
+    let listed = client
+        .list_api_keys(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .api_keys;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].provider, "OPENAI");
+}
+
+async fn parameters_are_percent_decoded(server: TestServer) {
+    fill(&server).await;
+    let query = "workspace%49d=workspace%2Da&provider=%41WS";
+    assert_eq!(listed(&server, query).await, ["AWS"]);
+    assert_eq!(
+        listed(&server, "workspace_id=workspace-a&provider=AWS").await,
+        ["AWS"]
+    );
+}
+
+async fn an_unknown_parameter_is_refused_and_named(server: TestServer) {
+    let token = server.token(User::ReaderInA);
+    for (query, message) in [
+        (
+            "workspaceid=a",
+            "`workspaceid` is not a known query parameter; did you mean `workspaceId`?",
+        ),
+        (
+            "provder=AWS",
+            "`provder` is not a known query parameter; did you mean `provider`?",
+        ),
+        // The whole list is returned at once.
+        ("page_size=7", "`page_size` is not a known query parameter"),
+        (
+            "pageToken=canary",
+            "`pageToken` is not a known query parameter",
+        ),
+        ("%00", "The query must have no unknown parameters"),
+    ] {
+        let path = format!("/apikeys?{query}");
+        server
+            .get(&path)
+            .bearer(&token)
+            .send()
+            .await
+            .refuses(400, message);
+    }
+}
+
+async fn an_unregistered_provider_is_refused(server: TestServer) {
+    let token = server.token(User::ReaderInA);
+    for provider in ["NOPE", "aws", "AWS "] {
+        let path = format!("/apikeys?provider={}", provider.replace(' ', "%20"));
+        let answer = server.get(&path).bearer(&token).send().await;
+        answer.refuses(400, "Unsupported provider");
         let request = ListApiKeysRequest {
-            workspace_id: WORKSPACE_A.to_owned(),
-            provider: "OPENAI".to_owned(),
-            capability: Some(2),
+            provider: provider.to_owned(),
             ..Default::default()
         };
-        let mut client = server.api_keys(&server.token(User::ReaderInA));
-        let listed = client.list_api_keys(request).await.unwrap().into_inner().api_keys;
-        assert_eq!(listed.len(), 1);
-        assert_eq!(listed[0].provider, "OPENAI");
+        let result = server.api_keys(&token).list_api_keys(request).await;
+        refused(result)
+            .is(
+                Code::InvalidArgument,
+                "FIELD_INVALID",
+                "Unsupported provider",
+            )
+            .fields(&[("provider", "Unsupported provider")]);
     }
+}
 
-    async fn parameters_are_percent_decoded(server: TestServer) {
-        fill(&server).await;
-        let query = "workspace%49d=workspace%2Da&provider=%41WS";
-        assert_eq!(listed(&server, query).await, ["AWS"]);
-        assert_eq!(listed(&server, "workspace_id=workspace-a&provider=AWS").await, ["AWS"]);
+async fn a_malformed_parameter_is_named_and_its_value_not_repeated(server: TestServer) {
+    let token = server.token(User::ReaderInA);
+    let malformed = "`capability` must be an unsigned 32-bit integer";
+    for value in ["canary", "-1", "4294967296", "1.5", ""] {
+        let path = format!("/apikeys?capability={value}");
+        server
+            .get(&path)
+            .bearer(&token)
+            .send()
+            .await
+            .refuses(400, malformed);
     }
-
-    async fn an_unknown_parameter_is_refused_and_named(server: TestServer) {
-        let token = server.token(User::ReaderInA);
-        for (query, message) in [
-            ("workspaceid=a", "`workspaceid` is not a known query parameter; did you mean `workspaceId`?"),
-            ("provder=AWS", "`provder` is not a known query parameter; did you mean `provider`?"),
-            // The whole list is returned at once.
-            ("page_size=7", "`page_size` is not a known query parameter"),
-            ("pageToken=canary", "`pageToken` is not a known query parameter"),
-            ("%00", "The query must have no unknown parameters"),
-        ] {
-            let path = format!("/apikeys?{query}");
-            server.get(&path).bearer(&token).send().await.refuses(400, message);
-        }
+    for (query, message) in [
+        ("provider=AWS&provider=GCP", "`provider` must be given once"),
+        ("provider=%zz", "`provider` must be percent-encoded UTF-8"),
+        (
+            "workspaceId=%ff",
+            "`workspaceId` must be percent-encoded UTF-8",
+        ),
+    ] {
+        let path = format!("/apikeys?{query}");
+        server
+            .get(&path)
+            .bearer(&token)
+            .send()
+            .await
+            .refuses(400, message);
     }
+}
 
-    async fn an_unregistered_provider_is_refused(server: TestServer) {
-        let token = server.token(User::ReaderInA);
-        for provider in ["NOPE", "aws", "AWS "] {
-            let path = format!("/apikeys?provider={}", provider.replace(' ', "%20"));
-            let answer = server.get(&path).bearer(&token).send().await;
-            answer.refuses(400, "Unsupported provider");
-            let request = ListApiKeysRequest {
-                provider: provider.to_owned(),
-                ..Default::default()
-            };
-            let result = server.api_keys(&token).list_api_keys(request).await;
-            refused(result)
-                .is(Code::InvalidArgument, "FIELD_INVALID", "Unsupported provider")
-                .fields(&[("provider", "Unsupported provider")]);
-        }
-    }
+async fn a_workspace_id_that_none_can_have_is_refused(server: TestServer) {
+    let token = server.token(User::ReaderInA);
+    let message = "Workspace ID must have at most 255 bytes";
+    let id = "w".repeat(256);
+    let path = format!("/apikeys?workspaceId={id}");
+    server
+        .get(&path)
+        .bearer(&token)
+        .send()
+        .await
+        .refuses(400, message);
+    let request = ListApiKeysRequest {
+        workspace_id: id,
+        ..Default::default()
+    };
+    refused(server.api_keys(&token).list_api_keys(request).await)
+        .is(Code::InvalidArgument, "FIELD_INVALID", message)
+        .fields(&[("workspaceId", message)]);
 
-    async fn a_malformed_parameter_is_named_and_its_value_not_repeated(server: TestServer) {
-        let token = server.token(User::ReaderInA);
-        let malformed = "`capability` must be an unsigned 32-bit integer";
-        for value in ["canary", "-1", "4294967296", "1.5", ""] {
-            let path = format!("/apikeys?capability={value}");
-            server.get(&path).bearer(&token).send().await.refuses(400, malformed);
-        }
-        for (query, message) in [
-            ("provider=AWS&provider=GCP", "`provider` must be given once"),
-            ("provider=%zz", "`provider` must be percent-encoded UTF-8"),
-            ("workspaceId=%ff", "`workspaceId` must be percent-encoded UTF-8"),
-        ] {
-            let path = format!("/apikeys?{query}");
-            server.get(&path).bearer(&token).send().await.refuses(400, message);
-        }
-    }
+    let message = "Workspace ID must not have control characters";
+    let answer = server
+        .get("/apikeys?workspaceId=a%00b")
+        .bearer(&token)
+        .send()
+        .await;
+    answer.refuses(400, message);
+}
 
-    async fn a_workspace_id_that_none_can_have_is_refused(server: TestServer) {
-        let token = server.token(User::ReaderInA);
-        let message = "Workspace ID must have at most 255 bytes";
-        let id = "w".repeat(256);
-        let path = format!("/apikeys?workspaceId={id}");
-        server.get(&path).bearer(&token).send().await.refuses(400, message);
-        let request = ListApiKeysRequest { workspace_id: id, ..Default::default() };
-        refused(server.api_keys(&token).list_api_keys(request).await)
-            .is(Code::InvalidArgument, "FIELD_INVALID", message)
-            .fields(&[("workspaceId", message)]);
-
-        let message = "Workspace ID must not have control characters";
-        let answer = server.get("/apikeys?workspaceId=a%00b").bearer(&token).send().await;
-        answer.refuses(400, message);
-    }
+each_engine! {
+    filters_by_provider
+    filters_by_any_of_the_capability_bits
+    filters_by_provider_and_capability_together
+    parameters_are_percent_decoded
+    an_unknown_parameter_is_refused_and_named
+    an_unregistered_provider_is_refused
+    a_malformed_parameter_is_named_and_its_value_not_repeated
+    a_workspace_id_that_none_can_have_is_refused
 }

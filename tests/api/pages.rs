@@ -31,71 +31,101 @@ macro_rules! pages_are_bounded {
     };
 }
 
-on_each_engine! {
-    async fn the_directorys(setup: Setup) {
-        let server = start(setup).await;
-        server.add_organization("org-3").await;
-        for id in ["repo-2", "repo-3", REPO_A] {
-            server.add_repo(WORKSPACE_A, id).await;
+async fn the_directorys(setup: Setup) {
+    let server = start(setup).await;
+    server.add_organization("org-3").await;
+    for id in ["repo-2", "repo-3", REPO_A] {
+        server.add_repo(WORKSPACE_A, id).await;
+    }
+    let mut directory = server.directory(&server.service_token());
+    let workspace = Some(pb::Workspace {
+        id: "workspace-c".to_owned(),
+        organization_id: ORGANIZATION.to_owned(),
+        name: "Third".to_owned(),
+        is_default: false,
+    });
+    directory
+        .upsert_workspace(pb::UpsertWorkspaceRequest { workspace })
+        .await
+        .unwrap();
+    let organization_id = || ORGANIZATION.to_owned();
+    pages_are_bounded!(directory, list_organizations, organizations, {
+        pb::ListOrganizationsRequest {
+            page_token: String::new(),
+            ..Default::default()
         }
-        let mut directory = server.directory(&server.service_token());
-        let workspace = Some(pb::Workspace {
-            id: "workspace-c".to_owned(),
-            organization_id: ORGANIZATION.to_owned(),
-            name: "Third".to_owned(),
-            is_default: false,
-        });
-        directory.upsert_workspace(pb::UpsertWorkspaceRequest { workspace }).await.unwrap();
-        let organization_id = || ORGANIZATION.to_owned();
-        pages_are_bounded!(directory, list_organizations, organizations, {
-            pb::ListOrganizationsRequest { page_token: String::new(), ..Default::default() }
-        });
-        pages_are_bounded!(directory, list_workspaces, workspaces, pb::ListWorkspacesRequest {
+    });
+    pages_are_bounded!(
+        directory,
+        list_workspaces,
+        workspaces,
+        pb::ListWorkspacesRequest {
             organization_id: organization_id(),
             ..Default::default()
-        });
-        pages_are_bounded!(directory, list_members, members, pb::ListMembersRequest {
+        }
+    );
+    pages_are_bounded!(
+        directory,
+        list_members,
+        members,
+        pb::ListMembersRequest {
             organization_id: organization_id(),
             ..Default::default()
-        });
-        pages_are_bounded!(directory, list_repos, repos, pb::ListReposRequest {
+        }
+    );
+    pages_are_bounded!(
+        directory,
+        list_repos,
+        repos,
+        pb::ListReposRequest {
             workspace_id: WORKSPACE_A.to_owned(),
             ..Default::default()
-        });
-    }
-
-    async fn of_management_keys(setup: Setup) {
-        let server = start(setup).await;
-        for _ in 0..3 {
-            server.management_key(ORGANIZATION).await;
         }
-        let mut client = server.management_keys(&server.service_token());
-        pages_are_bounded!(client, list_management_keys, management_keys, {
-            pb::ListManagementKeysRequest {
-                organization_id: ORGANIZATION.to_owned(),
-                ..Default::default()
-            }
-        });
-    }
+    );
+}
 
-    async fn of_links(setup: Setup) {
-        let server = start(setup).await;
-        let body = json!({
-            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
-        });
-        let uuid = server.create(body).await;
-        let mut client = server.api_keys(&server.service_token());
-        for resource in ["a", "b", "c"] {
-            let request = pb::LinkApiKeyRequest {
-                uuid: uuid.clone(),
-                resource_kind: pb::ResourceKind::Bucket.into(),
-                resource_id: resource.to_owned(),
-            };
-            client.link_api_key(request).await.unwrap();
+async fn of_management_keys(setup: Setup) {
+    let server = start(setup).await;
+    for _ in 0..3 {
+        server.management_key(ORGANIZATION).await;
+    }
+    let mut client = server.management_keys(&server.service_token());
+    pages_are_bounded!(client, list_management_keys, management_keys, {
+        pb::ListManagementKeysRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            ..Default::default()
         }
-        pages_are_bounded!(client, list_api_key_links, links, pb::ListApiKeyLinksRequest {
+    });
+}
+
+async fn of_links(setup: Setup) {
+    let server = start(setup).await;
+    let body = json!({
+        "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+    });
+    let uuid = server.create(body).await;
+    let mut client = server.api_keys(&server.service_token());
+    for resource in ["a", "b", "c"] {
+        let request = pb::LinkApiKeyRequest {
+            uuid: uuid.clone(),
+            resource_kind: pb::ResourceKind::Bucket.into(),
+            resource_id: resource.to_owned(),
+        };
+        client.link_api_key(request).await.unwrap();
+    }
+    pages_are_bounded!(
+        client,
+        list_api_key_links,
+        links,
+        pb::ListApiKeyLinksRequest {
             uuid: uuid.clone(),
             ..Default::default()
-        });
-    }
+        }
+    );
+}
+
+each_engine! {
+    the_directorys
+    of_management_keys
+    of_links
 }

@@ -67,75 +67,117 @@ fn create_bodies() -> Vec<Value> {
     ]
 }
 
-on_each_engine! {
-    async fn refused_creations_agree(server: TestServer) {
-        server.create(json!({
+async fn refused_creations_agree(server: TestServer) {
+    server
+        .create(json!({
             "workspaceId": WORKSPACE_A, "key": "there", "secret": "s", "provider": "AWS",
-        })).await;
-        for token in [server.token(User::WriterInA), server.service_token(), "x".to_owned()] {
-            for body in create_bodies() {
-                let rest = server.post("/apikeys").bearer(&token).json(&body);
-                let grpc = server.api_keys(&token).create_api_key(create_message(&body)).await;
-                assert!(grpc.is_err(), "{body}");
-                agree(&body.to_string(), rest, grpc.map(drop), 201).await;
-            }
+        }))
+        .await;
+    for token in [
+        server.token(User::WriterInA),
+        server.service_token(),
+        "x".to_owned(),
+    ] {
+        for body in create_bodies() {
+            let rest = server.post("/apikeys").bearer(&token).json(&body);
+            let grpc = server
+                .api_keys(&token)
+                .create_api_key(create_message(&body))
+                .await;
+            assert!(grpc.is_err(), "{body}");
+            agree(&body.to_string(), rest, grpc.map(drop), 201).await;
         }
     }
+}
 
-    async fn lists_agree(server: TestServer) {
-        let requests = [
-            ("", ListApiKeysRequest::default()),
-            ("workspaceId=workspace-a", in_workspace(WORKSPACE_A)),
-            ("workspaceId=workspace-b", in_workspace(WORKSPACE_B)),
-            ("workspaceId=none", in_workspace("none")),
-            ("provider=AWS",
-                ListApiKeysRequest { provider: "AWS".to_owned(), ..Default::default() }),
-            ("provider=NOPE",
-                ListApiKeysRequest { provider: "NOPE".to_owned(), ..Default::default() }),
-            ("capability=2", ListApiKeysRequest { capability: Some(2), ..Default::default() }),
-        ];
-        for token in [server.token(User::ReaderInA), server.service_token(), "x".to_owned()] {
-            for (query, request) in &requests {
-                let rest = server.get(&format!("/apikeys?{query}")).bearer(&token);
-                let grpc = server.api_keys(&token).list_api_keys(request.clone()).await;
-                agree(query, rest, grpc.map(drop), 200).await;
-            }
+async fn lists_agree(server: TestServer) {
+    let requests = [
+        ("", ListApiKeysRequest::default()),
+        ("workspaceId=workspace-a", in_workspace(WORKSPACE_A)),
+        ("workspaceId=workspace-b", in_workspace(WORKSPACE_B)),
+        ("workspaceId=none", in_workspace("none")),
+        (
+            "provider=AWS",
+            ListApiKeysRequest {
+                provider: "AWS".to_owned(),
+                ..Default::default()
+            },
+        ),
+        (
+            "provider=NOPE",
+            ListApiKeysRequest {
+                provider: "NOPE".to_owned(),
+                ..Default::default()
+            },
+        ),
+        (
+            "capability=2",
+            ListApiKeysRequest {
+                capability: Some(2),
+                ..Default::default()
+            },
+        ),
+    ];
+    for token in [
+        server.token(User::ReaderInA),
+        server.service_token(),
+        "x".to_owned(),
+    ] {
+        for (query, request) in &requests {
+            let rest = server.get(&format!("/apikeys?{query}")).bearer(&token);
+            let grpc = server.api_keys(&token).list_api_keys(request.clone()).await;
+            agree(query, rest, grpc.map(drop), 200).await;
         }
     }
+}
 
-    async fn updates_and_deletions_agree(server: TestServer) {
-        let mut ids = vec!["01890a5d-ac96-774b-bcce-b302099a8057".to_owned(), "none".to_owned()];
-        for workspace in [WORKSPACE_A, WORKSPACE_B] {
-            ids.push(server.create(json!({
-                "workspaceId": workspace, "key": "k", "secret": "s", "provider": "AWS",
-            })).await);
-        }
-        let linked = LinkApiKeyRequest {
-            uuid: ids[2].clone(),
-            resource_kind: ResourceKind::AiModel.into(),
-            resource_id: "m".to_owned(),
-        };
-        server.api_keys(&server.service_token()).link_api_key(linked).await.unwrap();
-        for token in [server.token(User::WriterInA), server.service_token(), "x".to_owned()] {
-            for id in &ids {
-                let path = format!("/apikeys/{id}");
-                for provider in [None, Some("GCP"), Some("NOPE"), Some("")] {
-                    let rest = server.put(&path).bearer(&token);
-                    let rest = rest.json(&json!({ "provider": provider }));
-                    let request = UpdateApiKeyRequest {
-                        uuid: id.clone(),
-                        provider: provider.map(str::to_owned),
-                        ..Default::default()
-                    };
-                    let grpc = server.api_keys(&token).update_api_key(request).await;
-                    agree(&format!("PUT {id} {provider:?}"), rest, grpc.map(drop), 200).await;
-                }
-                let rest = server.delete(&path).bearer(&token);
-                let request = DeleteApiKeyRequest { uuid: id.clone() };
-                let grpc = server.api_keys(&token).delete_api_key(request).await;
-                assert!(grpc.is_err(), "{id}");
-                agree(&format!("DELETE {id}"), rest, grpc.map(drop), 200).await;
+async fn updates_and_deletions_agree(server: TestServer) {
+    let mut ids = vec![
+        "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+        "none".to_owned(),
+    ];
+    for workspace in [WORKSPACE_A, WORKSPACE_B] {
+        ids.push(
+            server
+                .create(json!({
+                    "workspaceId": workspace, "key": "k", "secret": "s", "provider": "AWS",
+                }))
+                .await,
+        );
+    }
+    let linked = LinkApiKeyRequest {
+        uuid: ids[2].clone(),
+        resource_kind: ResourceKind::AiModel.into(),
+        resource_id: "m".to_owned(),
+    };
+    server
+        .api_keys(&server.service_token())
+        .link_api_key(linked)
+        .await
+        .unwrap();
+    for token in [
+        server.token(User::WriterInA),
+        server.service_token(),
+        "x".to_owned(),
+    ] {
+        for id in &ids {
+            let path = format!("/apikeys/{id}");
+            for provider in [None, Some("GCP"), Some("NOPE"), Some("")] {
+                let rest = server.put(&path).bearer(&token);
+                let rest = rest.json(&json!({ "provider": provider }));
+                let request = UpdateApiKeyRequest {
+                    uuid: id.clone(),
+                    provider: provider.map(str::to_owned),
+                    ..Default::default()
+                };
+                let grpc = server.api_keys(&token).update_api_key(request).await;
+                agree(&format!("PUT {id} {provider:?}"), rest, grpc.map(drop), 200).await;
             }
+            let rest = server.delete(&path).bearer(&token);
+            let request = DeleteApiKeyRequest { uuid: id.clone() };
+            let grpc = server.api_keys(&token).delete_api_key(request).await;
+            assert!(grpc.is_err(), "{id}");
+            agree(&format!("DELETE {id}"), rest, grpc.map(drop), 200).await;
         }
     }
 }
@@ -145,4 +187,10 @@ fn in_workspace(id: &str) -> ListApiKeysRequest {
         workspace_id: id.to_owned(),
         ..Default::default()
     }
+}
+
+each_engine! {
+    refused_creations_agree
+    lists_agree
+    updates_and_deletions_agree
 }

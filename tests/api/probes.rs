@@ -39,44 +39,83 @@ macro_rules! listed_by {
 listed_by!(listed_by_v1, v1);
 listed_by!(listed_by_v1alpha, v1alpha);
 
-on_each_engine! {
-    async fn a_running_server_is_alive_and_ready(server: TestServer) {
-        for path in ["/healthz", "/readyz"] {
-            server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
-            server.get(path).bearer("garbage").send().await.is(200, r#"{"status":"ok"}"#);
-        }
+async fn a_running_server_is_alive_and_ready(server: TestServer) {
+    for path in ["/healthz", "/readyz"] {
+        server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
+        server
+            .get(path)
+            .bearer("garbage")
+            .send()
+            .await
+            .is(200, r#"{"status":"ok"}"#);
     }
+}
 
-    async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
-        server.store.close().await;
-        server.until_not_ready().await;
-        server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
-        server.get("/readyz").send().await.is(503, r#"{"status":"unavailable"}"#);
-    }
+async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
+    server.store.close().await;
+    server.until_not_ready().await;
+    server
+        .get("/healthz")
+        .send()
+        .await
+        .is(200, r#"{"status":"ok"}"#);
+    server
+        .get("/readyz")
+        .send()
+        .await
+        .is(503, r#"{"status":"unavailable"}"#);
+}
 
-    async fn reflection_lists_the_services_without_a_token(server: TestServer) {
-        let listed = listed_by_v1(&server).await.unwrap();
-        for method in proto::METHODS {
-            assert!(listed.contains(method.service), "{} is not listed", method.service);
-        }
-        assert!(listed.contains("grpc.health.v1.Health"), "{listed:?}");
-        assert!(listed.contains("grpc.reflection.v1.ServerReflection"), "{listed:?}");
-        // The previous version lists the same services, except itself.
-        let before = listed_by_v1alpha(&server).await.unwrap();
-        assert!(before.contains("grpc.reflection.v1alpha.ServerReflection"), "{before:?}");
-        let but_itself = |listed: BTreeSet<String>| -> BTreeSet<String> {
-            listed.into_iter().filter(|name| !name.contains("reflection")).collect()
-        };
-        assert_eq!(but_itself(before), but_itself(listed));
+async fn reflection_lists_the_services_without_a_token(server: TestServer) {
+    let listed = listed_by_v1(&server).await.unwrap();
+    for method in proto::METHODS {
+        assert!(
+            listed.contains(method.service),
+            "{} is not listed",
+            method.service
+        );
     }
+    assert!(listed.contains("grpc.health.v1.Health"), "{listed:?}");
+    assert!(
+        listed.contains("grpc.reflection.v1.ServerReflection"),
+        "{listed:?}"
+    );
+    // The previous version lists the same services, except itself.
+    let before = listed_by_v1alpha(&server).await.unwrap();
+    assert!(
+        before.contains("grpc.reflection.v1alpha.ServerReflection"),
+        "{before:?}"
+    );
+    let but_itself = |listed: BTreeSet<String>| -> BTreeSet<String> {
+        listed
+            .into_iter()
+            .filter(|name| !name.contains("reflection"))
+            .collect()
+    };
+    assert_eq!(but_itself(before), but_itself(listed));
+}
 
-    async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Setup) {
-        let server = Setup { reflection: false, ..setup }.start().await;
-        for result in [listed_by_v1(&server).await, listed_by_v1alpha(&server).await] {
-            refused(result).is(Code::Unimplemented, "UNIMPLEMENTED", "Unknown method");
-        }
-        let path = "/grpc.health.v1.Health/Check";
-        let answer = server.grpc_web(WebFlavor::Binary, path, None, &()).await;
-        assert_eq!(answer.code(), "0");
+async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Setup) {
+    let server = Setup {
+        reflection: false,
+        ..setup
     }
+    .start()
+    .await;
+    for result in [
+        listed_by_v1(&server).await,
+        listed_by_v1alpha(&server).await,
+    ] {
+        refused(result).is(Code::Unimplemented, "UNIMPLEMENTED", "Unknown method");
+    }
+    let path = "/grpc.health.v1.Health/Check";
+    let answer = server.grpc_web(WebFlavor::Binary, path, None, &()).await;
+    assert_eq!(answer.code(), "0");
+}
+
+each_engine! {
+    a_running_server_is_alive_and_ready
+    a_server_without_its_store_is_alive_and_not_ready
+    reflection_lists_the_services_without_a_token
+    reflection_can_be_switched_off_and_nothing_else_goes_with_it
 }

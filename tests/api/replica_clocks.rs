@@ -46,156 +46,230 @@ async fn beside(first: &TestServer, ahead_seconds: i64) -> TestServer {
     replica(Setup { store_url, ..setup }, ahead_seconds).await
 }
 
-on_each_engine! {
-    async fn replicas_40_s_apart_hold_no_more_than_the_limit(setup: Setup) {
-        if setup.engine == Engine::Sqlite {
-            // SQLite has one process.
-            return;
-        }
-        let behind = replica(setup, -20).await;
-        let before = beside(&behind, 20).await;
-        let token = behind.management_key(ORGANIZATION).await;
-        for (first, second) in [(&behind, &before), (&before, &behind)] {
-            let issued = first.issued_key(&token, json!({ "limit": 1 })).await;
-            // By the second replica's clock it could have expired; by the database's it has half a minute
-            // left.
-            let ttl = Duration::from_secs(30);
-            let held = first.reserved(hold_for(ttl, hold(&issued.hash, "first", DOLLAR))).await;
-            refused(second.reserve(hold(&issued.hash, "second", DOLLAR)).await)
-                .is(Code::ResourceExhausted, "LIMIT_EXCEEDED", "API key's limit is exceeded");
-            first.settle(&held, DOLLAR).await.unwrap();
-            let key = second.key(&token, &issued.hash).await;
-            assert_eq!((&key["usage"], &key["limit_remaining"]), (&json!(1), &json!(0)));
-        }
+async fn replicas_40_s_apart_hold_no_more_than_the_limit(setup: Setup) {
+    if setup.engine == Engine::Sqlite {
+        // SQLite has one process.
+        return;
     }
-
-    async fn clock_400_days_ahead_deletes_nothing(setup: Setup) {
-        let server = replica(setup, 0).await;
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        for request_id in ["1", "2", "3"] {
-            server.record(charge(&issued.hash, request_id, CENT)).await.unwrap();
-        }
-        server.reserve(hold(&issued.hash, "held", CENT)).await.unwrap();
-        let events = server.database.count("audit_events").await;
-        assert!(events > 1);
-
-        // A SQLite file has one process, whose clock jumps.
-        let other = match server.engine {
-            Engine::Postgres => Some(beside(&server, 400 * 24 * 3600).await),
-            Engine::Sqlite => None,
-        };
-        // The other replica starts with the same organization and users.
-        let events = events.max(server.database.count("audit_events").await);
-        let wrong = other.as_ref().unwrap_or(&server);
-        wrong.clock.set(ahead(400 * 24 * 3600));
-        for _ in 0..2 {
-            let dropped = wrong.use_cases.ledger.roll_up().await.unwrap();
-            assert_eq!((dropped.charges, dropped.reservations), (0, 0));
-            assert_eq!(wrong.use_cases.audit.expire().await.unwrap(), 0);
-        }
-        assert_eq!(server.database.count("charges").await, 3);
-        assert_eq!(server.database.count("reservations").await, 1);
-        assert_eq!(server.database.count("audit_events").await, events);
-        for request_id in ["1", "2", "3"] {
-            let again = wrong.record(charge(&issued.hash, request_id, CENT)).await.unwrap();
-            assert!(again.duplicate, "{request_id}");
-        }
-        assert_eq!(wrong.key(&token, &issued.hash).await["usage"], 0.03);
-    }
-
-    async fn rows_of_a_wrong_clock_cost_one_day_a_turn(setup: Setup) {
-        let server = Setup { charge_retention: RETENTION, audit_retention: RETENTION, ..setup }
-            .start()
+    let behind = replica(setup, -20).await;
+    let before = beside(&behind, 20).await;
+    let token = behind.management_key(ORGANIZATION).await;
+    for (first, second) in [(&behind, &before), (&before, &behind)] {
+        let issued = first.issued_key(&token, json!({ "limit": 1 })).await;
+        // By the second replica's clock it could have expired; by the database's it has half a minute
+        // left.
+        let ttl = Duration::from_secs(30);
+        let held = first
+            .reserved(hold_for(ttl, hold(&issued.hash, "first", DOLLAR)))
             .await;
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        for day in 0..3 {
-            server.record(charge(&issued.hash, &format!("day {day}"), CENT)).await.unwrap();
-            let body = json!({
-                "workspaceId": WORKSPACE_A,
-                "key": format!("day {day}"),
-                "secret": "s",
-                "provider": "AWS",
-            });
-            server.create(body).await;
-            server.clock.advance(DAY + Duration::from_secs(1));
-        }
-        server.clock.advance(400 * DAY);
-        server.record(charge(&issued.hash, "wrong", CENT)).await.unwrap();
-        server.issued_key(&token, json!({})).await;
-        for left in [3, 2, 1] {
-            assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 1);
-            assert_eq!(server.database.count("charges").await, left);
-            assert!(server.use_cases.audit.expire().await.unwrap() > 0);
-            let created = "audit_events WHERE action = 'api_key.create'";
-            assert_eq!(server.database.count(created).await, left - 1);
-        }
+        refused(second.reserve(hold(&issued.hash, "second", DOLLAR)).await).is(
+            Code::ResourceExhausted,
+            "LIMIT_EXCEEDED",
+            "API key's limit is exceeded",
+        );
+        first.settle(&held, DOLLAR).await.unwrap();
+        let key = second.key(&token, &issued.hash).await;
+        assert_eq!(
+            (&key["usage"], &key["limit_remaining"]),
+            (&json!(1), &json!(0))
+        );
     }
+}
 
-    async fn reservations_alone_are_dropped_past_their_retention(setup: Setup) {
-        let server = Setup { charge_retention: Some(DAY), ..setup }.start().await;
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
-        let released = server.reserved(hold(&issued.hash, "released", CENT)).await;
-        server.release(&released).await.unwrap();
-        server.reserve(hold(&issued.hash, "expired", CENT)).await.unwrap();
-        // A reservation that ended long after its expiry does not keep the others.
-        let late = server.reserved(hold(&issued.hash, "late", CENT)).await;
-        server.clock.advance(20 * DAY);
-        server.release(&late).await.unwrap();
-        let dropped = server.use_cases.ledger.roll_up().await.unwrap();
-        assert_eq!(dropped.reservations, 0, "without a newer row the clock alone deletes nothing");
-        server.reserve(hold(&issued.hash, "newer", CENT)).await.unwrap();
-        assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().reservations, 2);
-        server.clock.advance(DAY + Duration::from_secs(601));
-        server.reserve(hold(&issued.hash, "newest", CENT)).await.unwrap();
-        assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().reservations, 2);
-        assert_eq!(server.database.count("reservations").await, 1);
+async fn clock_400_days_ahead_deletes_nothing(setup: Setup) {
+    let server = replica(setup, 0).await;
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    for request_id in ["1", "2", "3"] {
+        server
+            .record(charge(&issued.hash, request_id, CENT))
+            .await
+            .unwrap();
     }
+    server
+        .reserve(hold(&issued.hash, "held", CENT))
+        .await
+        .unwrap();
+    let events = server.database.count("audit_events").await;
+    assert!(events > 1);
 
-    async fn replica_with_a_wrong_clock_is_not_ready(setup: Setup) {
-        let engine = setup.engine;
-        let server = replica(setup, 40).await;
-        if engine == Engine::Sqlite {
-            // There is no other clock.
-            server.get("/readyz").send().await.is(200, r#"{"status":"ok"}"#);
-            return;
-        }
-        for seconds in [40, -40] {
-            server.clock.set(ahead(seconds));
-            server.until_not_ready().await;
-            server.get("/readyz").send().await.is(503, NOT_READY);
-            server.get("/healthz").send().await.is(200, r#"{"status":"ok"}"#);
-            until_ready(&server).await;
-        }
+    // A SQLite file has one process, whose clock jumps.
+    let other = match server.engine {
+        Engine::Postgres => Some(beside(&server, 400 * 24 * 3600).await),
+        Engine::Sqlite => None,
+    };
+    // The other replica starts with the same organization and users.
+    let events = events.max(server.database.count("audit_events").await);
+    let wrong = other.as_ref().unwrap_or(&server);
+    wrong.clock.set(ahead(400 * 24 * 3600));
+    for _ in 0..2 {
+        let dropped = wrong.use_cases.ledger.roll_up().await.unwrap();
+        assert_eq!((dropped.charges, dropped.reservations), (0, 0));
+        assert_eq!(wrong.use_cases.audit.expire().await.unwrap(), 0);
     }
+    assert_eq!(server.database.count("charges").await, 3);
+    assert_eq!(server.database.count("reservations").await, 1);
+    assert_eq!(server.database.count("audit_events").await, events);
+    for request_id in ["1", "2", "3"] {
+        let again = wrong
+            .record(charge(&issued.hash, request_id, CENT))
+            .await
+            .unwrap();
+        assert!(again.duplicate, "{request_id}");
+    }
+    assert_eq!(wrong.key(&token, &issued.hash).await["usage"], 0.03);
+}
 
-    async fn replica_behind_takes_charges_that_carry_their_time(setup: Setup) {
-        if setup.engine == Engine::Sqlite {
-            return;
-        }
-        // Further behind than a caller's clock may be ahead.
-        let server = replica(setup, -600).await;
-        let token = server.management_key(ORGANIZATION).await;
-        let issued = server.issued_key(&token, json!({})).await;
-        let at = |seconds: i64, request_id: &str| {
-            let millis = ahead(seconds).unix_millis();
-            let occurred_at = prost_types::Timestamp {
-                seconds: millis / 1000,
-                nanos: 0,
-            };
-            let mut charge = charge(&issued.hash, request_id, CENT);
-            charge.occurred_at = Some(occurred_at);
-            charge
+async fn rows_of_a_wrong_clock_cost_one_day_a_turn(setup: Setup) {
+    let server = Setup {
+        charge_retention: RETENTION,
+        audit_retention: RETENTION,
+        ..setup
+    }
+    .start()
+    .await;
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    for day in 0..3 {
+        server
+            .record(charge(&issued.hash, &format!("day {day}"), CENT))
+            .await
+            .unwrap();
+        let body = json!({
+            "workspaceId": WORKSPACE_A,
+            "key": format!("day {day}"),
+            "secret": "s",
+            "provider": "AWS",
+        });
+        server.create(body).await;
+        server.clock.advance(DAY + Duration::from_secs(1));
+    }
+    server.clock.advance(400 * DAY);
+    server
+        .record(charge(&issued.hash, "wrong", CENT))
+        .await
+        .unwrap();
+    server.issued_key(&token, json!({})).await;
+    for left in [3, 2, 1] {
+        assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 1);
+        assert_eq!(server.database.count("charges").await, left);
+        assert!(server.use_cases.audit.expire().await.unwrap() > 0);
+        let created = "audit_events WHERE action = 'api_key.create'";
+        assert_eq!(server.database.count(created).await, left - 1);
+    }
+}
+
+async fn reservations_alone_are_dropped_past_their_retention(setup: Setup) {
+    let server = Setup {
+        charge_retention: Some(DAY),
+        ..setup
+    }
+    .start()
+    .await;
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
+    let released = server.reserved(hold(&issued.hash, "released", CENT)).await;
+    server.release(&released).await.unwrap();
+    server
+        .reserve(hold(&issued.hash, "expired", CENT))
+        .await
+        .unwrap();
+    // A reservation that ended long after its expiry does not keep the others.
+    let late = server.reserved(hold(&issued.hash, "late", CENT)).await;
+    server.clock.advance(20 * DAY);
+    server.release(&late).await.unwrap();
+    let dropped = server.use_cases.ledger.roll_up().await.unwrap();
+    assert_eq!(
+        dropped.reservations, 0,
+        "without a newer row the clock alone deletes nothing"
+    );
+    server
+        .reserve(hold(&issued.hash, "newer", CENT))
+        .await
+        .unwrap();
+    assert_eq!(
+        server
+            .use_cases
+            .ledger
+            .roll_up()
+            .await
+            .unwrap()
+            .reservations,
+        2
+    );
+    server.clock.advance(DAY + Duration::from_secs(601));
+    server
+        .reserve(hold(&issued.hash, "newest", CENT))
+        .await
+        .unwrap();
+    assert_eq!(
+        server
+            .use_cases
+            .ledger
+            .roll_up()
+            .await
+            .unwrap()
+            .reservations,
+        2
+    );
+    assert_eq!(server.database.count("reservations").await, 1);
+}
+
+async fn replica_with_a_wrong_clock_is_not_ready(setup: Setup) {
+    let engine = setup.engine;
+    let server = replica(setup, 40).await;
+    if engine == Engine::Sqlite {
+        // There is no other clock.
+        server
+            .get("/readyz")
+            .send()
+            .await
+            .is(200, r#"{"status":"ok"}"#);
+        return;
+    }
+    for seconds in [40, -40] {
+        server.clock.set(ahead(seconds));
+        server.until_not_ready().await;
+        server.get("/readyz").send().await.is(503, NOT_READY);
+        server
+            .get("/healthz")
+            .send()
+            .await
+            .is(200, r#"{"status":"ok"}"#);
+        until_ready(&server).await;
+    }
+}
+
+async fn replica_behind_takes_charges_that_carry_their_time(setup: Setup) {
+    if setup.engine == Engine::Sqlite {
+        return;
+    }
+    // Further behind than a caller's clock may be ahead.
+    let server = replica(setup, -600).await;
+    let token = server.management_key(ORGANIZATION).await;
+    let issued = server.issued_key(&token, json!({})).await;
+    let at = |seconds: i64, request_id: &str| {
+        let millis = ahead(seconds).unix_millis();
+        let occurred_at = prost_types::Timestamp {
+            seconds: millis / 1000,
+            nanos: 0,
         };
-        server.record(at(0, "now")).await.unwrap();
-        server.record(at(240, "a caller's clock is ahead")).await.unwrap();
-        let message = "Time of the charge must not be in the future";
-        refused(server.record(at(360, "in the future")).await)
-            .is(Code::InvalidArgument, "FIELD_INVALID", message);
-        assert_eq!(server.key(&token, &issued.hash).await["usage"], 0.02);
-    }
+        let mut charge = charge(&issued.hash, request_id, CENT);
+        charge.occurred_at = Some(occurred_at);
+        charge
+    };
+    server.record(at(0, "now")).await.unwrap();
+    server
+        .record(at(240, "a caller's clock is ahead"))
+        .await
+        .unwrap();
+    let message = "Time of the charge must not be in the future";
+    refused(server.record(at(360, "in the future")).await).is(
+        Code::InvalidArgument,
+        "FIELD_INVALID",
+        message,
+    );
+    assert_eq!(server.key(&token, &issued.hash).await["usage"], 0.02);
 }
 
 /// Keeps the machine's clock correct until the replica has compared it with the database's.
@@ -212,4 +286,13 @@ async fn until_ready(server: &TestServer) {
     tokio::time::timeout(Duration::from_secs(60), asking)
         .await
         .expect("it stays not ready");
+}
+
+each_engine! {
+    replicas_40_s_apart_hold_no_more_than_the_limit
+    clock_400_days_ahead_deletes_nothing
+    rows_of_a_wrong_clock_cost_one_day_a_turn
+    reservations_alone_are_dropped_past_their_retention
+    replica_with_a_wrong_clock_is_not_ready
+    replica_behind_takes_charges_that_carry_their_time
 }

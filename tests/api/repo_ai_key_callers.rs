@@ -84,123 +84,158 @@ async fn all_ask_who_calls(server: &TestServer, token: Option<&str>, reason: &st
     server.delete_repo_ai_key(REPO_A, &created.id).await;
 }
 
-on_each_engine! {
-    async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
-        for user in User::MEMBERS {
-            let token = server.token(user);
-            let allowed = [user.reads_a(), user.writes_a(), user.writes_a(), user.writes_a()];
-            let id = server.create_repo_ai_key(REPO_A, "Production").await.id;
-            let calls = server.repo_ai_key_calls(Some(&token), REPO_A, &id);
-            for (place, call) in calls.into_iter().enumerate() {
-                let answer = call.send().await;
-                if allowed[place] {
-                    assert_eq!(answer.status, DONE[place], "{user:?} {place} {}", answer.body);
-                } else {
-                    answer.is(403, REPO_AI_KEYS_DENIED[place]);
-                }
-            }
-            server.database.execute("DELETE FROM repo_ai_keys").await;
-
-            let id = server.create_repo_ai_key(REPO_A, "Production").await.id;
-            let results = server.repo_ai_keys_over_grpc(Some(&token), REPO_A, &id).await;
-            for (place, result) in results.into_iter().enumerate() {
-                if allowed[place] {
-                    assert!(result.is_ok(), "{user:?} {place} {result:?}");
-                } else {
-                    refused(result).is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED).alone();
-                }
-            }
-            server.database.execute("DELETE FROM repo_ai_keys").await;
-        }
-    }
-
-    async fn a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there(
-        server: TestServer
-    ) {
-        server.add_repo(WORKSPACE_B, "repo-b").await;
-        server.add_repo(WORKSPACE_X, "repo-x").await;
-        let in_a = server.create_repo_ai_key(REPO_A, "Production").await;
-        let in_b = server.create_repo_ai_key("repo-b", "Production").await;
-        let body = json!({ "name": "Production", "aiType": "AWS" });
-        let in_x = server.create_repo_ai_key_as(User::Outsider, "repo-x", &body).await;
-        let too_long = "r".repeat(256);
-        let events = server.database.count(REPO_AI_KEY_EVENTS).await;
-        for (user, repo, id) in [
-            (User::NoAccess, REPO_A, in_a.id.as_str()),
-            (User::Outsider, REPO_A, &in_a.id),
-            (User::WriterInA, "repo-b", &in_b.id),
-            (User::Owner, "repo-x", &in_x.id),
-            // Nor does an existing key help, or an invalid id.
-            (User::WriterInA, "repo-b", &in_a.id),
-            (User::WriterInA, "repo-b", "not-a-uuid"),
-            (User::Outsider, REPO_A, &in_x.id),
-            (User::Outsider, REPO_A, NO_SUCH_ID),
-            (User::Owner, "no-such-repo", &in_a.id),
-            (User::Outsider, "no-such-repo", &in_x.id),
-            (User::Owner, &too_long, &in_a.id),
-            (User::Owner, "a\nb", &in_a.id),
-            (User::Owner, WORKSPACE_A, &in_a.id),
-        ] {
-            all_deny(&server, &format!("{user:?}"), &server.token(user), repo, id).await;
-        }
-        assert_eq!(server.database.count(REPO_AI_KEYS).await, 3);
-        assert_eq!(server.database.count(REPO_AI_KEY_EVENTS).await, events);
-        assert!(server.is_live(&in_a).await && server.is_live(&in_b).await);
-        assert!(server.is_live(&in_x).await);
-    }
-
-    async fn whoever_is_no_user_has_no_business_here(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        for (who, token) in tokens_of_no_user(&server).await {
-            for repo in [REPO_A, "no-such-repo"] {
-                all_deny(&server, who, &token, repo, &created.id).await;
+async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
+    for user in User::MEMBERS {
+        let token = server.token(user);
+        let allowed = [
+            user.reads_a(),
+            user.writes_a(),
+            user.writes_a(),
+            user.writes_a(),
+        ];
+        let id = server.create_repo_ai_key(REPO_A, "Production").await.id;
+        let calls = server.repo_ai_key_calls(Some(&token), REPO_A, &id);
+        for (place, call) in calls.into_iter().enumerate() {
+            let answer = call.send().await;
+            if allowed[place] {
+                assert_eq!(
+                    answer.status, DONE[place],
+                    "{user:?} {place} {}",
+                    answer.body
+                );
+            } else {
+                answer.is(403, REPO_AI_KEYS_DENIED[place]);
             }
         }
-        assert_eq!(server.database.count(REPO_AI_KEYS).await, 1);
-        assert_eq!(server.database.count(REPO_AI_KEY_EVENTS).await, 1);
-        assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], "Production");
-    }
+        server.database.execute("DELETE FROM repo_ai_keys").await;
 
-    async fn nobody_is_let_in_without_a_good_token(server: TestServer) {
-        all_ask_who_calls(&server, None, "TOKEN_MISSING").await;
-        let never_issued = keyward_crypto::Token::generate(keyward_crypto::TokenKind::ISSUED_KEY);
-        let never_issued = never_issued.unwrap();
-        for token in ["garbage", "sk-kw-v1-garbage", never_issued.expose()] {
-            all_ask_who_calls(&server, Some(token), "TOKEN_INVALID").await;
-        }
-    }
-
-    async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(
-        server: TestServer
-    ) {
-        for user in [User::Stranger, User::Unvalidated] {
-            all_ask_who_calls(&server, Some(&server.token(user)), "TOKEN_INVALID").await;
-        }
-    }
-
-    async fn a_repo_ai_key_and_its_secret_are_no_tokens(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "own").await;
-        for token in [&created.key, &created.secret] {
-            all_ask_who_calls(&server, Some(token), "TOKEN_INVALID").await;
-        }
-    }
-
-    async fn services_alone_may_verify(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        let good =
-            VerifyRepoAiKeyRequest { key: created.key.clone(), secret: created.secret.clone() };
-        let mut tokens = tokens_of_no_user(&server).await;
-        let (_, service) = tokens.remove(0);
-        tokens.extend(User::MEMBERS.map(|user| (user.id(), server.token(user))));
-        for (who, token) in tokens {
-            for request in [good.clone(), VerifyRepoAiKeyRequest::default()] {
-                println!("{who}");
-                refused(server.repo_ai_keys(&token).verify_repo_ai_key(request).await)
+        let id = server.create_repo_ai_key(REPO_A, "Production").await.id;
+        let results = server
+            .repo_ai_keys_over_grpc(Some(&token), REPO_A, &id)
+            .await;
+        for (place, result) in results.into_iter().enumerate() {
+            if allowed[place] {
+                assert!(result.is_ok(), "{user:?} {place} {result:?}");
+            } else {
+                refused(result)
                     .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                     .alone();
             }
         }
-        let verified = server.repo_ai_keys(&service).verify_repo_ai_key(good).await.unwrap();
-        assert_eq!(verified.into_inner().verdict(), RepoAiKeyVerdict::Valid);
+        server.database.execute("DELETE FROM repo_ai_keys").await;
     }
+}
+
+async fn a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there(
+    server: TestServer,
+) {
+    server.add_repo(WORKSPACE_B, "repo-b").await;
+    server.add_repo(WORKSPACE_X, "repo-x").await;
+    let in_a = server.create_repo_ai_key(REPO_A, "Production").await;
+    let in_b = server.create_repo_ai_key("repo-b", "Production").await;
+    let body = json!({ "name": "Production", "aiType": "AWS" });
+    let in_x = server
+        .create_repo_ai_key_as(User::Outsider, "repo-x", &body)
+        .await;
+    let too_long = "r".repeat(256);
+    let events = server.database.count(REPO_AI_KEY_EVENTS).await;
+    for (user, repo, id) in [
+        (User::NoAccess, REPO_A, in_a.id.as_str()),
+        (User::Outsider, REPO_A, &in_a.id),
+        (User::WriterInA, "repo-b", &in_b.id),
+        (User::Owner, "repo-x", &in_x.id),
+        // Nor does an existing key help, or an invalid id.
+        (User::WriterInA, "repo-b", &in_a.id),
+        (User::WriterInA, "repo-b", "not-a-uuid"),
+        (User::Outsider, REPO_A, &in_x.id),
+        (User::Outsider, REPO_A, NO_SUCH_ID),
+        (User::Owner, "no-such-repo", &in_a.id),
+        (User::Outsider, "no-such-repo", &in_x.id),
+        (User::Owner, &too_long, &in_a.id),
+        (User::Owner, "a\nb", &in_a.id),
+        (User::Owner, WORKSPACE_A, &in_a.id),
+    ] {
+        all_deny(&server, &format!("{user:?}"), &server.token(user), repo, id).await;
+    }
+    assert_eq!(server.database.count(REPO_AI_KEYS).await, 3);
+    assert_eq!(server.database.count(REPO_AI_KEY_EVENTS).await, events);
+    assert!(server.is_live(&in_a).await && server.is_live(&in_b).await);
+    assert!(server.is_live(&in_x).await);
+}
+
+async fn whoever_is_no_user_has_no_business_here(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    for (who, token) in tokens_of_no_user(&server).await {
+        for repo in [REPO_A, "no-such-repo"] {
+            all_deny(&server, who, &token, repo, &created.id).await;
+        }
+    }
+    assert_eq!(server.database.count(REPO_AI_KEYS).await, 1);
+    assert_eq!(server.database.count(REPO_AI_KEY_EVENTS).await, 1);
+    assert_eq!(
+        server.list_repo_ai_keys(REPO_A).await[0]["name"],
+        "Production"
+    );
+}
+
+async fn nobody_is_let_in_without_a_good_token(server: TestServer) {
+    all_ask_who_calls(&server, None, "TOKEN_MISSING").await;
+    let never_issued = keyward_crypto::Token::generate(keyward_crypto::TokenKind::ISSUED_KEY);
+    let never_issued = never_issued.unwrap();
+    for token in ["garbage", "sk-kw-v1-garbage", never_issued.expose()] {
+        all_ask_who_calls(&server, Some(token), "TOKEN_INVALID").await;
+    }
+}
+
+async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(server: TestServer) {
+    for user in [User::Stranger, User::Unvalidated] {
+        all_ask_who_calls(&server, Some(&server.token(user)), "TOKEN_INVALID").await;
+    }
+}
+
+async fn a_repo_ai_key_and_its_secret_are_no_tokens(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "own").await;
+    for token in [&created.key, &created.secret] {
+        all_ask_who_calls(&server, Some(token), "TOKEN_INVALID").await;
+    }
+}
+
+async fn services_alone_may_verify(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    let good = VerifyRepoAiKeyRequest {
+        key: created.key.clone(),
+        secret: created.secret.clone(),
+    };
+    let mut tokens = tokens_of_no_user(&server).await;
+    let (_, service) = tokens.remove(0);
+    tokens.extend(User::MEMBERS.map(|user| (user.id(), server.token(user))));
+    for (who, token) in tokens {
+        for request in [good.clone(), VerifyRepoAiKeyRequest::default()] {
+            println!("{who}");
+            refused(
+                server
+                    .repo_ai_keys(&token)
+                    .verify_repo_ai_key(request)
+                    .await,
+            )
+            .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
+            .alone();
+        }
+    }
+    let verified = server
+        .repo_ai_keys(&service)
+        .verify_repo_ai_key(good)
+        .await
+        .unwrap();
+    assert_eq!(verified.into_inner().verdict(), RepoAiKeyVerdict::Valid);
+}
+
+each_engine! {
+    every_member_may_do_what_role_and_access_say_and_no_more
+    a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there
+    whoever_is_no_user_has_no_business_here
+    nobody_is_let_in_without_a_good_token
+    users_whom_the_directory_does_not_know_or_validate_are_not_let_in
+    a_repo_ai_key_and_its_secret_are_no_tokens
+    services_alone_may_verify
 }

@@ -124,166 +124,211 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-on_each_engine! {
-    async fn the_secret_is_stored_sealed_and_hashed_and_never_as_it_is(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        let random = random_bytes(&created.secret);
-        let columns = stored(&server).await;
-        for (column, bytes) in &columns {
-            assert!(!contains(bytes, created.secret.as_bytes()), "{column}");
-            assert!(!contains(bytes, &random), "{column}");
-        }
-        let column = |name: &str| &columns.iter().find(|(column, _)| column == name).unwrap().1;
-        assert_eq!(column("key"), created.key.as_bytes());
-        assert_eq!(column("secret_hash").as_slice(), Sha256::digest(&created.secret).as_slice());
-        assert!(column("sealed_secret").len() > created.secret.len());
-
-        let events = server.database.events().await;
-        assert!(!format!("{events:?}").contains(&created.secret));
-        if server.engine == Engine::Sqlite {
-            // Nor in any other table, nor in pending writes.
-            let file = server.database.file();
-            let mut bytes = std::fs::read(&file).unwrap();
-            bytes.extend(std::fs::read(file.with_extension("db-wal")).unwrap_or_default());
-            assert!(contains(&bytes, created.key.as_bytes()));
-            assert!(!contains(&bytes, created.secret.as_bytes()) && !contains(&bytes, &random));
-        }
+async fn the_secret_is_stored_sealed_and_hashed_and_never_as_it_is(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    let random = random_bytes(&created.secret);
+    let columns = stored(&server).await;
+    for (column, bytes) in &columns {
+        assert!(!contains(bytes, created.secret.as_bytes()), "{column}");
+        assert!(!contains(bytes, &random), "{column}");
     }
+    let column = |name: &str| &columns.iter().find(|(column, _)| column == name).unwrap().1;
+    assert_eq!(column("key"), created.key.as_bytes());
+    assert_eq!(
+        column("secret_hash").as_slice(),
+        Sha256::digest(&created.secret).as_slice()
+    );
+    assert!(column("sealed_secret").len() > created.secret.len());
 
-    async fn refused_creations_agree(server: TestServer) {
-        server.add_repo(WORKSPACE_B, "repo-b").await;
-        server.create_repo_ai_key(REPO_A, "there").await;
-        let long = "r".repeat(256);
-        for token in [server.token(User::WriterInA), server.service_token(), "x".to_owned()] {
-            for (repo, body) in [
-                (REPO_A, json!({})),
-                (REPO_A, json!({ "name": "n" })),
-                (REPO_A, json!({ "aiType": "AWS" })),
-                (REPO_A, json!({ "name": "", "aiType": "AWS" })),
-                (REPO_A, json!({ "name": "n", "aiType": 99 })),
-                (REPO_A, json!({ "name": "n".repeat(256), "aiType": "AWS" })),
-                (REPO_A, json!({ "name": "\n", "aiType": "AWS" })),
-                (REPO_A, json!({ "name": "\n", "aiType": 99 })),
-                (REPO_A, json!({ "name": "there", "aiType": "AWS" })),
-                ("repo-b", json!({ "name": "n", "aiType": "AWS" })),
-                ("none", json!({ "name": "n", "aiType": "AWS" })),
-                ("none", json!({ "name": "n", "aiType": 99 })),
-                (&long, json!({ "name": "n", "aiType": "AWS" })),
-                (&long, json!({ "name": "\n", "aiType": "AWS" })),
-            ] {
-                let rest = server.post(&repo_ai_keys_path(repo)).bearer(&token).json(&body);
-                let request = CreateRepoAiKeyRequest {
-                    repo_id: repo.to_owned(),
-                    name: body["name"].as_str().unwrap_or_default().to_owned(),
-                    ai_type: ai_type(&body),
-                };
-                let grpc = server.repo_ai_keys(&token).create_repo_ai_key(request).await;
-                agree(&format!("{repo} {body}"), rest, grpc.map(drop)).await;
-            }
-        }
+    let events = server.database.events().await;
+    assert!(!format!("{events:?}").contains(&created.secret));
+    if server.engine == Engine::Sqlite {
+        // Nor in any other table, nor in pending writes.
+        let file = server.database.file();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes.extend(std::fs::read(file.with_extension("db-wal")).unwrap_or_default());
+        assert!(contains(&bytes, created.key.as_bytes()));
+        assert!(!contains(&bytes, created.secret.as_bytes()) && !contains(&bytes, &random));
     }
+}
 
-    async fn refused_updates_agree(server: TestServer) {
-        server.add_repo(WORKSPACE_A, "repo-other").await;
-        server.add_repo(WORKSPACE_B, "repo-b").await;
-        let own = server.create_repo_ai_key(REPO_A, "own").await.id;
-        server.create_repo_ai_key(REPO_A, "there").await;
-        let in_b = server.create_repo_ai_key("repo-b", "own").await.id;
-        for token in [server.token(User::WriterInA), server.service_token(), "x".to_owned()] {
-            for (repo, id, name) in [
-                (REPO_A, own.as_str(), Some("")),
-                (REPO_A, &own, Some("\n")),
-                (REPO_A, &own, Some("there")),
-                (REPO_A, NO_SUCH_ID, Some("n")),
-                (REPO_A, NO_SUCH_ID, None),
-                (REPO_A, NO_SUCH_ID, Some("\n")),
-                (REPO_A, "none", Some("n")),
-                (REPO_A, &in_b, None),
-                ("repo-other", &own, Some("n")),
-                ("repo-b", &in_b, Some("n")),
-                ("none", &own, Some("n")),
-                ("none", "none", None),
-            ] {
-                let rest = server.put(&repo_ai_key_path(repo, id)).bearer(&token);
-                let rest = rest.json(&json!({ "name": name }));
-                let request = UpdateRepoAiKeyRequest {
-                    repo_id: repo.to_owned(),
-                    apikey_id: id.to_owned(),
-                    name: name.map(str::to_owned),
-                };
-                let grpc = server.repo_ai_keys(&token).update_repo_ai_key(request).await;
-                agree(&format!("{repo} {id} {name:?}"), rest, grpc.map(drop)).await;
-            }
-        }
-    }
-
-    async fn refused_lists_and_deletions_agree(server: TestServer) {
-        server.add_repo(WORKSPACE_B, "repo-b").await;
-        let own = server.create_repo_ai_key(REPO_A, "own").await.id;
-        let in_b = server.create_repo_ai_key("repo-b", "own").await.id;
-        let writer = server.token(User::WriterInA);
-        let service = server.service_token();
-        for (token, repo, id, lists) in [
-            (writer.as_str(), "repo-b", &in_b, false),
-            (&writer, "none", &own, false),
-            (&writer, REPO_A, &in_b, true),
-            (&service, REPO_A, &own, false),
-            (&service, "none", &own, false),
-            ("x", REPO_A, &own, false),
+async fn refused_creations_agree(server: TestServer) {
+    server.add_repo(WORKSPACE_B, "repo-b").await;
+    server.create_repo_ai_key(REPO_A, "there").await;
+    let long = "r".repeat(256);
+    for token in [
+        server.token(User::WriterInA),
+        server.service_token(),
+        "x".to_owned(),
+    ] {
+        for (repo, body) in [
+            (REPO_A, json!({})),
+            (REPO_A, json!({ "name": "n" })),
+            (REPO_A, json!({ "aiType": "AWS" })),
+            (REPO_A, json!({ "name": "", "aiType": "AWS" })),
+            (REPO_A, json!({ "name": "n", "aiType": 99 })),
+            (REPO_A, json!({ "name": "n".repeat(256), "aiType": "AWS" })),
+            (REPO_A, json!({ "name": "\n", "aiType": "AWS" })),
+            (REPO_A, json!({ "name": "\n", "aiType": 99 })),
+            (REPO_A, json!({ "name": "there", "aiType": "AWS" })),
+            ("repo-b", json!({ "name": "n", "aiType": "AWS" })),
+            ("none", json!({ "name": "n", "aiType": "AWS" })),
+            ("none", json!({ "name": "n", "aiType": 99 })),
+            (&long, json!({ "name": "n", "aiType": "AWS" })),
+            (&long, json!({ "name": "\n", "aiType": "AWS" })),
         ] {
-            let [list, _, _, delete] = server.repo_ai_key_calls(Some(token), repo, id);
-            let [list_result, _, _, delete_result] =
-                server.repo_ai_keys_over_grpc(Some(token), repo, id).await;
-            if lists {
-                assert_eq!(list.send().await.status, 200);
-                assert!(list_result.is_ok());
-            } else {
-                agree(&format!("GET {repo}"), list, list_result).await;
-            }
-            agree(&format!("DELETE {repo} {id}"), delete, delete_result).await;
+            let rest = server
+                .post(&repo_ai_keys_path(repo))
+                .bearer(&token)
+                .json(&body);
+            let request = CreateRepoAiKeyRequest {
+                repo_id: repo.to_owned(),
+                name: body["name"].as_str().unwrap_or_default().to_owned(),
+                ai_type: ai_type(&body),
+            };
+            let grpc = server
+                .repo_ai_keys(&token)
+                .create_repo_ai_key(request)
+                .await;
+            agree(&format!("{repo} {body}"), rest, grpc.map(drop)).await;
         }
     }
+}
 
-    async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        server.database.execute("ALTER TABLE repo_ai_keys RENAME TO gone").await;
-        everything_answers(&server, &created.id, 500, Code::Internal).await;
-        server.database.execute("ALTER TABLE gone RENAME TO repo_ai_keys").await;
-        assert_eq!(server.list_repo_ai_keys(REPO_A).await.len(), 1);
-        assert!(server.is_live(&created).await);
+async fn refused_updates_agree(server: TestServer) {
+    server.add_repo(WORKSPACE_A, "repo-other").await;
+    server.add_repo(WORKSPACE_B, "repo-b").await;
+    let own = server.create_repo_ai_key(REPO_A, "own").await.id;
+    server.create_repo_ai_key(REPO_A, "there").await;
+    let in_b = server.create_repo_ai_key("repo-b", "own").await.id;
+    for token in [
+        server.token(User::WriterInA),
+        server.service_token(),
+        "x".to_owned(),
+    ] {
+        for (repo, id, name) in [
+            (REPO_A, own.as_str(), Some("")),
+            (REPO_A, &own, Some("\n")),
+            (REPO_A, &own, Some("there")),
+            (REPO_A, NO_SUCH_ID, Some("n")),
+            (REPO_A, NO_SUCH_ID, None),
+            (REPO_A, NO_SUCH_ID, Some("\n")),
+            (REPO_A, "none", Some("n")),
+            (REPO_A, &in_b, None),
+            ("repo-other", &own, Some("n")),
+            ("repo-b", &in_b, Some("n")),
+            ("none", &own, Some("n")),
+            ("none", "none", None),
+        ] {
+            let rest = server.put(&repo_ai_key_path(repo, id)).bearer(&token);
+            let rest = rest.json(&json!({ "name": name }));
+            let request = UpdateRepoAiKeyRequest {
+                repo_id: repo.to_owned(),
+                apikey_id: id.to_owned(),
+                name: name.map(str::to_owned),
+            };
+            let grpc = server
+                .repo_ai_keys(&token)
+                .update_repo_ai_key(request)
+                .await;
+            agree(&format!("{repo} {id} {name:?}"), rest, grpc.map(drop)).await;
+        }
     }
+}
 
-    async fn so_is_one_that_fails_the_permission(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        server.database.execute("ALTER TABLE repos RENAME TO gone").await;
-        everything_answers(&server, &created.id, 500, Code::Internal).await;
+async fn refused_lists_and_deletions_agree(server: TestServer) {
+    server.add_repo(WORKSPACE_B, "repo-b").await;
+    let own = server.create_repo_ai_key(REPO_A, "own").await.id;
+    let in_b = server.create_repo_ai_key("repo-b", "own").await.id;
+    let writer = server.token(User::WriterInA);
+    let service = server.service_token();
+    for (token, repo, id, lists) in [
+        (writer.as_str(), "repo-b", &in_b, false),
+        (&writer, "none", &own, false),
+        (&writer, REPO_A, &in_b, true),
+        (&service, REPO_A, &own, false),
+        (&service, "none", &own, false),
+        ("x", REPO_A, &own, false),
+    ] {
+        let [list, _, _, delete] = server.repo_ai_key_calls(Some(token), repo, id);
+        let [list_result, _, _, delete_result] =
+            server.repo_ai_keys_over_grpc(Some(token), repo, id).await;
+        if lists {
+            assert_eq!(list.send().await.status, 200);
+            assert!(list_result.is_ok());
+        } else {
+            agree(&format!("GET {repo}"), list, list_result).await;
+        }
+        agree(&format!("DELETE {repo} {id}"), delete, delete_result).await;
     }
+}
 
-    async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        server.store.close().await;
-        everything_answers(&server, &created.id, 503, Code::Unavailable).await;
-    }
+async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    server
+        .database
+        .execute("ALTER TABLE repo_ai_keys RENAME TO gone")
+        .await;
+    everything_answers(&server, &created.id, 500, Code::Internal).await;
+    server
+        .database
+        .execute("ALTER TABLE gone RENAME TO repo_ai_keys")
+        .await;
+    assert_eq!(server.list_repo_ai_keys(REPO_A).await.len(), 1);
+    assert!(server.is_live(&created).await);
+}
 
-    async fn a_data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer) {
-        let created = server.create_repo_ai_key(REPO_A, "Production").await;
-        let nothing = match server.engine {
-            Engine::Sqlite => "X'00'",
-            Engine::Postgres => r"'\x00'::bytea",
-        };
-        server.database.execute(&format!("UPDATE data_keys SET wrapped = {nothing}")).await;
-        let token = server.token(User::Owner);
-        let [list, create, update, delete] =
-            server.repo_ai_key_calls(Some(&token), REPO_A, &created.id);
-        create.send().await.refuses(500, INTERNAL);
-        assert_eq!(list.send().await.status, 200);
-        assert!(server.is_live(&created).await);
-        assert_eq!(update.send().await.status, 200);
-        assert_eq!(delete.send().await.status, 200);
-        let [_, create, _, _] =
-            server.repo_ai_keys_over_grpc(Some(&token), REPO_A, &created.id).await;
-        refused(create).is(Code::Internal, "INTERNAL", INTERNAL).alone().hides(&CAUSES);
-        let live = "repo_ai_keys WHERE deleted_at IS NULL";
-        assert_eq!(server.database.count(live).await, 0);
-    }
+async fn so_is_one_that_fails_the_permission(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    server
+        .database
+        .execute("ALTER TABLE repos RENAME TO gone")
+        .await;
+    everything_answers(&server, &created.id, 500, Code::Internal).await;
+}
+
+async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    server.store.close().await;
+    everything_answers(&server, &created.id, 503, Code::Unavailable).await;
+}
+
+async fn a_data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer) {
+    let created = server.create_repo_ai_key(REPO_A, "Production").await;
+    let nothing = match server.engine {
+        Engine::Sqlite => "X'00'",
+        Engine::Postgres => r"'\x00'::bytea",
+    };
+    server
+        .database
+        .execute(&format!("UPDATE data_keys SET wrapped = {nothing}"))
+        .await;
+    let token = server.token(User::Owner);
+    let [list, create, update, delete] =
+        server.repo_ai_key_calls(Some(&token), REPO_A, &created.id);
+    create.send().await.refuses(500, INTERNAL);
+    assert_eq!(list.send().await.status, 200);
+    assert!(server.is_live(&created).await);
+    assert_eq!(update.send().await.status, 200);
+    assert_eq!(delete.send().await.status, 200);
+    let [_, create, _, _] = server
+        .repo_ai_keys_over_grpc(Some(&token), REPO_A, &created.id)
+        .await;
+    refused(create)
+        .is(Code::Internal, "INTERNAL", INTERNAL)
+        .alone()
+        .hides(&CAUSES);
+    let live = "repo_ai_keys WHERE deleted_at IS NULL";
+    assert_eq!(server.database.count(live).await, 0);
+}
+
+each_engine! {
+    the_secret_is_stored_sealed_and_hashed_and_never_as_it_is
+    refused_creations_agree
+    refused_updates_agree
+    refused_lists_and_deletions_agree
+    a_failing_store_is_an_internal_error_without_its_cause
+    so_is_one_that_fails_the_permission
+    a_closed_store_is_unavailable_and_never_a_bad_token
+    a_data_key_that_does_not_unwrap_stops_creations_alone
 }

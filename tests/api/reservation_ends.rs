@@ -35,220 +35,309 @@ async fn left_and_spent(server: &TestServer, token: &str, issued: &Issued) -> (i
     (cents("limit_remaining"), cents("usage"))
 }
 
-on_each_engine! {
-    async fn a_settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        for (request_id, cost, left, spent) in [
-            ("below", 10, 90, 10),
-            ("exact", 40, 50, 50),
-            ("nothing", 0, 50, 50),
-            // The money was spent.
-            ("above", 45, 5, 95),
-            ("far above", 500, 0, 595),
-        ] {
-            let amount = if request_id == "far above" { 5 } else { 40 };
-            let reservation = server.reserved(hold(&issued.hash, request_id, amount * CENT)).await;
-            let settled = server.settle(&reservation, cost * CENT).await.unwrap();
-            assert!(!settled.duplicate);
-            assert_eq!(settled.limit_remaining_nanos, Some(left * CENT));
-            let told = left_and_spent(&server, &token, &issued).await;
-            assert_eq!(told, (left, spent), "{request_id}");
-            let charged = format!(
-                "charges WHERE request_id = '{request_id}' AND amount_nanos = {} \
-                 AND recorded_by = 'ai-gateway'",
-                cost * CENT
-            );
-            assert_eq!(server.database.count(&charged).await, 1);
-        }
+async fn a_settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    for (request_id, cost, left, spent) in [
+        ("below", 10, 90, 10),
+        ("exact", 40, 50, 50),
+        ("nothing", 0, 50, 50),
+        // The money was spent.
+        ("above", 45, 5, 95),
+        ("far above", 500, 0, 595),
+    ] {
+        let amount = if request_id == "far above" { 5 } else { 40 };
+        let reservation = server
+            .reserved(hold(&issued.hash, request_id, amount * CENT))
+            .await;
+        let settled = server.settle(&reservation, cost * CENT).await.unwrap();
+        assert!(!settled.duplicate);
+        assert_eq!(settled.limit_remaining_nanos, Some(left * CENT));
+        let told = left_and_spent(&server, &token, &issued).await;
+        assert_eq!(told, (left, spent), "{request_id}");
+        let charged = format!(
+            "charges WHERE request_id = '{request_id}' AND amount_nanos = {} \
+             AND recorded_by = 'ai-gateway'",
+            cost * CENT
+        );
+        assert_eq!(server.database.count(&charged).await, 1);
     }
+}
 
-    async fn a_settled_byok_hold_is_a_byok_charge(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(byok_hold(&issued.hash, "r", 40 * CENT)).await;
-        let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
-        assert_eq!(settled.limit_remaining_nanos, Some(DOLLAR));
-        let key = server.key(&token, &issued.hash).await;
-        assert_eq!((&key["usage"], &key["byok_usage"]), (&json!(0), &json!(0.3)));
-    }
+async fn a_settled_byok_hold_is_a_byok_charge(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server
+        .reserved(byok_hold(&issued.hash, "r", 40 * CENT))
+        .await;
+    let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
+    assert_eq!(settled.limit_remaining_nanos, Some(DOLLAR));
+    let key = server.key(&token, &issued.hash).await;
+    assert_eq!(
+        (&key["usage"], &key["byok_usage"]),
+        (&json!(0), &json!(0.3))
+    );
+}
 
-    async fn a_second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
-        server.settle(&reservation, 30 * CENT).await.unwrap();
-        server.advance_seconds(2 * TEN_MINUTES);
-        let again = server.settle(&reservation, 30 * CENT).await.unwrap();
-        assert_eq!((again.duplicate, again.limit_remaining_nanos), (true, Some(70 * CENT)));
-        for cost in [0, 29 * CENT, 40 * CENT] {
-            let message = "Request ID was already used for a charge of another cost";
-            refused(server.settle(&reservation, cost).await)
-                .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", message)
-                .alone();
-        }
-        // The resulting charge is a charge like any other.
-        assert!(server.record(charge(&issued.hash, "r", 30 * CENT)).await.unwrap().duplicate);
-        refused(server.record(charge(&issued.hash, "r", 31 * CENT)).await);
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
-        assert_eq!(server.database.count("charges").await, 1);
-    }
-
-    async fn a_hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
-        server.record(charge(&issued.hash, "r", 30 * CENT)).await.unwrap();
-        refused(server.settle(&reservation, 31 * CENT).await)
-            .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT",
-                "Request ID was already used for a charge of another cost");
-        let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
-        assert_eq!((settled.duplicate, settled.limit_remaining_nanos), (true, Some(70 * CENT)));
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
-    }
-
-    async fn an_expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
-        server.advance_seconds(TEN_MINUTES - 1);
-        refused(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
-        server.advance_seconds(1);
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
-        // Another reservation took its room.
-        server.reserve(hold(&issued.hash, "other", DOLLAR)).await.unwrap();
-        let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
-        assert_eq!((settled.duplicate, settled.limit_remaining_nanos), (false, Some(70 * CENT)));
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
-        assert!(server.settle(&reservation, 30 * CENT).await.unwrap().duplicate);
-    }
-
-    async fn a_released_hold_holds_nothing_and_can_be_released_again(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
-        for _ in 0..2 {
-            server.release(&reservation).await.unwrap();
-            assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
-        }
-        server.advance_seconds(TEN_MINUTES);
-        server.release(&reservation).await.unwrap();
-        let expired = server.reserved(hold(&issued.hash, "expired", 40 * CENT)).await;
-        server.advance_seconds(TEN_MINUTES);
-        server.release(&expired).await.unwrap();
-        assert_eq!(server.database.count("charges").await, 0);
-    }
-
-    async fn an_ended_hold_comes_to_no_other_end(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let settled = server.reserved(hold(&issued.hash, "settled", 40 * CENT)).await;
-        server.settle(&settled, 40 * CENT).await.unwrap();
-        refused(server.release(&settled).await)
-            .is(Code::FailedPrecondition, "RESERVATION_SETTLED", "Reservation was already settled")
+async fn a_second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
+    server.settle(&reservation, 30 * CENT).await.unwrap();
+    server.advance_seconds(2 * TEN_MINUTES);
+    let again = server.settle(&reservation, 30 * CENT).await.unwrap();
+    assert_eq!(
+        (again.duplicate, again.limit_remaining_nanos),
+        (true, Some(70 * CENT))
+    );
+    for cost in [0, 29 * CENT, 40 * CENT] {
+        let message = "Request ID was already used for a charge of another cost";
+        refused(server.settle(&reservation, cost).await)
+            .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", message)
             .alone();
-        let released = server.reserved(hold(&issued.hash, "released", 40 * CENT)).await;
-        server.release(&released).await.unwrap();
-        for cost in [0, 40 * CENT] {
-            let message = "Reservation was already released";
-            refused(server.settle(&released, cost).await)
-                .is(Code::FailedPrecondition, "RESERVATION_RELEASED", message)
-                .alone();
-        }
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (60, 40));
     }
+    // The resulting charge is a charge like any other.
+    assert!(
+        server
+            .record(charge(&issued.hash, "r", 30 * CENT))
+            .await
+            .unwrap()
+            .duplicate
+    );
+    refused(server.record(charge(&issued.hash, "r", 31 * CENT)).await);
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
+    assert_eq!(server.database.count("charges").await, 1);
+}
 
-    async fn a_hold_that_has_ended_is_not_made_anew(server: TestServer) {
-        let (_, issued) = keys(&server).await;
-        let settled = server.reserved(hold(&issued.hash, "settled", CENT)).await;
-        server.settle(&settled, CENT).await.unwrap();
-        let released = server.reserved(hold(&issued.hash, "released", CENT)).await;
-        server.release(&released).await.unwrap();
-        server.reserve(hold(&issued.hash, "expired", CENT)).await.unwrap();
-        server.advance_seconds(TEN_MINUTES);
-        for (request_id, reason) in [
-            ("settled", "RESERVATION_SETTLED"),
-            ("released", "RESERVATION_RELEASED"),
-            ("expired", "RESERVATION_EXPIRED"),
-        ] {
-            let message = format!("Reservation was already {request_id}");
-            refused(server.reserve(hold(&issued.hash, request_id, CENT)).await)
-                .is(Code::FailedPrecondition, reason, &message)
-                .alone();
-        }
+async fn a_hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
+    server
+        .record(charge(&issued.hash, "r", 30 * CENT))
+        .await
+        .unwrap();
+    refused(server.settle(&reservation, 31 * CENT).await).is(
+        Code::AlreadyExists,
+        "REQUEST_ID_CONFLICT",
+        "Request ID was already used for a charge of another cost",
+    );
+    let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
+    assert_eq!(
+        (settled.duplicate, settled.limit_remaining_nanos),
+        (true, Some(70 * CENT))
+    );
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
+}
+
+async fn an_expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
+    server.advance_seconds(TEN_MINUTES - 1);
+    refused(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
+    server.advance_seconds(1);
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
+    // Another reservation took its room.
+    server
+        .reserve(hold(&issued.hash, "other", DOLLAR))
+        .await
+        .unwrap();
+    let settled = server.settle(&reservation, 30 * CENT).await.unwrap();
+    assert_eq!(
+        (settled.duplicate, settled.limit_remaining_nanos),
+        (false, Some(70 * CENT))
+    );
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
+    assert!(
+        server
+            .settle(&reservation, 30 * CENT)
+            .await
+            .unwrap()
+            .duplicate
+    );
+}
+
+async fn a_released_hold_holds_nothing_and_can_be_released_again(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
+    for _ in 0..2 {
+        server.release(&reservation).await.unwrap();
+        assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
     }
+    server.advance_seconds(TEN_MINUTES);
+    server.release(&reservation).await.unwrap();
+    let expired = server
+        .reserved(hold(&issued.hash, "expired", 40 * CENT))
+        .await;
+    server.advance_seconds(TEN_MINUTES);
+    server.release(&expired).await.unwrap();
+    assert_eq!(server.database.count("charges").await, 0);
+}
 
-    async fn a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other(
-        server: TestServer
-    ) {
-        let token = server.management_key(ORGANIZATION).await;
-        let body = json!({ "limit": 1, "expires_at": "2026-08-01T12:05:00Z" });
-        let issued = server.issued_key(&token, body).await;
-        let settled = server.reserved(hold(&issued.hash, "settled", 40 * CENT)).await;
-        let released = server.reserved(hold(&issued.hash, "released", 40 * CENT)).await;
-        server.change_key(&token, &issued.hash, json!({ "disabled": true })).await;
-        server.set_clock("2026-08-01T12:06:00Z");
-        let answer = server.settle(&settled, 50 * CENT).await.unwrap();
-        assert_eq!(answer.limit_remaining_nanos, Some(50 * CENT));
-        server.release(&released).await.unwrap();
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (50, 50));
+async fn an_ended_hold_comes_to_no_other_end(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let settled = server
+        .reserved(hold(&issued.hash, "settled", 40 * CENT))
+        .await;
+    server.settle(&settled, 40 * CENT).await.unwrap();
+    refused(server.release(&settled).await)
+        .is(
+            Code::FailedPrecondition,
+            "RESERVATION_SETTLED",
+            "Reservation was already settled",
+        )
+        .alone();
+    let released = server
+        .reserved(hold(&issued.hash, "released", 40 * CENT))
+        .await;
+    server.release(&released).await.unwrap();
+    for cost in [0, 40 * CENT] {
+        let message = "Reservation was already released";
+        refused(server.settle(&released, cost).await)
+            .is(Code::FailedPrecondition, "RESERVATION_RELEASED", message)
+            .alone();
     }
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (60, 40));
+}
 
-    async fn what_names_no_reservation_is_not_found(server: TestServer) {
-        let (_, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", CENT)).await;
-        let plain = reservation.replace('-', "");
-        let none = "01890a5d-ac96-774b-bcce-b302099a8057";
-        for id in ["", "none", "r", &issued.hash, &plain, none] {
-            refused(server.settle(id, CENT).await)
-                .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
-                .alone();
-            refused(server.release(id).await)
-                .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
-                .alone();
-        }
-        for (cost, message) in [
-            (-1, "Cost must not be negative"),
-            (1_000_000 * DOLLAR + 1, "Cost must be at most 1000000000000000 nano-dollars"),
-        ] {
-            refused(server.settle(&reservation, cost).await)
-                .is(Code::InvalidArgument, "FIELD_INVALID", message)
-                .fields(&[("costNanos", message)]);
-        }
-        assert_eq!(server.database.count("charges").await, 0);
+async fn a_hold_that_has_ended_is_not_made_anew(server: TestServer) {
+    let (_, issued) = keys(&server).await;
+    let settled = server.reserved(hold(&issued.hash, "settled", CENT)).await;
+    server.settle(&settled, CENT).await.unwrap();
+    let released = server.reserved(hold(&issued.hash, "released", CENT)).await;
+    server.release(&released).await.unwrap();
+    server
+        .reserve(hold(&issued.hash, "expired", CENT))
+        .await
+        .unwrap();
+    server.advance_seconds(TEN_MINUTES);
+    for (request_id, reason) in [
+        ("settled", "RESERVATION_SETTLED"),
+        ("released", "RESERVATION_RELEASED"),
+        ("expired", "RESERVATION_EXPIRED"),
+    ] {
+        let message = format!("Reservation was already {request_id}");
+        refused(server.reserve(hold(&issued.hash, request_id, CENT)).await)
+            .is(Code::FailedPrecondition, reason, &message)
+            .alone();
     }
+}
 
-    async fn of_many_settlements_at_once_one_counts(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
-        let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
-        let mut settlers = JoinSet::new();
-        for _ in 0..32 {
-            let (server, barrier) = (Arc::clone(&server), Arc::clone(&barrier));
-            let reservation = reservation.clone();
-            settlers.spawn(async move {
-                barrier.wait().await;
-                server.settle(&reservation, 30 * CENT).await.unwrap().duplicate
-            });
-        }
-        let duplicates = settlers.join_all().await;
-        assert_eq!(duplicates.iter().filter(|duplicate| !**duplicate).count(), 1);
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
+async fn a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other(server: TestServer) {
+    let token = server.management_key(ORGANIZATION).await;
+    let body = json!({ "limit": 1, "expires_at": "2026-08-01T12:05:00Z" });
+    let issued = server.issued_key(&token, body).await;
+    let settled = server
+        .reserved(hold(&issued.hash, "settled", 40 * CENT))
+        .await;
+    let released = server
+        .reserved(hold(&issued.hash, "released", 40 * CENT))
+        .await;
+    server
+        .change_key(&token, &issued.hash, json!({ "disabled": true }))
+        .await;
+    server.set_clock("2026-08-01T12:06:00Z");
+    let answer = server.settle(&settled, 50 * CENT).await.unwrap();
+    assert_eq!(answer.limit_remaining_nanos, Some(50 * CENT));
+    server.release(&released).await.unwrap();
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (50, 50));
+}
+
+async fn what_names_no_reservation_is_not_found(server: TestServer) {
+    let (_, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", CENT)).await;
+    let plain = reservation.replace('-', "");
+    let none = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for id in ["", "none", "r", &issued.hash, &plain, none] {
+        refused(server.settle(id, CENT).await)
+            .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
+            .alone();
+        refused(server.release(id).await)
+            .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
+            .alone();
     }
+    for (cost, message) in [
+        (-1, "Cost must not be negative"),
+        (
+            1_000_000 * DOLLAR + 1,
+            "Cost must be at most 1000000000000000 nano-dollars",
+        ),
+    ] {
+        refused(server.settle(&reservation, cost).await)
+            .is(Code::InvalidArgument, "FIELD_INVALID", message)
+            .fields(&[("costNanos", message)]);
+    }
+    assert_eq!(server.database.count("charges").await, 0);
+}
 
-    async fn of_a_settlement_and_a_release_at_once_one_wins(server: TestServer) {
-        let (token, issued) = keys(&server).await;
-        let mut spent = 0;
-        for round in 0..16 {
-            let reservation = server.reserved(hold(&issued.hash, &round.to_string(), CENT)).await;
-            let (settled, released) =
-                tokio::join!(server.settle(&reservation, CENT), server.release(&reservation));
-            match (settled, released) {
-                (Ok(_), Err(status)) => {
-                    spent += 1;
-                    refused(Err::<(), _>(status)).is(Code::FailedPrecondition,
-                        "RESERVATION_SETTLED", "Reservation was already settled");
-                }
-                (Err(status), Ok(())) => {
-                    refused(Err::<(), _>(status)).is(Code::FailedPrecondition,
-                        "RESERVATION_RELEASED", "Reservation was already released");
-                }
-                both => panic!("{both:?}"),
+async fn of_many_settlements_at_once_one_counts(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
+    let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
+    let mut settlers = JoinSet::new();
+    for _ in 0..32 {
+        let (server, barrier) = (Arc::clone(&server), Arc::clone(&barrier));
+        let reservation = reservation.clone();
+        settlers.spawn(async move {
+            barrier.wait().await;
+            server
+                .settle(&reservation, 30 * CENT)
+                .await
+                .unwrap()
+                .duplicate
+        });
+    }
+    let duplicates = settlers.join_all().await;
+    assert_eq!(
+        duplicates.iter().filter(|duplicate| !**duplicate).count(),
+        1
+    );
+    assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
+}
+
+async fn of_a_settlement_and_a_release_at_once_one_wins(server: TestServer) {
+    let (token, issued) = keys(&server).await;
+    let mut spent = 0;
+    for round in 0..16 {
+        let reservation = server
+            .reserved(hold(&issued.hash, &round.to_string(), CENT))
+            .await;
+        let (settled, released) = tokio::join!(
+            server.settle(&reservation, CENT),
+            server.release(&reservation)
+        );
+        match (settled, released) {
+            (Ok(_), Err(status)) => {
+                spent += 1;
+                refused(Err::<(), _>(status)).is(
+                    Code::FailedPrecondition,
+                    "RESERVATION_SETTLED",
+                    "Reservation was already settled",
+                );
             }
+            (Err(status), Ok(())) => {
+                refused(Err::<(), _>(status)).is(
+                    Code::FailedPrecondition,
+                    "RESERVATION_RELEASED",
+                    "Reservation was already released",
+                );
+            }
+            both => panic!("{both:?}"),
         }
-        assert_eq!(left_and_spent(&server, &token, &issued).await, (100 - spent, spent));
     }
+    assert_eq!(
+        left_and_spent(&server, &token, &issued).await,
+        (100 - spent, spent)
+    );
+}
+
+each_engine! {
+    a_settled_hold_becomes_a_charge_of_the_true_cost
+    a_settled_byok_hold_is_a_byok_charge
+    a_second_settlement_is_the_first_one_or_a_conflict
+    a_hold_whose_charge_was_recorded_is_settled_by_it
+    an_expired_hold_holds_nothing_and_can_be_settled
+    a_released_hold_holds_nothing_and_can_be_released_again
+    an_ended_hold_comes_to_no_other_end
+    a_hold_that_has_ended_is_not_made_anew
+    a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other
+    what_names_no_reservation_is_not_found
+    of_many_settlements_at_once_one_counts
+    of_a_settlement_and_a_release_at_once_one_wins
 }

@@ -4,65 +4,92 @@ use serde_json::json;
 
 use crate::support::{TestServer, UNAUTHENTICATED, User, WORKSPACE_A};
 
-on_each_engine! {
-    async fn malformed_json_is_refused_with_its_place_and_without_its_text(server: TestServer) {
-        let token = server.token(User::Owner);
-        for (body, place) in [
-            ("{", "line 1 column 1"),
-            ("canary", "line 1 column 1"),
-            ("{\n  \"key\": canary\n}", "line 2 column 10"),
-            (r#"{"key":"k",}"#, "line 1 column 12"),
-            (r#"{"key":"k"} {}"#, "line 1 column 13"),
-            (" ", "line 1 column 1"),
-        ] {
-            let call = server.post("/apikeys").bearer(&token).text("application/json", body);
-            call.send().await.refuses(400, &format!("Malformed JSON at {place}"));
-        }
-        let call = server.post("/apikeys").bearer(&token);
-        let answer = call.text("application/json", b"{\"key\":\"\xff\"}".to_vec()).send().await;
-        answer.refuses(400, "The body must be UTF-8");
+async fn malformed_json_is_refused_with_its_place_and_without_its_text(server: TestServer) {
+    let token = server.token(User::Owner);
+    for (body, place) in [
+        ("{", "line 1 column 1"),
+        ("canary", "line 1 column 1"),
+        ("{\n  \"key\": canary\n}", "line 2 column 10"),
+        (r#"{"key":"k",}"#, "line 1 column 12"),
+        (r#"{"key":"k"} {}"#, "line 1 column 13"),
+        (" ", "line 1 column 1"),
+    ] {
+        let call = server
+            .post("/apikeys")
+            .bearer(&token)
+            .text("application/json", body);
+        call.send()
+            .await
+            .refuses(400, &format!("Malformed JSON at {place}"));
     }
+    let call = server.post("/apikeys").bearer(&token);
+    let answer = call
+        .text("application/json", b"{\"key\":\"\xff\"}".to_vec())
+        .send()
+        .await;
+    answer.refuses(400, "The body must be UTF-8");
+}
 
-    async fn json_that_is_no_object_is_refused(server: TestServer) {
-        let token = server.token(User::Owner);
-        for body in ["[]", "null", "7", "true", "\"canary\""] {
-            let call = server.post("/apikeys").bearer(&token).text("application/json", body);
-            call.send().await.refuses(400, "The body must be a JSON object");
-        }
+async fn json_that_is_no_object_is_refused(server: TestServer) {
+    let token = server.token(User::Owner);
+    for body in ["[]", "null", "7", "true", "\"canary\""] {
+        let call = server
+            .post("/apikeys")
+            .bearer(&token)
+            .text("application/json", body);
+        call.send()
+            .await
+            .refuses(400, "The body must be a JSON object");
     }
+}
 
-    async fn a_member_that_is_given_twice_is_refused(server: TestServer) {
-        let token = server.token(User::Owner);
-        for body in [
-            r#"{"workspaceId":"workspace-a","workspaceId":"workspace-b"}"#,
-            r#"{"workspaceId":"workspace-a","workspace_id":"workspace-b"}"#,
-        ] {
-            let call = server.post("/apikeys").bearer(&token).text("application/json", body);
-            let answer = call.send().await;
-            assert_eq!(answer.status, 400);
-            let message = answer.json()["message"].as_str().unwrap().to_owned();
-            assert!(message.ends_with("must be given once"), "{message}");
-            assert!(!message.contains("workspace-b"));
-        }
+async fn a_member_that_is_given_twice_is_refused(server: TestServer) {
+    let token = server.token(User::Owner);
+    for body in [
+        r#"{"workspaceId":"workspace-a","workspaceId":"workspace-b"}"#,
+        r#"{"workspaceId":"workspace-a","workspace_id":"workspace-b"}"#,
+    ] {
+        let call = server
+            .post("/apikeys")
+            .bearer(&token)
+            .text("application/json", body);
+        let answer = call.send().await;
+        assert_eq!(answer.status, 400);
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.ends_with("must be given once"), "{message}");
+        assert!(!message.contains("workspace-b"));
     }
+}
 
-    async fn the_names_of_the_proto_file_are_read_too(server: TestServer) {
-        let token = server.token(User::Owner);
-        let body = json!({
-            "workspace_id": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
-            "tenant_id": "t",
-        });
-        let answer = server.post("/apikeys").bearer(&token).json(&body).send().await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        assert_eq!(server.list(WORKSPACE_A).await[0]["tenantId"], "t");
-    }
+async fn the_names_of_the_proto_file_are_read_too(server: TestServer) {
+    let token = server.token(User::Owner);
+    let body = json!({
+        "workspace_id": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+        "tenant_id": "t",
+    });
+    let answer = server
+        .post("/apikeys")
+        .bearer(&token)
+        .json(&body)
+        .send()
+        .await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(server.list(WORKSPACE_A).await[0]["tenantId"], "t");
+}
 
-    async fn who_is_not_let_in_is_not_told_what_is_wrong_with_the_body(server: TestServer) {
-        for body in ["{", "[]", r#"{"workspaceId":7}"#] {
-            let call = server.post("/apikeys").text("application/json", body);
-            call.send().await.refuses(401, UNAUTHENTICATED);
-            let call = server.post("/apikeys").text("text/plain", body);
-            call.send().await.refuses(401, UNAUTHENTICATED);
-        }
+async fn who_is_not_let_in_is_not_told_what_is_wrong_with_the_body(server: TestServer) {
+    for body in ["{", "[]", r#"{"workspaceId":7}"#] {
+        let call = server.post("/apikeys").text("application/json", body);
+        call.send().await.refuses(401, UNAUTHENTICATED);
+        let call = server.post("/apikeys").text("text/plain", body);
+        call.send().await.refuses(401, UNAUTHENTICATED);
     }
+}
+
+each_engine! {
+    malformed_json_is_refused_with_its_place_and_without_its_text
+    json_that_is_no_object_is_refused
+    a_member_that_is_given_twice_is_refused
+    the_names_of_the_proto_file_are_read_too
+    who_is_not_let_in_is_not_told_what_is_wrong_with_the_body
 }

@@ -56,89 +56,128 @@ fn reveals_nothing(headers: &HeaderMap) {
     }
 }
 
-on_each_engine! {
-    async fn every_answer_over_rest_has_them(setup: Setup) {
-        let origins = AllowedOrigins::parse(&["https://app.example.com"]).unwrap();
-        let server = Setup { origins, ..setup }.start().await;
-        let token = server.token(User::Owner);
-        let key = json!({
-            "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
-        });
-        let preflight = server.call(Method::OPTIONS, "/apikeys");
-        let preflight = preflight.header("origin", "https://app.example.com");
-        for (status, call) in [
-            (200, server.get("/apikeys").bearer(&token)),
-            (200, server.call(Method::HEAD, "/apikeys").bearer(&token)),
-            (201, server.post("/apikeys").bearer(&token).json(&key)),
-            (204, server.call(Method::OPTIONS, "/apikeys")),
-            (200, preflight.header("access-control-request-method", "POST")),
-            (400, server.get("/apikeys").header("grpc-timeout", "x")),
-            (400, server.post("/apikeys").bearer(&token).json(&json!({}))),
-            (401, server.get("/apikeys")),
-            (401, server.get("/keys").bearer("garbage")),
-            (403, server.get("/keys").bearer(&token)),
-            (404, server.get("/nowhere")),
-            (405, server.delete("/apikeys").bearer(&token)),
-            (413, server.post("/apikeys").text("application/json", " ".repeat(2 << 20))),
-            (415, server.post("/apikeys").bearer(&token).text("text/html", "<script>")),
-            (200, server.get("/healthz")),
-            (200, server.get("/readyz")),
-        ] {
-            let answer = call.send().await;
-            assert_eq!(answer.status, status, "{}", answer.body);
-            has(&answer.headers, &REST);
-        }
-        server.store.close().await;
-        server.until_not_ready().await;
-        for (path, status) in [("/apikeys", 503), ("/readyz", 503)] {
-            let answer = server.get(path).bearer(&token).send().await;
-            assert_eq!(answer.status, status);
-            has(&answer.headers, &REST);
-        }
-    }
-
-    async fn a_plaintext_key_is_kept_nowhere(server: TestServer) {
-        let management_key = server.management_key(ORGANIZATION).await;
-        let call = server.post("/keys").bearer(&management_key);
-        let answer = call.json(&json!({ "name": "n" })).send().await;
-        assert_eq!(answer.status, 201);
+async fn every_answer_over_rest_has_them(setup: Setup) {
+    let origins = AllowedOrigins::parse(&["https://app.example.com"]).unwrap();
+    let server = Setup { origins, ..setup }.start().await;
+    let token = server.token(User::Owner);
+    let key = json!({
+        "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
+    });
+    let preflight = server.call(Method::OPTIONS, "/apikeys");
+    let preflight = preflight.header("origin", "https://app.example.com");
+    for (status, call) in [
+        (200, server.get("/apikeys").bearer(&token)),
+        (200, server.call(Method::HEAD, "/apikeys").bearer(&token)),
+        (201, server.post("/apikeys").bearer(&token).json(&key)),
+        (204, server.call(Method::OPTIONS, "/apikeys")),
+        (
+            200,
+            preflight.header("access-control-request-method", "POST"),
+        ),
+        (400, server.get("/apikeys").header("grpc-timeout", "x")),
+        (400, server.post("/apikeys").bearer(&token).json(&json!({}))),
+        (401, server.get("/apikeys")),
+        (401, server.get("/keys").bearer("garbage")),
+        (403, server.get("/keys").bearer(&token)),
+        (404, server.get("/nowhere")),
+        (405, server.delete("/apikeys").bearer(&token)),
+        (
+            413,
+            server
+                .post("/apikeys")
+                .text("application/json", " ".repeat(2 << 20)),
+        ),
+        (
+            415,
+            server
+                .post("/apikeys")
+                .bearer(&token)
+                .text("text/html", "<script>"),
+        ),
+        (200, server.get("/healthz")),
+        (200, server.get("/readyz")),
+    ] {
+        let answer = call.send().await;
+        assert_eq!(answer.status, status, "{}", answer.body);
         has(&answer.headers, &REST);
     }
+    server.store.close().await;
+    server.until_not_ready().await;
+    for (path, status) in [("/apikeys", 503), ("/readyz", 503)] {
+        let answer = server.get(path).bearer(&token).send().await;
+        assert_eq!(answer.status, status);
+        has(&answer.headers, &REST);
+    }
+}
 
-    async fn a_description_says_what_is_so_for_itself(server: TestServer) {
-        for path in ["/docs", "/openapi.json"] {
-            let answer = server.get(path).send().await;
-            assert_eq!(answer.header("cache-control"), Some("no-cache"));
-            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-            assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
-            let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
-            assert_eq!(policies.len(), 1);
-            assert_eq!(answer.header("strict-transport-security"), None);
-            reveals_nothing(&answer.headers);
+async fn a_plaintext_key_is_kept_nowhere(server: TestServer) {
+    let management_key = server.management_key(ORGANIZATION).await;
+    let call = server.post("/keys").bearer(&management_key);
+    let answer = call.json(&json!({ "name": "n" })).send().await;
+    assert_eq!(answer.status, 201);
+    has(&answer.headers, &REST);
+}
+
+async fn a_description_says_what_is_so_for_itself(server: TestServer) {
+    for path in ["/docs", "/openapi.json"] {
+        let answer = server.get(path).send().await;
+        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        let policies: Vec<_> = answer
+            .headers
+            .get_all("content-security-policy")
+            .iter()
+            .collect();
+        assert_eq!(policies.len(), 1);
+        assert_eq!(answer.header("strict-transport-security"), None);
+        reveals_nothing(&answer.headers);
+    }
+}
+
+async fn grpc_web_is_not_kept_and_not_guessed(server: TestServer) {
+    let token = server.token(User::Owner);
+    for flavor in WebFlavor::ALL {
+        for (token, code) in [
+            (Some(token.as_str()), "0"),
+            (Some("garbage"), "16"),
+            (None, "16"),
+        ] {
+            let request = ListApiKeysRequest::default();
+            let answer = server.grpc_web(flavor, LIST, token, &request).await;
+            assert_eq!(answer.code(), code);
+            has(&answer.headers, &REST[..2]);
         }
     }
+}
 
-    async fn grpc_web_is_not_kept_and_not_guessed(server: TestServer) {
-        let token = server.token(User::Owner);
-        for flavor in WebFlavor::ALL {
-            for (token, code) in [(Some(token.as_str()), "0"), (Some("garbage"), "16"), (None, "16")]
-            {
-                let request = ListApiKeysRequest::default();
-                let answer = server.grpc_web(flavor, LIST, token, &request).await;
-                assert_eq!(answer.code(), code);
-                has(&answer.headers, &REST[..2]);
-            }
-        }
+async fn native_grpc_has_none_of_them(server: TestServer) {
+    for (token, code) in [
+        (server.token(User::Owner), Code::Ok),
+        ("x".to_owned(), Code::Unauthenticated),
+    ] {
+        let call = server.http2.post(server.url(LIST)).bearer_auth(token);
+        let call = call
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let answer = call
+            .body(grpc_frame(&ListApiKeysRequest::default()))
+            .send()
+            .await
+            .unwrap();
+        let refused = answer
+            .headers()
+            .get("grpc-status")
+            .map(|code| code.to_str().unwrap());
+        assert_eq!(refused.unwrap_or("0"), (code as i32).to_string());
+        has(answer.headers(), &[]);
     }
+}
 
-    async fn native_grpc_has_none_of_them(server: TestServer) {
-        for (token, code) in [(server.token(User::Owner), Code::Ok), ("x".to_owned(), Code::Unauthenticated)] {
-            let call = server.http2.post(server.url(LIST)).bearer_auth(token);
-            let call = call.header("content-type", "application/grpc").header("te", "trailers");
-            let answer = call.body(grpc_frame(&ListApiKeysRequest::default())).send().await.unwrap();
-            let refused = answer.headers().get("grpc-status").map(|code| code.to_str().unwrap());
-            assert_eq!(refused.unwrap_or("0"), (code as i32).to_string());
-            has(answer.headers(), &[]);
-        }
-    }
+each_engine! {
+    every_answer_over_rest_has_them
+    a_plaintext_key_is_kept_nowhere
+    a_description_says_what_is_so_for_itself
+    grpc_web_is_not_kept_and_not_guessed
+    native_grpc_has_none_of_them
 }

@@ -310,58 +310,81 @@ fn every_method_of_the_descriptor_is_swept() {
     }
 }
 
-on_each_engine! {
-    async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer) {
-        let keys = Keys::new(&server).await;
-        for (place, case) in cases().iter().enumerate() {
-            let method = method(case.method);
-            let request = request(&server, &keys, case, place).await;
-            let name = case.method;
-            let denied = proto::METHODS
-                .iter()
-                .find(|spec| format!("{}.{}", spec.service, spec.method) == name)
-                .unwrap();
-            let denied = denied.errors.iter().find(|rule| rule.code == Code::PermissionDenied);
-            let denied = denied.and_then(|rule| rule.message).unwrap_or("Insufficient permissions");
-            let denied = (Code::PermissionDenied, denied);
+async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer) {
+    let keys = Keys::new(&server).await;
+    for (place, case) in cases().iter().enumerate() {
+        let method = method(case.method);
+        let request = request(&server, &keys, case, place).await;
+        let name = case.method;
+        let denied = proto::METHODS
+            .iter()
+            .find(|spec| format!("{}.{}", spec.service, spec.method) == name)
+            .unwrap();
+        let denied = denied
+            .errors
+            .iter()
+            .find(|rule| rule.code == Code::PermissionDenied);
+        let denied = denied
+            .and_then(|rule| rule.message)
+            .unwrap_or("Insufficient permissions");
+        let denied = (Code::PermissionDenied, denied);
 
-            let unauthenticated = refused(call(&server, &method, &request, None).await);
-            assert_eq!(unauthenticated.status.code(), Code::Unauthenticated, "{name}");
-            for binding in bindings(&method) {
-                let (status, body) = call_rest(&server, &method, &binding, &request, None).await;
-                assert_eq!(status, 401, "{name}");
-                assert!(body.contains(without_token(name)), "{name} {body}");
-            }
-            for who in &case.wrong_role {
-                let token = keys.token(&server, *who);
-                refuses(&server, &method, &request, (*who, &token), denied).await;
-            }
-            let unseen = case.unseen.map_or(denied, |message| (Code::NotFound, message));
-            for who in &case.other_organization {
-                let token = keys.token(&server, *who);
-                refuses(&server, &method, &request, (*who, &token), unseen).await;
-            }
-            // The request was valid: the rejection was due to the caller.
-            let token = keys.token(&server, case.right);
-            let answer = call(&server, &method, &request, Some(&token)).await;
-            assert!(answer.is_ok(), "{name} {answer:?}");
+        let unauthenticated = refused(call(&server, &method, &request, None).await);
+        assert_eq!(
+            unauthenticated.status.code(),
+            Code::Unauthenticated,
+            "{name}"
+        );
+        for binding in bindings(&method) {
+            let (status, body) = call_rest(&server, &method, &binding, &request, None).await;
+            assert_eq!(status, 401, "{name}");
+            assert!(body.contains(without_token(name)), "{name} {body}");
+        }
+        for who in &case.wrong_role {
+            let token = keys.token(&server, *who);
+            refuses(&server, &method, &request, (*who, &token), denied).await;
+        }
+        let unseen = case
+            .unseen
+            .map_or(denied, |message| (Code::NotFound, message));
+        for who in &case.other_organization {
+            let token = keys.token(&server, *who);
+            refuses(&server, &method, &request, (*who, &token), unseen).await;
+        }
+        // The request was valid: the rejection was due to the caller.
+        let token = keys.token(&server, case.right);
+        let answer = call(&server, &method, &request, Some(&token)).await;
+        assert!(answer.is_ok(), "{name} {answer:?}");
+    }
+}
+
+async fn every_method_of_later_work_says_so_to_those_with_a_token_alone(server: TestServer) {
+    let keys = Keys::new(&server).await;
+    for name in NOT_IMPLEMENTED {
+        let method = method(name);
+        let request = json!({});
+        assert!(bindings(&method).is_empty(), "{name}");
+        let unauthenticated = refused(call(&server, &method, &request, None).await);
+        assert_eq!(
+            unauthenticated.status.code(),
+            Code::Unauthenticated,
+            "{name}"
+        );
+        for who in [
+            Who::User(User::Owner),
+            Who::Service,
+            Who::ManagementKey,
+            Who::IssuedKey,
+        ] {
+            let token = keys.token(&server, who);
+            refused(call(&server, &method, &request, Some(&token)).await)
+                .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
+                .alone();
         }
     }
+}
 
-    async fn every_method_of_later_work_says_so_to_those_with_a_token_alone(server: TestServer) {
-        let keys = Keys::new(&server).await;
-        for name in NOT_IMPLEMENTED {
-            let method = method(name);
-            let request = json!({});
-            assert!(bindings(&method).is_empty(), "{name}");
-            let unauthenticated = refused(call(&server, &method, &request, None).await);
-            assert_eq!(unauthenticated.status.code(), Code::Unauthenticated, "{name}");
-            for who in [Who::User(User::Owner), Who::Service, Who::ManagementKey, Who::IssuedKey] {
-                let token = keys.token(&server, who);
-                refused(call(&server, &method, &request, Some(&token)).await)
-                    .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
-                    .alone();
-            }
-        }
-    }
+each_engine! {
+    every_implemented_method_refuses_all_but_its_callers
+    every_method_of_later_work_says_so_to_those_with_a_token_alone
 }

@@ -29,53 +29,74 @@ fn parameters(one: &str) -> String {
     format!("/apikeys?{}", vec![one; count].join("&"))
 }
 
-on_each_engine! {
-    async fn a_target_that_is_too_long_is_refused(server: TestServer) {
-        for version in [Version::HTTP_11, Version::HTTP_2] {
-            for target in [
-                format!("/{}", "a".repeat(MAX_HEAD)),
-                format!("/apikeys/{}", "%61".repeat(MAX_HEAD / 3)),
-                format!("/apikeys?workspaceId={}", "a".repeat(MAX_HEAD)),
-            ] {
-                assert_eq!(get(&server, version, &target).await, 431, "{version:?}");
-            }
-            // The server continues to serve.
-            assert_eq!(get(&server, version, "/apikeys").await, 200);
+async fn a_target_that_is_too_long_is_refused(server: TestServer) {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        for target in [
+            format!("/{}", "a".repeat(MAX_HEAD)),
+            format!("/apikeys/{}", "%61".repeat(MAX_HEAD / 3)),
+            format!("/apikeys?workspaceId={}", "a".repeat(MAX_HEAD)),
+        ] {
+            assert_eq!(get(&server, version, &target).await, 431, "{version:?}");
         }
+        // The server continues to serve.
+        assert_eq!(get(&server, version, "/apikeys").await, 200);
     }
+}
 
-    async fn a_long_one_is_answered_like_any_other(server: TestServer) {
-        let long = "a".repeat(MAX_HEAD - REST_OF_HEAD);
-        for version in [Version::HTTP_11, Version::HTTP_2] {
-            assert_eq!(get(&server, version, &format!("/{long}")).await, 404);
-            assert_eq!(get(&server, version, &format!("/{}", "a/".repeat(long.len() / 2))).await, 404);
-            let path = format!("/repo/{long}/ai/apikey");
-            assert_eq!(get(&server, version, &path).await, 403, "{version:?}");
-            let path = format!("/apikeys?workspaceId={long}");
-            assert_eq!(get(&server, version, &path).await, 400, "{version:?}");
-        }
+async fn a_long_one_is_answered_like_any_other(server: TestServer) {
+    let long = "a".repeat(MAX_HEAD - REST_OF_HEAD);
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        assert_eq!(get(&server, version, &format!("/{long}")).await, 404);
+        assert_eq!(
+            get(
+                &server,
+                version,
+                &format!("/{}", "a/".repeat(long.len() / 2))
+            )
+            .await,
+            404
+        );
+        let path = format!("/repo/{long}/ai/apikey");
+        assert_eq!(get(&server, version, &path).await, 403, "{version:?}");
+        let path = format!("/apikeys?workspaceId={long}");
+        assert_eq!(get(&server, version, &path).await, 400, "{version:?}");
     }
+}
 
-    async fn as_many_unknown_parameters_as_there_is_room_for_are_refused(server: TestServer) {
-        for version in [Version::HTTP_11, Version::HTTP_2] {
-            for one in ["a=b", "a", "=", "%20=%20"] {
-                assert_eq!(get(&server, version, &parameters(one)).await, 400, "{one}");
-            }
+async fn as_many_unknown_parameters_as_there_is_room_for_are_refused(server: TestServer) {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        for one in ["a=b", "a", "=", "%20=%20"] {
+            assert_eq!(get(&server, version, &parameters(one)).await, 400, "{one}");
         }
     }
+}
 
-    async fn as_many_parameters_as_there_is_room_for_are_read(setup: Setup) {
-        let server = Setup { unknown_fields: UnknownFields::Ignore, ..setup }.start().await;
-        for version in [Version::HTTP_11, Version::HTTP_2] {
-            // Unknown parameters are ignored; a known parameter that is not a list may occur only once.
-            for one in ["a=b", "a", "=", "%20=%20"] {
-                assert_eq!(get(&server, version, &parameters(one)).await, 200, "{one}");
-            }
-            for one in ["capability=2", "provider=AWS"] {
-                let status = get(&server, version, &parameters(one)).await;
-                assert!(matches!(status, 200 | 400), "{one}: {status}");
-            }
-            assert_eq!(get(&server, version, &parameters("capability=x")).await, 400);
-        }
+async fn as_many_parameters_as_there_is_room_for_are_read(setup: Setup) {
+    let server = Setup {
+        unknown_fields: UnknownFields::Ignore,
+        ..setup
     }
+    .start()
+    .await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        // Unknown parameters are ignored; a known parameter that is not a list may occur only once.
+        for one in ["a=b", "a", "=", "%20=%20"] {
+            assert_eq!(get(&server, version, &parameters(one)).await, 200, "{one}");
+        }
+        for one in ["capability=2", "provider=AWS"] {
+            let status = get(&server, version, &parameters(one)).await;
+            assert!(matches!(status, 200 | 400), "{one}: {status}");
+        }
+        assert_eq!(
+            get(&server, version, &parameters("capability=x")).await,
+            400
+        );
+    }
+}
+
+each_engine! {
+    a_target_that_is_too_long_is_refused
+    a_long_one_is_answered_like_any_other
+    as_many_unknown_parameters_as_there_is_room_for_are_refused
+    as_many_parameters_as_there_is_room_for_are_read
 }

@@ -41,34 +41,29 @@ pub const DENIED: &str = "Insufficient permissions";
 /// Message of a 403 of a list.
 pub const LIST_DENIED: &str = "Insufficient permissions to read API keys in this workspace";
 
-/// Runs each test on SQLite and on PostgreSQL; the type of the argument selects the fixture.
+/// Generates two tests of each named function: one on SQLite, one on PostgreSQL.
 #[macro_export]
-macro_rules! on_each_engine {
-    ($($(#[$doc:meta])* async fn $name:ident($argument:ident: $type:ty) $body:block)*) => {
-        $($(#[$doc])* async fn $name($argument: $type) $body)*
-
+macro_rules! each_engine {
+    ($($test:ident)*) => {
         mod sqlite {
-            use super::*;
-            use $crate::support::{Engine, OnEngine};
-
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                if let Some(given) = <$type as OnEngine>::on(Engine::Sqlite).await {
-                    super::$name(given).await;
-                }
+            async fn $test() {
+                $crate::support::run_on($crate::support::Engine::Sqlite, super::$test).await;
             })*
         }
 
         mod postgres {
-            use super::*;
-            use $crate::support::{Engine, OnEngine};
-
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                if let Some(given) = <$type as OnEngine>::on(Engine::Postgres).await {
-                    super::$name(given).await;
-                }
+            async fn $test() {
+                $crate::support::run_on($crate::support::Engine::Postgres, super::$test).await;
             })*
         }
     };
+}
+
+/// Runs a test on an engine, if the engine is available; the type of the test's argument selects the fixture.
+pub async fn run_on<F: OnEngine, R: Future<Output = ()>>(engine: Engine, test: fn(F) -> R) {
+    if let Some(fixture) = F::on(engine).await {
+        test(fixture).await;
+    }
 }
