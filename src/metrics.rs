@@ -28,7 +28,7 @@ static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
 static HTTP_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     METER
         .f64_histogram(metric::HTTP_SERVER_REQUEST_DURATION)
-        .with_description("How long calls over REST took, and whatever else is no gRPC.")
+        .with_description("Duration of HTTP server requests other than gRPC.")
         .with_unit("s")
         .with_boundaries(BOUNDARIES.to_vec())
         .build()
@@ -46,7 +46,7 @@ static RPC_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     METER
         .i64_up_down_counter(metric::HTTP_SERVER_ACTIVE_REQUESTS)
-        .with_description("Calls under way, over whatever protocol.")
+        .with_description("Number of active calls of all protocols.")
         .build()
 });
 

@@ -137,7 +137,7 @@ impl Server {
         }
         door.admit_last(listener);
         phase.send_replace(Phase::Ending);
-        tracing::info!("finishing what is under way");
+        tracing::info!("draining connections");
         let finished = async { while door.connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, finished).await.is_err() {
             tracing::warn!("some calls did not finish in time");

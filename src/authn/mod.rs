@@ -239,9 +239,9 @@ impl Authenticator {
         let token = bearer(headers)?;
         if token.starts_with(ISSUED_KEY_PREFIX) {
             let principal = self.issued_keys.authenticate(token).await;
-            return principal
-                .map_err(store_failure)?
-                .ok_or(AuthnError::Invalid("the key is no live one of ours"));
+            return principal.map_err(store_failure)?.ok_or(AuthnError::Invalid(
+                "the key is unknown, disabled, expired or deleted",
+            ));
         }
         let remembered = self.cache.get(token, |kind, proof| {
             let verifier = self.verifier(kind);
@@ -289,7 +289,9 @@ impl Authenticator {
         };
         let proof = verifier.verify(&token, permit).await?;
         let name = subjects.get(&token.claims.subject);
-        let name = name.ok_or(AuthnError::Invalid("the subject is no registered service"))?;
+        let name = name.ok_or(AuthnError::Invalid(
+            "the subject is not a registered service",
+        ))?;
         Ok((Verified::Service(ServiceName(name.clone())), proof))
     }
 
@@ -300,9 +302,9 @@ impl Authenticator {
         let organization = claims.organization.clone();
         let organization = organization.ok_or(AuthnError::Invalid("the token has no `org`"))?;
         let organization = OrganizationId::parse(organization);
-        let organization = organization.map_err(|_| AuthnError::Invalid("`org` is no id"))?;
+        let organization = organization.map_err(|_| AuthnError::Invalid("`org` is not an ID"))?;
         let user = UserId::parse(claims.subject.clone());
-        let user = user.map_err(|_| AuthnError::Invalid("`sub` is no id"))?;
+        let user = user.map_err(|_| AuthnError::Invalid("`sub` is not an ID"))?;
         match self
             .directory
             .member(&organization, &user)
@@ -312,7 +314,7 @@ impl Authenticator {
             Some(member) if member.validated => Ok(Principal::User(member)),
             Some(_) => Err(AuthnError::Invalid("the member is not validated")),
             None => Err(AuthnError::Invalid(
-                "the user is no member of the organization",
+                "the user is not a member of the organization",
             )),
         }
     }

@@ -128,7 +128,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
     if !keyring.exists() {
         if database.exists() {
             let message = format!(
-                "{} is gone, and nothing else opens what {} holds; put it back, or begin anew in \
+                "{} is gone, and nothing else opens what {} holds; put it back, or start in \
                  another data directory",
                 keyring.display(),
                 database.display()
@@ -377,7 +377,7 @@ In another terminal:
     -H 'Content-Type: application/json' \
     -d '{{"workspaceId":"'"$WORKSPACE_A"'","provider":"AWS","key":"AKIAIOSFODNN7EXAMPLE","secret":"a-secret"}}'
 
-  # list what is kept
+  # list the provider keys
   curl -sS "$KEYWARD_URL/apikeys?workspaceId=$WORKSPACE_A" -H "Authorization: Bearer $ADMIN_TOKEN"
 
 Ctrl-C stops it; everything stays for the next start."#,

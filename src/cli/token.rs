@@ -94,7 +94,7 @@ impl SigningKey {
         )?;
         let der = Secret::new(std::mem::take(&mut *der));
         Ed25519KeyPair::from_pkcs8(der.expose()).map_err(|_| {
-            let what = format!("{} is no Ed25519 key in PKCS #8 DER", path.display());
+            let what = format!("{} is not an Ed25519 key in PKCS #8 DER", path.display());
             Failure::new(Failure::CONFIG, what)
         })?;
         Ok(Self(EncodingKey::from_ed_der(der.expose())))

@@ -145,7 +145,7 @@ impl ServerConfig {
         if is_safe {
             return Ok(());
         }
-        let text = "is no loopback address, and tokens and secrets would cross the network in the \
+        let text = "is not a loopback address, and tokens and secrets would cross the network in the \
                     clear: give `server.tls.cert_file` and `server.tls.key_file`, or set \
                     `server.tls_terminated_by_proxy` to true where a proxy terminates TLS and nothing \
                     else reaches this port";

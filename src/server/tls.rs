@@ -100,7 +100,7 @@ impl Tls {
                 if is_asked || refused.as_ref() != Some(&unfit) {
                     tracing::error!(
                         cause = %unfit.1,
-                        "the files of TLS have changed, and are unfit; what was there stays in use"
+                        "failed to load changed TLS files; the previous ones stay in use"
                     );
                 }
                 *refused = Some(unfit);

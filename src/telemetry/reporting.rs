@@ -38,15 +38,9 @@ impl<E> Reporting<E> {
             return;
         }
         if fails {
-            tracing::warn!(
-                what = self.what,
-                "the collector does not take what is exported"
-            );
+            tracing::warn!(what = self.what, "failed to export telemetry");
         } else {
-            tracing::info!(
-                what = self.what,
-                "the collector takes what is exported again"
-            );
+            tracing::info!(what = self.what, "export of telemetry succeeds again");
         }
     }
 }

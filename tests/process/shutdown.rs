@@ -33,7 +33,7 @@ fn address(dev: &Dev) -> String {
 /// Sends the signal, and waits until the program has closed its listener.
 fn signal(dev: &Dev, signal: Signal) {
     dev.running.signal(signal);
-    dev.running.stderr.wait_for("finishing what is under way");
+    dev.running.stderr.wait_for("draining connections");
     let refused = TcpStream::connect(address(dev)).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

@@ -212,7 +212,7 @@ async fn a_collector_that_is_away_holds_nothing_up() {
     let finished = served.running.terminate();
     finished.expect(0);
     // Once for the spans and once for the metrics.
-    let said = "the collector does not take what is exported";
+    let said = "failed to export telemetry";
     let lines = finished.stderr.lines();
     assert_eq!(lines.filter(|line| line.contains(said)).count(), 2);
 }

@@ -11,7 +11,7 @@
     unreachable_pub,
     clippy::enum_variant_names,
     clippy::large_enum_variant,
-    reason = "all of it is generated, whatever is used of it"
+    reason = "generated code is not used in full"
 )]
 mod proto {
     pub(crate) mod conformance {

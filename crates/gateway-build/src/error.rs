@@ -29,7 +29,7 @@ pub enum Error {
         reason: String,
     },
     /// Two routes match the same requests.
-    #[error("{}: {item}: the route {route} cannot be told apart from {other}'s", place(file, *line))]
+    #[error("{}: {item}: the route {route} matches the same requests as {other}'s", place(file, *line))]
     AmbiguousRoute {
         /// Proto file.
         file: String,

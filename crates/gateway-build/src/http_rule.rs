@@ -156,7 +156,7 @@ fn pattern(rule: &DynamicMessage) -> Result<(String, String), String> {
     // RFC 9110, 5.6.2; `*`, for all methods, is a token too.
     let is_token = |other: char| other.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(other);
     if !kind.chars().all(is_token) {
-        return Err("the kind of custom is no HTTP method".to_owned());
+        return Err("the kind of custom is not an HTTP method".to_owned());
     }
     if kind == "CONNECT" {
         return Err("CONNECT has no path".to_owned());

@@ -233,7 +233,8 @@ fn routes_that_cannot_be_told_apart() {
         ("/a%20b", "/%61%20b"),
     ] {
         let rule = format!(r#"get: "{one}" additional_bindings {{ get: "{other}" }}"#);
-        let reason = format!("the route GET {other} cannot be told apart from probe.v1.Probe.Do's");
+        let reason =
+            format!("the route GET {other} matches the same requests as probe.v1.Probe.Do's");
         refused_rule(&rule, &reason);
     }
     for (one, other) in [
@@ -251,7 +252,7 @@ fn routes_that_cannot_be_told_apart() {
     written(r#"get: "/a" additional_bindings { custom: { kind: "*" path: "/a" } }"#);
     refused_rule(
         r#"get: "/a" additional_bindings { custom: { kind: "GET" path: "/a" } }"#,
-        "the route GET /a cannot be told apart",
+        "the route GET /a matches the same requests",
     );
     let two = r#"message Ask { string a = 1; string b = 2; }
         service One { rpc Do(Ask) returns (Ask) {
@@ -260,6 +261,6 @@ fn routes_that_cannot_be_told_apart() {
             option (google.api.http) = { get: "/keys/{b}" }; } }"#;
     refused(
         two,
-        "probe.v1.Two.Do: the route GET /keys/{b} cannot be told apart from probe.v1.One.Do's",
+        "probe.v1.Two.Do: the route GET /keys/{b} matches the same requests as probe.v1.One.Do's",
     );
 }

@@ -331,7 +331,7 @@ fn what_cannot_be_honoured_fails_the_build() {
     refused(&field("schema: 'x'"), "probe.v1.A.a: schema is not JSON");
     refused(
         &field("schema: '[]'"),
-        "probe.v1.A.a: schema is no JSON object",
+        "probe.v1.A.a: schema is not a JSON object",
     );
     refused(
         &field("always_set: true"),

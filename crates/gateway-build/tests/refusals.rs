@@ -59,7 +59,11 @@ service Probe {
     let fixed = fixed.replace("404", "201");
     refused_at(&fixed, 15, "error_body is not JSON");
     let fixed = fixed.replace(r#"error_body: "{""#, "");
-    refused_at(&fixed, 22, "cannot be told apart from probe.v1.Probe.Do's");
+    refused_at(
+        &fixed,
+        22,
+        "matches the same requests as probe.v1.Probe.Do's",
+    );
     let fixed = fixed.replace("get: \"/a\"\n", "get: \"/b\"\n");
     compile(&fixed).unwrap();
     let clash = fixed.replace("string d = 3;", r#"string d = 3 [json_name = "b"];"#);

@@ -45,7 +45,7 @@ impl fmt::Display for AmbiguousRoute {
         let name = |spec: &RouteSpec| format!("{}.{}", spec.method.service, spec.method.method);
         write!(
             f,
-            "{}: the route {} {} cannot be told apart from {}'s",
+            "{}: the route {} {} matches the same requests as {}'s",
             name(self.route),
             self.route.http_method,
             self.route.template,

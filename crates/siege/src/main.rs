@@ -20,7 +20,7 @@ mod work;
     unreachable_pub,
     clippy::all,
     rustdoc::all,
-    reason = "all of it is generated, whatever is used of it"
+    reason = "generated code is not used in full"
 )]
 mod proto {
     tonic::include_proto!("keyward.v1");

@@ -40,7 +40,7 @@ static DISCARDED: LazyLock<Counter<u64>> = LazyLock::new(|| {
 static CLOCK_DIFFERENCE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
     METER
         .f64_gauge("keyward.database.clock.difference")
-        .with_description("Time by which the machine's clock is ahead of the database's, less what the round trip explains.")
+        .with_description("Time by which the machine's clock is ahead of the database's, less the uncertainty of the round trip.")
         .with_unit("s")
         .build()
 });

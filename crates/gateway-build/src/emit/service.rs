@@ -200,7 +200,7 @@ fn declared(service: &Service) -> String {
         methods.push_str(&declared_method(service, method));
     }
     format!(
-        "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
+        "/// A [`{name}`]({server}) that validates requests by the rules of the proto file: requests
 /// are checked before the inner service sees them, and errors leave it refined.
 /// gRPC and REST both go through it.
 pub struct Declared{name}<__S>(pub ::std::sync::Arc<__S>);

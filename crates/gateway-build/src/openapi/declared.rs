@@ -136,7 +136,7 @@ fn keywords(message: &DynamicMessage) -> Result<Object, String> {
     };
     match Node::parse(&schema) {
         Ok(Node::Object(object)) => Ok(object),
-        Ok(_) => Err("schema is no JSON object".to_owned()),
+        Ok(_) => Err("schema is not a JSON object".to_owned()),
         Err(error) => Err(format!("schema is not JSON: {error}")),
     }
 }

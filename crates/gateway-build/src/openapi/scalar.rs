@@ -167,7 +167,10 @@ pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
 }
 
 /// Returns the greatest floating-point number that is at most `units` when its text is scaled.
-#[allow(clippy::cast_precision_loss, reason = "what is lost is looked for")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the loss of precision is checked"
+)]
 fn greatest(units: i128, places: u32) -> f64 {
     if units <= 0 {
         return 0.0;

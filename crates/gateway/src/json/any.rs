@@ -91,7 +91,7 @@ fn write<M: JsonMessage + prost::Message>(
     writing: &Writing<'_>,
 ) -> Result<String, Refused> {
     let message = <M as prost::Message>::decode(bytes)
-        .map_err(|_| Refused::custom("an Any does not hold what its type says"))?;
+        .map_err(|_| Refused::custom("an Any does not hold its declared type"))?;
     serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(Refused::custom)
 }
 

@@ -87,7 +87,7 @@ struct Link {
 impl Link {
     /// Waits until it is the turn of these bytes.
     async fn carry(&self, bytes: usize) {
-        #[allow(clippy::cast_precision_loss, reason = "so many are never sent at once")]
+        #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / self.bits_per_second);
         let turn = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -84,5 +84,5 @@ fn reset(name: &str) -> Result<LimitReset, Error> {
 
 /// Parses the hash of a key.
 pub(crate) fn hash(text: &str) -> Result<KeyHash, Error> {
-    KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is none"))
+    KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is malformed"))
 }
