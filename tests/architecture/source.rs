@@ -12,16 +12,8 @@ const SKIPPED: &[&str] = &[
     "canary",
     "golden",
 ];
-/// Macros and attributes whose string literals are read by people.
-const READ_BY_PEOPLE: &[&str] = &[
-    "error!(",
-    "warn!(",
-    "info!(",
-    "debug!(",
-    "#[error(",
-    "eprintln!(",
-    "println!(",
-];
+/// Number of words from which a string literal is taken for a sentence rather than for a name or a format.
+const MIN_WORDS_OF_A_SENTENCE: usize = 3;
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -87,12 +79,10 @@ fn of_markdown(text: &str) -> String {
     prose
 }
 
-/// Comments of Rust, and the literals of logs and errors.
+/// Comments of Rust, and the literals that are sentences: texts of logs, errors and the command line.
 fn of_rust(text: &str) -> String {
     let mut prose = String::new();
     let mut rest = text;
-    // Depth of the parentheses since a macro or attribute whose literals count.
-    let mut read_by_people: Option<i32> = None;
     while !rest.is_empty() {
         if let Some(comment) = rest.strip_prefix("//") {
             let line = comment.lines().next().unwrap_or_default();
@@ -102,27 +92,14 @@ fn of_rust(text: &str) -> String {
             continue;
         }
         if let Some(literal) = literal(rest) {
-            if read_by_people.is_some() {
+            if literal.split_whitespace().count() >= MIN_WORDS_OF_A_SENTENCE {
                 prose.push_str(literal);
                 prose.push('\n');
             }
             rest = &rest[literal.len()..];
             continue;
         }
-        if read_by_people.is_none()
-            && let Some(name) = READ_BY_PEOPLE.iter().find(|name| rest.starts_with(**name))
-        {
-            read_by_people = Some(1);
-            rest = &rest[name.len()..];
-            continue;
-        }
         let next = rest.chars().next().unwrap();
-        if let Some(depth) = &mut read_by_people {
-            *depth += i32::from(next == '(') - i32::from(next == ')');
-            if *depth == 0 {
-                read_by_people = None;
-            }
-        }
         rest = &rest[next.len_utf8()..];
     }
     prose
@@ -170,9 +147,10 @@ fn escaped(text: &str, mark: char) -> Option<&str> {
 fn comments_and_texts_of_rust_are_found() {
     let text = concat!(
         "//! Head\nfn f<'a>(c: char) { // End\n let s = \"// no comment\"; g('\"', '\\'', r#\"\"//\"#);\n",
-        " tracing::warn!(cause = f(1), \"failed to read\"); h(\"not read\") }\n/// Last",
+        " tracing::warn!(cause = f(1), \"failed to read\"); h(\"a name\") }\n/// Last",
     );
-    assert_eq!(of_rust(text), " Head\n End\n\"failed to read\"\n Last\n");
+    let read = " Head\n End\n\"// no comment\"\n\"failed to read\"\n Last\n";
+    assert_eq!(of_rust(text), read);
 }
 
 #[test]
