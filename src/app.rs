@@ -24,9 +24,9 @@ use crate::conditions::Conditions;
 use crate::config::UnknownFields;
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, OpenStreams, Pages};
+use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, Pages};
 use crate::health::Health;
-use crate::layers::{self, AllowedOrigins, Given, Limits};
+use crate::layers::{self, AllowedOrigins, Given, RequestLimits, TrustedProxies};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -34,6 +34,7 @@ use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
 use crate::telemetry::Exposition;
+use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
 
 /// Dependencies and settings of the application.
 pub struct Parts {
@@ -47,8 +48,14 @@ pub struct Parts {
     pub providers: ProviderRegistry,
     /// Settings for authentication.
     pub authn: AuthnSettings,
-    /// Limits for every call.
-    pub limits: Limits,
+    /// Limits for requests.
+    pub requests: RequestLimits,
+    /// Limits for calls that need no token.
+    pub unauthenticated: UnauthenticatedLimits,
+    /// Maximum number of items in a page of a list, from 1 to `MAX_PAGE_ITEMS`.
+    pub max_page_items: u32,
+    /// Proxies trusted to report client addresses.
+    pub trusted_proxies: TrustedProxies,
     /// Origins whose pages may call from a browser.
     pub origins: AllowedOrigins,
     /// Treatment of unknown members and query parameters of REST requests.
@@ -170,29 +177,38 @@ impl App {
             &conditions,
         )?);
         let health = Health::new(store, conditions);
-        let (rest, services) = faces(&use_cases, &parts.limits, parts.unknown_fields)?;
-        let streams = OpenStreams::new(&parts.limits);
+        let (rest, services) = faces(
+            &use_cases,
+            Pages {
+                max_items: parts.max_page_items,
+            },
+            parts.requests.max_body_bytes,
+            parts.unknown_fields,
+        )?;
+        let streams = OpenStreams::new(&parts.unauthenticated, &parts.trusted_proxies);
         let grpc = services.routes(
             HealthChecks::new(health.clone(), streams.clone()),
             parts.reflection,
-            &parts.limits,
+            parts.requests.max_body_bytes,
+            parts.unauthenticated.max_message_bytes,
         )?;
         let inner = Router::new().fallback(dispatch::call).with_state(Inside {
             rest: rest.clone(),
             grpc,
             descriptions,
-            max_body_bytes: parts.limits.max_body_bytes,
+            max_body_bytes: parts.requests.max_body_bytes,
             health: health.clone(),
             streams,
-            max_open_message_bytes: parts.limits.max_open_message_bytes,
-            max_reflection: parts.limits.max_reflection,
+            unauthenticated: parts.unauthenticated.clone(),
             exposition: parts.exposition.clone(),
         });
         let given = Given {
             rest,
             has_metrics: parts.exposition.is_some(),
             authenticator: Arc::clone(&authenticator),
-            limits: parts.limits,
+            requests: parts.requests,
+            unauthenticated: parts.unauthenticated,
+            trusted_proxies: parts.trusted_proxies,
             origins: parts.origins,
         };
         let router = layers::apply(inner, &given);
@@ -208,12 +224,10 @@ impl App {
 /// Builds REST and gRPC from the same services.
 fn faces(
     use_cases: &UseCases,
-    limits: &Limits,
+    pages: Pages,
+    max_body_bytes: u64,
     unknown_fields: UnknownFields,
 ) -> Result<(RestRouter, Services), AmbiguousRoute> {
-    let pages = Pages {
-        max_items: limits.max_page_items,
-    };
     let services = Services {
         api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone(), pages)),
         directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone(), pages)),
@@ -238,7 +252,7 @@ fn faces(
         .unknown(proto::UNKNOWN)
         .types(v1::TYPES)
         // The layers bound the size of the body; this bounds the decompressed size.
-        .max_body_bytes(limits.max_body_bytes);
+        .max_body_bytes(max_body_bytes);
     if unknown_fields == UnknownFields::Reject {
         rest = rest.refuse_unknown_members();
     }
@@ -259,12 +273,12 @@ impl Services {
         self,
         health: HealthChecks,
         reflection: bool,
-        limits: &Limits,
+        max_body_bytes: u64,
+        max_unauthenticated_bytes: usize,
     ) -> Result<Router, tonic_reflection::server::Error> {
         // tonic's default limit is above that of the layers, whose rejection would come too late; this limit
         // applies to the decompressed message.
-        let limit = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
-        let open_limit = limits.max_open_message_bytes;
+        let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
         macro_rules! held {
             ($server:expr, $limit:expr) => {
                 $server
@@ -306,10 +320,13 @@ impl Services {
             v1::DeclaredDirectoryService,
             self.directory
         ))
-        .add_service(held!(HealthServer::new(health), open_limit));
+        .add_service(held!(HealthServer::new(health), max_unauthenticated_bytes));
         if reflection {
-            grpc.add_service(held!(descriptors().build_v1()?, open_limit))
-                .add_service(held!(descriptors().build_v1alpha()?, open_limit));
+            grpc.add_service(held!(descriptors().build_v1()?, max_unauthenticated_bytes))
+                .add_service(held!(
+                    descriptors().build_v1alpha()?,
+                    max_unauthenticated_bytes
+                ));
         }
         let grpc = grpc.routes().into_axum_router().reset_fallback();
         let grpc = grpc.fallback(dispatch::unknown_method);

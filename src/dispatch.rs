@@ -1,7 +1,5 @@
 //! Innermost service: dispatches every call to its protocol.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,11 +16,11 @@ use tower::ServiceExt;
 
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
-use crate::grpc::OpenStreams;
 use crate::health::Health;
 use crate::layers::{self, Kind, Target};
 use crate::operations;
 use crate::telemetry::Exposition;
+use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
 
 /// Services inside the layers.
 #[derive(Clone)]
@@ -39,10 +37,8 @@ pub(crate) struct Inside {
     pub(crate) health: Health,
     /// Streams that need no token.
     pub(crate) streams: OpenStreams,
-    /// Maximum size of a message that needs no token.
-    pub(crate) max_open_message_bytes: usize,
-    /// Maximum duration of a reflection stream. A client can fetch the descriptors within it.
-    pub(crate) max_reflection: Duration,
+    /// Limits for calls that need no token.
+    pub(crate) unauthenticated: UnauthenticatedLimits,
     /// Exposition of metrics, if they are served here.
     pub(crate) exposition: Option<Exposition>,
 }
@@ -89,7 +85,7 @@ async fn call_reflection(inside: Inside, target: &Target, request: Request) -> R
         Err(status) => return layers::refuse(target, status.into()),
     };
     let health = inside.health.clone();
-    let most = inside.max_reflection;
+    let most = inside.unauthenticated.reflection_stream_timeout;
     let over = async move {
         let _ = tokio::time::timeout(most, health.ended()).await;
     };
@@ -131,7 +127,9 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     let response = inside.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
     let limit = match target.kind {
-        Kind::Open | Kind::Watch | Kind::Reflection => inside.max_open_message_bytes as u64,
+        Kind::Open | Kind::Watch | Kind::Reflection => {
+            inside.unauthenticated.max_message_bytes as u64
+        }
         _ => inside.max_body_bytes,
     };
     if let Some(refusal) = undecodable(response.headers(), limit) {

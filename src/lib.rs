@@ -25,3 +25,4 @@ pub mod proto;
 pub mod rate;
 pub mod server;
 pub mod telemetry;
+pub mod unauthenticated;

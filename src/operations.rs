@@ -11,15 +11,21 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::dispatch::probe;
-use crate::grpc::{HealthChecks, OpenStreams};
+use crate::grpc::HealthChecks;
 use crate::health::Health;
-use crate::layers::{HEALTHZ, Limits, METRICS, READYZ};
+use crate::layers::{HEALTHZ, METRICS, READYZ, TrustedProxies};
 use crate::telemetry::Exposition;
+use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
 
 /// Returns the router of the operations listener.
-pub fn router(health: &Health, limits: &Limits, exposition: Exposition) -> Router {
-    let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits));
-    let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_open_message_bytes);
+pub fn router(
+    health: &Health,
+    limits: &UnauthenticatedLimits,
+    proxies: &TrustedProxies,
+    exposition: Exposition,
+) -> Router {
+    let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits, proxies));
+    let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_message_bytes);
     let grpc = Routes::new(checks).into_axum_router().reset_fallback();
     let ours = Router::new()
         .route(HEALTHZ, get(|State(health)| alive(health, true)))

@@ -52,8 +52,9 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
         None => None,
     };
     let signals = Signals::listen()?;
-    let limits = config.limits().map_err(misconfigured)?;
-    let proxies = limits.trusted_proxies.clone();
+    let unauthenticated = config.unauthenticated_limits();
+    let proxies = config.limits.trusted_proxies().map_err(misconfigured)?;
+    let operations_proxies = proxies.clone();
     let is_proxy_unnamed = config.has_unnamed_proxy();
     let listener_settings = match is_proxy_unnamed {
         true => {
@@ -74,7 +75,12 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     // This listener serves for as long as the process runs, so that a probe can observe the shutdown too.
     let _operations = operations.map(|(listener, address)| {
         tracing::info!(%address, "listening for operations");
-        let router = operations::router(&app.health, &limits, telemetry.exposition());
+        let router = operations::router(
+            &app.health,
+            &unauthenticated,
+            &operations_proxies,
+            telemetry.exposition(),
+        );
         let server = Server::new(config.server.listener().for_operations());
         OnDrop(tokio::spawn(server.serve(listener, router, std::future::pending())).abort_handle())
     });
@@ -230,7 +236,10 @@ pub(super) async fn build(
         clock: Arc::new(SystemClock),
         providers: config.providers().map_err(misconfigured)?,
         authn: config.authn().map_err(misconfigured)?,
-        limits: config.limits().map_err(misconfigured)?,
+        requests: config.request_limits(),
+        unauthenticated: config.unauthenticated_limits(),
+        max_page_items: config.limits.max_page_size,
+        trusted_proxies: config.limits.trusted_proxies().map_err(misconfigured)?,
         origins: config.origins().map_err(misconfigured)?,
         unknown_fields: config.gateway.unknown_fields,
         reflection: config.server.reflection,

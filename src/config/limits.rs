@@ -7,8 +7,9 @@ use keyward_store::KeyBounds;
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
-use crate::layers::{Limits, TrustedProxies};
+use crate::layers::{RequestLimits, TrustedProxies};
 use crate::rate::Rate;
+use crate::unauthenticated::UnauthenticatedLimits;
 
 /// Limits for callers.
 #[derive(Deserialize)]
@@ -27,7 +28,8 @@ pub struct LimitsConfig {
     max_open_streams_per_address: u32,
     max_open_message_bytes: u32,
     max_reflection_ms: u64,
-    max_page_size: u32,
+    /// Maximum number of items in a page of a list.
+    pub max_page_size: u32,
     max_provider_keys_per_workspace: u32,
     max_ai_keys_per_repo: u32,
     trusted_proxies: Vec<String>,
@@ -70,7 +72,10 @@ impl LimitsConfig {
     }
 
     /// Returns the proxies trusted to report client addresses.
-    fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
+    ///
+    /// # Errors
+    /// An entry is not a network.
+    pub fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
         TrustedProxies::parse(&self.trusted_proxies)
             .map_err(|problem| ConfigError::field("limits.trusted_proxies", problem))
     }
@@ -84,14 +89,12 @@ impl Config {
         self.server.is_behind_proxy() && self.limits.trusted_proxies.is_empty()
     }
 
-    /// Returns the limits for every call.
-    ///
-    /// # Errors
-    /// A trusted proxy is not a network.
-    pub fn limits(&self) -> Result<Limits, ConfigError> {
+    /// Returns the limits for requests.
+    #[must_use]
+    pub fn request_limits(&self) -> RequestLimits {
         let limits = &self.limits;
         let per_address = !self.has_unnamed_proxy();
-        Ok(Limits {
+        RequestLimits {
             default_deadline: Duration::from_millis(self.server.default_deadline_ms),
             max_deadline: Duration::from_millis(self.server.max_deadline_ms),
             max_body_bytes: self.server.max_body_bytes,
@@ -113,16 +116,22 @@ impl Config {
             max_running: usize::try_from(self.database.max_connections).unwrap_or(usize::MAX),
             max_request_bytes: usize::try_from(limits.max_request_bytes).unwrap_or(usize::MAX),
             body_time: self.server.body_time(),
-            max_open_streams: usize::try_from(limits.max_open_streams).unwrap_or(usize::MAX),
-            max_open_streams_per_address: match per_address {
-                true => usize::try_from(limits.max_open_streams_per_address).unwrap_or(usize::MAX),
-                false => 0,
+        }
+    }
+
+    /// Returns the limits for calls that need no token.
+    #[must_use]
+    pub fn unauthenticated_limits(&self) -> UnauthenticatedLimits {
+        let limits = &self.limits;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        UnauthenticatedLimits {
+            max_streams: count(limits.max_open_streams),
+            max_streams_per_address: match self.has_unnamed_proxy() {
+                true => 0,
+                false => count(limits.max_open_streams_per_address),
             },
-            max_open_message_bytes: usize::try_from(limits.max_open_message_bytes)
-                .unwrap_or(usize::MAX),
-            max_reflection: Duration::from_millis(limits.max_reflection_ms),
-            max_page_items: limits.max_page_size,
-            trusted_proxies: limits.trusted_proxies()?,
-        })
+            max_message_bytes: count(limits.max_open_message_bytes),
+            reflection_stream_timeout: Duration::from_millis(limits.max_reflection_ms),
+        }
     }
 }

@@ -11,11 +11,11 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health as HealthService;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::streams::{OpenStream, OpenStreams};
 use crate::error;
 use crate::health::{Health, Readiness};
 use crate::layers::StreamDeadline;
 use crate::proto;
+use crate::unauthenticated::{OpenStream, OpenStreams};
 
 /// Serves readiness.
 pub(crate) struct HealthChecks {

@@ -7,7 +7,6 @@ mod directory;
 mod health;
 mod management_key;
 mod repo_ai_key;
-mod streams;
 
 pub(crate) use api_key::ApiKeys;
 pub(crate) use audit::AuditEvents;
@@ -15,7 +14,6 @@ pub(crate) use directory::DirectoryEntries;
 pub(crate) use health::HealthChecks;
 pub(crate) use management_key::ManagementKeys;
 pub(crate) use repo_ai_key::RepoAiKeys;
-pub(crate) use streams::{OpenStreams, Unfinished};
 
 use std::sync::Arc;
 

@@ -10,16 +10,17 @@ use http::header::CONNECTION;
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use tonic::{Code, Status};
 
+use super::Limit;
 use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
-use super::{Limit, Limits};
 use crate::authn::{Authenticator, AuthnError, Permit};
 use crate::budget::Owner;
 use crate::error;
 use crate::in_flight;
 use crate::metrics::{self, Refused};
+use crate::rate::Rate;
 use crate::server::{Peer, PeerService, Proven};
 
 const LIMIT: Limit = Limit {
@@ -38,12 +39,16 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Uses this authenticator, and the limits on failed authentications.
-    pub(super) fn new(authenticator: &Arc<Authenticator>, limits: &Limits) -> Self {
+    /// Uses this authenticator, and this limit on failed authentications of an address.
+    pub(super) fn new(
+        authenticator: &Arc<Authenticator>,
+        failed_authentications: Option<Rate>,
+        proxies: &TrustedProxies,
+    ) -> Self {
         Self {
             authenticator: Arc::clone(authenticator),
-            failures: Failures::new(limits.failed_authentications),
-            proxies: limits.trusted_proxies.clone(),
+            failures: Failures::new(failed_authentications),
+            proxies: proxies.clone(),
         }
     }
 

@@ -19,12 +19,12 @@ use keyward_gateway::{Refusal, Resolution};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
-use super::{Kind, Limit, Limits, Target};
+use super::{Kind, Limit, RequestLimits, Target};
 use crate::budget::{Budget, Charge, Owner};
 use crate::error;
-use crate::grpc::Unfinished;
 use crate::in_flight::unoccupied;
 use crate::metrics::{self, Refused};
+use crate::unauthenticated::{UnauthenticatedLimits, Unfinished};
 
 const LIMIT: Limit = Limit {
     counted: Refused::RequestMemory,
@@ -69,14 +69,15 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(requests: &RequestLimits, unauthenticated: &UnauthenticatedLimits) -> Self {
+        let max_message_bytes = unauthenticated.max_message_bytes;
         Self {
-            time: limits.body_time,
-            max_bytes: limits.max_body_bytes,
-            max_open_message_bytes: limits.max_open_message_bytes as u64,
-            max_open_bytes: limits.max_open_message_bytes * 2 * COPIES + CALL_BYTES,
-            budget: Budget::new(limits.max_request_bytes),
-            unfinished: Unfinished::new(limits),
+            time: requests.body_time,
+            max_bytes: requests.max_body_bytes,
+            max_open_message_bytes: max_message_bytes as u64,
+            max_open_bytes: max_message_bytes * 2 * COPIES + CALL_BYTES,
+            budget: Budget::new(requests.max_request_bytes),
+            unfinished: Unfinished::new(unauthenticated),
         }
     }
 

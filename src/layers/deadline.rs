@@ -13,7 +13,7 @@ use keyward_gateway::Face;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::Limits;
+use super::RequestLimits;
 use crate::error;
 
 /// Time at which a stream ends, in the extensions of a request whose client has set it.
@@ -21,7 +21,7 @@ use crate::error;
 pub(crate) struct StreamDeadline(pub(crate) Instant);
 
 pub(super) async fn layer(
-    State(limits): State<Limits>,
+    State(limits): State<RequestLimits>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -52,7 +52,7 @@ pub(super) async fn layer(
 
 /// Returns the time that a call may take. REST has no `grpc-timeout`: if a REST client sends it, it can only
 /// shorten the time.
-fn allowed(limits: &Limits, face: Face, asked: Option<Duration>) -> Duration {
+fn allowed(limits: &RequestLimits, face: Face, asked: Option<Duration>) -> Duration {
     let longest = match face {
         Face::Rest => limits.default_deadline,
         Face::Grpc | Face::GrpcWeb | Face::GrpcWebText => limits.max_deadline,
@@ -105,8 +105,7 @@ mod tests {
         "#;
         let limits = crate::config::Config::from_text(text)
             .unwrap()
-            .limits()
-            .unwrap();
+            .request_limits();
         let seconds = |face, asked: Option<u64>| {
             allowed(&limits, face, asked.map(Duration::from_secs)).as_secs()
         };

@@ -37,6 +37,7 @@ use crate::fair_queue::FairQueue;
 use crate::metrics::{self, Refused};
 use crate::rate::{Limiter, Rate};
 use crate::server::Limited;
+use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use body::BodyTime;
 pub(crate) use client::Client;
@@ -45,9 +46,9 @@ pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
 pub(crate) use target::{HEALTHZ, Kind, METRICS, READYZ, Target};
 
-/// Settings of the layers.
+/// Limits for requests, which the layers apply.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Deadline of a call whose client sets none.
     pub default_deadline: Duration,
     /// Maximum deadline of a call.
@@ -70,18 +71,6 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// Time that a client has to send a request's body.
     pub body_time: BodyTime,
-    /// Maximum number of open streams without a token.
-    pub max_open_streams: usize,
-    /// Maximum number of them from one address; 0 means no limit.
-    pub max_open_streams_per_address: usize,
-    /// Maximum size of a message of a call that needs no token, in bytes, compressed or not.
-    pub max_open_message_bytes: usize,
-    /// Maximum duration of a reflection stream.
-    pub max_reflection: Duration,
-    /// Maximum number of items in a page of a list, from 1 to `MAX_PAGE_ITEMS`.
-    pub max_page_items: u32,
-    /// Proxies trusted to report client addresses.
-    pub trusted_proxies: TrustedProxies,
 }
 
 /// Dependencies of the layers.
@@ -92,8 +81,12 @@ pub(crate) struct Given {
     pub(crate) has_metrics: bool,
     /// Authenticates callers.
     pub(crate) authenticator: Arc<Authenticator>,
-    /// Limits for every call.
-    pub(crate) limits: Limits,
+    /// Limits for requests.
+    pub(crate) requests: RequestLimits,
+    /// Limits for calls that need no token.
+    pub(crate) unauthenticated: UnauthenticatedLimits,
+    /// Proxies trusted to report client addresses.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Origins whose pages may call from a browser.
     pub(crate) origins: AllowedOrigins,
 }
@@ -123,7 +116,7 @@ chain! { given:
         has_metrics: given.has_metrics,
     }),
     // Before all layers that use the client address, including the span.
-    client(given.limits.trusted_proxies),
+    client(given.trusted_proxies),
     // Around authentication, so that rejected calls have a span too.
     trace,
     // Around all responses, including rejections and preflights.
@@ -134,27 +127,31 @@ chain! { given:
     // Inside the span, so that a panic is recorded in it and rendered like any failure.
     panic,
     // Before any costly work: an address with too many calls takes no permit from others.
-    address_rate(Limiter::new(given.limits.address_rate)),
+    address_rate(Limiter::new(given.requests.address_rate)),
     // Around everything that waits, so that no call that needs a token waits without having been admitted; before
     // authentication, so that a rejection is cheap.
     in_flight(in_flight::InFlight::new(
-        given.limits.max_in_flight,
-        given.limits.max_in_flight_per_organization,
+        given.requests.max_in_flight,
+        given.requests.max_in_flight_per_organization,
     )),
     // Around everything that waits, including the lookups of authentication.
-    deadline(given.limits),
+    deadline(given.requests),
     // Before the body is read.
-    body_limit(given.limits.max_body_bytes),
+    body_limit(given.requests.max_body_bytes),
     // The layers inside have an authenticated caller.
-    authn(authn::Gate::new(&given.authenticator, &given.limits)),
+    authn(authn::Gate::new(
+        &given.authenticator,
+        given.requests.failed_authentications,
+        &given.trusted_proxies,
+    )),
     // Needs the principal.
-    rate_limit(Limiter::new(given.limits.caller_rate)),
+    rate_limit(Limiter::new(given.requests.caller_rate)),
     // After the rate limit, so that its rejections do not use up the share.
-    share(FairQueue::new(given.limits.max_running)),
+    share(FairQueue::new(given.requests.max_running)),
     // Before the body is read: the method and the kind of principal decide.
     policy,
     // Innermost: the services inside have the whole body, and do not wait for the client.
-    body(body::Bodies::new(&given.limits)),
+    body(body::Bodies::new(&given.requests, &given.unauthenticated)),
 }
 
 /// Renders a rejection for the client's protocol.

@@ -10,9 +10,10 @@ use keyward::app::{App, Parts, UseCases};
 use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
-use keyward::layers::{AllowedOrigins, BodyTime, Limits, TrustedProxies};
+use keyward::layers::{AllowedOrigins, BodyTime, RequestLimits, TrustedProxies};
 use keyward::rate::Rate;
 use keyward::server::{Server, Settings};
+use keyward::unauthenticated::UnauthenticatedLimits;
 use keyward_core::audit::AuditSettings;
 use keyward_core::clock::{Clock, Timestamp};
 use keyward_core::ledger::LedgerSettings;
@@ -190,7 +191,7 @@ impl Setup {
             clock: Arc::clone(&clock) as _,
             providers: providers(),
             authn: self.authn(&issuer, &cluster, &jwks_file),
-            limits: Limits {
+            requests: RequestLimits {
                 default_deadline: self.max_deadline.min(Duration::from_secs(30)),
                 max_deadline: self.max_deadline,
                 max_body_bytes: self.max_body_bytes,
@@ -202,13 +203,15 @@ impl Setup {
                 max_running: 16,
                 max_request_bytes: 64 * 1024 * 1024,
                 body_time: self.body_time,
-                max_open_streams: 1000,
-                max_open_streams_per_address: 100,
-                max_open_message_bytes: 4096,
-                max_reflection: Duration::from_secs(60),
-                max_page_items: self.max_page_items,
-                trusted_proxies: self.trusted_proxies.clone(),
             },
+            unauthenticated: UnauthenticatedLimits {
+                max_streams: 1000,
+                max_streams_per_address: 100,
+                max_message_bytes: 4096,
+                reflection_stream_timeout: Duration::from_secs(60),
+            },
+            max_page_items: self.max_page_items,
+            trusted_proxies: self.trusted_proxies.clone(),
             origins: self.origins.clone(),
             unknown_fields: self.unknown_fields,
             reflection: self.reflection,

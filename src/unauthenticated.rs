@@ -7,15 +7,29 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::Extensions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
 use crate::error;
-use crate::layers::{Client, Limits};
+use crate::layers::{Client, TrustedProxies};
 use crate::metrics::{self, Refused};
 use crate::server::{Peer, PerAddress, Place};
+
+/// Limits for calls that need no token: probes, health watches and reflection.
+#[derive(Debug, Clone)]
+pub struct UnauthenticatedLimits {
+    /// Maximum number of streams.
+    pub max_streams: usize,
+    /// Maximum number of streams from one address; 0 means no limit.
+    pub max_streams_per_address: usize,
+    /// Maximum size of a message, in bytes, compressed or not.
+    pub max_message_bytes: usize,
+    /// Maximum duration of a reflection stream.
+    pub reflection_stream_timeout: Duration,
+}
 
 /// Streams that are open without a token.
 #[derive(Clone)]
@@ -33,12 +47,12 @@ pub(crate) struct OpenStream {
 impl OpenStreams {
     /// Uses the maximums of the limits. The address of a trusted proxy is not counted, since many clients call
     /// through it.
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let proxies = limits.trusted_proxies.clone();
+    pub(crate) fn new(limits: &UnauthenticatedLimits, proxies: &TrustedProxies) -> Self {
+        let proxies = proxies.clone();
         let exempt = Arc::new(move |address| proxies.trusts(address));
         Self {
-            all: Arc::new(Semaphore::new(limits.max_open_streams)),
-            places: PerAddress::new(limits.max_open_streams_per_address, exempt),
+            all: Arc::new(Semaphore::new(limits.max_streams)),
+            places: PerAddress::new(limits.max_streams_per_address, exempt),
         }
     }
 
@@ -85,9 +99,9 @@ struct Begun {
 
 impl Unfinished {
     /// Uses the maximum number of streams.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &UnauthenticatedLimits) -> Self {
         Self(Arc::new(Begun {
-            most: limits.max_open_streams,
+            most: limits.max_streams,
             places: Mutex::default(),
         }))
     }
