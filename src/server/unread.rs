@@ -9,7 +9,7 @@ use super::activity::Activity;
 use crate::budget::Owner;
 
 /// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
-/// task, headers and the span. `tests/attacks` measures it.
+/// task, headers and the span. `tests/load/attacks` measures it.
 const CALL_BYTES: usize = 8 * 1024;
 
 /// Owners that share a bound.

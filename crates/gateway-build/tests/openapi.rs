@@ -386,7 +386,7 @@ fn nothing_in_a_comment_is_markup_on_the_page() {
 
 #[test]
 fn everything_that_a_proto_file_can_say_is_in_a_valid_document() {
-    let probe = Path::new("../gateway/tests/proto");
+    let probe = Path::new("../../tests/gateway/testserver/proto");
     let files = ["probe/v1/types.proto", "probe/v1/probe.proto"];
     let (document, page) = build(probe, &files, settings()).unwrap();
     valid(&document);

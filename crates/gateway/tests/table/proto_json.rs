@@ -1,4 +1,4 @@
-//! Conversion of JSON values in both directions. `tests/conformance` has the protobuf project's own
+//! Conversion of JSON values in both directions. `tests/gateway/conformance` has the protobuf project's own
 //! cases; these are the cases that clients of a route use.
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Load generator and attacks for a Keyward instance under test. `tests/attacks`, `tests/rolling`
-//! and `tests/soak` start it.
+//! Load generator and attacks for a Keyward instance under test. The scripts in `attacks`, `rolling`
+//! and `soak` beside it start it.
 //!
 //! It sends to addresses of 127.0.0.0/8 only (`target`), and every loop in it ends after a count or
 //! a time. It prints its results on standard output, one JSON object per line.

@@ -1,12 +1,13 @@
 //! Fuzz targets.
 //!
 //! Each function accepts any bytes and panics if a guarantee does not hold; the fuzzer itself
-//! detects overflows, hangs and excessive memory. `fuzz/` has a target for each, and `seeds/` the
+//! detects overflows, hangs and excessive memory. `targets/` has a target for each, and `seeds/` the
 //! initial inputs and earlier findings, which `tests/seeds.rs` runs in every test run.
 //!
 //! ```sh
 //! cargo install cargo-fuzz
-//! cd crates/fuzz && cargo +nightly fuzz run json fuzz/corpus/json seeds/json -- -max_total_time=600
+//! cd tests/gateway/fuzz
+//! cargo +nightly fuzz run --fuzz-dir targets json targets/corpus/json seeds/json -- -max_total_time=600
 //! ```
 #![allow(clippy::unwrap_used, reason = "a broken guarantee is to end the run")]
 

@@ -23,7 +23,7 @@ fn compile() -> Result<(), Error> {
         .compile()?;
     Builder::new()
         .include("proto")
-        .include("../../proto")
+        .include("../../../proto")
         .file("own/options.proto")
         .descriptor_name("own.bin")
         .json_for_all_messages()

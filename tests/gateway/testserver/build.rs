@@ -4,8 +4,8 @@ use keyward_gateway_build::{Builder, Error, OpenApi};
 
 fn main() -> Result<(), Error> {
     Builder::new()
-        .include("../gateway/tests/proto")
-        .include("../../proto")
+        .include("proto")
+        .include("../../../proto")
         .file("probe/v1/types.proto")
         .file("probe/v1/probe.proto")
         .file("probe/v1/rows.proto")

@@ -1,5 +1,4 @@
-//! Service for the tests of the gateway, compiled from `crates/gateway/tests/proto` by the
-//! gateway's own generator.
+//! Service for the tests of the gateway, compiled from `proto` by the gateway's own generator.
 //!
 //! It returns its requests, or fails as the request demands. The response metadata reflects the
 //! request: `x-seen` is the client's `user-agent`, `x-extension` a text in the request's

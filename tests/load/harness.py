@@ -1,5 +1,4 @@
-"""Shared code of the scripts under tests/attacks, tests/rolling and tests/soak: a Keyward with its own data,
-`keyward-siege`, and the system's figures of a process.
+"""Shared code of the scripts in attacks, rolling and soak: a Keyward with its own data, `keyward-siege`, and the system's figures of a process.
 
 All servers listen on 127.0.0.1 and are ended by their process id. Every wait has a time limit.
 """

@@ -1,5 +1,5 @@
 //! Test program for protobuf's conformance runner: tests the JSON that the gateway's generator
-//! creates for messages. `tests/conformance/run` builds and starts it.
+//! creates for messages. `tests/gateway/conformance/run` builds and starts it.
 //!
 //! The runner writes requests to the standard input, each after its length in four bytes, and reads
 //! one response to each. A request has a message in binary or JSON and names the form of the

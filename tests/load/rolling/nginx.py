@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 
-from house import Failed, Program, free_port, get, wait_until
+from harness import Failed, Program, free_port, get, wait_until
 
 CONFIGURATION = """
 worker_processes 1;
