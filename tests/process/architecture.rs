@@ -183,7 +183,7 @@ fn helpers_know_nothing_and_are_not_shipped() {
     for name in [
         "keyward-gateway",
         "keyward-gateway-build",
-        "keyward-gateway-probe",
+        "keyward-gateway-testserver",
         "keyward-conformance",
         "bookshelf-example",
     ] {

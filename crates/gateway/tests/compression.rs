@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::Request;
 use http_body_util::{Empty, Full, StreamBody};
-use keyward_gateway_probe::Probe;
+use keyward_gateway_testserver::Probe;
 use serde_json::Value;
 
 use support::{Answer, call_on, router};

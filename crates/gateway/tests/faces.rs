@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keyward_gateway::{BodyTooLarge, Resolution, RestRouter};
-use keyward_gateway_probe::{Probe, v1};
+use keyward_gateway_testserver::{Probe, v1};
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};

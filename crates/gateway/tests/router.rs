@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::Empty;
 use keyward_gateway::RestRouter;
 use keyward_gateway::json::JsonOptions;
-use keyward_gateway_probe::{Probe, v1};
+use keyward_gateway_testserver::{Probe, v1};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::ServiceExt;

@@ -5,8 +5,8 @@
 
 use jsonschema::Validator;
 use keyward_gateway::json::{self, JsonOptions};
-use keyward_gateway_probe::OPENAPI;
-use keyward_gateway_probe::v1::{self, Everything};
+use keyward_gateway_testserver::OPENAPI;
+use keyward_gateway_testserver::v1::{self, Everything};
 use serde_json::{Value, json};
 
 /// JSON of every kind, at and around every bound.

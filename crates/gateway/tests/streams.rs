@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use keyward_gateway_probe::Probe;
+use keyward_gateway_testserver::Probe;
 use serde_json::{Value, json};
 
 use support::{Answer, call, call_on, router};

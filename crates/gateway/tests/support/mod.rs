@@ -10,8 +10,8 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use keyward_gateway::RestRouter;
 use keyward_gateway::json::{self, JsonOptions};
-use keyward_gateway_probe::Probe;
-use keyward_gateway_probe::v1::Everything;
+use keyward_gateway_testserver::Probe;
+use keyward_gateway_testserver::v1::Everything;
 use serde_json::Value;
 
 /// Returns the router of the probe with default settings.

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, call, call_on, request, router, told};
-use keyward_gateway_probe::Probe;
+use keyward_gateway_testserver::Probe;
 
 fn nested(text: &str, number: &str) -> Value {
     json!({

@@ -214,7 +214,7 @@ fn several_segments_keep_an_escaped_slash_alone() {
 fn several_segments_keep_what_is_reserved_if_asked() {
     // http.proto, of `Http`: "The default behavior is to not decode RFC 6570 reserved characters in
     // multi segment matches." Envoy does so unless `fully_decode_reserved_expansion` is set.
-    let router = keyward_gateway_probe::Probe::default()
+    let router = keyward_gateway_testserver::Probe::default()
         .rest()
         .fully_decode_reserved_expansion(false)
         .build()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{call, call_on, request, told};
-use keyward_gateway_probe::Probe;
+use keyward_gateway_testserver::Probe;
 
 async fn table(cases: &[(&str, Value)]) {
     for (query, expected) in cases {

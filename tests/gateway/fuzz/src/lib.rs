@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Full};
 use keyward_crypto::Envelope;
 use keyward_gateway::json::{self, JsonOptions};
 use keyward_gateway::{Face, Refusal, Resolution, RestRouter, Route, RouteSpec};
-use keyward_gateway_probe::{Probe, v1};
+use keyward_gateway_testserver::{Probe, v1};
 use tonic::{Code, Status};
 
 static REST: LazyLock<RestRouter> = LazyLock::new(|| Probe::default().rest().build().unwrap());

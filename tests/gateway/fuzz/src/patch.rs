@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use keyward_gateway::json::{JsonMessage, MemberKind, MessageInfo};
-use keyward_gateway_probe::v1::UpdateFlatRequest;
+use keyward_gateway_testserver::v1::UpdateFlatRequest;
 use serde_json::{Map, Value};
 
 /// Checks that an accepted body is JSON, and that each known member in it is in the mask.

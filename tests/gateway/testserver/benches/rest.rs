@@ -2,7 +2,7 @@
 //! loopback and in one run, and measures the steps of the route.
 //!
 //! ```sh
-//! cargo bench -p keyward-gateway-probe --bench rest
+//! cargo bench -p keyward-gateway-testserver --bench rest
 //! ```
 //!
 //! The two take turns, so that noise affects both; the result is the median of the rounds' ratios.
@@ -27,7 +27,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use keyward_gateway::json::{self, JsonOptions};
 use keyward_gateway::{Resolution, RestRouter};
-use keyward_gateway_probe::{Probe, v1};
+use keyward_gateway_testserver::{Probe, v1};
 use serde::{Deserialize, Serialize};
 
 const ROUNDS: usize = 21;
