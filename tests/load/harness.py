@@ -1,4 +1,5 @@
-"""Shared code of the scripts in attacks, rolling and soak: a Keyward with its own data, `keyward-siege`, and the system's figures of a process.
+"""Shared code of the scripts in attacks, rolling and soak: a Keyward with its own data, `keyward-loadtest`,
+and the system's figures of a process.
 
 All servers listen on 127.0.0.1 and are ended by their process id. Every wait has a time limit.
 """
@@ -93,24 +94,24 @@ def keyward_program(variable="KEYWARD_BIN"):
     return Path(os.environ[variable]).resolve(strict=True)
 
 
-def siege_program():
-    """Path of `keyward-siege`: SIEGE_BIN, or a release build of this checkout."""
-    if "SIEGE_BIN" in os.environ:
-        return Path(os.environ["SIEGE_BIN"]).resolve(strict=True)
-    command = ["cargo", "build", "--locked", "--release", "-p", "keyward-siege"]
+def loadtest_program():
+    """Path of `keyward-loadtest`: LOADTEST_BIN, or a release build of this checkout."""
+    if "LOADTEST_BIN" in os.environ:
+        return Path(os.environ["LOADTEST_BIN"]).resolve(strict=True)
+    command = ["cargo", "build", "--locked", "--release", "-p", "keyward-loadtest"]
     built = subprocess.run(
         [*command, "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
     )
     for line in built.stdout.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "keyward-siege":
+        if message.get("executable") and message["target"]["name"] == "keyward-loadtest":
             return Path(message["executable"])
-    raise Failed("cargo built no keyward-siege")
+    raise Failed("cargo built no keyward-loadtest")
 
 
 def clean_environment(**more):
     """Returns the environment without foreign settings of Keyward."""
-    ours = ("KEYWARD_", "OTEL_", "SIEGE_")
+    ours = ("KEYWARD_", "OTEL_", "LOADTEST_")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -237,16 +238,16 @@ class Program:
         return Path(self.log).read_text(errors="replace")[-most:]
 
 
-class House:
+class Deployment:
     """Database, keys and tokens for `keyward serve`, in a directory that is removed at the end of the
     script."""
 
-    def __init__(self, program, siege, postgres=None):
+    def __init__(self, program, loadtest, postgres=None):
         # In memory if possible: the scripts measure the server, not the disk.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.directory = Path(tempfile.mkdtemp(prefix="keyward-siege-", dir=memory))
+        self.directory = Path(tempfile.mkdtemp(prefix="keyward-loadtest-", dir=memory))
         atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
-        self.siege, self.postgres = siege, postgres
+        self.loadtest, self.postgres = loadtest, postgres
         self.env = self.directory / "dev.env"
         self.borrow(program)
         self.config = self.directory / "keyward.toml"
@@ -302,7 +303,7 @@ class House:
         """Creates the same organization in an empty database, with its own management key."""
         self.run(program, "migrate")
         server = self.serve(program)
-        command = [self.siege, "prepare", "--env", self.env, "--url", server.url]
+        command = [self.loadtest, "prepare", "--env", self.env, "--url", server.url]
         Program(command, self.directory / "prepare.log").finish()
         admin = ("admin", "create-management-key", "--organization", "demo")
         key = self.run(program, *admin).strip().splitlines()[-1]
@@ -325,11 +326,11 @@ class House:
 class Server(Program):
     """A `keyward serve` that is ready."""
 
-    def __init__(self, house, program, port, place, operations=False):
+    def __init__(self, deployment, program, port, place, operations=False):
         self.port = port
         self.url = self.operations_url = f"http://127.0.0.1:{port}"
-        command = [program, "serve", "--config", house.config]
-        log = house.directory / f"serve-{port}.log"
+        command = [program, "serve", "--config", deployment.config]
+        log = deployment.directory / f"serve-{port}.log"
         listen = {"KEYWARD_SERVER__LISTEN": f"127.0.0.1:{port}"}
         if operations:
             address = f"127.0.0.1:{free_port()}"
@@ -378,11 +379,11 @@ class Server(Program):
 
 
 class Load(Program):
-    """`keyward-siege load`, which reports its figures in windows."""
+    """`keyward-loadtest load`, which reports its figures in windows."""
 
-    def __init__(self, house, seconds, *words, urls=(), place=ANYWHERE):
-        command = [house.siege, "load", "--env", house.env, "--seconds", seconds, "--windows"]
-        log = house.directory / "load.log"
+    def __init__(self, deployment, seconds, *words, urls=(), place=ANYWHERE):
+        command = [deployment.loadtest, "load", "--env", deployment.env, "--seconds", seconds, "--windows"]
+        log = deployment.directory / "load.log"
         super().__init__([*command, *urls, *words], log, place, stdin=subprocess.PIPE)
 
     def window(self):
@@ -480,10 +481,10 @@ class Client:
         return answer
 
 
-def attack(house, kind, *words, url, seconds, place=ANYWHERE, **variables):
+def attack(deployment, kind, *words, url, seconds, place=ANYWHERE, **variables):
     """Starts an attack; its output is its tally."""
-    command = [house.siege, kind, "--url", url, "--seconds", seconds, *words]
-    log = house.directory / f"{kind}.log"
+    command = [deployment.loadtest, kind, "--url", url, "--seconds", seconds, *words]
+    log = deployment.directory / f"{kind}.log"
     return Program(command, log, place, **variables)
 
 

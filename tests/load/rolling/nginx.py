@@ -70,26 +70,26 @@ http {{
 class Nginx(Program):
     """An nginx that listens; `ports` are those of the processes behind it."""
 
-    def __init__(self, house, ports):
+    def __init__(self, deployment, ports):
         binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         if not binary:
             raise Failed("nginx is not installed (Debian: apt-get install nginx)")
-        self.attempts = house.directory / "attempts.log"
+        self.attempts = deployment.directory / "attempts.log"
         self.rest_port, self.grpc_port = free_port(), free_port()
         # A process that refused a connection gets no requests for a second.
         server = "        server 127.0.0.1:{} max_fails=1 fail_timeout=1s;"
-        house.directory.chmod(0o711)
+        deployment.directory.chmod(0o711)
         text = CONFIGURATION.format(
-            user="user root;" if house.directory.stat().st_uid == 0 else "",
-            directory=house.directory,
+            user="user root;" if deployment.directory.stat().st_uid == 0 else "",
+            directory=deployment.directory,
             servers="\n".join(server.format(port) for port in ports),
             rest_port=self.rest_port,
             grpc_port=self.grpc_port,
         )
-        file = house.directory / "nginx.conf"
+        file = deployment.directory / "nginx.conf"
         file.write_text(text)
-        log = house.directory / "nginx.log"
-        super().__init__([binary, "-c", file, "-p", house.directory, "-e", log], log)
+        log = deployment.directory / "nginx.log"
+        super().__init__([binary, "-c", file, "-p", deployment.directory, "-e", log], log)
         self.url = f"http://127.0.0.1:{self.rest_port}"
         self.grpc_url = f"http://127.0.0.1:{self.grpc_port}"
         wait_until("nginx answers", self.answers)

@@ -98,7 +98,7 @@ pub(crate) async fn run(args: LoadArgs) -> Outcome<ExitCode> {
     load.work.end().await?;
     let failed = load.failed.load(Ordering::Relaxed);
     Ok(if args.strict && failed > 0 {
-        eprintln!("keyward-siege: {failed} requests failed");
+        eprintln!("keyward-loadtest: {failed} requests failed");
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

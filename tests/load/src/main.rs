@@ -37,7 +37,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Load generator and attacks for a Keyward server on a loopback address.
 #[derive(Parser)]
-#[command(name = "keyward-siege", version, about)]
+#[command(name = "keyward-loadtest", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("keyward-siege: {}", chain(error.as_ref()));
+            eprintln!("keyward-loadtest: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

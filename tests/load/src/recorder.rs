@@ -79,7 +79,7 @@ impl Recorder {
             let times = figures.failures.entry(reason).or_default();
             *times += 1;
             if *times <= TOLD {
-                eprintln!("keyward-siege: after {seconds:.3} s: {kind}: {failure}");
+                eprintln!("keyward-loadtest: after {seconds:.3} s: {kind}: {failure}");
             }
         }
     }

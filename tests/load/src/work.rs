@@ -280,7 +280,7 @@ impl Work {
     }
 
     async fn issue(&self) -> Outcome<(String, String)> {
-        let body = json!({"name": "siege", "workspace_id": self.workspace});
+        let body = json!({"name": "loadtest", "workspace_id": self.workspace});
         let answer = self
             .clients
             .rest(Method::POST, "/keys", &self.management, Some(&body));
@@ -297,7 +297,7 @@ impl Work {
             "provider": "OPENAI",
             "key": name()?,
             "secret": secret,
-            "description": "made by keyward-siege",
+            "description": "made by keyward-loadtest",
         });
         let answer = self
             .clients

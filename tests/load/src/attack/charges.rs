@@ -21,7 +21,7 @@ pub(crate) struct ChargesArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
     /// Service token.
-    #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     token: String,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct SlowLorisArgs {
     /// Token for slow bodies; without one, most servers end the call before they read the body.
     #[arg(
         long,
-        env = "SIEGE_TOKEN",
+        env = "LOADTEST_TOKEN",
         hide_env_values = true,
         default_value = "none"
     )]

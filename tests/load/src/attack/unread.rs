@@ -36,7 +36,7 @@ pub(crate) struct UnreadArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     streams: usize,
     /// Token to send, if any.
-    #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 

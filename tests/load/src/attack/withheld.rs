@@ -31,7 +31,7 @@ pub(crate) struct WithheldArgs {
     #[arg(long, value_name = "TIMEOUT", default_value = "60S")]
     timeout: String,
     /// Token to send.
-    #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     token: String,
 }
 

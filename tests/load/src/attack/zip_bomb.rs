@@ -37,7 +37,7 @@ pub(crate) struct ZipBombArgs {
     #[command(flatten)]
     attack: AttackArgs,
     /// Session token of the attacker.
-    #[arg(long, env = "SIEGE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     token: String,
 }
 
