@@ -52,15 +52,15 @@ enum Command {
     /// Hold connections: send headers or bodies slowly, or read slowly.
     SlowLoris(attack::slow_loris::SlowLorisArgs),
     /// Send endless headers, over HTTP/1.1 and HTTP/2.
-    HugeHeaders(attack::AttackArgs),
+    HeaderFlood(attack::AttackArgs),
     /// Present unknown issued keys, most of them well-formed.
-    UnknownKeys(attack::unknown_keys::UnknownKeysArgs),
+    UnknownKeyFlood(attack::unknown_key_flood::UnknownKeyFloodArgs),
     /// Begin HTTP/2 requests and reset each at once.
     RapidReset(attack::AttackArgs),
     /// Send readiness probes continuously.
-    Probes(attack::AttackArgs),
+    ProbeFlood(attack::AttackArgs),
     /// Begin messages that need no token, and finish none of them.
-    Unfinished(attack::AttackArgs),
+    IncompleteMessage(attack::AttackArgs),
     /// Make calls and never read their responses.
     Unread(attack::unread::UnreadArgs),
     /// Make calls with a token and never end their bodies.
@@ -108,11 +108,15 @@ fn run(command: Command) -> Outcome<ExitCode> {
             Command::Load(args) => load::run(args).await,
             Command::Prepare(args) => prepare::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::SlowLoris(args) => attack::slow_loris::run(args).await.map(attacked),
-            Command::HugeHeaders(args) => attack::huge_headers::run(args).await.map(attacked),
-            Command::UnknownKeys(args) => attack::unknown_keys::run(args).await.map(attacked),
+            Command::HeaderFlood(args) => attack::header_flood::run(args).await.map(attacked),
+            Command::UnknownKeyFlood(args) => {
+                attack::unknown_key_flood::run(args).await.map(attacked)
+            }
             Command::RapidReset(args) => attack::rapid_reset::run(args).await.map(attacked),
-            Command::Probes(args) => attack::probes::run(args).await.map(attacked),
-            Command::Unfinished(args) => attack::unfinished::run(args).await.map(attacked),
+            Command::ProbeFlood(args) => attack::probe_flood::run(args).await.map(attacked),
+            Command::IncompleteMessage(args) => {
+                attack::incomplete_message::run(args).await.map(attacked)
+            }
             Command::Unread(args) => attack::unread::run(args).await.map(attacked),
             Command::Withheld(args) => attack::withheld::run(args).await.map(attacked),
             Command::Watches(args) => attack::watches::run(args).await.map(attacked),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::BufReader;
 
 use super::frames::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
-use super::huge_headers::count_frames;
+use super::header_flood::count_frames;
 use super::{AttackArgs, Attacker, storm};
 use crate::Outcome;
 

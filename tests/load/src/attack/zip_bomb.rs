@@ -14,7 +14,7 @@ use tokio::io::BufReader;
 use tokio::net::TcpStream;
 
 use super::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_PAYLOAD};
-use super::huge_headers::count_frames;
+use super::header_flood::count_frames;
 use super::{AttackArgs, Attacker, count_statuses, storm};
 use crate::Outcome;
 

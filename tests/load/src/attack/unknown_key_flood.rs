@@ -11,7 +11,7 @@ use crate::Outcome;
 const PREFIX: &str = "sk-kw-v1-";
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct UnknownKeysArgs {
+pub(crate) struct UnknownKeyFloodArgs {
     #[command(flatten)]
     attack: AttackArgs,
     /// Number of pipelined requests on a connection.
@@ -19,7 +19,7 @@ pub(crate) struct UnknownKeysArgs {
     pipelined: usize,
 }
 
-pub(crate) async fn run(args: UnknownKeysArgs) -> Outcome<Value> {
+pub(crate) async fn run(args: UnknownKeyFloodArgs) -> Outcome<Value> {
     let pipelined = args.pipelined.clamp(1, 1000);
     Ok(storm(&args.attack, |attacker| async move {
         while attacker.goes_on() {
