@@ -1,5 +1,7 @@
 //! PUT /apikeys/{uuid} and UpdateApiKey: successful changes.
 
+mod rejections;
+
 use std::time::Duration;
 
 use keyward::proto::v1::{ResolveApiKeyRequest, ResolveApiKeyResponse, UpdateApiKeyRequest};

@@ -1,4 +1,4 @@
-//! Endpoints without a token: probes, reflection and the empty root.
+//! `grpc.reflection`, without a token.
 
 use std::collections::BTreeSet;
 
@@ -38,33 +38,6 @@ macro_rules! listed_by {
 
 listed_by!(listed_by_v1, v1);
 listed_by!(listed_by_v1alpha, v1alpha);
-
-async fn a_running_server_is_alive_and_ready(server: TestServer) {
-    for path in ["/healthz", "/readyz"] {
-        server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
-        server
-            .get(path)
-            .bearer("garbage")
-            .send()
-            .await
-            .is(200, r#"{"status":"ok"}"#);
-    }
-}
-
-async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
-    server.store.close().await;
-    server.until_not_ready().await;
-    server
-        .get("/healthz")
-        .send()
-        .await
-        .is(200, r#"{"status":"ok"}"#);
-    server
-        .get("/readyz")
-        .send()
-        .await
-        .is(503, r#"{"status":"unavailable"}"#);
-}
 
 async fn reflection_lists_the_services_without_a_token(server: TestServer) {
     let listed = listed_by_v1(&server).await.unwrap();
@@ -114,8 +87,6 @@ async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Set
 }
 
 each_engine! {
-    a_running_server_is_alive_and_ready
-    a_server_without_its_store_is_alive_and_not_ready
     reflection_lists_the_services_without_a_token
     reflection_can_be_switched_off_and_nothing_else_goes_with_it
 }

@@ -1,5 +1,7 @@
 //! PATCH /keys/{hash}: changed and unchanged members.
 
+mod mask;
+
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,5 +1,7 @@
 //! GET /apikeys and ListApiKeys: the keys that each caller may list.
 
+mod filters;
+
 use std::time::Duration;
 
 use keyward::proto::v1::{ApiKey, LinkApiKeyRequest, ListApiKeysRequest, ResourceKind};

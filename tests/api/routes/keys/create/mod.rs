@@ -1,5 +1,7 @@
 //! POST /keys and CreateKey: the created key and its plaintext.
 
+mod fields;
+
 use keyward::config::UnknownFields;
 use keyward::proto::v1::{CreateKeyRequest, External, LimitReset};
 use keyward_crypto::{Token, TokenKind};

@@ -1,5 +1,5 @@
 //! Every method of the descriptor, called without a token, in the wrong role, from another organization, and
-//! with the required right. A new method without a case in `sweep_cases.rs` fails here.
+//! with the required right. A new method without a case in `cases.rs` fails here.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
+use super::cases::{Case, NOT_IMPLEMENTED, Who, cases};
 use crate::support::{
     NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, REPO_A, TestServer, UNAUTHENTICATED, User,
     WORKSPACE_A, hold, refused, sha256_hex,
 };
-use crate::sweep_cases::{Case, NOT_IMPLEMENTED, Who, cases};
 
 fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(proto::DESCRIPTOR).unwrap();

@@ -1,5 +1,7 @@
 //! DirectoryService: platform data and the responses to it.
 
+mod rejections;
+
 use keyward::proto::v1::{self as pb, AccessType, OrganizationRole};
 use serde_json::json;
 

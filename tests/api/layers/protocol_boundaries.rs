@@ -16,7 +16,7 @@ use crate::support::{
     Engine, OnEngine, TestServer, UNAUTHENTICATED_BODY, User, WORKSPACE_A, grpc_frame, refused,
     with_token,
 };
-use crate::sweep::Bytes;
+use crate::sweeps::every_method::Bytes;
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 

@@ -1,0 +1,7 @@
+//! `/apikeys`: provider API keys.
+
+mod callers;
+mod create;
+mod delete;
+mod list;
+mod update;

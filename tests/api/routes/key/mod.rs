@@ -1,0 +1,3 @@
+//! `/key`: the issued key that calls.
+
+mod get;

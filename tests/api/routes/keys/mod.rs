@@ -1,0 +1,9 @@
+//! `/keys`: issued keys.
+
+mod audit;
+mod callers;
+mod create;
+mod delete;
+mod get;
+mod list;
+mod update;
