@@ -2,22 +2,19 @@
 //! file or dump. Harmless marks do appear there, which proves that the search works.
 
 mod plant;
-mod plant_grpc;
-mod plant_keys;
-mod plant_keys_grpc;
 mod search;
 
 use std::path::Path;
 
 use sea_orm::DbBackend;
 
-use crate::client::{Rest, channel, resolve};
-use crate::collector::Collector;
-use crate::house::{House, Served};
-use crate::program::Program;
+use crate::support::client::{Rest, channel, resolve};
+use crate::support::collector::Collector;
+use crate::support::deployment::{House, Served};
+use crate::support::program::Program;
 use keyward::proto::v1::KeyVerdict;
+use plant::keys::{Kind, Minted};
 use plant::{AUDIT_MARK, AUDIT_STEM, MARK, NUMBER, Planter, STEM};
-use plant_keys::{Kind, Minted};
 use search::{Haystack, Needle, expect_absent, expect_present};
 
 /// Returns everything that must not be found.
@@ -116,7 +113,7 @@ fn stored(house: &House, when: &str) -> Vec<Haystack> {
     files.map(Haystack::file).collect()
 }
 
-fn pg_dump(url: &str) -> crate::program::Finished {
+fn pg_dump(url: &str) -> crate::support::program::Finished {
     let installed = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten();

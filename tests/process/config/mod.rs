@@ -1,0 +1,7 @@
+//! The configuration of `keyward serve`.
+
+mod cors_and_reflection;
+mod ledger;
+mod limits;
+mod serve;
+mod server;

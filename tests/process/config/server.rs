@@ -1,0 +1,145 @@
+//! `[server]`: values that would serve nothing or make no sense are rejected before a port opens.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::deployment::configuration;
+use crate::support::program::Program;
+
+fn serve(directory: &TempDir) -> Program {
+    let file = directory.path().join("keyward.toml");
+    let text = configuration(Path::new("/nonexistent"), "sqlite:///nonexistent/k.db");
+    fs::write(&file, text).unwrap();
+    Program::keyward(["serve", "--config", file.to_str().unwrap()])
+}
+
+#[test]
+fn no_bound_can_be_nothing() {
+    let directory = TempDir::new().unwrap();
+    for field in [
+        "max_connections",
+        "max_concurrent_streams",
+        "max_header_bytes",
+        "max_unread_bytes",
+        "body_timeout_ms",
+        "min_body_bytes_per_second",
+        "header_timeout_ms",
+        "write_timeout_ms",
+        "keep_alive_interval_ms",
+        "keep_alive_timeout_ms",
+        "idle_timeout_ms",
+        "max_pending_resets",
+        "stream_window_bytes",
+        "connection_window_bytes",
+        "send_buffer_bytes",
+        "tls.handshake_timeout_ms",
+        "tls.reload_interval_ms",
+    ] {
+        let name = field.replace('.', "__").to_uppercase();
+        for value in ["0", "-1", "many"] {
+            let variable = format!("KEYWARD_SERVER__{name}");
+            let printed = serve(&directory).env(&variable, value).run().expect(78);
+            let named = format!("`server.{field}` must be ");
+            assert!(printed.contains(&named), "{named}: {printed}");
+        }
+    }
+    // Zero means no limit, or no delay, for these fields; the failure is due to the database.
+    for field in [
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "MAX_CONNECTION_AGE_MS",
+        "SHUTDOWN_DELAY_MS",
+        "DRAIN_MS",
+    ] {
+        let variable = format!("KEYWARD_SERVER__{field}");
+        serve(&directory).env(&variable, "0").run().expect(69);
+    }
+}
+
+#[test]
+fn sizes_are_those_that_http_has() {
+    let directory = TempDir::new().unwrap();
+    for (field, unfit, fit) in [
+        ("max_header_bytes", ["8191", "1048577"], ["8192", "1048576"]),
+        (
+            "connection_window_bytes",
+            ["65534", "2147483648"],
+            ["65535", "2147483647"],
+        ),
+        (
+            "stream_window_bytes",
+            ["0", "2147483648"],
+            ["1", "2147483647"],
+        ),
+    ] {
+        let variable = format!("KEYWARD_SERVER__{}", field.to_uppercase());
+        for value in unfit {
+            let printed = serve(&directory).env(&variable, value).run().expect(78);
+            assert!(printed.contains(&format!("`server.{field}` must be from ")));
+        }
+        for value in fit {
+            serve(&directory).env(&variable, value).run().expect(69);
+        }
+    }
+}
+
+#[test]
+fn settings_of_tls_that_would_count_for_nothing_are_refused() {
+    let directory = TempDir::new().unwrap();
+    let pair = [("CERT_FILE", "c"), ("KEY_FILE", "k")];
+    let asks = |asked| ("CLIENT_CERTIFICATES", asked);
+    let known = r#"{ "spiffe://a/b" = "service" }"#;
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&pair[..1], "`server.tls.key_file` is required"),
+        (&pair[1..], "`server.tls.cert_file` is required"),
+        (
+            &[asks("optional")],
+            "`server.tls.client_certificates` needs",
+        ),
+        (
+            &[pair[0], pair[1], asks("required")],
+            "`server.tls.client_ca_file` is required",
+        ),
+        (
+            &[pair[0], pair[1], ("CLIENT_CA_FILE", "a")],
+            "`server.tls.client_ca_file` needs",
+        ),
+        (
+            &[pair[0], pair[1], ("SERVICES", known)],
+            "`server.tls.services` needs",
+        ),
+        (
+            &[
+                pair[0],
+                pair[1],
+                asks("optional"),
+                ("CLIENT_CA_FILE", "a"),
+                ("SERVICES", r#"{ "*.example.test" = "service" }"#),
+            ],
+            "`server.tls.services` must map whole names",
+        ),
+        (
+            &[
+                pair[0],
+                pair[1],
+                asks("optional"),
+                ("CLIENT_CA_FILE", "a"),
+                ("SERVICES", r#"{ "a.example.test" = "" }"#),
+            ],
+            "`server.tls.services` must map whole names",
+        ),
+        (
+            &[asks("perhaps")],
+            "`server.tls.client_certificates` must be one of",
+        ),
+    ];
+    for (settings, problem) in cases {
+        let mut program = serve(&directory);
+        for (name, value) in settings {
+            program = program.env(&format!("KEYWARD_SERVER__TLS__{name}"), value);
+        }
+        let printed = program.run().expect(78);
+        assert!(printed.contains(problem), "{problem}: {printed}");
+    }
+}

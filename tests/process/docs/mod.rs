@@ -1,0 +1,4 @@
+//! Documents that are generated from the code.
+
+mod openapi;
+mod operations;

@@ -1,0 +1,9 @@
+//! Acknowledged writes under crashes, full disks and failing databases.
+
+mod clocks;
+mod database_file;
+mod disk_full;
+pub(crate) mod kill;
+pub(crate) mod kill_ledger;
+mod spend_limit;
+mod switchover;

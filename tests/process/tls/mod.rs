@@ -1,0 +1,5 @@
+//! TLS and client certificates.
+
+mod clients;
+mod reload;
+mod serve;
