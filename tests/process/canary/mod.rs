@@ -10,7 +10,7 @@ use sea_orm::DbBackend;
 
 use crate::support::client::{Rest, channel, resolve};
 use crate::support::collector::Collector;
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::program::Program;
 use keyward::proto::v1::KeyVerdict;
 use plant::keys::{Kind, Minted};
@@ -18,7 +18,7 @@ use plant::{AUDIT_MARK, AUDIT_STEM, MARK, NUMBER, Planter, STEM};
 use search::{Haystack, Needle, expect_absent, expect_present};
 
 /// Returns everything that must not be found.
-fn needles(house: &House) -> Vec<Needle> {
+fn needles(deployment: &Deployment) -> Vec<Needle> {
     let mut needles = vec![
         Needle::new("a canary", STEM.as_bytes()),
         Needle::new("a canary number", NUMBER.to_string().as_bytes()),
@@ -29,19 +29,20 @@ fn needles(house: &House) -> Vec<Needle> {
         "OUTSIDER_TOKEN",
         "SERVICE_TOKEN",
     ] {
-        for (part, text) in house.env[name].split('.').enumerate().skip(1) {
+        for (part, text) in deployment.env[name].split('.').enumerate().skip(1) {
             needles.push(Needle::new(
                 format!("part {part} of {name}"),
                 text.as_bytes(),
             ));
         }
     }
-    let keyring = std::fs::read_to_string(house.directory.path().join("keyring.json")).unwrap();
+    let keyring =
+        std::fs::read_to_string(deployment.directory.path().join("keyring.json")).unwrap();
     let key = keyring.split('"').find(|part| part.len() == 64).unwrap();
     let byte = |at: usize| u8::from_str_radix(&key[at..at + 2], 16).unwrap();
     let key: Vec<u8> = (0..64).step_by(2).map(byte).collect();
     needles.push(Needle::new("the key-encryption key", &key));
-    let signing_key = std::fs::read(house.directory.path().join("signing-key.pk8")).unwrap();
+    let signing_key = std::fs::read(deployment.directory.path().join("signing-key.pk8")).unwrap();
     // Seed of an Ed25519 key, in PKCS #8.
     needles.push(Needle::new("the signing key", &signing_key[16..48]));
     needles
@@ -100,14 +101,14 @@ async fn plant_keys(planter: &mut Planter) -> Vec<Minted> {
 }
 
 /// Returns the database as stored on disk: the files of SQLite, or a dump.
-fn stored(house: &House, when: &str) -> Vec<Haystack> {
-    let url = house.database.url();
+fn stored(deployment: &Deployment, when: &str) -> Vec<Haystack> {
+    let url = deployment.database.url();
     if url.starts_with("postgres") {
         let finished = pg_dump(url);
         finished.expect(0);
         return vec![Haystack::new(format!("the dump {when}"), finished.stdout)];
     }
-    let file = house.database.file();
+    let file = deployment.database.file();
     let beside = ["", "-wal", "-shm"].map(|suffix| format!("{}{suffix}", file.display()));
     let files = beside.iter().map(Path::new).filter(|path| path.exists());
     files.map(Haystack::file).collect()
@@ -126,17 +127,19 @@ fn pg_dump(url: &str) -> crate::support::program::Finished {
     Program::other(program, ["--inserts", "--dbname", url]).run()
 }
 
-async fn nothing_leaks(house: House) {
+async fn nothing_leaks(deployment: Deployment) {
     let collector = Collector::start().await;
-    let program = house.command("serve").env("KEYWARD_LOG__FILTER", "trace");
+    let program = deployment
+        .command("serve")
+        .env("KEYWARD_LOG__FILTER", "trace");
     // The header for the collector is a secret too.
     let header = format!("authorization={STEM}-for-the-collector");
     let program = program.env("OTEL_EXPORTER_OTLP_HEADERS", header);
     let served = Served::of(collector.of(program));
-    let mut planter = Planter::new(&served.url, &house.env).await;
+    let mut planter = Planter::new(&served.url, &deployment.env).await;
     let mut kept = planter.rest_credentials().await;
     planter.audited_values().await;
-    let audited = planter.audit_trail(&house).await;
+    let audited = planter.audit_trail(&deployment).await;
     planter.rest_bodies().await;
     planter.rest_places().await;
     kept.extend(planter.grpc().await);
@@ -147,18 +150,18 @@ async fn nothing_leaks(house: House) {
     let channel = channel(&served.url).await;
     for (id, secret) in &kept {
         assert_eq!(
-            &resolve(&channel, &house.env["SERVICE_TOKEN"], id).await,
+            &resolve(&channel, &deployment.env["SERVICE_TOKEN"], id).await,
             secret
         );
     }
-    let mut stored_while_running = stored(&house, "while it runs");
+    let mut stored_while_running = stored(&deployment, "while it runs");
     planter.delete(kept.iter().map(|(id, _)| id)).await;
-    let after_deletion = stored(&house, "after the deletion");
+    let after_deletion = stored(&deployment, "after the deletion");
     let measured = Rest::new(&served.url).get("/metrics", "none").await;
     let measured = [Haystack::new("/metrics", measured.body.to_vec())];
     let finished = served.running.terminate();
     finished.expect(0);
-    let after_the_end = stored(&house, "after the end");
+    let after_the_end = stored(&deployment, "after the end");
 
     let logs = [Haystack::new("standard error", finished.stderr.clone())];
     let spans = [Haystack::new(
@@ -214,8 +217,11 @@ async fn nothing_leaks(house: House) {
         expect_absent(haystacks, &unaudited);
     }
 
-    let mut needles = needles(&house);
-    let management_key = ("the house's management key", &house.env["MANAGEMENT_KEY"]);
+    let mut needles = needles(&deployment);
+    let management_key = (
+        "the deployment's management key",
+        &deployment.env["MANAGEMENT_KEY"],
+    );
     let made = minted
         .iter()
         .map(|key| (key.what.as_str(), key.plaintext.as_str()));
@@ -237,7 +243,7 @@ async fn nothing_leaks(house: House) {
     ] {
         expect_absent(haystacks, &needles);
     }
-    if house.database.raw().await.get_database_backend() == DbBackend::Sqlite {
+    if deployment.database.raw().await.get_database_backend() == DbBackend::Sqlite {
         assert_eq!(
             rows.len() + shm.len(),
             3,
@@ -248,12 +254,12 @@ async fn nothing_leaks(house: House) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaks_on_sqlite() {
-    nothing_leaks(House::sqlite().await).await;
+    nothing_leaks(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaks_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        nothing_leaks(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        nothing_leaks(deployment).await;
     }
 }

@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::support::client::Rest;
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::program::{Finished, Program};
 
-fn create(house: &House, arguments: &[&str]) -> Program {
-    let config = house.config();
+fn create(deployment: &Deployment, arguments: &[&str]) -> Program {
+    let config = deployment.config();
     let command = ["admin", "create-management-key", "--config"];
     let command = command.into_iter().chain(config.to_str());
     Program::keyward(command.chain(arguments.iter().copied()))
@@ -21,14 +21,14 @@ fn refused(finished: &Finished, code: i32, why: &str) {
     assert!(finished.stderr.contains(why), "{}", finished.stderr);
 }
 
-async fn a_printed_key_works(house: House) {
-    let organization = house.env["ORGANIZATION_ID"].to_owned();
-    let served = house.start();
+async fn a_printed_key_works(deployment: Deployment) {
+    let organization = deployment.env["ORGANIZATION_ID"].to_owned();
+    let served = deployment.start();
     let rest = Rest::new(&served.url);
     for name in [None, Some("for the pipeline")] {
         let mut arguments = vec!["--organization", &organization];
         arguments.extend(name.iter().flat_map(|name| ["--name", name]));
-        let program = create(&house, &arguments).env("KEYWARD_LOG__FILTER", "trace");
+        let program = create(&deployment, &arguments).env("KEYWARD_LOG__FILTER", "trace");
         let finished = program.run();
         finished.expect(0);
         assert_eq!(finished.stderr, "");
@@ -39,9 +39,12 @@ async fn a_printed_key_works(house: House) {
         assert_eq!(shown["data"]["organization_id"], *organization);
         let stored = "management_keys WHERE name = '";
         let name = name.unwrap_or("created by keyward admin");
-        assert_eq!(house.database.count(&format!("{stored}{name}'")).await, 1);
+        assert_eq!(
+            deployment.database.count(&format!("{stored}{name}'")).await,
+            1
+        );
     }
-    let mut events = house.database.events().await;
+    let mut events = deployment.database.events().await;
     events.retain(|event| event.action == "management_key.create");
     events.retain(|event| event.actor_id == "keyward-admin");
     assert_eq!(events.len(), 2);
@@ -55,28 +58,28 @@ async fn a_printed_key_works(house: House) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_management_key_is_printed_alone_and_works_on_sqlite() {
-    a_printed_key_works(House::sqlite().await).await;
+    a_printed_key_works(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_management_key_is_printed_alone_and_works_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        a_printed_key_works(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        a_printed_key_works(deployment).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_what_it_needs_there_is_no_management_key() {
-    let house = House::sqlite().await;
-    let organization = house.env["ORGANIZATION_ID"].to_owned();
-    let before = house.database.count("management_keys").await;
+    let deployment = Deployment::sqlite().await;
+    let organization = deployment.env["ORGANIZATION_ID"].to_owned();
+    let before = deployment.database.count("management_keys").await;
     let long = "x".repeat(256);
     for (id, why) in [
         ("Canary7QzX", "Organization not found"),
         ("", "the organization's id"),
         (&long, "the organization's id"),
     ] {
-        let finished = create(&house, &["--organization", id]).run();
+        let finished = create(&deployment, &["--organization", id]).run();
         refused(&finished, 64, why);
         assert!(
             !finished.stderr.contains("Canary7QzX"),
@@ -85,39 +88,44 @@ async fn without_what_it_needs_there_is_no_management_key() {
         );
     }
     for (name, why) in [("", "Name is required"), (&*long, "Name must")] {
-        let finished = create(&house, &["--organization", &organization, "--name", name]).run();
+        let finished = create(
+            &deployment,
+            &["--organization", &organization, "--name", name],
+        )
+        .run();
         refused(&finished, 64, why);
     }
-    assert_eq!(house.database.count("management_keys").await, before);
+    assert_eq!(deployment.database.count("management_keys").await, before);
 
     let named = ["--organization", &organization];
     let unconfigured = Program::keyward(["admin", "create-management-key"].iter().chain(&named));
     refused(&unconfigured.run(), 78, "`auth.session.jwks` is required");
-    let elsewhere = create(&house, &named).env("KEYWARD_DATABASE__URL", "sqlite:/nonexistent/k.db");
+    let elsewhere =
+        create(&deployment, &named).env("KEYWARD_DATABASE__URL", "sqlite:/nonexistent/k.db");
     refused(&elsewhere.run(), 69, "the database cannot be used");
-    let unopened = create(&house, &named).env("KEYWARD_VAULT__KEYRING_FILE", "/nonexistent");
+    let unopened = create(&deployment, &named).env("KEYWARD_VAULT__KEYRING_FILE", "/nonexistent");
     refused(&unopened.run(), 78, "`vault.keyring_file`");
-    let empty = house.directory.path().join("empty.db");
+    let empty = deployment.directory.path().join("empty.db");
     fs::write(&empty, "").unwrap();
     let url = format!("sqlite:{}", empty.display());
-    let unmigrated = create(&house, &named).env("KEYWARD_DATABASE__URL", url);
+    let unmigrated = create(&deployment, &named).env("KEYWARD_DATABASE__URL", url);
     refused(&unmigrated.run(), 78, "keyward migrate");
 }
 
 /// The key was never shown, so the command prints its hash, with which it can be revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_management_key_that_cannot_be_printed_is_named() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let script = format!(
         "{} admin create-management-key --config {} --organization {} --name unseen >/dev/full",
         env!("CARGO_BIN_EXE_keyward"),
-        house.config().display(),
-        &house.env["ORGANIZATION_ID"],
+        deployment.config().display(),
+        &deployment.env["ORGANIZATION_ID"],
     );
     let finished = Program::bash(&script).run();
     refused(&finished, 74, "standard output cannot be written");
     let stored = "SELECT hash FROM management_keys WHERE name = 'unseen'";
-    let stored = house.database.query(stored).await;
+    let stored = deployment.database.query(stored).await;
     let hash: String = stored[0].try_get("", "hash").unwrap();
     assert!(finished.stderr.contains(&hash), "{}", finished.stderr);
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use crate::support::client::Rest;
-use crate::support::deployment::{Dev, House};
+use crate::support::deployment::{Deployment, Dev};
 use crate::support::program::Program;
 
 /// Every command with its arguments and options.
@@ -187,35 +187,35 @@ fn a_keyring_is_made_once_and_never_overwritten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_must_be_current_and_migrating_twice_is_fine() {
-    let house = House::sqlite().await;
-    fs::remove_file(house.database.file()).unwrap();
-    let printed = house.command("serve").run().expect(78);
+    let deployment = Deployment::sqlite().await;
+    fs::remove_file(deployment.database.file()).unwrap();
+    let printed = deployment.command("serve").run().expect(78);
     assert!(printed.contains("keyward migrate"), "{printed}");
-    let printed = house.command("migrate").run().expect(0);
+    let printed = deployment.command("migrate").run().expect(0);
     assert!(
         !printed.starts_with("0 ") && printed.contains("current"),
         "{printed}"
     );
-    let printed = house.command("migrate").run().expect(0);
+    let printed = deployment.command("migrate").run().expect(0);
     assert!(
         printed.starts_with("0 ") && printed.contains("current"),
         "{printed}"
     );
-    house.start().running.terminate().expect(0);
+    deployment.start().running.terminate().expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keyring_that_others_can_read_is_refused() {
-    let house = House::sqlite().await;
-    let file = house.directory.path().join("keyring.json");
+    let deployment = Deployment::sqlite().await;
+    let file = deployment.directory.path().join("keyring.json");
     for mode in [0o644, 0o640, 0o604, 0o660] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        let printed = house.command("serve").run().expect(78);
+        let printed = deployment.command("serve").run().expect(78);
         assert!(printed.contains("`vault.keyring_file`"), "{printed}");
         assert!(printed.contains(&format!("{mode:04o}")), "{printed}");
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
-    house.start().running.terminate().expect(0);
+    deployment.start().running.terminate().expect(0);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn process_leaves_no_memory_to_dumps_or_tracers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_reached_is_unavailable() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     // No process listens on a port that was just released.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -259,11 +259,13 @@ async fn a_database_that_cannot_be_reached_is_unavailable() {
     let postgres = format!("postgres://keyward@127.0.0.1:{port}/keyward");
     let sqlite = format!(
         "sqlite://{}/missing/keyward.db",
-        house.directory.path().display()
+        deployment.directory.path().display()
     );
     for url in [postgres, sqlite] {
         for command in ["serve", "migrate"] {
-            let program = house.command(command).env("KEYWARD_DATABASE__URL", &url);
+            let program = deployment
+                .command(command)
+                .env("KEYWARD_DATABASE__URL", &url);
             let program = program.env("KEYWARD_DATABASE__ACQUIRE_TIMEOUT_MS", "200");
             let printed = program.run().expect(69);
             assert!(printed.contains("the database cannot be used"), "{printed}");

@@ -3,7 +3,7 @@
 use keyward_testkit::TestDatabase;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::program::Running;
 
 /// Number of concurrent migrating processes.
@@ -34,36 +34,36 @@ async fn applied(database: &TestDatabase) -> i64 {
     database.count("seaql_migrations").await
 }
 
-fn start_all(house: &House) -> Vec<Running> {
+fn start_all(deployment: &Deployment) -> Vec<Running> {
     (0..AT_ONCE)
-        .map(|_| house.command("migrate").start())
+        .map(|_| deployment.command("migrate").start())
         .collect()
 }
 
 /// Of several concurrent processes, one migrates, and no process fails.
-async fn one_of_those_at_once_migrates(house: House) {
-    let all = applied(&house.database).await;
+async fn one_of_those_at_once_migrates(deployment: Deployment) {
+    let all = applied(&deployment.database).await;
     for undone in [None, Some(2), Some(3)] {
         let lacks = match undone {
             // From scratch, on a database without a file or a table.
             None => all,
             Some(steps) => {
-                house.database.execute(AT_SIX).await;
+                deployment.database.execute(AT_SIX).await;
                 if steps == 3 {
-                    house.database.execute(AT_FIVE).await;
+                    deployment.database.execute(AT_FIVE).await;
                 }
                 steps
             }
         };
         let fresh = match undone {
-            None => Some(house.another_database().await),
+            None => Some(deployment.another_database().await),
             Some(_) => None,
         };
         let running = match &fresh {
-            None => start_all(&house),
+            None => start_all(&deployment),
             Some(fresh) => (0..AT_ONCE)
                 .map(|_| {
-                    house
+                    deployment
                         .command("migrate")
                         .env("KEYWARD_DATABASE__URL", fresh.url())
                         .start()
@@ -82,21 +82,21 @@ async fn one_of_those_at_once_migrates(house: House) {
                 .count()
         };
         assert_eq!((did(lacks), did(0)), (1, AT_ONCE - 1), "{printed:#?}");
-        let database = fresh.as_ref().unwrap_or(&house.database);
+        let database = fresh.as_ref().unwrap_or(&deployment.database);
         assert_eq!(applied(database).await, all);
     }
-    house.start().running.terminate().expect(0);
+    deployment.start().running.terminate().expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_those_at_once_migrates_on_sqlite() {
-    one_of_those_at_once_migrates(House::sqlite().await).await;
+    one_of_those_at_once_migrates(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_those_at_once_migrates_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        one_of_those_at_once_migrates(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        one_of_those_at_once_migrates(deployment).await;
     }
 }
 
@@ -110,34 +110,34 @@ async fn until_an_index_waits(database: &TestDatabase) {
 }
 
 /// After a kill, the schema is unchanged, and the next process migrates.
-async fn killed_and_done_again(house: &House, running: Running, all: i64) {
+async fn killed_and_done_again(deployment: &Deployment, running: Running, all: i64) {
     running.kill();
-    assert_eq!(applied(&house.database).await, all - 3);
-    let printed = house.command("serve").run().expect(78);
+    assert_eq!(applied(&deployment.database).await, all - 3);
+    let printed = deployment.command("serve").run().expect(78);
     assert!(printed.contains("lacks 3 schema migrations"), "{printed}");
-    let printed = house.command("migrate").run().expect(0);
+    let printed = deployment.command("migrate").run().expect(0);
     assert!(printed.contains("3 migrations applied"), "{printed}");
-    assert_eq!(applied(&house.database).await, all);
-    house.start().running.terminate().expect(0);
+    assert_eq!(applied(&deployment.database).await, all);
+    deployment.start().running.terminate().expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_is_killed_leaves_what_was_on_postgres() {
-    let Some(house) = House::postgres().await else {
+    let Some(deployment) = Deployment::postgres().await else {
         return;
     };
-    let all = applied(&house.database).await;
-    house.database.execute(AT_SIX).await;
-    house.database.execute(AT_FIVE).await;
+    let all = applied(&deployment.database).await;
+    deployment.database.execute(AT_SIX).await;
+    deployment.database.execute(AT_FIVE).await;
     // The first of three migrations is done, and the second waits for this transaction.
-    let other = house.database.raw().await.begin().await.unwrap();
+    let other = deployment.database.raw().await.begin().await.unwrap();
     let lock = "LOCK TABLE audit_events IN SHARE ROW EXCLUSIVE MODE";
     other.execute_unprepared(lock).await.unwrap();
-    let running = house.command("migrate").start();
-    until_an_index_waits(&house.database).await;
+    let running = deployment.command("migrate").start();
+    until_an_index_waits(&deployment.database).await;
     running.signal(rustix::process::Signal::STOP);
     other.rollback().await.unwrap();
-    killed_and_done_again(&house, running, all).await;
+    killed_and_done_again(&deployment, running, all).await;
 }
 
 /// Returns true if another process writes to the file at this moment.
@@ -153,29 +153,29 @@ async fn is_written(connection: &DatabaseConnection) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_is_killed_leaves_what_was_on_sqlite() {
-    let house = House::sqlite().await;
-    let all = applied(&house.database).await;
-    house.database.execute(AT_SIX).await;
-    house.database.execute(AT_FIVE).await;
+    let deployment = Deployment::sqlite().await;
+    let all = applied(&deployment.database).await;
+    deployment.database.execute(AT_SIX).await;
+    deployment.database.execute(AT_FIVE).await;
     let many = format!(
         "INSERT INTO audit_events (id, occurred_at, actor_kind, actor_id, action, resource_kind, \
          resource_id, request_id, details) \
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {EVENTS}) \
          SELECT randomblob(16), i, 'user', 'u' || i, 'a' || i, 'k', 'r' || i, 'q' || i, '{{}}' FROM n"
     );
-    house.database.execute(&many).await;
-    let mut options = ConnectOptions::new(house.database.url());
+    deployment.database.execute(&many).await;
+    let mut options = ConnectOptions::new(deployment.database.url());
     options.max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await.unwrap();
     let no_patience = "PRAGMA busy_timeout = 0";
     connection.execute_unprepared(no_patience).await.unwrap();
-    let running = house.command("migrate").start();
+    let running = deployment.command("migrate").start();
     while !is_written(&connection).await {
         tokio::task::yield_now().await;
     }
     connection.close().await.unwrap();
-    killed_and_done_again(&house, running, all).await;
-    let events = house
+    killed_and_done_again(&deployment, running, all).await;
+    let events = deployment
         .database
         .count("audit_events WHERE resource_kind = 'k'")
         .await;
@@ -184,30 +184,30 @@ async fn a_migration_that_is_killed_leaves_what_was_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_in_use_is_waited_for_and_given_back_between() {
-    let Some(house) = House::postgres().await else {
+    let Some(deployment) = Deployment::postgres().await else {
         return;
     };
-    house.database.execute(AT_SIX).await;
+    deployment.database.execute(AT_SIX).await;
     // Simulates a backup: a long read, during which other transactions must be able to write.
-    let backup = house.database.raw().await.begin().await.unwrap();
+    let backup = deployment.database.raw().await.begin().await.unwrap();
     let lock = "LOCK TABLE audit_events IN ROW EXCLUSIVE MODE";
     backup.execute_unprepared(lock).await.unwrap();
-    let running = house.command("migrate").start();
-    until_an_index_waits(&house.database).await;
+    let running = deployment.command("migrate").start();
+    until_an_index_waits(&deployment.database).await;
     // The migration yields its lock request: later writes do not queue behind it until the backup ends.
     let write = "UPDATE audit_events SET details = details";
-    house.database.execute(write).await;
+    deployment.database.execute(write).await;
     backup.commit().await.unwrap();
     let printed = running.wait().expect(0);
     assert!(printed.contains("2 migrations applied"), "{printed}");
 }
 
 /// A schema that is newer than the program, from a later version.
-async fn a_newer_schema_is_refused(house: House) {
+async fn a_newer_schema_is_refused(deployment: Deployment) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
-    house.database.execute(newer).await;
+    deployment.database.execute(newer).await;
     for command in ["serve", "migrate"] {
-        let printed = house.command(command).run().expect(78);
+        let printed = deployment.command(command).run().expect(78);
         for words in [
             "the database's schema is at `m9999_future`",
             "the newest that this program knows",
@@ -220,21 +220,21 @@ async fn a_newer_schema_is_refused(house: House) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused_on_sqlite() {
-    a_newer_schema_is_refused(House::sqlite().await).await;
+    a_newer_schema_is_refused(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        a_newer_schema_is_refused(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        a_newer_schema_is_refused(deployment).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_schema_is_refused_with_what_to_do() {
-    let house = House::sqlite().await;
-    house.database.execute(AT_SIX).await;
-    let printed = house.command("serve").run().expect(78);
+    let deployment = Deployment::sqlite().await;
+    deployment.database.execute(AT_SIX).await;
+    let printed = deployment.command("serve").run().expect(78);
     for words in [
         "lacks 2 schema migrations, up to `m0008_created_by`",
         "run `keyward migrate` first",

@@ -8,7 +8,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::client::{Answer, Rest, channel};
-use crate::support::deployment::{Dev, House, Served, dev_program};
+use crate::support::deployment::{Deployment, Dev, Served, dev_program};
 
 const ORIGINS: &str = "KEYWARD_CORS__ALLOWED_ORIGINS";
 const ALLOWED: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
@@ -31,20 +31,20 @@ async fn allowed(url: &str) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_origins_that_are_set_may_call_and_no_others() {
-    let house = House::sqlite().await;
-    let served = house.start();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
     assert!(allowed(&served.url).await.is_empty());
     served.running.terminate().expect(0);
 
-    let config = std::fs::read_to_string(house.config()).unwrap();
+    let config = std::fs::read_to_string(deployment.config()).unwrap();
     let both = format!("{config}\n[cors]\nallowed_origins = {ALLOWED:?}\n");
-    std::fs::write(house.config(), both).unwrap();
-    let served = house.start();
+    std::fs::write(deployment.config(), both).unwrap();
+    let served = deployment.start();
     assert_eq!(allowed(&served.url).await, ALLOWED);
     served.running.terminate().expect(0);
 
     let one = format!("[{:?}]", ALLOWED[1]);
-    let served = Served::of(house.command("serve").env(ORIGINS, one));
+    let served = Served::of(deployment.command("serve").env(ORIGINS, one));
     assert_eq!(allowed(&served.url).await, [ALLOWED[1]]);
     served.running.terminate().expect(0);
 }
@@ -60,13 +60,13 @@ async fn dev_takes_origins_from_the_environment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reflection_can_be_switched_off() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for (value, code) in [
         (None, Code::Ok),
         (Some("true"), Code::Ok),
         (Some("false"), Code::Unimplemented),
     ] {
-        let mut program = house.command("serve");
+        let mut program = deployment.command("serve");
         if let Some(value) = value {
             program = program.env("KEYWARD_SERVER__REFLECTION", value);
         }

@@ -4,7 +4,7 @@ use keyward::proto::v1::ReserveSpendRequest;
 use prost_types::Duration;
 use tonic::Code;
 
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::spending::Meter;
 
 const TTL: &str = "KEYWARD_LEDGER__RESERVATION_TTL_MS";
@@ -26,7 +26,7 @@ fn hold(hash: &str, request_id: &str, ttl_millis: Option<i64>) -> ReserveSpendRe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn times_that_make_no_sense_are_refused_by_name() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for (variables, field) in [
         (vec![(TTL, "0")], "`ledger.reservation_ttl_ms`"),
         // More than the default maximum, and a maximum below the default.
@@ -53,7 +53,7 @@ async fn times_that_make_no_sense_are_refused_by_name() {
             "`ledger.charge_retention_days`",
         ),
     ] {
-        let serve = house.command("serve");
+        let serve = deployment.command("serve");
         let serve = variables
             .iter()
             .fold(serve, |serve, (name, value)| serve.env(name, value));
@@ -65,17 +65,20 @@ async fn times_that_make_no_sense_are_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_last_as_long_as_is_set() {
-    let house = House::sqlite().await;
-    let serve = house.command("serve").env(TTL, "1234").env(MAX_TTL, "5000");
+    let deployment = Deployment::sqlite().await;
+    let serve = deployment
+        .command("serve")
+        .env(TTL, "1234")
+        .env(MAX_TTL, "5000");
     let served = Served::of(serve);
-    let meter = Meter::new(&served.url, &house.env).await;
+    let meter = Meter::new(&served.url, &deployment.env).await;
     let hash = meter.issue(None).await;
     for (request_id, ttl, lasts) in [("default", None, 1234), ("longest", Some(5000), 5000)] {
         meter.reserve(hold(&hash, request_id, ttl)).await.unwrap();
         let row = format!(
             "reservations WHERE request_id = '{request_id}' AND expires_at - created_at = {lasts}"
         );
-        assert_eq!(house.database.count(&row).await, 1, "{request_id}");
+        assert_eq!(deployment.database.count(&row).await, 1, "{request_id}");
     }
     let refused = meter.reserve(hold(&hash, "longer", Some(5001))).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
@@ -83,16 +86,16 @@ async fn holds_last_as_long_as_is_set() {
 
     // Both may be equal, and the environment takes precedence over the file.
     let section = "[ledger]\nreservation_ttl_ms = 7\nmax_reservation_ttl_ms = 7\n";
-    let text = std::fs::read_to_string(house.config()).unwrap();
-    std::fs::write(house.config(), text + section).unwrap();
-    house.command("serve").env(TTL, "8").run().expect(78);
-    let served = Served::of(house.command("serve"));
-    let meter = Meter::new(&served.url, &house.env).await;
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
+    std::fs::write(deployment.config(), text + section).unwrap();
+    deployment.command("serve").env(TTL, "8").run().expect(78);
+    let served = Served::of(deployment.command("serve"));
+    let meter = Meter::new(&served.url, &deployment.env).await;
     meter
         .reserve(hold(&hash, "from the file", None))
         .await
         .unwrap();
     let row = "reservations WHERE request_id = 'from the file' AND expires_at - created_at = 7";
-    assert_eq!(house.database.count(row).await, 1);
+    assert_eq!(deployment.database.count(row).await, 1);
     served.running.terminate().expect(0);
 }

@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::support::client::{Answer, Rest, called_by, channel};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 
 /// Time after which a test fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,8 +25,8 @@ fn variable(section: &str, setting: &str) -> String {
 }
 
 /// Starts a server with these settings of `[limits]`.
-fn limited(house: &House, settings: &[(&str, &str)]) -> Served {
-    let program = house.command("serve");
+fn limited(deployment: &Deployment, settings: &[(&str, &str)]) -> Served {
+    let program = deployment.command("serve");
     Served::of(settings.iter().fold(program, |program, (name, value)| {
         program.env(&variable("LIMITS", name), *value)
     }))
@@ -64,7 +64,7 @@ async fn answer(mut stream: TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_that_make_no_sense_are_refused_by_name() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let networks = "must hold networks such as";
     let number = [
         "caller_requests_per_second",
@@ -101,7 +101,9 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         ("trusted_proxies", "[\"::/0\"]", "none of everybody"),
     ];
     for (name, value, problem) in numbers.chain(others) {
-        let program = house.command("serve").env(&variable("LIMITS", name), value);
+        let program = deployment
+            .command("serve")
+            .env(&variable("LIMITS", name), value);
         let printed = program.run().expect(78);
         assert!(
             printed.contains(&format!("`limits.{name}`")),
@@ -116,10 +118,10 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_held_to_the_limit_that_is_set() {
-    let house = House::sqlite().await;
-    let served = limited(&house, &[("caller_requests_per_second", "1")]);
+    let deployment = Deployment::sqlite().await;
+    let served = limited(&deployment, &[("caller_requests_per_second", "1")]);
     let rest = Rest::new(&served.url);
-    let token = &house.env["ADMIN_TOKEN"];
+    let token = &deployment.env["ADMIN_TOKEN"];
     rest.get("/apikeys", token).await.expect(200);
     // The next request is rejected, unless it arrives a second later, which no machine does every time.
     for _ in 0..100 {
@@ -136,9 +138,9 @@ async fn callers_are_held_to_the_limit_that_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_are_held_to_the_limit_that_is_set() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let served = limited(
-        &house,
+        &deployment,
         &[("address_requests_per_second", "1"), ("address_burst", "2")],
     );
     let rest = Rest::new(&served.url);
@@ -167,9 +169,9 @@ async fn addresses_are_held_to_the_limit_that_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let served = limited(
-        &house,
+        &deployment,
         &[
             ("failed_authentications_per_minute", "1"),
             ("failed_authentications_burst", "3"),
@@ -190,7 +192,7 @@ async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
             .unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
     }
-    let token = &house.env["ADMIN_TOKEN"];
+    let token = &deployment.env["ADMIN_TOKEN"];
     list(&rest, "203.0.113.1", token).await.expect(429);
     list(&rest, "203.0.113.2", token).await.expect(200);
     served.running.terminate().expect(0);
@@ -198,9 +200,9 @@ async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn measurements_are_held_to_the_limit_of_an_address_and_probes_are_not() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let served = limited(
-        &house,
+        &deployment,
         &[("address_requests_per_second", "1"), ("address_burst", "3")],
     );
     let rest = Rest::new(&served.url);
@@ -226,10 +228,10 @@ async fn measurements_are_held_to_the_limit_of_an_address_and_probes_are_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_it_comes_a_flood_of_bad_tokens_is_refused_and_good_ones_pass() {
-    let house = House::sqlite().await;
-    let served = house.start();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
     let rest = Rest::new(&served.url);
-    let token = &house.env["ADMIN_TOKEN"];
+    let token = &deployment.env["ADMIN_TOKEN"];
     rest.get("/apikeys", token).await.expect(200);
     let mut failed = 0;
     loop {
@@ -246,8 +248,8 @@ async fn as_it_comes_a_flood_of_bad_tokens_is_refused_and_good_ones_pass() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
-    let house = House::sqlite().await;
-    let command = house
+    let deployment = Deployment::sqlite().await;
+    let command = deployment
         .command("serve")
         .env("KEYWARD_SERVER__TLS_TERMINATED_BY_PROXY", "true")
         .env("KEYWARD_SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1")
@@ -264,7 +266,7 @@ async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
     // A token that is new to this server.
     let other = Rest::new(&served.url);
     other
-        .get("/apikeys", &house.env["ADMIN_TOKEN"])
+        .get("/apikeys", &deployment.env["ADMIN_TOKEN"])
         .await
         .expect(200);
     served.running.terminate().expect(0);
@@ -272,10 +274,10 @@ async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_under_way_are_held_to_the_limit_that_is_set() {
-    let house = House::sqlite().await;
-    let served = limited(&house, &[("max_in_flight", "1")]);
+    let deployment = Deployment::sqlite().await;
+    let served = limited(&deployment, &[("max_in_flight", "1")]);
     let rest = Rest::new(&served.url);
-    let token = &house.env["ADMIN_TOKEN"];
+    let token = &deployment.env["ADMIN_TOKEN"];
     // Out of many concurrent requests, some find the only permit taken.
     let began = Instant::now();
     let refused = loop {
@@ -294,9 +296,9 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_needs_no_token_is_held_to_the_limits_that_are_set() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let served = limited(
-        &house,
+        &deployment,
         &[
             ("max_open_streams_per_address", "1"),
             ("max_open_message_bytes", "10"),
@@ -321,8 +323,8 @@ async fn what_needs_no_token_is_held_to_the_limits_that_are_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_reflection_lasts_as_long_as_is_set() {
-    let house = House::sqlite().await;
-    let served = limited(&house, &[("max_reflection_ms", "300")]);
+    let deployment = Deployment::sqlite().await;
+    let served = limited(&deployment, &[("max_reflection_ms", "300")]);
     let mut reflection = ServerReflectionClient::new(channel(&served.url).await);
     let silent = futures_util::stream::pending::<ServerReflectionRequest>();
     let started = Instant::now();
@@ -336,16 +338,16 @@ async fn a_stream_of_reflection_lasts_as_long_as_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_held_to_the_size_that_is_set() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for (max, expected) in [("1", 1), ("2", 2), ("1000", 2)] {
-        let served = limited(&house, &[("max_page_size", max)]);
+        let served = limited(&deployment, &[("max_page_size", max)]);
         let mut directory = DirectoryServiceClient::new(channel(&served.url).await);
         let request = ListWorkspacesRequest {
-            organization_id: house.env["ORGANIZATION_ID"].to_owned(),
+            organization_id: deployment.env["ORGANIZATION_ID"].to_owned(),
             page_size: u32::MAX,
             ..Default::default()
         };
-        let request = called_by(&house.env["SERVICE_TOKEN"], request);
+        let request = called_by(&deployment.env["SERVICE_TOKEN"], request);
         let page = directory
             .list_workspaces(request)
             .await
@@ -358,7 +360,7 @@ async fn pages_are_held_to_the_size_that_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlines_are_those_that_are_set() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for (settings, asked) in [
         // Without a timeout in the request: the default.
         (
@@ -377,12 +379,12 @@ async fn deadlines_are_those_that_are_set() {
             "grpc-timeout: 1H\r\n",
         ),
     ] {
-        let program = house.command("serve");
+        let program = deployment.command("serve");
         let served = Served::of(settings.iter().fold(program, |program, (name, value)| {
             program.env(&variable("SERVER", name), *value)
         }));
         // Its body never arrives.
-        let waiting = begin(&served, &house.env["ADMIN_TOKEN"], asked).await;
+        let waiting = begin(&served, &deployment.env["ADMIN_TOKEN"], asked).await;
         let answered = answer(waiting).await;
         assert!(answered.starts_with("HTTP/1.1 504 "), "{answered}");
         served.running.terminate().expect(0);

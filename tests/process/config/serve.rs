@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::support::client::Rest;
-use crate::support::deployment::{House, Served, configuration};
+use crate::support::deployment::{Deployment, Served, configuration};
 use crate::support::program::Program;
 
 /// A value that must not be in any output.
@@ -337,8 +337,8 @@ fn without_url(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_is_printed_when_what_it_names_fails() {
-    let house = House::sqlite().await;
-    let canary = |variable: &str, value: &str| house.command("serve").env(variable, value);
+    let deployment = Deployment::sqlite().await;
+    let canary = |variable: &str, value: &str| deployment.command("serve").env(variable, value);
     let path = format!("/nonexistent/{CANARY}");
     refused(
         canary("KEYWARD_VAULT__KEYRING_FILE", &path),
@@ -360,7 +360,7 @@ async fn no_value_is_printed_when_what_it_names_fails() {
     .expect(78);
     assert!(!printed.contains(CANARY), "{printed}");
     // A keyring in the wrong setting: its text is read as a path, which does not exist.
-    let file = house.directory.path().join("wrong.json");
+    let file = deployment.directory.path().join("wrong.json");
     fs::write(&file, format!("{{\"format\":\"{CANARY}\"}}")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
@@ -372,8 +372,8 @@ async fn no_value_is_printed_when_what_it_names_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_set_file_that_cannot_be_used_ends_the_start() {
-    let house = House::sqlite().await;
-    let path = house.directory.path().join(format!("{CANARY}.json"));
+    let deployment = Deployment::sqlite().await;
+    let path = deployment.directory.path().join(format!("{CANARY}.json"));
     for (section, field) in [
         ("SESSION", "`auth.session.jwks` names a key set"),
         ("SERVICE", "`auth.service.jwks` names a key set"),
@@ -390,15 +390,15 @@ async fn key_set_file_that_cannot_be_used_ends_the_start() {
                 None => drop(fs::remove_file(&path)),
             }
             let variable = format!("KEYWARD_AUTH__{section}__JWKS");
-            refused(house.command("serve").env(&variable, &path), field);
+            refused(deployment.command("serve").env(&variable, &path), field);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn issuer_that_cannot_be_reached_is_a_warning_at_start() {
-    let house = House::sqlite().await;
-    let program = house.command("serve").env(
+    let deployment = Deployment::sqlite().await;
+    let program = deployment.command("serve").env(
         "KEYWARD_AUTH__SESSION__JWKS",
         "http://127.0.0.1:1/Canary7QzX",
     );
@@ -419,11 +419,11 @@ async fn issuer_that_cannot_be_reached_is_a_warning_at_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn url_file_that_others_may_read_is_refused() {
-    let house = House::sqlite().await;
-    let file = house.directory.path().join("url");
-    fs::write(&file, house.database.url()).unwrap();
-    let text = fs::read_to_string(house.directory.path().join("keyward.toml")).unwrap();
-    let url = format!("url = \"{}\"", house.database.url());
+    let deployment = Deployment::sqlite().await;
+    let file = deployment.directory.path().join("url");
+    fs::write(&file, deployment.database.url()).unwrap();
+    let text = fs::read_to_string(deployment.directory.path().join("keyward.toml")).unwrap();
+    let url = format!("url = \"{}\"", deployment.database.url());
     assert!(text.contains(&url));
     let text = text.replace(&url, &format!("url_file = \"{}\"", file.display()));
     let directory = TempDir::new().unwrap();
@@ -492,9 +492,9 @@ fn the_example_says_what_is_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_can_come_from_the_environment_alone() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let path = |name: &str| {
-        house
+        deployment
             .directory
             .path()
             .join(name)
@@ -503,7 +503,7 @@ async fn everything_can_come_from_the_environment_alone() {
             .to_owned()
     };
     let url_file = path("url");
-    fs::write(&url_file, format!("{}\n", house.database.url())).unwrap();
+    fs::write(&url_file, format!("{}\n", deployment.database.url())).unwrap();
     fs::set_permissions(&url_file, PermissionsExt::from_mode(0o600)).unwrap();
     let program = Program::keyward(["serve"])
         .env("KEYWARD_SERVER__LISTEN", "127.0.0.1:0")
@@ -520,7 +520,10 @@ async fn everything_can_come_from_the_environment_alone() {
         .env("KEYWARD_PORT_8080_TCP_ADDR", "10.0.0.1");
     let served = Served::of(program);
     let rest = Rest::new(&served.url);
-    let (token, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let (token, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     rest.create(token, workspace, "key", "secret")
         .await
         .expect(201);
@@ -535,18 +538,23 @@ async fn everything_can_come_from_the_environment_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_wins_over_the_file() {
-    let house = House::sqlite().await;
-    let program = house
+    let deployment = Deployment::sqlite().await;
+    let program = deployment
         .command("serve")
         .env("KEYWARD_SERVER__MAX_BODY_BYTES", "64");
     let served = Served::of(program);
     let rest = Rest::new(&served.url);
-    let (token, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let (token, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     rest.create(token, workspace, "key", "secret")
         .await
         .expect(413);
     served.running.terminate().expect(0);
-    let program = house.command("serve").env("KEYWARD_LOG__FORMAT", "json");
+    let program = deployment
+        .command("serve")
+        .env("KEYWARD_LOG__FORMAT", "json");
     let running = program.start();
     let line = running.stderr.find(|text| {
         text.lines()

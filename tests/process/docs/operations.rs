@@ -201,7 +201,7 @@ fn metrics_table(families: &BTreeMap<String, Family>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_every_metric() {
     let secured = Secured::start().await;
-    let token = &secured.house.env["ADMIN_TOKEN"];
+    let token = &secured.deployment.env["ADMIN_TOKEN"];
     let client = secured.client().rest(false);
     let get = async |path: &str| {
         let url = format!("{}{path}", secured.url());
@@ -212,7 +212,7 @@ async fn the_page_has_every_metric() {
     let mut grpc = ApiKeyServiceClient::new(channel);
     assert_eq!(get("/apikeys").await.status(), 200);
     grpc.list_api_keys(list()).await.unwrap();
-    let database = &secured.house.database;
+    let database = &secured.deployment.database;
     database
         .execute("ALTER TABLE provider_keys RENAME TO away")
         .await;

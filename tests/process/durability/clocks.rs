@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::support::client::{Answer, Rest};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::telemetry::metrics::Measured;
 
 const DIFFERENCE: &str = "keyward_database_clock_difference_seconds";
 
 /// Makes the database's clock differ from the machine's for every later connection, or for the connections
 /// that have already seen a difference.
-async fn move_clock(house: &House, seconds: i64) {
+async fn move_clock(deployment: &Deployment, seconds: i64) {
     let sql = format!(
         "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql AS \
          $$ SELECT pg_catalog.clock_timestamp() + interval '{seconds} s' $$;
          DO $$ BEGIN EXECUTE format( \
          'ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"
     );
-    house.database.execute(&sql).await;
+    deployment.database.execute(&sql).await;
 }
 
 async fn readiness(served: &Served) -> (u16, String) {
@@ -48,11 +48,11 @@ async fn assert_difference(served: &Served, seconds: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clock_difference_is_logged_measured_and_ends_readiness() {
-    let Some(house) = House::postgres().await else {
+    let Some(deployment) = Deployment::postgres().await else {
         return;
     };
-    move_clock(&house, 40).await;
-    let served = house.start();
+    move_clock(&deployment, 40).await;
+    let served = deployment.start();
     let stderr = &served.running.stderr;
     stderr.wait_for("differs from the database's by more than database.max_clock_difference_ms");
     let body = until_ready(&served, 503).await;
@@ -62,13 +62,13 @@ async fn clock_difference_is_logged_measured_and_ends_readiness() {
     );
     assert_difference(&served, -40.0).await;
 
-    move_clock(&house, -3).await;
+    move_clock(&deployment, -3).await;
     let body = until_ready(&served, 200).await;
     assert_eq!(body, r#"{"status":"ok"}"#);
     stderr.wait_for("the machine's clock differs from the database's difference_ms=");
     assert_difference(&served, 3.0).await;
 
-    move_clock(&house, 0).await;
+    move_clock(&deployment, 0).await;
     stderr.wait_for("the machine's clock agrees with the database's");
     assert_difference(&served, 0.0).await;
     served.running.terminate().expect(0);
@@ -76,11 +76,11 @@ async fn clock_difference_is_logged_measured_and_ends_readiness() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clock_difference_above_the_setting_alone_ends_readiness() {
-    let Some(house) = House::postgres().await else {
+    let Some(deployment) = Deployment::postgres().await else {
         return;
     };
-    move_clock(&house, 40).await;
-    let serve = house.command("serve");
+    move_clock(&deployment, 40).await;
+    let serve = deployment.command("serve");
     let served = Served::of(serve.env("KEYWARD_DATABASE__MAX_CLOCK_DIFFERENCE_MS", "60000"));
     until_ready(&served, 200).await;
     assert_difference(&served, -40.0).await;

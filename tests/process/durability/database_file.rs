@@ -3,28 +3,30 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::deployment::{Dev, House, dev_program};
+use crate::support::deployment::{Deployment, Dev, dev_program};
 use crate::support::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn second_server_on_a_file_is_refused_with_the_first_pid() {
-    let house = House::sqlite().await;
-    let first = house.start();
+    let deployment = Deployment::sqlite().await;
+    let first = deployment.start();
     let pid = first.running.pid().as_raw_nonzero();
-    let second = house.command("serve").run();
+    let second = deployment.command("serve").run();
     let said = second.expect(69);
     assert!(said.contains(&format!("in use by process {pid}")), "{said}");
     // Commands share the file with the server.
-    house.command("migrate").run().expect(0);
+    deployment.command("migrate").run().expect(0);
     // A link leads to the same file, and thus to the same lock.
-    let link = house.directory.path().join("link.db");
-    std::os::unix::fs::symlink(house.database.file(), &link).unwrap();
+    let link = deployment.directory.path().join("link.db");
+    std::os::unix::fs::symlink(deployment.database.file(), &link).unwrap();
     let url = format!("sqlite:{}", link.display());
-    let serve = house.command("serve").env("KEYWARD_DATABASE__URL", url);
+    let serve = deployment
+        .command("serve")
+        .env("KEYWARD_DATABASE__URL", url);
     serve.run().expect(69);
     // A killed server leaves no lock behind.
     first.running.kill();
-    drop(house.start().running.terminate().expect(0));
+    drop(deployment.start().running.terminate().expect(0));
 }
 
 #[test]
@@ -74,14 +76,14 @@ fn assert_private(file: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_backup_of_sqlite_is_private() {
-    let house = House::sqlite().await;
-    let served = house.start();
-    let directory = house.database.file().parent().unwrap().to_owned();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
+    let directory = deployment.database.file().parent().unwrap().to_owned();
     if back_up(
         "back up SQLite",
         "sqlite3",
         &directory,
-        house.database.url(),
+        deployment.database.url(),
     ) {
         assert_private(&directory.join("backup.db"));
     }
@@ -90,15 +92,15 @@ async fn documented_backup_of_sqlite_is_private() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_backup_of_postgres_is_private() {
-    let Some(house) = House::postgres().await else {
+    let Some(deployment) = Deployment::postgres().await else {
         return;
     };
-    let directory = house.directory.path();
+    let directory = deployment.directory.path();
     if back_up(
         "back up PostgreSQL",
         "pg_dump",
         directory,
-        house.database.url(),
+        deployment.database.url(),
     ) {
         assert_private(&directory.join("keyward.dump"));
     }

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use crate::durability::kill::check_integrity;
 use crate::durability::kill_ledger::Stored;
 use crate::support::client::{Answer, Rest};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::program::Program;
 use crate::support::random::{Random, seed};
 use crate::support::spending::Meter;
@@ -63,14 +63,14 @@ impl Disk {
         }
     }
 
-    fn start(&self, house: &House) -> Served {
+    fn start(&self, deployment: &Deployment) -> Served {
         match self {
-            Self::Mounted(_) => house.start(),
+            Self::Mounted(_) => deployment.start(),
             // A write beyond the limit is an error only if its signal is ignored.
             Self::Limited => Served::of(Program::bash(&format!(
                 "trap '' XFSZ; exec '{}' serve --config '{}'",
                 env!("CARGO_BIN_EXE_keyward"),
-                house.config().display()
+                deployment.config().display()
             ))),
         }
     }
@@ -253,19 +253,22 @@ async fn ready(rest: &Rest) -> bool {
 }
 
 async fn round(
-    house: &House,
+    deployment: &Deployment,
     disk: &Disk,
     hashes: &[String],
     number: usize,
     random: &mut Random,
     books: &mut Books,
 ) {
-    let served = disk.start(house);
+    let served = disk.start(deployment);
     let (rest, load) = (Rest::new(&served.url), Arc::new(Load::default()));
-    let (token, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let (token, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     let mut spending = Vec::new();
     for spender in 0..SPENDERS {
-        let meter = Meter::new(&served.url, &house.env).await;
+        let meter = Meter::new(&served.url, &deployment.env).await;
         let name = format!("{number}-{spender}");
         spending.push(tokio::spawn(spend(
             load.clone(),
@@ -307,7 +310,7 @@ async fn round(
     books.longest_recovery = books.longest_recovery.max(cleared.elapsed());
     load.ends.store(true, Ordering::SeqCst);
 
-    let meter = Meter::new(&served.url, &house.env).await;
+    let meter = Meter::new(&served.url, &deployment.env).await;
     for spending in spending {
         for (charge, acknowledged) in spending.await.unwrap() {
             if !acknowledged {
@@ -329,17 +332,20 @@ async fn round(
 }
 
 /// Restarts the server, and compares its data with the acknowledged writes.
-async fn check(house: &House, disk: &Disk, books: &Books) {
-    let served = disk.start(house);
+async fn check(deployment: &Deployment, disk: &Disk, books: &Books) {
+    let served = disk.start(deployment);
     let rest = Rest::new(&served.url);
-    let listed = rest.list(&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let listed = rest.list(
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     let listed: BTreeMap<_, _> = listed.await.into_iter().collect();
     for (id, key) in &books.created {
         assert_eq!(listed.get(id), Some(key), "an acknowledged key is lost");
     }
     let names: BTreeSet<_> = listed.values().collect();
     assert_eq!(names.len(), listed.len(), "a key is there twice");
-    let meter = Meter::new(&served.url, &house.env).await;
+    let meter = Meter::new(&served.url, &deployment.env).await;
     let mut sums = BTreeMap::<_, i64>::new();
     for ((hash, _), cost) in &books.charges {
         *sums.entry(hash).or_default() += cost;
@@ -352,12 +358,12 @@ async fn check(house: &House, disk: &Disk, books: &Books) {
         );
     }
     drop(served.running.terminate().expect(0));
-    let stored = Stored::read(house.database.url()).await;
+    let stored = Stored::read(deployment.database.url()).await;
     stored.check_sums();
     let stored: BTreeMap<_, _> = stored.charges.into_iter().collect();
     let amounts: BTreeMap<_, _> = stored.into_iter().map(|(name, it)| (name, it.0)).collect();
     assert_eq!(amounts, books.charges);
-    check_integrity(house).await;
+    check_integrity(deployment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,9 +375,9 @@ async fn full_disk_loses_no_acknowledged_write() {
     let mut random = Random(seed());
     let database = TestDatabase::sqlite();
     let disk = Disk::on(database.file().parent().unwrap());
-    let house = House::new(database).await;
-    let served = disk.start(&house);
-    let meter = Meter::new(&served.url, &house.env).await;
+    let deployment = Deployment::new(database).await;
+    let served = disk.start(&deployment);
+    let meter = Meter::new(&served.url, &deployment.env).await;
     let mut hashes = Vec::new();
     for _ in 0..KEYS {
         hashes.push(meter.issue(None).await);
@@ -379,8 +385,8 @@ async fn full_disk_loses_no_acknowledged_write() {
     drop(served.running.terminate().expect(0));
     let mut books = Books::default();
     for number in 0..rounds {
-        round(&house, &disk, &hashes, number, &mut random, &mut books).await;
-        check(&house, &disk, &books).await;
+        round(&deployment, &disk, &hashes, number, &mut random, &mut books).await;
+        check(&deployment, &disk, &books).await;
     }
     println!(
         "{rounds} rounds: {} charges, {} of them acknowledged only when repeated, {} keys; longest probe \

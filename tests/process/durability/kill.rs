@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::sync::Notify;
 
 use crate::support::client::{Rest, channel, resolve};
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::random::{Random, seed};
 
 const ROUNDS: usize = 8;
@@ -33,12 +33,15 @@ fn secret_of(key: &str) -> String {
 /// Creates keys until the program is gone; returns the acknowledged keys.
 async fn write(
     rest: Rest,
-    house: Arc<House>,
+    deployment: Arc<Deployment>,
     writer: String,
     acknowledged: Arc<AtomicUsize>,
     progress: Arc<Notify>,
 ) -> Vec<(String, String)> {
-    let (token, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let (token, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     let mut created = Vec::new();
     for number in 0.. {
         let key = format!("{writer}-{number}");
@@ -69,8 +72,12 @@ async fn write(
 }
 
 /// Runs the program and kills it while all writers write.
-async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(String, String)> {
-    let served = house.start();
+async fn round(
+    deployment: &Arc<Deployment>,
+    round: usize,
+    random: &mut Random,
+) -> Vec<(String, String)> {
+    let served = deployment.start();
     let rest = Rest::new(&served.url);
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let progress = Arc::new(Notify::new());
@@ -80,7 +87,7 @@ async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(St
             let name = format!("{round}-{writer}");
             tokio::spawn(write(
                 rest.clone(),
-                Arc::clone(house),
+                Arc::clone(deployment),
                 name,
                 acknowledged,
                 progress,
@@ -107,9 +114,12 @@ async fn round(house: &Arc<House>, round: usize, random: &mut Random) -> Vec<(St
 }
 
 /// Expects that every acknowledged key is listed and opens, and that no key is duplicated or partial.
-async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
-    let served = house.start();
-    let (admin, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+async fn check(deployment: &Deployment, acknowledged: &BTreeMap<String, String>) {
+    let served = deployment.start();
+    let (admin, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     let listed = Rest::new(&served.url).list(admin, workspace).await;
     let by_id: BTreeMap<_, _> = listed.iter().cloned().collect();
     let keys: BTreeSet<_> = listed.iter().map(|(_, key)| key).collect();
@@ -126,50 +136,50 @@ async fn check(house: &House, acknowledged: &BTreeMap<String, String>) {
 
     let channel = channel(&served.url).await;
     for (id, key) in &listed {
-        let secret = resolve(&channel, &house.env["SERVICE_TOKEN"], id).await;
+        let secret = resolve(&channel, &deployment.env["SERVICE_TOKEN"], id).await;
         assert_eq!(secret, secret_of(key));
     }
     served.running.terminate().expect(0);
 
-    let database = house.database.raw().await;
+    let database = deployment.database.raw().await;
     let created = count(database, "audit_events WHERE action = 'api_key.create'").await;
     assert_eq!(
         created,
         i64::try_from(listed.len()).unwrap(),
         "a key without its audit event"
     );
-    check_integrity(house).await;
+    check_integrity(deployment).await;
 }
 
 /// Checks the integrity of the SQLite files.
-pub(crate) async fn check_integrity(house: &House) {
-    if house.database.raw().await.get_database_backend() == DbBackend::Sqlite {
-        let rows = house.database.query("PRAGMA integrity_check").await;
+pub(crate) async fn check_integrity(deployment: &Deployment) {
+    if deployment.database.raw().await.get_database_backend() == DbBackend::Sqlite {
+        let rows = deployment.database.query("PRAGMA integrity_check").await;
         assert_eq!(rows[0].try_get_by_index::<String>(0).unwrap(), "ok");
-        let broken = house.database.query("PRAGMA foreign_key_check").await;
+        let broken = deployment.database.query("PRAGMA foreign_key_check").await;
         assert!(broken.is_empty());
     }
 }
 
-async fn nothing_is_lost(house: House) {
+async fn nothing_is_lost(deployment: Deployment) {
     let mut random = Random(seed());
-    let house = Arc::new(house);
+    let deployment = Arc::new(deployment);
     let mut acknowledged = BTreeMap::new();
     for number in 0..ROUNDS {
-        acknowledged.extend(round(&house, number, &mut random).await);
+        acknowledged.extend(round(&deployment, number, &mut random).await);
     }
     println!("{} acknowledged creates", acknowledged.len());
-    check(&house, &acknowledged).await;
+    check(&deployment, &acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_loses_no_acknowledged_create() {
-    nothing_is_lost(House::sqlite().await).await;
+    nothing_is_lost(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_loses_no_acknowledged_create() {
-    if let Some(house) = House::postgres().await {
-        nothing_is_lost(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        nothing_is_lost(deployment).await;
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tonic::{Code, Status};
 
 use crate::durability::kill::check_integrity;
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::random::{Random, seed};
 use crate::support::spending::Meter;
 
@@ -254,8 +254,8 @@ impl Stored {
 }
 
 /// Expects that the program reports the stored data, and that the data are consistent.
-async fn check(house: &House, meter: &Meter, sent: &[Spend]) -> Stored {
-    let stored = Stored::read(house.database.url()).await;
+async fn check(deployment: &Deployment, meter: &Meter, sent: &[Spend]) -> Stored {
+    let stored = Stored::read(deployment.database.url()).await;
     stored.check_sums();
     stored.check_against(sent);
     for (hash, (usage, byok_usage)) in &stored.totals {
@@ -270,20 +270,20 @@ async fn check(house: &House, meter: &Meter, sent: &[Spend]) -> Stored {
 
 /// Runs the program and kills it while all writers write; returns the charges sent.
 async fn round(
-    house: &House,
+    deployment: &Deployment,
     hashes: &[String],
     number: usize,
     before: &[Spend],
     random: &mut Random,
 ) -> Vec<Spend> {
-    let served = house.start_patient();
-    let meter = Meter::new(&served.url, &house.env).await;
-    check(house, &meter, before).await;
+    let served = deployment.start_patient();
+    let meter = Meter::new(&served.url, &deployment.env).await;
+    check(deployment, &meter, before).await;
     let (acknowledged, progress) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
         writers.push(tokio::spawn(write(
-            Meter::new(&served.url, &house.env).await,
+            Meter::new(&served.url, &deployment.env).await,
             hashes.to_vec(),
             format!("{number}-{writer}"),
             random.fork(),
@@ -339,10 +339,10 @@ async fn repeat_one(meter: &Meter, spend: &mut Spend, stored: &Stored) {
     }
 }
 
-async fn no_charge_is_lost(house: House) {
+async fn no_charge_is_lost(deployment: Deployment) {
     let mut random = Random(seed());
-    let served = house.start_patient();
-    let meter = Meter::new(&served.url, &house.env).await;
+    let served = deployment.start_patient();
+    let meter = Meter::new(&served.url, &deployment.env).await;
     let mut hashes = Vec::new();
     for _ in 0..KEYS {
         hashes.push(meter.issue(None).await);
@@ -351,12 +351,12 @@ async fn no_charge_is_lost(house: House) {
 
     let mut sent = Vec::new();
     for number in 0..ROUNDS {
-        let of_round = round(&house, &hashes, number, &sent, &mut random).await;
+        let of_round = round(&deployment, &hashes, number, &sent, &mut random).await;
         sent.extend(of_round);
     }
-    let served = house.start_patient();
-    let meter = Meter::new(&served.url, &house.env).await;
-    let mut stored = check(&house, &meter, &sent).await;
+    let served = deployment.start_patient();
+    let meter = Meter::new(&served.url, &deployment.env).await;
+    let mut stored = check(&deployment, &meter, &sent).await;
     let acknowledged = sent.iter().filter(|spend| spend.acknowledged).count();
     println!(
         "{} sent, {acknowledged} acknowledged, {} recorded",
@@ -366,7 +366,7 @@ async fn no_charge_is_lost(house: House) {
 
     for _ in 0..2 {
         repeat(&meter, &mut sent, &stored).await;
-        stored = check(&house, &meter, &sent).await;
+        stored = check(&deployment, &meter, &sent).await;
         // Everything is acknowledged now, so everything is recorded exactly once.
         assert_eq!(stored.charges.len(), sent.len());
         let all: i64 = sent.iter().map(|spend| spend.cost).sum();
@@ -374,17 +374,17 @@ async fn no_charge_is_lost(house: House) {
         assert_eq!(totals.map(|(own, byok)| own + byok).sum::<i64>(), all);
     }
     served.running.terminate().expect(0);
-    check_integrity(&house).await;
+    check_integrity(&deployment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_loses_no_acknowledged_charge_and_counts_none_twice() {
-    no_charge_is_lost(House::sqlite().await).await;
+    no_charge_is_lost(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_loses_no_acknowledged_charge_and_counts_none_twice() {
-    if let Some(house) = House::postgres().await {
-        no_charge_is_lost(house).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        no_charge_is_lost(deployment).await;
     }
 }

@@ -13,7 +13,7 @@ use keyward::proto::v1::ReserveSpendRequest;
 use tokio::sync::Barrier;
 use tonic::Code;
 
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::random::{Random, seed};
 use crate::support::spending::Meter;
 
@@ -224,10 +224,10 @@ impl Notes {
 }
 
 /// Starts all callers at once, spread over the servers.
-async fn run(house: House, servers: usize, ending: bool) {
+async fn run(deployment: Deployment, servers: usize, ending: bool) {
     let mut random = Random(seed());
-    let servers: Vec<_> = (0..servers).map(|_| house.start_patient()).collect();
-    let meter = Meter::new(&servers[0].url, &house.env).await;
+    let servers: Vec<_> = (0..servers).map(|_| deployment.start_patient()).collect();
+    let meter = Meter::new(&servers[0].url, &deployment.env).await;
     let key = meter.issue(Some(LIMIT)).await;
     let (ticks, barrier) = (Ticks::default(), Arc::new(Barrier::new(CALLERS)));
     let mut calling = Vec::new();
@@ -235,7 +235,7 @@ async fn run(house: House, servers: usize, ending: bool) {
         let server = &servers[number % servers.len()];
         let mut caller = Caller {
             name: format!("caller-{number}"),
-            meter: Meter::new(&server.url, &house.env).await,
+            meter: Meter::new(&server.url, &deployment.env).await,
             key: key.clone(),
             random: random.fork(),
             ticks: ticks.clone(),
@@ -280,7 +280,7 @@ async fn run(house: House, servers: usize, ending: bool) {
     let settled = notes.holds.iter().filter(|hold| hold.settled.is_some());
     let settled: i64 = settled.map(|hold| hold.amount).sum();
     for server in &servers {
-        let meter = Meter::new(&server.url, &house.env).await;
+        let meter = Meter::new(&server.url, &deployment.env).await;
         let shown = meter.key(&key).await;
         assert_eq!(shown.usage_nanos, settled);
         assert_eq!(shown.limit_remaining_nanos, Some(LIMIT - settled));
@@ -300,24 +300,24 @@ async fn run(house: House, servers: usize, ending: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_never_pass_the_limit_and_fill_it_on_sqlite() {
-    run(House::sqlite().await, 1, false).await;
+    run(Deployment::sqlite().await, 1, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_through_two_processes_never_pass_the_limit_and_fill_it_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        run(house, 2, false).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        run(deployment, 2, false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_that_are_settled_and_released_never_pass_the_limit_and_fill_it_on_sqlite() {
-    run(House::sqlite().await, 1, true).await;
+    run(Deployment::sqlite().await, 1, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_that_two_processes_settle_and_release_never_pass_the_limit_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        run(house, 2, true).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        run(deployment, 2, true).await;
     }
 }

@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::support::client::{Answer, Rest, called_by, channel};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 
 /// Time within which a server starts, or a replica is served again, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -243,11 +243,11 @@ struct Calls {
 }
 
 impl Calls {
-    async fn to(served: &Served, house: &House) -> Self {
+    async fn to(served: &Served, deployment: &Deployment) -> Self {
         Self {
             keys: ManagementKeyServiceClient::new(channel(&served.url).await),
-            service: house.env["SERVICE_TOKEN"].to_owned(),
-            management: house.env["MANAGEMENT_KEY"].to_owned(),
+            service: deployment.env["SERVICE_TOKEN"].to_owned(),
+            management: deployment.env["MANAGEMENT_KEY"].to_owned(),
             rest: Rest::new(&served.url),
         }
     }
@@ -326,7 +326,7 @@ impl Calls {
     }
 }
 
-fn house_url(port: u16) -> String {
+fn database_url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
@@ -335,9 +335,9 @@ async fn switchover_is_followed_without_a_restart() {
     let Some(pair) = Pair::start() else { return };
     let target = Arc::new(AtomicU16::new(pair.ports[0]));
     let port = address(target.clone()).await;
-    let house = House::new(TestDatabase::at(&house_url(port))).await;
-    let served = house.start();
-    let calls = Calls::to(&served, &house).await;
+    let deployment = Deployment::new(TestDatabase::at(&database_url(port))).await;
+    let served = deployment.start();
+    let calls = Calls::to(&served, &deployment).await;
     let (hash, token) = calls.create().await.unwrap();
     assert_eq!(calls.verify(&token).await.unwrap(), KeyVerdict::Valid);
     let warm = (0..32).map(|number| {
@@ -357,7 +357,7 @@ async fn switchover_is_followed_without_a_restart() {
     pair.switch();
     assert_eq!(pair.sql(0, "SELECT pg_is_in_recovery()"), "t");
     calls.expect_unavailable(&hash, &token).await;
-    assert_refused(&house).await;
+    assert_refused(&deployment).await;
     // A client of the new primary deletes the key.
     let sql = format!(
         "DELETE FROM charges; DELETE FROM daily_usage; DELETE FROM issued_keys WHERE hash = '{hash}'"
@@ -411,8 +411,8 @@ async fn switchover_is_followed_without_a_restart() {
 }
 
 /// `serve` does not start on a standby, and reports the reason.
-async fn assert_refused(house: &House) {
-    let said = house.command("serve").run().expect(69);
+async fn assert_refused(deployment: &Deployment) {
+    let said = deployment.command("serve").run().expect(69);
     assert!(said.contains("read-only"), "{said}");
 }
 

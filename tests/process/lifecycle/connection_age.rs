@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::frames::{
     DATA, END_STREAM, Frame, GOAWAY, HEADERS, Http2, answer, connect, get, request, rest,
 };
@@ -12,17 +12,17 @@ const AGE: &str = "500";
 /// Minimum age after jitter.
 const LEAST: Duration = Duration::from_millis(450);
 
-async fn served() -> (House, Served) {
-    let house = House::sqlite().await;
-    let program = house.command("serve");
+async fn served() -> (Deployment, Served) {
+    let deployment = Deployment::sqlite().await;
+    let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__MAX_CONNECTION_AGE_MS", AGE);
     let served = Served::of(program);
-    (house, served)
+    (deployment, served)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http1_an_answer_says_that_it_is_the_last_one() {
-    let (_house, served) = served().await;
+    let (_deployment, served) = served().await;
     let started = Instant::now();
     let mut stream = connect(served.address());
     let mut answers = 0;
@@ -43,10 +43,10 @@ async fn over_http1_an_answer_says_that_it_is_the_last_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http2_a_goaway_says_so_and_calls_finish() {
-    let (house, served) = served().await;
+    let (deployment, served) = served().await;
     let started = Instant::now();
     let mut client = Http2::connect(served.address(), &[]);
-    let bearer = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    let bearer = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
     let json = [
         ("authorization", bearer.as_str()),
         ("content-type", "application/json"),
@@ -69,9 +69,9 @@ async fn over_http2_a_goaway_says_so_and_calls_finish() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_of_real_clients_fails_while_connections_end() {
-    let (house, served) = served().await;
-    let token = house.env["ADMIN_TOKEN"].to_owned();
-    let workspace = house.env["WORKSPACE_A"].to_owned();
+    let (deployment, served) = served().await;
+    let token = deployment.env["ADMIN_TOKEN"].to_owned();
+    let workspace = deployment.env["WORKSPACE_A"].to_owned();
     let until = Instant::now() + Duration::from_secs(4);
     let mut callers = tokio::task::JoinSet::new();
     for number in 0..6 {

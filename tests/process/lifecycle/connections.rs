@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::frames::{
     ACK, DATA, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, answer, connect, get, request, rest,
@@ -15,14 +15,14 @@ const SHORT: &str = "300";
 const SHORT_TIME: Duration = Duration::from_millis(300);
 
 /// Returns a server with these settings of `[server]`.
-async fn served(settings: &[(&str, &str)]) -> (House, Served) {
-    let house = House::sqlite().await;
-    let mut program = house.command("serve");
+async fn served(settings: &[(&str, &str)]) -> (Deployment, Served) {
+    let deployment = Deployment::sqlite().await;
+    let mut program = deployment.command("serve");
     for (name, value) in settings {
         program = program.env(&format!("KEYWARD_SERVER__{name}"), value);
     }
     let served = Served::of(program.env("KEYWARD_LOG__FILTER", "info,keyward=debug"));
-    (house, served)
+    (deployment, served)
 }
 
 /// Expects that the connection was closed not before the time had passed.
@@ -34,9 +34,9 @@ fn closed_after(stream: impl Read, started: Instant, time: Duration) -> Vec<u8> 
 }
 
 /// Returns a connection whose client has shown a valid token.
-fn proven(house: &House, served: &Served) -> std::net::TcpStream {
+fn proven(deployment: &Deployment, served: &Served) -> std::net::TcpStream {
     let mut stream = connect(served.address());
-    let token = &house.env["ADMIN_TOKEN"];
+    let token = &deployment.env["ADMIN_TOKEN"];
     let call =
         format!("GET /apikeys HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(call.as_bytes()).unwrap();
@@ -46,9 +46,9 @@ fn proven(house: &House, served: &Served) -> std::net::TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn further_connections_wait_until_one_ends() {
-    let (house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
-    let first = proven(&house, &served);
-    let _second = proven(&house, &served);
+    let (deployment, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
+    let first = proven(&deployment, &served);
+    let _second = proven(&deployment, &served);
     let mut third = connect(served.address());
     third.write_all(get("/healthz").as_bytes()).unwrap();
     served.running.stderr.wait_for("every connection is in use");
@@ -65,8 +65,8 @@ async fn further_connections_wait_until_one_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_without_a_good_token_gives_way_to_a_new_one() {
-    let (house, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
-    let mut kept = proven(&house, &served);
+    let (deployment, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
+    let mut kept = proven(&deployment, &served);
     for _ in 0..20 {
         let mut idle = connect(served.address());
         idle.write_all(get("/healthz").as_bytes()).unwrap();
@@ -82,7 +82,7 @@ async fn connection_without_a_good_token_gives_way_to_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_only_so_many_connections() {
-    let (_house, served) = served(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
+    let (_deployment, served) = served(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
     let mut first = connect(served.address());
     let mut second = connect(served.address());
     for stream in [&mut first, &mut second] {
@@ -123,7 +123,7 @@ fn served_in_a_row(address: &str, most: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_connects_only_so_often() {
-    let (_house, served) = served(&[
+    let (_deployment, served) = served(&[
         ("MAX_CONNECTIONS_PER_ADDRESS", "20"),
         ("NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND", "1"),
     ])
@@ -149,8 +149,8 @@ async fn an_address_connects_only_so_often() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_connects_as_often_as_it_likes() {
-    let house = House::sqlite().await;
-    let program = house.command("serve");
+    let deployment = Deployment::sqlite().await;
+    let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1");
     let program = program.env(
         "KEYWARD_SERVER__NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND",
@@ -195,7 +195,7 @@ fn called_in_a_row(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_need_no_token_are_read_at_their_rate() {
-    let (_house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let (_deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
     let mut stream = connect(served.address());
     // Ten at once, and ten at a tenth of a second each; the last one is not paid for yet.
     let time = called_in_a_row(&mut stream, &get("/healthz"), 200, 20);
@@ -204,7 +204,7 @@ async fn calls_that_need_no_token_are_read_at_their_rate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_sent_together_over_http1_are_answered_at_their_rate() {
-    let (_house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let (_deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
     let mut stream = connect(served.address());
     let started = Instant::now();
     stream
@@ -219,7 +219,7 @@ async fn calls_that_are_sent_together_over_http1_are_answered_at_their_rate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
-    let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "1")]).await;
+    let (deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "1")]).await;
     let mut stranger = connect(served.address());
     stranger
         .write_all(get("/healthz").repeat(200).as_bytes())
@@ -228,7 +228,7 @@ async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
     // At this rate the first client owes for minutes; the other is read before its headers time out.
     let started = Instant::now();
     for _ in 0..2 {
-        proven(&house, &served);
+        proven(&deployment, &served);
     }
     assert!(
         started.elapsed() < Duration::from_secs(10),
@@ -239,9 +239,9 @@ async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_calls_of_a_good_token_are_read_at_their_rate() {
-    let (house, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
-    let mut stream = proven(&house, &served);
-    let token = &house.env["ADMIN_TOKEN"];
+    let (deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
+    let mut stream = proven(&deployment, &served);
+    let token = &deployment.env["ADMIN_TOKEN"];
     let call = |path: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {token}\r\n\r\n")
     };
@@ -255,7 +255,7 @@ async fn rejected_calls_of_a_good_token_are_read_at_their_rate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_are_too_large_are_answered_with_431() {
-    let (_house, served) = served(&[("MAX_HEADER_BYTES", "16384")]).await;
+    let (_deployment, served) = served(&[("MAX_HEADER_BYTES", "16384")]).await;
     let with = |bytes: usize| {
         let value = "v".repeat(bytes);
         format!("GET /healthz HTTP/1.1\r\nHost: keyward\r\nX-Large: {value}\r\n\r\n")
@@ -284,7 +284,7 @@ async fn headers_that_are_too_large_are_answered_with_431() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_must_say_what_it_wants_in_time() {
-    let (_house, served) = served(&[("HEADER_TIMEOUT_MS", SHORT)]).await;
+    let (_deployment, served) = served(&[("HEADER_TIMEOUT_MS", SHORT)]).await;
     for said in [
         "",
         "G",
@@ -315,7 +315,7 @@ async fn a_client_must_say_what_it_wants_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_must_read_in_time() {
-    let (_house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    let (_deployment, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
     let mut stream = connect(served.address());
     // Far more responses than the system buffers for a client.
     let asked = get("/openapi.json").repeat(200);
@@ -333,7 +333,7 @@ async fn a_connection_without_a_call_is_closed_in_the_end() {
         // The client answers PINGs, which are not calls.
         ("KEEP_ALIVE_INTERVAL_MS", "100"),
     ];
-    let (_house, served) = served(&settings).await;
+    let (_deployment, served) = served(&settings).await;
     let time = Duration::from_millis(1000);
     let mut stream = connect(served.address());
     stream.write_all(get("/healthz").as_bytes()).unwrap();
@@ -354,12 +354,12 @@ async fn a_connection_without_a_call_is_closed_in_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_under_way_keeps_its_connection() {
     let settings = [("IDLE_TIMEOUT_MS", SHORT), ("HEADER_TIMEOUT_MS", SHORT)];
-    let (house, served) = served(&settings).await;
+    let (deployment, served) = served(&settings).await;
     let mut stream = connect(served.address());
     let head = format!(
         "POST /apikeys HTTP/1.1\r\nHost: keyward\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
-        &house.env["ADMIN_TOKEN"]
+        &deployment.env["ADMIN_TOKEN"]
     );
     stream.write_all(head.as_bytes()).unwrap();
     let started = Instant::now();
@@ -376,8 +376,8 @@ async fn a_call_under_way_keeps_its_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_that_goes_away_has_cancelled_its_call() {
-    let (house, served) = served(&[]).await;
-    let token = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    let (deployment, served) = served(&[]).await;
+    let token = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
     let fields = [
         ("content-type", "application/grpc"),
         ("te", "trailers"),
@@ -410,9 +410,9 @@ async fn client_that_goes_away_has_cancelled_its_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_watches_keep_no_probe_from_the_operations_port() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let served = Served::of(
-        house
+        deployment
             .command("serve")
             .env("KEYWARD_OPERATIONS__LISTEN", "127.0.0.1:0"),
     );
@@ -455,7 +455,7 @@ const CLOSED_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn untaken_answer_closes_a_connection_without_a_good_token() {
-    let (_house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    let (_deployment, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
     for path in ["/openapi.json", "/readyz", "/nowhere"] {
         let mut client = Http2::connect(served.address(), CLOSED_WINDOW);
         let started = Instant::now();
@@ -474,9 +474,9 @@ async fn untaken_answer_closes_a_connection_without_a_good_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn untaken_answer_resets_its_stream_and_no_other() {
-    let (house, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
+    let (deployment, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
     let mut client = Http2::connect(served.address(), CLOSED_WINDOW);
-    let token = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    let token = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
     client.send(&request(1, "GET", "/apikeys", &[("authorization", &token)]));
     let reset = client.wait_for(RST_STREAM);
     // CANCEL.
@@ -494,7 +494,7 @@ async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
         ("CONNECTION_WINDOW_BYTES", "200000"),
         ("MAX_HEADER_BYTES", "9000"),
     ];
-    let (_house, served) = served(&settings).await;
+    let (_deployment, served) = served(&settings).await;
     let mut client = Http2::connect(served.address(), &[]);
     let told = client.wait_for(SETTINGS);
     let told: Vec<(u16, u32)> = told
@@ -525,7 +525,7 @@ async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_calls_back_faster_than_they_are_looked_at_is_cut_off() {
-    let (_house, served) = served(&[("MAX_PENDING_RESETS", "5")]).await;
+    let (_deployment, served) = served(&[("MAX_PENDING_RESETS", "5")]).await;
     let mut client = Http2::connect(served.address(), &[]);
     client.healthz(1);
     let mut attack = Vec::new();
@@ -551,7 +551,7 @@ async fn a_client_that_does_not_answer_pings_is_gone() {
         ("KEEP_ALIVE_INTERVAL_MS", "100"),
         ("KEEP_ALIVE_TIMEOUT_MS", SHORT),
     ];
-    let (_house, served) = served(&settings).await;
+    let (_deployment, served) = served(&settings).await;
     let mut client = Http2::connect(served.address(), &[]);
     let started = Instant::now();
     let mut pings = 0;

@@ -215,15 +215,17 @@ async fn who_watches_health_is_told_and_holds_nothing_up() {
 
 #[test]
 fn a_call_that_never_ends_is_cut_off_in_the_end() {
-    let house = tokio::runtime::Runtime::new()
+    let deployment = tokio::runtime::Runtime::new()
         .unwrap()
-        .block_on(crate::support::deployment::House::sqlite());
-    let program = house.command("serve").env("KEYWARD_SERVER__DRAIN_MS", "50");
+        .block_on(crate::support::deployment::Deployment::sqlite());
+    let program = deployment
+        .command("serve")
+        .env("KEYWARD_SERVER__DRAIN_MS", "50");
     let served = crate::support::deployment::Served::of(program);
     let dev = Dev {
         running: served.running,
         url: served.url,
-        env: house.env.clone(),
+        env: deployment.env.clone(),
     };
     let stream = begin_rest(&dev, "{}");
     let finished = dev.running.terminate();

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::client::{Rest, channel};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::frames::{
     DATA, END_STREAM, Frame, GOAWAY, HEADERS, Http2, SETTINGS, answer, connect, get, request, rest,
 };
@@ -18,12 +18,12 @@ use crate::support::frames::{
 /// A delay longer than any test: a second signal ends it.
 const LONG: &str = "3600000";
 
-async fn served(delay_ms: &str) -> (House, Served) {
-    let house = House::sqlite().await;
-    let program = house.command("serve");
+async fn served(delay_ms: &str) -> (Deployment, Served) {
+    let deployment = Deployment::sqlite().await;
+    let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__SHUTDOWN_DELAY_MS", delay_ms);
     let served = Served::of(program);
-    (house, served)
+    (deployment, served)
 }
 
 fn asked_to_end(served: &Served) {
@@ -33,8 +33,11 @@ fn asked_to_end(served: &Served) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
-    let (house, served) = served(LONG).await;
-    let (token, workspace) = (&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"]);
+    let (deployment, served) = served(LONG).await;
+    let (token, workspace) = (
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    );
     let mut kept = connect(served.address());
     kept.write_all(get("/readyz").as_bytes()).unwrap();
     let (head, _) = answer(&mut kept);
@@ -99,9 +102,9 @@ async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_delay_clients_are_told_and_calls_finish() {
-    let (house, served) = served("1000").await;
+    let (deployment, served) = served("1000").await;
     let mut client = Http2::connect(served.address(), &[]);
-    let bearer = format!("Bearer {}", &house.env["ADMIN_TOKEN"]);
+    let bearer = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
     let json = [
         ("authorization", bearer.as_str()),
         ("content-type", "application/json"),
@@ -145,8 +148,8 @@ async fn after_the_delay_clients_are_told_and_calls_finish() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_to_the_end_holds_nothing_up() {
-    let house = House::sqlite().await;
-    let program = house.command("serve");
+    let deployment = Deployment::sqlite().await;
+    let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__WRITE_TIMEOUT_MS", "300");
     let served = Served::of(program);
     // A client that responds to no PING, a client that has sent nothing, and a client that never reads.
@@ -165,7 +168,7 @@ async fn who_says_nothing_to_the_end_holds_nothing_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_the_end_is_answered() {
-    let (_house, served) = served("0").await;
+    let (_deployment, served) = served("0").await;
     let mut kept: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = connect(served.address());

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::program::Program;
 
 /// A certificate authority.
@@ -128,8 +128,8 @@ impl Files {
 }
 
 /// Returns `keyward serve` over TLS with these files.
-pub(crate) fn serve(house: &House, files: &Files) -> Program {
-    house
+pub(crate) fn serve(deployment: &Deployment, files: &Files) -> Program {
+    deployment
         .command("serve")
         .env("KEYWARD_SERVER__TLS__CERT_FILE", files.path("tls.crt"))
         .env("KEYWARD_SERVER__TLS__KEY_FILE", files.path("tls.key"))
@@ -140,7 +140,7 @@ pub(crate) struct Secured {
     pub(crate) authority: Authority,
     pub(crate) files: Files,
     pub(crate) served: Served,
-    pub(crate) house: House,
+    pub(crate) deployment: Deployment,
 }
 
 impl Secured {
@@ -149,17 +149,17 @@ impl Secured {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(Program, &Files) -> Program) -> Self {
-        let house = House::sqlite().await;
+        let deployment = Deployment::sqlite().await;
         let authority = Authority::new("an authority");
         let files = Files::new(&authority.server(Good::Now));
         files.put("ca.crt", authority.pem());
-        let program = serve(&house, &files).env("KEYWARD_LOG__FILTER", "info,keyward=debug");
+        let program = serve(&deployment, &files).env("KEYWARD_LOG__FILTER", "info,keyward=debug");
         let served = Served::of(change(program, &files));
         Self {
             authority,
             files,
             served,
-            house,
+            deployment,
         }
     }
 

@@ -101,7 +101,7 @@ impl Dev {
 }
 
 /// A database, keys and tokens for `keyward serve`.
-pub(crate) struct House {
+pub(crate) struct Deployment {
     pub(crate) directory: TempDir,
     pub(crate) database: TestDatabase,
     pub(crate) env: DevEnv,
@@ -113,7 +113,7 @@ pub(crate) struct Served {
     pub(crate) url: String,
 }
 
-impl House {
+impl Deployment {
     pub(crate) async fn sqlite() -> Self {
         Self::new(TestDatabase::sqlite()).await
     }
@@ -130,21 +130,21 @@ impl House {
         let dev = Dev::start(directory.path());
         let env = dev.env.clone();
         dev.running.terminate().expect(0);
-        let mut house = Self {
+        let mut deployment = Self {
             directory,
             database,
             env,
         };
-        std::fs::write(house.config(), house.configuration()).unwrap();
-        house.command("migrate").run().expect(0);
-        let served = house.start();
-        let management_key = house.settle(&served.url).await;
-        house
+        std::fs::write(deployment.config(), deployment.configuration()).unwrap();
+        deployment.command("migrate").run().expect(0);
+        let served = deployment.start();
+        let management_key = deployment.settle(&served.url).await;
+        deployment
             .env
             .0
             .insert("MANAGEMENT_KEY".to_owned(), management_key);
         served.running.terminate().expect(0);
-        house
+        deployment
     }
 
     /// Returns an empty database of the same engine.

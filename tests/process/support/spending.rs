@@ -10,7 +10,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::support::client::{called_by, channel};
-use crate::support::deployment::{DevEnv, House, Served};
+use crate::support::deployment::{Deployment, DevEnv, Served};
 
 /// A connection of an internal service that meters keys; it also administers them.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub(crate) struct Meter {
     management: String,
 }
 
-impl House {
+impl Deployment {
     /// Starts a server with timeouts for a busy machine.
     pub(crate) fn start_patient(&self) -> Served {
         let patient = [

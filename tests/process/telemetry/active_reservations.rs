@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use keyward::proto::v1::ReserveSpendRequest;
 
-use crate::support::deployment::House;
+use crate::support::deployment::Deployment;
 use crate::support::spending::Meter;
 use crate::telemetry::metrics::Measured;
 
@@ -13,9 +13,9 @@ const HELD: &str = "keyward_reservations_held";
 
 /// A process without reservations of its own reports those of another process, which PostgreSQL lets run
 /// beside it.
-async fn what_is_held_is_read(house: House, together: bool) {
-    let first = house.start_patient();
-    let meter = Meter::new(&first.url, &house.env).await;
+async fn what_is_held_is_read(deployment: Deployment, together: bool) {
+    let first = deployment.start_patient();
+    let meter = Meter::new(&first.url, &deployment.env).await;
     let hash = meter.issue(None).await;
     for number in 0..3 {
         let hold = ReserveSpendRequest {
@@ -34,7 +34,7 @@ async fn what_is_held_is_read(house: House, together: bool) {
         let first = first.take().unwrap();
         first.running.terminate().expect(0);
     }
-    let second = house.start_patient();
+    let second = deployment.start_patient();
     let patience = Instant::now() + Duration::from_secs(60);
     while Measured::at(&second.url).await.find(HELD) != Some(2.0) {
         assert!(Instant::now() < patience, "it is not found");
@@ -46,12 +46,12 @@ async fn what_is_held_is_read(house: House, together: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_is_read_from_the_store() {
-    what_is_held_is_read(House::sqlite().await, false).await;
+    what_is_held_is_read(Deployment::sqlite().await, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_is_read_from_postgres_by_each_replica() {
-    if let Some(house) = House::postgres().await {
-        what_is_held_is_read(house, true).await;
+    if let Some(deployment) = Deployment::postgres().await {
+        what_is_held_is_read(deployment, true).await;
     }
 }

@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::support::client::{Answer, Rest};
 use crate::support::collector::{Collector, Protocol, value};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::telemetry::spans::Trace;
 
 /// Makes a request without prerequisites, in a trace.
@@ -22,12 +22,12 @@ async fn call(served: &Served, parent: Option<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ratio_decides_on_new_traces_and_the_caller_on_theirs() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let (sampled, unsampled) = (Trace::new(1), Trace::new(2));
     for (ratio, spans) in [("0", 1), ("1.0", 2)] {
         let collector = Collector::start().await;
         let serve = collector
-            .of(house.command("serve"))
+            .of(deployment.command("serve"))
             .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
             .env("OTEL_TRACES_SAMPLER_ARG", ratio);
         let served = Served::of(serve);
@@ -45,11 +45,11 @@ async fn the_ratio_decides_on_new_traces_and_the_caller_on_theirs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_names_the_service_and_the_headers() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let collector = Collector::start().await;
         let serve = collector
-            .by(protocol, house.command("serve"))
+            .by(protocol, deployment.command("serve"))
             .env("OTEL_SERVICE_NAME", "vault-of-keys")
             .env(
                 "OTEL_RESOURCE_ATTRIBUTES",
@@ -90,10 +90,10 @@ async fn the_environment_names_the_service_and_the_headers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn measurements_are_exported_now_and_then_and_at_the_end() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
     let serve = collector
-        .by(Protocol::Http, house.command("serve"))
+        .by(Protocol::Http, deployment.command("serve"))
         .env("OTEL_TRACES_EXPORTER", "none");
     let served = Served::of(serve);
     for _ in 0..3 {
@@ -115,7 +115,7 @@ async fn measurements_are_exported_now_and_then_and_at_the_end() {
 
     let collector = Collector::start().await;
     let serve = collector
-        .by(Protocol::Grpc, house.command("serve"))
+        .by(Protocol::Grpc, deployment.command("serve"))
         .env("OTEL_METRIC_EXPORT_INTERVAL", "50");
     let served = Served::of(serve);
     let patience = Instant::now() + Duration::from_secs(60);
@@ -128,9 +128,9 @@ async fn measurements_are_exported_now_and_then_and_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_exported_when_it_is_turned_off() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let serve = collector.of(house.command("serve"));
+    let serve = collector.of(deployment.command("serve"));
     let served = Served::of(serve.env("OTEL_SDK_DISABLED", "true"));
     call(&served, None).await;
     let measured = Rest::new(&served.url).get("/metrics", "none").await;
@@ -141,12 +141,12 @@ async fn nothing_is_exported_when_it_is_turned_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     // The system accepts connections, and no process responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     for protocol in ["grpc", "http/protobuf"] {
-        let serve = house
+        let serve = deployment
             .command("serve")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
@@ -170,7 +170,7 @@ async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_variable_keeps_it_from_starting_and_is_not_repeated() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for (name, value) in [
         ("OTEL_TRACES_SAMPLER", "Canary7QzX"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "Canary7QzX"),
@@ -178,12 +178,16 @@ async fn a_malformed_variable_keeps_it_from_starting_and_is_not_repeated() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "Canary7QzX"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "Canary7QzX"),
     ] {
-        let printed = house.command("serve").env(name, value).run().expect(78);
+        let printed = deployment
+            .command("serve")
+            .env(name, value)
+            .run()
+            .expect(78);
         assert!(printed.contains(&format!("`{name}` must be")), "{printed}");
         assert!(!printed.contains("Canary7QzX"), "{printed}");
     }
-    let absent = house.directory.path().join("Canary7QzX.pem");
-    let serve = house
+    let absent = deployment.directory.path().join("Canary7QzX.pem");
+    let serve = deployment
         .command("serve")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1")
         .env("OTEL_EXPORTER_OTLP_CERTIFICATE", absent);

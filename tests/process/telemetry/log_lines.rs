@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::client::{Answer, Rest, called_by, channel};
 use crate::support::collector::Collector;
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::program::Program;
 use crate::telemetry::spans::Trace;
 
@@ -29,9 +29,9 @@ pub(crate) fn served(serve: Program, collector: Option<&Collector>) -> Served {
     Served { running, url }
 }
 
-async fn calls(house: &House, served: &Served, traces: &[Trace]) {
+async fn calls(deployment: &Deployment, served: &Served, traces: &[Trace]) {
     let rest = Rest::new(&served.url);
-    let admin = &house.env["ADMIN_TOKEN"];
+    let admin = &deployment.env["ADMIN_TOKEN"];
     let get = |path: &str, token: &str, trace: &Trace| {
         let request = rest.request(Method::GET, path).bearer_auth(token);
         let request = request.header("x-request-id", format!("call-{}", trace.0[0]));
@@ -44,7 +44,7 @@ async fn calls(house: &House, served: &Served, traces: &[Trace]) {
         .await
         .expect(400);
     let away = "ALTER TABLE provider_keys RENAME TO away";
-    house.database.execute(away).await;
+    deployment.database.execute(away).await;
     get("/apikeys", admin, &traces[3]).await.expect(500);
     let mut list = called_by(admin, ListApiKeysRequest::default());
     let (parent, id) = (traces[4].parent(), format!("call-{}", traces[4].0[0]));
@@ -57,10 +57,10 @@ async fn calls(house: &House, served: &Served, traces: &[Trace]) {
 }
 
 async fn each_call_has_one_line(collector: Option<Collector>) {
-    let house = House::sqlite().await;
-    let served = served(house.command("serve"), collector.as_ref());
+    let deployment = Deployment::sqlite().await;
+    let served = served(deployment.command("serve"), collector.as_ref());
     let traces: Vec<Trace> = (0x21..0x27).map(Trace::new).collect();
-    calls(&house, &served, &traces).await;
+    calls(&deployment, &served, &traces).await;
     let finished = served.running.terminate();
     finished.expect(0);
     let lines = finished.stderr.lines();

@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::support::client::{Answer, Rest, WebForm, called_by, channel, frame, resolve};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::spending::Meter;
 
 /// Metrics at one moment: values by series, each with its labels in order.
@@ -82,11 +82,11 @@ fn rpc(method: &str, code: &str) -> String {
     )
 }
 
-async fn counts_are_exact(house: House, system: &str) {
-    let served = house.start();
+async fn counts_are_exact(deployment: Deployment, system: &str) {
+    let served = deployment.start();
     let (rest, url) = (Rest::new(&served.url), &served.url);
-    let admin = &house.env["ADMIN_TOKEN"];
-    let workspace = &house.env["WORKSPACE_A"];
+    let admin = &deployment.env["ADMIN_TOKEN"];
+    let workspace = &deployment.env["WORKSPACE_A"];
     let created = rest.create(admin, workspace, "k0", "s").await.expect(201);
     let before = Measured::at(url).await;
 
@@ -111,7 +111,7 @@ async fn counts_are_exact(house: House, system: &str) {
         assert_eq!(Answer::of(request).await.status, 200);
     }
     let uuid = created["apiKeyId"].as_str().unwrap();
-    resolve(&channel(url).await, &house.env["SERVICE_TOKEN"], uuid).await;
+    resolve(&channel(url).await, &deployment.env["SERVICE_TOKEN"], uuid).await;
     let mut health = HealthClient::new(channel(url).await);
     health.check(HealthCheckRequest::default()).await.unwrap();
 
@@ -171,22 +171,22 @@ async fn counts_are_exact(house: House, system: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_exact_on_sqlite() {
-    counts_are_exact(House::sqlite().await, "sqlite").await;
+    counts_are_exact(Deployment::sqlite().await, "sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_exact_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        counts_are_exact(house, "postgresql").await;
+    if let Some(deployment) = Deployment::postgres().await {
+        counts_are_exact(deployment, "postgresql").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_spent_is_counted_once() {
-    let house = House::sqlite().await;
-    let served = house.start();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
     let url = &served.url;
-    let meter = Meter::new(url, &house.env).await;
+    let meter = Meter::new(url, &deployment.env).await;
     let hash = meter.issue(Some(1000)).await;
     let hold = |request_id: &str, amount_nanos| ReserveSpendRequest {
         hash: hash.clone(),
@@ -230,10 +230,10 @@ async fn what_is_spent_is_counted_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_caller_makes_a_series_of_its_own() {
-    let house = House::sqlite().await;
-    let served = house.start();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
     let (rest, url) = (Rest::new(&served.url), &served.url);
-    let admin = &house.env["ADMIN_TOKEN"];
+    let admin = &deployment.env["ADMIN_TOKEN"];
     let call = async |number: usize| {
         let odd = Method::from_bytes(format!("CANARY{number}").as_bytes()).unwrap();
         for (method, path, token) in [
@@ -277,7 +277,12 @@ async fn no_caller_makes_a_series_of_its_own() {
     // The name of a path, a method, a key or a workspace makes no difference.
     assert_eq!(few.series(), many.series());
     let text = format!("{many:?}");
-    for secret in ["canary", "CANARY", "demo", &house.env["ORGANIZATION_ID"]] {
+    for secret in [
+        "canary",
+        "CANARY",
+        "demo",
+        &deployment.env["ORGANIZATION_ID"],
+    ] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
     let other = rpc("_OTHER", "UNIMPLEMENTED");
@@ -298,8 +303,8 @@ async fn no_caller_makes_a_series_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_have_a_listener_of_their_own() {
-    let house = House::sqlite().await;
-    let serve = house.command("serve");
+    let deployment = Deployment::sqlite().await;
+    let serve = deployment.command("serve");
     let served = Served::of(serve.env("KEYWARD_OPERATIONS__LISTEN", "127.0.0.1:0"));
     let operations = served.running.stderr.find(|printed| {
         let mut lines = printed.lines();
@@ -333,7 +338,7 @@ async fn operations_have_a_listener_of_their_own() {
     let service = "keyward.v1.ApiKeyService".to_owned();
     let answer = health.check(HealthCheckRequest { service }).await.unwrap();
     assert_eq!(answer.into_inner().status, 1);
-    let admin = &house.env["ADMIN_TOKEN"];
+    let admin = &deployment.env["ADMIN_TOKEN"];
     let mut api = ApiKeyServiceClient::new(channel(&operations).await);
     let request = called_by(admin, ListApiKeysRequest::default());
     api.list_api_keys(request).await.unwrap_err();

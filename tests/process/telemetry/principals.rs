@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Rest, WebForm, frame};
 use crate::support::collector::{Collector, attribute};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::telemetry::log_lines::served;
 use crate::telemetry::spans::Trace;
 
@@ -193,8 +193,8 @@ impl Calls {
     }
 }
 
-async fn calls(house: &House, served: &Served) -> Vec<Expected> {
-    let env = |name: &str| house.env[name].to_owned();
+async fn calls(deployment: &Deployment, served: &Served) -> Vec<Expected> {
+    let env = |name: &str| deployment.env[name].to_owned();
     let (admin, service, manager) = (
         env("ADMIN_TOKEN"),
         env("SERVICE_TOKEN"),
@@ -239,14 +239,14 @@ async fn calls(house: &House, served: &Served) -> Vec<Expected> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn line_and_span_of_a_call_name_its_principal() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let serve = house
+    let serve = deployment
         .command("serve")
         .env("KEYWARD_LIMITS__CALLER_REQUESTS_PER_SECOND", "1")
         .env("KEYWARD_LIMITS__CALLER_BURST", BURST.to_string());
     let served = served(serve, Some(&collector));
-    let calls = calls(&house, &served).await;
+    let calls = calls(&deployment, &served).await;
     let finished = served.running.terminate();
     finished.expect(0);
     // Nine requests of different kinds and the rejected one, over each protocol.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::client::{Answer, Rest, WebForm, called_by, channel, frame};
 use crate::support::collector::{Collector, Protocol, attribute};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 
 /// A caller's trace, identified by a number.
 pub(crate) struct Trace(pub(crate) [u8; 16], pub(crate) [u8; 8]);
@@ -71,10 +71,10 @@ async fn every_face_has_spans_that_continue_the_callers_trace_over_http() {
 }
 
 async fn every_face_has_spans(protocol: Protocol) {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let served = Served::of(collector.by(protocol, house.command("serve")));
-    let admin = &house.env["ADMIN_TOKEN"];
+    let served = Served::of(collector.by(protocol, deployment.command("serve")));
+    let admin = &deployment.env["ADMIN_TOKEN"];
     let trace: Vec<Trace> = (0..8).map(Trace::new).collect();
     let rest = Rest::new(&served.url);
     let post = |token: &str, trace: &Trace| {
@@ -84,7 +84,7 @@ async fn every_face_has_spans(protocol: Protocol) {
             .header("traceparent", trace.parent())
     };
     let body = json!({
-        "workspaceId": &house.env["WORKSPACE_A"], "provider": "AWS", "key": "k", "secret": "s",
+        "workspaceId": &deployment.env["WORKSPACE_A"], "provider": "AWS", "key": "k", "secret": "s",
     });
 
     Answer::of(post(admin, &trace[1]).body(body.to_string()))
@@ -108,7 +108,7 @@ async fn every_face_has_spans(protocol: Protocol) {
         .await
         .expect(401);
     // Without its table, a list fails.
-    house
+    deployment
         .database
         .execute("ALTER TABLE provider_keys RENAME TO away")
         .await;
@@ -171,16 +171,16 @@ async fn every_face_has_spans(protocol: Protocol) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let served = Served::of(collector.of(house.command("serve")));
+    let served = Served::of(collector.of(deployment.command("serve")));
     let rest = Rest::new(&served.url);
     Answer::of(rest.request(Method::GET, "/nowhere/at-all?really=yes"))
         .await
         .expect(404);
     Answer::of(
         rest.request(Method::PATCH, "/apikeys")
-            .bearer_auth(&house.env["ADMIN_TOKEN"]),
+            .bearer_auth(&deployment.env["ADMIN_TOKEN"]),
     )
     .await;
     served.running.terminate().expect(0);
@@ -201,14 +201,17 @@ async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_holds_nothing_up() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let serve = collector.of(house.command("serve"));
+    let serve = collector.of(deployment.command("serve"));
     drop(collector);
     let served = Served::of(serve);
     let rest = Rest::new(&served.url);
-    rest.list(&house.env["ADMIN_TOKEN"], &house.env["WORKSPACE_A"])
-        .await;
+    rest.list(
+        &deployment.env["ADMIN_TOKEN"],
+        &deployment.env["WORKSPACE_A"],
+    )
+    .await;
     let finished = served.running.terminate();
     finished.expect(0);
     // Once for the spans and once for the metrics.

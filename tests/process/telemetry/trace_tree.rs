@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::support::client::{Answer, Rest, called_by, channel};
 use crate::support::collector::{Collector, Protocol, attribute};
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::telemetry::spans::Trace;
 
 /// The spans of one trace.
@@ -153,9 +153,15 @@ fn expect_created(tree: &Tree, system: &str) {
     tree.expect_errors(&[]);
 }
 
-async fn create(house: &House, rest: &Rest, trace: &Trace, workspace: &str, token: &str) -> Answer {
+async fn create(
+    deployment: &Deployment,
+    rest: &Rest,
+    trace: &Trace,
+    workspace: &str,
+    token: &str,
+) -> Answer {
     let body = json!({
-        "workspaceId": &house.env[workspace], "provider": "AWS",
+        "workspaceId": &deployment.env[workspace], "provider": "AWS",
         "key": format!("key-{}", trace.0[0]), "secret": "a secret",
     });
     let request = rest.request(Method::POST, "/apikeys").bearer_auth(token);
@@ -166,14 +172,14 @@ async fn create(house: &House, rest: &Rest, trace: &Trace, workspace: &str, toke
 }
 
 async fn create_over_grpc(
-    house: &House,
+    deployment: &Deployment,
     url: &str,
     trace: &Trace,
     workspace: &str,
     token: &str,
 ) -> Result<(), Code> {
     let request = CreateApiKeyRequest {
-        workspace_id: house.env[workspace].to_owned(),
+        workspace_id: deployment.env[workspace].to_owned(),
         provider: "AWS".to_owned(),
         key: format!("key-{}", trace.0[0]),
         secret: "a secret".to_owned(),
@@ -187,31 +193,31 @@ async fn create_over_grpc(
     answer.map(|_| ()).map_err(|status| status.code())
 }
 
-async fn a_trace_shows_the_way(house: House, protocol: Protocol, system: &str) {
+async fn a_trace_shows_the_way(deployment: Deployment, protocol: Protocol, system: &str) {
     let collector = Collector::start().await;
     // Exports do not depend on the log settings.
-    let serve = house
+    let serve = deployment
         .command("serve")
         .env("KEYWARD_LOG__FILTER", "info,keyward_core=off");
     let served = Served::of(collector.by(protocol, serve));
     let (rest, url) = (Rest::new(&served.url), &served.url);
-    let admin = house.env["ADMIN_TOKEN"].to_owned();
+    let admin = deployment.env["ADMIN_TOKEN"].to_owned();
     // The first request makes the data keys.
-    create(&house, &rest, &Trace::new(1), "WORKSPACE_A", &admin)
+    create(&deployment, &rest, &Trace::new(1), "WORKSPACE_A", &admin)
         .await
         .expect(201);
     let trace: Vec<Trace> = (10..20).map(Trace::new).collect();
-    create(&house, &rest, &trace[0], "WORKSPACE_A", &admin)
+    create(&deployment, &rest, &trace[0], "WORKSPACE_A", &admin)
         .await
         .expect(201);
-    create(&house, &rest, &trace[1], "WORKSPACE_B", &admin)
+    create(&deployment, &rest, &trace[1], "WORKSPACE_B", &admin)
         .await
         .expect(403);
-    create(&house, &rest, &trace[2], "WORKSPACE_A", "no token")
+    create(&deployment, &rest, &trace[2], "WORKSPACE_A", "no token")
         .await
         .expect(401);
     let over_grpc = async |trace, workspace, token: &str| {
-        create_over_grpc(&house, url, trace, workspace, token).await
+        create_over_grpc(&deployment, url, trace, workspace, token).await
     };
     assert_eq!(over_grpc(&trace[4], "WORKSPACE_A", &admin).await, Ok(()));
     let denied = Err(Code::PermissionDenied);
@@ -222,8 +228,8 @@ async fn a_trace_shows_the_way(house: House, protocol: Protocol, system: &str) {
         unknown
     );
     let away = "ALTER TABLE provider_keys RENAME TO away";
-    house.database.execute(away).await;
-    create(&house, &rest, &trace[3], "WORKSPACE_A", &admin)
+    deployment.database.execute(away).await;
+    create(&deployment, &rest, &trace[3], "WORKSPACE_A", &admin)
         .await
         .expect(500);
     let internal = Err(Code::Internal);
@@ -308,29 +314,29 @@ async fn a_trace_shows_the_way(house: House, protocol: Protocol, system: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_the_way_of_a_call_over_grpc() {
-    a_trace_shows_the_way(House::sqlite().await, Protocol::Grpc, "sqlite").await;
+    a_trace_shows_the_way(Deployment::sqlite().await, Protocol::Grpc, "sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_the_way_of_a_call_over_http() {
-    a_trace_shows_the_way(House::sqlite().await, Protocol::Http, "sqlite").await;
+    a_trace_shows_the_way(Deployment::sqlite().await, Protocol::Http, "sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_the_way_of_a_call_on_postgres() {
-    if let Some(house) = House::postgres().await {
-        a_trace_shows_the_way(house, Protocol::Grpc, "postgresql").await;
+    if let Some(deployment) = Deployment::postgres().await {
+        a_trace_shows_the_way(deployment, Protocol::Grpc, "postgresql").await;
     }
 }
 
 /// The trace has the policy's decision for every request and caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_what_the_policy_said() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
-    let served = Served::of(collector.by(Protocol::Grpc, house.command("serve")));
+    let served = Served::of(collector.by(Protocol::Grpc, deployment.command("serve")));
     let rest = Rest::new(&served.url);
-    let env = |name: &str| house.env[name].to_owned();
+    let env = |name: &str| deployment.env[name].to_owned();
     let keys = |workspace| format!("/apikeys?workspaceId={}", env(workspace));
     let repo = format!("/repo/{}/ai/apikey", env("REPO_A"));
     let own = [

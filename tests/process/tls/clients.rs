@@ -112,13 +112,13 @@ async fn with_services() -> (Secured, String) {
     })
     .await;
     let body = serde_json::json!({
-        "workspaceId": &secured.house.env["WORKSPACE_A"],
+        "workspaceId": &secured.deployment.env["WORKSPACE_A"],
         "provider": "AWS", "key": "a-key", "secret": "a-secret",
     });
     let url = format!("{}/apikeys", secured.url());
     let request = secured.client().rest(true).post(url);
     let request = request
-        .bearer_auth(&secured.house.env["ADMIN_TOKEN"])
+        .bearer_auth(&secured.deployment.env["ADMIN_TOKEN"])
         .header("content-type", "application/json");
     let response = request.body(body.to_string()).send().await.unwrap();
     let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
@@ -156,7 +156,7 @@ async fn resolve(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_stands_for_a_service_is_as_good_as_its_token() {
     let (secured, uuid) = with_services().await;
-    let env = &secured.house.env;
+    let env = &secured.deployment.env;
     let secret = || Ok("a-secret".to_owned());
     let upper = DNS_NAME.to_uppercase();
     for names in [

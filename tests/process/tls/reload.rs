@@ -117,8 +117,8 @@ fn load(secured: &Secured) -> Load {
             .build()
     };
     let env = (
-        secured.house.env["ADMIN_TOKEN"].to_owned(),
-        secured.house.env["WORKSPACE_A"].to_owned(),
+        secured.deployment.env["ADMIN_TOKEN"].to_owned(),
+        secured.deployment.env["WORKSPACE_A"].to_owned(),
     );
     let kept = runtime().unwrap();
     let channel = {
@@ -238,8 +238,8 @@ async fn files_that_change_are_noticed_however_they_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tls_the_signal_changes_nothing() {
-    let house = crate::support::deployment::House::sqlite().await;
-    let served = house.start();
+    let deployment = crate::support::deployment::Deployment::sqlite().await;
+    let served = deployment.start();
     served.running.signal(Signal::HUP);
     // It is handled before signals that are sent later.
     served.running.terminate().expect(0);

@@ -12,15 +12,15 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::support::certificates::{Authority, Files, Good, Secured, serve};
 use crate::support::client::called_by;
-use crate::support::deployment::{House, Served};
+use crate::support::deployment::{Deployment, Served};
 use crate::support::frames::{answer, connect, get, rest};
 use crate::support::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_face_is_there() {
     let secured = Secured::start().await;
-    let token = &secured.house.env["ADMIN_TOKEN"];
-    let workspace = &secured.house.env["WORKSPACE_A"];
+    let token = &secured.deployment.env["ADMIN_TOKEN"];
+    let workspace = &secured.deployment.env["WORKSPACE_A"];
     let list = ListApiKeysRequest {
         workspace_id: workspace.to_owned(),
         ..Default::default()
@@ -142,8 +142,8 @@ async fn what_is_no_tls_is_closed_and_so_is_silence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_to_a_port_without_it_is_refused() {
-    let house = House::sqlite().await;
-    let served = house.start();
+    let deployment = Deployment::sqlite().await;
+    let served = deployment.start();
     let authority = Authority::new("an authority");
     let client = crate::support::certificates::Client::new(&authority);
     let error = client.stream(served.address()).unwrap_err();
@@ -152,9 +152,9 @@ async fn tls_to_a_port_without_it_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_others_reach_needs_tls_or_a_proxy() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        let program = house
+        let program = deployment
             .command("serve")
             .env("KEYWARD_SERVER__LISTEN", address);
         let printed = program.run().expect(78);
@@ -168,7 +168,7 @@ async fn a_port_that_others_reach_needs_tls_or_a_proxy() {
         assert!(!printed.contains(address), "{printed}");
     }
     // All addresses of this machine; the test connects to loopback.
-    let program = house
+    let program = deployment
         .command("serve")
         .env("KEYWARD_SERVER__LISTEN", "0.0.0.0:0");
     let program = program.env("KEYWARD_SERVER__TLS_TERMINATED_BY_PROXY", "true");
@@ -177,18 +177,18 @@ async fn a_port_that_others_reach_needs_tls_or_a_proxy() {
     drop(TcpStream::connect(format!("127.0.0.1:{port}")).unwrap());
     served.running.terminate().expect(0);
     let files = Files::new(&Authority::new("an authority").server(Good::Now));
-    let program = serve(&house, &files).env("KEYWARD_SERVER__LISTEN", "0.0.0.0:0");
+    let program = serve(&deployment, &files).env("KEYWARD_SERVER__LISTEN", "0.0.0.0:0");
     Served::of(program).running.terminate().expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_do_not_fit_are_named() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let authority = Authority::new("an authority");
     let (one, other) = (authority.server(Good::Now), authority.server(Good::Now));
     let files = Files::new(&one);
     let refused = |problem: &str| {
-        let printed = serve(&house, &files).run().expect(78);
+        let printed = serve(&deployment, &files).run().expect(78);
         assert!(printed.contains(problem), "{problem}: {printed}");
         let directory = files.directory().to_str().unwrap();
         assert!(!printed.contains(directory), "{printed}");
@@ -214,7 +214,7 @@ async fn files_that_do_not_fit_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_others_may_read_is_refused_and_one_of_the_group_is_not() {
     use std::os::unix::fs::PermissionsExt;
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let files = Files::new(&Authority::new("an authority").server(Good::Now));
     for (mode, is_fit) in [
         (0o400, true),
@@ -226,7 +226,7 @@ async fn a_key_that_others_may_read_is_refused_and_one_of_the_group_is_not() {
     ] {
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(files.path("tls.key"), mode).unwrap();
-        let program = serve(&house, &files);
+        let program = serve(&deployment, &files);
         if is_fit {
             Served::of(program).running.terminate().expect(0);
         } else {
@@ -238,9 +238,9 @@ async fn a_key_that_others_may_read_is_refused_and_one_of_the_group_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_certificate_is_served_with_a_warning() {
-    let house = House::sqlite().await;
+    let deployment = Deployment::sqlite().await;
     let files = Files::new(&Authority::new("an authority").server(Good::InThePast));
-    let served = Served::of(serve(&house, &files));
+    let served = Served::of(serve(&deployment, &files));
     let printed = served.running.terminate().expect(0);
     assert!(
         printed.contains("`server.tls.cert_file` has expired"),
@@ -282,7 +282,7 @@ async fn healthcheck_asks_over_tls() {
 
     // The command's configuration has the address and the protocol, for which the port must be known.
     let port = secured.served.address().to_owned();
-    let config = secured.house.config();
+    let config = secured.deployment.config();
     let asking = || {
         let program = Program::keyward(["healthcheck", "--config", config.to_str().unwrap()]);
         program.env("KEYWARD_SERVER__LISTEN", &port)
@@ -310,7 +310,7 @@ async fn healthcheck_asks_over_tls() {
             .env("KEYWARD_SERVER__TLS__CLIENT_CERTIFICATES", "required")
     };
     assert!(required().run().expect(78).contains("`operations.listen`"));
-    let plain = House::sqlite().await.start();
+    let plain = Deployment::sqlite().await.start();
     let operations = required().env("KEYWARD_OPERATIONS__LISTEN", plain.address());
     operations.run().expect(0);
 }

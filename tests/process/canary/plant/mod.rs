@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 
 use crate::canary::search::Haystack;
 use crate::support::client::{Answer, Rest, channel};
-use crate::support::deployment::{DevEnv, House};
+use crate::support::deployment::{Deployment, DevEnv};
 
 /// Prefix of every canary, and of nothing else.
 pub(crate) const STEM: &str = "KwCanary7Q2xZt";
@@ -191,8 +191,8 @@ impl Planter {
     }
 
     /// Returns the audit trail, as stored in the database and as returned by the API.
-    pub(crate) async fn audit_trail(&self, house: &House) -> [Haystack; 2] {
-        let events = format!("{:?}", house.database.events().await);
+    pub(crate) async fn audit_trail(&self, deployment: &Deployment) -> [Haystack; 2] {
+        let events = format!("{:?}", deployment.database.events().await);
         let request = self
             .rest
             .request(Method::GET, "/v1/audit-events?page_size=1000");
