@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_store_is_asked_for_all_who_watch_together_and_for_nobody_else() {
+    async fn store_is_pinged_once_for_all_watchers_alone() {
         let (store, health) = house();
         let asked = || store.times.load(Ordering::SeqCst);
         tokio::time::sleep(100 * INTERVAL).await;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_ask_together_are_one_question_to_the_store() {
+    async fn concurrent_checks_share_one_ping_of_the_store() {
         let (store, health) = house();
         store.hangs.store(true, Ordering::SeqCst);
         let mut asking = tokio::task::JoinSet::new();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_watches_learns_of_each_change_and_of_the_end() {
+    async fn watch_reports_each_change_and_the_shutdown() {
         let (store, health) = house();
         let mut watching = health.watch().await;
         assert_eq!(*watching.borrow_and_update(), Readiness::Ready);

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_counted_without_a_limit() {
+    fn no_key_is_counted_without_a_limit() {
         let none = Limiter::new(None);
         assert!(!none.is_on());
         assert!((0..1000).all(|_| none.admit(1).is_ok()));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_paused_is_forgotten() {
+    fn idle_key_is_evicted() {
         let limiter = limiter(Duration::from_nanos(1), 1);
         for who in 0..=2 * FORGET_AFTER {
             assert_eq!(limiter.admit(who), Ok(()));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_paused_is_not_forgotten() {
+    fn active_key_is_not_evicted() {
         let limiter = limiter(HOUR, 1);
         let all = 0..=2 * FORGET_AFTER;
         assert!(all.clone().all(|who| limiter.admit(who).is_ok()));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_come_there_is_a_bound_and_no_way_around_the_limit() {
+    fn many_keys_stay_bounded_and_limited() {
         let limiter = limiter(HOUR, 1);
         assert!((0..MAX_REMEMBERED).all(|who| limiter.admit(who).is_ok()));
         let further = MAX_REMEMBERED..10 * MAX_REMEMBERED;
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn when_those_who_filled_it_have_paused_there_is_room_again() {
+    fn idle_keys_make_room_when_full() {
         // A full burst is available again after this time, which is shorter than the test's loop.
         let limiter = limiter(Duration::from_nanos(1), 1);
         {

@@ -54,7 +54,7 @@ fn lists_take_more_seats_than_items() {
 }
 
 #[test]
-fn calls_of_a_service_about_one_key_leave_seats_to_those_about_others() {
+fn calls_for_one_key_leave_seats_to_other_keys() {
     let queue = FairQueue::new(16);
     let of = |key: &'static str| {
         let queue = &queue;
@@ -106,7 +106,7 @@ async fn expect_turns(
 }
 
 #[tokio::test]
-async fn owners_take_turns_whatever_their_number_of_calls() {
+async fn owners_take_turns_for_any_number_of_calls() {
     let queue = FairQueue::new(1);
     let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
     let flood = (0..20).map(|_| waiting(&queue, organization("a"), ""));
@@ -167,7 +167,7 @@ async fn call_that_waits_for_others_has_no_seat_meanwhile() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_for_others_are_no_more_than_the_share_of_their_flow() {
+async fn blocked_calls_stay_within_the_share_of_their_flow() {
     let queue = FairQueue::new(8);
     let mut held = Vec::new();
     while let Some(running) = begin(&queue, service(), Work::Change, "k1") {
@@ -227,7 +227,7 @@ async fn list_of_a_service_is_not_overtaken_by_its_other_calls() {
 }
 
 #[tokio::test]
-async fn owners_take_turns_whatever_their_number_of_flows() {
+async fn owners_take_turns_for_any_number_of_flows() {
     let queue = FairQueue::new(1);
     let first = begin(&queue, service(), Work::Item, "k0").unwrap();
     let flood = ["k1", "k2", "k3", "k4"].map(|key| waiting(&queue, service(), key));

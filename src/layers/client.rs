@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_network_is_rejected() {
         for text in [
             "",
             "*",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
+    fn untrusted_peer_is_the_client_despite_its_headers() {
         for peer in ["203.0.113.5", "127.0.0.1", "2001:db8:10::1"] {
             assert_eq!(client(peer, &[]), peer);
             assert_eq!(client(peer, &[b"198.51.100.1"]), peer);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_leaves_the_peer() {
+    fn unreadable_header_leaves_the_peer() {
         for values in [
             &[][..],
             &[&b""[..]],

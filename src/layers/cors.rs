@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn origin_that_no_browser_sends_is_rejected() {
         for text in [
             "",
             "*",

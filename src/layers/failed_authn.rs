@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_away_has_failed_unless_the_token_was_good() {
+    fn disconnect_counts_as_failure_unless_the_token_is_good() {
         let failures = failures();
         let (good, unknown) = (headers(&["Bearer good"]), headers(&["Bearer unknown"]));
         failures.attempt(client(), &good).unwrap().succeeded();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_waited_long_enough_has_not_failed() {
+    async fn long_wait_before_disconnect_is_not_a_failure() {
         let failures = failures();
         let unknown = headers(&["Bearer unknown"]);
         for _ in 0..2 * BURST {

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_who_came_over_tls_is_told_to_stay_there() {
+    async fn hsts_is_sent_over_tls_alone() {
         let name = STRICT_TRANSPORT_SECURITY;
         assert_eq!(header(Face::Rest, true, name.clone()).await, Some(TLS_ONLY));
         assert_eq!(header(Face::Rest, false, name.clone()).await, None);

@@ -149,7 +149,7 @@ fn enums_are_read_by_every_name_and_by_number() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_never_repeated() {
+fn error_names_the_field_and_never_the_value() {
     fn check<M: json::JsonMessage + std::fmt::Debug>(text: &str, message: &str) {
         let status = read::<M>(text).unwrap_err();
         assert_eq!(

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_exempt_is_not_counted_and_who_has_left_is_forgotten() {
+    fn exempt_address_is_not_counted_and_closed_ones_are_removed() {
         let places = PerAddress::new(1, Arc::new(|address| address.is_loopback()));
         let mine = address("127.0.0.1");
         let all: Vec<_> = (0..10).map(|_| places.take(mine).unwrap()).collect();

@@ -180,7 +180,7 @@ fn items(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn what_holds_a_secret_is_never_printed_or_serialized() {
+fn types_with_secrets_are_never_printed_or_serialized() {
     // These types redact their content, so deriving Debug around them is safe.
     let guarded = ["Secret<", "Key256", "Token"];
     // These would print a key.

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spent_is_not_left_and_what_is_held_is_not_available() {
+    fn remaining_excludes_spent_and_available_excludes_held() {
         for (limit, spent, held, remaining, available) in [
             (100, 0, 0, 100, 100),
             (100, 30, 0, 70, 70),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_reasons_is_told() {
+    fn first_of_several_reasons_is_reported() {
         let mut metered = unspent(Some(0));
         metered.key.expires_at = Some(NOON);
         metered.key.disabled = true;

@@ -170,7 +170,7 @@ fn the_documented_table_is_the_policy() {
 }
 
 #[test]
-fn a_workspace_that_does_not_exist_is_refused_like_one_that_may_not_be_seen() {
+fn missing_workspace_is_rejected_like_a_hidden_one() {
     for (name, principal) in principals() {
         let absent = policy::authorize(&principal, policy::LIST_API_KEYS, None);
         let foreign = workspace("here", "other");

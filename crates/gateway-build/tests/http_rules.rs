@@ -90,7 +90,7 @@ fn every_form_of_rule_is_taken() {
 }
 
 #[test]
-fn what_is_declared_is_what_is_written() {
+fn declared_rules_are_the_written_ones() {
     let text = written(
         r#"post: "/v1/{inner.text=a%20b/*/**}:go" body: "list" response_body: "inners"
            additional_bindings { custom: { kind: "*" path: "/{a}" } body: "*" }"#,
@@ -222,7 +222,7 @@ fn streams() {
 }
 
 #[test]
-fn routes_that_cannot_be_told_apart() {
+fn ambiguous_routes_are_rejected() {
     for (one, other) in [
         ("/keys/{a}", "/keys/{a=*}"),
         ("/keys/{a}", "/keys/{b}"),

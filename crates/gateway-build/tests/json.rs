@@ -10,7 +10,7 @@ use common::{ANSWER, compile, refused, refused_field, service};
 use keyward_gateway_build::Builder;
 
 #[test]
-fn what_json_cannot_have() {
+fn fields_without_a_json_form_are_rejected() {
     let no_form = "describes proto files and has no JSON form here";
     refused_field("google.protobuf.FileOptions a = 1;", no_form);
     refused_field(

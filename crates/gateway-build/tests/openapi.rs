@@ -275,7 +275,7 @@ fn every_status_has_the_declared_body() {
 }
 
 #[test]
-fn what_has_no_content_promises_none() {
+fn response_without_content_declares_none() {
     for (status, has_content) in [(200, true), (202, true), (204, false), (205, false)] {
         let document = document(&format!(
             r#"message Ask {{}}
@@ -321,7 +321,7 @@ fn a_service_that_refuses_unknown_members_says_so() {
 }
 
 #[test]
-fn what_cannot_be_honoured_fails_the_build() {
+fn invalid_annotation_fails_the_build() {
     let field = |options: &str| {
         format!(
             r#"message A {{ string a = 1 [(keyward.gateway.v1.field) = {{ {options} }}]; }}

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_another_or_none_gets_the_document() {
+    async fn other_or_no_etag_gets_the_document() {
         for known in [None, Some("\"b\""), Some("a")] {
             let response = answer(Method::GET, known).unwrap();
             assert_eq!(response.status(), 200, "{known:?}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_it_is_told_so() {
+    async fn matching_etag_gets_not_modified() {
         for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             for method in [Method::GET, Method::HEAD] {
                 let response = answer(method, Some(known)).unwrap();

@@ -349,7 +349,7 @@ async fn compression_can_be_left_to_others() {
 /// A secret may be next to text from other clients, and the length of both compressed together
 /// reveals if one contains the other (BREACH).
 #[tokio::test]
-async fn what_the_service_wants_uncompressed_is_left_as_it_is() {
+async fn response_marked_uncompressed_is_not_compressed() {
     let answer = asked(
         "/fail?message=x&filling=2000&uncompressed=true",
         Some("gzip"),

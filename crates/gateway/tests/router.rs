@@ -54,7 +54,7 @@ async fn a_method_that_there_is_not_is_refused_on_the_callers_face() {
 
 /// JSON options combine with the other settings of the router, in any order.
 #[tokio::test]
-async fn json_is_read_and_written_as_the_router_is_told() {
+async fn json_follows_the_router_options() {
     let options = || {
         JsonOptions::default()
             .omit_defaults()

@@ -172,7 +172,7 @@ fn the_schema_and_the_reader_say_the_same() {
 }
 
 #[test]
-fn what_is_written_fits_its_schema() {
+fn written_json_fits_its_schema() {
     let validator = validator("Everything");
     let options = JsonOptions::default().with_types(v1::TYPES);
     let mut count = 0;

@@ -97,7 +97,7 @@ async fn an_error_before_the_first_message_is_any_error() {
 }
 
 #[tokio::test]
-async fn events_are_for_those_who_ask_for_them() {
+async fn event_stream_needs_its_accept_header() {
     let uri = "/watch?messages=2&message=x&code=9";
     let answer = watched(uri, Some("text/event-stream")).await;
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_word_of_a_statement_is_told() {
+    fn no_other_word_of_a_statement_is_recorded() {
         expect(r#"SELECT * FROM "sk-a-secret""#, "SELECT", None);
         expect("sk-a-secret", "_OTHER", None);
         expect("", "_OTHER", None);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn gates_for_whom_no_one_waits_are_forgotten() {
+    fn gates_without_waiters_are_removed() {
         let turns = Turns::default();
         let kept = turns.of(&key(0));
         for number in 1..10 * REMEMBERED_KEYS {

@@ -68,7 +68,7 @@ fn comes(seen: &Seen, times: &Times, opened: Instant, step: Step) -> Option<u64>
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_is_cut_off_and_sooner_at_the_end() {
+async fn silent_connection_is_closed_and_sooner_on_shutdown() {
     let now = Instant::now();
     for version in [Version::Unknown, Version::Http1, Version::Http2] {
         let (seen, mut times) = idle(version, now);
@@ -102,7 +102,7 @@ async fn without_a_call_a_connection_ends_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_has_begun_is_waited_for_and_not_longer_than_its_headers_may_take() {
+async fn begun_request_is_awaited_up_to_the_header_timeout() {
     let now = Instant::now();
     let (seen, mut times) = idle(Version::Http1, now);
     let begun = Seen {
@@ -141,7 +141,7 @@ async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
 }
 
 #[tokio::test]
-async fn an_answer_ends_its_connection_on_both_versions_and_no_call_fails() {
+async fn close_header_ends_the_connection_and_no_call_fails() {
     use axum::Extension;
     use axum::routing::get;
 

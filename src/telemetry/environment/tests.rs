@@ -73,7 +73,7 @@ fn a_name_may_come_from_the_attributes() {
 }
 
 #[test]
-fn what_is_malformed_is_refused_by_name_and_without_its_value() {
+fn malformed_variable_is_named_without_its_value() {
     for (name, value) in [
         ("OTEL_SDK_DISABLED", "canary"),
         ("OTEL_TRACES_EXPORTER", "canary"),
@@ -115,7 +115,7 @@ fn what_is_malformed_is_refused_by_name_and_without_its_value() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_refused() {
+fn variable_that_is_not_utf_8_is_rejected() {
     use std::os::unix::ffi::OsStringExt;
     let text = std::ffi::OsString::from_vec(vec![0xff]);
     let get = |name: &str| (name == "OTEL_SERVICE_NAME").then(|| text.clone());

@@ -161,7 +161,7 @@ async fn of_many_updates_at_once_each_counts_once(server: TestServer) {
     );
 }
 
-async fn first_creations_in_a_workspace_at_once_agree_on_its_data_keys(server: TestServer) {
+async fn concurrent_first_creations_share_the_data_keys(server: TestServer) {
     let server = Arc::new(server);
     let mut creators = JoinSet::new();
     for number in 0..16 {
@@ -196,5 +196,5 @@ each_engine! {
     of_many_identical_creations_at_once_one_succeeds
     linking_and_deleting_at_once_never_both_succeed
     of_many_updates_at_once_each_counts_once
-    first_creations_in_a_workspace_at_once_agree_on_its_data_keys
+    concurrent_first_creations_share_the_data_keys
 }

@@ -70,7 +70,7 @@ async fn asking_and_being_verified_are_uses(server: TestServer) {
     }
 }
 
-async fn a_use_within_a_minute_of_the_last_is_not_noted_and_one_after_it_is(server: TestServer) {
+async fn use_is_recorded_once_per_minute(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let asking = server.issued_key(&token, json!({})).await;
     let verified = server.issued_key(&token, json!({})).await;
@@ -181,7 +181,7 @@ async fn a_use_that_cannot_be_noted_is_not_refused(server: TestServer) {
 each_engine! {
     a_key_was_never_used_before_it_is
     asking_and_being_verified_are_uses
-    a_use_within_a_minute_of_the_last_is_not_noted_and_one_after_it_is
+    use_is_recorded_once_per_minute
     a_refused_key_is_not_used
     many_uses_in_a_minute_cost_one_write
     management_keys_are_noted_alike

@@ -222,7 +222,7 @@ async fn behind_a_proxy() -> Option<(TestServer, Proxy)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_cannot_be_reached_is_unavailable_until_it_can() {
+async fn unreachable_database_is_unavailable_until_it_returns() {
     let Some((server, proxy)) = behind_a_proxy().await else {
         return;
     };

@@ -42,7 +42,7 @@ async fn limited(server: &TestServer, token: &str, reset: Value) -> Issued {
         .await
 }
 
-async fn a_limit_starts_anew_at_the_end_of_its_window_and_not_before(server: TestServer) {
+async fn limit_resets_at_the_end_of_its_window(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (reset, spent, last, anew) in [
         (
@@ -164,7 +164,7 @@ async fn a_limit_starts_anew_at_the_end_of_its_window_and_not_before(server: Tes
     }
 }
 
-async fn a_limit_without_reset_never_starts_anew(server: TestServer) {
+async fn limit_without_reset_never_resets(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = limited(&server, &token, json!(null)).await;
     server
@@ -193,7 +193,7 @@ async fn a_limit_without_reset_never_starts_anew(server: TestServer) {
     assert_eq!(remaining(&server, &token, &unlimited).await, None);
 }
 
-async fn the_figures_follow_the_calendar_whatever_the_limits_reset(server: TestServer) {
+async fn figures_follow_the_calendar_for_every_reset(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     // A Friday, the last of its month; then a Saturday, a Monday, and the next month.
     for reset in [json!(null), json!("daily"), json!("monthly")] {
@@ -316,9 +316,9 @@ async fn a_hold_outlasts_the_window_and_is_settled_in_the_next(server: TestServe
 }
 
 each_engine! {
-    a_limit_starts_anew_at_the_end_of_its_window_and_not_before
-    a_limit_without_reset_never_starts_anew
-    the_figures_follow_the_calendar_whatever_the_limits_reset
+    limit_resets_at_the_end_of_its_window
+    limit_without_reset_never_resets
+    figures_follow_the_calendar_for_every_reset
     a_late_charge_takes_from_the_limit_whose_window_it_is_in
     a_charge_a_little_ahead_counts_in_the_window_that_it_names
     another_reset_takes_another_window

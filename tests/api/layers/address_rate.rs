@@ -54,7 +54,7 @@ fn says_when(status: &Status) {
     waiting::says_when(status, "ADDRESS_RATE_LIMITED", MESSAGE);
 }
 
-async fn a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused(setup: Setup) {
+async fn burst_of_any_requests_passes_and_the_next_is_rejected(setup: Setup) {
     let server = start(setup).await;
     server
         .get("/nowhere")
@@ -85,7 +85,7 @@ async fn a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused(setu
     assert_eq!(server.get("/docs").send().await.status, 429);
 }
 
-async fn the_faces_are_counted_together_and_each_is_told_in_its_words(setup: Setup) {
+async fn protocols_share_one_count_and_report_in_their_format(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     let request = ListApiKeysRequest::default();
@@ -170,8 +170,8 @@ async fn probes_are_not_counted(setup: Setup) {
 }
 
 each_engine! {
-    a_burst_is_let_through_whatever_it_is_and_the_next_call_is_refused
-    the_faces_are_counted_together_and_each_is_told_in_its_words
+    burst_of_any_requests_passes_and_the_next_is_rejected
+    protocols_share_one_count_and_report_in_their_format
     another_address_is_not_held_up
     the_refusal_comes_before_any_look_up
     services_are_counted_with_all_the_others

@@ -104,7 +104,7 @@ async fn a_body_of_the_largest_size_is_read(server: TestServer) {
     assert_eq!(answer.status, 201, "{}", answer.body);
 }
 
-async fn a_message_that_is_too_large_is_refused_over_grpc_and_grpc_web(server: TestServer) {
+async fn oversized_message_is_rejected_over_grpc_and_grpc_web(server: TestServer) {
     let token = server.token(User::Owner);
     let request = CreateApiKeyRequest {
         secret: "s".repeat(MIB + 1),
@@ -198,7 +198,7 @@ async fn a_known_path_with_the_wrong_verb_says_which_are_right(server: TestServe
     assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
 }
 
-async fn which_verbs_are_right_is_told_without_a_token(server: TestServer) {
+async fn allowed_verbs_are_reported_without_a_token(server: TestServer) {
     for (path, allow) in [
         ("/apikeys", "GET, HEAD, OPTIONS, POST"),
         ("/apikeys/x", "DELETE, OPTIONS, PUT"),
@@ -352,10 +352,10 @@ each_engine! {
     a_body_that_is_too_large_can_be_sent_to_its_end
     a_body_that_turns_out_too_large_is_refused
     a_body_of_the_largest_size_is_read
-    a_message_that_is_too_large_is_refused_over_grpc_and_grpc_web
+    oversized_message_is_rejected_over_grpc_and_grpc_web
     a_body_that_is_not_json_is_refused
     a_known_path_with_the_wrong_verb_says_which_are_right
-    which_verbs_are_right_is_told_without_a_token
+    allowed_verbs_are_reported_without_a_token
     head_is_get_without_its_body
     a_body_may_be_compressed_and_is_measured_after
     an_unknown_path_is_unknown_with_and_without_a_token

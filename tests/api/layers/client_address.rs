@@ -64,7 +64,7 @@ async fn a_caller_that_is_no_proxy_is_not_believed(server: TestServer) {
     }
 }
 
-async fn a_trusted_proxy_is_believed_about_whom_it_calls_for(setup: Setup) {
+async fn trusted_proxy_names_the_client_address(setup: Setup) {
     let server = behind(setup, &["127.0.0.0/8", "10.1.0.0/16"]).await;
     for (headers, address) in [
         (&[("x-forwarded-for", CLAIMED)][..], CLAIMED),
@@ -100,6 +100,6 @@ async fn another_proxys_network_is_not_this_callers(setup: Setup) {
 
 each_engine! {
     a_caller_that_is_no_proxy_is_not_believed
-    a_trusted_proxy_is_believed_about_whom_it_calls_for
+    trusted_proxy_names_the_client_address
     another_proxys_network_is_not_this_callers
 }

@@ -318,7 +318,7 @@ async fn a_message_of_the_largest_size_is_read(server: TestServer) {
     }
 }
 
-async fn what_cannot_be_decompressed_is_its_senders_fault(server: TestServer) {
+async fn undecodable_compressed_message_is_an_invalid_argument(server: TestServer) {
     for (name, _) in ENCODINGS {
         let whole = compressed(name, &new_key("k", 5000).encode_to_vec());
         for message in [
@@ -383,7 +383,7 @@ async fn health_is_compressed_and_its_messages_are_short(server: TestServer) {
 }
 
 /// The declared size is enough to reject: not a byte of the message is awaited or kept.
-async fn a_message_that_would_be_too_large_is_refused_at_its_beginning(server: TestServer) {
+async fn oversized_message_is_rejected_at_its_beginning(server: TestServer) {
     let beginning = [&[0][..], &4097_u32.to_be_bytes(), b"a"].concat();
     for method in ["Check", "Watch"] {
         let body = beginning.clone();
@@ -423,9 +423,9 @@ each_engine! {
     a_message_that_is_too_large_once_decompressed_is_refused
     its_details_are_those_of_any_message_that_is_too_large
     a_message_of_the_largest_size_is_read
-    what_cannot_be_decompressed_is_its_senders_fault
+    undecodable_compressed_message_is_an_invalid_argument
     an_unknown_encoding_is_refused_with_those_that_are_known
     health_is_compressed_and_its_messages_are_short
-    a_message_that_would_be_too_large_is_refused_at_its_beginning
+    oversized_message_is_rejected_at_its_beginning
     reflection_answers_no_long_message
 }

@@ -118,7 +118,7 @@ async fn a_preflight_is_answered_on_every_path_without_a_token(setup: Setup) {
     }
 }
 
-async fn what_the_clients_of_browsers_send_is_allowed(setup: Setup) {
+async fn headers_of_browser_clients_are_allowed(setup: Setup) {
     let server = start(setup).await;
     let call = server
         .call(Method::OPTIONS, LIST)
@@ -263,7 +263,7 @@ async fn a_page_of_another_origin_reads_nothing(setup: Setup) {
     unreadable(&answer.headers);
 }
 
-async fn options_without_a_preflights_headers_is_a_question_about_the_path(setup: Setup) {
+async fn options_without_preflight_headers_reports_the_path(setup: Setup) {
     let server = start(setup).await;
     let call = server
         .call(Method::OPTIONS, "/apikeys")
@@ -309,12 +309,12 @@ async fn a_page_may_post_what_it_may_read(setup: Setup) {
 
 each_engine! {
     a_preflight_is_answered_on_every_path_without_a_token
-    what_the_clients_of_browsers_send_is_allowed
+    headers_of_browser_clients_are_allowed
     a_preflight_of_another_origin_allows_nothing
     pages_read_answers_and_refusals_over_rest
     pages_read_answers_and_refusals_over_grpc_web
     a_page_of_another_origin_reads_nothing
-    options_without_a_preflights_headers_is_a_question_about_the_path
+    options_without_preflight_headers_reports_the_path
     without_allowed_origins_there_is_no_cors
     a_page_may_post_what_it_may_read
 }

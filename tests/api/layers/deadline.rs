@@ -56,7 +56,7 @@ async fn update(server: &TestServer, id: &str, timeout: &str) -> http::HeaderMap
     response.headers().clone()
 }
 
-async fn a_call_that_waits_for_a_lock_ends_at_its_deadline_and_changes_nothing(server: TestServer) {
+async fn lock_wait_ends_at_the_deadline_without_a_change(server: TestServer) {
     let id = key(&server).await;
     let before = server.list(WORKSPACE_A).await;
     let held = lock(&server).await;
@@ -112,7 +112,7 @@ async fn the_operator_bounds_what_a_caller_may_ask(setup: Setup) {
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 }
 
-async fn a_deadline_that_is_over_at_once_is_honoured_before_anything_happens(server: TestServer) {
+async fn expired_deadline_is_reported_before_any_work(server: TestServer) {
     let id = key(&server).await;
     assert_eq!(update(&server, &id, "0n").await["grpc-status"], "4");
     assert!(
@@ -144,8 +144,8 @@ async fn a_malformed_timeout_is_refused(server: TestServer) {
 }
 
 each_engine! {
-    a_call_that_waits_for_a_lock_ends_at_its_deadline_and_changes_nothing
+    lock_wait_ends_at_the_deadline_without_a_change
     the_operator_bounds_what_a_caller_may_ask
-    a_deadline_that_is_over_at_once_is_honoured_before_anything_happens
+    expired_deadline_is_reported_before_any_work
     a_malformed_timeout_is_refused
 }

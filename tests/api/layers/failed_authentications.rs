@@ -102,7 +102,7 @@ async fn every_bad_token_is_a_failure_and_too_many_are_refused(setup: Setup) {
     call.bearer("another").send().await.is(429, &managed);
 }
 
-async fn every_face_is_told_in_its_words_and_counted_with_the_others(setup: Setup) {
+async fn failures_on_every_protocol_share_one_count(setup: Setup) {
     let server = start(setup).await;
     let request = ListApiKeysRequest::default();
     let mut client = server.api_keys(&unknown_key());
@@ -168,7 +168,7 @@ async fn a_token_that_was_good_lately_passes_all_the_same(setup: Setup) {
     assert_eq!(get("/keys", &management).await.status, 429);
 }
 
-async fn who_goes_on_with_bad_tokens_is_hung_up_on(setup: Setup) {
+async fn repeated_bad_tokens_close_the_connection(setup: Setup) {
     let server = start_behind(setup, TrustedProxies::default()).await;
     exhaust(&server).await;
     // Many requests at once, without reading the responses.
@@ -208,7 +208,7 @@ async fn a_proxys_connection_is_not_hung_up_on(setup: Setup) {
     assert_eq!((answer.status, answer.header("connection")), (429, None));
 }
 
-async fn who_succeeds_is_not_counted(setup: Setup) {
+async fn successful_authentication_is_not_counted(setup: Setup) {
     let server = start(setup).await;
     for _ in 0..4 * BURST {
         assert_eq!(list(&server, &server.token(User::Owner)).await, 200);
@@ -269,12 +269,12 @@ async fn another_address_is_not_held_up(setup: Setup) {
 
 each_engine! {
     every_bad_token_is_a_failure_and_too_many_are_refused
-    every_face_is_told_in_its_words_and_counted_with_the_others
+    failures_on_every_protocol_share_one_count
     a_refused_token_is_not_looked_up
     a_token_that_was_good_lately_passes_all_the_same
-    who_goes_on_with_bad_tokens_is_hung_up_on
+    repeated_bad_tokens_close_the_connection
     a_proxys_connection_is_not_hung_up_on
-    who_succeeds_is_not_counted
+    successful_authentication_is_not_counted
     a_call_without_a_token_is_neither_counted_nor_refused
     a_store_that_is_gone_is_not_the_callers_failure
     another_address_is_not_held_up

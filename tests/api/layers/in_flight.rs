@@ -163,7 +163,7 @@ async fn calls_beyond_the_limit_are_refused_until_one_ends(setup: Setup) {
     assert!(changed.iter().all(|key| key["description"] == "changed"));
 }
 
-async fn every_face_is_told_in_its_words(setup: Setup) {
+async fn rejection_has_the_format_of_each_protocol(setup: Setup) {
     let server = start(setup, 1).await;
     let working = Working::fill(&server, 1).await;
     let token = server.token(User::Owner);
@@ -289,7 +289,7 @@ async fn without_a_limit_nothing_is_refused(setup: Setup) {
 
 each_engine! {
     calls_beyond_the_limit_are_refused_until_one_ends
-    every_face_is_told_in_its_words
+    rejection_has_the_format_of_each_protocol
     the_refusal_comes_before_the_token_is_looked_at
     probes_are_let_in_and_their_streams_take_no_place
     a_call_whose_caller_goes_away_makes_room

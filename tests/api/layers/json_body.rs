@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{TestServer, UNAUTHENTICATED, User, WORKSPACE_A};
 
-async fn malformed_json_is_refused_with_its_place_and_without_its_text(server: TestServer) {
+async fn malformed_json_error_has_the_position_without_the_text(server: TestServer) {
     let token = server.token(User::Owner);
     for (body, place) in [
         ("{", "line 1 column 1"),
@@ -77,7 +77,7 @@ async fn the_names_of_the_proto_file_are_read_too(server: TestServer) {
     assert_eq!(server.list(WORKSPACE_A).await[0]["tenantId"], "t");
 }
 
-async fn who_is_not_let_in_is_not_told_what_is_wrong_with_the_body(server: TestServer) {
+async fn body_errors_are_not_reported_without_authentication(server: TestServer) {
     for body in ["{", "[]", r#"{"workspaceId":7}"#] {
         let call = server.post("/apikeys").text("application/json", body);
         call.send().await.refuses(401, UNAUTHENTICATED);
@@ -87,9 +87,9 @@ async fn who_is_not_let_in_is_not_told_what_is_wrong_with_the_body(server: TestS
 }
 
 each_engine! {
-    malformed_json_is_refused_with_its_place_and_without_its_text
+    malformed_json_error_has_the_position_without_the_text
     json_that_is_no_object_is_refused
     a_member_that_is_given_twice_is_refused
     the_names_of_the_proto_file_are_read_too
-    who_is_not_let_in_is_not_told_what_is_wrong_with_the_body
+    body_errors_are_not_reported_without_authentication
 }

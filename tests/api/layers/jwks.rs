@@ -43,7 +43,7 @@ async fn is_unavailable(server: &TestServer, token: &str) {
         .alone();
 }
 
-async fn keys_are_fetched_once_for_all_who_need_them_first(server: TestServer) {
+async fn concurrent_first_uses_fetch_the_keys_once(server: TestServer) {
     assert_eq!(server.issuer.server.requests(), 0);
     let tokens: Vec<_> = User::MEMBERS.map(|user| server.token(user)).into();
     let calls = tokens.iter().map(|token| status(&server, token));
@@ -52,7 +52,7 @@ async fn keys_are_fetched_once_for_all_who_need_them_first(server: TestServer) {
     assert_eq!(server.cluster.server.requests(), 0);
 }
 
-async fn keys_that_cannot_be_fetched_make_us_unavailable_until_they_can(setup: Setup) {
+async fn failed_fetch_is_unavailable_until_one_succeeds(setup: Setup) {
     let server = Setup {
         jwks_min_refresh: Duration::ZERO,
         ..setup
@@ -84,9 +84,7 @@ async fn an_issuer_that_fails_is_not_asked_again_at_once(server: TestServer) {
     assert_eq!(server.issuer.server.requests(), 1);
 }
 
-async fn a_service_is_not_kept_out_by_the_session_issuer_nor_the_other_way_round(
-    server: TestServer,
-) {
+async fn failing_issuer_does_not_affect_tokens_of_the_other(server: TestServer) {
     server.issuer.server.fail(true);
     assert_eq!(status(&server, &server.service_token()).await, 403);
     is_unavailable(&server, &server.token(User::Owner)).await;
@@ -355,7 +353,7 @@ async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
 }
 
 /// Any client can send a token with an invented key id and disconnect at once.
-async fn a_caller_who_gives_up_does_not_end_the_fetch_for_the_others(server: TestServer) {
+async fn cancelled_caller_does_not_end_a_shared_fetch(server: TestServer) {
     server.issuer.server.hold(true);
     let invented = server
         .issuer
@@ -395,7 +393,7 @@ async fn a_token_for_someone_else_makes_no_one_fetch_keys(server: TestServer) {
     assert_eq!(server.issuer.server.requests(), 0);
 }
 
-async fn an_unknown_key_id_is_looked_up_again_and_so_a_rotated_key_works(setup: Setup) {
+async fn unknown_key_id_triggers_a_fetch_of_rotated_keys(setup: Setup) {
     let server = Setup {
         jwks_min_refresh: Duration::ZERO,
         ..setup
@@ -489,10 +487,10 @@ async fn keys_from_a_file_are_read_again_too(setup: Setup) {
 }
 
 each_engine! {
-    keys_are_fetched_once_for_all_who_need_them_first
-    keys_that_cannot_be_fetched_make_us_unavailable_until_they_can
+    concurrent_first_uses_fetch_the_keys_once
+    failed_fetch_is_unavailable_until_one_succeeds
     an_issuer_that_fails_is_not_asked_again_at_once
-    a_service_is_not_kept_out_by_the_session_issuer_nor_the_other_way_round
+    failing_issuer_does_not_affect_tokens_of_the_other
     known_tokens_and_keys_stay_good_while_the_issuer_is_down
     keys_too_old_to_use_are_fetched_before_each_use
     cached_token_ends_when_its_key_leaves_the_set
@@ -502,9 +500,9 @@ each_engine! {
     set_without_usable_keys_is_a_fetch_that_failed
     readiness_says_which_keys_cannot_be_fetched
     unknown_signers_hold_no_place_of_services
-    a_caller_who_gives_up_does_not_end_the_fetch_for_the_others
+    cancelled_caller_does_not_end_a_shared_fetch
     a_token_for_someone_else_makes_no_one_fetch_keys
-    an_unknown_key_id_is_looked_up_again_and_so_a_rotated_key_works
+    unknown_key_id_triggers_a_fetch_of_rotated_keys
     invented_key_ids_do_not_make_us_call_the_issuer
     invented_key_ids_that_come_first_cost_one_fetch_together
     keys_from_a_file_are_read_again_too

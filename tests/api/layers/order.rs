@@ -39,7 +39,7 @@ fn span_field(request_id: &str, field: &str) -> Option<String> {
     spans[0].field(field).map(str::to_owned)
 }
 
-async fn a_refused_call_has_a_request_id_and_a_span_with_its_route_and_status(server: TestServer) {
+async fn rejected_request_has_an_id_and_a_span(server: TestServer) {
     let id = format!("refused-{:?}-{}", server.engine, server.address.port());
     let path = "/apikeys/canary-4711?x=canary-4712";
     let answer = server
@@ -90,7 +90,7 @@ async fn a_grpc_call_has_a_span_with_its_method_and_code(server: TestServer) {
     );
 }
 
-async fn a_body_that_is_too_large_is_refused_before_the_token_is_looked_at(server: TestServer) {
+async fn oversized_body_is_rejected_before_authentication(server: TestServer) {
     // Otherwise a client without a token could make the server read the body.
     let request = format!(
         "POST /apikeys HTTP/1.1\r\nhost: keyward.test\r\nconnection: close\r\n\
@@ -117,7 +117,7 @@ async fn the_token_is_looked_at_before_the_request_is_read(server: TestServer) {
     assert_eq!(answer.status, 401);
 }
 
-async fn what_a_client_claims_of_itself_is_not_believed(server: TestServer) {
+async fn client_headers_about_the_caller_are_ignored(server: TestServer) {
     for (name, value) in [
         ("x-user-id", "owner"),
         ("x-organization-id", "org-1"),
@@ -134,7 +134,7 @@ async fn what_a_client_claims_of_itself_is_not_believed(server: TestServer) {
     assert_eq!(server.get(&path).send().await.status, 401);
 }
 
-async fn a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round(server: TestServer) {
+async fn protocol_of_another_path_bypasses_no_check(server: TestServer) {
     let token = server.token(User::Owner);
     // A gRPC path without a gRPC content type is an unknown path; with one it needs a token.
     let answer = server
@@ -189,11 +189,11 @@ async fn a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round(server: T
 }
 
 each_engine! {
-    a_refused_call_has_a_request_id_and_a_span_with_its_route_and_status
+    rejected_request_has_an_id_and_a_span
     a_grpc_call_has_a_span_with_its_method_and_code
-    a_body_that_is_too_large_is_refused_before_the_token_is_looked_at
+    oversized_body_is_rejected_before_authentication
     a_deadline_is_read_before_the_token
     the_token_is_looked_at_before_the_request_is_read
-    what_a_client_claims_of_itself_is_not_believed
-    a_grpc_path_is_no_way_around_for_rest_nor_the_other_way_round
+    client_headers_about_the_caller_are_ignored
+    protocol_of_another_path_bypasses_no_check
 }

@@ -106,7 +106,7 @@ async fn grpc_web_is_answered_in_the_form_that_was_asked_in(server: TestServer) 
     }
 }
 
-async fn native_grpc_over_http_1_is_told_so(server: TestServer) {
+async fn native_grpc_over_http_1_is_rejected_with_the_reason(server: TestServer) {
     for path in [LIST, "/apikeys"] {
         let request = server.http.post(server.url(path)).version(Version::HTTP_11);
         let request = request.bearer_auth(server.token(User::Owner));
@@ -218,7 +218,7 @@ each_engine! {
     a_grpc_path_knows_post_alone
     grpc_with_another_encoding_than_protobufs_is_415
     grpc_web_is_answered_in_the_form_that_was_asked_in
-    native_grpc_over_http_1_is_told_so
+    native_grpc_over_http_1_is_rejected_with_the_reason
     a_message_that_cannot_be_decoded_is_its_senders_fault
     a_deadline_that_is_over_lets_nothing_through
     only_the_hyphenated_form_names_a_key

@@ -49,7 +49,7 @@ fn says_when(status: &Status) {
     waiting::says_when(status, "RATE_LIMITED", MESSAGE);
 }
 
-async fn a_burst_is_let_through_and_the_next_call_is_refused_over_rest(setup: Setup) {
+async fn burst_passes_and_the_next_is_rejected_over_rest(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     exhaust(&server, &token).await;
@@ -79,7 +79,7 @@ async fn a_refused_call_changes_nothing(setup: Setup) {
     assert!(server.list(WORKSPACE_A).await.is_empty());
 }
 
-async fn a_burst_is_let_through_and_the_next_call_is_refused_over_grpc(setup: Setup) {
+async fn burst_passes_and_the_next_is_rejected_over_grpc(setup: Setup) {
     let server = start(setup).await;
     let mut client = server.api_keys(&server.token(User::Owner));
     for _ in 0..BURST {
@@ -95,7 +95,7 @@ async fn a_burst_is_let_through_and_the_next_call_is_refused_over_grpc(setup: Se
     says_when(&status);
 }
 
-async fn a_burst_is_let_through_and_the_next_call_is_refused_over_grpc_web(setup: Setup) {
+async fn burst_passes_and_the_next_is_rejected_over_grpc_web(setup: Setup) {
     let server = start(setup).await;
     let request = ListApiKeysRequest::default();
     for (flavor, user) in WebFlavor::ALL
@@ -176,7 +176,7 @@ async fn services_are_not_counted(setup: Setup) {
     }
 }
 
-async fn who_has_no_token_is_not_counted(setup: Setup) {
+async fn request_without_a_token_is_not_counted(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     exhaust(&server, &token).await;
@@ -213,14 +213,14 @@ async fn without_a_limit_nothing_is_refused(server: TestServer) {
 }
 
 each_engine! {
-    a_burst_is_let_through_and_the_next_call_is_refused_over_rest
+    burst_passes_and_the_next_is_rejected_over_rest
     a_refused_call_changes_nothing
-    a_burst_is_let_through_and_the_next_call_is_refused_over_grpc
-    a_burst_is_let_through_and_the_next_call_is_refused_over_grpc_web
+    burst_passes_and_the_next_is_rejected_over_grpc
+    burst_passes_and_the_next_is_rejected_over_grpc_web
     the_faces_and_the_tokens_of_one_caller_are_counted_together
     a_call_that_fails_is_counted_too
     another_caller_is_not_held_up
     services_are_not_counted
-    who_has_no_token_is_not_counted
+    request_without_a_token_is_not_counted
     without_a_limit_nothing_is_refused
 }

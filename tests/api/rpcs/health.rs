@@ -129,7 +129,7 @@ async fn an_unknown_service_is_not_found_and_can_be_waited_for(server: TestServe
     }
 }
 
-async fn who_watches_is_told_of_each_change(setup: Setup) {
+async fn watch_reports_each_change(setup: Setup) {
     let Some((server, proxy)) = fragile(setup).await else {
         return;
     };
@@ -155,7 +155,7 @@ async fn who_watches_is_told_of_each_change(setup: Setup) {
     }
 }
 
-async fn who_watches_is_told_of_the_end_and_let_go(server: TestServer) {
+async fn watch_reports_the_shutdown_and_ends(server: TestServer) {
     let mut known = watch(&server, "keyward.v1.ApiKeyService").await;
     let mut unknown = watch(&server, "nothing").await;
     assert_eq!(next(&mut known).await, ServingStatus::Serving);
@@ -344,8 +344,8 @@ each_engine! {
     every_service_is_serving_while_the_store_answers
     nothing_is_serving_without_the_store
     an_unknown_service_is_not_found_and_can_be_waited_for
-    who_watches_is_told_of_each_change
-    who_watches_is_told_of_the_end_and_let_go
+    watch_reports_each_change
+    watch_reports_the_shutdown_and_ends
     no_default_ends_a_stream_and_a_callers_deadline_does
     it_is_there_over_grpc_web
     a_stream_comes_over_grpc_web_as_it_happens

@@ -185,7 +185,7 @@ async fn kind_and_resource_are_required(server: TestServer) {
     assert_eq!(server.database.count("provider_key_links").await, 0);
 }
 
-async fn no_user_may_link_or_unlink_whatever_the_role(server: TestServer) {
+async fn user_of_any_role_may_not_link_or_unlink(server: TestServer) {
     let id = key(&server).await;
     let mut service = server.api_keys(&server.service_token());
     service
@@ -252,6 +252,6 @@ each_engine! {
     unlinking_is_idempotent_and_audited_once
     an_unknown_key_is_not_found
     kind_and_resource_are_required
-    no_user_may_link_or_unlink_whatever_the_role
+    user_of_any_role_may_not_link_or_unlink
     links_are_audited_with_what_was_linked
 }

@@ -116,7 +116,7 @@ async fn a_page_token_that_no_page_carried_is_refused(server: TestServer) {
     }
 }
 
-async fn a_page_has_a_hundred_links_unless_told_otherwise(server: TestServer) {
+async fn page_has_a_hundred_links_by_default(server: TestServer) {
     let body = json!({
         "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
     });
@@ -159,5 +159,5 @@ each_engine! {
     links_come_by_kind_and_then_by_id
     pages_of_any_size_are_the_list_in_pieces
     a_page_token_that_no_page_carried_is_refused
-    a_page_has_a_hundred_links_unless_told_otherwise
+    page_has_a_hundred_links_by_default
 }

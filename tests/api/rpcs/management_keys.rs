@@ -201,7 +201,7 @@ async fn an_administrator_reaches_the_own_organization_alone(server: TestServer)
     );
 }
 
-async fn a_service_is_told_that_an_organization_does_not_exist(server: TestServer) {
+async fn missing_organization_is_reported_to_a_service(server: TestServer) {
     refused(create(&server, &server.service_token(), "none", "n").await)
         .is(
             Code::NotFound,
@@ -222,7 +222,7 @@ async fn a_list_of_an_organization_that_does_not_exist_is_not_found(server: Test
         .alone();
 }
 
-async fn what_names_no_management_key_is_not_found(server: TestServer) {
+async fn id_without_a_management_key_is_not_found(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let upper = sha256_hex(&token).to_ascii_uppercase();
@@ -343,9 +343,9 @@ each_engine! {
     administrators_and_services_create_list_and_revoke
     no_one_else_may
     an_administrator_reaches_the_own_organization_alone
-    a_service_is_told_that_an_organization_does_not_exist
+    missing_organization_is_reported_to_a_service
     a_list_of_an_organization_that_does_not_exist_is_not_found
-    what_names_no_management_key_is_not_found
+    id_without_a_management_key_is_not_found
     an_unfit_field_is_named
     a_list_is_newest_first_and_comes_in_pages
     a_revoked_key_ends_nothing_that_it_made

@@ -174,7 +174,7 @@ async fn request_ids_are_the_keys_own(server: TestServer) {
     }
 }
 
-async fn a_charge_is_recorded_whatever_the_key_is_and_has_left(server: TestServer) {
+async fn charge_is_recorded_for_every_state_of_the_key(server: TestServer) {
     let (token, hash) = key(&server).await;
     let recorded = server
         .record(charge(&hash, "above", 25 * DOLLAR))
@@ -385,7 +385,7 @@ each_engine! {
     the_same_charge_counts_once
     another_charge_under_the_same_id_is_a_conflict
     request_ids_are_the_keys_own
-    a_charge_is_recorded_whatever_the_key_is_and_has_left
+    charge_is_recorded_for_every_state_of_the_key
     a_cost_is_from_nothing_to_a_million_dollars
     a_sum_that_would_not_fit_is_refused
     a_charge_may_be_five_minutes_ahead

@@ -76,7 +76,7 @@ async fn every_release_is_audited_without_the_secret(server: TestServer) {
     assert!(!format!("{events:?}").contains("canary"));
 }
 
-async fn no_user_gets_a_secret_whatever_the_role(server: TestServer) {
+async fn user_of_any_role_gets_no_secret(server: TestServer) {
     let id = key(&server).await;
     for user in User::MEMBERS {
         for id in [
@@ -157,7 +157,7 @@ async fn it_has_no_rest_path(server: TestServer) {
 each_engine! {
     a_service_gets_the_opened_credential
     every_release_is_audited_without_the_secret
-    no_user_gets_a_secret_whatever_the_role
+    user_of_any_role_gets_no_secret
     an_unknown_key_is_not_found_and_not_audited
     a_secret_that_was_sealed_elsewhere_does_not_open
     it_has_no_rest_path

@@ -196,7 +196,7 @@ async fn an_ended_hold_comes_to_no_other_end(server: TestServer) {
     assert_eq!(left_and_spent(&server, &token, &issued).await, (60, 40));
 }
 
-async fn a_hold_that_has_ended_is_not_made_anew(server: TestServer) {
+async fn ended_reservation_is_not_made_again(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let settled = server.reserved(hold(&issued.hash, "settled", CENT)).await;
     server.settle(&settled, CENT).await.unwrap();
@@ -219,7 +219,7 @@ async fn a_hold_that_has_ended_is_not_made_anew(server: TestServer) {
     }
 }
 
-async fn a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other(server: TestServer) {
+async fn reservation_of_a_disabled_or_expired_key_ends_normally(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "limit": 1, "expires_at": "2026-08-01T12:05:00Z" });
     let issued = server.issued_key(&token, body).await;
@@ -239,7 +239,7 @@ async fn a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other(se
     assert_eq!(left_and_spent(&server, &token, &issued).await, (50, 50));
 }
 
-async fn what_names_no_reservation_is_not_found(server: TestServer) {
+async fn id_without_a_reservation_is_not_found(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", CENT)).await;
     let plain = reservation.replace('-', "");
@@ -335,9 +335,9 @@ each_engine! {
     an_expired_hold_holds_nothing_and_can_be_settled
     a_released_hold_holds_nothing_and_can_be_released_again
     an_ended_hold_comes_to_no_other_end
-    a_hold_that_has_ended_is_not_made_anew
-    a_hold_of_a_key_that_was_disabled_or_expired_since_ends_as_any_other
-    what_names_no_reservation_is_not_found
+    ended_reservation_is_not_made_again
+    reservation_of_a_disabled_or_expired_key_ends_normally
+    id_without_a_reservation_is_not_found
     of_many_settlements_at_once_one_counts
     of_a_settlement_and_a_release_at_once_one_wins
 }

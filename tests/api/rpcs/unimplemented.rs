@@ -11,7 +11,7 @@ const LATER: [&str; 2] = [
     "/keyward.v1.AuditService/VerifyAuditLog",
 ];
 
-async fn what_comes_later_says_so_over_grpc_web(server: TestServer) {
+async fn unimplemented_method_over_grpc_web_is_unimplemented(server: TestServer) {
     let tokens = [server.token(User::Owner), server.service_token()];
     let both = |path| WebFlavor::ALL.map(|flavor| (flavor, path));
     for (flavor, path) in LATER.into_iter().flat_map(both) {
@@ -27,7 +27,7 @@ async fn what_comes_later_says_so_over_grpc_web(server: TestServer) {
     }
 }
 
-async fn what_comes_later_has_no_path_over_rest(server: TestServer) {
+async fn unimplemented_method_has_no_rest_path(server: TestServer) {
     let token = server.token(User::Owner);
     for path in LATER {
         let answer = server
@@ -50,6 +50,6 @@ async fn what_comes_later_has_no_path_over_rest(server: TestServer) {
 }
 
 each_engine! {
-    what_comes_later_says_so_over_grpc_web
-    what_comes_later_has_no_path_over_rest
+    unimplemented_method_over_grpc_web_is_unimplemented
+    unimplemented_method_has_no_rest_path
 }

@@ -19,7 +19,7 @@ fn not_found() -> VerifyKeyResponse {
     }
 }
 
-async fn a_good_key_is_told_with_its_place_and_what_is_left(server: TestServer) {
+async fn valid_key_is_returned_with_its_workspace_and_remainder(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "limit": 2, "workspace_id": WORKSPACE_B });
     let issued = server.issued_key(&token, body).await;
@@ -65,7 +65,7 @@ async fn a_good_key_is_told_with_its_place_and_what_is_left(server: TestServer) 
     );
 }
 
-async fn what_is_no_live_issued_key_is_not_found(server: TestServer) {
+async fn token_without_a_live_issued_key_is_not_found(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let deleted = server.issued_key(&token, json!({})).await;
@@ -92,7 +92,7 @@ async fn what_is_no_live_issued_key_is_not_found(server: TestServer) {
     assert_eq!(server.verdict(&issued.key).await, KeyVerdict::Valid);
 }
 
-async fn of_several_verdicts_the_first_of_the_order_is_told(server: TestServer) {
+async fn first_of_several_verdicts_is_returned(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for disabled in [false, true] {
         for expired in [false, true] {
@@ -213,9 +213,9 @@ async fn services_alone_may_verify(server: TestServer) {
 }
 
 each_engine! {
-    a_good_key_is_told_with_its_place_and_what_is_left
-    what_is_no_live_issued_key_is_not_found
-    of_several_verdicts_the_first_of_the_order_is_told
+    valid_key_is_returned_with_its_workspace_and_remainder
+    token_without_a_live_issued_key_is_not_found
+    first_of_several_verdicts_is_returned
     a_key_expires_at_its_moment
     a_limit_of_nothing_is_exceeded_and_one_that_is_held_is_not
     a_used_up_limit_bars_byok_only_where_byok_counts

@@ -44,7 +44,7 @@ fn never_issued(kind: TokenKind) -> String {
     Token::generate(kind).unwrap().expose().to_owned()
 }
 
-async fn a_live_key_with_its_secret_is_valid_and_told_of(server: TestServer) {
+async fn live_key_with_its_secret_is_valid_and_described(server: TestServer) {
     server.add_repo(WORKSPACE_B, "repo-b").await;
     server.add_repo(WORKSPACE_X, "repo-x").await;
     let mut all = Vec::new();
@@ -130,7 +130,7 @@ async fn grpc_web_verifies(server: TestServer) {
     }
 }
 
-async fn whatever_else_is_presented_is_not_found_and_told_nothing_of(server: TestServer) {
+async fn other_credentials_are_not_found_and_not_described(server: TestServer) {
     let own = server.create_repo_ai_key(REPO_A, "own").await;
     let other = server.create_repo_ai_key(REPO_A, "other").await;
     let deleted = server.create_repo_ai_key(REPO_A, "deleted").await;
@@ -287,9 +287,9 @@ async fn verifying_changes_nothing(server: TestServer) {
 }
 
 each_engine! {
-    a_live_key_with_its_secret_is_valid_and_told_of
+    live_key_with_its_secret_is_valid_and_described
     grpc_web_verifies
-    whatever_else_is_presented_is_not_found_and_told_nothing_of
+    other_credentials_are_not_found_and_not_described
     a_typo_anywhere_is_not_found
     renaming_leaves_a_key_valid
     a_failing_store_is_an_error_and_no_verdict

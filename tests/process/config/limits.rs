@@ -168,7 +168,7 @@ async fn addresses_are_held_to_the_limit_that_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
+async fn failed_authentications_are_limited_by_address() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,
@@ -199,7 +199,7 @@ async fn failed_authentications_are_held_to_the_limit_that_is_set_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn measurements_are_held_to_the_limit_of_an_address_and_probes_are_not() {
+async fn metrics_are_limited_by_address_and_probes_are_not() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,
@@ -227,7 +227,7 @@ async fn measurements_are_held_to_the_limit_of_an_address_and_probes_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_it_comes_a_flood_of_bad_tokens_is_refused_and_good_ones_pass() {
+async fn default_limits_reject_a_flood_of_bad_tokens_alone() {
     let deployment = Deployment::sqlite().await;
     let served = deployment.start();
     let rest = Rest::new(&served.url);
@@ -295,7 +295,7 @@ async fn calls_under_way_are_held_to_the_limit_that_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_no_token_is_held_to_the_limits_that_are_set() {
+async fn unauthenticated_requests_keep_to_the_set_limits() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,

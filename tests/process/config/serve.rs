@@ -66,7 +66,7 @@ fn settings() -> (Vec<String>, String) {
 }
 
 #[test]
-fn what_is_required_is_asked_for_by_name() {
+fn missing_required_setting_is_named() {
     refused(
         Program::keyward(["serve"]),
         "`auth.session.jwks` is required",
@@ -183,7 +183,7 @@ fn unknown_fields_are_refused_without_their_values() {
 }
 
 #[test]
-fn every_setting_of_the_wrong_type_is_named_wherever_it_comes_from() {
+fn setting_of_the_wrong_type_is_named_for_every_source() {
     let directory = TempDir::new().unwrap();
     let (names, _) = settings();
     assert!(names.len() > 55, "{names:?}");

@@ -57,7 +57,7 @@ fn the_document_is_valid_openapi() {
 }
 
 #[test]
-fn what_is_no_openapi_is_told() {
+fn invalid_openapi_is_reported() {
     let validator = jsonschema::validator_for(&openapi_schema()).unwrap();
     for (pointer, wrong) in [
         ("/openapi", json!("3.0.3")),

@@ -304,19 +304,19 @@ async fn holds_never_pass_the_limit_and_fill_it_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn holds_through_two_processes_never_pass_the_limit_and_fill_it_on_postgres() {
+async fn holds_of_two_processes_fill_the_limit_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         run(deployment, 2, false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn holds_that_are_settled_and_released_never_pass_the_limit_and_fill_it_on_sqlite() {
+async fn ended_holds_fill_the_limit_and_never_pass_it_on_sqlite() {
     run(Deployment::sqlite().await, 1, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn holds_that_two_processes_settle_and_release_never_pass_the_limit_on_postgres() {
+async fn ended_holds_of_two_processes_keep_the_limit_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         run(deployment, 2, true).await;
     }

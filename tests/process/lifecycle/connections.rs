@@ -203,7 +203,7 @@ async fn calls_that_need_no_token_are_read_at_their_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_sent_together_over_http1_are_answered_at_their_rate() {
+async fn pipelined_http1_requests_are_answered_at_their_rate() {
     let (_deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "10")]).await;
     let mut stream = connect(served.address());
     let started = Instant::now();
@@ -487,7 +487,7 @@ async fn untaken_answer_resets_its_stream_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
+async fn http2_bounds_are_advertised_and_enforced() {
     let settings = [
         ("MAX_CONCURRENT_STREAMS", "7"),
         ("STREAM_WINDOW_BYTES", "70000"),
@@ -524,7 +524,7 @@ async fn a_client_of_http2_is_told_its_bounds_and_held_to_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_calls_back_faster_than_they_are_looked_at_is_cut_off() {
+async fn rapid_stream_resets_close_the_connection() {
     let (_deployment, served) = served(&[("MAX_PENDING_RESETS", "5")]).await;
     let mut client = Http2::connect(served.address(), &[]);
     client.healthz(1);

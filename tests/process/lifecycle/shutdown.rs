@@ -166,7 +166,7 @@ async fn idle_connections_hold_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_watches_health_is_told_and_holds_nothing_up() {
+async fn health_watch_reports_the_end_and_delays_no_shutdown() {
     let directory = TempDir::new().unwrap();
     let dev = start(&directory);
     let channel = channel(&dev.env["KEYWARD_URL"]).await;

@@ -32,7 +32,7 @@ fn asked_to_end(served: &Served) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
+async fn requests_are_served_while_readiness_is_off() {
     let (deployment, served) = served(LONG).await;
     let (token, workspace) = (
         &deployment.env["ADMIN_TOKEN"],
@@ -101,7 +101,7 @@ async fn everything_is_served_and_nobody_is_told_that_we_are_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_the_delay_clients_are_told_and_calls_finish() {
+async fn after_the_delay_clients_are_notified_and_calls_finish() {
     let (deployment, served) = served("1000").await;
     let mut client = Http2::connect(served.address(), &[]);
     let bearer = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
@@ -147,7 +147,7 @@ async fn after_the_delay_clients_are_told_and_calls_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_says_nothing_to_the_end_holds_nothing_up() {
+async fn silent_connection_delays_no_shutdown() {
     let deployment = Deployment::sqlite().await;
     let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__WRITE_TIMEOUT_MS", "300");
@@ -167,7 +167,7 @@ async fn who_says_nothing_to_the_end_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_before_the_end_is_answered() {
+async fn requests_before_the_end_are_answered() {
     let (_deployment, served) = served("0").await;
     let mut kept: Vec<_> = (0..20)
         .map(|_| {

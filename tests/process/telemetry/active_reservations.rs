@@ -45,12 +45,12 @@ async fn what_is_held_is_read(deployment: Deployment, together: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_read_from_the_store() {
+async fn active_reservations_are_read_from_the_store() {
     what_is_held_is_read(Deployment::sqlite().await, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_read_from_postgres_by_each_replica() {
+async fn active_reservations_are_equal_on_each_replica() {
     if let Some(deployment) = Deployment::postgres().await {
         what_is_held_is_read(deployment, true).await;
     }

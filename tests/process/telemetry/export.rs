@@ -169,7 +169,7 @@ async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_variable_keeps_it_from_starting_and_is_not_repeated() {
+async fn malformed_variable_fails_the_start_and_is_not_repeated() {
     let deployment = Deployment::sqlite().await;
     for (name, value) in [
         ("OTEL_TRACES_SAMPLER", "Canary7QzX"),

@@ -182,7 +182,7 @@ async fn counts_are_exact_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_spent_is_counted_once() {
+async fn spending_is_counted_once() {
     let deployment = Deployment::sqlite().await;
     let served = deployment.start();
     let url = &served.url;

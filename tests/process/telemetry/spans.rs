@@ -61,12 +61,12 @@ fn expect(span: &Span, name: &str, attributes: &[(&str, Option<&str>)], failed: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_face_has_spans_that_continue_the_callers_trace_over_grpc() {
+async fn spans_of_every_protocol_continue_the_trace_over_grpc() {
     every_face_has_spans(Protocol::Grpc).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_face_has_spans_that_continue_the_callers_trace_over_http() {
+async fn spans_of_every_protocol_continue_the_trace_over_http() {
     every_face_has_spans(Protocol::Http).await;
 }
 
@@ -170,7 +170,7 @@ async fn every_face_has_spans(protocol: Protocol) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_without_a_trace_begins_one_and_unknown_paths_are_not_named() {
+async fn request_without_a_trace_begins_one_without_unknown_paths() {
     let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
     let served = Served::of(collector.of(deployment.command("serve")));

@@ -49,7 +49,7 @@ fn is_let_in(client: &Client, address: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_let_in_is_what_the_configuration_says() {
+async fn client_certificates_are_checked_as_configured() {
     let wrong = Authority::new("another authority");
     // Without a certificate; with a valid one, one of another authority, an expired one.
     for (asked, let_in) in [
@@ -83,7 +83,7 @@ async fn who_is_let_in_is_what_the_configuration_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_issues_certificates_of_clients_is_read_anew() {
+async fn client_certificate_authorities_are_reloaded() {
     let secured = secured("required").await;
     let address = secured.served.address();
     let next = Authority::new("the next authority");
@@ -154,7 +154,7 @@ async fn resolve(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_stands_for_a_service_is_as_good_as_its_token() {
+async fn service_certificate_is_equal_to_its_token() {
     let (secured, uuid) = with_services().await;
     let env = &secured.deployment.env;
     let secret = || Ok("a-secret".to_owned());

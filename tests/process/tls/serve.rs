@@ -120,7 +120,7 @@ async fn both_versions_of_http_are_agreed_upon_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_tls_is_closed_and_so_is_silence() {
+async fn plaintext_and_silent_connections_are_closed() {
     let secured = Secured::start_with(|program, _| {
         program.env("KEYWARD_SERVER__TLS__HANDSHAKE_TIMEOUT_MS", "300")
     })
@@ -212,7 +212,7 @@ async fn files_that_do_not_fit_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_others_may_read_is_refused_and_one_of_the_group_is_not() {
+async fn key_file_readable_by_others_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
     let deployment = Deployment::sqlite().await;
     let files = Files::new(&Authority::new("an authority").server(Good::Now));

@@ -36,7 +36,7 @@ fn assert_flips_are_refused(region: std::ops::Range<usize>, expected: Error) {
 }
 
 #[test]
-fn what_was_sealed_opens() {
+fn sealed_secret_opens() {
     assert_eq!(reopen(&sealed()).unwrap(), b"sk-live-1234");
 }
 

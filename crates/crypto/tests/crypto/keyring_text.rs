@@ -69,7 +69,7 @@ fn upper_case_digits_are_read() {
 }
 
 #[test]
-fn what_is_not_json_is_refused() {
+fn text_that_is_not_json_is_rejected() {
     assert_not_json("");
     assert_not_json(KEY);
     assert_not_json(&format!("key = {KEY}"));
@@ -84,7 +84,7 @@ fn a_cut_off_ring_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
-fn what_follows_the_ring_is_refused() {
+fn text_after_the_keyring_is_rejected() {
     assert_not_json(&(text("1", &[entry("1", KEY)]) + KEY));
 }
 

@@ -41,7 +41,7 @@ fn a_new_version_is_not_primary() {
 }
 
 #[test]
-fn what_the_new_primary_wraps_opens_on_a_ring_that_was_not_yet_promoted() {
+fn key_of_the_new_primary_opens_before_its_promotion() {
     let added = Keyring::generate().unwrap().with_new_version().unwrap();
     let promoted = added.with_primary(2).unwrap();
     let wrapped = wrap(&promoted);
@@ -50,7 +50,7 @@ fn what_the_new_primary_wraps_opens_on_a_ring_that_was_not_yet_promoted() {
 }
 
 #[test]
-fn what_an_old_version_wrapped_opens_after_the_new_one_is_promoted() {
+fn key_of_the_old_version_opens_after_the_promotion() {
     let old = Keyring::generate().unwrap();
     let wrapped = wrap(&old);
     let promoted = old.with_new_version().unwrap().with_primary(2).unwrap();
@@ -107,7 +107,7 @@ fn a_version_that_is_not_there_cannot_be_removed() {
 }
 
 #[test]
-fn what_a_removed_version_wrapped_stays_shut() {
+fn key_of_a_removed_version_does_not_open() {
     let old = Keyring::generate().unwrap();
     let wrapped = wrap(&old);
     let promoted = old.with_new_version().unwrap().with_primary(2).unwrap();

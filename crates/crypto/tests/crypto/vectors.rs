@@ -68,7 +68,7 @@ fn xchacha20_poly1305_agrees_with_the_draft() {
 }
 
 #[test]
-fn xchacha20_poly1305_refuses_every_flipped_bit_of_ciphertext_and_tag() {
+fn xchacha20_flipped_bit_of_ciphertext_or_tag_is_rejected() {
     let mut draft = Draft::new();
     for bit in 0..draft.sealed.len() * 8 {
         draft.sealed[bit / 8] ^= 1 << (bit % 8);
@@ -79,7 +79,7 @@ fn xchacha20_poly1305_refuses_every_flipped_bit_of_ciphertext_and_tag() {
 }
 
 #[test]
-fn xchacha20_poly1305_refuses_every_flipped_bit_of_key_nonce_and_associated_data() {
+fn xchacha20_flipped_bit_of_key_nonce_or_data_is_rejected() {
     for bit in 0..256 {
         let mut draft = Draft::new();
         draft.key[bit / 8] ^= 1 << (bit % 8);

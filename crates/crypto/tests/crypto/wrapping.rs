@@ -29,7 +29,7 @@ fn unwrap(wrapped: &[u8]) -> Result<[u8; 32], Error> {
 }
 
 #[test]
-fn what_was_wrapped_unwraps() {
+fn wrapped_key_unwraps() {
     assert_eq!(unwrap(&wrapped()).unwrap(), *key(0x60).expose());
 }
 
@@ -103,7 +103,7 @@ fn an_authentic_plaintext_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_wrapped_key_longer_than_the_bound_is_refused_before_it_is_parsed() {
+fn wrapped_key_above_the_bound_is_rejected_unparsed() {
     let too_long = Error::WrappedKeyTooLong {
         limit_bytes: MAX_WRAPPED_KEY_BYTES,
     };

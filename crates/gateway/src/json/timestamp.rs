@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timestamp_is_refused() {
+    fn invalid_timestamp_is_rejected() {
         for text in [
             "",
             "2024-03-08",
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utc_is_told_what_is() {
+    fn timestamp_outside_utc_is_rejected_with_the_form() {
         let refused = Utc::<3>::text("2027-01-31T00:00:00+00:00");
         let expected = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
         assert_eq!(refused, Err(expected));

@@ -193,7 +193,7 @@ async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_and_not_repeated() {
+async fn error_names_the_field_and_omits_the_value() {
     for (line, body, message, field) in [
         (
             "POST /body",
@@ -333,7 +333,7 @@ async fn a_body_is_utf8_to_the_last_ignored_member() {
 }
 
 #[tokio::test]
-async fn what_is_ignored_is_json_all_the_same() {
+async fn ignored_members_must_be_json() {
     for value in ["1e999", r#""\ud800""#, "[01]", r#"{"a":nul}"#] {
         let body = format!(r#"{{"aString":"a","x":{value}}}"#);
         let answer = call("POST /create", &body).await;

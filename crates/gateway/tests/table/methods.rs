@@ -75,7 +75,7 @@ async fn options_of_the_server_is_no_path() {
 }
 
 #[tokio::test]
-async fn what_is_declared_for_head_and_options_is_called() {
+async fn declared_head_and_options_are_called() {
     let answer = call("OPTIONS /custom", "").await;
     assert_eq!(answer.status, 200);
     assert!(answer.json().is_object());

@@ -43,7 +43,7 @@ async fn every_kind_that_a_variable_can_set() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_named_and_not_repeated() {
+async fn mismatched_path_value_is_named_and_not_repeated() {
     // grpc-gateway and Envoy respond with 400 too: the path is known, its value is invalid.
     for (path, message) in [
         ("/int/s3cr3t", "`anInt32` must be a 32-bit integer"),

@@ -95,7 +95,7 @@ fn any_number_of_segments() {
 }
 
 #[test]
-fn the_better_template_wins_whatever_the_order() {
+fn better_template_wins_in_any_order() {
     table(&[
         // A literal takes precedence over `*`, and `*` over `**`, segment by segment. grpc-gateway
         // uses the route that was registered last; Envoy's trie has the same order as this gateway.

@@ -313,7 +313,7 @@ async fn any_of_a_registered_type() {
 }
 
 #[tokio::test]
-async fn what_lies_too_deep() {
+async fn deeply_nested_values_are_rejected() {
     let deep = |depth: usize| {
         let opened = r#"{"nested":"#.repeat(depth);
         format!("{opened}{{}}{}", "}".repeat(depth))

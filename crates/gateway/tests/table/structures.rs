@@ -64,7 +64,7 @@ async fn any_other_text_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_taken_can_be_written_and_read_again() {
+async fn accepted_value_survives_a_round_trip() {
     for (name, depth) in [
         ("value", 27),
         ("list", 27),

@@ -144,7 +144,7 @@ async fn an_internal_service_has_no_business_here(server: TestServer) {
     }
 }
 
-async fn nobody_is_let_in_without_a_token(server: TestServer) {
+async fn request_without_a_token_is_rejected(server: TestServer) {
     let id = key(&server).await;
     for (method, path, body, _) in endpoints(&id) {
         let mut call = server.call(method, &path);
@@ -163,7 +163,7 @@ async fn nobody_is_let_in_without_a_token(server: TestServer) {
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 }
 
-async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(server: TestServer) {
+async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
     let id = key(&server).await;
     for user in [User::Stranger, User::Unvalidated] {
         let token = server.token(user);
@@ -185,6 +185,6 @@ async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(serve
 each_engine! {
     every_member_may_do_what_role_and_access_say_and_no_more
     an_internal_service_has_no_business_here
-    nobody_is_let_in_without_a_token
-    users_whom_the_directory_does_not_know_or_validate_are_not_let_in
+    request_without_a_token_is_rejected
+    unknown_or_unvalidated_users_are_rejected
 }

@@ -123,7 +123,7 @@ async fn a_required_field_that_is_missing_null_or_empty_is_named(server: TestSer
     assert!(server.list(WORKSPACE_A).await.is_empty());
 }
 
-async fn of_several_missing_fields_the_first_documented_one_is_told(server: TestServer) {
+async fn first_of_several_missing_fields_is_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     for (body, message) in [
         (json!({}), "Workspace ID is required"),
@@ -200,7 +200,7 @@ async fn an_unregistered_provider_is_refused(server: TestServer) {
         .fields(&[("provider", "Unsupported provider")]);
 }
 
-async fn a_member_of_the_wrong_type_is_named_and_its_value_not_repeated(server: TestServer) {
+async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer) {
     let token = server.token(User::WriterInA);
     for field in [
         "workspaceId",
@@ -343,9 +343,7 @@ async fn credentials_whose_parts_run_together_are_not_the_same(server: TestServe
     }
 }
 
-async fn a_workspace_that_the_caller_cannot_write_is_refused_as_one_that_is_not_there(
-    server: TestServer,
-) {
+async fn unwritable_workspace_is_rejected_like_a_missing_one(server: TestServer) {
     for (user, workspace) in [
         (User::ReaderInA, WORKSPACE_A),
         (User::NoAccess, WORKSPACE_A),
@@ -376,7 +374,7 @@ async fn a_workspace_that_the_caller_cannot_write_is_refused_as_one_that_is_not_
     assert_eq!(server.database.count("provider_keys").await, 0);
 }
 
-async fn whether_credentials_are_known_is_not_told_to_those_who_cannot_write(server: TestServer) {
+async fn duplicates_are_not_revealed_without_write_access(server: TestServer) {
     server.create(valid()).await;
     let token = server.token(User::ReaderInA);
     server
@@ -426,13 +424,13 @@ each_engine! {
     a_provider_that_the_operator_added_is_taken
     nulls_and_empty_texts_are_as_if_absent
     a_required_field_that_is_missing_null_or_empty_is_named
-    of_several_missing_fields_the_first_documented_one_is_told
+    first_of_several_missing_fields_is_named
     an_unregistered_provider_is_refused
-    a_member_of_the_wrong_type_is_named_and_its_value_not_repeated
+    member_of_the_wrong_type_is_named_without_its_value
     a_text_that_is_too_long_or_has_control_characters_is_named
     the_same_credentials_are_stored_once_in_a_workspace
     credentials_whose_parts_run_together_are_not_the_same
-    a_workspace_that_the_caller_cannot_write_is_refused_as_one_that_is_not_there
-    whether_credentials_are_known_is_not_told_to_those_who_cannot_write
+    unwritable_workspace_is_rejected_like_a_missing_one
+    duplicates_are_not_revealed_without_write_access
     a_creation_is_audited_without_the_secret
 }

@@ -181,7 +181,7 @@ async fn a_key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: Te
     assert_eq!(server.database.count("provider_keys").await, 2);
 }
 
-async fn how_a_key_is_linked_is_not_told_to_those_who_cannot_write(server: TestServer) {
+async fn links_are_not_revealed_without_write_access(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     link(&server, &id, ResourceKind::Bucket, "b1").await;
     let answer = server.delete(&format!("/apikeys/{id}"));
@@ -192,7 +192,7 @@ async fn how_a_key_is_linked_is_not_told_to_those_who_cannot_write(server: TestS
         .refuses(403, DENIED);
 }
 
-async fn credentials_of_a_deleted_key_can_be_stored_anew(server: TestServer) {
+async fn credentials_of_a_deleted_key_can_be_stored_again(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     let answer = server
         .delete(&format!("/apikeys/{id}"))
@@ -224,7 +224,7 @@ each_engine! {
     a_linked_key_is_kept_and_the_refusal_counts_its_links
     a_uuid_that_is_unknown_or_none_is_not_found
     a_key_in_a_workspace_that_the_caller_cannot_write_is_refused
-    how_a_key_is_linked_is_not_told_to_those_who_cannot_write
-    credentials_of_a_deleted_key_can_be_stored_anew
+    links_are_not_revealed_without_write_access
+    credentials_of_a_deleted_key_can_be_stored_again
     a_deletion_is_audited_and_a_refused_one_is_not
 }

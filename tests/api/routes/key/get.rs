@@ -212,7 +212,7 @@ async fn the_three_faces_say_the_same(server: TestServer) {
     assert!(management.into_inner().data.unwrap().is_management_key);
 }
 
-async fn who_is_no_key_has_nothing_to_ask(server: TestServer) {
+async fn caller_without_an_issued_key_is_rejected(server: TestServer) {
     let users = User::MEMBERS.map(|user| server.token(user));
     for token in users.into_iter().chain([server.service_token()]) {
         for mount in MOUNTS {
@@ -237,5 +237,5 @@ each_engine! {
     a_management_key_says_that_it_is_one
     a_key_whose_limit_is_used_up_may_ask_what_it_is
     the_three_faces_say_the_same
-    who_is_no_key_has_nothing_to_ask
+    caller_without_an_issued_key_is_rejected
 }

@@ -17,7 +17,7 @@ async fn events(server: &TestServer) -> Vec<StoredEvent> {
     events
 }
 
-async fn each_change_of_an_issued_key_is_one_event_of_the_management_key(server: TestServer) {
+async fn issued_key_change_is_one_event_of_its_management_key(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let before = events(&server).await.len();
     server.set_clock("2026-08-01T12:00:01Z");
@@ -129,7 +129,7 @@ async fn a_management_key_comes_and_goes_with_an_event(server: TestServer) {
     }
 }
 
-async fn what_is_refused_or_only_looked_at_leaves_no_event(server: TestServer) {
+async fn rejections_and_reads_leave_no_event(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
@@ -233,9 +233,9 @@ async fn a_workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
 }
 
 each_engine! {
-    each_change_of_an_issued_key_is_one_event_of_the_management_key
+    issued_key_change_is_one_event_of_its_management_key
     a_management_key_comes_and_goes_with_an_event
-    what_is_refused_or_only_looked_at_leaves_no_event
+    rejections_and_reads_leave_no_event
     no_span_has_a_plaintext
     a_workspace_with_live_issued_keys_is_not_deleted
 }

@@ -110,7 +110,7 @@ async fn dead_keys(server: &TestServer) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn nobody_is_let_in_without_a_token(server: TestServer) {
+async fn request_without_a_token_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let mut calls = calls(&server, &issued.hash);
@@ -138,7 +138,7 @@ async fn nobody_is_let_in_without_a_token(server: TestServer) {
     );
 }
 
-async fn a_token_of_nobody_known_is_refused(server: TestServer) {
+async fn token_of_an_unknown_principal_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let users = [User::Stranger, User::Unvalidated].map(|user| server.token(user));
@@ -401,8 +401,8 @@ async fn a_token_in_the_query_or_the_body_is_none(server: TestServer) {
 }
 
 each_engine! {
-    nobody_is_let_in_without_a_token
-    a_token_of_nobody_known_is_refused
+    request_without_a_token_is_rejected
+    token_of_an_unknown_principal_is_rejected
     a_key_that_is_no_longer_good_is_refused_on_every_path
     users_and_services_administer_no_issued_keys
     an_ordinary_key_administers_no_keys_not_even_itself

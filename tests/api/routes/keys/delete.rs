@@ -72,7 +72,7 @@ async fn a_deleted_key_stops_working_at_once(server: TestServer) {
         .alone();
 }
 
-async fn what_a_deleted_key_spent_is_recorded_all_the_same(server: TestServer) {
+async fn spending_of_a_deleted_key_stays_recorded(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     server
@@ -153,7 +153,7 @@ async fn charges_are_recorded_even_when_the_workspace_is_gone_too(server: TestSe
     assert_eq!(server.database.count("charges").await, 2);
 }
 
-async fn what_names_no_key_of_the_organization_is_not_found(server: TestServer) {
+async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     let foreign = server.issued_key(&other, json!({})).await;
@@ -181,8 +181,8 @@ async fn what_names_no_key_of_the_organization_is_not_found(server: TestServer) 
 each_engine! {
     a_deleted_key_is_not_found_again
     a_deleted_key_stops_working_at_once
-    what_a_deleted_key_spent_is_recorded_all_the_same
+    spending_of_a_deleted_key_stays_recorded
     a_hold_of_a_deleted_key_can_be_settled_and_released
     charges_are_recorded_even_when_the_workspace_is_gone_too
-    what_names_no_key_of_the_organization_is_not_found
+    hash_without_a_key_of_the_organization_is_not_found
 }

@@ -59,7 +59,7 @@ async fn a_disabled_or_expired_key_is_shown(server: TestServer) {
     assert_eq!(changed["disabled"], true);
 }
 
-async fn what_names_no_key_of_the_organization_is_not_found(server: TestServer) {
+async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
@@ -109,5 +109,5 @@ async fn what_names_no_key_of_the_organization_is_not_found(server: TestServer) 
 each_engine! {
     a_key_is_shown_as_it_was_created
     a_disabled_or_expired_key_is_shown
-    what_names_no_key_of_the_organization_is_not_found
+    hash_without_a_key_of_the_organization_is_not_found
 }

@@ -210,7 +210,7 @@ async fn deleted_keys_are_never_listed(server: TestServer) {
     }
 }
 
-async fn a_list_is_of_one_workspace_and_of_the_default_one_unless_named(server: TestServer) {
+async fn list_without_a_workspace_is_of_the_default_one(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     named(&server, &token, "a", WORKSPACE_A).await;
@@ -228,7 +228,7 @@ async fn a_list_is_of_one_workspace_and_of_the_default_one_unless_named(server: 
     }
 }
 
-async fn another_organizations_workspace_is_refused_like_one_that_is_not_there(server: TestServer) {
+async fn foreign_workspace_is_rejected_like_a_missing_one(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     named(&server, &other, "x", WORKSPACE_X).await;
@@ -297,7 +297,7 @@ each_engine! {
     an_offset_that_is_negative_or_no_number_is_refused
     disabled_keys_are_listed_when_asked_for_alone
     deleted_keys_are_never_listed
-    a_list_is_of_one_workspace_and_of_the_default_one_unless_named
-    another_organizations_workspace_is_refused_like_one_that_is_not_there
+    list_without_a_workspace_is_of_the_default_one
+    foreign_workspace_is_rejected_like_a_missing_one
     the_three_faces_list_the_same
 }

@@ -126,9 +126,7 @@ async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestSe
     }
 }
 
-async fn a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there(
-    server: TestServer,
-) {
+async fn hidden_repo_is_rejected_like_a_missing_one(server: TestServer) {
     server.add_repo(WORKSPACE_B, "repo-b").await;
     server.add_repo(WORKSPACE_X, "repo-x").await;
     let in_a = server.create_repo_ai_key(REPO_A, "Production").await;
@@ -163,7 +161,7 @@ async fn a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there(
     assert!(server.is_live(&in_x).await);
 }
 
-async fn whoever_is_no_user_has_no_business_here(server: TestServer) {
+async fn callers_other_than_users_are_rejected(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     for (who, token) in tokens_of_no_user(&server).await {
         for repo in [REPO_A, "no-such-repo"] {
@@ -178,7 +176,7 @@ async fn whoever_is_no_user_has_no_business_here(server: TestServer) {
     );
 }
 
-async fn nobody_is_let_in_without_a_good_token(server: TestServer) {
+async fn request_without_a_valid_token_is_rejected(server: TestServer) {
     all_ask_who_calls(&server, None, "TOKEN_MISSING").await;
     let never_issued = keyward_crypto::Token::generate(keyward_crypto::TokenKind::ISSUED_KEY);
     let never_issued = never_issued.unwrap();
@@ -187,7 +185,7 @@ async fn nobody_is_let_in_without_a_good_token(server: TestServer) {
     }
 }
 
-async fn users_whom_the_directory_does_not_know_or_validate_are_not_let_in(server: TestServer) {
+async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
     for user in [User::Stranger, User::Unvalidated] {
         all_ask_who_calls(&server, Some(&server.token(user)), "TOKEN_INVALID").await;
     }
@@ -232,10 +230,10 @@ async fn services_alone_may_verify(server: TestServer) {
 
 each_engine! {
     every_member_may_do_what_role_and_access_say_and_no_more
-    a_repo_that_the_caller_may_not_see_is_refused_as_one_that_is_not_there
-    whoever_is_no_user_has_no_business_here
-    nobody_is_let_in_without_a_good_token
-    users_whom_the_directory_does_not_know_or_validate_are_not_let_in
+    hidden_repo_is_rejected_like_a_missing_one
+    callers_other_than_users_are_rejected
+    request_without_a_valid_token_is_rejected
+    unknown_or_unvalidated_users_are_rejected
     a_repo_ai_key_and_its_secret_are_no_tokens
     services_alone_may_verify
 }

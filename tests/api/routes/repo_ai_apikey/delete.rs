@@ -188,7 +188,7 @@ async fn a_repo_with_live_keys_is_kept_and_one_without_is_not(server: TestServer
     assert!(!server.is_live(&first).await && !server.is_live(&second).await);
 }
 
-async fn a_repo_made_anew_has_nothing_of_the_earlier_one(server: TestServer) {
+async fn recreated_repo_has_no_earlier_keys(server: TestServer) {
     let earlier = server.create_repo_ai_key(REPO_A, "first").await;
     server.delete_repo_ai_key(REPO_A, &earlier.id).await;
     let delete = DeleteRepoRequest {
@@ -260,6 +260,6 @@ each_engine! {
     a_key_of_another_repo_is_not_found
     of_many_deletions_at_once_one_succeeds
     a_repo_with_live_keys_is_kept_and_one_without_is_not
-    a_repo_made_anew_has_nothing_of_the_earlier_one
+    recreated_repo_has_no_earlier_keys
     a_deletion_is_audited_once_and_a_refused_one_is_not
 }

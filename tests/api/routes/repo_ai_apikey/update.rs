@@ -132,7 +132,7 @@ async fn the_path_wins_over_the_body(server: TestServer) {
     }
 }
 
-async fn a_key_may_be_renamed_to_its_own_name_and_not_to_another_live_ones(server: TestServer) {
+async fn rename_to_the_own_name_passes_to_another_is_rejected(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     let created = server.create_repo_ai_key(REPO_A, "own").await;
     server.create_repo_ai_key(REPO_A, "taken").await;
@@ -327,7 +327,7 @@ each_engine! {
     without_a_name_nothing_changes
     key_secret_and_type_cannot_change
     the_path_wins_over_the_body
-    a_key_may_be_renamed_to_its_own_name_and_not_to_another_live_ones
+    rename_to_the_own_name_passes_to_another_is_rejected
     an_unfit_name_is_named
     an_id_that_is_unknown_or_none_is_not_found
     a_key_of_another_repo_is_not_found

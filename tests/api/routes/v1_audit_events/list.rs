@@ -485,7 +485,7 @@ async fn services_alone_read_the_trail(server: TestServer) {
     );
 }
 
-async fn what_is_past_its_retention_goes_and_the_rest_stays(setup: Setup) {
+async fn events_past_their_retention_are_deleted_alone(setup: Setup) {
     let day = Duration::from_secs(24 * 3600);
     let server = Setup {
         audit_retention: Some(30 * day),
@@ -551,6 +551,6 @@ each_engine! {
     an_unfit_filter_is_named_and_not_repeated
     an_unknown_parameter_lists_nothing_and_is_named
     services_alone_read_the_trail
-    what_is_past_its_retention_goes_and_the_rest_stays
+    events_past_their_retention_are_deleted_alone
     without_a_retention_the_trail_stays
 }

@@ -222,7 +222,7 @@ async fn a_member_is_replaced_as_a_whole(server: TestServer) {
     assert!(users.contains(&"new") && !users.contains(&"outsider"));
 }
 
-async fn what_the_platform_says_of_a_member_counts_at_once(server: TestServer) {
+async fn member_change_applies_at_once(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let token = server.token(User::NoAccess);
     let status = async || {
@@ -335,7 +335,7 @@ each_engine! {
     organizations_are_listed_by_id_in_pages
     the_first_workspace_is_the_default_until_another_is_made_it
     a_member_is_replaced_as_a_whole
-    what_the_platform_says_of_a_member_counts_at_once
+    member_change_applies_at_once
     a_repo_is_created_renamed_listed_and_deleted
     every_change_is_audited
 }

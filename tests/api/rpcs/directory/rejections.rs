@@ -41,7 +41,7 @@ fn repo(id: &str, workspace: &str) -> pb::UpsertRepoRequest {
     pb::UpsertRepoRequest { repo: Some(repo) }
 }
 
-async fn no_user_may_manage_the_directory_whatever_the_role(server: TestServer) {
+async fn user_of_any_role_may_not_manage_the_directory(server: TestServer) {
     for user in [
         User::Owner,
         User::Administrator,
@@ -90,7 +90,7 @@ async fn no_user_may_manage_the_directory_whatever_the_role(server: TestServer) 
     }
 }
 
-async fn what_holds_something_is_not_deleted(server: TestServer) {
+async fn parent_with_children_is_not_deleted(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let delete = |id: &str| pb::DeleteOrganizationRequest {
         organization_id: id.to_owned(),
@@ -152,7 +152,7 @@ async fn nothing_moves_to_another_parent(server: TestServer) {
     );
 }
 
-async fn what_does_not_exist_is_not_found(server: TestServer) {
+async fn missing_record_is_not_found(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let none = || "none".to_owned();
     let organization = ("ORGANIZATION_NOT_FOUND", "Organization not found");
@@ -354,9 +354,9 @@ async fn an_unfit_field_is_named(server: TestServer) {
 }
 
 each_engine! {
-    no_user_may_manage_the_directory_whatever_the_role
-    what_holds_something_is_not_deleted
+    user_of_any_role_may_not_manage_the_directory
+    parent_with_children_is_not_deleted
     nothing_moves_to_another_parent
-    what_does_not_exist_is_not_found
+    missing_record_is_not_found
     an_unfit_field_is_named
 }

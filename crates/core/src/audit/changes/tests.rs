@@ -61,7 +61,7 @@ fn values_are_cut_between_characters() {
 }
 
 #[test]
-fn values_that_differ_after_the_cut_are_told() {
+fn values_that_differ_after_the_cut_are_reported() {
     let value = |end| format!("{}{end}", "a".repeat(MAX_VALUE_BYTES));
     let (old, new) = (value('1'), value('2'));
     let details = told(
@@ -92,7 +92,7 @@ fn changes_beyond_the_bound_are_counted() {
 }
 
 #[test]
-fn endpoint_is_told_without_what_may_be_secret() {
+fn endpoint_is_recorded_without_possible_secrets() {
     for (text, shown) in [
         ("https://a.example/v1", "https://a.example/v1"),
         (

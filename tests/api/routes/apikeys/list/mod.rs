@@ -262,9 +262,7 @@ async fn without_a_workspace_the_readable_ones_are_listed_together(server: TestS
     }
 }
 
-async fn a_workspace_that_the_caller_cannot_read_is_refused_as_one_that_is_not_there(
-    server: TestServer,
-) {
+async fn unreadable_workspace_is_rejected_like_a_missing_one(server: TestServer) {
     for (user, workspace) in [
         (User::NoAccess, WORKSPACE_A),
         (User::ReaderInA, WORKSPACE_B),
@@ -314,6 +312,6 @@ each_engine! {
     links_are_counted_by_kind
     keys_are_listed_newest_first
     without_a_workspace_the_readable_ones_are_listed_together
-    a_workspace_that_the_caller_cannot_read_is_refused_as_one_that_is_not_there
+    unreadable_workspace_is_rejected_like_a_missing_one
     the_secret_is_never_listed
 }

@@ -234,7 +234,7 @@ async fn an_update_to_what_the_key_is_already_is_no_duplicate(server: TestServer
     .await;
 }
 
-async fn credentials_that_were_rotated_away_can_be_stored_anew(server: TestServer) {
+async fn replaced_credentials_can_be_stored_again(server: TestServer) {
     let id = full_key(&server).await;
     put(&server, &id, &json!({ "secret": "s2" })).await;
     let again = server
@@ -291,6 +291,6 @@ each_engine! {
     an_unknown_member_changes_nothing_and_is_named
     the_uuid_may_be_written_in_upper_case
     an_update_to_what_the_key_is_already_is_no_duplicate
-    credentials_that_were_rotated_away_can_be_stored_anew
+    replaced_credentials_can_be_stored_again
     an_update_is_audited_with_old_and_new_values_but_secrets
 }

@@ -148,7 +148,7 @@ async fn an_unregistered_provider_is_refused(server: TestServer) {
         .fields(&[("provider", "Unsupported provider")]);
 }
 
-async fn a_member_of_the_wrong_type_is_named_and_its_value_not_repeated(server: TestServer) {
+async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let token = server.token(User::WriterInA);
     for field in ["key", "secret", "provider", "endpoint", "region", "uuid"] {
@@ -216,7 +216,7 @@ each_engine! {
     changed_destination_without_the_secret_is_refused_if_set_so
     an_empty_credential_field_is_refused
     an_unregistered_provider_is_refused
-    a_member_of_the_wrong_type_is_named_and_its_value_not_repeated
+    member_of_the_wrong_type_is_named_without_its_value
     a_uuid_that_is_unknown_or_none_is_not_found
     a_key_in_a_workspace_that_the_caller_cannot_write_is_refused
 }

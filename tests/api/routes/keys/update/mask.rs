@@ -181,7 +181,7 @@ async fn an_unset_field_that_must_be_there_is_refused(server: TestServer) {
     assert_eq!(server.key(&token, &issued.hash).await["limit"], 10);
 }
 
-async fn a_path_that_names_no_changeable_field_is_refused_and_not_repeated(server: TestServer) {
+async fn unknown_mask_path_is_rejected_and_not_repeated(server: TestServer) {
     let (token, issued) = keys(&server).await;
     for path in [
         "canary",
@@ -293,7 +293,7 @@ each_engine! {
     with_a_mask_the_fields_that_it_names_change_and_no_others
     an_unset_limit_or_reset_that_the_mask_names_is_removed
     an_unset_field_that_must_be_there_is_refused
-    a_path_that_names_no_changeable_field_is_refused_and_not_repeated
+    unknown_mask_path_is_rejected_and_not_repeated
     a_mask_in_the_body_is_the_callers_own
     a_mask_in_the_body_that_names_nothing_is_none
     an_unfit_field_is_named

@@ -116,7 +116,7 @@ async fn null_removes_the_limit_and_the_reset(server: TestServer) {
         .await;
 }
 
-async fn what_must_be_there_cannot_be_null(server: TestServer) {
+async fn required_member_cannot_be_null(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, full()).await;
     for (member, label) in [
@@ -283,7 +283,7 @@ async fn a_disabled_key_works_again_when_it_is_enabled(server: TestServer) {
     }
 }
 
-async fn what_names_no_key_of_the_organization_is_not_found(server: TestServer) {
+async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let other = server.management_key(OTHER_ORGANIZATION).await;
     let foreign = server.issued_key(&other, full()).await;
@@ -315,11 +315,11 @@ each_engine! {
     each_field_changes_alone
     all_fields_change_at_once_on_both_mounts
     null_removes_the_limit_and_the_reset
-    what_must_be_there_cannot_be_null
+    required_member_cannot_be_null
     nothing_to_change_changes_nothing
     the_hash_of_the_path_is_the_one_that_counts
     an_unfit_field_is_refused
     a_changed_limit_counts_what_was_spent_before
     a_disabled_key_works_again_when_it_is_enabled
-    what_names_no_key_of_the_organization_is_not_found
+    hash_without_a_key_of_the_organization_is_not_found
 }

@@ -10,7 +10,7 @@ fn nested(open: &str, thing: &str, close: &str, depth: usize) -> String {
 }
 
 #[test]
-fn what_is_nested_too_deeply_is_refused_and_overflows_nothing() {
+fn deep_nesting_is_rejected_without_overflow() {
     let url = "x/protobuf_test_messages.proto3.TestAllTypesProto3";
     let any = format!(r#"{{"@type":"{url}","optionalAny":"#);
     let value = r#"{"@type":"x/google.protobuf.Any","value":"#;

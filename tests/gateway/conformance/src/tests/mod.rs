@@ -74,7 +74,7 @@ fn a_type_may_come_last_and_numbers_inside_stay_exact() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_path_and_never_repeated() {
+fn error_names_the_path_and_omits_the_value() {
     for (text, field, description) in [
         (
             r#"{"recursiveMessage":{"repeatedForeignMessage":[{},{"c":"s3cr3t"}]}}"#,
@@ -127,7 +127,7 @@ fn what_is_wrong_is_named_by_its_path_and_never_repeated() {
 }
 
 #[test]
-fn what_is_wrong_in_an_any_is_named_too() {
+fn error_inside_any_names_the_path() {
     for (text, field, description) in [
         (
             r#"{"optionalAny":{"@type":"s3cr3t/none.Such"}}"#,
