@@ -1,6 +1,8 @@
-//! Rules that hold for the text of the repository.
+//! Rules for the dependencies of the members, the source text and the prose. No test here starts the program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+mod dependencies;
+mod invariants;
 mod names;
 mod prose;
 mod source;

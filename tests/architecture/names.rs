@@ -64,7 +64,7 @@ fn objection(name: &str) -> Option<String> {
 fn test_names_are_short_and_have_a_subject() {
     let mut count = 0;
     let mut objections = Vec::new();
-    for path in files(&root()) {
+    for path in files(root()) {
         if path.extension().is_none_or(|kind| kind != "rs") {
             continue;
         }

@@ -62,7 +62,7 @@ fn is_word(word: &str) -> bool {
 fn prose_has_few_phrases_without_an_actor() {
     let mut total = 0;
     let mut matches = vec![Vec::new(); PATTERNS.len()];
-    for path in files(&root()) {
+    for path in files(root()) {
         let Some(text) = prose(&path) else {
             continue;
         };

@@ -1,6 +1,7 @@
 //! The prose in a file: comments, Markdown without code, and the texts of logs and errors.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Folders whose text is not written here.
 const SKIPPED: &[&str] = &[
@@ -15,9 +16,11 @@ const SKIPPED: &[&str] = &[
 /// Number of words from which a string literal is taken for a sentence rather than for a name or a format.
 const MIN_WORDS_OF_A_SENTENCE: usize = 3;
 
-/// The root of the repository.
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+/// Returns the root of the repository. Cargo runs a test in its package's directory, which is the checkout; a path from build time would outlive
+/// it.
+pub(crate) fn root() -> &'static Path {
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
+    &ROOT
 }
 
 /// Paths of all files below a folder, without those of others.

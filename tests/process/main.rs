@@ -8,13 +8,11 @@
     reason = "tests may"
 )]
 
-mod architecture;
 mod canary;
 mod cli;
 mod config;
 mod docs;
 mod durability;
-mod invariants;
 mod lifecycle;
 mod support;
 mod telemetry;

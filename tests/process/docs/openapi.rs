@@ -10,7 +10,7 @@ use keyward::docs::OPENAPI;
 use keyward::proto::METHODS;
 use serde_json::{Value, json};
 
-use crate::architecture::root;
+use crate::support::repository::root;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_slice(&OPENAPI.body).unwrap());
 

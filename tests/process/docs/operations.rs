@@ -11,9 +11,9 @@ use keyward::config::{Config, DEFAULTS};
 use keyward::proto::v1::ListApiKeysRequest;
 use keyward::proto::v1::api_key_service_client::ApiKeyServiceClient;
 
-use crate::architecture::root;
 use crate::support::certificates::Secured;
 use crate::support::client::called_by;
+use crate::support::repository::root;
 
 /// A setting as `deploy/keyward.example.toml` describes it.
 #[derive(Debug)]

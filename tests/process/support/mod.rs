@@ -7,4 +7,5 @@ pub(crate) mod deployment;
 pub(crate) mod frames;
 pub(crate) mod program;
 pub(crate) mod random;
+pub(crate) mod repository;
 pub(crate) mod spending;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 use DependencyKind::{Build, Development, Normal};
+
+use crate::source::root;
 
 /// Dependency chain: each crate may depend on the crates before it.
 const CHAIN: [&str; 4] = ["keyward-crypto", "keyward-core", "keyward-store", "keyward"];
@@ -65,13 +66,6 @@ pub(crate) static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
         .exec()
         .unwrap()
 });
-
-/// Cargo runs a test in its package's directory, which is the checkout; a path from build time would outlive
-/// it.
-pub(crate) fn root() -> &'static Path {
-    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
-    &ROOT
-}
 
 fn member(name: &str) -> &'static Package {
     let members = METADATA.workspace_packages();

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-use crate::architecture::{METADATA, is_shipped, root};
+use crate::dependencies::{METADATA, is_shipped};
+use crate::source::root;
 
 /// A shipped source file, without its unit tests.
 struct Source {
