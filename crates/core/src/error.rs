@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::ledger::Ending;
+use crate::model::ledger::Ending;
 
 /// A cause that is only logged.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;

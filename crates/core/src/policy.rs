@@ -21,10 +21,10 @@ use std::marker::PhantomData;
 
 use keyward_crypto::KeyHash;
 
-use crate::directory::{Access, OrganizationRole, Workspace};
 use crate::error::{Error, Noun};
-use crate::id::{OrganizationId, WorkspaceId};
-use crate::principal::Principal;
+use crate::model::directory::{Access, OrganizationRole, Workspace};
+use crate::model::id::{OrganizationId, WorkspaceId};
+use crate::model::principal::Principal;
 
 use decision::decide;
 

@@ -1,10 +1,10 @@
 //! Authorization of actions on organizations. Only this module creates an [`OrganizationGrant`].
 
 use super::decision::decide;
-use crate::directory::{Member, OrganizationRole};
 use crate::error::Error;
-use crate::id::OrganizationId;
-use crate::principal::Principal;
+use crate::model::directory::{Member, OrganizationRole};
+use crate::model::id::OrganizationId;
+use crate::model::principal::Principal;
 
 /// An action on an organization, for its administrators and for internal services.
 #[derive(Debug, Clone, Copy)]

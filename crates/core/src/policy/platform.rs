@@ -3,7 +3,7 @@
 
 use super::decision::decide;
 use crate::error::Error;
-use crate::principal::Principal;
+use crate::model::principal::Principal;
 
 /// Proof that the policy allowed a principal to manage the directory.
 #[derive(Debug)]

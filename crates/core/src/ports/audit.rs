@@ -1,0 +1,31 @@
+//! The audit trail.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::model::audit::{AuditFilter, EventPlace, RecordedEvent};
+use crate::model::clock::Timestamp;
+use crate::model::page::{Page, PageRequest};
+use crate::model::retention::Extent;
+use crate::policy::AuditGrant;
+
+/// Reads the audit trail, which all other stores write, and deletes old events.
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Returns the events that the filter matches, newest first. [`Page::next`] is the result of
+    /// [`AuditFilter::write_place`] for the position of the last event.
+    async fn events(
+        &self,
+        grant: &AuditGrant,
+        filter: &AuditFilter,
+        page: &PageRequest<EventPlace>,
+    ) -> Result<Page<RecordedEvent>, Error>;
+
+    /// Returns the times of the oldest and the newest event. Takes no grant, since it does not serve a
+    /// caller.
+    async fn extent(&self) -> Result<Option<Extent>, Error>;
+
+    /// Deletes at most `limit` events from before a time, the oldest first, and returns their number. Takes
+    /// neither grant nor event, since it does not serve a caller.
+    async fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, Error>;
+}
