@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use keyward_core::audit::{AuditSettings, AuditTrail};
 use keyward_core::clock::Clock;
-use keyward_core::directory::Directory;
-use keyward_core::issued_key::{IssuedKeys, ManagementKeys};
-use keyward_core::ledger::{Ledger, LedgerSettings};
 use keyward_core::provider::ProviderRegistry;
-use keyward_core::provider_key::{ProviderKeySettings, ProviderKeys};
-use keyward_core::repo_ai_key::RepoAiKeys;
-use keyward_core::vault::Vault;
+use keyward_core::services::{
+    AuditSettings, AuditTrail, Directory, IssuedKeys, Ledger, LedgerSettings, ManagementKeys,
+    ProviderKeySettings, ProviderKeys, RepoAiKeys, Vault,
+};
 use keyward_crypto::Kek;
 use keyward_gateway::{AmbiguousRoute, RestRouter};
 use keyward_store::Store;

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use keyward_core::error::{Error, Noun};
-use keyward_core::ledger::Ending;
+use keyward_core::{Ending, Error, Noun};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyward_core::Error;
-use keyward_core::store::StoreHealth;
+use keyward_core::ports::StoreHealth;
 use keyward_store::ClockDiffers;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -219,7 +219,7 @@ fn clock_differs(error: &Error) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use keyward_core::error::Error;
+    use keyward_core::Error;
 
     use super::*;
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use keyward_core::Error;
-use keyward_core::audit::AuditTrail;
-use keyward_core::ledger::{Ledger, RolledUp};
+use keyward_core::ledger::RolledUp;
+use keyward_core::services::{AuditTrail, Ledger};
 use tokio::time::MissedTickBehavior;
 
 use crate::error;

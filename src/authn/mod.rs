@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use keyward_core::Cause;
 use keyward_core::clock::Clock;
-use keyward_core::error::Cause;
 use keyward_core::id::{OrganizationId, UserId};
-use keyward_core::issued_key::IssuedKeys;
+use keyward_core::ports::DirectoryStore;
 use keyward_core::principal::{Principal, ServiceName};
-use keyward_core::store::DirectoryStore;
+use keyward_core::services::IssuedKeys;
 
 pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keyward_core::Error;
 use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal, ServiceName};
-use keyward_core::provider_key::SecretsBound;
+use keyward_core::services::SecretsBound;
 
 use super::{ConfigArgs, Failure, say, serve};
 use crate::config::{BindSecrets, Config};

@@ -7,11 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use keyward_core::Error;
-use keyward_core::directory::{
-    Access, Directory, Member, Organization, OrganizationRole, Repo, Workspace,
-};
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use keyward_core::principal::Principal;
+use keyward_core::services::Directory;
+use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 use keyward_crypto::{Keyring, Secret};
 
 use super::admin::caller;

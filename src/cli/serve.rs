@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::clock::SystemClock;
-use keyward_core::provider_key::SecretBinding;
-use keyward_core::store::ProviderKeyStore;
-use keyward_core::vault::KekMismatch;
+use keyward_core::ports::ProviderKeyStore;
+use keyward_core::services::{KekMismatch, SecretBinding};
 use keyward_crypto::Keyring;
 use keyward_store::{SchemaState, SchemaTooNew, Store};
 use tokio::net::TcpListener;

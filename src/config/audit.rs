@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::AuditSettings;
+use keyward_core::services::AuditSettings;
 use serde::Deserialize;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;

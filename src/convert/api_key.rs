@@ -4,9 +4,10 @@ use keyward_core::Error;
 use keyward_core::id::{ResourceId, WorkspaceId};
 use keyward_core::provider::Capabilities;
 use keyward_core::provider_key::{
-    Link, ListedProviderKey, NewProviderKey, OpenedProviderKey, ProviderKeyFilter,
-    ProviderKeyPatch, Resource, ResourceKind as Kind,
+    Link, ListedProviderKey, NewProviderKey, ProviderKeyFilter, ProviderKeyPatch, Resource,
+    ResourceKind as Kind,
 };
+use keyward_core::services::OpenedProviderKey;
 use keyward_crypto::Secret;
 
 use super::{creator, id, timestamp};

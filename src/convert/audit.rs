@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use keyward_core::Error;
-use keyward_core::audit::{AuditFilter, RecordedEvent};
+use keyward_core::audit::RecordedEvent;
+use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 
 use super::{moment, timestamp};

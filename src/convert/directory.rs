@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyward_core::Error;
-use keyward_core::directory as core;
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
+use keyward_core::tenancy as core;
 
 use super::id;
 use crate::proto::v1::{

@@ -2,12 +2,11 @@
 
 use keyward_core::Error;
 use keyward_core::id::{OrganizationId, WorkspaceId};
-use keyward_core::issued_key::{
-    CurrentKey as Current, IssuedKeyFilter, IssuedKeyPatch, ManagementKey as Administrator, Minted,
-    NewIssuedKey, Verified,
-};
+use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use keyward_core::limit::{self, Account, MeteredKey, Verdict};
+use keyward_core::management_key::ManagementKey as Administrator;
 use keyward_core::money::Nanos;
+use keyward_core::services::{CurrentKey as Current, Minted, Verified};
 use keyward_core::window::LimitReset as Reset;
 
 use super::{creator, id, moment, timestamp};

@@ -2,9 +2,8 @@
 
 use keyward_core::Error;
 use keyward_core::id::RepoId;
-use keyward_core::repo_ai_key::{
-    AiType as Kind, CreatedRepoAiKey, NewRepoAiKey, RepoAiKey as Key, VerifiedRepoAiKey,
-};
+use keyward_core::repo_ai_key::{AiType as Kind, NewRepoAiKey, RepoAiKey as Key};
+use keyward_core::services::{CreatedRepoAiKey, VerifiedRepoAiKey};
 
 use super::{creator, timestamp};
 use crate::proto::v1::{

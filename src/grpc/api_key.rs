@@ -1,7 +1,7 @@
 //! ApiKeyService.
 
 use keyward_core::id::ProviderKeyId;
-use keyward_core::provider_key::ProviderKeys;
+use keyward_core::services::ProviderKeys;
 use tonic::{Request, Response, Status};
 
 use crate::convert::api_key as convert;

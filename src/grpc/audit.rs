@@ -1,6 +1,6 @@
 //! AuditService. VerifyAuditLog is not implemented yet: the default of the generated trait responds.
 
-use keyward_core::audit::AuditTrail;
+use keyward_core::services::AuditTrail;
 use tonic::{Request, Response, Status};
 
 use crate::convert::audit as convert;

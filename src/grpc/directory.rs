@@ -1,6 +1,6 @@
 //! DirectoryService.
 
-use keyward_core::directory::Directory;
+use keyward_core::services::Directory;
 use tonic::{Request, Response, Status};
 
 use crate::convert::directory as convert;

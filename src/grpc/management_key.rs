@@ -1,14 +1,11 @@
 //! ManagementKeyService.
 
 use keyward_core::id::ReservationId;
-use keyward_core::issued_key::{IssuedKeys, ManagementKeys as Administrators};
-use keyward_core::ledger::Ledger;
+use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys as Administrators};
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
-use crate::convert::ledger as convert_ledger;
-use crate::convert::management_key as convert;
-use crate::convert::moment;
+use crate::convert::{ledger as convert_ledger, management_key as convert, moment};
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_for_change, enter_list, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;

@@ -1,7 +1,7 @@
 //! RepoAiKeyService.
 
 use keyward_core::id::RepoAiKeyId;
-use keyward_core::repo_ai_key::RepoAiKeys as UseCases;
+use keyward_core::services::RepoAiKeys as UseCases;
 use keyward_crypto::Secret;
 use tonic::{Request, Response, Status};
 

@@ -136,6 +136,29 @@ fn secrets_are_exposed_in_few_places() {
     expect_nowhere("a secret is exposed outside the files that may", &places);
 }
 
+#[test]
+fn core_layers_use_only_those_below() {
+    let layers = ["model", "policy", "ports", "services"];
+    let mut imports = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        let path = format!("crates/core/src/{layer}");
+        let of_layer = |source: &&Source| {
+            let rest = source.path.strip_prefix(&path);
+            rest.is_some_and(|rest| rest.starts_with(['/', '.']))
+        };
+        assert!(SOURCES.iter().any(|source| of_layer(&source)), "{layer}");
+        let is_above = |line: &str| {
+            let above = &layers[at + 1..];
+            above
+                .iter()
+                .any(|above| line.contains(&format!("crate::{above}")))
+        };
+        let sources = SOURCES.iter().filter(of_layer);
+        imports.extend(sources.flat_map(|source| source.places(is_above)));
+    }
+    expect_nowhere("a layer of the core uses one above it", &imports);
+}
+
 /// Returns true if a struct or an enum begins in these lines.
 fn is_type(text: &str) -> bool {
     let mut words = text.lines().flat_map(|line| line.split(' ').take(2));

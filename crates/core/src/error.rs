@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use crate::model::ledger::Ending;
-
 /// A cause that is only logged.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -46,6 +44,29 @@ impl Noun {
             Self::ProviderKey | Self::RepoAiKey | Self::IssuedKey => "API key",
             Self::ManagementKey => "Management key",
             Self::Reservation => "Reservation",
+        }
+    }
+}
+
+/// End of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Settled: it became a charge.
+    Settled,
+    /// Released by a caller.
+    Released,
+    /// Expired.
+    Expired,
+}
+
+impl Ending {
+    /// Returns the name used in error messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Released => "released",
+            Self::Expired => "expired",
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Nouns of the domain, with the rules that each of them keeps by itself.
 
 pub mod audit;
-pub(crate) mod audit_changes;
-pub(crate) mod audit_filter;
+pub mod audit_changes;
+pub mod audit_filter;
 pub mod clock;
-pub mod directory;
+pub mod data_key;
 pub mod id;
 pub mod issued_key;
 pub(crate) mod issued_key_fields;
 pub mod last_use;
 pub mod ledger;
 pub mod limit;
+pub mod management_key;
 pub mod money;
 pub mod page;
 pub mod principal;
@@ -18,5 +19,6 @@ pub mod provider;
 pub mod provider_key;
 pub mod repo_ai_key;
 pub mod retention;
+pub mod tenancy;
 pub(crate) mod text;
 pub mod window;

@@ -22,9 +22,10 @@ use std::marker::PhantomData;
 use keyward_crypto::KeyHash;
 
 use crate::error::{Error, Noun};
-use crate::model::directory::{Access, OrganizationRole, Workspace};
+use crate::model::audit::EventScope;
 use crate::model::id::{OrganizationId, WorkspaceId};
 use crate::model::principal::Principal;
+use crate::model::tenancy::{Access, OrganizationRole, Workspace};
 
 use decision::decide;
 
@@ -239,6 +240,11 @@ pub trait WorkspaceScope: sealed_scope::Sealed + Send + Sync {
 
     /// Returns the organization of that workspace.
     fn organization(&self) -> &OrganizationId;
+
+    /// Returns the scope of audit events in that workspace.
+    fn event_scope(&self) -> EventScope {
+        EventScope::workspace(self.organization(), self.workspace())
+    }
 }
 
 mod sealed_scope {

@@ -1,9 +1,22 @@
 //! Use cases: each authorizes its caller, decides by the model, and stores the result through a port.
 
-pub(crate) mod audit_trail;
-pub(crate) mod issued_keys;
-pub(crate) mod ledger;
-pub(crate) mod management_keys;
-pub(crate) mod provider_keys;
-pub(crate) mod repo_ai_keys;
-pub mod vault;
+mod audit_trail;
+mod directory;
+mod issued_keys;
+mod ledger;
+mod management_keys;
+mod provider_keys;
+mod repo_ai_keys;
+mod vault;
+
+pub use audit_trail::{AuditSettings, AuditTrail};
+pub use directory::Directory;
+pub use issued_keys::{CurrentKey, IssuedKeys, LIST_KEYS_PAGE, Minted, Verified};
+pub use ledger::{Ledger, LedgerSettings, MAX_AHEAD};
+pub use management_keys::ManagementKeys;
+pub use provider_keys::{
+    OpenedProviderKey, ProviderKeySettings, ProviderKeys, SecretBinding, SecretMismatch,
+    SecretsBound,
+};
+pub use repo_ai_keys::{CreatedRepoAiKey, RepoAiKeys, VerifiedRepoAiKey};
+pub use vault::{KekMismatch, Place, Vault, WorkspaceKeys};

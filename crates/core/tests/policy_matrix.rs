@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use keyward_core::directory::{Access, Member, OrganizationRole, Workspace};
-use keyward_core::error::Error;
+use keyward_core::Error;
 use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
 use keyward_core::policy::{self, ACTIONS, CallingKey, ORGANIZATION_ACTIONS};
 use keyward_core::principal::{Principal, ServiceName};
+use keyward_core::tenancy::{Access, Member, OrganizationRole, Workspace};
 use keyward_crypto::KeyHash;
 
 const HEAD: &str = "\

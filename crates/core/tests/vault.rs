@@ -9,12 +9,13 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::clock::{SystemClock, Timestamp};
-use keyward_core::directory::Workspace;
+use keyward_core::data_key::{DataKeyPurpose, WrappedDataKey};
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::policy::{self, Grant, Serve, WorkspaceScope};
+use keyward_core::ports::DataKeyStore;
 use keyward_core::principal::{Principal, ServiceName};
-use keyward_core::store::DataKeyStore;
-use keyward_core::vault::{DataKeyPurpose, Vault, WrappedDataKey};
+use keyward_core::services::Vault;
+use keyward_core::tenancy::Workspace;
 use keyward_crypto::{AssociatedData, Kek, Key256};
 
 /// A key service that cannot be reached.

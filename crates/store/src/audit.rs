@@ -3,13 +3,14 @@
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, EventScope, RecordedEvent};
+use keyward_core::audit::{AuditEvent, EventPlace, EventScope, RecordedEvent};
+use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::AuditEventId;
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::policy::AuditGrant;
+use keyward_core::ports::AuditStore;
 use keyward_core::retention::Extent;
-use keyward_core::store::AuditStore;
 use sea_orm::sea_query::{
     Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr,
 };

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
+use keyward_core::data_key::{DataKeyPurpose, DataKeysLost, UsedDataKeys, WrappedDataKey};
 use keyward_core::id::WorkspaceId;
 use keyward_core::policy::WorkspaceScope;
-use keyward_core::store::DataKeyStore;
-use keyward_core::vault::{DataKeyPurpose, DataKeysLost, UsedDataKeys, WrappedDataKey};
+use keyward_core::ports::DataKeyStore;
 use keyward_crypto::{ENVELOPE_HEAD_BYTES, MAX_KEYRING_KEYS};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType, OnConflict, Order, Query, SimpleExpr};
 use sea_orm::{

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use keyward_core::error::Cause;
+use keyward_core::Cause;
 use tokio::time::Instant;
 
 use crate::error::DeadlinePassed;

@@ -11,11 +11,11 @@ mod workspace;
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::audit::{AuditEvent, EventScope};
-use keyward_core::directory::{Member, Organization, Repo, Workspace};
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::policy::DirectoryGrant;
-use keyward_core::store::DirectoryStore;
+use keyward_core::ports::DirectoryStore;
+use keyward_core::tenancy::{Member, Organization, Repo, Workspace};
 
 use crate::error::Failure;
 use crate::{Store, audit};

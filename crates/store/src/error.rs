@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::error::Cause;
+use keyward_core::{Cause, Error};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;

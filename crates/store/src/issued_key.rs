@@ -8,16 +8,15 @@ mod place;
 mod row;
 
 use async_trait::async_trait;
-use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, EventScope};
+use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::IssuedKeyId;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::limit::MeteredKey;
-use keyward_core::policy::{Grant, Manage};
-use keyward_core::store::{IssuedKeyStore, KeyChange};
+use keyward_core::policy::{Grant, Manage, WorkspaceScope};
+use keyward_core::ports::{IssuedKeyStore, KeyChange};
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::LockType;
@@ -113,7 +112,7 @@ impl IssuedKeyStore for Store {
                 .await
                 .map_err(refuse_without_workspace)?;
             let event = event.with_changes(None, key);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await
+            audit::insert(&txn, &grant.event_scope(), &event).await
         })
         .await
     }
@@ -137,7 +136,7 @@ impl IssuedKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await?;
             let event = event.with_changes(Some(&stored), &next);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await?;
+            audit::insert(&txn, &grant.event_scope(), &event).await?;
             metered(&txn, stored.id.as_uuid(), now).await
         })
         .await
@@ -161,7 +160,7 @@ impl IssuedKeyStore for Store {
             Entity::update(deletion)
                 .exec_without_returning(&*txn)
                 .await?;
-            audit::insert(&txn, &EventScope::granted(grant), event).await
+            audit::insert(&txn, &grant.event_scope(), event).await
         })
         .await
     }

@@ -14,16 +14,15 @@ mod reservation;
 mod roll_up;
 
 use async_trait::async_trait;
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::ReservationId;
-use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved, RolledUp};
+use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use keyward_core::limit::Account;
 use keyward_core::policy::{Grant, Serve};
+use keyward_core::ports::{Admission, Charging, Holding, LedgerStore, Settlement};
 use keyward_core::retention::Extent;
-use keyward_core::store::{Admission, Charging, Holding, LedgerStore, Settlement};
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Ending, Error, Noun};
 use keyward_crypto::KeyHash;
 use sea_orm::{ColumnTrait, QueryFilter, Select};
 

@@ -1,6 +1,6 @@
 //! Stores Keyward's data in SQLite or PostgreSQL, chosen by URL at run time.
 //!
-//! [`Store`] implements the traits of [`keyward_core::store`]. Every change is one transaction that contains its audit
+//! [`Store`] implements the traits of [`keyward_core::ports`]. Every change is one transaction that contains its audit
 //! event. Neither transactions nor driver error texts leave this crate.
 
 mod audit;

@@ -1,15 +1,14 @@
 //! Stores management keys. A revoked key's row stays, but no longer refers to the organization by a foreign key.
 
 use async_trait::async_trait;
-use keyward_core::Error;
 use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::clock::Timestamp;
-use keyward_core::error::Noun;
 use keyward_core::id::{ManagementKeyId, OrganizationId};
-use keyward_core::issued_key::ManagementKey;
+use keyward_core::management_key::ManagementKey;
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::policy::OrganizationGrant;
-use keyward_core::store::ManagementKeyStore;
+use keyward_core::ports::ManagementKeyStore;
+use keyward_core::{Error, Noun};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::store::StoreHealth;
+use keyward_core::ports::StoreHealth;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::time::Instant;
 

@@ -8,17 +8,16 @@ mod list;
 mod row;
 
 use async_trait::async_trait;
-use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, EventScope};
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
+use keyward_core::audit::AuditEvent;
+use keyward_core::data_key::UsedDataKeys;
 use keyward_core::id::{ProviderKeyId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read, Serve, WorkspaceScope, Write};
+use keyward_core::ports::{Change, ProviderKeyStore};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
-use keyward_core::store::{Change, ProviderKeyStore};
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 use sea_orm::sea_query::LockType;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
@@ -84,7 +83,7 @@ impl ProviderKeyStore for Store {
                 .await
                 .map_err(refuse_duplicate)?;
             let event = event.with_changes(None, &key.key);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await
+            audit::insert(&txn, &grant.event_scope(), &event).await
         })
         .await
     }
@@ -139,7 +138,7 @@ impl ProviderKeyStore for Store {
                 return Err(Error::ProviderKeyInUse { buckets, ai_models }.into());
             }
             match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
-                Ok(_) => audit::insert(&txn, &EventScope::granted(grant), event).await,
+                Ok(_) => audit::insert(&txn, &grant.event_scope(), event).await,
                 // The link was created by a transaction without the lock; the next attempt counts it.
                 Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Overtaken),
                 Err(error) => Err(error.into()),
@@ -157,7 +156,7 @@ impl ProviderKeyStore for Store {
         self.write("release", |txn| async move {
             let found = in_grant(grant, id).one(&*txn).await?;
             let stored = row::stored(found.ok_or_else(not_found)?)?;
-            audit::insert(&txn, &EventScope::granted(grant), event).await?;
+            audit::insert(&txn, &grant.event_scope(), event).await?;
             Ok(stored)
         })
         .await
@@ -175,7 +174,7 @@ impl ProviderKeyStore for Store {
                 return Ok(earlier);
             }
             link::insert(&txn, link).await?;
-            audit::insert(&txn, &EventScope::granted(grant), event).await?;
+            audit::insert(&txn, &grant.event_scope(), event).await?;
             Ok(link.clone())
         })
         .await
@@ -191,7 +190,7 @@ impl ProviderKeyStore for Store {
         self.write("unlink", |txn| async move {
             lock(&txn, grant, id).await?;
             if link::delete(&txn, id, resource).await? {
-                audit::insert(&txn, &EventScope::granted(grant), event).await?;
+                audit::insert(&txn, &grant.event_scope(), event).await?;
             }
             Ok(())
         })
@@ -248,7 +247,7 @@ async fn replace(
         .await
         .map_err(refuse_duplicate)?;
     let event = event.with_changes(Some(&stored.key), &next.key);
-    audit::insert(txn, &EventScope::granted(scope), &event).await
+    audit::insert(txn, &scope.event_scope(), &event).await
 }
 
 /// Selects the key with this id if the granted workspace has it. A grant covers no other workspace, and no workspace

@@ -7,16 +7,15 @@
 mod row;
 
 use async_trait::async_trait;
-use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, EventScope};
+use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
-use keyward_core::error::Noun;
+use keyward_core::data_key::UsedDataKeys;
 use keyward_core::id::{RepoAiKeyId, RepoId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read, WorkspaceScope, Write};
+use keyward_core::ports::RepoAiKeyStore;
 use keyward_core::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
-use keyward_core::store::RepoAiKeyStore;
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::{Error, Noun};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
@@ -118,7 +117,7 @@ impl RepoAiKeyStore for Store {
                 .await
                 .map_err(refuse)?;
             let event = event.with_changes(None, &key.key);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await
+            audit::insert(&txn, &grant.event_scope(), &event).await
         })
         .await
     }
@@ -143,7 +142,7 @@ impl RepoAiKeyStore for Store {
                 ..earlier.clone()
             };
             let event = event.with_changes(Some(&earlier), &next);
-            audit::insert(&txn, &EventScope::granted(grant), &event).await
+            audit::insert(&txn, &grant.event_scope(), &event).await
         })
         .await
     }
@@ -165,7 +164,7 @@ impl RepoAiKeyStore for Store {
                 ..Default::default()
             };
             update(&txn, live(grant, repo, id), deleted).await?;
-            audit::insert(&txn, &EventScope::granted(grant), event).await
+            audit::insert(&txn, &grant.event_scope(), event).await
         })
         .await
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use keyward_core::error::{Cause, Error};
+use keyward_core::{Cause, Error};
 use keyward_crypto::KeyHash;
 use tokio::sync::Mutex;
 

@@ -12,11 +12,10 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::error::Noun;
+use keyward_core::data_key::UsedDataKeys;
 use keyward_core::ledger::Charge;
-use keyward_core::store::{DirectoryStore, LedgerStore, ProviderKeyStore, StoreHealth};
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::ports::{DirectoryStore, LedgerStore, ProviderKeyStore, StoreHealth};
+use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
 use keyward_store::{Engine, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;

@@ -11,9 +11,8 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::error::Noun;
-use keyward_core::store::DirectoryStore;
+use keyward_core::ports::DirectoryStore;
+use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
 use keyward_store::{Engine, Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;

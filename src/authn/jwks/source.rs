@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyward_core::error::Cause;
+use keyward_core::Cause;
 use reqwest::Url;
 
 /// Maximum size of a key set, in bytes.

@@ -2,7 +2,7 @@
 //! database, bypassing the API, does not get the secret.
 
 use keyward::proto::v1::{ResolveApiKeyRequest, ResolveApiKeyResponse, UpdateApiKeyRequest};
-use keyward_core::provider_key::SecretBinding;
+use keyward_core::services::SecretBinding;
 use serde_json::{Value, json};
 use tonic::Code;
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header};
 use keyward::proto::v1::ListApiKeysRequest;
-use keyward_core::directory::OrganizationRole;
+use keyward_core::tenancy::OrganizationRole;
 use keyward_testkit::fixtures;
 use serde_json::{Value, json};
 use tonic::Code;

@@ -1,7 +1,7 @@
 //! Users of the directory and their tokens.
 
 use keyward::app::UseCases;
-use keyward_core::directory::{Access, Member, OrganizationRole};
+use keyward_core::tenancy::{Access, Member, OrganizationRole};
 use keyward_testkit::fixtures;
 use serde_json::{Value, json};
 

@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use keyward_core::Noun;
 use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
-use keyward_core::error::Noun;
 use keyward_core::id::{
     IssuedKeyId, ManagementKeyId, OrganizationId, ProviderKeyId, RepoAiKeyId, RepoId, RequestId,
     ReservationId, ResourceId, UserId, WorkspaceId,
 };
-use keyward_core::issued_key::{IssuedKey, ManagementKey};
+use keyward_core::issued_key::IssuedKey;
 use keyward_core::ledger::{Charge, Reservation};
+use keyward_core::management_key::ManagementKey;
 use keyward_core::money::Nanos;
 use keyward_core::policy::{
     self, AuditGrant, DirectoryGrant, Grant, Manage, OrganizationGrant, Read, Serve, Write,
 };
+use keyward_core::ports::DirectoryStore;
 use keyward_core::principal::{Caller, Creator, Principal, ServiceName};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{Link, ProviderKey, Resource, ResourceKind, StoredProviderKey};
 use keyward_core::repo_ai_key::{AiType, RepoAiKey, StoredRepoAiKey};
-use keyward_core::store::DirectoryStore;
+use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 use keyward_crypto::{KeyHash, Token, TokenKind};
 
 /// 2026-08-01T12:00:00.000Z.

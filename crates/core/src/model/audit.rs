@@ -3,17 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub(crate) use crate::model::audit_changes::endpoint;
-pub use crate::model::audit_changes::{Audited, MAX_CHANGES_BYTES, MAX_VALUE_BYTES, Values};
-pub use crate::model::audit_filter::{AuditFilter, EventPlace};
-pub use crate::services::audit_trail::{AuditSettings, AuditTrail};
-
 use crate::error::Noun;
-use crate::model::audit_changes;
+use crate::model::audit_changes::{self, Audited};
 use crate::model::clock::Timestamp;
 use crate::model::id::{AuditEventId, OrganizationId, WorkspaceId};
 use crate::model::principal::{Actor, Caller};
-use crate::policy::WorkspaceScope;
 
 /// Organization, and workspace if any, that an event concerns. The store adds it to every event, from the
 /// grant or from the stored row.
@@ -42,12 +36,6 @@ impl EventScope {
             organization: organization.clone(),
             workspace: Some(workspace.clone()),
         }
-    }
-
-    /// Returns the scope of a grant's workspace.
-    #[must_use]
-    pub fn granted(grant: &dyn WorkspaceScope) -> Self {
-        Self::workspace(grant.organization(), grant.workspace())
     }
 }
 
@@ -113,6 +101,15 @@ impl AuditEvent {
         audit_changes::add(&mut event.details, old, new);
         event
     }
+}
+
+/// Position of an event in the trail; later events compare greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventPlace {
+    /// Time of the event.
+    pub occurred_at: Timestamp,
+    /// Identifies the event.
+    pub id: AuditEventId,
 }
 
 /// A stored event, as readers of the trail see it. The resources that it names may have been deleted, and an

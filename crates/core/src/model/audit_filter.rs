@@ -7,7 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::model::audit::RecordedEvent;
+use crate::model::audit::{EventPlace, RecordedEvent};
 use crate::model::clock::Timestamp;
 use crate::model::id::{AuditEventId, MAX_ID_BYTES};
 use crate::model::page;
@@ -41,15 +41,6 @@ pub struct AuditFilter {
     pub start: Option<Timestamp>,
     /// Only events before this time. No event matches if it is not after `start`.
     pub end: Option<Timestamp>,
-}
-
-/// Position of an event in the trail; later events compare greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventPlace {
-    /// Time of the event.
-    pub occurred_at: Timestamp,
-    /// Identifies the event.
-    pub id: AuditEventId,
 }
 
 impl AuditFilter {

@@ -1,22 +1,16 @@
-//! Issued keys, which spend up to a limit, and management keys, which administer them.
+//! Issued keys, which spend up to a limit.
 
-pub use crate::services::issued_keys::IssuedKeys;
-pub use crate::services::management_keys::ManagementKeys;
+use keyward_crypto::KeyHash;
 
-use keyward_crypto::{KeyHash, Token};
-
-use crate::model::audit::{Audited, Values};
+use crate::model::audit_changes::{Audited, Values};
 use crate::model::clock::Timestamp;
-use crate::model::id::{IssuedKeyId, ManagementKeyId, OrganizationId, WorkspaceId};
-use crate::model::limit::{MeteredKey, Verdict};
+use crate::model::id::{IssuedKeyId, OrganizationId, WorkspaceId};
 use crate::model::money::Nanos;
 use crate::model::principal::Creator;
 use crate::model::window::LimitReset;
 
 /// Maximum length of a user identifier that a caller supplies, in bytes of UTF-8.
 pub const MAX_USER_BYTES: usize = 255;
-/// Number of keys in a page of `/keys`.
-pub const LIST_KEYS_PAGE: u32 = 100;
 
 /// An issued key. Its plaintext is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,33 +81,6 @@ impl Audited for IssuedKey {
     }
 }
 
-/// A management key. Its plaintext is not stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManagementKey {
-    /// Internal identifier.
-    pub id: ManagementKeyId,
-    /// Public identifier.
-    pub hash: KeyHash,
-    /// The redacted form of the plaintext.
-    pub label: String,
-    /// The organization whose keys it administers.
-    pub organization: OrganizationId,
-    /// Human-readable name.
-    pub name: String,
-    /// Creation time.
-    pub created_at: Timestamp,
-    /// Principal that created it; `None` for keys from before the store recorded it.
-    pub created_by: Option<Creator>,
-    /// Time of the last use, accurate to [`last_use::LAG`](crate::model::last_use::LAG).
-    pub last_used_at: Option<Timestamp>,
-}
-
-impl Audited for ManagementKey {
-    fn audited(&self) -> Values {
-        vec![("name".into(), Some(self.name.clone()))]
-    }
-}
-
 /// A key to issue.
 #[derive(Debug, Clone, Default)]
 pub struct NewIssuedKey {
@@ -159,30 +126,4 @@ pub struct IssuedKeyFilter {
     pub include_disabled: bool,
     /// Number of keys to skip.
     pub offset: u64,
-}
-
-/// A new key with its plaintext, which is available only now.
-pub struct Minted<K> {
-    /// The key.
-    pub key: K,
-    /// Its plaintext.
-    pub token: Token,
-}
-
-/// The key that authenticates a call, with its own description.
-#[derive(Debug, Clone)]
-pub enum CurrentKey {
-    /// An issued key.
-    Issued(Box<MeteredKey>),
-    /// A management key, and its organization's default workspace.
-    Management(Box<ManagementKey>, Option<WorkspaceId>),
-}
-
-/// The verdict on the token of an issued key.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    /// Verdict on spending with the key.
-    pub verdict: Verdict,
-    /// The key.
-    pub metered: MeteredKey,
 }

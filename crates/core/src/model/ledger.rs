@@ -4,28 +4,12 @@
 //! sum over all days. The cost of reading a window therefore does not depend on the number of charges, and a
 //! late charge counts in the windows of its own time.
 
-pub use crate::services::ledger::Ledger;
-
 use std::time::Duration;
 
 use crate::model::clock::Timestamp;
 use crate::model::id::{RequestId, ReservationId};
 use crate::model::limit::MeteredKey;
 use crate::model::money::Nanos;
-
-/// Maximum time by which a caller's `occurred_at` may be ahead of the server's clock.
-pub const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
-
-/// Settings for the ledger.
-#[derive(Debug, Clone, Copy)]
-pub struct LedgerSettings {
-    /// Lifetime of a reservation if the caller does not set one.
-    pub default_reservation_ttl: Duration,
-    /// Maximum lifetime of a reservation.
-    pub max_reservation_ttl: Duration,
-    /// Time for which single charges are kept; afterwards only their sums remain. `None` keeps them forever.
-    pub charge_retention: Option<Duration>,
-}
 
 /// A charge against a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,27 +85,4 @@ pub struct RolledUp {
     pub charges: u64,
     /// Number of reservations.
     pub reservations: u64,
-}
-
-/// End of a reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Settled: it became a charge.
-    Settled,
-    /// Released by a caller.
-    Released,
-    /// Expired.
-    Expired,
-}
-
-impl Ending {
-    /// Returns the name used in error messages.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Settled => "settled",
-            Self::Released => "released",
-            Self::Expired => "expired",
-        }
-    }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use keyward_crypto::KeyHash;
 
-use crate::model::directory::Member;
 use crate::model::id::{OrganizationId, WorkspaceId};
+use crate::model::tenancy::Member;
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,11 @@
 //! Provider keys: a customer's credentials for cloud and AI providers, stored for reuse.
 
-pub use crate::services::provider_keys::{
-    EXAMPLES, ProviderKeys, SecretBinding, SecretMismatch, SecretsBound,
-};
-
 use keyward_crypto::Secret;
 
 use crate::error::Error;
-use crate::model::audit::{self, Audited, Values};
+use crate::model::audit_changes::{self, Audited, Values};
 use crate::model::clock::Timestamp;
+use crate::model::data_key::is_bound;
 use crate::model::id::{ProviderKeyId, ResourceId, WorkspaceId};
 use crate::model::page;
 use crate::model::principal::Creator;
@@ -61,7 +58,7 @@ impl Audited for ProviderKey {
             ("provider".into(), Some(self.provider.as_str().to_owned())),
             (
                 "endpoint".into(),
-                self.endpoint.as_deref().map(audit::endpoint),
+                self.endpoint.as_deref().map(audit_changes::endpoint),
             ),
             ("region".into(), self.region.clone()),
             ("tenantId".into(), self.tenant_id.clone()),
@@ -83,6 +80,14 @@ pub struct StoredProviderKey {
     pub fingerprint: [u8; 32],
 }
 
+impl StoredProviderKey {
+    /// Returns true if the secret is bound to provider, public key and endpoint.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        is_bound(&self.sealed_secret)
+    }
+}
+
 /// A provider key and the number of resources that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProviderKey {
@@ -92,14 +97,6 @@ pub struct ListedProviderKey {
     pub buckets: u64,
     /// Number of AI models that use it.
     pub ai_models: u64,
-}
-
-/// A provider key with its decrypted secret.
-pub struct OpenedProviderKey {
-    /// The part without the secret.
-    pub key: ProviderKey,
-    /// The secret.
-    pub secret: Secret<String>,
 }
 
 /// Kind of a resource that uses a provider key.
@@ -211,15 +208,6 @@ pub struct ProviderKeyPatch {
     pub subscription_id: Option<String>,
     /// Description of the key's purpose.
     pub description: Option<String>,
-}
-
-/// Settings for provider keys.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProviderKeySettings {
-    /// True to reject a change of endpoint or provider that comes without the secret.
-    pub endpoint_change_needs_secret: bool,
-    /// Binding of the secrets.
-    pub binding: SecretBinding,
 }
 
 /// Filter for a list of provider keys.

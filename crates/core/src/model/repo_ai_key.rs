@@ -1,14 +1,12 @@
 //! Repo AI keys, which applications present to use AI through a repo.
 
-pub use crate::services::repo_ai_keys::RepoAiKeys;
+use keyward_crypto::KeyHash;
 
-use keyward_crypto::{KeyHash, Token};
-
-use crate::model::audit::{Audited, Values};
+use crate::model::audit_changes::{Audited, Values};
 use crate::model::clock::Timestamp;
-use crate::model::directory::Workspace;
-use crate::model::id::{OrganizationId, RepoAiKeyId, RepoId, WorkspaceId};
+use crate::model::id::{RepoAiKeyId, RepoId, WorkspaceId};
 use crate::model::principal::Creator;
+use crate::model::tenancy::Workspace;
 
 /// The AI provider of a repo AI key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,14 +104,6 @@ pub struct NewRepoAiKey {
     pub ai_type: AiType,
 }
 
-/// A new repo AI key with its secret, which is available only now.
-pub struct CreatedRepoAiKey {
-    /// The key.
-    pub key: RepoAiKey,
-    /// Its secret.
-    pub secret: Token,
-}
-
 /// A live repo AI key that was found by its public half.
 #[derive(Clone)]
 pub struct FoundRepoAiKey {
@@ -123,13 +113,4 @@ pub struct FoundRepoAiKey {
     pub secret_hash: KeyHash,
     /// The workspace of the key.
     pub workspace: Workspace,
-}
-
-/// A repo AI key whose secret was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedRepoAiKey {
-    /// The key.
-    pub key: RepoAiKey,
-    /// The organization of its workspace.
-    pub organization: OrganizationId,
 }

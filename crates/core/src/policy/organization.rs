@@ -2,9 +2,9 @@
 
 use super::decision::decide;
 use crate::error::Error;
-use crate::model::directory::{Member, OrganizationRole};
 use crate::model::id::OrganizationId;
 use crate::model::principal::Principal;
+use crate::model::tenancy::{Member, OrganizationRole};
 
 /// An action on an organization, for its administrators and for internal services.
 #[derive(Debug, Clone, Copy)]

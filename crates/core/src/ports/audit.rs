@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use crate::error::Error;
-use crate::model::audit::{AuditFilter, EventPlace, RecordedEvent};
+use crate::model::audit::{EventPlace, RecordedEvent};
+use crate::model::audit_filter::AuditFilter;
 use crate::model::clock::Timestamp;
 use crate::model::page::{Page, PageRequest};
 use crate::model::retention::Extent;

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use crate::error::Error;
+use crate::model::data_key::WrappedDataKey;
 use crate::model::id::WorkspaceId;
 use crate::policy::WorkspaceScope;
-use crate::services::vault::WrappedDataKey;
 
 /// Stores wrapped data keys of workspaces.
 #[async_trait]
@@ -23,7 +23,7 @@ pub trait DataKeyStore: Send + Sync {
 
     /// Stores the data keys whose purpose and version the granted workspace does not have yet. A workspace
     /// with sealed secrets gets no key of a purpose that it lacks:
-    /// [`DataKeysLost`](crate::services::vault::DataKeysLost).
+    /// [`DataKeysLost`](crate::model::data_key::DataKeysLost).
     async fn insert_missing_data_keys(
         &self,
         scope: &dyn WorkspaceScope,

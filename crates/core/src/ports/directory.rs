@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::model::audit::AuditEvent;
-use crate::model::directory::{Member, Organization, Repo, Workspace};
 use crate::model::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use crate::model::page::{Page, PageRequest};
+use crate::model::tenancy::{Member, Organization, Repo, Workspace};
 use crate::policy::DirectoryGrant;
 
 /// Stores the directory.

@@ -6,10 +6,10 @@ use keyward_crypto::KeyHash;
 use crate::error::Error;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::Timestamp;
-use crate::model::directory::Workspace;
 use crate::model::id::IssuedKeyId;
 use crate::model::issued_key::IssuedKey;
 use crate::model::limit::MeteredKey;
+use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Manage};
 
 /// Turns an issued key into its successor. The store may call it more than once.

@@ -5,11 +5,11 @@ use keyward_crypto::KeyHash;
 
 use crate::error::Error;
 use crate::model::clock::Timestamp;
-use crate::model::directory::Workspace;
 use crate::model::id::ReservationId;
 use crate::model::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use crate::model::limit::MeteredKey;
 use crate::model::retention::Extent;
+use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Serve};
 
 /// Builds a charge from the time that the store read while it locks the key's row. The store may call it more

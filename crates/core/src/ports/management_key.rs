@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::Timestamp;
 use crate::model::id::ManagementKeyId;
-use crate::model::issued_key::ManagementKey;
+use crate::model::management_key::ManagementKey;
 use crate::model::page::{Page, PageRequest};
 use crate::policy::OrganizationGrant;
 

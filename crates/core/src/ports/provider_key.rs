@@ -4,13 +4,13 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::model::audit::AuditEvent;
-use crate::model::directory::Workspace;
+use crate::model::data_key::UsedDataKeys;
 use crate::model::id::ProviderKeyId;
 use crate::model::page::{Page, PageRequest, Position};
 use crate::model::provider::Provider;
 use crate::model::provider_key::{Link, ListedProviderKey, Resource, StoredProviderKey};
+use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Read, Serve, Write};
-use crate::services::vault::UsedDataKeys;
 
 /// Turns a stored provider key into its successor. The store may call it more than once.
 pub type Change<'a> =

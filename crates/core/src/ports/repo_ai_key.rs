@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::Timestamp;
+use crate::model::data_key::UsedDataKeys;
 use crate::model::id::{RepoAiKeyId, RepoId};
 use crate::model::page::{Page, PageRequest, Position};
 use crate::model::repo_ai_key::{FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::policy::{Grant, Read, Write};
-use crate::services::vault::UsedDataKeys;
 
 /// Stores repo AI keys.
 ///

@@ -8,19 +8,46 @@ use crate::error::{Error, Noun};
 use crate::metrics::{self, Judged};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
-use crate::model::directory::Workspace;
 use crate::model::id::{IssuedKeyId, WorkspaceId};
-use crate::model::issued_key::{
-    CurrentKey, IssuedKey, IssuedKeyFilter, IssuedKeyPatch, LIST_KEYS_PAGE, Minted, NewIssuedKey,
-    Verified,
-};
+use crate::model::issued_key::{IssuedKey, IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use crate::model::issued_key_fields::{CREATOR_USER_ID, EXTERNAL_USER};
 use crate::model::last_use;
 use crate::model::limit::{self, MeteredKey, Verdict};
+use crate::model::management_key::ManagementKey;
 use crate::model::principal::{Caller, Principal};
+use crate::model::tenancy::Workspace;
 use crate::model::text::check_own_name;
 use crate::policy::{self, Action, CallingKey, Grant, Manage};
 use crate::ports::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
+
+/// Number of keys in a page of `/keys`.
+pub const LIST_KEYS_PAGE: u32 = 100;
+
+/// A new key with its plaintext, which is available only now.
+pub struct Minted<K> {
+    /// The key.
+    pub key: K,
+    /// Its plaintext.
+    pub token: Token,
+}
+
+/// The key that authenticates a call, with its own description.
+#[derive(Debug, Clone)]
+pub enum CurrentKey {
+    /// An issued key.
+    Issued(Box<MeteredKey>),
+    /// A management key, and its organization's default workspace.
+    Management(Box<ManagementKey>, Option<WorkspaceId>),
+}
+
+/// The verdict on the token of an issued key.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// Verdict on spending with the key.
+    pub verdict: Verdict,
+    /// The key.
+    pub metered: MeteredKey,
+}
 
 /// Use cases of issued keys.
 #[derive(Clone)]

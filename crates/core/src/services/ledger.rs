@@ -10,9 +10,7 @@ use crate::error::{Error, Noun};
 use crate::metrics::{self, ReservationOutcome};
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::{RequestId, ReservationId};
-use crate::model::ledger::{
-    Charge, LedgerSettings, MAX_AHEAD, NewReservation, Recorded, Reservation, Reserved, RolledUp,
-};
+use crate::model::ledger::{Charge, NewReservation, Recorded, Reservation, Reserved, RolledUp};
 use crate::model::limit::{self, MeteredKey};
 use crate::model::money::Nanos;
 use crate::model::principal::Caller;
@@ -21,6 +19,20 @@ use crate::ports::LedgerStore;
 
 /// Maximum number of charges that a transaction rolls up.
 const ROLL_UP_BATCH: u64 = 1000;
+
+/// Maximum time by which a caller's `occurred_at` may be ahead of the server's clock.
+pub const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// Settings for the ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerSettings {
+    /// Lifetime of a reservation if the caller does not set one.
+    pub default_reservation_ttl: Duration,
+    /// Maximum lifetime of a reservation.
+    pub max_reservation_ttl: Duration,
+    /// Time for which single charges are kept; afterwards only their sums remain. `None` keeps them forever.
+    pub charge_retention: Option<Duration>,
+}
 
 /// Use cases of the ledger, for internal services only.
 #[derive(Clone)]

@@ -8,12 +8,13 @@ use crate::error::{Error, Noun};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::{ManagementKeyId, OrganizationId};
-use crate::model::issued_key::{ManagementKey, Minted};
+use crate::model::management_key::ManagementKey;
 use crate::model::page::{Page, PageRequest};
 use crate::model::principal::Caller;
 use crate::model::text::check_own_name;
 use crate::policy::{self, OrganizationGrant};
 use crate::ports::{DirectoryStore, ManagementKeyStore};
+use crate::services::issued_keys::Minted;
 
 /// Use cases of management keys, for organization administrators and internal services.
 #[derive(Clone)]

@@ -4,10 +4,12 @@ mod bind;
 mod patch;
 mod sealed;
 
-pub use bind::{EXAMPLES, SecretsBound};
+pub use bind::SecretsBound;
 pub use sealed::{SecretBinding, SecretMismatch};
 
 use std::sync::Arc;
+
+use keyward_crypto::Secret;
 
 use crate::error::{Error, Noun};
 use crate::model::audit::AuditEvent;
@@ -17,8 +19,8 @@ use crate::model::page::{Page, PageRequest, Position};
 use crate::model::principal::{Caller, Principal};
 use crate::model::provider::{Provider, ProviderRegistry};
 use crate::model::provider_key::{
-    Link, ListedProviderKey, NewProviderKey, OpenedProviderKey, ProviderKey, ProviderKeyFilter,
-    ProviderKeyPatch, ProviderKeySettings, Resource, StoredProviderKey,
+    Link, ListedProviderKey, NewProviderKey, ProviderKey, ProviderKeyFilter, ProviderKeyPatch,
+    Resource, StoredProviderKey,
 };
 use crate::policy::{self, Action, Grant, Permission};
 use crate::ports::{DirectoryStore, ProviderKeyStore};
@@ -27,6 +29,23 @@ use patch::{
     CheckedPatch, DESCRIPTION, ENDPOINT, REGION, SUBSCRIPTION_ID, TENANT_ID, check_key,
     check_secret, fingerprint,
 };
+
+/// A provider key with its decrypted secret.
+pub struct OpenedProviderKey {
+    /// The part without the secret.
+    pub key: ProviderKey,
+    /// The secret.
+    pub secret: Secret<String>,
+}
+
+/// Settings for provider keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProviderKeySettings {
+    /// True to reject a change of endpoint or provider that comes without the secret.
+    pub endpoint_change_needs_secret: bool,
+    /// Binding of the secrets.
+    pub binding: SecretBinding,
+}
 
 /// Use cases of provider keys.
 #[derive(Clone)]

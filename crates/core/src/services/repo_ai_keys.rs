@@ -8,13 +8,11 @@ use crate::error::{Error, Noun};
 use crate::metrics::{self, Judged};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
-use crate::model::id::{RepoAiKeyId, RepoId};
+use crate::model::id::{OrganizationId, RepoAiKeyId, RepoId};
 use crate::model::limit::Verdict;
 use crate::model::page::{Page, PageRequest, Position};
 use crate::model::principal::Caller;
-use crate::model::repo_ai_key::{
-    CreatedRepoAiKey, NewRepoAiKey, RepoAiKey, StoredRepoAiKey, VerifiedRepoAiKey,
-};
+use crate::model::repo_ai_key::{NewRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::model::text::check_own_name;
 use crate::policy::{self, Action, Grant, Permission};
 use crate::ports::{DirectoryStore, RepoAiKeyStore};
@@ -22,6 +20,23 @@ use crate::services::vault::{Place, Vault};
 
 /// Version of a secret, which never changes.
 const SECRET_VERSION: u64 = 1;
+
+/// A new repo AI key with its secret, which is available only now.
+pub struct CreatedRepoAiKey {
+    /// The key.
+    pub key: RepoAiKey,
+    /// Its secret.
+    pub secret: Token,
+}
+
+/// A repo AI key whose secret was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedRepoAiKey {
+    /// The key.
+    pub key: RepoAiKey,
+    /// The organization of its workspace.
+    pub organization: OrganizationId,
+}
 
 /// Use cases of repo AI keys.
 #[derive(Clone)]

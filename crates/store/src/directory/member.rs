@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use keyward_core::Error;
-use keyward_core::directory::{Access, Member, OrganizationRole};
-use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
+use keyward_core::tenancy::{Access, Member, OrganizationRole};
+use keyward_core::{Error, Noun};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,

@@ -1,10 +1,9 @@
 //! Organizations.
 
-use keyward_core::Error;
-use keyward_core::directory::Organization;
-use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
+use keyward_core::tenancy::Organization;
+use keyward_core::{Error, Noun};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,

@@ -1,11 +1,10 @@
 //! Repos.
 
-use keyward_core::Error;
 use keyward_core::audit::EventScope;
-use keyward_core::directory::Repo;
-use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, RepoId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
+use keyward_core::tenancy::Repo;
+use keyward_core::{Error, Noun};
 use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,

@@ -1,11 +1,10 @@
 //! Workspaces.
 
-use keyward_core::Error;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::policy::WorkspaceScope;
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,

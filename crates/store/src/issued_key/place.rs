@@ -1,8 +1,8 @@
 //! Resolves the scope of keys, as input for the policy.
 
 use keyward_core::Error;
-use keyward_core::directory::Workspace;
 use keyward_core::id::{OrganizationId, WorkspaceId};
+use keyward_core::tenancy::Workspace;
 use keyward_crypto::KeyHash;
 use sea_orm::{ConnectionTrait, FromQueryResult, JoinType, QuerySelect, RelationTrait, Select};
 

@@ -1,10 +1,10 @@
 //! Reservations: creation, settlement and release.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{RequestId, ReservationId};
-use keyward_core::ledger::{Charge, Ending, Reservation};
+use keyward_core::ledger::{Charge, Reservation};
 use keyward_core::money::Nanos;
+use keyward_core::{Ending, Error};
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::Query;
 use sea_orm::{

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use keyward_core::clock::Timestamp;
+use keyward_core::data_key::BOUND;
 use keyward_core::id::{OrganizationId, ProviderKeyId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Read};
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ProviderKey, ResourceKind};
-use keyward_core::vault::BOUND;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,

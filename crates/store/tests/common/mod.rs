@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::error::Noun;
-use keyward_core::store::{DirectoryStore, ProviderKeyStore, StoreHealth};
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::data_key::UsedDataKeys;
+use keyward_core::ports::{DirectoryStore, ProviderKeyStore, StoreHealth};
+use keyward_core::{Error, Noun};
 use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, TimeSource, deadline};
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyward_core::error::Noun;
-use keyward_core::ledger::Ending;
 use keyward_core::window::LimitReset;
+use keyward_core::{Ending, Noun};
 
 use crate::calendar::{date, day_number, days_after, midnight, next_midnight, same};
 use crate::outcome::{Outcome, Refusal};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use keyward_core::error::Noun;
-use keyward_core::ledger::Ending;
 use keyward_core::limit::Verdict;
+use keyward_core::{Ending, Noun};
 
 /// Outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

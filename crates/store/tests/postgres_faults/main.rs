@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::error::Noun;
-use keyward_core::store::{DirectoryStore, IssuedKeyStore, LedgerStore, StoreHealth};
+use keyward_core::ports::{DirectoryStore, IssuedKeyStore, LedgerStore, StoreHealth};
+use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
 use keyward_store::{Store, StoreOptions, deadline};
 use keyward_testkit::TestDatabase;

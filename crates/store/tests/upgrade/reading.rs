@@ -1,15 +1,15 @@
 //! Reads the rows of `fill.rs` with the current code, and writes further rows.
 
-use keyward_core::audit::AuditFilter;
+use keyward_core::Noun;
+use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Access;
-use keyward_core::error::Noun;
+use keyward_core::data_key::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
 use keyward_core::page::{PageRequest, Position};
-use keyward_core::store::{
+use keyward_core::ports::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore,
 };
-use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
+use keyward_core::tenancy::Access;
 use keyward_crypto::KeyHash;
 use keyward_store::Store;
 use keyward_testkit::fixtures::{

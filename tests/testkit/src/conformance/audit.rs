@@ -1,11 +1,10 @@
 //! An audit event exists exactly if its change exists.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
-use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
+use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
+use keyward_core::{Error, Noun};
 
 use super::link::{put_link, unlink};
 use super::provider_key::insert;
@@ -15,7 +14,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, link, member, organization, organization_id, repo,
     repo_id, serve_grant, stored_key, user_id, workspace, workspace_id, write_grant,
 };
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::data_key::UsedDataKeys;
 
 /// An event is stored with all its fields.
 pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyward_core::audit::{AuditEvent, AuditFilter, EventPlace, RecordedEvent};
+use keyward_core::Noun;
+use keyward_core::audit::{AuditEvent, EventPlace, RecordedEvent};
+use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
-use keyward_core::error::Noun;
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::principal::Actor;
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use keyward_core::Error;
-use keyward_core::error::Noun;
+use keyward_core::data_key::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
 use keyward_core::id::WorkspaceId;
 use keyward_core::page::PageRequest;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
-use keyward_core::vault::{DataKeyPurpose, UsedDataKeys, Vault, WrappedDataKey};
+use keyward_core::services::Vault;
+use keyward_core::{Error, Noun};
 use keyward_crypto::Keyring;
 
 use super::organization::put_organization;

@@ -1,12 +1,11 @@
 //! Issued keys.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::limit::{Account, MeteredKey};
+use keyward_core::tenancy::Workspace;
 use keyward_core::window::LimitReset;
+use keyward_core::{Error, Noun};
 
 use super::ledger::record;
 use super::{Fixture, Stores, assert_refused, at_once, is_not_found};

@@ -1,13 +1,12 @@
 //! Charges and their sums.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::ledger::{Charge, Recorded};
 use keyward_core::limit::{Account, Usage};
 use keyward_core::money::MAX_AMOUNT;
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 
 use super::issued_key::{delete, put};
 use super::reservation::{release, reserve, settle};

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use keyward_core::Error;
-use keyward_core::ledger::{Charge, Ending, Reservation};
+use keyward_core::ledger::{Charge, Reservation};
 use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
-use keyward_core::store::LedgerStore;
+use keyward_core::ports::LedgerStore;
+use keyward_core::{Ending, Error};
 use keyward_crypto::KeyHash;
 
 use super::issued_key::put;

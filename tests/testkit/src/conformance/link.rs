@@ -1,12 +1,11 @@
 //! Links from resources to the provider key that they use.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::page::PageRequest;
 use keyward_core::provider_key::{Link, Resource, ResourceKind};
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 
 use super::provider_key::{delete, get, insert, list, same};
 use super::{Fixture, Stores, assert_refused, is_not_found};

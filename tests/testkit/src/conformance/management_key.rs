@@ -1,11 +1,9 @@
 //! Management keys.
 
-use keyward_core::Error;
-use keyward_core::MAX_NAME_BYTES;
-use keyward_core::error::Noun;
 use keyward_core::id::{ManagementKeyId, OrganizationId};
-use keyward_core::issued_key::ManagementKey;
+use keyward_core::management_key::ManagementKey;
 use keyward_core::page::PageRequest;
+use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 use keyward_crypto::KeyHash;
 
 use super::{Fixture, Stores, assert_refused, at_once, is_not_found};

@@ -1,9 +1,8 @@
 //! Members and their access.
 
-use keyward_core::Error;
-use keyward_core::directory::{Access, Member, OrganizationRole};
-use keyward_core::error::Noun;
 use keyward_core::page::PageRequest;
+use keyward_core::tenancy::{Access, Member, OrganizationRole};
+use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
 use super::{Fixture, Stores, assert_refused};

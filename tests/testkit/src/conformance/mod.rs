@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use keyward_core::Error;
 use keyward_core::page::{Page, PageRequest, Position};
-use keyward_core::store::{
+use keyward_core::ports::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore, StoreHealth,
 };

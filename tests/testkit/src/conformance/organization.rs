@@ -1,11 +1,9 @@
 //! Organizations.
 
-use keyward_core::Error;
-use keyward_core::MAX_NAME_BYTES;
-use keyward_core::directory::Organization;
-use keyward_core::error::Noun;
 use keyward_core::id::MAX_ID_BYTES;
 use keyward_core::page::PageRequest;
+use keyward_core::tenancy::Organization;
+use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 
 use super::workspace::{delete_workspace, put_workspace};
 use super::{Fixture, Stores, assert_refused, management_key};

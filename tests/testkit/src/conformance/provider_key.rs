@@ -1,20 +1,19 @@
 //! Provider keys.
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::ProviderKeyId;
 use keyward_core::page::PageRequest;
 use keyward_core::provider::Provider;
 use keyward_core::provider_key::{ListedProviderKey, ResourceKind, StoredProviderKey};
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, Noun};
 
 use super::link::{put_link, unlink};
 use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
 };
-use keyward_core::vault::{BOUND, UsedDataKeys};
+use keyward_core::data_key::{BOUND, UsedDataKeys};
 
 pub(super) async fn insert<S: Stores>(
     fixture: &Fixture<S>,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use keyward_core::Error;
-use keyward_core::directory::{Access, Workspace};
-use keyward_core::error::Noun;
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
+use keyward_core::tenancy::{Access, Workspace};
+use keyward_core::{Error, Noun};
 
 use super::link::unlink;
 use super::provider_key::insert;
@@ -14,7 +13,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, link, member, organization, organization_id, repo,
     repo_id, serve_grant, stored_key, stored_repo_ai_key, workspace, workspace_id, write_grant,
 };
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::data_key::UsedDataKeys;
 
 /// Of 64 concurrent inserts of the same credentials one succeeds, and 63 are duplicates.
 pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {

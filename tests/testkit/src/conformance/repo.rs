@@ -1,9 +1,8 @@
 //! Repos.
 
-use keyward_core::Error;
-use keyward_core::directory::Repo;
-use keyward_core::error::Noun;
 use keyward_core::page::PageRequest;
+use keyward_core::tenancy::Repo;
+use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
 use super::{Fixture, Stores, assert_refused, repo_ai_key};

@@ -1,19 +1,17 @@
 //! Repo AI keys.
 
-use keyward_core::Error;
-use keyward_core::MAX_NAME_BYTES;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::RepoAiKeyId;
 use keyward_core::repo_ai_key::{AiType, FoundRepoAiKey, RepoAiKey, StoredRepoAiKey};
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 
 use super::repo::{delete_repo, put_repo};
 use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
 use crate::fixtures::{
     NOON, World, event, read_grant, repo, repo_id, stored_repo_ai_key, write_grant,
 };
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::data_key::UsedDataKeys;
 
 /// [`World`], with the repos `r` and `s` in `a`, `t` in `b` and `y` in `x`.
 pub(super) async fn world_with_repos<S: Stores>(fixture: &Fixture<S>) -> World {

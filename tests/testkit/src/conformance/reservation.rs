@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::directory::Workspace;
-use keyward_core::error::Noun;
 use keyward_core::id::ReservationId;
 use keyward_core::issued_key::IssuedKey;
-use keyward_core::ledger::{Charge, Ending, Recorded, Reservation, Reserved};
+use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved};
 use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
-use keyward_core::store::LedgerStore;
+use keyward_core::ports::LedgerStore;
+use keyward_core::tenancy::Workspace;
+use keyward_core::{Ending, Error, Noun};
 
 use keyward_crypto::KeyHash;
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use keyward_core::error::Error;
-use keyward_core::vault::{
-    BOUND, DataKeyPurpose, DataKeysLost, KekMismatch, Place, Vault, WrappedDataKey, is_bound,
-};
+use keyward_core::Error;
+use keyward_core::data_key::{BOUND, DataKeyPurpose, DataKeysLost, WrappedDataKey, is_bound};
+use keyward_core::services::{KekMismatch, Place, Vault};
 use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Keyring, Secret};
 
 use super::repo::put_repo;

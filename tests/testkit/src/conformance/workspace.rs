@@ -1,10 +1,9 @@
 //! Workspaces and the default workspace.
 
-use keyward_core::Error;
-use keyward_core::directory::{Access, Workspace};
-use keyward_core::error::Noun;
+use keyward_core::data_key::{DataKeyPurpose, WrappedDataKey};
 use keyward_core::page::PageRequest;
-use keyward_core::vault::{DataKeyPurpose, WrappedDataKey};
+use keyward_core::tenancy::{Access, Workspace};
+use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, get_organization, odd_ids_by_bytes, put_organization};
 use super::repo::{delete_repo, put_repo};
@@ -13,7 +12,7 @@ use crate::fixtures::{
     NOON, World, directory_grant, event, member, organization, organization_id, repo, stored_key,
     workspace, workspace_id, write_grant,
 };
-use keyward_core::vault::UsedDataKeys;
+use keyward_core::data_key::UsedDataKeys;
 
 pub(super) async fn put_workspace<S: Stores>(
     fixture: &Fixture<S>,

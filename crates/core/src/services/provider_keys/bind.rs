@@ -19,12 +19,12 @@ pub struct SecretsBound {
     pub bound: u64,
     /// Number of secrets that did not open and are unchanged.
     pub failed: u64,
-    /// The first keys whose secret did not open, at most [`EXAMPLES`].
+    /// The first keys whose secret did not open, at most 10.
     pub examples: Vec<ProviderKeyId>,
 }
 
 /// Maximum number of keys that a result names.
-pub const EXAMPLES: usize = 10;
+const EXAMPLES: usize = 10;
 
 impl ProviderKeys {
     /// Seals every unbound secret again, bound to the current provider, key and endpoint of its row, each in

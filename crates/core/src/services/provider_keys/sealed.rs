@@ -5,7 +5,7 @@ use keyward_crypto::Secret;
 use crate::error::Error;
 use crate::model::id::{ProviderKeyId, WorkspaceId};
 use crate::model::provider_key::{ProviderKey, StoredProviderKey};
-use crate::services::vault::{self, Place, WorkspaceKeys};
+use crate::services::vault::{Place, WorkspaceKeys};
 
 /// Binding of the secrets of provider keys to provider, public key and endpoint. If these values are changed
 /// directly in the database, the secret no longer opens and thus cannot be sent to another endpoint.
@@ -82,14 +82,6 @@ impl SecretBinding {
                 source,
             })
         })
-    }
-}
-
-impl StoredProviderKey {
-    /// Returns true if the secret is bound to provider, public key and endpoint.
-    #[must_use]
-    pub fn is_bound(&self) -> bool {
-        vault::is_bound(&self.sealed_secret)
     }
 }
 
