@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use keyward_core::Error;
+use keyward_core::account;
 use keyward_core::id::RequestId;
 use keyward_core::ledger::{NewReservation, Recorded, Reserved};
-use keyward_core::limit;
 use keyward_core::money::Nanos;
 
 use super::management_key::remaining;
@@ -58,6 +58,6 @@ pub(crate) fn reserved(reserved: &Reserved) -> ReserveSpendResponse {
         reservation_id: reserved.reservation.id.to_string(),
         expires_at: Some(timestamp(reserved.reservation.expires_at)),
         limit_remaining_nanos: remaining(&reserved.metered),
-        available_nanos: limit::available(&reserved.metered).map(Nanos::get),
+        available_nanos: account::available(&reserved.metered).map(Nanos::get),
     }
 }

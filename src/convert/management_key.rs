@@ -1,9 +1,9 @@
 //! Issued keys and management keys.
 
 use keyward_core::Error;
+use keyward_core::account::{self, Account, MeteredKey, Verdict};
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
-use keyward_core::limit::{self, Account, MeteredKey, Verdict};
 use keyward_core::management_key::ManagementKey as Administrator;
 use keyward_core::money::Nanos;
 use keyward_core::services::{CurrentKey as Current, Minted, Verified};
@@ -138,7 +138,7 @@ fn limit_reset_message(reset: Reset) -> i32 {
 
 /// Returns the remaining part of a key's limit, in the form of messages.
 pub(crate) fn remaining(metered: &MeteredKey) -> Option<i64> {
-    limit::remaining(metered).map(Nanos::get)
+    account::remaining(metered).map(Nanos::get)
 }
 
 pub(crate) fn issued_key(metered: MeteredKey) -> IssuedKey {

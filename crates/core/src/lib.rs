@@ -16,7 +16,7 @@ pub mod services;
 pub use error::{Cause, Ending, Error, Noun};
 pub use model::text::MAX_NAME_BYTES;
 pub use model::{
-    audit, audit_changes, audit_filter, clock, data_key, id, issued_key, last_use, ledger, limit,
+    account, audit, audit_changes, audit_filter, clock, data_key, id, issued_key, last_use, ledger,
     management_key, money, page, principal, provider, provider_key, repo_ai_key, retention,
     tenancy, window,
 };

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use opentelemetry::metrics::{Counter, Meter};
 use opentelemetry::{KeyValue, global};
 
-use crate::model::limit::Verdict;
+use crate::model::account::Verdict;
 
 /// The meter provider must be set before the first use, since instruments are created only once.
 static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));

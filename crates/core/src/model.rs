@@ -1,5 +1,6 @@
 //! Nouns of the domain, with the rules that each of them keeps by itself.
 
+pub mod account;
 pub mod audit;
 pub mod audit_changes;
 pub mod audit_filter;
@@ -10,7 +11,6 @@ pub mod issued_key;
 pub(crate) mod issued_key_fields;
 pub mod last_use;
 pub mod ledger;
-pub mod limit;
 pub mod management_key;
 pub mod money;
 pub mod page;

@@ -8,11 +8,11 @@ mod place;
 mod row;
 
 use async_trait::async_trait;
+use keyward_core::account::MeteredKey;
 use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::IssuedKeyId;
 use keyward_core::issued_key::IssuedKey;
-use keyward_core::limit::MeteredKey;
 use keyward_core::policy::{Grant, Manage, WorkspaceScope};
 use keyward_core::ports::{IssuedKeyStore, KeyChange};
 use keyward_core::tenancy::Workspace;

@@ -17,7 +17,6 @@ use async_trait::async_trait;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::ReservationId;
 use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
-use keyward_core::limit::Account;
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::ports::{Admission, Charging, Holding, LedgerStore, Settlement};
 use keyward_core::retention::Extent;
@@ -103,7 +102,6 @@ impl LedgerStore for Store {
             }
             let before = metered(&txn, key, now).await?;
             admit(&before, &reservation)?;
-            check_held(&before.account, &reservation)?;
             reservation::insert(&txn, key, &reservation).await?;
             Ok(Reserved {
                 reservation,
@@ -234,22 +232,5 @@ fn check_settlement(reservation: &Reservation, charge: &Charge) -> Result<(), Er
         Err(Error::internal(
             "a reservation was to become another one's charge",
         ))
-    }
-}
-
-/// Rejects a reservation whose sum with the others would overflow; a key without a limit may have any number of
-/// reservations.
-fn check_held(account: &Account, reservation: &Reservation) -> Result<(), Error> {
-    let held = if reservation.byok {
-        account.byok_held
-    } else {
-        account.held
-    };
-    match held.checked_add(reservation.amount) {
-        Some(_) => Ok(()),
-        None => Err(Error::invalid(
-            "amountNanos",
-            "Amount is more than can be held beside what is held already",
-        )),
     }
 }

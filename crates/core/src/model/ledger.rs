@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use crate::model::account::MeteredKey;
 use crate::model::clock::Timestamp;
 use crate::model::id::{RequestId, ReservationId};
-use crate::model::limit::MeteredKey;
 use crate::model::money::Nanos;
 
 /// A charge against a key.

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use keyward_crypto::KeyHash;
 
 use crate::error::Error;
+use crate::model::account::MeteredKey;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::Timestamp;
 use crate::model::id::IssuedKeyId;
 use crate::model::issued_key::IssuedKey;
-use crate::model::limit::MeteredKey;
 use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Manage};
 

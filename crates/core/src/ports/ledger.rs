@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use keyward_crypto::KeyHash;
 
 use crate::error::Error;
+use crate::model::account::MeteredKey;
 use crate::model::clock::Timestamp;
 use crate::model::id::ReservationId;
 use crate::model::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
-use crate::model::limit::MeteredKey;
 use crate::model::retention::Extent;
 use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Serve};

@@ -6,13 +6,13 @@ use keyward_crypto::{KeyHash, Token, TokenKind};
 
 use crate::error::{Error, Noun};
 use crate::metrics::{self, Judged};
+use crate::model::account::{self, Account, MeteredKey, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::{IssuedKeyId, WorkspaceId};
 use crate::model::issued_key::{IssuedKey, IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use crate::model::issued_key_fields::{CREATOR_USER_ID, EXTERNAL_USER};
 use crate::model::last_use;
-use crate::model::limit::{self, MeteredKey, Verdict};
 use crate::model::management_key::ManagementKey;
 use crate::model::principal::{Caller, Principal};
 use crate::model::tenancy::Workspace;
@@ -203,9 +203,11 @@ impl IssuedKeys {
         };
         let event = event(caller, now, &grant, &key.hash);
         self.store.insert(&grant, &key, &event).await?;
-        let account = limit::Account::default();
         Ok(Minted {
-            key: MeteredKey { key, account },
+            key: MeteredKey {
+                key,
+                account: Account::default(),
+            },
             token,
         })
     }
@@ -295,7 +297,7 @@ impl IssuedKeys {
         let Some(metered) = self.store.find_metered(&token.hash(), now).await? else {
             return Ok(None);
         };
-        let verdict = limit::verdict(&metered, byok, now);
+        let verdict = account::verdict(&metered, byok, now);
         // As in authentication, presenting a key that is disabled or expired does not count as use.
         if matches!(verdict, Verdict::Valid | Verdict::LimitExceeded) {
             self.note_use(&metered.key, now).await;

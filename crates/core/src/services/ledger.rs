@@ -8,10 +8,10 @@ use keyward_crypto::KeyHash;
 
 use crate::error::{Error, Noun};
 use crate::metrics::{self, ReservationOutcome};
+use crate::model::account::{self, MeteredKey};
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::{RequestId, ReservationId};
 use crate::model::ledger::{Charge, NewReservation, Recorded, Reservation, Reserved, RolledUp};
-use crate::model::limit::{self, MeteredKey};
 use crate::model::money::Nanos;
 use crate::model::principal::Caller;
 use crate::policy::{self, Action, Grant, Serve};
@@ -118,7 +118,7 @@ impl Ledger {
             reserved_by: caller.principal.actor().id,
         };
         let admit = |metered: &MeteredKey, hold: &Reservation| {
-            limit::admit(metered, hold.amount, hold.byok, hold.created_at)
+            account::check_hold(metered, hold.amount, hold.byok, hold.created_at)
         };
         let reserved = self.store.reserve(&grant, &hash, &hold, &admit).await;
         match &reserved {

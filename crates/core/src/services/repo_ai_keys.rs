@@ -6,10 +6,10 @@ use keyward_crypto::{Token, TokenKind};
 
 use crate::error::{Error, Noun};
 use crate::metrics::{self, Judged};
+use crate::model::account::Verdict;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::{OrganizationId, RepoAiKeyId, RepoId};
-use crate::model::limit::Verdict;
 use crate::model::page::{Page, PageRequest, Position};
 use crate::model::principal::Caller;
 use crate::model::repo_ai_key::{NewRepoAiKey, RepoAiKey, StoredRepoAiKey};

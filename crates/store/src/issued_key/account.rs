@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use keyward_core::account::{Account, MeteredKey, Usage};
 use keyward_core::clock::Timestamp;
-use keyward_core::limit::{Account, MeteredKey, Usage};
 use keyward_core::window::{Day, Windows};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement};
 use sea_orm::{

@@ -1,6 +1,6 @@
 //! Accounts of the model's keys. All sums are computed again each time.
 
-use keyward_core::limit::Verdict;
+use keyward_core::account::Verdict;
 use keyward_core::window::LimitReset;
 
 use crate::calendar::{date, same};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_core::Error;
+use keyward_core::account::{self, MeteredKey, Usage};
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{RequestId, ReservationId};
 use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use keyward_core::ledger::{NewReservation, RolledUp};
-use keyward_core::limit::{self, MeteredKey, Usage};
 use keyward_core::money::Nanos;
 use keyward_core::principal::{Caller, Principal};
 use keyward_core::services::{IssuedKeys, Ledger, LedgerSettings};
@@ -105,9 +105,9 @@ fn figures(metered: &MeteredKey, now: Timestamp) -> Figures {
         byok_usage: usage(&metered.account.byok_usage),
         held: metered.account.held.get(),
         byok_held: metered.account.byok_held.get(),
-        remaining: limit::remaining(metered).map(Nanos::get),
-        available: limit::available(metered).map(Nanos::get),
-        verdicts: [false, true].map(|byok| limit::verdict(metered, byok, now)),
+        remaining: account::remaining(metered).map(Nanos::get),
+        available: account::available(metered).map(Nanos::get),
+        verdicts: [false, true].map(|byok| account::verdict(metered, byok, now)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward_core::limit::Verdict;
+use keyward_core::account::Verdict;
 use keyward_core::{Ending, Noun};
 
 /// Outcome of a step.

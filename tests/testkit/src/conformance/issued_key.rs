@@ -1,8 +1,8 @@
 //! Issued keys.
 
+use keyward_core::account::{Account, MeteredKey};
 use keyward_core::clock::Timestamp;
 use keyward_core::issued_key::IssuedKey;
-use keyward_core::limit::{Account, MeteredKey};
 use keyward_core::tenancy::Workspace;
 use keyward_core::window::LimitReset;
 use keyward_core::{Error, Noun};

@@ -1,9 +1,9 @@
 //! Charges and their sums.
 
+use keyward_core::account::{Account, Usage};
 use keyward_core::clock::Timestamp;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::ledger::{Charge, Recorded};
-use keyward_core::limit::{Account, Usage};
 use keyward_core::money::MAX_AMOUNT;
 use keyward_core::tenancy::Workspace;
 use keyward_core::{Error, Noun};

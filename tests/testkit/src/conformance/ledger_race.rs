@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use keyward_core::account::{self, MeteredKey};
 use keyward_core::ledger::{Charge, Reservation};
-use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::ports::LedgerStore;
 use keyward_core::{Ending, Error};
@@ -79,7 +79,7 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
             hold.byok = number % 3 == 0;
             let seen = Mutex::new(None);
             let admit = |metered: &MeteredKey, hold: &Reservation| {
-                *seen.lock().unwrap() = limit::available(metered);
+                *seen.lock().unwrap() = account::available(metered);
                 admit(metered, hold)
             };
             let answer = ledger
@@ -98,7 +98,7 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
             Ok(reserved) => {
                 assert_eq!(*seen, left, "{amount} was decided on another account");
                 left -= amount;
-                assert_eq!(limit::available(&reserved.metered), Some(nanos(left)));
+                assert_eq!(account::available(&reserved.metered), Some(nanos(left)));
             }
             Err(Error::LimitExceeded { .. }) => assert!(amount > seen, "{amount} fits in {seen}"),
             Err(error) => panic!("{error:?}"),

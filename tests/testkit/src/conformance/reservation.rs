@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use keyward_core::account::{self, MeteredKey};
 use keyward_core::clock::Timestamp;
 use keyward_core::id::ReservationId;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved};
-use keyward_core::limit::{self, MeteredKey};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::ports::LedgerStore;
 use keyward_core::tenancy::Workspace;
@@ -40,7 +40,7 @@ pub(super) async fn reserve<S: Stores>(
 
 /// Decides in the same way as the use case.
 pub(super) fn admit(metered: &MeteredKey, hold: &Reservation) -> Result<(), Error> {
-    limit::admit(metered, hold.amount, hold.byok, hold.created_at)
+    account::check_hold(metered, hold.amount, hold.byok, hold.created_at)
 }
 
 /// Returns the hash of a reservation's key, or an arbitrary one if the reservation is not found.
@@ -143,7 +143,7 @@ pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(first.unwrap().metered.account.held, nanos(300));
     let second = reserve(fixture, &world.a, &key, &long).await.unwrap();
     assert_eq!(second.reservation, long);
-    assert_eq!(limit::available(&second.metered), Some(nanos(680)));
+    assert_eq!(account::available(&second.metered), Some(nanos(680)));
     for (now, wanted) in [
         (0, (300, 20)),
         (59_999, (300, 20)),
@@ -223,7 +223,7 @@ pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
     };
     let found = reserve(fixture, &world.a, &key, &again).await.unwrap();
     assert_eq!(found.reservation, own);
-    assert_eq!(limit::available(&found.metered), Some(nanos(100)));
+    assert_eq!(account::available(&found.metered), Some(nanos(100)));
     for (hold, said) in [
         (reservation("own", 599), "a reservation of another amount"),
         (
@@ -286,13 +286,13 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
     }
     let settled = settle(fixture, &world.a, &less, 10).await.unwrap();
     assert!(!settled.duplicate);
-    assert_eq!(limit::available(&settled.metered), Some(nanos(390)));
+    assert_eq!(account::available(&settled.metered), Some(nanos(390)));
     let late = after_noon(3 * 60_000);
     let settled = settle_at(fixture, &world.a, &more, 5000, late)
         .await
         .unwrap();
     assert!(!settled.duplicate);
-    assert_eq!(limit::available(&settled.metered), Some(nanos(0)));
+    assert_eq!(account::available(&settled.metered), Some(nanos(0)));
     for (hold, cost) in [(&less, 10), (&more, 5000)] {
         let repeated = settle_at(fixture, &world.a, hold, cost, late).await;
         assert!(repeated.unwrap().duplicate);
@@ -339,7 +339,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     reserve(fixture, &world.a, &key, &hold).await.unwrap();
     let recorded = record(fixture, &world.a, &key, &charge("r", 200)).await;
     let recorded = recorded.unwrap().metered;
-    assert_eq!(limit::available(&recorded), Some(nanos(500)));
+    assert_eq!(account::available(&recorded), Some(nanos(500)));
     assert_refused!(
         settle(fixture, &world.a, &hold, 300).await,
         Error::RequestIdConflict {
@@ -349,7 +349,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     assert_eq!(held(fixture, &key, NOON).await, (300, 0));
     let settled = settle(fixture, &world.a, &hold, 200).await.unwrap();
     assert!(settled.duplicate);
-    assert_eq!(limit::available(&settled.metered), Some(nanos(800)));
+    assert_eq!(account::available(&settled.metered), Some(nanos(800)));
 }
 
 /// A reservation that would overflow the sum is rejected; own and BYOK have separate sums.
