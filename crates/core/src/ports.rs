@@ -20,7 +20,7 @@ pub use data_key::DataKeyStore;
 pub use directory::DirectoryStore;
 pub use health::StoreHealth;
 pub use issued_key::{IssuedKeyStore, KeyChange};
-pub use ledger::{Admission, Charging, Holding, LedgerStore, Settlement};
+pub use ledger::{AdmitReservation, LedgerStore, MakeCharge, MakeReservation, MakeSettlement};
 pub use management_key::ManagementKeyStore;
 pub use provider_key::{Change, ProviderKeyStore};
 pub use repo_ai_key::RepoAiKeyStore;

@@ -18,7 +18,9 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::ReservationId;
 use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use keyward_core::policy::{Grant, Serve};
-use keyward_core::ports::{Admission, Charging, Holding, LedgerStore, Settlement};
+use keyward_core::ports::{
+    AdmitReservation, LedgerStore, MakeCharge, MakeReservation, MakeSettlement,
+};
 use keyward_core::retention::Extent;
 use keyward_core::tenancy::Workspace;
 use keyward_core::{Ending, Error, Noun};
@@ -59,7 +61,7 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &Charging<'_>,
+        charge: &MakeCharge<'_>,
     ) -> Result<Recorded, Error> {
         self.write_key(hash, "record", |txn| async move {
             let key = granted(grant, with_hash(hash));
@@ -77,8 +79,8 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        hold: &Holding<'_>,
-        admit: &Admission<'_>,
+        hold: &MakeReservation<'_>,
+        admit: &AdmitReservation<'_>,
     ) -> Result<Reserved, Error> {
         self.write_key(hash, "reserve", |txn| async move {
             let key = granted(grant, live(hash));
@@ -116,7 +118,7 @@ impl LedgerStore for Store {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        charge: &Settlement<'_>,
+        charge: &MakeSettlement<'_>,
     ) -> Result<Recorded, Error> {
         self.write_key(hash, "settle", |txn| async move {
             let (key, found, now) = lock_reservation(&txn, &self.time, grant, id).await?;

@@ -14,15 +14,16 @@ use crate::policy::{Grant, Serve};
 
 /// Builds a charge from the time that the store read while it locks the key's row. The store may call it more
 /// than once.
-pub type Charging<'a> = dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync + 'a;
+pub type MakeCharge<'a> = dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync + 'a;
 /// Builds a reservation from the time that the store read while it locks the key's row. The store may call it
 /// more than once.
-pub type Holding<'a> = dyn Fn(Timestamp) -> Reservation + Send + Sync + 'a;
+pub type MakeReservation<'a> = dyn Fn(Timestamp) -> Reservation + Send + Sync + 'a;
 /// Checks that a reservation fits. The store may call it more than once.
-pub type Admission<'a> = dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
+pub type AdmitReservation<'a> =
+    dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
 /// Builds the charge that settles a reservation, from the time that the store read while it locks the key's
 /// row. The store may call it more than once.
-pub type Settlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync + 'a;
+pub type MakeSettlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync + 'a;
 
 /// Stores charges, their sums, and reservations.
 ///
@@ -48,7 +49,7 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &Charging<'_>,
+        charge: &MakeCharge<'_>,
     ) -> Result<Recorded, Error>;
 
     /// Stores a reservation on a live key of the workspace if `admit` accepts it, or returns the same
@@ -58,8 +59,8 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        hold: &Holding<'_>,
-        admit: &Admission<'_>,
+        hold: &MakeReservation<'_>,
+        admit: &AdmitReservation<'_>,
     ) -> Result<Reserved, Error>;
 
     /// Ends a reservation of that key by the charge that it becomes, even if it has expired, unless the same
@@ -69,7 +70,7 @@ pub trait LedgerStore: Send + Sync {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        charge: &Settlement<'_>,
+        charge: &MakeSettlement<'_>,
     ) -> Result<Recorded, Error>;
 
     /// Ends a reservation of that key, unless it was already released. Errors: not found, or ended by
