@@ -79,13 +79,13 @@ async fn spend(
     }
     println!("workspace {}", verified.workspace_id);
 
-    let hold = ReserveSpendRequest {
+    let reservation = ReserveSpendRequest {
         hash: verified.hash,
         amount_nanos: estimate,
         request_id: request_id.to_owned(),
         ..Default::default()
     };
-    let reserved = match keys.reserve_spend(hold).await {
+    let reserved = match keys.reserve_spend(reservation).await {
         Ok(reserved) => reserved.into_inner(),
         // The estimate does not fit: the model is not called. After any other error nobody knows
         // whether it is held; the same request again would tell.
@@ -97,7 +97,7 @@ async fn spend(
     };
     println!("held      {estimate}, {}", left(reserved.available_nanos));
 
-    // Here the model is called. Had it failed, ReleaseSpend would give the hold back.
+    // Here the model is called. Had it failed, ReleaseSpend would end the reservation.
     let settlement = SettleSpendRequest {
         reservation_id: reserved.reservation_id,
         cost_nanos: cost,

@@ -79,13 +79,13 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        hold: &MakeReservation<'_>,
+        reservation: &MakeReservation<'_>,
         admit: &AdmitReservation<'_>,
     ) -> Result<Reserved, Error> {
         self.write_key(hash, "reserve", |txn| async move {
             let key = granted(grant, live(hash));
             let (Model { id: key, .. }, now) = lock_key(&txn, &self.time, key).await?;
-            let reservation = hold(now);
+            let reservation = reservation(now);
             let now = reservation.created_at;
             if let Some(earlier) = reservation::find(&txn, key, &reservation.request_id).await? {
                 let reservation = earlier.again(&reservation)?;

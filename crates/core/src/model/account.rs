@@ -5,7 +5,7 @@
 //! spent     = usage since the limit last started anew  (own; with include_byok_in_limit, BYOK too)
 //! held      = open reservations that have not expired  (the same)
 //! remaining = max(0, limit − spent)                    what keys, verdicts and answers show
-//! available = max(0, remaining − held)                 what another hold may take
+//! available = max(0, remaining − held)                 what another reservation may take
 //! ```
 //!
 //! A verdict ignores reservations: they may end at any moment, and one of them may belong to the same caller,

@@ -59,7 +59,7 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        hold: &MakeReservation<'_>,
+        reservation: &MakeReservation<'_>,
         admit: &AdmitReservation<'_>,
     ) -> Result<Reserved, Error>;
 

@@ -108,7 +108,7 @@ impl Ledger {
     ) -> Result<Reserved, Error> {
         let ttl = self.ttl(new.ttl)?;
         let (hash, grant) = self.find(caller, hash, policy::RESERVE_SPEND).await?;
-        let hold = |now: Timestamp| Reservation {
+        let reservation = |now: Timestamp| Reservation {
             id: ReservationId::generate(now),
             request_id: new.request_id.clone(),
             amount: new.amount,
@@ -117,10 +117,19 @@ impl Ledger {
             expires_at: now.plus(ttl),
             reserved_by: caller.principal.actor().id,
         };
-        let admit = |metered: &MeteredKey, hold: &Reservation| {
-            account::check_hold(metered, hold.amount, hold.byok, hold.created_at)
+        let admit = |metered: &MeteredKey, reservation: &Reservation| {
+            let Reservation {
+                amount,
+                byok,
+                created_at,
+                ..
+            } = reservation;
+            account::check_hold(metered, *amount, *byok, *created_at)
         };
-        let reserved = self.store.reserve(&grant, &hash, &hold, &admit).await;
+        let reserved = self
+            .store
+            .reserve(&grant, &hash, &reservation, &admit)
+            .await;
         match &reserved {
             Ok(_) => metrics::reservation(ReservationOutcome::Held),
             Err(Error::LimitExceeded { .. }) => {

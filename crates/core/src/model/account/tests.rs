@@ -92,7 +92,7 @@ fn remaining_excludes_spent_and_available_excludes_held() {
 }
 
 #[test]
-fn a_hold_does_not_change_the_verdict() {
+fn reservation_does_not_change_the_verdict() {
     let metered = spending(100, 40, 60);
     assert_eq!(verdict(&metered, false, NOON), Verdict::Valid);
     assert!(check_hold(&metered, nanos(1), false, NOON).is_err());
@@ -223,7 +223,7 @@ fn a_key_expires_at_the_very_moment() {
 }
 
 #[test]
-fn a_hold_fits_into_what_is_available() {
+fn reservation_fits_into_available_amount() {
     let metered = spending(100, 50, 20);
     for (amount, fits) in [(0, true), (29, true), (30, true), (31, false)] {
         let admitted = check_hold(&metered, nanos(amount), false, NOON);
@@ -236,7 +236,7 @@ fn a_hold_fits_into_what_is_available() {
 }
 
 #[test]
-fn a_byok_hold_is_limited_where_byok_counts() {
+fn byok_reservation_is_limited_where_byok_counts() {
     let mut metered = spending(100, 100, 0);
     check_hold(&metered, nanos(1), true, NOON).unwrap();
     metered.key.include_byok_in_limit = true;
