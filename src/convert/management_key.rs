@@ -6,7 +6,7 @@ use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use keyward_core::management_key::ManagementKey as Administrator;
 use keyward_core::money::Nanos;
-use keyward_core::services::{CurrentKey as Current, Minted, Verified};
+use keyward_core::services::{Created, CurrentKey as Current, Verified};
 use keyward_core::window::LimitReset as Reset;
 
 use super::{creator, id, moment, timestamp};
@@ -178,10 +178,10 @@ pub(crate) fn issued_key(metered: MeteredKey) -> IssuedKey {
 }
 
 /// Converts a created key. Only this function puts an issued key's plaintext into a message.
-pub(crate) fn created(minted: Minted<MeteredKey>) -> CreateKeyResponse {
+pub(crate) fn created(created: Created<MeteredKey>) -> CreateKeyResponse {
     CreateKeyResponse {
-        data: Some(issued_key(minted.key)),
-        key: minted.token.expose().to_owned(),
+        data: Some(issued_key(created.key)),
+        key: created.token.expose().to_owned(),
     }
 }
 
@@ -274,9 +274,11 @@ pub(crate) fn management_key(key: Administrator) -> ManagementKey {
 }
 
 /// Converts a created management key. Only this function puts a management key's plaintext into a message.
-pub(crate) fn created_management_key(minted: Minted<Administrator>) -> CreateManagementKeyResponse {
+pub(crate) fn created_management_key(
+    created: Created<Administrator>,
+) -> CreateManagementKeyResponse {
     CreateManagementKeyResponse {
-        management_key: Some(management_key(minted.key)),
-        key: minted.token.expose().to_owned(),
+        management_key: Some(management_key(created.key)),
+        key: created.token.expose().to_owned(),
     }
 }

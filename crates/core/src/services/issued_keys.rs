@@ -24,7 +24,7 @@ use crate::ports::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
 pub const LIST_KEYS_PAGE: u32 = 100;
 
 /// A new key with its plaintext, which is available only now.
-pub struct Minted<K> {
+pub struct Created<K> {
     /// The key.
     pub key: K,
     /// Its plaintext.
@@ -172,7 +172,7 @@ impl IssuedKeys {
         &self,
         caller: &Caller,
         new: NewIssuedKey,
-    ) -> Result<Minted<MeteredKey>, Error> {
+    ) -> Result<Created<MeteredKey>, Error> {
         let workspace = self.workspace_for(caller, new.workspace.as_ref()).await?;
         let workspace = workspace.as_ref();
         let grant = policy::authorize(&caller.principal, policy::CREATE_KEY, workspace)?;
@@ -203,7 +203,7 @@ impl IssuedKeys {
         };
         let event = event(caller, now, &grant, &key.hash);
         self.store.insert(&grant, &key, &event).await?;
-        Ok(Minted {
+        Ok(Created {
             key: MeteredKey {
                 key,
                 account: Account::default(),

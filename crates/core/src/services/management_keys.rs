@@ -14,7 +14,7 @@ use crate::model::principal::Caller;
 use crate::model::text::check_own_name;
 use crate::policy::{self, OrganizationGrant};
 use crate::ports::{DirectoryStore, ManagementKeyStore};
-use crate::services::issued_keys::Minted;
+use crate::services::issued_keys::Created;
 
 /// Use cases of management keys, for organization administrators and internal services.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl ManagementKeys {
         caller: &Caller,
         organization: &OrganizationId,
         name: String,
-    ) -> Result<Minted<ManagementKey>, Error> {
+    ) -> Result<Created<ManagementKey>, Error> {
         let action = policy::CREATE_MANAGEMENT_KEY;
         let grant = policy::authorize_organization(&caller.principal, action, organization)?;
         check_own_name(&name)?;
@@ -67,7 +67,7 @@ impl ManagementKeys {
         };
         let event = event(caller, now, &grant, &key.hash);
         self.store.insert(&grant, &key, &event).await?;
-        Ok(Minted { key, token })
+        Ok(Created { key, token })
     }
 
     /// Lists an organization's management keys, newest first.
