@@ -6,7 +6,7 @@ use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use keyward_core::management_key::ManagementKey as Administrator;
 use keyward_core::money::Nanos;
-use keyward_core::services::{Created, CurrentKey as Current, Verified};
+use keyward_core::services::{Created, CurrentKey as Current, VerifiedIssuedKey};
 use keyward_core::window::LimitReset as Reset;
 
 use super::{creator, id, moment, timestamp};
@@ -237,8 +237,8 @@ fn constant() -> CurrentKey {
     }
 }
 
-pub(crate) fn verified(verified: Option<Verified>) -> VerifyKeyResponse {
-    let Some(Verified { verdict, metered }) = verified else {
+pub(crate) fn verified(verified: Option<VerifiedIssuedKey>) -> VerifyKeyResponse {
+    let Some(VerifiedIssuedKey { verdict, metered }) = verified else {
         return VerifyKeyResponse {
             verdict: KeyVerdict::NotFound.into(),
             ..Default::default()

@@ -121,10 +121,7 @@ impl ManagementKeyService for ManagementKeys {
     ) -> Result<Response<VerifyKeyResponse>, Status> {
         let (caller, message, _running) = enter_for(request, |it| &it.token).await?;
         let token = Secret::new(message.token);
-        let verified = self
-            .keys
-            .verify(&caller, token.expose(), message.byok)
-            .await;
+        let verified = self.keys.verify(&caller, &token, message.byok).await;
         Ok(Response::new(convert::verified(verified.map_err(status)?)))
     }
 

@@ -97,10 +97,7 @@ impl RepoAiKeyService for RepoAiKeys {
     ) -> Result<Response<VerifyRepoAiKeyResponse>, Status> {
         let (caller, message, _running) = enter_for(request, |it| &it.key).await?;
         let secret = Secret::new(message.secret);
-        let verified = self
-            .keys
-            .verify(&caller, &message.key, secret.expose())
-            .await;
+        let verified = self.keys.verify(&caller, &message.key, &secret).await;
         Ok(Response::new(convert::verified(verified.map_err(status)?)))
     }
 }

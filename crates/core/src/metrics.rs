@@ -44,14 +44,14 @@ static VAULT: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Kind of key that a verdict is about.
+/// Kind of key that was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Judged {
+pub(crate) enum VerifiedKind {
     IssuedKey,
     RepoAiKey,
 }
 
-impl Judged {
+impl VerifiedKind {
     const fn name(self) -> &'static str {
         match self {
             Self::IssuedKey => "issued_key",
@@ -105,7 +105,7 @@ impl VaultOperation {
 }
 
 /// Counts a verdict; `None` if no key matches.
-pub(crate) fn verdict(kind: Judged, verdict: Option<Verdict>) {
+pub(crate) fn verdict(kind: VerifiedKind, verdict: Option<Verdict>) {
     count_verdict(1, kind, verdict);
 }
 
@@ -120,7 +120,7 @@ pub fn show_kek(version: u32) {
     }
 }
 
-fn count_verdict(times: u64, kind: Judged, verdict: Option<Verdict>) {
+fn count_verdict(times: u64, kind: VerifiedKind, verdict: Option<Verdict>) {
     let verdict = match verdict {
         Some(Verdict::Valid) => "valid",
         Some(Verdict::Disabled) => "disabled",
@@ -169,10 +169,10 @@ pub fn show() {
         None,
     ];
     for verdict in issued {
-        count_verdict(0, Judged::IssuedKey, verdict);
+        count_verdict(0, VerifiedKind::IssuedKey, verdict);
     }
     for verdict in [Some(Verdict::Valid), None] {
-        count_verdict(0, Judged::RepoAiKey, verdict);
+        count_verdict(0, VerifiedKind::RepoAiKey, verdict);
     }
     for outcome in [Held, LimitExceeded, Settled, Released] {
         RESERVATIONS.add(0, &[KeyValue::new("outcome", outcome.name())]);

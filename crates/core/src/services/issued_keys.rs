@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use keyward_crypto::{KeyHash, Token, TokenKind};
+use keyward_crypto::{KeyHash, Secret, Token, TokenKind};
 
 use crate::error::{Error, Noun};
-use crate::metrics::{self, Judged};
+use crate::metrics::{self, VerifiedKind};
 use crate::model::account::{self, Account, MeteredKey, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
@@ -42,7 +42,7 @@ pub enum CurrentKey {
 
 /// The verdict on the token of an issued key.
 #[derive(Debug, Clone)]
-pub struct Verified {
+pub struct VerifiedIssuedKey {
     /// Verdict on spending with the key.
     pub verdict: Verdict,
     /// The key.
@@ -279,30 +279,28 @@ impl IssuedKeys {
     pub async fn verify(
         &self,
         caller: &Caller,
-        text: &str,
+        token: &Secret<String>,
         byok: bool,
-    ) -> Result<Option<Verified>, Error> {
+    ) -> Result<Option<VerifiedIssuedKey>, Error> {
         policy::precheck_alone(&caller.principal, policy::VERIFY_KEY)?;
-        let verified = self.judge(text, byok).await?;
-        let verdict = verified.as_ref().map(|verified| verified.verdict);
-        metrics::verdict(Judged::IssuedKey, verdict);
-        Ok(verified)
-    }
-
-    async fn judge(&self, text: &str, byok: bool) -> Result<Option<Verified>, Error> {
-        let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
-            return Ok(None);
-        };
         let now = self.clock.now();
-        let Some(metered) = self.store.find_metered(&token.hash(), now).await? else {
-            return Ok(None);
+        let metered = match Token::parse(TokenKind::ISSUED_KEY, token.expose()) {
+            Some(token) => self.store.find_metered(&token.hash(), now).await?,
+            None => None,
         };
-        let verdict = account::verdict(&metered, byok, now);
+        let verified = metered.map(|metered| VerifiedIssuedKey {
+            verdict: account::verdict(&metered, byok, now),
+            metered,
+        });
+        let verdict = verified.as_ref().map(|verified| verified.verdict);
         // As in authentication, presenting a key that is disabled or expired does not count as use.
-        if matches!(verdict, Verdict::Valid | Verdict::LimitExceeded) {
+        if let Some(VerifiedIssuedKey { verdict, metered }) = &verified
+            && matches!(verdict, Verdict::Valid | Verdict::LimitExceeded)
+        {
             self.note_use(&metered.key, now).await;
         }
-        Ok(Some(Verified { verdict, metered }))
+        metrics::verdict(VerifiedKind::IssuedKey, verdict);
+        Ok(verified)
     }
 
     /// Stores the use of a key, unless a use was stored recently.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use keyward_crypto::{Token, TokenKind};
+use keyward_crypto::{Secret, Token, TokenKind};
 
 use crate::error::{Error, Noun};
-use crate::metrics::{self, Judged};
+use crate::metrics::{self, VerifiedKind};
 use crate::model::account::Verdict;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
@@ -174,28 +174,26 @@ impl RepoAiKeys {
         &self,
         caller: &Caller,
         key: &str,
-        secret: &str,
+        secret: &Secret<String>,
     ) -> Result<Option<VerifiedRepoAiKey>, Error> {
         policy::precheck_alone(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
-        let verified = self.judge(key, secret).await?;
-        let verdict = verified.as_ref().map(|_| Verdict::Valid);
-        metrics::verdict(Judged::RepoAiKey, verdict);
-        Ok(verified)
-    }
-
-    async fn judge(&self, key: &str, secret: &str) -> Result<Option<VerifiedRepoAiKey>, Error> {
         let key = Token::parse(TokenKind::REPO_AI_KEY, key);
-        let secret = Token::parse(TokenKind::REPO_AI_SECRET, secret);
-        let (Some(key), Some(secret)) = (key, secret) else {
-            return Ok(None);
+        let secret = Token::parse(TokenKind::REPO_AI_SECRET, secret.expose());
+        let found = match (key, secret) {
+            (Some(key), Some(secret)) => {
+                let found = self.store.find_by_key(key.expose()).await?;
+                // The hashes compare in constant time.
+                found.filter(|found| found.secret_hash == secret.hash())
+            }
+            _ => None,
         };
-        let found = self.store.find_by_key(key.expose()).await?;
-        // The hashes compare in constant time.
-        let verified = found.filter(|found| found.secret_hash == secret.hash());
-        Ok(verified.map(|found| VerifiedRepoAiKey {
+        let verified = found.map(|found| VerifiedRepoAiKey {
             key: found.key,
             organization: found.workspace.organization,
-        }))
+        });
+        let verdict = verified.as_ref().map(|_| Verdict::Valid);
+        metrics::verdict(VerifiedKind::RepoAiKey, verdict);
+        Ok(verified)
     }
 
     /// Authorizes an action in the repo's workspace. A repo that does not exist is rejected like a repo that

@@ -313,7 +313,7 @@ impl Bench {
             let shown = shown.map(|metered| figures(metered, now));
             expect(&format!("what key {key} shows"), shown, expected)?;
         }
-        let token = self.tokens[judged].expose();
+        let token = self.tokens[judged].secret();
         let answer = self.keys.verify(&caller(service()), token, byok).await;
         let answer = answer.map_err(|error| format!("{error:?}"))?;
         let (expected, deleted) = model.figures(judged);
