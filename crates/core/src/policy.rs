@@ -13,7 +13,7 @@ pub use organization::{
     OrganizationGrant, REVOKE_MANAGEMENT_KEY, authorize_organization, precheck_organization,
 };
 pub use platform::{
-    AuditGrant, DirectoryGrant, authorize_audit, authorize_directory, directory_right,
+    AuditGrant, DirectoryGrant, as_directory_admin, authorize_audit, authorize_directory,
     precheck_audit, precheck_directory,
 };
 
@@ -45,7 +45,7 @@ pub struct Manage;
 /// Permission that an action requires.
 pub trait Permission: sealed::Sealed + Copy + Send + Sync + 'static {
     /// Returns true if this kind of principal can have the permission in some workspace; needs no look-up.
-    fn conceivable(principal: &Principal) -> bool;
+    fn possible(principal: &Principal) -> bool;
     /// Returns true if the principal has the permission in this workspace.
     fn allows(principal: &Principal, workspace: &Workspace) -> bool;
 }
@@ -59,7 +59,7 @@ mod sealed {
 }
 
 impl Permission for Read {
-    fn conceivable(principal: &Principal) -> bool {
+    fn possible(principal: &Principal) -> bool {
         matches!(principal, Principal::User(_))
     }
 
@@ -69,7 +69,7 @@ impl Permission for Read {
 }
 
 impl Permission for Write {
-    fn conceivable(principal: &Principal) -> bool {
+    fn possible(principal: &Principal) -> bool {
         matches!(principal, Principal::User(_))
     }
 
@@ -79,17 +79,17 @@ impl Permission for Write {
 }
 
 impl Permission for Serve {
-    fn conceivable(principal: &Principal) -> bool {
+    fn possible(principal: &Principal) -> bool {
         matches!(principal, Principal::Service(_))
     }
 
     fn allows(principal: &Principal, _workspace: &Workspace) -> bool {
-        Self::conceivable(principal)
+        Self::possible(principal)
     }
 }
 
 impl Permission for Manage {
-    fn conceivable(principal: &Principal) -> bool {
+    fn possible(principal: &Principal) -> bool {
         matches!(principal, Principal::ManagementKey { .. })
     }
 
@@ -309,22 +309,23 @@ fn grant<P: Permission>(
 /// # Errors
 /// [`Error::Denied`].
 pub fn precheck<P: Permission>(principal: &Principal, action: Action<P>) -> Result<(), Error> {
-    conceivable::<P>(principal).or_else(|denied| decide(action.name, || Err(denied)))
+    check_possible::<P>(principal).or_else(|denied| decide(action.name, || Err(denied)))
 }
 
-/// Like [`precheck`], for calls that make no other decision.
+/// Authorizes an action that concerns no single workspace, such as the verification of a key that the caller
+/// presents.
 ///
 /// # Errors
 /// [`Error::Denied`].
-pub fn precheck_alone<P: Permission>(
+pub fn authorize_anywhere<P: Permission>(
     principal: &Principal,
     action: Action<P>,
 ) -> Result<(), Error> {
-    decide(action.name, || conceivable::<P>(principal))
+    decide(action.name, || check_possible::<P>(principal))
 }
 
-fn conceivable<P: Permission>(principal: &Principal) -> Result<(), Error> {
-    if P::conceivable(principal) {
+fn check_possible<P: Permission>(principal: &Principal) -> Result<(), Error> {
+    if P::possible(principal) {
         Ok(())
     } else {
         Err(Error::Denied)
@@ -343,7 +344,7 @@ pub fn authorize_found<P: Permission>(
     noun: Noun,
 ) -> Result<Grant<P>, Error> {
     decide(action.name, || {
-        conceivable::<P>(principal)?;
+        check_possible::<P>(principal)?;
         if workspace.is_none() {
             return Err(Error::NotFound(noun));
         }
@@ -357,14 +358,14 @@ pub fn authorize_found<P: Permission>(
 /// # Errors
 /// [`Error::Denied`] for a principal that could not perform the action in any workspace, otherwise
 /// [`Error::NotFound`].
-pub fn authorize_hidden<P: Permission>(
+pub fn authorize_or_not_found<P: Permission>(
     principal: &Principal,
     action: Action<P>,
     workspace: Option<&Workspace>,
     noun: Noun,
 ) -> Result<Grant<P>, Error> {
     decide(action.name, || {
-        conceivable::<P>(principal)?;
+        check_possible::<P>(principal)?;
         grant(principal, action, workspace).map_err(|_| Error::NotFound(noun))
     })
 }
@@ -373,7 +374,7 @@ pub fn authorize_hidden<P: Permission>(
 ///
 /// # Errors
 /// [`Error::Denied`] for all principals but management keys.
-pub fn manages(principal: &Principal) -> Result<&OrganizationId, Error> {
+pub fn managed_organization(principal: &Principal) -> Result<&OrganizationId, Error> {
     match principal {
         Principal::ManagementKey { organization, .. } => Ok(organization),
         _ => decide("issued_key.manage", || Err(Error::Denied)),

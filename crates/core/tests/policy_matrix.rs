@@ -136,7 +136,7 @@ fn table() -> String {
     }
     let title = "issued keys of the default workspace (no workspace named)";
     section(&mut text, title, &places, |principal, place| {
-        policy::manages(principal).is_ok_and(|managed| managed == place)
+        policy::managed_organization(principal).is_ok_and(|managed| managed == place)
     });
     let title = "describe the calling key (GET /key)";
     section(&mut text, title, &[("itself", ())], |principal, ()| {

@@ -75,16 +75,12 @@ pub fn precheck_organization(principal: &Principal) -> Result<(), Error> {
 }
 
 fn administers_some(principal: &Principal) -> Result<(), Error> {
-    let conceivable = match principal {
+    let possible = match principal {
         Principal::Service(_) => true,
         Principal::User(member) => administers(member),
         Principal::IssuedKey { .. } | Principal::ManagementKey { .. } => false,
     };
-    if conceivable {
-        Ok(())
-    } else {
-        Err(Error::Denied)
-    }
+    if possible { Ok(()) } else { Err(Error::Denied) }
 }
 
 /// Authorizes an action on an organization.

@@ -25,7 +25,7 @@ pub struct AuditGrant(());
 
 /// Returns the grant to manage the directory if the principal has it, for calls that do not require it.
 #[must_use]
-pub fn directory_right(principal: &Principal) -> Option<DirectoryGrant> {
+pub fn as_directory_admin(principal: &Principal) -> Option<DirectoryGrant> {
     matches!(principal, Principal::Service(_)).then_some(DirectoryGrant(()))
 }
 
@@ -35,7 +35,7 @@ pub fn directory_right(principal: &Principal) -> Option<DirectoryGrant> {
 /// [`Error::Denied`].
 pub fn authorize_directory(principal: &Principal) -> Result<DirectoryGrant, Error> {
     decide("directory.manage", || {
-        directory_right(principal).ok_or(Error::Denied)
+        as_directory_admin(principal).ok_or(Error::Denied)
     })
 }
 
@@ -56,7 +56,7 @@ pub fn authorize_audit(principal: &Principal) -> Result<AuditGrant, Error> {
 /// # Errors
 /// [`Error::Denied`].
 pub fn precheck_directory(principal: &Principal) -> Result<(), Error> {
-    match directory_right(principal) {
+    match as_directory_admin(principal) {
         Some(_) => Ok(()),
         None => authorize_directory(principal).map(drop),
     }

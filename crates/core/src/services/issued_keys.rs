@@ -141,7 +141,7 @@ impl IssuedKeys {
         caller: &Caller,
         filter: &IssuedKeyFilter,
     ) -> Result<Vec<MeteredKey>, Error> {
-        let organization = policy::manages(&caller.principal)?;
+        let organization = policy::managed_organization(&caller.principal)?;
         let workspace = match &filter.workspace {
             Some(id) => self.directory.workspace(id).await?,
             None => match self.directory.default_workspace(organization).await? {
@@ -217,7 +217,7 @@ impl IssuedKeys {
         caller: &Caller,
         named: Option<&WorkspaceId>,
     ) -> Result<Option<Workspace>, Error> {
-        let organization = policy::manages(&caller.principal)?;
+        let organization = policy::managed_organization(&caller.principal)?;
         if let Some(id) = named {
             return self.directory.workspace(id).await;
         }
@@ -282,7 +282,7 @@ impl IssuedKeys {
         token: &Secret<String>,
         byok: bool,
     ) -> Result<Option<VerifiedIssuedKey>, Error> {
-        policy::precheck_alone(&caller.principal, policy::VERIFY_KEY)?;
+        policy::authorize_anywhere(&caller.principal, policy::VERIFY_KEY)?;
         let now = self.clock.now();
         let metered = match Token::parse(TokenKind::ISSUED_KEY, token.expose()) {
             Some(token) => self.store.find_metered(&token.hash(), now).await?,
@@ -321,7 +321,7 @@ impl IssuedKeys {
         let hash = hash.ok_or(Error::NotFound(noun))?;
         let workspace = self.store.locate(&hash).await?;
         let workspace = workspace.as_ref();
-        let grant = policy::authorize_hidden(&caller.principal, action, workspace, noun)?;
+        let grant = policy::authorize_or_not_found(&caller.principal, action, workspace, noun)?;
         Ok((hash, grant))
     }
 }

@@ -87,7 +87,7 @@ impl ManagementKeys {
             |text: &str| ManagementKeyId::parse(text).ok_or_else(crate::model::page::invalid);
         let page = page.read(place)?;
         // Only a principal with access to the whole directory can name an organization that does not exist.
-        if let Some(all) = policy::directory_right(&caller.principal) {
+        if let Some(all) = policy::as_directory_admin(&caller.principal) {
             let found = self.directory.organization(&all, organization).await?;
             found.ok_or(Error::NotFound(Noun::Organization))?;
         }

@@ -176,7 +176,7 @@ impl RepoAiKeys {
         key: &str,
         secret: &Secret<String>,
     ) -> Result<Option<VerifiedRepoAiKey>, Error> {
-        policy::precheck_alone(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
+        policy::authorize_anywhere(&caller.principal, policy::VERIFY_REPO_AI_KEY)?;
         let key = Token::parse(TokenKind::REPO_AI_KEY, key);
         let secret = Token::parse(TokenKind::REPO_AI_SECRET, secret.expose());
         let found = match (key, secret) {
