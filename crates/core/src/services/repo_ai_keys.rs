@@ -16,7 +16,7 @@ use crate::model::repo_ai_key::{NewRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::model::text::check_own_name;
 use crate::policy::{self, Action, Grant, Permission};
 use crate::ports::{DirectoryStore, RepoAiKeyStore};
-use crate::services::vault::{Place, Vault};
+use crate::services::vault::{SecretContext, Vault};
 
 /// Version of a secret, which never changes.
 const SECRET_VERSION: u64 = 1;
@@ -108,7 +108,7 @@ impl RepoAiKeys {
         };
         let keys = self.vault.keys(&grant).await?;
         let stored = StoredRepoAiKey {
-            sealed_secret: keys.seal(secret_place(&key.id), secret.secret())?,
+            sealed_secret: keys.seal(secret_context(&key.id), secret.secret())?,
             secret_hash: secret.hash(),
             key,
         };
@@ -215,8 +215,8 @@ impl RepoAiKeys {
     }
 }
 
-fn secret_place(id: &RepoAiKeyId) -> Place<'_> {
-    Place {
+fn secret_context(id: &RepoAiKeyId) -> SecretContext<'_> {
+    SecretContext {
         record: id.as_bytes(),
         field: "repo_ai_key.secret",
         version: SECRET_VERSION,

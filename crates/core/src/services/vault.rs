@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! wrapped = wrap(KEK, data key, "keyward.data-key.v1" ‖ workspace ‖ purpose ‖ version)
-//! place   = workspace ‖ record ‖ field ‖ version
-//! unbound = seal(seal key, secret, "keyward.secret.v1" ‖ place)
-//! bound   = 0x02 ‖ seal(seal key, secret, "keyward.secret.v2" ‖ place ‖ values)
+//! context = workspace ‖ record ‖ field ‖ version
+//! unbound = seal(seal key, secret, "keyward.secret.v1" ‖ context)
+//! bound   = 0x02 ‖ seal(seal key, secret, "keyward.secret.v2" ‖ context ‖ values)
 //! ```
 //!
 //! A row that is copied to another workspace, record, field or version therefore does not open. A bound text
@@ -31,9 +31,10 @@ use crate::ports::DataKeyStore;
 
 use observed::{observed, observed_async};
 
-/// Location of a sealed text. It does not open at any other location.
+/// Context of a sealed text, which is its associated data (RFC 5116). The text does not open in any other
+/// context.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct SecretContext<'a> {
     /// The record's identifier.
     pub record: &'a [u8],
     /// The name of the record's field.
@@ -143,10 +144,10 @@ impl Vault {
         let mut tried: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         let mut damaged: u32 = 0;
         for (workspace, key) in self.store.sample_data_keys(SAMPLE_EACH).await? {
-            let place = data_key_place(&workspace, key.purpose, key.version);
+            let context = data_key_context(&workspace, key.purpose, key.version);
             let named = Envelope::parse(&key.wrapped).map_or(0, |envelope| envelope.key_version());
             let (opened, failed) = tried.entry(named).or_default();
-            match self.kek.unwrap(&key.wrapped, &place).await {
+            match self.kek.unwrap(&key.wrapped, &context).await {
                 Ok(_) => *opened += 1,
                 Err(error @ Unavailable(_)) => return Err(error.into()),
                 Err(UnknownKeyVersion { version }) => {
@@ -185,8 +186,8 @@ impl Vault {
     ) -> Result<WrappedDataKey, Error> {
         let version = 1;
         let key = Key256::generate()?;
-        let place = data_key_place(workspace, purpose, version);
-        let wrapping = self.kek.wrap(&key, &place);
+        let context = data_key_context(workspace, purpose, version);
+        let wrapping = self.kek.wrap(&key, &context);
         let version_then = Some(self.kek.primary_version());
         let wrapped = observed_async(VaultOperation::Wrap, version_then, wrapping).await?;
         Ok(WrappedDataKey {
@@ -205,9 +206,9 @@ impl Vault {
         let mut seal = BTreeMap::new();
         let mut fingerprint = None;
         for key in &stored {
-            let place = data_key_place(workspace, key.purpose, key.version);
+            let context = data_key_context(workspace, key.purpose, key.version);
             let kek_version = self.kek.version_of(&key.wrapped);
-            let unwrapping = self.kek.unwrap(&key.wrapped, &place);
+            let unwrapping = self.kek.unwrap(&key.wrapped, &context);
             let unwrapped = observed_async(VaultOperation::Unwrap, kek_version, unwrapping).await?;
             match key.purpose {
                 DataKeyPurpose::Seal => {
@@ -239,15 +240,19 @@ impl WorkspaceKeys {
     ///
     /// # Errors
     /// The text is too long, or the system has no randomness.
-    pub fn seal(&self, place: Place<'_>, text: &Secret<String>) -> Result<Vec<u8>, Error> {
+    pub fn seal(
+        &self,
+        context: SecretContext<'_>,
+        text: &Secret<String>,
+    ) -> Result<Vec<u8>, Error> {
         let (version, SealKey { key, kek_version }) = self
             .seal
             .last_key_value()
             .ok_or_else(|| Error::internal("no seal key"))?;
         observed(VaultOperation::Seal, *kek_version, || {
             let text = text.expose().as_bytes();
-            let is_bound = !place.bound_to.is_empty();
-            let aad = self.associated_data(place, is_bound);
+            let is_bound = !context.bound_to.is_empty();
+            let aad = self.associated_data(context, is_bound);
             let envelope = keyward_crypto::seal(key, *version, text, &aad)?.to_bytes();
             Ok(match is_bound {
                 true => [[BOUND].as_slice(), &envelope].concat(),
@@ -259,8 +264,8 @@ impl WorkspaceKeys {
     /// Opens a sealed text, bound or not, with the key that its envelope names.
     ///
     /// # Errors
-    /// The envelope does not belong to this location, or its key is missing.
-    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
+    /// The envelope does not belong to this context, or its key is missing.
+    pub fn open(&self, context: SecretContext<'_>, sealed: &[u8]) -> Result<Secret<String>, Error> {
         let (is_bound, envelope) = match sealed {
             [BOUND, envelope @ ..] => (true, envelope),
             envelope => (false, envelope),
@@ -271,7 +276,7 @@ impl WorkspaceKeys {
             .get(&envelope.key_version())
             .ok_or_else(|| Error::internal("the envelope's data key is not there"))?;
         observed(VaultOperation::Open, *kek_version, || {
-            let aad = self.associated_data(place, is_bound);
+            let aad = self.associated_data(context, is_bound);
             let opened = keyward_crypto::open(key, &envelope, &aad)?;
             let text = std::str::from_utf8(opened.expose())
                 .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
@@ -291,21 +296,21 @@ impl WorkspaceKeys {
         keyward_crypto::fingerprint(&self.fingerprint, "keyward.credentials.v1", parts)
     }
 
-    fn associated_data(&self, place: Place<'_>, is_bound: bool) -> AssociatedData {
+    fn associated_data(&self, context: SecretContext<'_>, is_bound: bool) -> AssociatedData {
         let (domain, values) = match is_bound {
-            true => ("keyward.secret.v2", place.bound_to),
+            true => ("keyward.secret.v2", context.bound_to),
             false => ("keyward.secret.v1", [].as_slice()),
         };
-        let place = AssociatedData::new(domain)
+        let context = AssociatedData::new(domain)
             .with(self.workspace.as_str())
-            .with(place.record)
-            .with(place.field)
-            .with_u64(place.version);
-        values.iter().fold(place, AssociatedData::with)
+            .with(context.record)
+            .with(context.field)
+            .with_u64(context.version);
+        values.iter().fold(context, AssociatedData::with)
     }
 }
 
-fn data_key_place(
+fn data_key_context(
     workspace: &WorkspaceId,
     purpose: DataKeyPurpose,
     version: u32,

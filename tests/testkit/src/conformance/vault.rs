@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyward_core::Error;
 use keyward_core::data_key::{BOUND, DataKeyPurpose, DataKeysLost, WrappedDataKey, is_bound};
-use keyward_core::services::{KekMismatch, Place, Vault};
+use keyward_core::services::{KekMismatch, SecretContext, Vault};
 use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Keyring, Secret};
 
 use super::repo::put_repo;
@@ -208,9 +208,9 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
     let grant = write_grant(&world.a);
     let keyring = Keyring::generate().unwrap();
     let key = Key256::generate().unwrap();
-    let place = AssociatedData::new("keyward.data-key.v1").with("a");
-    let place = place.with("seal").with_u64(1);
-    let wrapped = keyring.wrap(&key, &place).await.unwrap();
+    let context = AssociatedData::new("keyward.data-key.v1").with("a");
+    let context = context.with("seal").with_u64(1);
+    let wrapped = keyring.wrap(&key, &context).await.unwrap();
     let stored = [data_key(DataKeyPurpose::Seal, 1, &wrapped)];
     let made = fixture.store.insert_missing_data_keys(&grant, &stored);
     made.await.unwrap();
@@ -219,19 +219,19 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
     let keys = vault.keys(&grant).await.unwrap();
 
     let values: [&[u8]; 2] = [b"AWS", b"https://e"];
-    let place = |bound_to| Place {
+    let context = |bound_to| SecretContext {
         record: b"record",
         field: "field",
         version: 7,
         bound_to,
     };
     let aad = |domain| {
-        let place = AssociatedData::new(domain).with("a").with("record");
-        place.with("field").with_u64(7)
+        let context = AssociatedData::new(domain).with("a").with("record");
+        context.with("field").with_u64(7)
     };
     let secret = Secret::new("secret".to_owned());
-    let unbound = keys.seal(place(&[]), &secret).unwrap();
-    let bound = keys.seal(place(&values), &secret).unwrap();
+    let unbound = keys.seal(context(&[]), &secret).unwrap();
+    let bound = keys.seal(context(&values), &secret).unwrap();
     assert_eq!((is_bound(&unbound), is_bound(&bound)), (false, true));
     let v2 = aad("keyward.secret.v2").with("AWS").with("https://e");
     for (envelope, aad) in [
@@ -244,16 +244,16 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
     }
 
     // Each opens in its own position, and neither opens as the other.
-    for (sealed, place) in [(&unbound, place(&values)), (&bound, place(&values))] {
-        assert_eq!(keys.open(place, sealed).unwrap().expose(), "secret");
+    for (sealed, context) in [(&unbound, context(&values)), (&bound, context(&values))] {
+        assert_eq!(keys.open(context, sealed).unwrap().expose(), "secret");
     }
     let marked = [&[BOUND], unbound.as_slice()].concat();
-    let fewer = keys.open(place(&values[..1]), &bound).map(drop);
+    let fewer = keys.open(context(&values[..1]), &bound).map(drop);
     for opened in [
-        keys.open(place(&values), &bound[1..]).map(drop),
-        keys.open(place(&values), &marked).map(drop),
-        keys.open(place(&[]), &marked).map(drop),
-        keys.open(place(&[]), &bound).map(drop),
+        keys.open(context(&values), &bound[1..]).map(drop),
+        keys.open(context(&values), &marked).map(drop),
+        keys.open(context(&[]), &marked).map(drop),
+        keys.open(context(&[]), &bound).map(drop),
         fewer,
     ] {
         assert_refused!(opened, Error::Internal(_));

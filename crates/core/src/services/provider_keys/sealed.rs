@@ -5,7 +5,7 @@ use keyward_crypto::Secret;
 use crate::error::Error;
 use crate::model::id::{ProviderKeyId, WorkspaceId};
 use crate::model::provider_key::{ProviderKey, StoredProviderKey};
-use crate::services::vault::{Place, WorkspaceKeys};
+use crate::services::vault::{SecretContext, WorkspaceKeys};
 
 /// Binding of the secrets of provider keys to provider, public key and endpoint. If these values are changed
 /// directly in the database, the secret no longer opens and thus cannot be sent to another endpoint.
@@ -56,7 +56,7 @@ impl SecretBinding {
             Self::Unbound | Self::AsStored => [].as_slice(),
             Self::Bound | Self::Required => values.as_slice(),
         };
-        keys.seal(place(key, version, bound_to), secret)
+        keys.seal(secret_context(key, version, bound_to), secret)
     }
 
     /// Opens the secret of a key.
@@ -72,8 +72,8 @@ impl SecretBinding {
             Err(Error::internal("the configuration rejects unbound secrets"))
         } else {
             let values = values(&stored.key);
-            let place = place(&stored.key, stored.secret_version, &values);
-            keys.open(place, &stored.sealed_secret)
+            let context = secret_context(&stored.key, stored.secret_version, &values);
+            keys.open(context, &stored.sealed_secret)
         };
         opened.map_err(|source| {
             Error::internal(SecretMismatch {
@@ -92,8 +92,12 @@ fn values(key: &ProviderKey) -> Vec<&[u8]> {
     all.map(str::as_bytes).collect()
 }
 
-fn place<'a>(key: &'a ProviderKey, version: u64, bound_to: &'a [&'a [u8]]) -> Place<'a> {
-    Place {
+fn secret_context<'a>(
+    key: &'a ProviderKey,
+    version: u64,
+    bound_to: &'a [&'a [u8]],
+) -> SecretContext<'a> {
+    SecretContext {
         record: key.id.as_bytes(),
         field: "provider_key.secret",
         version,
