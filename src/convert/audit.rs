@@ -39,8 +39,8 @@ fn bound(field: &'static str, label: &str, at: prost_types::Timestamp) -> Result
 /// Converts an event to its message.
 pub(crate) fn event(event: RecordedEvent) -> AuditEvent {
     AuditEvent {
-        id: event.place.id.to_string(),
-        occurred_at: Some(timestamp(event.place.occurred_at)),
+        id: event.cursor.id.to_string(),
+        occurred_at: Some(timestamp(event.cursor.occurred_at)),
         actor_kind: event.actor_kind,
         actor_id: event.actor_id,
         action: event.action,

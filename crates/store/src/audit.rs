@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::audit::{AuditEvent, EventPlace, EventScope, RecordedEvent};
+use keyward_core::audit::{AuditCursor, AuditEvent, EventScope, RecordedEvent};
 use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::AuditEventId;
@@ -31,13 +31,13 @@ impl AuditStore for Store {
         &self,
         _grant: &AuditGrant,
         filter: &AuditFilter,
-        page: &PageRequest<EventPlace>,
+        page: &PageRequest<AuditCursor>,
     ) -> Result<Page<RecordedEvent>, Error> {
         self.read("list_audit_events", |db| async move {
             let rows = listed(filter, page).all(&db).await?;
             let events: Result<_, Error> = rows.into_iter().map(from_row).collect();
-            let place = |event: &RecordedEvent| filter.write_place(event.place);
-            Ok(Page::cut(events?, page, place))
+            let cursor = |event: &RecordedEvent| filter.write_cursor(event.cursor);
+            Ok(Page::cut(events?, page, cursor))
         })
         .await
     }
@@ -91,7 +91,7 @@ pub(crate) async fn insert(
 }
 
 /// Selects the rows of a page, plus one.
-fn listed(filter: &AuditFilter, page: &PageRequest<EventPlace>) -> Select<Entity> {
+fn listed(filter: &AuditFilter, page: &PageRequest<AuditCursor>) -> Select<Entity> {
     let mut query = Entity::find()
         .order_by_desc(Column::OccurredAt)
         .order_by_desc(Column::Id)
@@ -123,11 +123,11 @@ fn listed(filter: &AuditFilter, page: &PageRequest<EventPlace>) -> Select<Entity
 }
 
 /// Matches rows that follow a position in a list with the newest first.
-fn is_before(place: EventPlace) -> SimpleExpr {
+fn is_before(cursor: AuditCursor) -> SimpleExpr {
     let columns = [Column::OccurredAt, Column::Id].map(Expr::col);
     let values = [
-        Expr::value(place.occurred_at.unix_millis()),
-        Expr::value(place.id.as_uuid()),
+        Expr::value(cursor.occurred_at.unix_millis()),
+        Expr::value(cursor.id.as_uuid()),
     ];
     Expr::tuple(columns).lt(Expr::tuple(values))
 }
@@ -149,7 +149,7 @@ fn from_row(row: Model) -> Result<RecordedEvent, Error> {
     let details = serde_json::from_str(&row.details)
         .map_err(|_| Error::internal("a stored audit event has unreadable details"))?;
     Ok(RecordedEvent {
-        place: EventPlace {
+        cursor: AuditCursor {
             occurred_at: Timestamp::from_unix_millis(row.occurred_at),
             id: AuditEventId::from_uuid(row.id),
         },

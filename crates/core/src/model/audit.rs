@@ -105,7 +105,7 @@ impl AuditEvent {
 
 /// Position of an event in the trail; later events compare greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventPlace {
+pub struct AuditCursor {
     /// Time of the event.
     pub occurred_at: Timestamp,
     /// Identifies the event.
@@ -117,7 +117,7 @@ pub struct EventPlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
     /// Position in the trail.
-    pub place: EventPlace,
+    pub cursor: AuditCursor,
     /// Kind of the principal.
     pub actor_kind: String,
     /// Identifier of the principal.

@@ -7,7 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::model::audit::{EventPlace, RecordedEvent};
+use crate::model::audit::{AuditCursor, RecordedEvent};
 use crate::model::clock::Timestamp;
 use crate::model::id::{AuditEventId, MAX_ID_BYTES};
 use crate::model::page;
@@ -61,7 +61,7 @@ impl AuditFilter {
         fn fits(wanted: Option<&String>, found: Option<&String>) -> bool {
             wanted.is_none() || wanted == found
         }
-        let at = event.place.occurred_at;
+        let at = event.cursor.occurred_at;
         fits(self.organization.as_ref(), event.organization.as_ref())
             && fits(self.workspace.as_ref(), event.workspace.as_ref())
             && fits(self.resource_kind.as_ref(), Some(&event.resource_kind))
@@ -76,8 +76,8 @@ impl AuditFilter {
 
     /// Returns a position as a page token contains it, bound to this filter.
     #[must_use]
-    pub fn write_place(&self, place: EventPlace) -> String {
-        let EventPlace { occurred_at, id } = place;
+    pub fn write_cursor(&self, cursor: AuditCursor) -> String {
+        let AuditCursor { occurred_at, id } = cursor;
         let digest = hex::encode(self.digest());
         let text = format!("{}.{id}.{digest}", occurred_at.unix_millis());
         format!("{text}.{}", check(&text))
@@ -87,20 +87,20 @@ impl AuditFilter {
     ///
     /// # Errors
     /// The text is not a position, was modified, or belongs to a list with another filter.
-    pub fn read_place(&self, text: &str) -> Result<EventPlace, Error> {
+    pub fn read_cursor(&self, text: &str) -> Result<AuditCursor, Error> {
         let invalid = page::invalid;
         let (text, found) = text.rsplit_once('.').ok_or_else(invalid)?;
         if found != check(text) {
             return Err(invalid());
         }
-        let (place, digest) = text.rsplit_once('.').ok_or_else(invalid)?;
+        let (cursor, digest) = text.rsplit_once('.').ok_or_else(invalid)?;
         if digest != hex::encode(self.digest()) {
             let message = "Page token is of a list with other filters";
             return Err(Error::invalid("pageToken", message));
         }
-        let (millis, id) = place.split_once('.').ok_or_else(invalid)?;
+        let (millis, id) = cursor.split_once('.').ok_or_else(invalid)?;
         let millis = millis.parse().map_err(|_| invalid())?;
-        Ok(EventPlace {
+        Ok(AuditCursor {
             occurred_at: Timestamp::from_unix_millis(millis),
             id: AuditEventId::parse(id).ok_or_else(invalid)?,
         })
@@ -179,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    fn place() -> EventPlace {
-        EventPlace {
+    fn cursor() -> AuditCursor {
+        AuditCursor {
             occurred_at: Timestamp::from_unix_millis(1_785_585_600_123),
             id: AuditEventId::generate(Timestamp::from_unix_millis(0)),
         }
@@ -245,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_read_by_the_filter_that_wrote_it_alone() {
-        let place = place();
+    fn cursor_is_read_only_by_the_filter_that_wrote_it() {
+        let cursor = cursor();
         for (number, writer) in filters().iter().enumerate() {
-            let text = writer.write_place(place);
+            let text = writer.write_cursor(cursor);
             for (other, reader) in filters().iter().enumerate() {
-                let read = reader.read_place(&text);
+                let read = reader.read_cursor(&text);
                 match read {
-                    Ok(read) => assert_eq!((number, read), (other, place)),
+                    Ok(read) => assert_eq!((number, read), (other, cursor)),
                     Err(error) => {
                         assert_ne!(number, other);
                         assert!(error.to_string().contains("other filters"), "{error}");
@@ -263,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_changed_is_refused() {
+    fn cursor_that_was_changed_is_rejected() {
         let filter = AuditFilter::default();
-        let text = filter.write_place(place());
+        let text = filter.write_cursor(cursor());
         for index in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[index] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
-            let error = filter.read_place(&changed).unwrap_err();
+            let error = filter.read_cursor(&changed).unwrap_err();
             assert_eq!(error.to_string(), "Page token is not valid", "{changed}");
-            assert!(filter.read_place(&text[..index]).is_err());
+            assert!(filter.read_cursor(&text[..index]).is_err());
         }
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::error::Error;
-use crate::model::audit::{EventPlace, RecordedEvent};
+use crate::model::audit::{AuditCursor, RecordedEvent};
 use crate::model::audit_filter::AuditFilter;
 use crate::model::clock::Timestamp;
 use crate::model::page::{Page, PageRequest};
@@ -14,12 +14,12 @@ use crate::policy::AuditGrant;
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Returns the events that the filter matches, newest first. [`Page::next`] is the result of
-    /// [`AuditFilter::write_place`] for the position of the last event.
+    /// [`AuditFilter::write_cursor`] for the position of the last event.
     async fn events(
         &self,
         grant: &AuditGrant,
         filter: &AuditFilter,
-        page: &PageRequest<EventPlace>,
+        page: &PageRequest<AuditCursor>,
     ) -> Result<Page<RecordedEvent>, Error>;
 
     /// Returns the times of the oldest and the newest event. Takes no grant, since it does not serve a

@@ -54,7 +54,7 @@ impl AuditTrail {
     ) -> Result<Page<RecordedEvent>, Error> {
         let grant = policy::authorize_audit(&caller.principal)?;
         filter.check()?;
-        let page = page.read(|text| filter.read_place(text))?;
+        let page = page.read(|text| filter.read_cursor(text))?;
         self.store.events(&grant, filter, &page).await
     }
 

@@ -109,12 +109,12 @@ fn filters() -> Vec<AuditFilter> {
 async fn every_filter_has_an_index(database: TestDatabase) {
     let store = trail(&database).await;
     let db = database.raw().await;
-    let place = EventPlace {
+    let cursor = AuditCursor {
         occurred_at: after_noon(2000),
         id: AuditEventId::generate(NOON),
     };
     for filter in filters() {
-        for after in [None, Some(place)] {
+        for after in [None, Some(cursor)] {
             let page = PageRequest { limit: 100, after };
             let query = listed(&filter, &page).build(db.get_database_backend());
             let plan = plan(db, query).await;

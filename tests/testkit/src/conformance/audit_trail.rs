@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::Noun;
-use keyward_core::audit::{AuditEvent, EventPlace, RecordedEvent};
+use keyward_core::audit::{AuditCursor, AuditEvent, RecordedEvent};
 use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::page::{Page, PageRequest};
@@ -77,7 +77,7 @@ async fn page<S: Stores>(
     fixture: &Fixture<S>,
     filter: &AuditFilter,
     limit: u32,
-    after: Option<EventPlace>,
+    after: Option<AuditCursor>,
 ) -> Page<RecordedEvent> {
     let page = PageRequest { limit, after };
     let listed = fixture.store.events(&audit_grant(), filter, &page).await;
@@ -96,7 +96,7 @@ async fn walk<S: Stores>(
         assert!(page.items.len() <= limit as usize);
         events.extend(page.items);
         match page.next {
-            Some(next) => after = Some(filter.read_place(&next).unwrap()),
+            Some(next) => after = Some(filter.read_cursor(&next).unwrap()),
             None => return events,
         }
     }
@@ -114,12 +114,12 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
     tell_in(fixture, ("other", None), &bare).await;
 
     let listed = walk(fixture, &AuditFilter::default(), 10).await;
-    let place = |event: &AuditEvent| EventPlace {
+    let cursor = |event: &AuditEvent| AuditCursor {
         occurred_at: event.occurred_at,
         id: event.id,
     };
     let read = RecordedEvent {
-        place: place(&whole),
+        cursor: cursor(&whole),
         actor_kind: "service".to_owned(),
         actor_id: "platform".to_owned(),
         action: "api_key.create".to_owned(),
@@ -135,7 +135,7 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
         ]),
     };
     let read_bare = RecordedEvent {
-        place: place(&bare),
+        cursor: cursor(&bare),
         action: "organization.upsert".to_owned(),
         organization: Some("other".to_owned()),
         workspace: None,
@@ -158,9 +158,9 @@ pub async fn events_page_newest_first<S: Stores>(fixture: &Fixture<S>) {
     }
     let all = walk(fixture, &AuditFilter::default(), 1000).await;
     assert_eq!(all.len(), 70);
-    let places: BTreeSet<_> = all.iter().map(|event| event.place).collect();
-    let newest_first: Vec<_> = places.into_iter().rev().collect();
-    let listed: Vec<_> = all.iter().map(|event| event.place).collect();
+    let cursors: BTreeSet<_> = all.iter().map(|event| event.cursor).collect();
+    let newest_first: Vec<_> = cursors.into_iter().rev().collect();
+    let listed: Vec<_> = all.iter().map(|event| event.cursor).collect();
     assert_eq!(listed, newest_first);
     for limit in [1, 2, 7, 10, 69, 70, 71] {
         let filter = AuditFilter::default();
@@ -248,19 +248,19 @@ pub async fn pages_do_not_move<S: Stores>(fixture: &Fixture<S>) {
             tell(fixture, number, millis).await;
         }
         match page.next {
-            Some(next) => after = Some(filter.read_place(&next).unwrap()),
+            Some(next) => after = Some(filter.read_cursor(&next).unwrap()),
             None => break,
         }
     }
-    let distinct: BTreeSet<_> = seen.iter().map(|event| event.place).collect();
+    let distinct: BTreeSet<_> = seen.iter().map(|event| event.cursor).collect();
     assert_eq!(distinct.len(), seen.len(), "an event was listed twice");
     let of_before = before
         .iter()
-        .filter(|event| distinct.contains(&event.place));
+        .filter(|event| distinct.contains(&event.cursor));
     assert_eq!(of_before.count(), before.len(), "an event was left out");
     assert!(
         seen.iter()
-            .all(|event| event.place.occurred_at < after_noon(100))
+            .all(|event| event.cursor.occurred_at < after_noon(100))
     );
 }
 
@@ -274,7 +274,7 @@ pub async fn old_events_expire<S: Stores>(fixture: &Fixture<S>) {
     let left = async || -> Vec<i64> {
         let events = walk(fixture, &AuditFilter::default(), 100).await;
         let millis =
-            |event: &RecordedEvent| event.place.occurred_at.unix_millis() - NOON.unix_millis();
+            |event: &RecordedEvent| event.cursor.occurred_at.unix_millis() - NOON.unix_millis();
         events.iter().rev().map(millis).collect()
     };
     assert_eq!(store.expire(NOON, 100).await.unwrap(), 0);
