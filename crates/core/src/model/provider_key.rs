@@ -17,8 +17,6 @@ pub const MAX_KEY_BYTES: usize = 4096;
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// Maximum length of an endpoint, in bytes of UTF-8.
 pub const MAX_ENDPOINT_BYTES: usize = 2048;
-/// Maximum length of a region, tenant or subscription, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 255;
 /// Maximum length of a description, in bytes of UTF-8.
 pub const MAX_DESCRIPTION_BYTES: usize = 4096;
 
@@ -242,16 +240,16 @@ mod tests {
     #[test]
     fn other_texts_are_no_sort_keys() {
         for text in ["", "bucket", "bucket:", ":a", "repo:a", "bucket:a\n"] {
-            let refused = Resource::from_sort_key(text);
+            let rejected = Resource::from_sort_key(text);
             assert!(
                 matches!(
-                    refused,
+                    rejected,
                     Err(Error::Invalid {
                         field: "pageToken",
                         ..
                     })
                 ),
-                "{text:?}: {refused:?}"
+                "{text:?}: {rejected:?}"
             );
         }
     }

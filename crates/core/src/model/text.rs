@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// Maximum length of a human-readable name, in bytes of UTF-8.
+/// Maximum length of a name, in bytes of UTF-8: a human-readable one, or of a region, tenant or subscription.
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// Checks a human-readable name, which may be empty.

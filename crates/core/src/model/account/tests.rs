@@ -188,19 +188,19 @@ fn first_of_several_reasons_is_reported() {
     metered.key.expires_at = Some(NOON);
     metered.key.disabled = true;
     assert_eq!(verdict(&metered, false, NOON), Verdict::Disabled);
-    let refused = check_hold(&metered, nanos(1), false, NOON);
-    assert!(matches!(refused, Err(Error::KeyDisabled)), "{refused:?}");
+    let rejected = check_hold(&metered, nanos(1), false, NOON);
+    assert!(matches!(rejected, Err(Error::KeyDisabled)), "{rejected:?}");
 
     metered.key.disabled = false;
     assert_eq!(verdict(&metered, false, NOON), Verdict::Expired);
-    let refused = check_hold(&metered, nanos(1), false, NOON);
-    assert!(matches!(refused, Err(Error::KeyExpired)), "{refused:?}");
+    let rejected = check_hold(&metered, nanos(1), false, NOON);
+    assert!(matches!(rejected, Err(Error::KeyExpired)), "{rejected:?}");
 
     metered.key.expires_at = None;
     assert_eq!(verdict(&metered, false, NOON), Verdict::LimitExceeded);
-    let refused = check_hold(&metered, nanos(1), false, NOON);
-    let is_exceeded = matches!(refused, Err(Error::LimitExceeded { .. }));
-    assert!(is_exceeded, "{refused:?}");
+    let rejected = check_hold(&metered, nanos(1), false, NOON);
+    let is_exceeded = matches!(rejected, Err(Error::LimitExceeded { .. }));
+    assert!(is_exceeded, "{rejected:?}");
 
     metered.key.limit = Some(nanos(1));
     assert_eq!(verdict(&metered, false, NOON), Verdict::Valid);

@@ -6,10 +6,10 @@ use super::sealed::SecretBinding;
 use crate::error::Error;
 use crate::model::provider::{Provider, ProviderRegistry};
 use crate::model::provider_key::{
-    MAX_DESCRIPTION_BYTES, MAX_ENDPOINT_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SECRET_BYTES,
-    ProviderKey, ProviderKeyPatch, StoredProviderKey,
+    MAX_DESCRIPTION_BYTES, MAX_ENDPOINT_BYTES, MAX_KEY_BYTES, MAX_SECRET_BYTES, ProviderKey,
+    ProviderKeyPatch, StoredProviderKey,
 };
-use crate::model::text::{OptionalText, check_text};
+use crate::model::text::{MAX_NAME_BYTES, OptionalText, check_text};
 use crate::services::vault::WorkspaceKeys;
 
 pub(super) const ENDPOINT: OptionalText =
@@ -82,7 +82,7 @@ impl CheckedPatch {
 
     /// Rejects a change of endpoint or provider that comes without the secret.
     pub(super) fn check_destination(&self, key: &ProviderKey) -> Result<(), Error> {
-        let refuse = |field, label| {
+        let reject = |field, label| {
             let message = format!("{label} can be changed only together with the secret");
             Err(Error::invalid(field, message))
         };
@@ -91,8 +91,8 @@ impl CheckedPatch {
         let changes_provider =
             matches!(&self.provider, Some(provider) if *provider != key.provider);
         match (&self.secret, changes_endpoint, changes_provider) {
-            (None, true, _) => refuse("endpoint", "Endpoint"),
-            (None, _, true) => refuse("provider", "Provider"),
+            (None, true, _) => reject("endpoint", "Endpoint"),
+            (None, _, true) => reject("provider", "Provider"),
             _ => Ok(()),
         }
     }
