@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_is_kept_to_the_end_of_the_answer() {
+    async fn slot_is_held_to_the_end_of_the_response() {
         let calls = Calls::new(1, 0);
         let pieces = [Ok::<_, axum::Error>("a"), Ok("b")];
         let body = Body::from_stream(futures_util::stream::iter(pieces));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_place_is_free_before_the_last_piece_is_sent() {
+    async fn slot_is_free_before_the_last_frame() {
         let calls = Calls::new(1, 0);
         let mut body = answer(&calls, Body::from("whole"));
         assert!(calls.enter().is_none());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_fails_or_is_not_read_leaves_its_place() {
+    async fn failed_or_unread_response_frees_its_slot() {
         let calls = Calls::new(1, 0);
         let failing = [Err::<&str, _>(axum::Error::new(std::fmt::Error))];
         let body = Body::from_stream(futures_util::stream::iter(failing));

@@ -127,7 +127,7 @@ fn expect_none(what: &str, found: &BTreeSet<&str>, forbidden: &[&str]) {
 }
 
 #[test]
-fn the_chain_goes_one_way() {
+fn dependency_chain_has_one_direction() {
     for (place, name) in CHAIN.iter().enumerate() {
         let package = member(name);
         expect_none(name, &linked(package), &CHAIN[place..]);
@@ -152,7 +152,7 @@ fn the_chain_goes_one_way() {
 }
 
 #[test]
-fn transport_and_sql_stop_where_they_should() {
+fn transport_and_sql_stay_in_their_crates() {
     for name in ["keyward-crypto", "keyward-core"] {
         let linked = linked(member(name));
         expect_none(name, &linked, &TRANSPORT);
@@ -173,7 +173,7 @@ fn transport_and_sql_stop_where_they_should() {
 }
 
 #[test]
-fn helpers_know_nothing_and_are_not_shipped() {
+fn helper_crates_have_no_domain_and_are_not_shipped() {
     for name in [
         "keyward-gateway",
         "keyward-gateway-build",

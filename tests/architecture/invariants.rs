@@ -240,7 +240,7 @@ fn types_with_secrets_are_never_printed_or_serialized() {
 }
 
 #[test]
-fn the_scan_sees_what_is_there() {
+fn scan_finds_items_and_positions() {
     let text = "\
 //! A file.
 #[derive(Debug)]

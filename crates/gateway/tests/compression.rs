@@ -109,7 +109,7 @@ async fn other_encodings_are_refused_with_those_that_there_are() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_what_it_says_is_refused() {
+async fn body_that_contradicts_its_encoding_is_rejected() {
     let cut = |mut body: Vec<u8>, bytes: usize| {
         body.truncate(body.len() - bytes);
         body

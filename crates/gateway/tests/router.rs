@@ -18,7 +18,7 @@ use support::{call_on, request};
 
 /// A gRPC request gets a gRPC response, regardless of the path.
 #[tokio::test]
-async fn a_method_that_there_is_not_is_refused_on_the_callers_face() {
+async fn unknown_method_is_rejected_in_the_format_of_its_protocol() {
     let rest = Probe::default().rest().build().unwrap();
     for path in ["/none.v1.None/None", "/body", "/none"] {
         for (content_type, answered) in [

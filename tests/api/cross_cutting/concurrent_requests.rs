@@ -56,7 +56,7 @@ async fn create_over_grpc(server: &TestServer, token: &str) -> Creation {
     }
 }
 
-async fn of_many_identical_creations_at_once_one_succeeds(server: TestServer) {
+async fn concurrent_identical_creations_succeed_once(server: TestServer) {
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(CREATORS)));
     let mut creators = JoinSet::new();
     for number in 0..CREATORS {
@@ -82,7 +82,7 @@ async fn of_many_identical_creations_at_once_one_succeeds(server: TestServer) {
     assert_eq!(server.database.count(creations).await, 1);
 }
 
-async fn linking_and_deleting_at_once_never_both_succeed(server: TestServer) {
+async fn concurrent_link_and_deletion_never_both_succeed(server: TestServer) {
     let token = server.token(User::WriterInA);
     let mut service = server.api_keys(&server.service_token());
     let (mut linked, mut deleted) = (0, 0);
@@ -133,7 +133,7 @@ async fn linking_and_deleting_at_once_never_both_succeed(server: TestServer) {
     assert!(listed.iter().all(|key| key["bucket_count"] == 1));
 }
 
-async fn of_many_updates_at_once_each_counts_once(server: TestServer) {
+async fn concurrent_updates_each_count_once(server: TestServer) {
     let body = json!({
         "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
     });
@@ -193,8 +193,8 @@ async fn concurrent_first_creations_share_the_data_keys(server: TestServer) {
 }
 
 each_engine! {
-    of_many_identical_creations_at_once_one_succeeds
-    linking_and_deleting_at_once_never_both_succeed
-    of_many_updates_at_once_each_counts_once
+    concurrent_identical_creations_succeed_once
+    concurrent_link_and_deletion_never_both_succeed
+    concurrent_updates_each_count_once
     concurrent_first_creations_share_the_data_keys
 }

@@ -152,7 +152,7 @@ async fn management_keys_are_noted_alike(server: TestServer) {
     }
 }
 
-async fn a_use_that_cannot_be_noted_is_not_refused(server: TestServer) {
+async fn unrecorded_use_is_not_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let refuse = if server.engine == Engine::Sqlite {
@@ -185,5 +185,5 @@ each_engine! {
     a_refused_key_is_not_used
     many_uses_in_a_minute_cost_one_write
     management_keys_are_noted_alike
-    a_use_that_cannot_be_noted_is_not_refused
+    unrecorded_use_is_not_rejected
 }

@@ -31,7 +31,7 @@ macro_rules! pages_are_bounded {
     };
 }
 
-async fn the_directorys(setup: Setup) {
+async fn directory_lists_have_pages_of_bounded_size(setup: Setup) {
     let server = start(setup).await;
     server.add_organization("org-3").await;
     for id in ["repo-2", "repo-3", REPO_A] {
@@ -84,7 +84,7 @@ async fn the_directorys(setup: Setup) {
     );
 }
 
-async fn of_management_keys(setup: Setup) {
+async fn management_key_list_has_pages_of_bounded_size(setup: Setup) {
     let server = start(setup).await;
     for _ in 0..3 {
         server.management_key(ORGANIZATION).await;
@@ -98,7 +98,7 @@ async fn of_management_keys(setup: Setup) {
     });
 }
 
-async fn of_links(setup: Setup) {
+async fn link_list_has_pages_of_bounded_size(setup: Setup) {
     let server = start(setup).await;
     let body = json!({
         "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
@@ -125,7 +125,7 @@ async fn of_links(setup: Setup) {
 }
 
 each_engine! {
-    the_directorys
-    of_management_keys
-    of_links
+    directory_lists_have_pages_of_bounded_size
+    management_key_list_has_pages_of_bounded_size
+    link_list_has_pages_of_bounded_size
 }

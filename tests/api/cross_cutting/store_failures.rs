@@ -119,7 +119,7 @@ async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServ
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 }
 
-async fn so_is_one_that_fails_the_authentication(server: TestServer) {
+async fn failing_store_at_authentication_is_an_internal_error(server: TestServer) {
     let id = key(&server).await;
     server
         .database
@@ -265,7 +265,7 @@ async fn until_ready(server: &TestServer, status: u16, body: &str) {
 
 each_engine! {
     a_failing_store_is_an_internal_error_without_its_cause
-    so_is_one_that_fails_the_authentication
+    failing_store_at_authentication_is_an_internal_error
     a_data_key_that_does_not_unwrap_is_an_internal_error
     data_keys_of_another_workspace_do_not_unwrap
     a_closed_store_is_unavailable_and_never_a_bad_token

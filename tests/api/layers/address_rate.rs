@@ -129,7 +129,7 @@ async fn another_address_is_not_held_up(setup: Setup) {
     exhaust(&server, "unknown").await;
 }
 
-async fn the_refusal_comes_before_any_look_up(setup: Setup) {
+async fn rejection_precedes_every_lookup(setup: Setup) {
     let server = start(setup).await;
     exhaust(&server, "203.0.113.5").await;
     server.store.close().await;
@@ -173,7 +173,7 @@ each_engine! {
     burst_of_any_requests_passes_and_the_next_is_rejected
     protocols_share_one_count_and_report_in_their_format
     another_address_is_not_held_up
-    the_refusal_comes_before_any_look_up
+    rejection_precedes_every_lookup
     services_are_counted_with_all_the_others
     probes_are_not_counted
 }

@@ -32,7 +32,7 @@ fn head(path: &str, token: &str) -> String {
     )
 }
 
-async fn a_body_that_says_it_is_too_large_is_refused_unread(server: TestServer) {
+async fn body_declared_too_large_is_rejected_unread(server: TestServer) {
     let token = server.token(User::Owner);
     for (path, body) in [
         (
@@ -52,7 +52,7 @@ async fn a_body_that_says_it_is_too_large_is_refused_unread(server: TestServer) 
 }
 
 /// A client that sends everything before it reads would otherwise find the connection closed.
-async fn a_body_that_is_too_large_can_be_sent_to_its_end(server: TestServer) {
+async fn oversized_body_can_be_sent_to_its_end(server: TestServer) {
     let token = server.token(User::Owner);
     let size = 3 * MIB;
     let head = format!("{}content-length: {size}\r\n\r\n", head("/apikeys", &token));
@@ -68,7 +68,7 @@ async fn a_body_that_is_too_large_can_be_sent_to_its_end(server: TestServer) {
     stream.read_to_end(&mut Vec::new()).await.unwrap();
 }
 
-async fn a_body_that_turns_out_too_large_is_refused(server: TestServer) {
+async fn body_found_too_large_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     let management = server.management_key(ORGANIZATION).await;
     for (path, token, body) in [
@@ -173,7 +173,7 @@ async fn a_body_that_is_not_json_is_refused(server: TestServer) {
     assert_eq!(call.send().await.status, 201);
 }
 
-async fn a_known_path_with_the_wrong_verb_says_which_are_right(server: TestServer) {
+async fn wrong_verb_on_a_known_path_reports_the_allowed_ones(server: TestServer) {
     let token = server.token(User::Owner);
     for (method, path, allow) in [
         (Method::DELETE, "/apikeys", "GET, HEAD, OPTIONS, POST"),
@@ -348,13 +348,13 @@ async fn an_unknown_grpc_method_is_unimplemented(server: TestServer) {
 }
 
 each_engine! {
-    a_body_that_says_it_is_too_large_is_refused_unread
-    a_body_that_is_too_large_can_be_sent_to_its_end
-    a_body_that_turns_out_too_large_is_refused
+    body_declared_too_large_is_rejected_unread
+    oversized_body_can_be_sent_to_its_end
+    body_found_too_large_is_rejected
     a_body_of_the_largest_size_is_read
     oversized_message_is_rejected_over_grpc_and_grpc_web
     a_body_that_is_not_json_is_refused
-    a_known_path_with_the_wrong_verb_says_which_are_right
+    wrong_verb_on_a_known_path_reports_the_allowed_ones
     allowed_verbs_are_reported_without_a_token
     head_is_get_without_its_body
     a_body_may_be_compressed_and_is_measured_after

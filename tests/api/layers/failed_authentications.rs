@@ -137,7 +137,7 @@ async fn a_refused_token_is_not_looked_up(setup: Setup) {
     assert_eq!(call.bearer(&unknown_key()).send().await.status, 503);
 }
 
-async fn a_token_that_was_good_lately_passes_all_the_same(setup: Setup) {
+async fn recently_valid_token_bypasses_the_limit(setup: Setup) {
     let server = start(setup).await;
     let session = server.token(User::Owner);
     let service = server.service_token();
@@ -191,7 +191,7 @@ async fn repeated_bad_tokens_close_the_connection(setup: Setup) {
     );
 }
 
-async fn a_proxys_connection_is_not_hung_up_on(setup: Setup) {
+async fn connection_of_a_trusted_proxy_is_not_closed(setup: Setup) {
     let server = start(setup).await;
     // Other clients share the proxy's connection, also when the proxy does not name its client.
     let from = |address: &str| {
@@ -238,7 +238,7 @@ async fn a_call_without_a_token_is_neither_counted_nor_refused(setup: Setup) {
     }
 }
 
-async fn a_store_that_is_gone_is_not_the_callers_failure(setup: Setup) {
+async fn closed_store_counts_no_failed_authentication(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     server.store.close().await;
@@ -271,11 +271,11 @@ each_engine! {
     every_bad_token_is_a_failure_and_too_many_are_refused
     failures_on_every_protocol_share_one_count
     a_refused_token_is_not_looked_up
-    a_token_that_was_good_lately_passes_all_the_same
+    recently_valid_token_bypasses_the_limit
     repeated_bad_tokens_close_the_connection
-    a_proxys_connection_is_not_hung_up_on
+    connection_of_a_trusted_proxy_is_not_closed
     successful_authentication_is_not_counted
     a_call_without_a_token_is_neither_counted_nor_refused
-    a_store_that_is_gone_is_not_the_callers_failure
+    closed_store_counts_no_failed_authentication
     another_address_is_not_held_up
 }

@@ -124,7 +124,7 @@ async fn an_encoding_that_is_not_taken_is_refused_and_not_repeated(server: TestS
     assert!(!format!("{:?}{}", answer.headers, answer.body).contains("canary"));
 }
 
-async fn the_three_faces_see_the_same_keys(server: TestServer) {
+async fn protocols_list_the_same_keys(server: TestServer) {
     let token = server.token(User::WriterInA);
     let mut client = server.api_keys(&token);
     let id = client
@@ -169,6 +169,6 @@ each_engine! {
     grpc_web_tells_errors_in_its_trailers
     a_message_that_does_not_decode_is_an_error_with_details
     an_encoding_that_is_not_taken_is_refused_and_not_repeated
-    the_three_faces_see_the_same_keys
+    protocols_list_the_same_keys
     tokens_are_read_from_metadata_on_one_connection_call_by_call
 }

@@ -185,7 +185,7 @@ async fn rejection_has_the_format_of_each_protocol(setup: Setup) {
     assert_eq!(list(&server).await, 200);
 }
 
-async fn the_refusal_comes_before_the_token_is_looked_at(setup: Setup) {
+async fn rejection_precedes_authentication(setup: Setup) {
     let server = start(setup, 1).await;
     let working = Working::fill(&server, 1).await;
     for call in [
@@ -202,7 +202,7 @@ async fn the_refusal_comes_before_the_token_is_looked_at(setup: Setup) {
         .refuses(401, UNAUTHENTICATED);
 }
 
-async fn probes_are_let_in_and_their_streams_take_no_place(setup: Setup) {
+async fn probes_are_admitted_and_take_no_slot(setup: Setup) {
     let server = start(setup, 1).await;
     let mut health = HealthClient::new(server.channel());
     let mut streams = Vec::new();
@@ -224,7 +224,7 @@ async fn probes_are_let_in_and_their_streams_take_no_place(setup: Setup) {
     working.finish().await;
 }
 
-async fn a_call_whose_caller_goes_away_makes_room(setup: Setup) {
+async fn disconnected_request_frees_its_slot(setup: Setup) {
     let server = start(setup, 1).await;
     let working = Working::fill(&server, 1).await;
     for call in &working.calls {
@@ -290,9 +290,9 @@ async fn without_a_limit_nothing_is_refused(setup: Setup) {
 each_engine! {
     calls_beyond_the_limit_are_refused_until_one_ends
     rejection_has_the_format_of_each_protocol
-    the_refusal_comes_before_the_token_is_looked_at
-    probes_are_let_in_and_their_streams_take_no_place
-    a_call_whose_caller_goes_away_makes_room
+    rejection_precedes_authentication
+    probes_are_admitted_and_take_no_slot
+    disconnected_request_frees_its_slot
     absent_bodies_hold_no_permit
     organization_at_its_share_leaves_permits_to_others
     without_a_limit_nothing_is_refused

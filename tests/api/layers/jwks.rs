@@ -377,7 +377,7 @@ async fn cancelled_caller_does_not_end_a_shared_fetch(server: TestServer) {
     assert_eq!(server.issuer.server.requests(), 1);
 }
 
-async fn a_token_for_someone_else_makes_no_one_fetch_keys(server: TestServer) {
+async fn token_of_another_issuer_or_audience_triggers_no_fetch(server: TestServer) {
     for changes in [
         json!({"iss": "https://elsewhere"}),
         json!({"aud": "someone-else"}),
@@ -430,7 +430,7 @@ async fn unknown_key_id_triggers_a_fetch_of_rotated_keys(setup: Setup) {
         .is(401, UNAUTHENTICATED_BODY);
 }
 
-async fn invented_key_ids_do_not_make_us_call_the_issuer(server: TestServer) {
+async fn invented_key_ids_trigger_no_fetch(server: TestServer) {
     assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
     assert_eq!(server.issuer.server.requests(), 1);
     let claims = server.claims(User::Owner);
@@ -501,9 +501,9 @@ each_engine! {
     readiness_says_which_keys_cannot_be_fetched
     unknown_signers_hold_no_place_of_services
     cancelled_caller_does_not_end_a_shared_fetch
-    a_token_for_someone_else_makes_no_one_fetch_keys
+    token_of_another_issuer_or_audience_triggers_no_fetch
     unknown_key_id_triggers_a_fetch_of_rotated_keys
-    invented_key_ids_do_not_make_us_call_the_issuer
+    invented_key_ids_trigger_no_fetch
     invented_key_ids_that_come_first_cost_one_fetch_together
     keys_from_a_file_are_read_again_too
 }

@@ -121,7 +121,7 @@ async fn native_grpc_over_http_1_is_rejected_with_the_reason(server: TestServer)
     }
 }
 
-async fn a_message_that_cannot_be_decoded_is_its_senders_fault(server: TestServer) {
+async fn undecodable_message_is_an_invalid_argument(server: TestServer) {
     // A text field with bytes that are not UTF-8, and a field that ends too early.
     for bytes in [vec![0x0a, 0x02, 0xff, 0xfe], vec![0x0a, 0x7f]] {
         let mut client = Grpc::new(server.channel());
@@ -139,7 +139,7 @@ async fn a_message_that_cannot_be_decoded_is_its_senders_fault(server: TestServe
     }
 }
 
-async fn a_deadline_that_is_over_lets_nothing_through(server: TestServer) {
+async fn expired_deadline_rejects_every_request(server: TestServer) {
     let token = server.token(User::Owner);
     for timeout in ["0n", "0S"] {
         let call = server
@@ -150,7 +150,7 @@ async fn a_deadline_that_is_over_lets_nothing_through(server: TestServer) {
     }
 }
 
-async fn only_the_hyphenated_form_names_a_key(server: TestServer) {
+async fn uuid_without_hyphens_is_not_found(server: TestServer) {
     let created = server
         .create(json!({"workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS"}))
         .await;
@@ -172,7 +172,7 @@ async fn only_the_hyphenated_form_names_a_key(server: TestServer) {
 
 /// hyper's own timer starts once the HTTP version is known; this timer starts earlier.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_says_nothing_is_not_kept() {
+async fn silent_client_is_disconnected() {
     let Some(server) = TestServer::on(Engine::Sqlite).await else {
         return;
     };
@@ -197,7 +197,7 @@ async fn a_client_that_says_nothing_is_not_kept() {
 
 /// Unread responses must not be kept forever either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_does_not_read_is_not_kept() {
+async fn client_that_does_not_read_is_disconnected() {
     let Some(server) = TestServer::on(Engine::Sqlite).await else {
         return;
     };
@@ -219,7 +219,7 @@ each_engine! {
     grpc_with_another_encoding_than_protobufs_is_415
     grpc_web_is_answered_in_the_form_that_was_asked_in
     native_grpc_over_http_1_is_rejected_with_the_reason
-    a_message_that_cannot_be_decoded_is_its_senders_fault
-    a_deadline_that_is_over_lets_nothing_through
-    only_the_hyphenated_form_names_a_key
+    undecodable_message_is_an_invalid_argument
+    expired_deadline_rejects_every_request
+    uuid_without_hyphens_is_not_found
 }

@@ -118,7 +118,7 @@ async fn burst_passes_and_the_next_is_rejected_over_grpc_web(setup: Setup) {
     }
 }
 
-async fn the_faces_and_the_tokens_of_one_caller_are_counted_together(setup: Setup) {
+async fn protocols_and_tokens_of_one_caller_share_one_count(setup: Setup) {
     let server = start(setup).await;
     let request = ListApiKeysRequest::default();
     assert_eq!(list(&server, &server.token(User::Owner)).await, 200);
@@ -217,7 +217,7 @@ each_engine! {
     a_refused_call_changes_nothing
     burst_passes_and_the_next_is_rejected_over_grpc
     burst_passes_and_the_next_is_rejected_over_grpc_web
-    the_faces_and_the_tokens_of_one_caller_are_counted_together
+    protocols_and_tokens_of_one_caller_share_one_count
     a_call_that_fails_is_counted_too
     another_caller_is_not_held_up
     services_are_not_counted

@@ -7,7 +7,7 @@ use crate::support::{TestServer, User, WebFlavor};
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 
-async fn every_response_has_one_of_its_own(server: TestServer) {
+async fn every_response_has_its_own_request_id(server: TestServer) {
     let token = server.token(User::Owner);
     let mut seen = std::collections::BTreeSet::new();
     for (call, status) in [
@@ -54,7 +54,7 @@ async fn every_response_has_one_of_its_own(server: TestServer) {
     }
 }
 
-async fn a_good_one_of_the_caller_is_kept(server: TestServer) {
+async fn valid_request_id_of_the_caller_is_kept(server: TestServer) {
     let longest = "a".repeat(128);
     for id in [
         "7",
@@ -81,7 +81,7 @@ async fn a_good_one_of_the_caller_is_kept(server: TestServer) {
     }
 }
 
-async fn a_bad_one_is_replaced(server: TestServer) {
+async fn invalid_request_id_is_replaced(server: TestServer) {
     let token = server.token(User::Owner);
     let too_long = "a".repeat(129);
     for id in [
@@ -122,8 +122,8 @@ async fn it_reaches_the_audit_trail(server: TestServer) {
 }
 
 each_engine! {
-    every_response_has_one_of_its_own
-    a_good_one_of_the_caller_is_kept
-    a_bad_one_is_replaced
+    every_response_has_its_own_request_id
+    valid_request_id_of_the_caller_is_kept
+    invalid_request_id_is_replaced
     it_reaches_the_audit_trail
 }

@@ -43,7 +43,7 @@ async fn a_target_that_is_too_long_is_refused(server: TestServer) {
     }
 }
 
-async fn a_long_one_is_answered_like_any_other(server: TestServer) {
+async fn long_target_is_answered_like_any_other(server: TestServer) {
     let long = "a".repeat(MAX_HEAD - REST_OF_HEAD);
     for version in [Version::HTTP_11, Version::HTTP_2] {
         assert_eq!(get(&server, version, &format!("/{long}")).await, 404);
@@ -63,7 +63,7 @@ async fn a_long_one_is_answered_like_any_other(server: TestServer) {
     }
 }
 
-async fn as_many_unknown_parameters_as_there_is_room_for_are_refused(server: TestServer) {
+async fn unknown_parameters_up_to_the_target_limit_are_rejected(server: TestServer) {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for one in ["a=b", "a", "=", "%20=%20"] {
             assert_eq!(get(&server, version, &parameters(one)).await, 400, "{one}");
@@ -71,7 +71,7 @@ async fn as_many_unknown_parameters_as_there_is_room_for_are_refused(server: Tes
     }
 }
 
-async fn as_many_parameters_as_there_is_room_for_are_read(setup: Setup) {
+async fn parameters_up_to_the_target_limit_are_read(setup: Setup) {
     let server = Setup {
         unknown_fields: UnknownFields::Ignore,
         ..setup
@@ -96,7 +96,7 @@ async fn as_many_parameters_as_there_is_room_for_are_read(setup: Setup) {
 
 each_engine! {
     a_target_that_is_too_long_is_refused
-    a_long_one_is_answered_like_any_other
-    as_many_unknown_parameters_as_there_is_room_for_are_refused
-    as_many_parameters_as_there_is_room_for_are_read
+    long_target_is_answered_like_any_other
+    unknown_parameters_up_to_the_target_limit_are_rejected
+    parameters_up_to_the_target_limit_are_read
 }

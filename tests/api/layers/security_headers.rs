@@ -56,7 +56,7 @@ fn reveals_nothing(headers: &HeaderMap) {
     }
 }
 
-async fn every_answer_over_rest_has_them(setup: Setup) {
+async fn rest_responses_have_security_headers(setup: Setup) {
     let origins = AllowedOrigins::parse(&["https://app.example.com"]).unwrap();
     let server = Setup { origins, ..setup }.start().await;
     let token = server.token(User::Owner);
@@ -110,7 +110,7 @@ async fn every_answer_over_rest_has_them(setup: Setup) {
     }
 }
 
-async fn a_plaintext_key_is_kept_nowhere(server: TestServer) {
+async fn plaintext_key_is_not_stored(server: TestServer) {
     let management_key = server.management_key(ORGANIZATION).await;
     let call = server.post("/keys").bearer(&management_key);
     let answer = call.json(&json!({ "name": "n" })).send().await;
@@ -151,7 +151,7 @@ async fn grpc_web_is_not_kept_and_not_guessed(server: TestServer) {
     }
 }
 
-async fn native_grpc_has_none_of_them(server: TestServer) {
+async fn native_grpc_has_no_security_headers(server: TestServer) {
     for (token, code) in [
         (server.token(User::Owner), Code::Ok),
         ("x".to_owned(), Code::Unauthenticated),
@@ -175,9 +175,9 @@ async fn native_grpc_has_none_of_them(server: TestServer) {
 }
 
 each_engine! {
-    every_answer_over_rest_has_them
-    a_plaintext_key_is_kept_nowhere
+    rest_responses_have_security_headers
+    plaintext_key_is_not_stored
     a_description_says_what_is_so_for_itself
     grpc_web_is_not_kept_and_not_guessed
-    native_grpc_has_none_of_them
+    native_grpc_has_no_security_headers
 }

@@ -221,7 +221,7 @@ async fn no_default_ends_a_stream_and_a_callers_deadline_does(setup: Setup) {
     assert_eq!(next(&mut lasting).await, ServingStatus::NotServing);
 }
 
-async fn it_is_there_over_grpc_web(server: TestServer) {
+async fn request_id_is_sent_over_grpc_web(server: TestServer) {
     for flavor in WebFlavor::ALL {
         let answer = server.grpc_web(flavor, CHECK, None, &about("")).await;
         assert_eq!(answer.code(), "0");
@@ -347,7 +347,7 @@ each_engine! {
     watch_reports_each_change
     watch_reports_the_shutdown_and_ends
     no_default_ends_a_stream_and_a_callers_deadline_does
-    it_is_there_over_grpc_web
+    request_id_is_sent_over_grpc_web
     a_stream_comes_over_grpc_web_as_it_happens
     no_rate_limit_holds_for_it
     there_is_a_bound_on_messages_that_are_still_to_come

@@ -114,7 +114,7 @@ async fn administrators_and_services_create_list_and_revoke(server: TestServer) 
     }
 }
 
-async fn no_one_else_may(server: TestServer) {
+async fn other_callers_manage_no_management_keys(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let foreign = server.management_key(OTHER_ORGANIZATION).await;
@@ -341,7 +341,7 @@ async fn an_organization_with_live_management_keys_is_not_deleted(server: TestSe
 
 each_engine! {
     administrators_and_services_create_list_and_revoke
-    no_one_else_may
+    other_callers_manage_no_management_keys
     an_administrator_reaches_the_own_organization_alone
     missing_organization_is_reported_to_a_service
     a_list_of_an_organization_that_does_not_exist_is_not_found

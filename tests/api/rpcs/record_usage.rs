@@ -333,7 +333,7 @@ async fn a_charge_of_no_key_is_not_recorded(server: TestServer) {
     assert_eq!(server.database.count("charges").await, 0);
 }
 
-async fn of_many_same_charges_at_once_one_counts(server: TestServer) {
+async fn concurrent_identical_charges_count_once(server: TestServer) {
     let (token, hash) = key(&server).await;
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
     let mut recorders = JoinSet::new();
@@ -353,7 +353,7 @@ async fn of_many_same_charges_at_once_one_counts(server: TestServer) {
     assert_eq!(server.key(&token, &hash).await["usage"], 1);
 }
 
-async fn of_many_charges_at_once_all_count(server: TestServer) {
+async fn concurrent_charges_all_count(server: TestServer) {
     let (token, hash) = key(&server).await;
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
     let mut recorders = JoinSet::new();
@@ -391,6 +391,6 @@ each_engine! {
     a_charge_may_be_five_minutes_ahead
     a_request_id_is_required_and_bounded
     a_charge_of_no_key_is_not_recorded
-    of_many_same_charges_at_once_one_counts
-    of_many_charges_at_once_all_count
+    concurrent_identical_charges_count_once
+    concurrent_charges_all_count
 }

@@ -451,7 +451,7 @@ async fn an_unfit_field_is_named(server: TestServer) {
     .fields(&[("requestId", long)]);
 }
 
-async fn of_many_holds_at_once_those_that_fit_are_let_in(server: TestServer) {
+async fn concurrent_holds_are_admitted_up_to_the_limit(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
     let mut holders = JoinSet::new();
@@ -479,7 +479,7 @@ async fn of_many_holds_at_once_those_that_fit_are_let_in(server: TestServer) {
     assert_eq!(server.key(&token, &issued.hash).await["limit_remaining"], 1);
 }
 
-async fn of_many_same_holds_at_once_there_is_one(server: TestServer) {
+async fn concurrent_identical_holds_are_one(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
     let mut holders = JoinSet::new();
@@ -511,6 +511,6 @@ each_engine! {
     a_hold_lasts_as_long_as_it_says_and_ten_minutes_else
     a_time_to_hold_that_does_not_fit_is_refused
     an_unfit_field_is_named
-    of_many_holds_at_once_those_that_fit_are_let_in
-    of_many_same_holds_at_once_there_is_one
+    concurrent_holds_are_admitted_up_to_the_limit
+    concurrent_identical_holds_are_one
 }

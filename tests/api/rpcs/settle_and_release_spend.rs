@@ -266,7 +266,7 @@ async fn id_without_a_reservation_is_not_found(server: TestServer) {
     assert_eq!(server.database.count("charges").await, 0);
 }
 
-async fn of_many_settlements_at_once_one_counts(server: TestServer) {
+async fn concurrent_settlements_count_once(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(32)));
@@ -291,7 +291,7 @@ async fn of_many_settlements_at_once_one_counts(server: TestServer) {
     assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
 }
 
-async fn of_a_settlement_and_a_release_at_once_one_wins(server: TestServer) {
+async fn concurrent_settlement_and_release_have_one_winner(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let mut spent = 0;
     for round in 0..16 {
@@ -338,6 +338,6 @@ each_engine! {
     ended_reservation_is_not_made_again
     reservation_of_a_disabled_or_expired_key_ends_normally
     id_without_a_reservation_is_not_found
-    of_many_settlements_at_once_one_counts
-    of_a_settlement_and_a_release_at_once_one_wins
+    concurrent_settlements_count_once
+    concurrent_settlement_and_release_have_one_winner
 }

@@ -69,7 +69,7 @@ async fn a_management_key_is_printed_alone_and_works_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_what_it_needs_there_is_no_management_key() {
+async fn management_key_needs_a_known_organization() {
     let deployment = Deployment::sqlite().await;
     let organization = deployment.env["ORGANIZATION_ID"].to_owned();
     let before = deployment.database.count("management_keys").await;

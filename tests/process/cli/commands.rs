@@ -325,7 +325,7 @@ async fn a_minted_token_works() {
 }
 
 #[test]
-fn healthcheck_tells_by_its_exit_code() {
+fn healthcheck_reports_by_its_exit_code() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     let url = dev.env["KEYWARD_URL"].to_owned();

@@ -307,7 +307,7 @@ async fn each_token_may_do_what_its_name_says() {
 }
 
 #[test]
-fn a_port_in_use_is_said_so() {
+fn port_in_use_is_reported() {
     let directory = TempDir::new().unwrap();
     Dev::start(directory.path()).running.terminate().expect(0);
     let before = fs::read(directory.path().join("dev.env")).unwrap();
@@ -364,7 +364,7 @@ fn a_lost_keyring_is_not_silently_replaced() {
 }
 
 #[tokio::test]
-async fn a_keyring_of_another_database_is_refused_at_start() {
+async fn keyring_of_another_database_fails_the_start() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     let rest = Rest::new(&dev.env["KEYWARD_URL"]);

@@ -42,7 +42,7 @@ fn restart_with(dev: Dev, directory: &Path, value: Option<&str>) -> Dev {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_administers_the_demo_organization_and_outlives_restarts() {
+async fn management_key_of_dev_survives_restarts() {
     let directory = TempDir::new().unwrap();
     let mut dev = Dev::start(directory.path());
     let key = dev.env["MANAGEMENT_KEY"].to_owned();
@@ -68,7 +68,7 @@ async fn it_administers_the_demo_organization_and_outlives_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_replaced_when_it_was_revoked() {
+async fn revoked_management_key_is_replaced() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     let before = dev.env["MANAGEMENT_KEY"].to_owned();
@@ -94,7 +94,7 @@ async fn it_is_replaced_when_it_was_revoked() {
 
 /// Regardless of the value in its position: missing, never a key, or a key of another kind.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_replaced_when_the_file_does_not_have_it() {
+async fn management_key_missing_in_the_file_is_replaced() {
     let directory = TempDir::new().unwrap();
     let mut dev = Dev::start(directory.path());
     let first = dev.env["MANAGEMENT_KEY"].to_owned();

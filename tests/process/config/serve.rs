@@ -461,7 +461,7 @@ fn postgres_beyond_loopback_needs_verified_tls() {
 }
 
 #[test]
-fn the_example_says_what_is_so() {
+fn example_file_is_accepted() {
     let directory = TempDir::new().unwrap();
     // Unchanged, the example has no effect.
     let bare = Program::keyward(["serve"]).run();

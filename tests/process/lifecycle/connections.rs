@@ -283,7 +283,7 @@ async fn headers_that_are_too_large_are_answered_with_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_must_say_what_it_wants_in_time() {
+async fn client_must_send_its_headers_in_time() {
     let (_deployment, served) = served(&[("HEADER_TIMEOUT_MS", SHORT)]).await;
     for said in [
         "",

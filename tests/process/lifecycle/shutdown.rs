@@ -146,7 +146,7 @@ async fn ctrl_c_lets_grpc_calls_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_hold_nothing_up() {
+async fn idle_connections_delay_no_shutdown() {
     let directory = TempDir::new().unwrap();
     let dev = start(&directory);
     let rest = crate::support::client::Rest::new(&dev.env["KEYWARD_URL"]);
@@ -214,7 +214,7 @@ async fn health_watch_reports_the_end_and_delays_no_shutdown() {
 }
 
 #[test]
-fn a_call_that_never_ends_is_cut_off_in_the_end() {
+fn endless_request_is_ended_by_its_timeout() {
     let deployment = tokio::runtime::Runtime::new()
         .unwrap()
         .block_on(crate::support::deployment::Deployment::sqlite());
@@ -250,7 +250,7 @@ fn a_second_signal_does_not_wait_for_calls() {
 }
 
 #[test]
-fn a_signal_that_comes_at_once_is_heeded() {
+fn signal_after_the_start_message_ends_the_program() {
     // The address is printed before any process can send the signal; the handlers are installed by then.
     for how in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
         let directory = TempDir::new().unwrap();

@@ -44,7 +44,7 @@ async fn the_ratio_decides_on_new_traces_and_the_caller_on_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_names_the_service_and_the_headers() {
+async fn environment_sets_the_service_name_and_headers() {
     let deployment = Deployment::sqlite().await;
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let collector = Collector::start().await;
@@ -140,7 +140,7 @@ async fn nothing_is_exported_when_it_is_turned_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_says_nothing_does_not_hold_up_the_end() {
+async fn silent_collector_delays_no_shutdown() {
     let deployment = Deployment::sqlite().await;
     // The system accepts connections, and no process responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

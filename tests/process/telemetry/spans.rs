@@ -200,7 +200,7 @@ async fn request_without_a_trace_begins_one_without_unknown_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_holds_nothing_up() {
+async fn unreachable_collector_delays_no_request() {
     let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
     let serve = collector.of(deployment.command("serve"));

@@ -17,7 +17,7 @@ use crate::support::frames::{answer, connect, get, rest};
 use crate::support::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_face_is_there() {
+async fn every_protocol_is_served_over_tls() {
     let secured = Secured::start().await;
     let token = &secured.deployment.env["ADMIN_TOKEN"];
     let workspace = &secured.deployment.env["WORKSPACE_A"];

@@ -30,7 +30,7 @@ fn known() -> String {
 }
 
 #[test]
-fn prefixes_are_frozen() {
+fn token_prefixes_are_frozen() {
     assert_eq!(TokenKind::ISSUED_KEY.prefix(), "sk-kw-v1-");
     assert_eq!(TokenKind::REPO_AI_KEY.prefix(), "FB_AI_");
     assert_eq!(TokenKind::REPO_AI_SECRET.prefix(), "FB_AIS_");

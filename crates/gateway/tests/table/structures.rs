@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{call, told};
 
 #[tokio::test]
-async fn the_text_of_a_structure_is_json() {
+async fn structure_text_is_json() {
     // As in grpc-gateway; Envoy has no such parameters.
     for (query, expected) in [
         ("struct={}", json!({"struct": {}})),

@@ -136,7 +136,7 @@ async fn service_resumes_after_answers_were_swallowed() {
 
 /// Another session locks the rows of more keys than there are connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_locks_of_a_stranger_stop_no_other_key() {
+async fn foreign_row_lock_blocks_no_other_key() {
     let Some(database) = TestDatabase::postgres().await else {
         return;
     };

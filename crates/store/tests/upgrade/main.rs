@@ -137,12 +137,12 @@ async fn every_migration_only_expands_on_postgres() {
 }
 
 #[tokio::test]
-async fn the_code_bears_expansion_on_sqlite() {
+async fn code_runs_on_an_expanded_schema_on_sqlite() {
     bears_expansion(TestDatabase::sqlite()).await;
 }
 
 #[tokio::test]
-async fn the_code_bears_expansion_on_postgres() {
+async fn code_runs_on_an_expanded_schema_on_postgres() {
     if let Some(database) = TestDatabase::postgres().await {
         bears_expansion(database).await;
     }

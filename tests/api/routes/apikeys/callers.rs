@@ -121,7 +121,7 @@ async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestSe
     }
 }
 
-async fn an_internal_service_has_no_business_here(server: TestServer) {
+async fn internal_service_is_rejected(server: TestServer) {
     let (token, id) = (server.service_token(), key(&server).await);
     for (method, path, body, denial) in endpoints(&id) {
         let mut call = server.call(method, &path).bearer(&token);
@@ -184,7 +184,7 @@ async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
 
 each_engine! {
     every_member_may_do_what_role_and_access_say_and_no_more
-    an_internal_service_has_no_business_here
+    internal_service_is_rejected
     request_without_a_token_is_rejected
     unknown_or_unvalidated_users_are_rejected
 }

@@ -32,7 +32,7 @@ fn label(key: &str) -> String {
     format!("{}...{}", &key[..12], &key[77..])
 }
 
-async fn the_older_path_of_tools_says_the_same(server: TestServer) {
+async fn older_path_of_tools_is_equal(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 2 })).await;
     for key in [&token, &issued.key] {
@@ -48,7 +48,7 @@ async fn the_older_path_of_tools_says_the_same(server: TestServer) {
     answer.refuses_key(401, "Invalid token");
 }
 
-async fn an_issued_key_says_everything_of_itself(server: TestServer) {
+async fn issued_key_describes_itself_completely(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let plain = server.issued_key(&token, json!({})).await;
     let full = server
@@ -118,7 +118,7 @@ async fn an_issued_key_says_everything_of_itself(server: TestServer) {
     }
 }
 
-async fn a_management_key_says_that_it_is_one(server: TestServer) {
+async fn management_key_describes_its_kind(server: TestServer) {
     for (organization, workspace) in [
         (ORGANIZATION, "workspace-a"),
         (OTHER_ORGANIZATION, "workspace-x"),
@@ -232,9 +232,9 @@ async fn caller_without_an_issued_key_is_rejected(server: TestServer) {
 }
 
 each_engine! {
-    the_older_path_of_tools_says_the_same
-    an_issued_key_says_everything_of_itself
-    a_management_key_says_that_it_is_one
+    older_path_of_tools_is_equal
+    issued_key_describes_itself_completely
+    management_key_describes_its_kind
     a_key_whose_limit_is_used_up_may_ask_what_it_is
     the_three_faces_say_the_same
     caller_without_an_issued_key_is_rejected

@@ -170,7 +170,7 @@ async fn token_of_an_unknown_principal_is_rejected(server: TestServer) {
     );
 }
 
-async fn a_key_that_is_no_longer_good_is_refused_on_every_path(server: TestServer) {
+async fn invalid_key_is_rejected_on_every_path(server: TestServer) {
     let paths = [
         "/key",
         "/keys",
@@ -239,7 +239,7 @@ async fn an_ordinary_key_administers_no_keys_not_even_itself(server: TestServer)
     assert_eq!(server.database.count("issued_keys").await, 2);
 }
 
-async fn keys_have_no_business_with_the_keys_of_providers_and_repos(server: TestServer) {
+async fn issued_and_management_keys_are_rejected_on_other_routes(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let provider_key = json!({
@@ -379,7 +379,7 @@ async fn a_store_that_fails_is_never_a_bad_key(server: TestServer) {
         .refuses_key(401, INVALID);
 }
 
-async fn a_token_in_the_query_or_the_body_is_none(server: TestServer) {
+async fn token_in_the_query_or_the_body_is_ignored(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for path in [
         format!("/keys?key={token}"),
@@ -403,12 +403,12 @@ async fn a_token_in_the_query_or_the_body_is_none(server: TestServer) {
 each_engine! {
     request_without_a_token_is_rejected
     token_of_an_unknown_principal_is_rejected
-    a_key_that_is_no_longer_good_is_refused_on_every_path
+    invalid_key_is_rejected_on_every_path
     users_and_services_administer_no_issued_keys
     an_ordinary_key_administers_no_keys_not_even_itself
-    keys_have_no_business_with_the_keys_of_providers_and_repos
+    issued_and_management_keys_are_rejected_on_other_routes
     a_management_key_may_do_everything_on_both_mounts
     wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys
     a_store_that_fails_is_never_a_bad_key
-    a_token_in_the_query_or_the_body_is_none
+    token_in_the_query_or_the_body_is_ignored
 }

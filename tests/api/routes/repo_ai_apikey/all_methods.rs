@@ -278,7 +278,7 @@ async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServ
     assert!(server.is_live(&created).await);
 }
 
-async fn so_is_one_that_fails_the_permission(server: TestServer) {
+async fn failing_store_at_the_permission_is_an_internal_error(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     server
         .database
@@ -328,7 +328,7 @@ each_engine! {
     refused_updates_agree
     refused_lists_and_deletions_agree
     a_failing_store_is_an_internal_error_without_its_cause
-    so_is_one_that_fails_the_permission
+    failing_store_at_the_permission_is_an_internal_error
     a_closed_store_is_unavailable_and_never_a_bad_token
     a_data_key_that_does_not_unwrap_stops_creations_alone
 }

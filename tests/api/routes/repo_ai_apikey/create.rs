@@ -318,7 +318,7 @@ async fn a_name_is_free_after_its_key_is_deleted_or_renamed(server: TestServer) 
     answer.send().await.refuses(400, DUPLICATE);
 }
 
-async fn of_many_creations_of_one_name_at_once_one_succeeds(server: TestServer) {
+async fn concurrent_creations_of_one_name_succeed_once(server: TestServer) {
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(CREATORS)));
     let mut creators = JoinSet::new();
     for number in 0..CREATORS {
@@ -423,7 +423,7 @@ each_engine! {
     the_path_wins_over_a_repo_in_the_body
     a_live_name_is_taken_once_in_a_repo
     a_name_is_free_after_its_key_is_deleted_or_renamed
-    of_many_creations_of_one_name_at_once_one_succeeds
+    concurrent_creations_of_one_name_succeed_once
     a_creation_is_audited_without_key_and_secret
     a_refused_creation_leaves_no_trace
 }

@@ -132,7 +132,7 @@ async fn a_key_of_another_repo_is_not_found(server: TestServer) {
     }
 }
 
-async fn of_many_deletions_at_once_one_succeeds(server: TestServer) {
+async fn concurrent_deletions_succeed_once(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let path = repo_ai_key_path(REPO_A, &created.id);
     let (server, barrier) = (Arc::new(server), Arc::new(Barrier::new(DELETERS)));
@@ -258,7 +258,7 @@ each_engine! {
     the_row_stays_with_its_moment_and_without_its_sealed_secret
     an_id_that_is_unknown_or_none_is_not_found
     a_key_of_another_repo_is_not_found
-    of_many_deletions_at_once_one_succeeds
+    concurrent_deletions_succeed_once
     a_repo_with_live_keys_is_kept_and_one_without_is_not
     recreated_repo_has_no_earlier_keys
     a_deletion_is_audited_once_and_a_refused_one_is_not

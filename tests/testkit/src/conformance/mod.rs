@@ -322,7 +322,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $fixture, workspace:
             first_workspace_is_the_default
             default_moves_to_the_workspace_that_asks
-            default_passes_to_no_one
+            default_passes_to_no_other_workspace
             default_is_found_by_its_organization
             workspace_does_not_change_its_organization
             workspaces_page_in_byte_order

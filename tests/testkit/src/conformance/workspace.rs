@@ -101,7 +101,7 @@ pub async fn default_moves_to_the_workspace_that_asks<S: Stores>(fixture: &Fixtu
 }
 
 /// Deleting the default workspace leaves its organization without a default, until the next upsert.
-pub async fn default_passes_to_no_one<S: Stores>(fixture: &Fixture<S>) {
+pub async fn default_passes_to_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     delete_workspace(fixture, "a").await.unwrap();
     assert_eq!(

@@ -256,7 +256,7 @@ fn retry(metered: &MeteredKey, amount: i64) -> Option<Duration> {
 }
 
 #[test]
-fn when_to_ask_again_is_what_time_can_bring_about() {
+fn retry_delay_ends_with_the_next_possible_success() {
     use LimitReset::{Daily, Monthly, Weekly};
     let resets = [None, Some(Daily), Some(Weekly), Some(Monthly)];
     for reset in resets {

@@ -60,7 +60,7 @@ async fn only_the_fields_that_are_present_change(server: TestServer) {
     assert_eq!(resolve(&server, &id).await.secret, "s");
 }
 
-async fn the_same_over_grpc(server: TestServer) {
+async fn update_over_grpc_has_the_same_result(server: TestServer) {
     let id = full_key(&server).await;
     let mut client = server.api_keys(&server.token(User::WriterInA));
     let request = UpdateApiKeyRequest {
@@ -283,7 +283,7 @@ async fn an_update_is_audited_with_old_and_new_values_but_secrets(server: TestSe
 
 each_engine! {
     only_the_fields_that_are_present_change
-    the_same_over_grpc
+    update_over_grpc_has_the_same_result
     null_leaves_alone_and_an_empty_text_clears
     a_new_secret_rotates_the_credential
     every_update_makes_a_new_version_and_an_empty_one_succeeds

@@ -332,7 +332,7 @@ async fn without_a_default_workspace_one_must_be_named(server: TestServer) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-async fn a_text_is_bounded_and_an_empty_one_is_none(server: TestServer) {
+async fn text_is_bounded_and_an_empty_one_is_unset(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (member, label) in [
         ("creator_user_id", "Creator user ID"),
@@ -412,6 +412,6 @@ each_engine! {
     an_expiry_in_the_past_is_refused
     a_key_belongs_to_a_workspace_of_its_organization
     without_a_default_workspace_one_must_be_named
-    a_text_is_bounded_and_an_empty_one_is_none
+    text_is_bounded_and_an_empty_one_is_unset
     a_body_is_json_of_bounded_size
 }

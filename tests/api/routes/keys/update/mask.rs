@@ -88,7 +88,7 @@ async fn without_a_mask_the_fields_that_are_set_change(server: TestServer) {
     }
 }
 
-async fn with_a_mask_the_fields_that_it_names_change_and_no_others(server: TestServer) {
+async fn masked_fields_change_alone(server: TestServer) {
     for (paths, name, disabled, limit, reset, byok) in [
         (&["name"][..], "m", false, 10, LimitReset::Daily, false),
         (&["disabled"], "n", true, 10, LimitReset::Daily, false),
@@ -290,7 +290,7 @@ async fn an_unfit_field_is_named(server: TestServer) {
 
 each_engine! {
     without_a_mask_the_fields_that_are_set_change
-    with_a_mask_the_fields_that_it_names_change_and_no_others
+    masked_fields_change_alone
     an_unset_limit_or_reset_that_the_mask_names_is_removed
     an_unset_field_that_must_be_there_is_refused
     unknown_mask_path_is_rejected_and_not_repeated
