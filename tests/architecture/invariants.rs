@@ -380,7 +380,7 @@ fn field_names() -> BTreeSet<String> {
 }
 
 #[test]
-fn a_field_that_an_error_names_is_one_of_the_api() {
+fn field_that_an_error_names_is_one_of_the_api() {
     let known = field_names();
     let markers = [
         "Error::invalid(",

@@ -154,7 +154,7 @@ fn table() -> String {
 }
 
 #[test]
-fn the_documented_table_is_the_policy() {
+fn documented_table_is_the_policy() {
     // Cargo runs a test in its package's directory; a path fixed at build time would break if the checkout
     // moved.
     let path = Path::new("../../docs/policy.md");
@@ -182,7 +182,7 @@ fn missing_workspace_is_rejected_like_a_hidden_one() {
 
 /// Grants contain the values that the policy decided on, not the values that the caller claims.
 #[test]
-fn a_grant_is_for_what_was_asked() {
+fn grant_is_for_what_was_asked() {
     let mut granted = 0;
     for (name, principal) in principals() {
         for place in ["own", "other"] {
@@ -204,7 +204,7 @@ fn a_grant_is_for_what_was_asked() {
 }
 
 #[test]
-fn a_key_describes_itself_alone() {
+fn key_describes_itself_alone() {
     for (name, principal) in principals() {
         let calling = policy::calling_key(&principal);
         match principal {

@@ -249,7 +249,7 @@ async fn noting_a_use_waits_for_no_row() {
 
 /// Any number of calls that wait for one key occupy one connection, and other calls proceed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_busy_key_leaves_the_connections_to_others() {
+async fn busy_key_leaves_the_connections_to_others() {
     let Some(fixture) = fixture().await else {
         return;
     };

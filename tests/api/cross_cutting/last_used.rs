@@ -45,7 +45,7 @@ async fn management_key(server: &TestServer) -> ManagementKey {
     list.into_inner().management_keys.remove(0)
 }
 
-async fn a_key_was_never_used_before_it_is(server: TestServer) {
+async fn key_was_never_used_before_it_is(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     assert_eq!(last_used(&server, &token, &issued.hash).await, json!(null));
@@ -95,7 +95,7 @@ async fn use_is_recorded_once_per_minute(server: TestServer) {
     }
 }
 
-async fn a_refused_key_is_not_used(server: TestServer) {
+async fn refused_key_is_not_used(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let soon = json!({ "expires_at": "2026-08-01T12:00:01Z" });
     let issued = server.issued_key(&token, soon).await;
@@ -179,10 +179,10 @@ async fn unrecorded_use_is_not_rejected(server: TestServer) {
 }
 
 each_engine! {
-    a_key_was_never_used_before_it_is
+    key_was_never_used_before_it_is
     asking_and_being_verified_are_uses
     use_is_recorded_once_per_minute
-    a_refused_key_is_not_used
+    refused_key_is_not_used
     many_uses_in_a_minute_cost_one_write
     management_keys_are_noted_alike
     unrecorded_use_is_not_rejected

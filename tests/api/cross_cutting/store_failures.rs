@@ -105,7 +105,7 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
     }
 }
 
-async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
+async fn failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
     let id = key(&server).await;
     server
         .database
@@ -128,7 +128,7 @@ async fn failing_store_at_authentication_is_an_internal_error(server: TestServer
     everything_answers(&server, &id, 500, Code::Internal).await;
 }
 
-async fn a_data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) {
+async fn data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) {
     let id = key(&server).await;
     let nothing = match server.engine {
         Engine::Sqlite => "X'00'",
@@ -197,7 +197,7 @@ async fn data_keys_of_another_workspace_do_not_unwrap(server: TestServer) {
     answer.send().await.refuses(500, INTERNAL);
 }
 
-async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
+async fn closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
     let id = key(&server).await;
     server.store.close().await;
     everything_answers(&server, &id, 503, Code::Unavailable).await;
@@ -264,9 +264,9 @@ async fn until_ready(server: &TestServer, status: u16, body: &str) {
 }
 
 each_engine! {
-    a_failing_store_is_an_internal_error_without_its_cause
+    failing_store_is_an_internal_error_without_its_cause
     failing_store_at_authentication_is_an_internal_error
-    a_data_key_that_does_not_unwrap_is_an_internal_error
+    data_key_that_does_not_unwrap_is_an_internal_error
     data_keys_of_another_workspace_do_not_unwrap
-    a_closed_store_is_unavailable_and_never_a_bad_token
+    closed_store_is_unavailable_and_never_a_bad_token
 }

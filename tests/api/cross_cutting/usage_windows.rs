@@ -228,7 +228,7 @@ async fn figures_follow_the_calendar_for_every_reset(server: TestServer) {
     }
 }
 
-async fn a_late_charge_takes_from_the_limit_whose_window_it_is_in(server: TestServer) {
+async fn late_charge_takes_from_the_limit_whose_window_it_is_in(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     // A Wednesday.
     server.set_clock("2026-08-19T10:00:00Z");
@@ -254,7 +254,7 @@ async fn a_late_charge_takes_from_the_limit_whose_window_it_is_in(server: TestSe
     }
 }
 
-async fn a_charge_a_little_ahead_counts_in_the_window_that_it_names(server: TestServer) {
+async fn charge_a_little_ahead_counts_in_the_window_that_it_names(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     server.set_clock("2026-08-02T23:58:00Z");
     let issued = limited(&server, &token, json!("weekly")).await;
@@ -292,7 +292,7 @@ async fn another_reset_takes_another_window(server: TestServer) {
     }
 }
 
-async fn a_hold_outlasts_the_window_and_is_settled_in_the_next(server: TestServer) {
+async fn hold_outlasts_the_window_and_is_settled_in_the_next(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     server.set_clock("2026-08-01T23:55:00Z");
     let issued = limited(&server, &token, json!("daily")).await;
@@ -319,8 +319,8 @@ each_engine! {
     limit_resets_at_the_end_of_its_window
     limit_without_reset_never_resets
     figures_follow_the_calendar_for_every_reset
-    a_late_charge_takes_from_the_limit_whose_window_it_is_in
-    a_charge_a_little_ahead_counts_in_the_window_that_it_names
+    late_charge_takes_from_the_limit_whose_window_it_is_in
+    charge_a_little_ahead_counts_in_the_window_that_it_names
     another_reset_takes_another_window
-    a_hold_outlasts_the_window_and_is_settled_in_the_next
+    hold_outlasts_the_window_and_is_settled_in_the_next
 }

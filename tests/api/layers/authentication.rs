@@ -49,7 +49,7 @@ fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-async fn a_header_that_carries_no_token_is_refused(server: TestServer) {
+async fn header_that_carries_no_token_is_refused(server: TestServer) {
     let token = server.token(User::Owner);
     for authorization in [
         String::new(),
@@ -69,7 +69,7 @@ async fn a_header_that_carries_no_token_is_refused(server: TestServer) {
     }
 }
 
-async fn the_scheme_is_read_in_any_case(server: TestServer) {
+async fn scheme_is_read_in_any_case(server: TestServer) {
     let token = server.token(User::Owner);
     for scheme in ["bearer", "BEARER", "Bearer  "] {
         let authorization = format!("{scheme} {token}");
@@ -101,7 +101,7 @@ async fn two_headers_are_refused_even_if_each_is_good(server: TestServer) {
     );
 }
 
-async fn a_token_is_good_from_nbf_to_exp_give_or_take_a_minute(server: TestServer) {
+async fn token_is_good_from_nbf_to_exp_give_or_take_a_minute(server: TestServer) {
     let now = server.now_seconds();
     for (changes, good) in [
         (json!({ "exp": now - 59 }), true),
@@ -122,7 +122,7 @@ async fn a_token_is_good_from_nbf_to_exp_give_or_take_a_minute(server: TestServe
     }
 }
 
-async fn a_token_that_was_let_in_is_refused_once_it_expires(server: TestServer) {
+async fn token_that_was_let_in_is_refused_once_it_expires(server: TestServer) {
     let token = server.token(User::Owner);
     is_let_in(&server, &token).await;
     server.clock.advance(Duration::from_secs(3600 + 59));
@@ -292,7 +292,7 @@ async fn token_may_call_its_algorithm_ed25519(setup: Setup) {
     is_refused(&server, &format!("Bearer {token}")).await;
 }
 
-async fn a_token_without_a_key_id_is_good_while_one_key_is_published(server: TestServer) {
+async fn token_without_a_key_id_is_good_while_one_key_is_published(server: TestServer) {
     let claims = server.claims(User::Owner);
     is_let_in(&server, &server.issuer.key.sign_as(None, &claims)).await;
 }
@@ -323,7 +323,7 @@ async fn unsigned_tokens_and_shared_secrets_are_refused(server: TestServer) {
     }
 }
 
-async fn a_service_must_be_registered(server: TestServer) {
+async fn service_must_be_registered(server: TestServer) {
     for changes in [
         json!({ "sub": "system:serviceaccount:ai:other" }),
         json!({ "sub": "ai-gateway" }),
@@ -340,7 +340,7 @@ async fn a_service_must_be_registered(server: TestServer) {
     }
 }
 
-async fn a_change_of_membership_counts_at_once(server: TestServer) {
+async fn change_of_membership_counts_at_once(server: TestServer) {
     let platform = fixtures::caller(fixtures::service());
     let directory = &server.use_cases.directory;
     let token = server.token(User::NoAccess);
@@ -405,19 +405,19 @@ async fn each_algorithm_is_taken_from_a_url_and_from_a_file(setup: Setup) {
 }
 
 each_engine! {
-    a_header_that_carries_no_token_is_refused
-    the_scheme_is_read_in_any_case
+    header_that_carries_no_token_is_refused
+    scheme_is_read_in_any_case
     two_headers_are_refused_even_if_each_is_good
-    a_token_is_good_from_nbf_to_exp_give_or_take_a_minute
-    a_token_that_was_let_in_is_refused_once_it_expires
+    token_is_good_from_nbf_to_exp_give_or_take_a_minute
+    token_that_was_let_in_is_refused_once_it_expires
     issuer_and_audience_must_be_ours
     user_and_organization_must_fit
     only_the_published_key_signs
     token_that_lives_too_long_is_refused
     token_may_call_its_algorithm_ed25519
-    a_token_without_a_key_id_is_good_while_one_key_is_published
+    token_without_a_key_id_is_good_while_one_key_is_published
     unsigned_tokens_and_shared_secrets_are_refused
-    a_service_must_be_registered
-    a_change_of_membership_counts_at_once
+    service_must_be_registered
+    change_of_membership_counts_at_once
     each_algorithm_is_taken_from_a_url_and_from_a_file
 }

@@ -93,7 +93,7 @@ async fn body_found_too_large_is_rejected(server: TestServer) {
     }
 }
 
-async fn a_body_of_the_largest_size_is_read(server: TestServer) {
+async fn body_of_the_largest_size_is_read(server: TestServer) {
     let body = json!({
         "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
     });
@@ -125,7 +125,7 @@ async fn oversized_message_is_rejected_over_grpc_and_grpc_web(server: TestServer
     }
 }
 
-async fn a_body_that_is_not_json_is_refused(server: TestServer) {
+async fn body_that_is_not_json_is_refused(server: TestServer) {
     let token = server.token(User::Owner);
     let management = server.management_key(ORGANIZATION).await;
     let body = json!({
@@ -223,7 +223,7 @@ async fn head_is_get_without_its_body(server: TestServer) {
     assert_eq!(server.call(Method::HEAD, &path).send().await.status, 401);
 }
 
-async fn a_body_may_be_compressed_and_is_measured_after(server: TestServer) {
+async fn body_may_be_compressed_and_is_measured_after(server: TestServer) {
     let token = server.token(User::Owner);
     let send = |encoding: &str, body: Vec<u8>| {
         let call = server.post("/apikeys").bearer(&token);
@@ -251,7 +251,7 @@ async fn a_body_may_be_compressed_and_is_measured_after(server: TestServer) {
     assert_eq!(unknown.header("accept-encoding"), Some("gzip, zstd"));
 }
 
-async fn an_unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {
+async fn unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {
     let token = server.token(User::Owner);
     for path in [
         "/",
@@ -309,7 +309,7 @@ async fn an_unknown_path_is_unknown_with_and_without_a_token(server: TestServer)
     }
 }
 
-async fn a_malformed_escape_in_a_path_is_refused(server: TestServer) {
+async fn malformed_escape_in_a_path_is_refused(server: TestServer) {
     let said = "The path must be percent-encoded UTF-8";
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         for path in ["/apikeys/%zz", "/apikeys/%ff", "/apikeys/%f"] {
@@ -330,7 +330,7 @@ async fn a_malformed_escape_in_a_path_is_refused(server: TestServer) {
     assert_eq!((answer.status, &shown["message"]), (400, &json!(said)));
 }
 
-async fn an_unknown_grpc_method_is_unimplemented(server: TestServer) {
+async fn unknown_grpc_method_is_unimplemented(server: TestServer) {
     for path in [
         "/keyward.v1.ApiKeyService/Nothing",
         "/keyward.v1.Nothing/At/All",
@@ -351,14 +351,14 @@ each_engine! {
     body_declared_too_large_is_rejected_unread
     oversized_body_can_be_sent_to_its_end
     body_found_too_large_is_rejected
-    a_body_of_the_largest_size_is_read
+    body_of_the_largest_size_is_read
     oversized_message_is_rejected_over_grpc_and_grpc_web
-    a_body_that_is_not_json_is_refused
+    body_that_is_not_json_is_refused
     wrong_verb_on_a_known_path_reports_the_allowed_ones
     allowed_verbs_are_reported_without_a_token
     head_is_get_without_its_body
-    a_body_may_be_compressed_and_is_measured_after
-    an_unknown_path_is_unknown_with_and_without_a_token
-    a_malformed_escape_in_a_path_is_refused
-    an_unknown_grpc_method_is_unimplemented
+    body_may_be_compressed_and_is_measured_after
+    unknown_path_is_unknown_with_and_without_a_token
+    malformed_escape_in_a_path_is_refused
+    unknown_grpc_method_is_unimplemented
 }

@@ -50,7 +50,7 @@ fn is(seen: (Vec<String>, Option<String>), address: &str) {
     assert_eq!(seen, (vec![address.to_owned()], Some(address.to_owned())));
 }
 
-async fn a_caller_that_is_no_proxy_is_not_believed(server: TestServer) {
+async fn caller_that_is_no_proxy_is_not_believed(server: TestServer) {
     for headers in [
         &[][..],
         &[("x-forwarded-for", CLAIMED)],
@@ -99,7 +99,7 @@ async fn another_proxys_network_is_not_this_callers(setup: Setup) {
 }
 
 each_engine! {
-    a_caller_that_is_no_proxy_is_not_believed
+    caller_that_is_no_proxy_is_not_believed
     trusted_proxy_names_the_client_address
     another_proxys_network_is_not_this_callers
 }

@@ -221,7 +221,7 @@ async fn message_below_256_bytes_is_not_compressed(server: TestServer) {
     }
 }
 
-async fn a_secret_is_never_compressed(server: TestServer) {
+async fn secret_is_never_compressed(server: TestServer) {
     let repeated = "secretive ".repeat(20);
     let id = server.create(json!({
         "workspaceId": WORKSPACE_A, "key": "k", "secret": repeated, "provider": "AWS",
@@ -250,7 +250,7 @@ async fn a_secret_is_never_compressed(server: TestServer) {
     }
 }
 
-async fn a_caller_is_answered_in_the_first_encoding_that_both_know(server: TestServer) {
+async fn caller_is_answered_in_the_first_encoding_that_both_know(server: TestServer) {
     let token = server.token(User::Owner);
     let message = || grpc_frame(&ListApiKeysRequest::default());
     for (accepted, answered) in [
@@ -269,7 +269,7 @@ async fn a_caller_is_answered_in_the_first_encoding_that_both_know(server: TestS
     }
 }
 
-async fn a_message_that_is_too_large_once_decompressed_is_refused(server: TestServer) {
+async fn message_that_is_too_large_once_decompressed_is_refused(server: TestServer) {
     for (name, _) in ENCODINGS {
         // A thousand times as large as the bytes on the wire, and one byte over the limit.
         let bomb = compressed(name, &new_key("bomb", 32 * MIB).encode_to_vec());
@@ -298,7 +298,7 @@ async fn its_details_are_those_of_any_message_that_is_too_large(server: TestServ
     }
 }
 
-async fn a_message_of_the_largest_size_is_read(server: TestServer) {
+async fn message_of_the_largest_size_is_read(server: TestServer) {
     for (name, encoding) in ENCODINGS {
         let fixed = new_key(name, 0).encode_to_vec().len();
         let request = new_key(name, MIB - fixed - 4);
@@ -344,7 +344,7 @@ async fn undecodable_compressed_message_is_an_invalid_argument(server: TestServe
     }
 }
 
-async fn an_unknown_encoding_is_refused_with_those_that_are_known(server: TestServer) {
+async fn unknown_encoding_is_refused_with_those_that_are_known(server: TestServer) {
     let token = server.token(User::Owner);
     for name in ["deflate", "br", "snappy", "GZIP", "gzip,zstd"] {
         let headers = [("grpc-encoding", name)];
@@ -418,13 +418,13 @@ each_engine! {
     requests_and_answers_are_compressed_over_grpc
     requests_and_answers_are_compressed_over_grpc_web
     message_below_256_bytes_is_not_compressed
-    a_secret_is_never_compressed
-    a_caller_is_answered_in_the_first_encoding_that_both_know
-    a_message_that_is_too_large_once_decompressed_is_refused
+    secret_is_never_compressed
+    caller_is_answered_in_the_first_encoding_that_both_know
+    message_that_is_too_large_once_decompressed_is_refused
     its_details_are_those_of_any_message_that_is_too_large
-    a_message_of_the_largest_size_is_read
+    message_of_the_largest_size_is_read
     undecodable_compressed_message_is_an_invalid_argument
-    an_unknown_encoding_is_refused_with_those_that_are_known
+    unknown_encoding_is_refused_with_those_that_are_known
     health_is_compressed_and_its_messages_are_short
     oversized_message_is_rejected_at_its_beginning
     reflection_answers_no_long_message

@@ -84,7 +84,7 @@ fn common(headers: &http::HeaderMap) {
     assert!(headers.contains_key("x-request-id"));
 }
 
-async fn a_preflight_is_answered_on_every_path_without_a_token(setup: Setup) {
+async fn preflight_is_answered_on_every_path_without_a_token(setup: Setup) {
     let server = start(setup).await;
     let asked = "authorization,content-type,x-grpc-web,x-user-agent,grpc-timeout,traceparent";
     for origin in ALLOWED {
@@ -148,7 +148,7 @@ async fn headers_of_browser_clients_are_allowed(setup: Setup) {
     holds(&answer.headers, "access-control-allow-headers", &sent);
 }
 
-async fn a_preflight_of_another_origin_allows_nothing(setup: Setup) {
+async fn preflight_of_another_origin_allows_nothing(setup: Setup) {
     let server = start(setup).await;
     for origin in OTHERS {
         let call = server
@@ -249,7 +249,7 @@ async fn pages_read_answers_and_refusals_over_grpc_web(setup: Setup) {
 }
 
 /// The browser enforces CORS: the response is the same, and no page may read it.
-async fn a_page_of_another_origin_reads_nothing(setup: Setup) {
+async fn page_of_another_origin_reads_nothing(setup: Setup) {
     let server = start(setup).await;
     for origin in OTHERS {
         let answer = server.get("/apikeys").header("origin", origin).send().await;
@@ -294,7 +294,7 @@ async fn without_allowed_origins_there_is_no_cors(server: TestServer) {
     }
 }
 
-async fn a_page_may_post_what_it_may_read(setup: Setup) {
+async fn page_may_post_what_it_may_read(setup: Setup) {
     let server = start(setup).await;
     let body = json!({ "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS" });
     let call = server.post("/apikeys").header("origin", ALLOWED[0]);
@@ -308,13 +308,13 @@ async fn a_page_may_post_what_it_may_read(setup: Setup) {
 }
 
 each_engine! {
-    a_preflight_is_answered_on_every_path_without_a_token
+    preflight_is_answered_on_every_path_without_a_token
     headers_of_browser_clients_are_allowed
-    a_preflight_of_another_origin_allows_nothing
+    preflight_of_another_origin_allows_nothing
     pages_read_answers_and_refusals_over_rest
     pages_read_answers_and_refusals_over_grpc_web
-    a_page_of_another_origin_reads_nothing
+    page_of_another_origin_reads_nothing
     options_without_preflight_headers_reports_the_path
     without_allowed_origins_there_is_no_cors
-    a_page_may_post_what_it_may_read
+    page_may_post_what_it_may_read
 }

@@ -94,7 +94,7 @@ async fn lock_wait_ends_at_the_deadline_without_a_change(server: TestServer) {
     assert_eq!(server.database.count(updates).await, 1);
 }
 
-async fn the_operator_bounds_what_a_caller_may_ask(setup: Setup) {
+async fn operator_bounds_what_a_caller_may_ask(setup: Setup) {
     let server = Setup {
         max_deadline: Duration::from_millis(400),
         ..setup
@@ -122,7 +122,7 @@ async fn expired_deadline_is_reported_before_any_work(server: TestServer) {
     );
 }
 
-async fn a_malformed_timeout_is_refused(server: TestServer) {
+async fn malformed_timeout_is_refused(server: TestServer) {
     let id = key(&server).await;
     let malformed = "The grpc-timeout header is malformed";
     for timeout in ["", "S", "123456789S", "1", "-1S", "1.5S", "1X"] {
@@ -145,7 +145,7 @@ async fn a_malformed_timeout_is_refused(server: TestServer) {
 
 each_engine! {
     lock_wait_ends_at_the_deadline_without_a_change
-    the_operator_bounds_what_a_caller_may_ask
+    operator_bounds_what_a_caller_may_ask
     expired_deadline_is_reported_before_any_work
-    a_malformed_timeout_is_refused
+    malformed_timeout_is_refused
 }

@@ -126,7 +126,7 @@ async fn failures_on_every_protocol_share_one_count(setup: Setup) {
     assert_eq!(list(&server, &unknown_key()).await, 429);
 }
 
-async fn a_refused_token_is_not_looked_up(setup: Setup) {
+async fn refused_token_is_not_looked_up(setup: Setup) {
     let server = start(setup).await;
     exhaust(&server).await;
     server.store.close().await;
@@ -217,7 +217,7 @@ async fn successful_authentication_is_not_counted(setup: Setup) {
     exhaust(&server).await;
 }
 
-async fn a_call_without_a_token_is_neither_counted_nor_refused(setup: Setup) {
+async fn call_without_a_token_is_neither_counted_nor_refused(setup: Setup) {
     let server = start(setup).await;
     for _ in 0..2 * BURST {
         assert_eq!(server.get("/apikeys").send().await.status, 401);
@@ -270,12 +270,12 @@ async fn another_address_is_not_held_up(setup: Setup) {
 each_engine! {
     every_bad_token_is_a_failure_and_too_many_are_refused
     failures_on_every_protocol_share_one_count
-    a_refused_token_is_not_looked_up
+    refused_token_is_not_looked_up
     recently_valid_token_bypasses_the_limit
     repeated_bad_tokens_close_the_connection
     connection_of_a_trusted_proxy_is_not_closed
     successful_authentication_is_not_counted
-    a_call_without_a_token_is_neither_counted_nor_refused
+    call_without_a_token_is_neither_counted_nor_refused
     closed_store_counts_no_failed_authentication
     another_address_is_not_held_up
 }

@@ -85,7 +85,7 @@ async fn grpc_web_tells_errors_in_its_trailers(server: TestServer) {
     }
 }
 
-async fn a_message_that_does_not_decode_is_an_error_with_details(server: TestServer) {
+async fn message_that_does_not_decode_is_an_error_with_details(server: TestServer) {
     let token = server.token(User::WriterInA);
     // Field 1 of the request, with a length beyond the end of the message.
     let garbage = reqwest::Body::from(vec![0, 0, 0, 0, 2, 0x0a, 0x7f]);
@@ -104,7 +104,7 @@ async fn a_message_that_does_not_decode_is_an_error_with_details(server: TestSer
     assert!(details.windows(reason.len()).any(|window| window == reason));
 }
 
-async fn an_encoding_that_is_not_taken_is_refused_and_not_repeated(server: TestServer) {
+async fn encoding_that_is_not_taken_is_refused_and_not_repeated(server: TestServer) {
     let token = server.token(User::WriterInA);
     let body = reqwest::Body::from(vec![1, 0, 0, 0, 0]);
     let call = server
@@ -167,8 +167,8 @@ async fn tokens_are_read_from_metadata_on_one_connection_call_by_call(server: Te
 each_engine! {
     grpc_web_creates_and_lists
     grpc_web_tells_errors_in_its_trailers
-    a_message_that_does_not_decode_is_an_error_with_details
-    an_encoding_that_is_not_taken_is_refused_and_not_repeated
+    message_that_does_not_decode_is_an_error_with_details
+    encoding_that_is_not_taken_is_refused_and_not_repeated
     protocols_list_the_same_keys
     tokens_are_read_from_metadata_on_one_connection_call_by_call
 }

@@ -43,7 +43,7 @@ async fn json_that_is_no_object_is_refused(server: TestServer) {
     }
 }
 
-async fn a_member_that_is_given_twice_is_refused(server: TestServer) {
+async fn member_that_is_given_twice_is_refused(server: TestServer) {
     let token = server.token(User::Owner);
     for body in [
         r#"{"workspaceId":"workspace-a","workspaceId":"workspace-b"}"#,
@@ -61,7 +61,7 @@ async fn a_member_that_is_given_twice_is_refused(server: TestServer) {
     }
 }
 
-async fn the_names_of_the_proto_file_are_read_too(server: TestServer) {
+async fn names_of_the_proto_file_are_read_too(server: TestServer) {
     let token = server.token(User::Owner);
     let body = json!({
         "workspace_id": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS",
@@ -89,7 +89,7 @@ async fn body_errors_are_not_reported_without_authentication(server: TestServer)
 each_engine! {
     malformed_json_error_has_the_position_without_the_text
     json_that_is_no_object_is_refused
-    a_member_that_is_given_twice_is_refused
-    the_names_of_the_proto_file_are_read_too
+    member_that_is_given_twice_is_refused
+    names_of_the_proto_file_are_read_too
     body_errors_are_not_reported_without_authentication
 }

@@ -76,7 +76,7 @@ async fn failed_fetch_is_unavailable_until_one_succeeds(setup: Setup) {
     assert_eq!(status(&server, &token).await, 200);
 }
 
-async fn an_issuer_that_fails_is_not_asked_again_at_once(server: TestServer) {
+async fn issuer_that_fails_is_not_asked_again_at_once(server: TestServer) {
     server.issuer.server.fail(true);
     for user in User::MEMBERS {
         is_unavailable(&server, &server.token(user)).await;
@@ -489,7 +489,7 @@ async fn keys_from_a_file_are_read_again_too(setup: Setup) {
 each_engine! {
     concurrent_first_uses_fetch_the_keys_once
     failed_fetch_is_unavailable_until_one_succeeds
-    an_issuer_that_fails_is_not_asked_again_at_once
+    issuer_that_fails_is_not_asked_again_at_once
     failing_issuer_does_not_affect_tokens_of_the_other
     known_tokens_and_keys_stay_good_while_the_issuer_is_down
     keys_too_old_to_use_are_fetched_before_each_use

@@ -9,7 +9,7 @@ use crate::support::{TestServer, User, WORKSPACE_A, WebFlavor, spans_of};
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 
 #[test]
-fn the_layers_have_these_names_and_this_order() {
+fn layers_have_these_names_and_this_order() {
     let expected = [
         "request_id",
         "target",
@@ -64,7 +64,7 @@ async fn rejected_request_has_an_id_and_a_span(server: TestServer) {
     assert!(!format!("{:?}", spans_of(&id)).contains("canary"));
 }
 
-async fn a_grpc_call_has_a_span_with_its_method_and_code(server: TestServer) {
+async fn grpc_call_has_a_span_with_its_method_and_code(server: TestServer) {
     let id = format!("grpc-{:?}-{}", server.engine, server.address.port());
     let mut request = tonic::Request::new(ListApiKeysRequest::default());
     request
@@ -101,7 +101,7 @@ async fn oversized_body_is_rejected_before_authentication(server: TestServer) {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
-async fn a_deadline_is_read_before_the_token(server: TestServer) {
+async fn deadline_is_read_before_the_token(server: TestServer) {
     let answer = server
         .get("/apikeys")
         .header("grpc-timeout", "x")
@@ -110,7 +110,7 @@ async fn a_deadline_is_read_before_the_token(server: TestServer) {
     assert_eq!(answer.status, 400);
 }
 
-async fn the_token_is_looked_at_before_the_request_is_read(server: TestServer) {
+async fn token_is_looked_at_before_the_request_is_read(server: TestServer) {
     let answer = server.get("/apikeys?capability=x").send().await;
     assert_eq!(answer.status, 401);
     let answer = server.delete("/apikeys").send().await;
@@ -190,10 +190,10 @@ async fn protocol_of_another_path_bypasses_no_check(server: TestServer) {
 
 each_engine! {
     rejected_request_has_an_id_and_a_span
-    a_grpc_call_has_a_span_with_its_method_and_code
+    grpc_call_has_a_span_with_its_method_and_code
     oversized_body_is_rejected_before_authentication
-    a_deadline_is_read_before_the_token
-    the_token_is_looked_at_before_the_request_is_read
+    deadline_is_read_before_the_token
+    token_is_looked_at_before_the_request_is_read
     client_headers_about_the_caller_are_ignored
     protocol_of_another_path_bypasses_no_check
 }

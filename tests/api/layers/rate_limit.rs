@@ -62,7 +62,7 @@ async fn burst_passes_and_the_next_is_rejected_over_rest(setup: Setup) {
     }
 }
 
-async fn a_refused_call_changes_nothing(setup: Setup) {
+async fn refused_call_changes_nothing(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::WriterInA);
     exhaust(&server, &token).await;
@@ -133,7 +133,7 @@ async fn protocols_and_tokens_of_one_caller_share_one_count(setup: Setup) {
     assert_eq!(list(&server, &server.token(User::Owner)).await, 429);
 }
 
-async fn a_call_that_fails_is_counted_too(setup: Setup) {
+async fn call_that_fails_is_counted_too(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     for _ in 0..BURST {
@@ -214,11 +214,11 @@ async fn without_a_limit_nothing_is_refused(server: TestServer) {
 
 each_engine! {
     burst_passes_and_the_next_is_rejected_over_rest
-    a_refused_call_changes_nothing
+    refused_call_changes_nothing
     burst_passes_and_the_next_is_rejected_over_grpc
     burst_passes_and_the_next_is_rejected_over_grpc_web
     protocols_and_tokens_of_one_caller_share_one_count
-    a_call_that_fails_is_counted_too
+    call_that_fails_is_counted_too
     another_caller_is_not_held_up
     services_are_not_counted
     request_without_a_token_is_not_counted

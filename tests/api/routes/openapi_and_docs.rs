@@ -8,7 +8,7 @@ use crate::support::{TestServer, User};
 
 const PATHS: [&str; 2] = ["/openapi.json", "/docs"];
 
-async fn the_descriptions_need_no_token(server: TestServer) {
+async fn descriptions_need_no_token(server: TestServer) {
     let owner = server.token(User::Owner);
     for (path, content_type) in [
         ("/openapi.json", "application/json"),
@@ -29,7 +29,7 @@ async fn the_descriptions_need_no_token(server: TestServer) {
     assert!(server.get("/docs").send().await.body.as_bytes() == DOCS.body);
 }
 
-async fn the_document_has_the_providers_of_the_operator(server: TestServer) {
+async fn document_has_the_providers_of_the_operator(server: TestServer) {
     let served = server.get("/openapi.json").send().await.json();
     let mut generated: Value = serde_json::from_slice(&OPENAPI.body).unwrap();
     for pointer in [
@@ -50,7 +50,7 @@ async fn the_document_has_the_providers_of_the_operator(server: TestServer) {
     );
 }
 
-async fn a_description_that_is_known_is_not_sent_again(server: TestServer) {
+async fn description_that_is_known_is_not_sent_again(server: TestServer) {
     for path in PATHS {
         let first = server.get(path).send().await;
         let etag = first.header("etag").unwrap();
@@ -73,7 +73,7 @@ async fn a_description_that_is_known_is_not_sent_again(server: TestServer) {
     }
 }
 
-async fn a_description_knows_get_head_and_options_alone(server: TestServer) {
+async fn description_knows_get_head_and_options_alone(server: TestServer) {
     for path in PATHS {
         let whole = server.get(path).send().await;
         let head = server.call(Method::HEAD, path).send().await;
@@ -97,7 +97,7 @@ async fn a_description_knows_get_head_and_options_alone(server: TestServer) {
     }
 }
 
-async fn a_browser_may_do_nothing_for_a_description_but_what_is_in_it(server: TestServer) {
+async fn browser_may_do_nothing_for_a_description_but_what_is_in_it(server: TestServer) {
     for path in PATHS {
         let answer = server.get(path).send().await;
         let policy = answer.header("content-security-policy").unwrap();
@@ -113,7 +113,7 @@ async fn a_browser_may_do_nothing_for_a_description_but_what_is_in_it(server: Te
 }
 
 #[test]
-fn the_page_loads_nothing() {
+fn page_loads_nothing() {
     let page = std::str::from_utf8(&DOCS.body).unwrap();
     for loads in [
         " src=",
@@ -150,7 +150,7 @@ fn every_place_that_the_page_leads_to_is_there() {
 }
 
 #[test]
-fn the_page_has_every_operation() {
+fn page_has_every_operation() {
     let page = std::str::from_utf8(&DOCS.body).unwrap();
     let document: Value = serde_json::from_slice(&OPENAPI.body).unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -163,9 +163,9 @@ fn the_page_has_every_operation() {
 }
 
 each_engine! {
-    the_descriptions_need_no_token
-    the_document_has_the_providers_of_the_operator
-    a_description_that_is_known_is_not_sent_again
-    a_description_knows_get_head_and_options_alone
-    a_browser_may_do_nothing_for_a_description_but_what_is_in_it
+    descriptions_need_no_token
+    document_has_the_providers_of_the_operator
+    description_that_is_known_is_not_sent_again
+    description_knows_get_head_and_options_alone
+    browser_may_do_nothing_for_a_description_but_what_is_in_it
 }

@@ -2,7 +2,7 @@
 
 use crate::support::TestServer;
 
-async fn a_running_server_is_alive_and_ready(server: TestServer) {
+async fn running_server_is_alive_and_ready(server: TestServer) {
     for path in ["/healthz", "/readyz"] {
         server.get(path).send().await.is(200, r#"{"status":"ok"}"#);
         server
@@ -14,7 +14,7 @@ async fn a_running_server_is_alive_and_ready(server: TestServer) {
     }
 }
 
-async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
+async fn server_without_its_store_is_alive_and_not_ready(server: TestServer) {
     server.store.close().await;
     server.until_not_ready().await;
     server
@@ -30,6 +30,6 @@ async fn a_server_without_its_store_is_alive_and_not_ready(server: TestServer) {
 }
 
 each_engine! {
-    a_running_server_is_alive_and_ready
-    a_server_without_its_store_is_alive_and_not_ready
+    running_server_is_alive_and_ready
+    server_without_its_store_is_alive_and_not_ready
 }

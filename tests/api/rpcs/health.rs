@@ -109,7 +109,7 @@ async fn nothing_is_serving_without_the_store(server: TestServer) {
     }
 }
 
-async fn an_unknown_service_is_not_found_and_can_be_waited_for(server: TestServer) {
+async fn unknown_service_is_not_found_and_can_be_waited_for(server: TestServer) {
     let mut client = HealthClient::new(server.channel());
     for name in [
         "keyward.v1.Nothing",
@@ -238,7 +238,7 @@ async fn request_id_is_sent_over_grpc_web(server: TestServer) {
     }
 }
 
-async fn a_stream_comes_over_grpc_web_as_it_happens(server: TestServer) {
+async fn stream_comes_over_grpc_web_as_it_happens(server: TestServer) {
     let mut streams = Vec::new();
     for flavor in WebFlavor::ALL {
         let request = server.grpc_web_request(flavor, WATCH, grpc_frame(&about("")));
@@ -343,12 +343,12 @@ async fn there_is_a_bound_on_open_streams(server: TestServer) {
 each_engine! {
     every_service_is_serving_while_the_store_answers
     nothing_is_serving_without_the_store
-    an_unknown_service_is_not_found_and_can_be_waited_for
+    unknown_service_is_not_found_and_can_be_waited_for
     watch_reports_each_change
     watch_reports_the_shutdown_and_ends
     no_default_ends_a_stream_and_a_callers_deadline_does
     request_id_is_sent_over_grpc_web
-    a_stream_comes_over_grpc_web_as_it_happens
+    stream_comes_over_grpc_web_as_it_happens
     no_rate_limit_holds_for_it
     there_is_a_bound_on_messages_that_are_still_to_come
     there_is_a_bound_on_open_streams

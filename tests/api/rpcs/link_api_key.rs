@@ -35,7 +35,7 @@ fn unlink(uuid: &str, kind: ResourceKind, resource: &str) -> UnlinkApiKeyRequest
     }
 }
 
-async fn a_link_is_made_once_and_keeps_its_moment(server: TestServer) {
+async fn link_is_made_once_and_keeps_its_moment(server: TestServer) {
     let id = key(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let expected = ApiKeyLink {
@@ -58,7 +58,7 @@ async fn a_link_is_made_once_and_keeps_its_moment(server: TestServer) {
     assert_eq!(server.database.count(LINKS).await, 1);
 }
 
-async fn the_same_resource_id_of_two_kinds_is_two_links(server: TestServer) {
+async fn same_resource_id_of_two_kinds_is_two_links(server: TestServer) {
     let id = key(&server).await;
     let mut service = server.api_keys(&server.service_token());
     service
@@ -103,7 +103,7 @@ async fn unlinking_is_idempotent_and_audited_once(server: TestServer) {
     assert_eq!(server.list(WORKSPACE_A).await[0]["bucket_count"], 1);
 }
 
-async fn an_unknown_key_is_not_found(server: TestServer) {
+async fn unknown_key_is_not_found(server: TestServer) {
     let mut service = server.api_keys(&server.service_token());
     for id in ["01890a5d-ac96-774b-bcce-b302099a8057", "not-a-uuid", ""] {
         refused(
@@ -247,10 +247,10 @@ async fn links_are_audited_with_what_was_linked(server: TestServer) {
 }
 
 each_engine! {
-    a_link_is_made_once_and_keeps_its_moment
-    the_same_resource_id_of_two_kinds_is_two_links
+    link_is_made_once_and_keeps_its_moment
+    same_resource_id_of_two_kinds_is_two_links
     unlinking_is_idempotent_and_audited_once
-    an_unknown_key_is_not_found
+    unknown_key_is_not_found
     kind_and_resource_are_required
     user_of_any_role_may_not_link_or_unlink
     links_are_audited_with_what_was_linked

@@ -99,7 +99,7 @@ async fn pages_of_any_size_are_the_list_in_pieces(server: TestServer) {
     }
 }
 
-async fn a_page_token_that_no_page_carried_is_refused(server: TestServer) {
+async fn page_token_that_no_page_carried_is_refused(server: TestServer) {
     let uuid = key_with_links(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let message = "Page token is not valid";
@@ -158,6 +158,6 @@ async fn page_has_a_hundred_links_by_default(server: TestServer) {
 each_engine! {
     links_come_by_kind_and_then_by_id
     pages_of_any_size_are_the_list_in_pieces
-    a_page_token_that_no_page_carried_is_refused
+    page_token_that_no_page_carried_is_refused
     page_has_a_hundred_links_by_default
 }

@@ -167,7 +167,7 @@ async fn other_callers_manage_no_management_keys(server: TestServer) {
     assert_eq!(list(&server, ORGANIZATION).await.len(), 1);
 }
 
-async fn an_administrator_reaches_the_own_organization_alone(server: TestServer) {
+async fn administrator_reaches_the_own_organization_alone(server: TestServer) {
     let foreign = server.management_key(OTHER_ORGANIZATION).await;
     let owner = server.token(User::Owner);
     for organization in [OTHER_ORGANIZATION, "none"] {
@@ -212,7 +212,7 @@ async fn missing_organization_is_reported_to_a_service(server: TestServer) {
     assert_eq!(server.database.count("management_keys").await, 0);
 }
 
-async fn a_list_of_an_organization_that_does_not_exist_is_not_found(server: TestServer) {
+async fn list_of_an_organization_that_does_not_exist_is_not_found(server: TestServer) {
     refused(page(&server, &server.service_token(), "none", 0, "").await)
         .is(
             Code::NotFound,
@@ -243,7 +243,7 @@ async fn id_without_a_management_key_is_not_found(server: TestServer) {
     assert_eq!(list(&server, ORGANIZATION).await.len(), 1);
 }
 
-async fn an_unfit_field_is_named(server: TestServer) {
+async fn unfit_field_is_named(server: TestServer) {
     let owner = server.token(User::Owner);
     let long = "Name must have at most 255 bytes";
     refused(create(&server, &owner, ORGANIZATION, "").await)
@@ -268,7 +268,7 @@ async fn an_unfit_field_is_named(server: TestServer) {
     }
 }
 
-async fn a_list_is_newest_first_and_comes_in_pages(server: TestServer) {
+async fn list_is_newest_first_and_comes_in_pages(server: TestServer) {
     let service = server.service_token();
     for number in 0..105 {
         create(&server, &service, ORGANIZATION, &number.to_string())
@@ -300,7 +300,7 @@ async fn a_list_is_newest_first_and_comes_in_pages(server: TestServer) {
     assert_eq!(list(&server, OTHER_ORGANIZATION).await.len(), 1);
 }
 
-async fn a_revoked_key_ends_nothing_that_it_made(server: TestServer) {
+async fn revoked_key_ends_nothing_that_it_made(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     server.revoke_management_key(&token).await;
@@ -315,7 +315,7 @@ async fn a_revoked_key_ends_nothing_that_it_made(server: TestServer) {
     );
 }
 
-async fn an_organization_with_live_management_keys_is_not_deleted(server: TestServer) {
+async fn organization_with_live_management_keys_is_not_deleted(server: TestServer) {
     let token = server.management_key(OTHER_ORGANIZATION).await;
     let mut directory = server.directory(&server.service_token());
     let workspace = DeleteWorkspaceRequest {
@@ -342,12 +342,12 @@ async fn an_organization_with_live_management_keys_is_not_deleted(server: TestSe
 each_engine! {
     administrators_and_services_create_list_and_revoke
     other_callers_manage_no_management_keys
-    an_administrator_reaches_the_own_organization_alone
+    administrator_reaches_the_own_organization_alone
     missing_organization_is_reported_to_a_service
-    a_list_of_an_organization_that_does_not_exist_is_not_found
+    list_of_an_organization_that_does_not_exist_is_not_found
     id_without_a_management_key_is_not_found
-    an_unfit_field_is_named
-    a_list_is_newest_first_and_comes_in_pages
-    a_revoked_key_ends_nothing_that_it_made
-    an_organization_with_live_management_keys_is_not_deleted
+    unfit_field_is_named
+    list_is_newest_first_and_comes_in_pages
+    revoked_key_ends_nothing_that_it_made
+    organization_with_live_management_keys_is_not_deleted
 }

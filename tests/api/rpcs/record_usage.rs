@@ -40,7 +40,7 @@ async fn is_charged(server: &TestServer, request_id: &str, nanos: i64) -> bool {
     server.database.count(&row).await == 1
 }
 
-async fn a_charge_counts_in_every_window_of_now(server: TestServer) {
+async fn charge_counts_in_every_window_of_now(server: TestServer) {
     let (token, hash) = key(&server).await;
     let recorded = server.record(charge(&hash, "1", 150 * CENT)).await.unwrap();
     assert_eq!(
@@ -86,7 +86,7 @@ async fn byok_is_apart_and_counts_in_the_limit_when_the_key_says_so(server: Test
     }
 }
 
-async fn a_late_charge_counts_in_the_windows_of_its_own_time(server: TestServer) {
+async fn late_charge_counts_in_the_windows_of_its_own_time(server: TestServer) {
     let (token, hash) = key(&server).await;
     // A Wednesday; the week began on the 17th.
     server.set_clock("2026-08-19T10:00:00Z");
@@ -112,7 +112,7 @@ async fn a_late_charge_counts_in_the_windows_of_its_own_time(server: TestServer)
     assert_eq!(figures(&key).to_vec(), expected);
 }
 
-async fn the_same_charge_counts_once(server: TestServer) {
+async fn same_charge_counts_once(server: TestServer) {
     let (token, hash) = key(&server).await;
     let first = charge(&hash, "r", DOLLAR);
     server.record(first.clone()).await.unwrap();
@@ -200,7 +200,7 @@ async fn charge_is_recorded_for_every_state_of_the_key(server: TestServer) {
     assert_eq!(server.key(&token, &expired).await["usage"], 1);
 }
 
-async fn a_cost_is_from_nothing_to_a_million_dollars(server: TestServer) {
+async fn cost_is_from_nothing_to_a_million_dollars(server: TestServer) {
     let (token, hash) = key(&server).await;
     let most = 1_000_000_000_000_000;
     server.record(charge(&hash, "nothing", 0)).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_cost_is_from_nothing_to_a_million_dollars(server: TestServer) {
     assert_eq!(server.database.count("charges").await, 2);
 }
 
-async fn a_sum_that_would_not_fit_is_refused(server: TestServer) {
+async fn sum_that_would_not_fit_is_refused(server: TestServer) {
     let (token, hash) = key(&server).await;
     let most = i64::MAX - 5;
     server
@@ -257,7 +257,7 @@ async fn a_sum_that_would_not_fit_is_refused(server: TestServer) {
     assert_eq!(server.database.count("charges").await, 2);
 }
 
-async fn a_charge_may_be_five_minutes_ahead(server: TestServer) {
+async fn charge_may_be_five_minutes_ahead(server: TestServer) {
     let (token, hash) = key(&server).await;
     for (moment, request_id) in [
         ("2026-08-01T12:04:00Z", "four minutes"),
@@ -296,7 +296,7 @@ async fn a_charge_may_be_five_minutes_ahead(server: TestServer) {
     assert_eq!(server.key(&token, &hash).await["usage"], 0.02);
 }
 
-async fn a_request_id_is_required_and_bounded(server: TestServer) {
+async fn request_id_is_required_and_bounded(server: TestServer) {
     let (_, hash) = key(&server).await;
     refused(server.record(charge(&hash, "", CENT)).await)
         .is(
@@ -322,7 +322,7 @@ async fn a_request_id_is_required_and_bounded(server: TestServer) {
         .unwrap();
 }
 
-async fn a_charge_of_no_key_is_not_recorded(server: TestServer) {
+async fn charge_of_no_key_is_not_recorded(server: TestServer) {
     let (token, hash) = key(&server).await;
     let upper = hash.to_ascii_uppercase();
     for hash in ["", "none", &upper, &sha256_hex("none"), &sha256_hex(&token)] {
@@ -379,18 +379,18 @@ async fn concurrent_charges_all_count(server: TestServer) {
 }
 
 each_engine! {
-    a_charge_counts_in_every_window_of_now
+    charge_counts_in_every_window_of_now
     byok_is_apart_and_counts_in_the_limit_when_the_key_says_so
-    a_late_charge_counts_in_the_windows_of_its_own_time
-    the_same_charge_counts_once
+    late_charge_counts_in_the_windows_of_its_own_time
+    same_charge_counts_once
     another_charge_under_the_same_id_is_a_conflict
     request_ids_are_the_keys_own
     charge_is_recorded_for_every_state_of_the_key
-    a_cost_is_from_nothing_to_a_million_dollars
-    a_sum_that_would_not_fit_is_refused
-    a_charge_may_be_five_minutes_ahead
-    a_request_id_is_required_and_bounded
-    a_charge_of_no_key_is_not_recorded
+    cost_is_from_nothing_to_a_million_dollars
+    sum_that_would_not_fit_is_refused
+    charge_may_be_five_minutes_ahead
+    request_id_is_required_and_bounded
+    charge_of_no_key_is_not_recorded
     concurrent_identical_charges_count_once
     concurrent_charges_all_count
 }

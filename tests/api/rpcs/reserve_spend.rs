@@ -40,7 +40,7 @@ async fn exceeds(server: &TestServer, hold: ReserveSpendRequest, retry_after: Op
         .retries_after(retry_after);
 }
 
-async fn a_hold_takes_from_what_is_available_and_is_no_usage(server: TestServer) {
+async fn hold_takes_from_what_is_available_and_is_no_usage(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reserved = server
         .reserve(hold(&issued.hash, "r", 30 * CENT))
@@ -74,7 +74,7 @@ async fn a_hold_takes_from_what_is_available_and_is_no_usage(server: TestServer)
     assert_eq!(server.database.count("charges").await, 1);
 }
 
-async fn a_hold_that_fits_exactly_is_let_in_and_no_more(server: TestServer) {
+async fn hold_that_fits_exactly_is_let_in_and_no_more(server: TestServer) {
     let (_, issued) = keys(&server).await;
     exceeds(&server, hold(&issued.hash, "1", DOLLAR + 1), None).await;
     server
@@ -137,7 +137,7 @@ async fn more_than_can_be_held_is_refused(server: TestServer) {
     assert_eq!(key["limit_remaining"], 1);
 }
 
-async fn a_refusal_says_when_it_may_end(server: TestServer) {
+async fn refusal_says_when_it_may_end(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let second = Some(Duration::from_secs(1));
     // A Saturday at noon.
@@ -172,7 +172,7 @@ async fn a_refusal_says_when_it_may_end(server: TestServer) {
     }
 }
 
-async fn the_time_until_a_reset_is_exact(server: TestServer) {
+async fn time_until_a_reset_is_exact(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     server.set_clock("2028-02-29T23:59:58.750Z");
     for reset in ["daily", "monthly"] {
@@ -251,7 +251,7 @@ async fn byok_holds_count_when_byok_counts(server: TestServer) {
     .await;
 }
 
-async fn the_same_hold_is_the_first_one(server: TestServer) {
+async fn same_hold_is_the_first_one(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let first = server
         .reserve(hold(&issued.hash, "r", 30 * CENT))
@@ -322,7 +322,7 @@ async fn another_hold_under_the_same_id_is_a_conflict(server: TestServer) {
         .unwrap();
 }
 
-async fn a_disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
+async fn disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let expired = json!({ "limit": 1, "expires_at": "2026-08-01T12:00:01Z" });
     let expired = server.issued_key(&token, expired).await;
@@ -361,7 +361,7 @@ async fn a_disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
     assert_eq!(server.database.count("reservations").await, 0);
 }
 
-async fn a_hold_lasts_as_long_as_it_says_and_ten_minutes_else(server: TestServer) {
+async fn hold_lasts_as_long_as_it_says_and_ten_minutes_else(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (ttl, just_before, expires_at) in [
         (None, "2026-08-01T12:09:59.999Z", "2026-08-01T12:10:00Z"),
@@ -398,7 +398,7 @@ async fn a_hold_lasts_as_long_as_it_says_and_ten_minutes_else(server: TestServer
     }
 }
 
-async fn a_time_to_hold_that_does_not_fit_is_refused(server: TestServer) {
+async fn time_to_hold_that_does_not_fit_is_refused(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let bounds = "TTL must be from 1 to 86400000 milliseconds";
     for (seconds, nanos, message) in [
@@ -422,7 +422,7 @@ async fn a_time_to_hold_that_does_not_fit_is_refused(server: TestServer) {
     assert_eq!(server.database.count("reservations").await, 0);
 }
 
-async fn an_unfit_field_is_named(server: TestServer) {
+async fn unfit_field_is_named(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let most = "Amount must be at most 1000000000000000 nano-dollars";
     for (amount, message) in [
@@ -498,19 +498,19 @@ async fn concurrent_identical_holds_are_one(server: TestServer) {
 }
 
 each_engine! {
-    a_hold_takes_from_what_is_available_and_is_no_usage
-    a_hold_that_fits_exactly_is_let_in_and_no_more
+    hold_takes_from_what_is_available_and_is_no_usage
+    hold_that_fits_exactly_is_let_in_and_no_more
     without_a_limit_everything_is_let_in
     more_than_can_be_held_is_refused
-    a_refusal_says_when_it_may_end
-    the_time_until_a_reset_is_exact
+    refusal_says_when_it_may_end
+    time_until_a_reset_is_exact
     byok_holds_count_when_byok_counts
-    the_same_hold_is_the_first_one
+    same_hold_is_the_first_one
     another_hold_under_the_same_id_is_a_conflict
-    a_disabled_expired_or_unknown_key_holds_nothing
-    a_hold_lasts_as_long_as_it_says_and_ten_minutes_else
-    a_time_to_hold_that_does_not_fit_is_refused
-    an_unfit_field_is_named
+    disabled_expired_or_unknown_key_holds_nothing
+    hold_lasts_as_long_as_it_says_and_ten_minutes_else
+    time_to_hold_that_does_not_fit_is_refused
+    unfit_field_is_named
     concurrent_holds_are_admitted_up_to_the_limit
     concurrent_identical_holds_are_one
 }

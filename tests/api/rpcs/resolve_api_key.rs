@@ -20,7 +20,7 @@ async fn key(server: &TestServer) -> String {
     server.create(body).await
 }
 
-async fn a_service_gets_the_opened_credential(server: TestServer) {
+async fn service_gets_the_opened_credential(server: TestServer) {
     let id = key(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let opened = service
@@ -103,7 +103,7 @@ async fn user_of_any_role_gets_no_secret(server: TestServer) {
     refused(result).is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED);
 }
 
-async fn an_unknown_key_is_not_found_and_not_audited(server: TestServer) {
+async fn unknown_key_is_not_found_and_not_audited(server: TestServer) {
     let mut service = server.api_keys(&server.service_token());
     for id in ["01890a5d-ac96-774b-bcce-b302099a8057", "not-a-uuid", ""] {
         refused(service.resolve_api_key(request(id)).await)
@@ -119,7 +119,7 @@ async fn an_unknown_key_is_not_found_and_not_audited(server: TestServer) {
     );
 }
 
-async fn a_secret_that_was_sealed_elsewhere_does_not_open(server: TestServer) {
+async fn secret_that_was_sealed_elsewhere_does_not_open(server: TestServer) {
     let id = key(&server).await;
     let other = server
         .create(json!({
@@ -155,10 +155,10 @@ async fn it_has_no_rest_path(server: TestServer) {
 }
 
 each_engine! {
-    a_service_gets_the_opened_credential
+    service_gets_the_opened_credential
     every_release_is_audited_without_the_secret
     user_of_any_role_gets_no_secret
-    an_unknown_key_is_not_found_and_not_audited
-    a_secret_that_was_sealed_elsewhere_does_not_open
+    unknown_key_is_not_found_and_not_audited
+    secret_that_was_sealed_elsewhere_does_not_open
     it_has_no_rest_path
 }

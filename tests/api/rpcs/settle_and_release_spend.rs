@@ -35,7 +35,7 @@ async fn left_and_spent(server: &TestServer, token: &str, issued: &Issued) -> (i
     (cents("limit_remaining"), cents("usage"))
 }
 
-async fn a_settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
+async fn settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
     let (token, issued) = keys(&server).await;
     for (request_id, cost, left, spent) in [
         ("below", 10, 90, 10),
@@ -63,7 +63,7 @@ async fn a_settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
     }
 }
 
-async fn a_settled_byok_hold_is_a_byok_charge(server: TestServer) {
+async fn settled_byok_hold_is_a_byok_charge(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server
         .reserved(byok_hold(&issued.hash, "r", 40 * CENT))
@@ -77,7 +77,7 @@ async fn a_settled_byok_hold_is_a_byok_charge(server: TestServer) {
     );
 }
 
-async fn a_second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
+async fn second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     server.settle(&reservation, 30 * CENT).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_second_settlement_is_the_first_one_or_a_conflict(server: TestServer) 
     assert_eq!(server.database.count("charges").await, 1);
 }
 
-async fn a_hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
+async fn hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     server
@@ -126,7 +126,7 @@ async fn a_hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
     assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
 }
 
-async fn an_expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
+async fn expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     server.advance_seconds(TEN_MINUTES - 1);
@@ -153,7 +153,7 @@ async fn an_expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
     );
 }
 
-async fn a_released_hold_holds_nothing_and_can_be_released_again(server: TestServer) {
+async fn released_hold_holds_nothing_and_can_be_released_again(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     for _ in 0..2 {
@@ -170,7 +170,7 @@ async fn a_released_hold_holds_nothing_and_can_be_released_again(server: TestSer
     assert_eq!(server.database.count("charges").await, 0);
 }
 
-async fn an_ended_hold_comes_to_no_other_end(server: TestServer) {
+async fn ended_hold_comes_to_no_other_end(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let settled = server
         .reserved(hold(&issued.hash, "settled", 40 * CENT))
@@ -328,13 +328,13 @@ async fn concurrent_settlement_and_release_have_one_winner(server: TestServer) {
 }
 
 each_engine! {
-    a_settled_hold_becomes_a_charge_of_the_true_cost
-    a_settled_byok_hold_is_a_byok_charge
-    a_second_settlement_is_the_first_one_or_a_conflict
-    a_hold_whose_charge_was_recorded_is_settled_by_it
-    an_expired_hold_holds_nothing_and_can_be_settled
-    a_released_hold_holds_nothing_and_can_be_released_again
-    an_ended_hold_comes_to_no_other_end
+    settled_hold_becomes_a_charge_of_the_true_cost
+    settled_byok_hold_is_a_byok_charge
+    second_settlement_is_the_first_one_or_a_conflict
+    hold_whose_charge_was_recorded_is_settled_by_it
+    expired_hold_holds_nothing_and_can_be_settled
+    released_hold_holds_nothing_and_can_be_released_again
+    ended_hold_comes_to_no_other_end
     ended_reservation_is_not_made_again
     reservation_of_a_disabled_or_expired_key_ends_normally
     id_without_a_reservation_is_not_found

@@ -131,7 +131,7 @@ async fn first_of_several_verdicts_is_returned(server: TestServer) {
     }
 }
 
-async fn a_key_expires_at_its_moment(server: TestServer) {
+async fn key_expires_at_its_moment(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let expiry = json!({ "expires_at": "2026-08-01T13:00:00Z" });
     let issued = server.issued_key(&token, expiry).await;
@@ -150,7 +150,7 @@ async fn a_key_expires_at_its_moment(server: TestServer) {
     }
 }
 
-async fn a_limit_of_nothing_is_exceeded_and_one_that_is_held_is_not(server: TestServer) {
+async fn limit_of_nothing_is_exceeded_and_one_that_is_held_is_not(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let none = server.issued_key(&token, json!({ "limit": 0 })).await;
     assert_eq!(server.verdict(&none.key).await, KeyVerdict::LimitExceeded);
@@ -162,7 +162,7 @@ async fn a_limit_of_nothing_is_exceeded_and_one_that_is_held_is_not(server: Test
     assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
 }
 
-async fn a_used_up_limit_bars_byok_only_where_byok_counts(server: TestServer) {
+async fn used_up_limit_bars_byok_only_where_byok_counts(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     server
@@ -216,8 +216,8 @@ each_engine! {
     valid_key_is_returned_with_its_workspace_and_remainder
     token_without_a_live_issued_key_is_not_found
     first_of_several_verdicts_is_returned
-    a_key_expires_at_its_moment
-    a_limit_of_nothing_is_exceeded_and_one_that_is_held_is_not
-    a_used_up_limit_bars_byok_only_where_byok_counts
+    key_expires_at_its_moment
+    limit_of_nothing_is_exceeded_and_one_that_is_held_is_not
+    used_up_limit_bars_byok_only_where_byok_counts
     services_alone_may_verify
 }

@@ -182,7 +182,7 @@ async fn other_credentials_are_not_found_and_not_described(server: TestServer) {
     assert!(server.is_live(&own).await && server.is_live(&other).await);
 }
 
-async fn a_typo_anywhere_is_not_found(server: TestServer) {
+async fn typo_anywhere_is_not_found(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     let (key, secret) = (&created.key, &created.secret);
     // In the prefix, the random part, and the checksum.
@@ -242,7 +242,7 @@ async fn renaming_leaves_a_key_valid(server: TestServer) {
     );
 }
 
-async fn a_failing_store_is_an_error_and_no_verdict(server: TestServer) {
+async fn failing_store_is_an_error_and_no_verdict(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     let mut service = server.repo_ai_keys(&server.service_token());
     server
@@ -290,8 +290,8 @@ each_engine! {
     live_key_with_its_secret_is_valid_and_described
     grpc_web_verifies
     other_credentials_are_not_found_and_not_described
-    a_typo_anywhere_is_not_found
+    typo_anywhere_is_not_found
     renaming_leaves_a_key_valid
-    a_failing_store_is_an_error_and_no_verdict
+    failing_store_is_an_error_and_no_verdict
     verifying_changes_nothing
 }

@@ -57,12 +57,12 @@ async fn a_printed_key_works(deployment: Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_management_key_is_printed_alone_and_works_on_sqlite() {
+async fn management_key_is_printed_alone_and_works_on_sqlite() {
     a_printed_key_works(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_management_key_is_printed_alone_and_works_on_postgres() {
+async fn management_key_is_printed_alone_and_works_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         a_printed_key_works(deployment).await;
     }
@@ -114,7 +114,7 @@ async fn management_key_needs_a_known_organization() {
 
 /// The key was never shown, so the command prints its hash, with which it can be revoked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_management_key_that_cannot_be_printed_is_named() {
+async fn management_key_that_cannot_be_printed_is_named() {
     let deployment = Deployment::sqlite().await;
     let script = format!(
         "{} admin create-management-key --config {} --organization {} --name unseen >/dev/full",

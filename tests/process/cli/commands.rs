@@ -146,7 +146,7 @@ fn wrong_usage_exits_64() {
 
 /// A full disk, or a pipe whose reader has closed.
 #[test]
-fn an_output_that_cannot_be_written_is_an_error_and_not_a_panic() {
+fn output_that_cannot_be_written_is_an_error_and_not_a_panic() {
     let directory = TempDir::new().unwrap();
     let keyward = env!("CARGO_BIN_EXE_keyward");
     let script = format!("{keyward} keyring create keyring.json >/dev/full");
@@ -162,7 +162,7 @@ fn an_output_that_cannot_be_written_is_an_error_and_not_a_panic() {
 }
 
 #[test]
-fn a_keyring_is_made_once_and_never_overwritten() {
+fn keyring_is_made_once_and_never_overwritten() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("keyring.json");
     let create = || Program::keyward(["keyring", "create", file.to_str().unwrap()]).run();
@@ -186,7 +186,7 @@ fn a_keyring_is_made_once_and_never_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schema_must_be_current_and_migrating_twice_is_fine() {
+async fn schema_must_be_current_and_migrating_twice_is_fine() {
     let deployment = Deployment::sqlite().await;
     fs::remove_file(deployment.database.file()).unwrap();
     let printed = deployment.command("serve").run().expect(78);
@@ -205,7 +205,7 @@ async fn the_schema_must_be_current_and_migrating_twice_is_fine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_keyring_that_others_can_read_is_refused() {
+async fn keyring_that_others_can_read_is_refused() {
     let deployment = Deployment::sqlite().await;
     let file = deployment.directory.path().join("keyring.json");
     for mode in [0o644, 0o640, 0o604, 0o660] {
@@ -248,7 +248,7 @@ fn process_leaves_no_memory_to_dumps_or_tracers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_be_reached_is_unavailable() {
+async fn database_that_cannot_be_reached_is_unavailable() {
     let deployment = Deployment::sqlite().await;
     // No process listens on a port that was just released.
     let port = TcpListener::bind("127.0.0.1:0")
@@ -274,7 +274,7 @@ async fn a_database_that_cannot_be_reached_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_minted_token_works() {
+async fn minted_token_works() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     let rest = Rest::new(&dev.env["KEYWARD_URL"]);

@@ -80,7 +80,7 @@ fn check_the_tour(printed: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_start_creates_everything_for_its_owner_alone() {
+async fn first_start_creates_everything_for_its_owner_alone() {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("a").join("b");
     let dev = Dev::start(&directory);
@@ -130,7 +130,7 @@ async fn the_first_start_creates_everything_for_its_owner_alone() {
 }
 
 #[test]
-fn the_printed_commands_work() {
+fn printed_commands_work() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     check_the_tour(&dev.running.stdout.so_far());
@@ -138,7 +138,7 @@ fn the_printed_commands_work() {
 }
 
 #[test]
-fn the_data_directory_may_have_any_name() {
+fn data_directory_may_have_any_name() {
     let parent = TempDir::new().unwrap();
     let directory = parent
         .path()
@@ -156,7 +156,7 @@ fn the_data_directory_may_have_any_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_start_keeps_everything() {
+async fn second_start_keeps_everything() {
     let directory = TempDir::new().unwrap();
     let first = Dev::start(directory.path());
     let (admin, workspace) = (&first.env["ADMIN_TOKEN"], &first.env["WORKSPACE_A"]);
@@ -345,7 +345,7 @@ fn second_dev_on_a_data_directory_is_refused() {
 
 /// A new keyring with old data would make all its secrets appear lost.
 #[test]
-fn a_lost_keyring_is_not_silently_replaced() {
+fn lost_keyring_is_not_silently_replaced() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     dev.running.terminate().expect(0);

@@ -122,7 +122,7 @@ async fn killed_and_done_again(deployment: &Deployment, running: Running, all: i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_is_killed_leaves_what_was_on_postgres() {
+async fn migration_that_is_killed_leaves_what_was_on_postgres() {
     let Some(deployment) = Deployment::postgres().await else {
         return;
     };
@@ -152,7 +152,7 @@ async fn is_written(connection: &DatabaseConnection) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_is_killed_leaves_what_was_on_sqlite() {
+async fn migration_that_is_killed_leaves_what_was_on_sqlite() {
     let deployment = Deployment::sqlite().await;
     let all = applied(&deployment.database).await;
     deployment.database.execute(AT_SIX).await;
@@ -183,7 +183,7 @@ async fn a_migration_that_is_killed_leaves_what_was_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_in_use_is_waited_for_and_given_back_between() {
+async fn table_in_use_is_waited_for_and_given_back_between() {
     let Some(deployment) = Deployment::postgres().await else {
         return;
     };
@@ -219,19 +219,19 @@ async fn a_newer_schema_is_refused(deployment: Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_refused_on_sqlite() {
+async fn newer_schema_is_refused_on_sqlite() {
     a_newer_schema_is_refused(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_refused_on_postgres() {
+async fn newer_schema_is_refused_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         a_newer_schema_is_refused(deployment).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_schema_is_refused_with_what_to_do() {
+async fn older_schema_is_refused_with_what_to_do() {
     let deployment = Deployment::sqlite().await;
     deployment.database.execute(AT_SIX).await;
     let printed = deployment.command("serve").run().expect(78);

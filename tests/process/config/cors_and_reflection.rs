@@ -30,7 +30,7 @@ async fn allowed(url: &str) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_origins_that_are_set_may_call_and_no_others() {
+async fn origins_that_are_set_may_call_and_no_others() {
     let deployment = Deployment::sqlite().await;
     let served = deployment.start();
     assert!(allowed(&served.url).await.is_empty());

@@ -322,7 +322,7 @@ async fn unauthenticated_requests_keep_to_the_set_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_reflection_lasts_as_long_as_is_set() {
+async fn stream_of_reflection_lasts_as_long_as_is_set() {
     let deployment = Deployment::sqlite().await;
     let served = limited(&deployment, &[("max_reflection_ms", "300")]);
     let mut reflection = ServerReflectionClient::new(channel(&served.url).await);

@@ -110,7 +110,7 @@ fn missing_required_setting_is_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn file_that_cannot_be_read_is_named() {
     let directory = TempDir::new().unwrap();
     let missing = directory.path().join("missing.toml");
     refused(
@@ -537,7 +537,7 @@ async fn everything_can_come_from_the_environment_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_wins_over_the_file() {
+async fn environment_wins_over_the_file() {
     let deployment = Deployment::sqlite().await;
     let program = deployment
         .command("serve")

@@ -15,7 +15,7 @@ use crate::support::repository::root;
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_slice(&OPENAPI.body).unwrap());
 
 #[test]
-fn the_copy_in_docs_is_the_document() {
+fn copy_in_docs_is_the_document() {
     let path = root().join("docs/openapi.json");
     let document = std::str::from_utf8(&OPENAPI.body).unwrap();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -47,7 +47,7 @@ fn openapi_schema() -> Value {
 }
 
 #[test]
-fn the_document_is_valid_openapi() {
+fn document_is_valid_openapi() {
     let validator = jsonschema::validator_for(&openapi_schema()).unwrap();
     let errors: Vec<_> = validator
         .iter_errors(&DOCUMENT)

@@ -140,7 +140,7 @@ fn expect_section(mark: &str, content: &str) {
 }
 
 #[test]
-fn the_page_has_every_setting() {
+fn page_has_every_setting() {
     expect_section("settings", &settings_table());
 }
 
@@ -199,7 +199,7 @@ fn metrics_table(families: &BTreeMap<String, Family>) -> String {
 /// Uses TLS, so that there is a certificate to report, and makes a successful and a failed request on each
 /// protocol.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_has_every_metric() {
+async fn page_has_every_metric() {
     let secured = Secured::start().await;
     let token = &secured.deployment.env["ADMIN_TOKEN"];
     let client = secured.client().rest(false);

@@ -81,7 +81,7 @@ async fn connection_without_a_good_token_gives_way_to_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_has_only_so_many_connections() {
+async fn address_has_only_so_many_connections() {
     let (_deployment, served) = served(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
     let mut first = connect(served.address());
     let mut second = connect(served.address());
@@ -122,7 +122,7 @@ fn served_in_a_row(address: &str, most: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_connects_only_so_often() {
+async fn address_connects_only_so_often() {
     let (_deployment, served) = served(&[
         ("MAX_CONNECTIONS_PER_ADDRESS", "20"),
         ("NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND", "1"),
@@ -148,7 +148,7 @@ async fn an_address_connects_only_so_often() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_connects_as_often_as_it_likes() {
+async fn trusted_proxy_connects_as_often_as_it_likes() {
     let deployment = Deployment::sqlite().await;
     let program = deployment.command("serve");
     let program = program.env("KEYWARD_SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1");
@@ -314,7 +314,7 @@ async fn client_must_send_its_headers_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_must_read_in_time() {
+async fn client_must_read_in_time() {
     let (_deployment, served) = served(&[("WRITE_TIMEOUT_MS", SHORT)]).await;
     let mut stream = connect(served.address());
     // Far more responses than the system buffers for a client.
@@ -327,7 +327,7 @@ async fn a_client_must_read_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_without_a_call_is_closed_in_the_end() {
+async fn connection_without_a_call_is_closed_in_the_end() {
     let settings = [
         ("IDLE_TIMEOUT_MS", "1000"),
         // The client answers PINGs, which are not calls.
@@ -352,7 +352,7 @@ async fn a_connection_without_a_call_is_closed_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_under_way_keeps_its_connection() {
+async fn call_under_way_keeps_its_connection() {
     let settings = [("IDLE_TIMEOUT_MS", SHORT), ("HEADER_TIMEOUT_MS", SHORT)];
     let (deployment, served) = served(&settings).await;
     let mut stream = connect(served.address());
@@ -546,7 +546,7 @@ async fn rapid_stream_resets_close_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_answer_pings_is_gone() {
+async fn client_that_does_not_answer_pings_is_gone() {
     let settings = [
         ("KEEP_ALIVE_INTERVAL_MS", "100"),
         ("KEEP_ALIVE_TIMEOUT_MS", SHORT),

@@ -67,12 +67,12 @@ async fn old_charges_are_rolled_up(deployment: Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_rolls_up_old_charges_at_start_on_sqlite() {
+async fn server_rolls_up_old_charges_at_start_on_sqlite() {
     old_charges_are_rolled_up(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_rolls_up_old_charges_at_start_on_postgres() {
+async fn server_rolls_up_old_charges_at_start_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         old_charges_are_rolled_up(deployment).await;
     }
@@ -107,12 +107,12 @@ async fn old_audit_events_are_deleted(deployment: Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_deletes_old_audit_events_at_start_on_sqlite() {
+async fn server_deletes_old_audit_events_at_start_on_sqlite() {
     old_audit_events_are_deleted(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_deletes_old_audit_events_at_start_on_postgres() {
+async fn server_deletes_old_audit_events_at_start_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         old_audit_events_are_deleted(deployment).await;
     }

@@ -238,7 +238,7 @@ fn endless_request_is_ended_by_its_timeout() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_calls() {
+fn second_signal_does_not_wait_for_calls() {
     let directory = TempDir::new().unwrap();
     let dev = start(&directory);
     let stream = begin_rest(&dev, "{}");

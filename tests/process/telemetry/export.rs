@@ -21,7 +21,7 @@ async fn call(served: &Served, parent: Option<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ratio_decides_on_new_traces_and_the_caller_on_theirs() {
+async fn ratio_decides_on_new_traces_and_the_caller_on_theirs() {
     let deployment = Deployment::sqlite().await;
     let (sampled, unsampled) = (Trace::new(1), Trace::new(2));
     for (ratio, spans) in [("0", 1), ("1.0", 2)] {

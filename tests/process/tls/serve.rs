@@ -151,7 +151,7 @@ async fn tls_to_a_port_without_it_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_others_reach_needs_tls_or_a_proxy() {
+async fn port_that_others_reach_needs_tls_or_a_proxy() {
     let deployment = Deployment::sqlite().await;
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let program = deployment
@@ -237,7 +237,7 @@ async fn key_file_readable_by_others_is_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_certificate_is_served_with_a_warning() {
+async fn expired_certificate_is_served_with_a_warning() {
     let deployment = Deployment::sqlite().await;
     let files = Files::new(&Authority::new("an authority").server(Good::InThePast));
     let served = Served::of(serve(&deployment, &files));

@@ -23,7 +23,7 @@ fn assert_refused(sealed_as: &AssociatedData, opened_as: &AssociatedData) {
 }
 
 #[test]
-fn a_wrong_key_is_refused() {
+fn wrong_key_is_refused() {
     let aad = record("w", "r", "secret", 1);
     let envelope = seal(&key(1), 1, b"secret", &aad).unwrap();
     assert_eq!(
@@ -33,12 +33,12 @@ fn a_wrong_key_is_refused() {
 }
 
 #[test]
-fn a_failed_opening_says_only_that() {
+fn failed_opening_says_only_that() {
     assert_eq!(Error::DecryptionFailed.to_string(), "decryption failed");
 }
 
 #[test]
-fn a_patched_key_version_is_refused_under_the_very_same_key() {
+fn patched_key_version_is_refused_under_the_very_same_key() {
     let aad = record("w", "r", "secret", 1);
     let mut bytes = seal(&key(1), 1, b"secret", &aad).unwrap().to_bytes();
     bytes[1..5].copy_from_slice(&2_u32.to_be_bytes());
@@ -88,7 +88,7 @@ fn another_domain_is_refused() {
 }
 
 #[test]
-fn a_missing_part_is_refused() {
+fn missing_part_is_refused() {
     let domain = || AssociatedData::new("keyward secret");
     assert_refused(&domain().with("w").with("r"), &domain().with("w"));
     assert_refused(&domain().with("w"), &domain().with("w").with("r"));
@@ -150,7 +150,7 @@ fn parts_that_concatenate_equally_are_refused() {
 }
 
 #[test]
-fn a_domain_that_runs_into_its_first_part_is_refused() {
+fn domain_that_runs_into_its_first_part_is_refused() {
     assert_refused(
         &AssociatedData::new("ab").with("c"),
         &AssociatedData::new("a").with("bc"),
@@ -158,7 +158,7 @@ fn a_domain_that_runs_into_its_first_part_is_refused() {
 }
 
 #[test]
-fn a_part_that_imitates_the_encoding_of_two_is_refused() {
+fn part_that_imitates_the_encoding_of_two_is_refused() {
     let two = AssociatedData::new("d").with("a").with("b");
     let imitation = [b"a".as_slice(), &1_u64.to_be_bytes(), b"b"].concat();
     assert_refused(&two, &AssociatedData::new("d").with(imitation));

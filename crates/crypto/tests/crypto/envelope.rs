@@ -41,7 +41,7 @@ fn sealed_secret_opens() {
 }
 
 #[test]
-fn an_empty_plaintext_is_sealed_and_authenticated_too() {
+fn empty_plaintext_is_sealed_and_authenticated_too() {
     let envelope = seal(&key(1), 1, b"", &aad()).unwrap();
     assert_eq!(envelope.to_bytes().len(), HEADER + NONCE + TAG);
     assert_eq!(open(&key(1), &envelope, &aad()).unwrap().expose(), b"");
@@ -61,7 +61,7 @@ fn parsing_and_writing_are_inverse() {
 }
 
 #[test]
-fn the_plaintext_is_not_in_the_envelope() {
+fn plaintext_is_not_in_the_envelope() {
     assert!(!sealed().windows(4).any(|window| window == b"live"));
 }
 
@@ -82,7 +82,7 @@ fn key_version_0_is_not_sealed() {
 }
 
 #[test]
-fn the_longest_plaintext_makes_the_longest_envelope() {
+fn longest_plaintext_makes_the_longest_envelope() {
     let plaintext = vec![7; MAX_PLAINTEXT_BYTES];
     let bytes = seal(&key(1), 1, &plaintext, &aad()).unwrap().to_bytes();
     assert_eq!(bytes.len(), MAX_ENVELOPE_BYTES);
@@ -90,7 +90,7 @@ fn the_longest_plaintext_makes_the_longest_envelope() {
 }
 
 #[test]
-fn a_plaintext_longer_than_the_bound_is_not_sealed() {
+fn plaintext_longer_than_the_bound_is_not_sealed() {
     assert_eq!(
         seal(&key(1), 1, &vec![7; MAX_PLAINTEXT_BYTES + 1], &aad()).unwrap_err(),
         Error::PlaintextTooLong {
@@ -100,12 +100,12 @@ fn a_plaintext_longer_than_the_bound_is_not_sealed() {
 }
 
 #[test]
-fn an_empty_envelope_is_refused() {
+fn empty_envelope_is_refused() {
     assert_eq!(reopen(b""), Err(Error::EnvelopeTooShort));
 }
 
 #[test]
-fn a_short_header_is_refused() {
+fn short_header_is_refused() {
     for length in 1..HEADER {
         assert_eq!(
             reopen(&[1, 0, 0, 0, 1][..length]),
@@ -115,26 +115,26 @@ fn a_short_header_is_refused() {
 }
 
 #[test]
-fn a_header_alone_is_refused() {
+fn header_alone_is_refused() {
     assert_eq!(reopen(&sealed()[..HEADER]), Err(Error::EnvelopeTooShort));
 }
 
 #[test]
-fn a_truncated_nonce_is_refused() {
+fn truncated_nonce_is_refused() {
     for length in HEADER + 1..HEADER + NONCE {
         assert_eq!(reopen(&sealed()[..length]), Err(Error::EnvelopeTooShort));
     }
 }
 
 #[test]
-fn an_envelope_too_short_for_a_tag_is_refused() {
+fn envelope_too_short_for_a_tag_is_refused() {
     for length in HEADER + NONCE..HEADER + NONCE + TAG {
         assert_eq!(reopen(&sealed()[..length]), Err(Error::EnvelopeTooShort));
     }
 }
 
 #[test]
-fn a_truncated_tag_is_refused() {
+fn truncated_tag_is_refused() {
     let good = sealed();
     for length in HEADER + NONCE + TAG..good.len() {
         assert_eq!(
@@ -169,7 +169,7 @@ fn key_version_0_is_refused() {
 }
 
 #[test]
-fn an_envelope_longer_than_the_bound_is_refused() {
+fn envelope_longer_than_the_bound_is_refused() {
     let mut bytes = sealed();
     bytes.resize(MAX_ENVELOPE_BYTES + 1, 0);
     assert_eq!(
@@ -183,22 +183,22 @@ fn an_envelope_longer_than_the_bound_is_refused() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_format_is_refused() {
+fn flipped_bit_in_the_format_is_refused() {
     assert_flips_are_refused(0..1, Error::EnvelopeFormat);
 }
 
 #[test]
-fn a_flipped_bit_in_the_key_version_is_refused() {
+fn flipped_bit_in_the_key_version_is_refused() {
     assert_flips_are_refused(1..HEADER, Error::DecryptionFailed);
 }
 
 #[test]
-fn a_flipped_bit_in_the_nonce_is_refused() {
+fn flipped_bit_in_the_nonce_is_refused() {
     assert_flips_are_refused(HEADER..HEADER + NONCE, Error::DecryptionFailed);
 }
 
 #[test]
-fn a_flipped_bit_in_the_ciphertext_is_refused() {
+fn flipped_bit_in_the_ciphertext_is_refused() {
     assert_flips_are_refused(
         HEADER + NONCE..sealed().len() - TAG,
         Error::DecryptionFailed,
@@ -206,7 +206,7 @@ fn a_flipped_bit_in_the_ciphertext_is_refused() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_tag_is_refused() {
+fn flipped_bit_in_the_tag_is_refused() {
     let length = sealed().len();
     assert_flips_are_refused(length - TAG..length, Error::DecryptionFailed);
 }

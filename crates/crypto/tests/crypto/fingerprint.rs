@@ -22,7 +22,7 @@ fn equal_inputs_have_equal_fingerprints() {
 }
 
 #[test]
-fn a_difference_anywhere_makes_another_fingerprint() {
+fn difference_anywhere_makes_another_fingerprint() {
     let one = fingerprint(&key(1), "domain", &[b"ab", b"c"]);
     assert_ne!(one, fingerprint(&key(2), "domain", &[b"ab", b"c"]), "key");
     assert_ne!(one, fingerprint(&key(1), "other", &[b"ab", b"c"]), "domain");

@@ -72,12 +72,12 @@ fn defect(path: &Path) -> KeyringFileDefect {
 }
 
 #[test]
-fn a_good_file_loads() {
+fn good_file_loads() {
     assert_eq!(Keyring::load(&good().path).unwrap().versions(), [1]);
 }
 
 #[test]
-fn a_created_file_loads_with_the_same_keys() {
+fn created_file_loads_with_the_same_keys() {
     let place = place();
     let ring = Keyring::generate().unwrap().with_new_version().unwrap();
     let ring = ring.with_primary(2).unwrap();
@@ -126,7 +126,7 @@ fn creating_in_a_missing_directory_is_refused() {
 }
 
 #[test]
-fn a_missing_file_is_refused() {
+fn missing_file_is_refused() {
     assert_eq!(
         defect(&place().path),
         KeyringFileDefect::CannotOpen(std::io::ErrorKind::NotFound)
@@ -134,7 +134,7 @@ fn a_missing_file_is_refused() {
 }
 
 #[test]
-fn a_directory_is_refused() {
+fn directory_is_refused() {
     assert_eq!(
         defect(place().directory.path()),
         KeyringFileDefect::NotRegular
@@ -142,7 +142,7 @@ fn a_directory_is_refused() {
 }
 
 #[test]
-fn a_file_larger_than_the_bound_is_refused() {
+fn file_larger_than_the_bound_is_refused() {
     let place = good();
     let mut content = fs::read(&place.path).unwrap();
     content.resize(MAX_KEYRING_FILE_BYTES, b' ');
@@ -159,14 +159,14 @@ fn a_file_larger_than_the_bound_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_utf8_is_refused() {
+fn file_that_is_not_utf8_is_refused() {
     let place = place();
     write(&place.path, [KEY.as_bytes(), &[0xff]].concat());
     assert_eq!(defect(&place.path), KeyringFileDefect::NotUtf8);
 }
 
 #[test]
-fn an_empty_file_is_refused() {
+fn empty_file_is_refused() {
     let place = place();
     write(&place.path, "");
     assert_eq!(
@@ -176,7 +176,7 @@ fn an_empty_file_is_refused() {
 }
 
 #[test]
-fn a_malformed_file_is_refused_with_path_and_defect() {
+fn malformed_file_is_refused_with_path_and_defect() {
     let place = good();
     let content = fs::read_to_string(&place.path).unwrap();
     write(&place.path, content.replace(KEY, &KEY[..63]));
@@ -201,7 +201,7 @@ mod on_unix {
     use super::*;
 
     #[test]
-    fn a_file_that_others_may_read_is_refused() {
+    fn file_that_others_may_read_is_refused() {
         let place = good();
         set_mode(&place.path, 0o644);
         assert_eq!(
@@ -216,7 +216,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_file_that_its_group_may_read_is_refused() {
+    fn file_that_its_group_may_read_is_refused() {
         let place = good();
         set_mode(&place.path, 0o640);
         assert_eq!(
@@ -239,14 +239,14 @@ mod on_unix {
     }
 
     #[test]
-    fn a_file_that_its_owner_may_only_read_loads() {
+    fn file_that_its_owner_may_only_read_loads() {
         let place = good();
         set_mode(&place.path, 0o400);
         assert!(Keyring::load(&place.path).is_ok());
     }
 
     #[test]
-    fn a_link_to_a_good_file_loads() {
+    fn link_to_a_good_file_loads() {
         let place = good();
         let link = place.directory.path().join("link");
         symlink(&place.path, &link).unwrap();
@@ -254,7 +254,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_link_to_an_open_file_is_refused() {
+    fn link_to_an_open_file_is_refused() {
         let place = good();
         set_mode(&place.path, 0o644);
         let link = place.directory.path().join("link");
@@ -266,7 +266,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_link_to_nothing_is_not_written_through() {
+    fn link_to_nothing_is_not_written_through() {
         let place = place();
         let target = place.directory.path().join("target");
         symlink(&target, &place.path).unwrap();
@@ -284,7 +284,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_socket_is_refused() {
+    fn socket_is_refused() {
         let place = place();
         let _socket = UnixListener::bind(&place.path).unwrap();
         set_mode(&place.path, 0o600);
@@ -292,7 +292,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_device_is_refused() {
+    fn device_is_refused() {
         assert_eq!(
             defect(Path::new("/dev/null")),
             KeyringFileDefect::NotRegular
@@ -300,7 +300,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_created_file_has_mode_0600() {
+    fn created_file_has_mode_0600() {
         let place = place();
         Keyring::generate()
             .unwrap()

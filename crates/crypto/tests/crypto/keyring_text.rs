@@ -58,7 +58,7 @@ fn assert_not_json(text: &str) {
 }
 
 #[test]
-fn a_good_ring_is_read_in_any_order() {
+fn good_ring_is_read_in_any_order() {
     let ring = Keyring::parse(&text("2", &[entry("3", OTHER), entry("2", KEY)])).unwrap();
     assert_eq!((ring.primary(), ring.versions()), (2, vec![2, 3]));
 }
@@ -76,7 +76,7 @@ fn text_that_is_not_json_is_rejected() {
 }
 
 #[test]
-fn a_cut_off_ring_is_refused_wherever_it_is_cut() {
+fn cut_off_ring_is_refused_wherever_it_is_cut() {
     let good = text("1", &[entry("1", KEY)]);
     for length in 0..good.len() {
         assert_not_json(&good[..length]);
@@ -96,25 +96,25 @@ fn json_of_another_type_is_refused() {
 }
 
 #[test]
-fn an_unknown_member_of_the_ring_is_refused() {
+fn unknown_member_of_the_ring_is_refused() {
     let good = text("1", &[entry("1", KEY)]);
     assert_shape(&good.replacen('{', &format!("{{\"{OTHER}\":\"{KEY}\","), 1));
 }
 
 #[test]
-fn an_unknown_member_of_a_key_is_refused() {
+fn unknown_member_of_a_key_is_refused() {
     let key = format!(r#"{{"version":1,"key":"{KEY}","{OTHER}":"{KEY}"}}"#);
     assert_shape(&text("1", &[key]));
 }
 
 #[test]
-fn a_repeated_member_is_refused() {
+fn repeated_member_is_refused() {
     let key = format!(r#"{{"version":1,"key":"{KEY}","key":"{OTHER}"}}"#);
     assert_shape(&text("1", &[key]));
 }
 
 #[test]
-fn a_missing_member_is_refused() {
+fn missing_member_is_refused() {
     assert_shape(&format!(r#"{{"primary":1,"keys":[{}]}}"#, entry("1", KEY)));
     assert_shape(&format!(
         r#"{{"format":"keyward-keyring-v1","keys":[{}]}}"#,
@@ -126,7 +126,7 @@ fn a_missing_member_is_refused() {
 }
 
 #[test]
-fn a_member_of_the_wrong_type_is_refused() {
+fn member_of_the_wrong_type_is_refused() {
     assert_shape(&text(&format!("\"{KEY}\""), &[entry("1", KEY)]));
     assert_shape(&text("1", &[entry(&format!("\"{OTHER}\""), KEY)]));
     assert_shape(&text("1", &[String::from(r#"{"version":1,"key":7}"#)]));
@@ -134,7 +134,7 @@ fn a_member_of_the_wrong_type_is_refused() {
 }
 
 #[test]
-fn a_version_that_is_no_32_bit_number_is_refused() {
+fn version_that_is_no_32_bit_number_is_refused() {
     for version in ["-1", "1.5", "4294967296", "99999999999999999999999999"] {
         assert_shape(&text("1", &[entry(version, KEY)]));
         assert_shape(&text(version, &[entry("1", KEY)]));
@@ -142,12 +142,12 @@ fn a_version_that_is_no_32_bit_number_is_refused() {
 }
 
 #[test]
-fn an_escaped_key_is_refused() {
+fn escaped_key_is_refused() {
     assert_shape(&text("1", &[entry("1", &KEY.replacen('a', "\\u0061", 1))]));
 }
 
 #[test]
-fn an_unknown_format_is_refused() {
+fn unknown_format_is_refused() {
     let good = text("1", &[entry("1", KEY)]);
     for format in ["keyward-keyring-v2", "", KEY] {
         let text = good.replace("keyward-keyring-v1", format);
@@ -156,7 +156,7 @@ fn an_unknown_format_is_refused() {
 }
 
 #[test]
-fn an_empty_list_is_refused() {
+fn empty_list_is_refused() {
     assert_eq!(defect(&text("1", &[])), KeyringDefect::NoKeys);
 }
 
@@ -169,7 +169,7 @@ fn version_0_is_refused() {
 }
 
 #[test]
-fn a_primary_of_0_is_refused() {
+fn primary_of_0_is_refused() {
     assert_eq!(
         defect(&text("0", &[entry("1", KEY)])),
         KeyringDefect::PrimaryMissing { version: 0 }
@@ -201,7 +201,7 @@ fn one_key_under_two_versions_is_refused() {
 }
 
 #[test]
-fn a_primary_without_a_key_is_refused() {
+fn primary_without_a_key_is_refused() {
     assert_eq!(
         defect(&text("2", &[entry("1", KEY)])),
         KeyringDefect::PrimaryMissing { version: 2 }
@@ -209,7 +209,7 @@ fn a_primary_without_a_key_is_refused() {
 }
 
 #[test]
-fn a_key_of_the_wrong_length_is_refused() {
+fn key_of_the_wrong_length_is_refused() {
     for key in [
         "",
         &KEY[..1],
@@ -226,7 +226,7 @@ fn a_key_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_key_that_is_not_hexadecimal_is_refused() {
+fn key_that_is_not_hexadecimal_is_refused() {
     let spoilt = ["g", " ", "-"].map(|digit| format!("{}{digit}", &KEY[..63]));
     // A character of two bytes: the length is right in bytes but wrong in digits.
     let accented = format!("{}é", &KEY[..62]);
@@ -239,7 +239,7 @@ fn a_key_that_is_not_hexadecimal_is_refused() {
 }
 
 #[test]
-fn a_text_larger_than_the_bound_is_refused() {
+fn text_larger_than_the_bound_is_refused() {
     let good = text("1", &[entry("1", KEY)]);
     let padded = good.clone() + &" ".repeat(MAX_KEYRING_FILE_BYTES - good.len());
     assert!(Keyring::parse(&padded).is_ok());

@@ -6,7 +6,7 @@ use keyward_crypto::{AssociatedData, Envelope, Key256, Keyring, Secret, seal};
 use crate::key;
 
 #[test]
-fn a_secret_prints_only_that_it_is_redacted() {
+fn secret_prints_only_that_it_is_redacted() {
     assert_eq!(
         format!("{:?}", Secret::new(String::from("hunter2"))),
         "[redacted]"
@@ -22,7 +22,7 @@ fn a_secret_prints_only_that_it_is_redacted() {
 }
 
 #[test]
-fn a_key_prints_only_that_it_is_redacted() {
+fn key_prints_only_that_it_is_redacted() {
     assert_eq!(format!("{:?}", key(0xa0)), "Key256([redacted])");
     assert_eq!(
         format!("{:#x?}", key(0xa0).duplicate()),
@@ -31,7 +31,7 @@ fn a_key_prints_only_that_it_is_redacted() {
 }
 
 #[test]
-fn a_keyring_prints_only_its_versions() {
+fn keyring_prints_only_its_versions() {
     let ring = Keyring::generate().unwrap().with_new_version().unwrap();
     assert_eq!(
         format!("{ring:?}"),
@@ -40,7 +40,7 @@ fn a_keyring_prints_only_its_versions() {
 }
 
 #[test]
-fn an_envelope_prints_only_its_version_and_size() {
+fn envelope_prints_only_its_version_and_size() {
     let aad = AssociatedData::new("keyward test").with("record");
     let envelope: Envelope = seal(&key(1), 7, b"secret", &aad).unwrap();
     assert_eq!(

@@ -25,14 +25,14 @@ fn version_of(wrapped: &[u8]) -> u32 {
 }
 
 #[test]
-fn a_fresh_ring_has_version_1_as_primary() {
+fn fresh_ring_has_version_1_as_primary() {
     let ring = Keyring::generate().unwrap();
     assert_eq!((ring.primary(), ring.versions()), (1, vec![1]));
     assert_eq!(ring.primary_version(), 1);
 }
 
 #[test]
-fn a_new_version_is_not_primary() {
+fn new_version_is_not_primary() {
     let old = Keyring::generate().unwrap();
     let new = old.with_new_version().unwrap();
     assert_eq!((new.primary(), new.versions()), (1, vec![1, 2]));
@@ -59,7 +59,7 @@ fn key_of_the_old_version_opens_after_the_promotion() {
 }
 
 #[test]
-fn a_promotion_can_be_taken_back() {
+fn promotion_can_be_taken_back() {
     let promoted = Keyring::generate()
         .unwrap()
         .with_new_version()
@@ -73,7 +73,7 @@ fn a_promotion_can_be_taken_back() {
 }
 
 #[test]
-fn a_version_that_is_not_there_cannot_be_promoted() {
+fn version_that_is_not_there_cannot_be_promoted() {
     let ring = Keyring::generate().unwrap();
     for version in [0, 2] {
         assert_eq!(
@@ -84,7 +84,7 @@ fn a_version_that_is_not_there_cannot_be_promoted() {
 }
 
 #[test]
-fn the_primary_cannot_be_removed() {
+fn primary_cannot_be_removed() {
     let ring = Keyring::generate().unwrap();
     assert_eq!(
         ring.without(1).unwrap_err(),
@@ -98,7 +98,7 @@ fn the_primary_cannot_be_removed() {
 }
 
 #[test]
-fn a_version_that_is_not_there_cannot_be_removed() {
+fn version_that_is_not_there_cannot_be_removed() {
     let ring = Keyring::generate().unwrap();
     assert_eq!(
         ring.without(2).unwrap_err(),
@@ -125,7 +125,7 @@ fn key_of_a_removed_version_does_not_open() {
 }
 
 #[test]
-fn a_removed_older_version_is_not_used_again() {
+fn removed_older_version_is_not_used_again() {
     let ring = Keyring::generate().unwrap().with_new_version().unwrap();
     let ring = ring
         .with_primary(2)
@@ -138,7 +138,7 @@ fn a_removed_older_version_is_not_used_again() {
 }
 
 #[test]
-fn the_highest_version_has_no_successor() {
+fn highest_version_has_no_successor() {
     let ring = Keyring::parse(&format!(
         r#"{{"format":"keyward-keyring-v1","primary":4294967295,
             "keys":[{{"version":4294967295,"key":"{}"}}]}}"#,
@@ -154,7 +154,7 @@ fn the_highest_version_has_no_successor() {
 }
 
 #[test]
-fn a_full_ring_takes_no_more_and_its_file_still_loads() {
+fn full_ring_takes_no_more_and_its_file_still_loads() {
     let mut ring = Keyring::generate().unwrap();
     for _ in 1..MAX_KEYRING_KEYS {
         ring = ring.with_new_version().unwrap();
@@ -172,7 +172,7 @@ fn a_full_ring_takes_no_more_and_its_file_still_loads() {
 }
 
 #[test]
-fn an_overfull_ring_is_refused() {
+fn overfull_ring_is_refused() {
     let keys: Vec<String> = (1..=MAX_KEYRING_KEYS + 1)
         .map(|version| format!(r#"{{"version":{version},"key":"{version:064x}"}}"#))
         .collect();

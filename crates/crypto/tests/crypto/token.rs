@@ -37,14 +37,14 @@ fn token_prefixes_are_frozen() {
 }
 
 #[test]
-fn the_checksum_is_crc_32() {
+fn checksum_is_crc_32() {
     // Check value of the CRC catalogue.
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     assert!(Token::parse(TokenKind::ISSUED_KEY, &known()).is_some());
 }
 
 #[test]
-fn a_made_token_is_read_back() {
+fn made_token_is_read_back() {
     for kind in KINDS {
         let token = Token::generate(kind).unwrap();
         let text = token.expose();
@@ -68,7 +68,7 @@ fn made_tokens_differ() {
 }
 
 #[test]
-fn a_token_is_of_one_kind() {
+fn token_is_of_one_kind() {
     for kind in KINDS {
         let token = Token::generate(kind).unwrap();
         for other in KINDS.into_iter().filter(|other| *other != kind) {
@@ -79,7 +79,7 @@ fn a_token_is_of_one_kind() {
 
 /// Tests every change of one character, and every exchange of two adjacent characters.
 #[test]
-fn a_typo_is_refused() {
+fn typo_is_refused() {
     let token = known();
     let parse = |text: &str| Token::parse(TokenKind::ISSUED_KEY, text);
     for place in 0..token.len() {
@@ -124,7 +124,7 @@ fn other_texts_are_no_tokens() {
 }
 
 #[test]
-fn the_hash_is_sha_256_of_the_whole_text() {
+fn hash_is_sha_256_of_the_whole_text() {
     let token = Token::parse(TokenKind::ISSUED_KEY, &known()).unwrap();
     let expected: [u8; 32] = Sha256::digest(known()).into();
     assert_eq!(token.hash().as_bytes(), &expected);
@@ -150,14 +150,14 @@ fn only_64_characters_of_lower_case_hex_are_a_hash() {
 }
 
 #[test]
-fn a_label_shows_seven_characters_of_the_body() {
+fn label_shows_seven_characters_of_the_body() {
     let token = Token::parse(TokenKind::ISSUED_KEY, &known()).unwrap();
     let last = &known()[known().len() - 4..];
     assert_eq!(token.label(), format!("sk-kw-v1-000...{last}"));
 }
 
 #[test]
-fn a_token_prints_nothing_of_itself() {
+fn token_prints_nothing_of_itself() {
     let token = Token::generate(TokenKind::ISSUED_KEY).unwrap();
     assert_eq!(
         format!("{token:?}"),

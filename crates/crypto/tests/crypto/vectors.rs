@@ -196,7 +196,7 @@ fn sha256_agrees_with_nist() {
 // contain data in these formats.
 
 #[test]
-fn the_encoding_of_associated_data_is_frozen() {
+fn encoding_of_associated_data_is_frozen() {
     let aad = AssociatedData::new("keyward test")
         .with("workspace")
         .with("")
@@ -211,7 +211,7 @@ fn the_encoding_of_associated_data_is_frozen() {
 }
 
 #[test]
-fn the_envelope_of_format_1_is_frozen() {
+fn envelope_of_format_1_is_frozen() {
     let stored = decode(
         "0101020304\
          404142434445464748494a4b4c4d4e4f5051525354555657\
@@ -232,7 +232,7 @@ fn the_envelope_of_format_1_is_frozen() {
 }
 
 #[test]
-fn the_fingerprint_is_frozen() {
+fn fingerprint_is_frozen() {
     assert_eq!(
         encode(fingerprint(
             &key(0x80),

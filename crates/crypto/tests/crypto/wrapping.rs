@@ -34,7 +34,7 @@ fn wrapped_key_unwraps() {
 }
 
 #[test]
-fn a_wrapped_key_is_an_envelope_of_the_primary_version() {
+fn wrapped_key_is_an_envelope_of_the_primary_version() {
     let envelope = keyward_crypto::Envelope::parse(&wrapped()).unwrap();
     assert_eq!(envelope.key_version(), ring().primary_version());
     assert_eq!(
@@ -45,7 +45,7 @@ fn a_wrapped_key_is_an_envelope_of_the_primary_version() {
 }
 
 #[test]
-fn a_kek_may_be_any_implementation() {
+fn kek_may_be_any_implementation() {
     let kek: Box<dyn Kek> = Box::new(ring());
     let wrapped = now(kek.wrap(&key(0x60), &aad("w"))).unwrap();
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_kek_may_be_any_implementation() {
 }
 
 #[test]
-fn a_wrapped_key_under_other_associated_data_is_refused() {
+fn wrapped_key_under_other_associated_data_is_refused() {
     assert_eq!(
         now(ring().unwrap(&wrapped(), &aad("other"))).unwrap_err(),
         Error::DecryptionFailed
@@ -64,21 +64,21 @@ fn a_wrapped_key_under_other_associated_data_is_refused() {
 }
 
 #[test]
-fn a_wrapped_key_of_an_unknown_version_is_refused() {
+fn wrapped_key_of_an_unknown_version_is_refused() {
     let mut bytes = wrapped();
     bytes[1..5].copy_from_slice(&5_u32.to_be_bytes());
     assert_eq!(unwrap(&bytes), Err(Error::UnknownKeyVersion { version: 5 }));
 }
 
 #[test]
-fn a_wrapped_key_of_another_ring_is_refused() {
+fn wrapped_key_of_another_ring_is_refused() {
     let other = Keyring::generate().unwrap();
     let bytes = now(other.wrap(&key(0x60), &aad("w"))).unwrap();
     assert_eq!(unwrap(&bytes), Err(Error::UnknownKeyVersion { version: 1 }));
 }
 
 #[test]
-fn a_wrapped_key_relabelled_from_another_version_is_refused() {
+fn wrapped_key_relabelled_from_another_version_is_refused() {
     let two = ring().with_new_version().unwrap();
     let mut bytes = now(two.wrap(&key(0x60), &aad("w"))).unwrap();
     bytes[1..5].copy_from_slice(&5_u32.to_be_bytes());
@@ -89,7 +89,7 @@ fn a_wrapped_key_relabelled_from_another_version_is_refused() {
 }
 
 #[test]
-fn an_authentic_plaintext_of_the_wrong_length_is_refused() {
+fn authentic_plaintext_of_the_wrong_length_is_refused() {
     for length in [0, 1, 16, 31, 33, 64, 200] {
         let bytes = seal(&key(1), 4, &vec![7; length], &aad("w"))
             .unwrap()
@@ -149,7 +149,7 @@ fn wrapping_one_key_twice_gives_two_ciphertexts() {
 }
 
 #[test]
-fn a_fresh_data_key_survives_wrapping() {
+fn fresh_data_key_survives_wrapping() {
     let data_key = Key256::generate().unwrap();
     let bytes = now(ring().wrap(&data_key, &aad("w"))).unwrap();
     assert_eq!(unwrap(&bytes).unwrap(), *data_key.expose());

@@ -22,7 +22,7 @@ fn message() -> CreateApiKeyRequest {
     }
 }
 
-async fn a_created_key_is_answered_with_its_id(server: TestServer) {
+async fn created_key_is_answered_with_its_id(server: TestServer) {
     let token = server.token(User::WriterInA);
     let answer = server
         .post("/apikeys")
@@ -57,7 +57,7 @@ async fn a_created_key_is_answered_with_its_id(server: TestServer) {
     );
 }
 
-async fn the_stored_secret_is_the_one_that_was_sent(server: TestServer) {
+async fn stored_secret_is_the_one_that_was_sent(server: TestServer) {
     let secret = "-----BEGIN KEY-----\n\u{1F511} \"quoted\"\t\u{0}\n-----END KEY-----\n";
     let id = server
         .create(json!({
@@ -72,7 +72,7 @@ async fn the_stored_secret_is_the_one_that_was_sent(server: TestServer) {
     assert_eq!(opened.into_inner().secret, secret);
 }
 
-async fn a_provider_that_the_operator_added_is_taken(server: TestServer) {
+async fn provider_that_the_operator_added_is_taken(server: TestServer) {
     let mut body = valid();
     body["provider"] = json!("MINIO");
     server.create(body).await;
@@ -87,7 +87,7 @@ async fn nulls_and_empty_texts_are_as_if_absent(server: TestServer) {
     assert!(key.get("region").is_none() && key.get("endpoint").is_none());
 }
 
-async fn a_required_field_that_is_missing_null_or_empty_is_named(server: TestServer) {
+async fn required_field_that_is_missing_null_or_empty_is_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     for (field, message) in [
         ("workspaceId", "Workspace ID is required"),
@@ -176,7 +176,7 @@ async fn first_of_several_missing_fields_is_named(server: TestServer) {
         ]);
 }
 
-async fn an_unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_refused(server: TestServer) {
     let token = server.token(User::WriterInA);
     let mut body = valid();
     body["provider"] = json!("NOPE");
@@ -230,7 +230,7 @@ async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer)
     assert!(server.list(WORKSPACE_A).await.is_empty());
 }
 
-async fn a_text_that_is_too_long_or_has_control_characters_is_named(server: TestServer) {
+async fn text_that_is_too_long_or_has_control_characters_is_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     for (field, value, message) in [
         ("key", "k".repeat(4097), "Key must have at most 4096 bytes"),
@@ -300,7 +300,7 @@ async fn a_text_that_is_too_long_or_has_control_characters_is_named(server: Test
         .fields(&[("region", message)]);
 }
 
-async fn the_same_credentials_are_stored_once_in_a_workspace(server: TestServer) {
+async fn same_credentials_are_stored_once_in_a_workspace(server: TestServer) {
     let token = server.token(User::Owner);
     server.create(valid()).await;
     let mut other_texts = valid();
@@ -386,7 +386,7 @@ async fn duplicates_are_not_revealed_without_write_access(server: TestServer) {
         .refuses(403, DENIED);
 }
 
-async fn a_creation_is_audited_without_the_secret(server: TestServer) {
+async fn creation_is_audited_without_the_secret(server: TestServer) {
     let mut body = valid();
     body["secret"] = json!("canary-4711");
     let answer = server
@@ -419,18 +419,18 @@ async fn a_creation_is_audited_without_the_secret(server: TestServer) {
 }
 
 each_engine! {
-    a_created_key_is_answered_with_its_id
-    the_stored_secret_is_the_one_that_was_sent
-    a_provider_that_the_operator_added_is_taken
+    created_key_is_answered_with_its_id
+    stored_secret_is_the_one_that_was_sent
+    provider_that_the_operator_added_is_taken
     nulls_and_empty_texts_are_as_if_absent
-    a_required_field_that_is_missing_null_or_empty_is_named
+    required_field_that_is_missing_null_or_empty_is_named
     first_of_several_missing_fields_is_named
-    an_unregistered_provider_is_refused
+    unregistered_provider_is_refused
     member_of_the_wrong_type_is_named_without_its_value
-    a_text_that_is_too_long_or_has_control_characters_is_named
-    the_same_credentials_are_stored_once_in_a_workspace
+    text_that_is_too_long_or_has_control_characters_is_named
+    same_credentials_are_stored_once_in_a_workspace
     credentials_whose_parts_run_together_are_not_the_same
     unwritable_workspace_is_rejected_like_a_missing_one
     duplicates_are_not_revealed_without_write_access
-    a_creation_is_audited_without_the_secret
+    creation_is_audited_without_the_secret
 }

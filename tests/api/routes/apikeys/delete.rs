@@ -50,7 +50,7 @@ async fn unlink(server: &TestServer, uuid: &str, kind: ResourceKind, resource: &
         .unwrap();
 }
 
-async fn a_deleted_key_is_gone_for_good(server: TestServer) {
+async fn deleted_key_is_gone_for_good(server: TestServer) {
     let token = server.token(User::WriterInA);
     let id = key_in(&server, WORKSPACE_A).await;
     let path = format!("/apikeys/{id}");
@@ -90,7 +90,7 @@ async fn a_deleted_key_is_gone_for_good(server: TestServer) {
         .alone();
 }
 
-async fn a_linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServer) {
+async fn linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServer) {
     use ResourceKind::{AiModel, Bucket};
     let token = server.token(User::WriterInA);
     let id = key_in(&server, WORKSPACE_A).await;
@@ -138,7 +138,7 @@ async fn a_linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServe
         .is(200, DELETED);
 }
 
-async fn a_uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
+async fn uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
     let token = server.token(User::WriterInA);
     for id in [NOBODY, "not-a-uuid", "42", "%20"] {
         let answer = server
@@ -156,7 +156,7 @@ async fn a_uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
     }
 }
 
-async fn a_key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
+async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     let in_b = key_in(&server, WORKSPACE_B).await;
     for (user, id) in [
@@ -201,7 +201,7 @@ async fn credentials_of_a_deleted_key_can_be_stored_again(server: TestServer) {
     assert_ne!(key_in(&server, WORKSPACE_A).await, id);
 }
 
-async fn a_deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
+async fn deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     let deletions = "audit_events WHERE action = 'api_key.delete'";
     link(&server, &id, ResourceKind::Bucket, "b1").await;
@@ -220,11 +220,11 @@ async fn a_deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
 }
 
 each_engine! {
-    a_deleted_key_is_gone_for_good
-    a_linked_key_is_kept_and_the_refusal_counts_its_links
-    a_uuid_that_is_unknown_or_none_is_not_found
-    a_key_in_a_workspace_that_the_caller_cannot_write_is_refused
+    deleted_key_is_gone_for_good
+    linked_key_is_kept_and_the_refusal_counts_its_links
+    uuid_that_is_unknown_or_none_is_not_found
+    key_in_a_workspace_that_the_caller_cannot_write_is_refused
     links_are_not_revealed_without_write_access
     credentials_of_a_deleted_key_can_be_stored_again
-    a_deletion_is_audited_and_a_refused_one_is_not
+    deletion_is_audited_and_a_refused_one_is_not
 }

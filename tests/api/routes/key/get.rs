@@ -155,7 +155,7 @@ async fn management_key_describes_its_kind(server: TestServer) {
     }
 }
 
-async fn a_key_whose_limit_is_used_up_may_ask_what_it_is(server: TestServer) {
+async fn key_whose_limit_is_used_up_may_ask_what_it_is(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     server
@@ -177,7 +177,7 @@ async fn a_key_whose_limit_is_used_up_may_ask_what_it_is(server: TestServer) {
     );
 }
 
-async fn the_three_faces_say_the_same(server: TestServer) {
+async fn three_faces_say_the_same(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "limit": 1, "limit_reset": "weekly" });
     let issued = server.issued_key(&token, body).await;
@@ -235,7 +235,7 @@ each_engine! {
     older_path_of_tools_is_equal
     issued_key_describes_itself_completely
     management_key_describes_its_kind
-    a_key_whose_limit_is_used_up_may_ask_what_it_is
-    the_three_faces_say_the_same
+    key_whose_limit_is_used_up_may_ask_what_it_is
+    three_faces_say_the_same
     caller_without_an_issued_key_is_rejected
 }

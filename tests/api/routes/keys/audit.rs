@@ -85,7 +85,7 @@ async fn issued_key_change_is_one_event_of_its_management_key(server: TestServer
     assert_eq!(events[2].request_id, "request-7");
 }
 
-async fn a_management_key_comes_and_goes_with_an_event(server: TestServer) {
+async fn management_key_comes_and_goes_with_an_event(server: TestServer) {
     let request = CreateManagementKeyRequest {
         organization_id: ORGANIZATION.to_owned(),
         name: "n".to_owned(),
@@ -208,7 +208,7 @@ async fn no_span_has_a_plaintext(server: TestServer) {
     }
 }
 
-async fn a_workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
+async fn workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server
         .issued_key(&token, json!({ "workspace_id": WORKSPACE_B }))
@@ -234,8 +234,8 @@ async fn a_workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
 
 each_engine! {
     issued_key_change_is_one_event_of_its_management_key
-    a_management_key_comes_and_goes_with_an_event
+    management_key_comes_and_goes_with_an_event
     rejections_and_reads_leave_no_event
     no_span_has_a_plaintext
-    a_workspace_with_live_issued_keys_is_not_deleted
+    workspace_with_live_issued_keys_is_not_deleted
 }

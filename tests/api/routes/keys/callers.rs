@@ -219,7 +219,7 @@ async fn users_and_services_administer_no_issued_keys(server: TestServer) {
     assert_eq!(server.database.count("issued_keys").await, 1);
 }
 
-async fn an_ordinary_key_administers_no_keys_not_even_itself(server: TestServer) {
+async fn ordinary_key_administers_no_keys_not_even_itself(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     let other = server.issued_key(&token, json!({})).await;
@@ -281,7 +281,7 @@ async fn issued_and_management_keys_are_rejected_on_other_routes(server: TestSer
     }
 }
 
-async fn a_management_key_may_do_everything_on_both_mounts(server: TestServer) {
+async fn management_key_may_do_everything_on_both_mounts(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for mount in MOUNTS {
         let issued = server.issued_key(&token, json!({})).await;
@@ -336,7 +336,7 @@ async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: Te
     }
 }
 
-async fn a_store_that_fails_is_never_a_bad_key(server: TestServer) {
+async fn store_that_fails_is_never_a_bad_key(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     server
@@ -405,10 +405,10 @@ each_engine! {
     token_of_an_unknown_principal_is_rejected
     invalid_key_is_rejected_on_every_path
     users_and_services_administer_no_issued_keys
-    an_ordinary_key_administers_no_keys_not_even_itself
+    ordinary_key_administers_no_keys_not_even_itself
     issued_and_management_keys_are_rejected_on_other_routes
-    a_management_key_may_do_everything_on_both_mounts
+    management_key_may_do_everything_on_both_mounts
     wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys
-    a_store_that_fails_is_never_a_bad_key
+    store_that_fails_is_never_a_bad_key
     token_in_the_query_or_the_body_is_ignored
 }

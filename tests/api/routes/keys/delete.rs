@@ -9,7 +9,7 @@ use crate::support::{
     charge, hold, refused, sha256_hex,
 };
 
-async fn a_deleted_key_is_not_found_again(server: TestServer) {
+async fn deleted_key_is_not_found_again(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for mount in MOUNTS {
         let issued = server.issued_key(&token, json!({})).await;
@@ -47,7 +47,7 @@ async fn a_deleted_key_is_not_found_again(server: TestServer) {
         .alone();
 }
 
-async fn a_deleted_key_stops_working_at_once(server: TestServer) {
+async fn deleted_key_stops_working_at_once(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     assert_eq!(
@@ -101,7 +101,7 @@ async fn spending_of_a_deleted_key_stays_recorded(server: TestServer) {
     assert_eq!(server.database.count(&sum).await, 1);
 }
 
-async fn a_hold_of_a_deleted_key_can_be_settled_and_released(server: TestServer) {
+async fn hold_of_a_deleted_key_can_be_settled_and_released(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     let settled = server
@@ -179,10 +179,10 @@ async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer)
 }
 
 each_engine! {
-    a_deleted_key_is_not_found_again
-    a_deleted_key_stops_working_at_once
+    deleted_key_is_not_found_again
+    deleted_key_stops_working_at_once
     spending_of_a_deleted_key_stays_recorded
-    a_hold_of_a_deleted_key_can_be_settled_and_released
+    hold_of_a_deleted_key_can_be_settled_and_released
     charges_are_recorded_even_when_the_workspace_is_gone_too
     hash_without_a_key_of_the_organization_is_not_found
 }

@@ -9,7 +9,7 @@ use crate::support::{
     sha256_hex,
 };
 
-async fn a_key_is_shown_as_it_was_created(server: TestServer) {
+async fn key_is_shown_as_it_was_created(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "name": "n", "limit": 3, "workspace_id": WORKSPACE_B });
     let created = server
@@ -47,7 +47,7 @@ async fn a_key_is_shown_as_it_was_created(server: TestServer) {
     assert_eq!(key.workspace_id, WORKSPACE_B);
 }
 
-async fn a_disabled_or_expired_key_is_shown(server: TestServer) {
+async fn disabled_or_expired_key_is_shown(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let soon = json!({ "expires_at": "2026-08-01T12:00:01Z" });
     let issued = server.issued_key(&token, soon).await;
@@ -107,7 +107,7 @@ async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer)
 }
 
 each_engine! {
-    a_key_is_shown_as_it_was_created
-    a_disabled_or_expired_key_is_shown
+    key_is_shown_as_it_was_created
+    disabled_or_expired_key_is_shown
     hash_without_a_key_of_the_organization_is_not_found
 }

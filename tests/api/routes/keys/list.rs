@@ -29,7 +29,7 @@ async fn named(server: &TestServer, token: &str, name: &str, workspace: &str) ->
     server.issued_key(token, body).await.hash
 }
 
-async fn an_organization_without_keys_has_an_empty_list(server: TestServer) {
+async fn organization_without_keys_has_an_empty_list(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for mount in MOUNTS {
         let call = server.get(&format!("{mount}/keys")).bearer(&token);
@@ -37,7 +37,7 @@ async fn an_organization_without_keys_has_an_empty_list(server: TestServer) {
     }
 }
 
-async fn a_listed_key_is_the_key_itself(server: TestServer) {
+async fn listed_key_is_the_key_itself(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({
         "limit": 2.5, "limit_reset": "daily", "expires_at": "2027-01-01T00:00:00Z",
@@ -72,7 +72,7 @@ async fn keys_are_listed_newest_first(server: TestServer) {
     assert_eq!(listed(&server, &token, "").await, ["5", "4", "3", "2", "1"]);
 }
 
-async fn a_page_has_a_hundred_keys_and_offsets_reach_all(server: TestServer) {
+async fn page_has_a_hundred_keys_and_offsets_reach_all(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for number in 0..250 {
         named(&server, &token, &number.to_string(), WORKSPACE_A).await;
@@ -110,7 +110,7 @@ async fn a_page_has_a_hundred_keys_and_offsets_reach_all(server: TestServer) {
     assert_eq!(names, expected(150..250));
 }
 
-async fn an_offset_that_is_negative_or_no_number_is_refused(server: TestServer) {
+async fn offset_that_is_negative_or_no_number_is_refused(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let negative = "Offset must not be negative";
     let wrong = "`offset` must be a 32-bit integer";
@@ -264,7 +264,7 @@ async fn foreign_workspace_is_rejected_like_a_missing_one(server: TestServer) {
         .refuses_key(400, "Workspace ID must have at most 255 bytes");
 }
 
-async fn the_three_faces_list_the_same(server: TestServer) {
+async fn three_faces_list_the_same(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for name in ["1", "2"] {
         named(&server, &token, name, WORKSPACE_A).await;
@@ -290,14 +290,14 @@ async fn the_three_faces_list_the_same(server: TestServer) {
 }
 
 each_engine! {
-    an_organization_without_keys_has_an_empty_list
-    a_listed_key_is_the_key_itself
+    organization_without_keys_has_an_empty_list
+    listed_key_is_the_key_itself
     keys_are_listed_newest_first
-    a_page_has_a_hundred_keys_and_offsets_reach_all
-    an_offset_that_is_negative_or_no_number_is_refused
+    page_has_a_hundred_keys_and_offsets_reach_all
+    offset_that_is_negative_or_no_number_is_refused
     disabled_keys_are_listed_when_asked_for_alone
     deleted_keys_are_never_listed
     list_without_a_workspace_is_of_the_default_one
     foreign_workspace_is_rejected_like_a_missing_one
-    the_three_faces_list_the_same
+    three_faces_list_the_same
 }

@@ -124,7 +124,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-async fn the_secret_is_stored_sealed_and_hashed_and_never_as_it_is(server: TestServer) {
+async fn secret_is_stored_sealed_and_hashed_and_never_as_it_is(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     let random = random_bytes(&created.secret);
     let columns = stored(&server).await;
@@ -263,7 +263,7 @@ async fn refused_lists_and_deletions_agree(server: TestServer) {
     }
 }
 
-async fn a_failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
+async fn failing_store_is_an_internal_error_without_its_cause(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     server
         .database
@@ -287,13 +287,13 @@ async fn failing_store_at_the_permission_is_an_internal_error(server: TestServer
     everything_answers(&server, &created.id, 500, Code::Internal).await;
 }
 
-async fn a_closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
+async fn closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     server.store.close().await;
     everything_answers(&server, &created.id, 503, Code::Unavailable).await;
 }
 
-async fn a_data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer) {
+async fn data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
     let nothing = match server.engine {
         Engine::Sqlite => "X'00'",
@@ -323,12 +323,12 @@ async fn a_data_key_that_does_not_unwrap_stops_creations_alone(server: TestServe
 }
 
 each_engine! {
-    the_secret_is_stored_sealed_and_hashed_and_never_as_it_is
+    secret_is_stored_sealed_and_hashed_and_never_as_it_is
     refused_creations_agree
     refused_updates_agree
     refused_lists_and_deletions_agree
-    a_failing_store_is_an_internal_error_without_its_cause
+    failing_store_is_an_internal_error_without_its_cause
     failing_store_at_the_permission_is_an_internal_error
-    a_closed_store_is_unavailable_and_never_a_bad_token
-    a_data_key_that_does_not_unwrap_stops_creations_alone
+    closed_store_is_unavailable_and_never_a_bad_token
+    data_key_that_does_not_unwrap_stops_creations_alone
 }

@@ -191,7 +191,7 @@ async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
     }
 }
 
-async fn a_repo_ai_key_and_its_secret_are_no_tokens(server: TestServer) {
+async fn repo_ai_key_and_its_secret_are_no_tokens(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "own").await;
     for token in [&created.key, &created.secret] {
         all_ask_who_calls(&server, Some(token), "TOKEN_INVALID").await;
@@ -234,6 +234,6 @@ each_engine! {
     callers_other_than_users_are_rejected
     request_without_a_valid_token_is_rejected
     unknown_or_unvalidated_users_are_rejected
-    a_repo_ai_key_and_its_secret_are_no_tokens
+    repo_ai_key_and_its_secret_are_no_tokens
     services_alone_may_verify
 }

@@ -46,7 +46,7 @@ fn is_secret(text: &str) -> bool {
     text.starts_with("FB_AIS_") && Token::parse(TokenKind::REPO_AI_SECRET, text).is_some()
 }
 
-async fn a_created_key_is_answered_with_its_secret(server: TestServer) {
+async fn created_key_is_answered_with_its_secret(server: TestServer) {
     let token = server.token(User::WriterInA);
     let answer = server.post(PATH).bearer(&token).json(&valid()).send().await;
     let body = answer.json();
@@ -117,7 +117,7 @@ async fn each_ai_type_is_taken_and_listed(server: TestServer) {
     }
 }
 
-async fn an_ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer) {
+async fn ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     let none = "`aiType` must be one of OPENAI, GOOGLE, ANTHROPIC, AWS, OTHER";
     let number = "AI type must be one of OPENAI, GOOGLE, ANTHROPIC, AWS, OTHER";
@@ -170,7 +170,7 @@ async fn an_ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer)
     assert_eq!(server.database.count(REPO_AI_KEYS).await, 0);
 }
 
-async fn a_name_that_is_missing_or_unfit_is_named(server: TestServer) {
+async fn name_that_is_missing_or_unfit_is_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     let mut client = server.repo_ai_keys(&token);
     let (missing, long, control) = (
@@ -231,7 +231,7 @@ async fn a_name_that_is_missing_or_unfit_is_named(server: TestServer) {
     assert_eq!(server.database.count(REPO_AI_KEYS).await, 0);
 }
 
-async fn the_longest_name_is_counted_in_bytes(server: TestServer) {
+async fn longest_name_is_counted_in_bytes(server: TestServer) {
     let name = format!("{}abc", "\u{1F511}".repeat(63));
     server.create_repo_ai_key(REPO_A, &name).await;
     assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], name);
@@ -245,7 +245,7 @@ async fn the_longest_name_is_counted_in_bytes(server: TestServer) {
         .refuses(400, "Name must have at most 255 bytes");
 }
 
-async fn an_unknown_member_is_refused_and_named(server: TestServer) {
+async fn unknown_member_is_refused_and_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     for (member, message) in [
         (
@@ -262,7 +262,7 @@ async fn an_unknown_member_is_refused_and_named(server: TestServer) {
     assert!(server.list_repo_ai_keys(REPO_A).await.is_empty());
 }
 
-async fn the_path_wins_over_a_repo_in_the_body(server: TestServer) {
+async fn path_wins_over_a_repo_in_the_body(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     let body = json!({
         "name": "Production", "aiType": "AWS", "repoId": "repo-other",
@@ -275,7 +275,7 @@ async fn the_path_wins_over_a_repo_in_the_body(server: TestServer) {
     assert!(server.list_repo_ai_keys("repo-other").await.is_empty());
 }
 
-async fn a_live_name_is_taken_once_in_a_repo(server: TestServer) {
+async fn live_name_is_taken_once_in_a_repo(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     let token = server.token(User::WriterInA);
     server.create_repo_ai_key(REPO_A, "Production").await;
@@ -299,7 +299,7 @@ async fn a_live_name_is_taken_once_in_a_repo(server: TestServer) {
     server.create_repo_ai_key("repo-other", "Production").await;
 }
 
-async fn a_name_is_free_after_its_key_is_deleted_or_renamed(server: TestServer) {
+async fn name_is_free_after_its_key_is_deleted_or_renamed(server: TestServer) {
     let first = server.create_repo_ai_key(REPO_A, "Production").await;
     server.delete_repo_ai_key(REPO_A, &first.id).await;
     let second = server.create_repo_ai_key(REPO_A, "Production").await;
@@ -354,7 +354,7 @@ async fn concurrent_creations_of_one_name_succeed_once(server: TestServer) {
     assert_eq!(server.database.count(REPO_AI_KEY_EVENTS).await, 1);
 }
 
-async fn a_creation_is_audited_without_key_and_secret(server: TestServer) {
+async fn creation_is_audited_without_key_and_secret(server: TestServer) {
     let call = server.post(PATH).bearer(&server.token(User::WriterInA));
     let answer = call
         .header("x-request-id", "create-1")
@@ -388,7 +388,7 @@ async fn a_creation_is_audited_without_key_and_secret(server: TestServer) {
     assert!(!format!("{events:?}").contains("FB_AI"));
 }
 
-async fn a_refused_creation_leaves_no_trace(server: TestServer) {
+async fn refused_creation_leaves_no_trace(server: TestServer) {
     let token = server.token(User::WriterInA);
     server.create_repo_ai_key(REPO_A, "Production").await;
     let invalid = json!({ "name": "a\nb", "aiType": "AWS" });
@@ -413,17 +413,17 @@ async fn a_refused_creation_leaves_no_trace(server: TestServer) {
 }
 
 each_engine! {
-    a_created_key_is_answered_with_its_secret
+    created_key_is_answered_with_its_secret
     no_two_keys_have_anything_in_common
     each_ai_type_is_taken_and_listed
-    an_ai_type_that_is_missing_or_none_of_them_is_named
-    a_name_that_is_missing_or_unfit_is_named
-    the_longest_name_is_counted_in_bytes
-    an_unknown_member_is_refused_and_named
-    the_path_wins_over_a_repo_in_the_body
-    a_live_name_is_taken_once_in_a_repo
-    a_name_is_free_after_its_key_is_deleted_or_renamed
+    ai_type_that_is_missing_or_none_of_them_is_named
+    name_that_is_missing_or_unfit_is_named
+    longest_name_is_counted_in_bytes
+    unknown_member_is_refused_and_named
+    path_wins_over_a_repo_in_the_body
+    live_name_is_taken_once_in_a_repo
+    name_is_free_after_its_key_is_deleted_or_renamed
     concurrent_creations_of_one_name_succeed_once
-    a_creation_is_audited_without_key_and_secret
-    a_refused_creation_leaves_no_trace
+    creation_is_audited_without_key_and_secret
+    refused_creation_leaves_no_trace
 }

@@ -39,7 +39,7 @@ async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
         .alone();
 }
 
-async fn a_deleted_key_is_not_found_again(server: TestServer) {
+async fn deleted_key_is_not_found_again(server: TestServer) {
     let token = server.token(User::WriterInA);
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let path = repo_ai_key_path(REPO_A, &created.id);
@@ -64,7 +64,7 @@ async fn a_deleted_key_is_not_found_again(server: TestServer) {
     is_not_found(&server, REPO_A, &created.id).await;
 }
 
-async fn a_deleted_key_stops_working_at_once_and_no_other_does(server: TestServer) {
+async fn deleted_key_stops_working_at_once_and_no_other_does(server: TestServer) {
     let first = server.create_repo_ai_key(REPO_A, "first").await;
     let second = server.create_repo_ai_key(REPO_A, "second").await;
     assert!(server.is_live(&first).await);
@@ -76,7 +76,7 @@ async fn a_deleted_key_stops_working_at_once_and_no_other_does(server: TestServe
     assert!(!server.is_live(&first).await);
 }
 
-async fn the_row_stays_with_its_moment_and_without_its_sealed_secret(server: TestServer) {
+async fn row_stays_with_its_moment_and_without_its_sealed_secret(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let created_at = server.clock.now().unix_millis();
     server.clock.advance(Duration::from_millis(1234));
@@ -104,7 +104,7 @@ async fn the_row_stays_with_its_moment_and_without_its_sealed_secret(server: Tes
     assert_eq!(sealed, None);
 }
 
-async fn an_id_that_is_unknown_or_none_is_not_found(server: TestServer) {
+async fn id_that_is_unknown_or_none_is_not_found(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let plain = created.id.replace('-', "");
     for id in [NO_SUCH_ID, "not-a-uuid", "42", &created.key, &plain] {
@@ -122,7 +122,7 @@ async fn an_id_that_is_unknown_or_none_is_not_found(server: TestServer) {
     assert!(server.is_live(&created).await);
 }
 
-async fn a_key_of_another_repo_is_not_found(server: TestServer) {
+async fn key_of_another_repo_is_not_found(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     server.add_repo(WORKSPACE_B, "repo-b").await;
     for repo in ["repo-other", "repo-b"] {
@@ -157,7 +157,7 @@ async fn concurrent_deletions_succeed_once(server: TestServer) {
     assert_eq!(server.database.count(deletions).await, 1);
 }
 
-async fn a_repo_with_live_keys_is_kept_and_one_without_is_not(server: TestServer) {
+async fn repo_with_live_keys_is_kept_and_one_without_is_not(server: TestServer) {
     let first = server.create_repo_ai_key(REPO_A, "first").await;
     let second = server.create_repo_ai_key(REPO_A, "second").await;
     let mut directory = server.directory(&server.service_token());
@@ -210,7 +210,7 @@ async fn recreated_repo_has_no_earlier_keys(server: TestServer) {
     assert!(!server.is_live(&earlier).await);
 }
 
-async fn a_deletion_is_audited_once_and_a_refused_one_is_not(server: TestServer) {
+async fn deletion_is_audited_once_and_a_refused_one_is_not(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let path = repo_ai_key_path(REPO_A, &created.id);
     let before = server.database.count(REPO_AI_KEY_EVENTS).await;
@@ -253,13 +253,13 @@ async fn a_deletion_is_audited_once_and_a_refused_one_is_not(server: TestServer)
 }
 
 each_engine! {
-    a_deleted_key_is_not_found_again
-    a_deleted_key_stops_working_at_once_and_no_other_does
-    the_row_stays_with_its_moment_and_without_its_sealed_secret
-    an_id_that_is_unknown_or_none_is_not_found
-    a_key_of_another_repo_is_not_found
+    deleted_key_is_not_found_again
+    deleted_key_stops_working_at_once_and_no_other_does
+    row_stays_with_its_moment_and_without_its_sealed_secret
+    id_that_is_unknown_or_none_is_not_found
+    key_of_another_repo_is_not_found
     concurrent_deletions_succeed_once
-    a_repo_with_live_keys_is_kept_and_one_without_is_not
+    repo_with_live_keys_is_kept_and_one_without_is_not
     recreated_repo_has_no_earlier_keys
-    a_deletion_is_audited_once_and_a_refused_one_is_not
+    deletion_is_audited_once_and_a_refused_one_is_not
 }

@@ -24,7 +24,7 @@ fn of_repo(repo: &str) -> ListRepoAiKeysRequest {
     }
 }
 
-async fn a_repo_without_keys_lists_nothing(server: TestServer) {
+async fn repo_without_keys_lists_nothing(server: TestServer) {
     let token = server.token(User::ReaderInA);
     server.get(PATH).bearer(&token).send().await.is(200, EMPTY);
     let listed = server
@@ -83,7 +83,7 @@ async fn every_field_of_a_key_is_listed_as_documented(server: TestServer) {
     );
 }
 
-async fn a_moment_of_a_whole_second_has_three_digits_too(server: TestServer) {
+async fn moment_of_a_whole_second_has_three_digits_too(server: TestServer) {
     server.create_repo_ai_key(REPO_A, "Production").await;
     let listed = server.list_repo_ai_keys(REPO_A).await;
     assert_eq!(listed[0]["createdAt"], "2026-08-01T12:00:00.000Z");
@@ -116,7 +116,7 @@ async fn keys_are_listed_newest_first(server: TestServer) {
     assert_eq!(listed, expected);
 }
 
-async fn a_repo_lists_its_own_keys_alone(server: TestServer) {
+async fn repo_lists_its_own_keys_alone(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     server.add_repo(WORKSPACE_B, "repo-b").await;
     for repo in [REPO_A, "repo-other", "repo-b"] {
@@ -176,7 +176,7 @@ async fn no_secret_is_listed(server: TestServer) {
     assert!(listed.contains(&created.key) && !listed.contains("FB_AIS_"));
 }
 
-async fn a_repo_may_have_any_name_that_a_path_can_carry(server: TestServer) {
+async fn repo_may_have_any_name_that_a_path_can_carry(server: TestServer) {
     for (repo, in_path) in [
         ("r\u{e9}po 1", "r%C3%A9po%201"),
         ("a/b?c#d%e", "a%2Fb%3Fc%23d%25e"),
@@ -247,14 +247,14 @@ async fn other_verbs_are_not_known_here(server: TestServer) {
 }
 
 each_engine! {
-    a_repo_without_keys_lists_nothing
+    repo_without_keys_lists_nothing
     every_field_of_a_key_is_listed_as_documented
-    a_moment_of_a_whole_second_has_three_digits_too
+    moment_of_a_whole_second_has_three_digits_too
     keys_are_listed_newest_first
-    a_repo_lists_its_own_keys_alone
+    repo_lists_its_own_keys_alone
     deleted_keys_are_not_listed
     no_secret_is_listed
-    a_repo_may_have_any_name_that_a_path_can_carry
+    repo_may_have_any_name_that_a_path_can_carry
     grpc_web_creates_and_lists
     other_verbs_are_not_known_here
 }

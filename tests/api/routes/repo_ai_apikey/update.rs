@@ -46,7 +46,7 @@ async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
     }
 }
 
-async fn the_name_changes_and_nothing_else(server: TestServer) {
+async fn name_changes_and_nothing_else(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     let mut expected = server.list_repo_ai_keys(REPO_A).await;
     server.clock.advance(Duration::from_secs(1));
@@ -118,7 +118,7 @@ async fn key_secret_and_type_cannot_change(server: TestServer) {
     assert!(server.is_live(&other).await);
 }
 
-async fn the_path_wins_over_the_body(server: TestServer) {
+async fn path_wins_over_the_body(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     let other = server.create_repo_ai_key(REPO_A, "other").await;
     put(
@@ -164,7 +164,7 @@ async fn rename_to_the_own_name_passes_to_another_is_rejected(server: TestServer
     }
 }
 
-async fn an_unfit_name_is_named(server: TestServer) {
+async fn unfit_name_is_named(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     let (token, path) = (
         server.token(User::WriterInA),
@@ -212,7 +212,7 @@ async fn an_unfit_name_is_named(server: TestServer) {
     assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], "before");
 }
 
-async fn an_id_that_is_unknown_or_none_is_not_found(server: TestServer) {
+async fn id_that_is_unknown_or_none_is_not_found(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     let plain = created.id.replace('-', "");
     for id in [NO_SUCH_ID, "not-a-uuid", "42", &created.key, &plain] {
@@ -228,7 +228,7 @@ async fn an_id_that_is_unknown_or_none_is_not_found(server: TestServer) {
     .alone();
 }
 
-async fn a_key_of_another_repo_is_not_found(server: TestServer) {
+async fn key_of_another_repo_is_not_found(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     server.add_repo(WORKSPACE_B, "repo-b").await;
     let in_other = server.create_repo_ai_key("repo-other", "before").await;
@@ -241,7 +241,7 @@ async fn a_key_of_another_repo_is_not_found(server: TestServer) {
     }
 }
 
-async fn a_deleted_key_is_not_found(server: TestServer) {
+async fn deleted_key_is_not_found(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     server.delete_repo_ai_key(REPO_A, &created.id).await;
     is_not_found(&server, REPO_A, &created.id).await;
@@ -249,7 +249,7 @@ async fn a_deleted_key_is_not_found(server: TestServer) {
     assert_eq!(server.database.count(renamed).await, 0);
 }
 
-async fn the_id_may_be_written_in_upper_case(server: TestServer) {
+async fn id_may_be_written_in_upper_case(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     put(
         &server,
@@ -260,7 +260,7 @@ async fn the_id_may_be_written_in_upper_case(server: TestServer) {
     assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], "after");
 }
 
-async fn a_renaming_is_audited_once_and_what_changes_nothing_is_not(server: TestServer) {
+async fn renaming_is_audited_once_and_what_changes_nothing_is_not(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "before").await;
     let token = server.token(User::WriterInA);
     let path = repo_ai_key_path(REPO_A, &created.id);
@@ -323,15 +323,15 @@ async fn a_renaming_is_audited_once_and_what_changes_nothing_is_not(server: Test
 }
 
 each_engine! {
-    the_name_changes_and_nothing_else
+    name_changes_and_nothing_else
     without_a_name_nothing_changes
     key_secret_and_type_cannot_change
-    the_path_wins_over_the_body
+    path_wins_over_the_body
     rename_to_the_own_name_passes_to_another_is_rejected
-    an_unfit_name_is_named
-    an_id_that_is_unknown_or_none_is_not_found
-    a_key_of_another_repo_is_not_found
-    a_deleted_key_is_not_found
-    the_id_may_be_written_in_upper_case
-    a_renaming_is_audited_once_and_what_changes_nothing_is_not
+    unfit_name_is_named
+    id_that_is_unknown_or_none_is_not_found
+    key_of_another_repo_is_not_found
+    deleted_key_is_not_found
+    id_may_be_written_in_upper_case
+    renaming_is_audited_once_and_what_changes_nothing_is_not
 }

@@ -335,7 +335,7 @@ async fn pages_have_the_size_that_is_asked_for_within_bounds(server: TestServer)
     }
 }
 
-async fn a_page_token_holds_for_its_filters_alone(server: TestServer) {
+async fn page_token_holds_for_its_filters_alone(server: TestServer) {
     let id = fill(&server).await;
     let filter = ListAuditEventsRequest {
         resource_kind: "api_key".to_owned(),
@@ -390,7 +390,7 @@ async fn a_page_token_holds_for_its_filters_alone(server: TestServer) {
     }
 }
 
-async fn an_unfit_filter_is_named_and_not_repeated(server: TestServer) {
+async fn unfit_filter_is_named_and_not_repeated(server: TestServer) {
     let long = "canary".repeat(50);
     for (field, label) in [
         ("organizationId", "Organization ID"),
@@ -426,7 +426,7 @@ async fn an_unfit_filter_is_named_and_not_repeated(server: TestServer) {
     assert!(answer.body.contains("startTime") && !answer.body.contains("canary"));
 }
 
-async fn an_unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
+async fn unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
     let id = create(&server, WORKSPACE_A, "k").await;
     let answer = server
         .get(&format!("{PATH}?organisationId=canary"))
@@ -547,9 +547,9 @@ each_engine! {
     filters_let_through_what_they_say_on_both_faces
     no_secret_and_no_trace_of_reading_is_in_the_trail
     pages_have_the_size_that_is_asked_for_within_bounds
-    a_page_token_holds_for_its_filters_alone
-    an_unfit_filter_is_named_and_not_repeated
-    an_unknown_parameter_lists_nothing_and_is_named
+    page_token_holds_for_its_filters_alone
+    unfit_filter_is_named_and_not_repeated
+    unknown_parameter_lists_nothing_and_is_named
     services_alone_read_the_trail
     events_past_their_retention_are_deleted_alone
     without_a_retention_the_trail_stays

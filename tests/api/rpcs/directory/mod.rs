@@ -40,7 +40,7 @@ fn member(user: &str, role: OrganizationRole, access: &[(&str, AccessType)]) -> 
     }
 }
 
-async fn an_organization_is_created_renamed_described_and_deleted(server: TestServer) {
+async fn organization_is_created_renamed_described_and_deleted(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     for name in ["First name", "Second name", ""] {
         let organization = organization("org-new", name);
@@ -99,7 +99,7 @@ async fn organizations_are_listed_by_id_in_pages(server: TestServer) {
     assert_eq!(ids, ["org-1", "org-2"]);
 }
 
-async fn the_first_workspace_is_the_default_until_another_is_made_it(server: TestServer) {
+async fn first_workspace_is_the_default_until_another_is_made_it(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let request = pb::UpsertOrganizationRequest {
         organization: Some(organization("org-new", "New")),
@@ -169,7 +169,7 @@ async fn the_first_workspace_is_the_default_until_another_is_made_it(server: Tes
     assert_eq!(got.organization.unwrap().default_workspace_id, "");
 }
 
-async fn a_member_is_replaced_as_a_whole(server: TestServer) {
+async fn member_is_replaced_as_a_whole(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     for member in [
         member(
@@ -259,7 +259,7 @@ async fn member_change_applies_at_once(server: TestServer) {
     assert_eq!(status().await, 401);
 }
 
-async fn a_repo_is_created_renamed_listed_and_deleted(server: TestServer) {
+async fn repo_is_created_renamed_listed_and_deleted(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     for name in ["First name", "Second name"] {
         let repo = pb::Repo {
@@ -331,11 +331,11 @@ async fn every_change_is_audited(server: TestServer) {
 }
 
 each_engine! {
-    an_organization_is_created_renamed_described_and_deleted
+    organization_is_created_renamed_described_and_deleted
     organizations_are_listed_by_id_in_pages
-    the_first_workspace_is_the_default_until_another_is_made_it
-    a_member_is_replaced_as_a_whole
+    first_workspace_is_the_default_until_another_is_made_it
+    member_is_replaced_as_a_whole
     member_change_applies_at_once
-    a_repo_is_created_renamed_listed_and_deleted
+    repo_is_created_renamed_listed_and_deleted
     every_change_is_audited
 }

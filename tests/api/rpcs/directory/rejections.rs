@@ -263,7 +263,7 @@ async fn missing_record_is_not_found(server: TestServer) {
     }
 }
 
-async fn an_unfit_field_is_named(server: TestServer) {
+async fn unfit_field_is_named(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let organization = |id: &str, name: &str| pb::UpsertOrganizationRequest {
         organization: Some(pb::Organization {
@@ -358,5 +358,5 @@ each_engine! {
     parent_with_children_is_not_deleted
     nothing_moves_to_another_parent
     missing_record_is_not_found
-    an_unfit_field_is_named
+    unfit_field_is_named
 }

@@ -118,7 +118,7 @@ async fn parameters_are_percent_decoded(server: TestServer) {
     );
 }
 
-async fn an_unknown_parameter_is_refused_and_named(server: TestServer) {
+async fn unknown_parameter_is_refused_and_named(server: TestServer) {
     let token = server.token(User::ReaderInA);
     for (query, message) in [
         (
@@ -147,7 +147,7 @@ async fn an_unknown_parameter_is_refused_and_named(server: TestServer) {
     }
 }
 
-async fn an_unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_refused(server: TestServer) {
     let token = server.token(User::ReaderInA);
     for provider in ["NOPE", "aws", "AWS "] {
         let path = format!("/apikeys?provider={}", provider.replace(' ', "%20"));
@@ -168,7 +168,7 @@ async fn an_unregistered_provider_is_refused(server: TestServer) {
     }
 }
 
-async fn a_malformed_parameter_is_named_and_its_value_not_repeated(server: TestServer) {
+async fn malformed_parameter_is_named_and_its_value_not_repeated(server: TestServer) {
     let token = server.token(User::ReaderInA);
     let malformed = "`capability` must be an unsigned 32-bit integer";
     for value in ["canary", "-1", "4294967296", "1.5", ""] {
@@ -198,7 +198,7 @@ async fn a_malformed_parameter_is_named_and_its_value_not_repeated(server: TestS
     }
 }
 
-async fn a_workspace_id_that_none_can_have_is_refused(server: TestServer) {
+async fn workspace_id_that_none_can_have_is_refused(server: TestServer) {
     let token = server.token(User::ReaderInA);
     let message = "Workspace ID must have at most 255 bytes";
     let id = "w".repeat(256);
@@ -231,8 +231,8 @@ each_engine! {
     filters_by_any_of_the_capability_bits
     filters_by_provider_and_capability_together
     parameters_are_percent_decoded
-    an_unknown_parameter_is_refused_and_named
-    an_unregistered_provider_is_refused
-    a_malformed_parameter_is_named_and_its_value_not_repeated
-    a_workspace_id_that_none_can_have_is_refused
+    unknown_parameter_is_refused_and_named
+    unregistered_provider_is_refused
+    malformed_parameter_is_named_and_its_value_not_repeated
+    workspace_id_that_none_can_have_is_refused
 }

@@ -20,7 +20,7 @@ fn in_workspace(id: &str) -> ListApiKeysRequest {
     }
 }
 
-async fn a_page_of_long_texts_has_fewer_keys_and_the_list_has_all(server: TestServer) {
+async fn page_of_long_texts_has_fewer_keys_and_the_list_has_all(server: TestServer) {
     let long = "x".repeat(4096);
     let mut expected = Vec::new();
     // The short ones are the newest.
@@ -78,7 +78,7 @@ async fn a_page_of_long_texts_has_fewer_keys_and_the_list_has_all(server: TestSe
     assert_eq!(ids, expected);
 }
 
-async fn an_empty_workspace_lists_nothing(server: TestServer) {
+async fn empty_workspace_lists_nothing(server: TestServer) {
     let answer = server.get("/apikeys?workspaceId=workspace-a");
     let answer = answer.bearer(&server.token(User::ReaderInA)).send().await;
     answer.is(200, r#"{"success":true,"apiKeys":[]}"#);
@@ -288,7 +288,7 @@ async fn unreadable_workspace_is_rejected_like_a_missing_one(server: TestServer)
     }
 }
 
-async fn the_secret_is_never_listed(server: TestServer) {
+async fn secret_is_never_listed(server: TestServer) {
     server
         .create(json!({
             "workspaceId": WORKSPACE_A, "key": "k", "secret": "canary-4711", "provider": "AWS",
@@ -305,13 +305,13 @@ async fn the_secret_is_never_listed(server: TestServer) {
 }
 
 each_engine! {
-    a_page_of_long_texts_has_fewer_keys_and_the_list_has_all
-    an_empty_workspace_lists_nothing
+    page_of_long_texts_has_fewer_keys_and_the_list_has_all
+    empty_workspace_lists_nothing
     every_field_of_a_key_is_listed_as_documented
     unset_fields_are_absent_and_timestamps_have_three_digits
     links_are_counted_by_kind
     keys_are_listed_newest_first
     without_a_workspace_the_readable_ones_are_listed_together
     unreadable_workspace_is_rejected_like_a_missing_one
-    the_secret_is_never_listed
+    secret_is_never_listed
 }

@@ -115,7 +115,7 @@ async fn null_leaves_alone_and_an_empty_text_clears(server: TestServer) {
     assert_eq!(names, expected);
 }
 
-async fn a_new_secret_rotates_the_credential(server: TestServer) {
+async fn new_secret_rotates_the_credential(server: TestServer) {
     let id = full_key(&server).await;
     let before = resolve(&server, &id).await;
     put(&server, &id, &json!({ "secret": "s2" })).await;
@@ -156,7 +156,7 @@ async fn every_update_makes_a_new_version_and_an_empty_one_succeeds(server: Test
     answer.is(200, UPDATED);
 }
 
-async fn the_path_wins_over_a_uuid_in_the_body(server: TestServer) {
+async fn path_wins_over_a_uuid_in_the_body(server: TestServer) {
     let id = full_key(&server).await;
     let other = server
         .create(json!({
@@ -186,7 +186,7 @@ async fn the_path_wins_over_a_uuid_in_the_body(server: TestServer) {
     );
 }
 
-async fn an_unknown_member_changes_nothing_and_is_named(server: TestServer) {
+async fn unknown_member_changes_nothing_and_is_named(server: TestServer) {
     let id = full_key(&server).await;
     let (before, opened) = (server.list(WORKSPACE_A).await, resolve(&server, &id).await);
     let path = format!("/apikeys/{id}");
@@ -213,7 +213,7 @@ async fn an_unknown_member_changes_nothing_and_is_named(server: TestServer) {
     assert_eq!(resolve(&server, &id).await, opened);
 }
 
-async fn the_uuid_may_be_written_in_upper_case(server: TestServer) {
+async fn uuid_may_be_written_in_upper_case(server: TestServer) {
     let id = full_key(&server).await;
     put(
         &server,
@@ -224,7 +224,7 @@ async fn the_uuid_may_be_written_in_upper_case(server: TestServer) {
     assert_eq!(server.list(WORKSPACE_A).await[0]["description"], "d2");
 }
 
-async fn an_update_to_what_the_key_is_already_is_no_duplicate(server: TestServer) {
+async fn update_to_what_the_key_is_already_is_no_duplicate(server: TestServer) {
     let id = full_key(&server).await;
     put(
         &server,
@@ -245,7 +245,7 @@ async fn replaced_credentials_can_be_stored_again(server: TestServer) {
     assert_ne!(again, id);
 }
 
-async fn an_update_is_audited_with_old_and_new_values_but_secrets(server: TestServer) {
+async fn update_is_audited_with_old_and_new_values_but_secrets(server: TestServer) {
     let id = full_key(&server).await;
     let before = server.list(WORKSPACE_A).await[0].clone();
     let path = format!("/apikeys/{id}");
@@ -285,12 +285,12 @@ each_engine! {
     only_the_fields_that_are_present_change
     update_over_grpc_has_the_same_result
     null_leaves_alone_and_an_empty_text_clears
-    a_new_secret_rotates_the_credential
+    new_secret_rotates_the_credential
     every_update_makes_a_new_version_and_an_empty_one_succeeds
-    the_path_wins_over_a_uuid_in_the_body
-    an_unknown_member_changes_nothing_and_is_named
-    the_uuid_may_be_written_in_upper_case
-    an_update_to_what_the_key_is_already_is_no_duplicate
+    path_wins_over_a_uuid_in_the_body
+    unknown_member_changes_nothing_and_is_named
+    uuid_may_be_written_in_upper_case
+    update_to_what_the_key_is_already_is_no_duplicate
     replaced_credentials_can_be_stored_again
-    an_update_is_audited_with_old_and_new_values_but_secrets
+    update_is_audited_with_old_and_new_values_but_secrets
 }

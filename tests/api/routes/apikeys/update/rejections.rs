@@ -23,7 +23,7 @@ fn request(uuid: &str) -> UpdateApiKeyRequest {
     }
 }
 
-async fn an_update_into_a_duplicate_is_refused(server: TestServer) {
+async fn update_into_a_duplicate_is_refused(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k1").await;
     key_in(&server, WORKSPACE_A, "k2").await;
     let before = server.list(WORKSPACE_A).await;
@@ -98,7 +98,7 @@ async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setu
     assert_eq!(server.list(WORKSPACE_A).await[0]["endpoint"], "f");
 }
 
-async fn an_empty_credential_field_is_refused(server: TestServer) {
+async fn empty_credential_field_is_refused(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let token = server.token(User::WriterInA);
     let path = format!("/apikeys/{id}");
@@ -129,7 +129,7 @@ async fn an_empty_credential_field_is_refused(server: TestServer) {
     );
 }
 
-async fn an_unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_refused(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let token = server.token(User::WriterInA);
     let answer = server.put(&format!("/apikeys/{id}")).bearer(&token);
@@ -164,7 +164,7 @@ async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer)
     }
 }
 
-async fn a_uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
+async fn uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
     let token = server.token(User::WriterInA);
     let body = json!({ "description": "d" });
     for id in [NOBODY, "not-a-uuid", "42", "%F0%9F%94%91"] {
@@ -183,7 +183,7 @@ async fn a_uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
     }
 }
 
-async fn a_key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
+async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let in_b = key_in(&server, WORKSPACE_B, "k").await;
     for (user, id) in [
@@ -212,11 +212,11 @@ async fn a_key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: Te
 }
 
 each_engine! {
-    an_update_into_a_duplicate_is_refused
+    update_into_a_duplicate_is_refused
     changed_destination_without_the_secret_is_refused_if_set_so
-    an_empty_credential_field_is_refused
-    an_unregistered_provider_is_refused
+    empty_credential_field_is_refused
+    unregistered_provider_is_refused
     member_of_the_wrong_type_is_named_without_its_value
-    a_uuid_that_is_unknown_or_none_is_not_found
-    a_key_in_a_workspace_that_the_caller_cannot_write_is_refused
+    uuid_that_is_unknown_or_none_is_not_found
+    key_in_a_workspace_that_the_caller_cannot_write_is_refused
 }

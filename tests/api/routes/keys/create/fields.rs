@@ -33,7 +33,7 @@ fn message() -> CreateKeyRequest {
     }
 }
 
-async fn a_name_is_required_and_bounded(server: TestServer) {
+async fn name_is_required_and_bounded(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let long = "Name must have at most 255 bytes";
     for (body, message) in [
@@ -88,7 +88,7 @@ async fn a_name_is_required_and_bounded(server: TestServer) {
     .await;
 }
 
-async fn a_limit_is_a_number_of_dollars(server: TestServer) {
+async fn limit_is_a_number_of_dollars(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let most = json!(9_000_000_000_i64);
     for limit in [
@@ -118,7 +118,7 @@ async fn a_limit_is_a_number_of_dollars(server: TestServer) {
     );
 }
 
-async fn a_limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer) {
+async fn limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let negative = "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
     let wrong = "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places";
@@ -170,7 +170,7 @@ async fn a_limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer
     assert_eq!(server.database.count("issued_keys").await, 0);
 }
 
-async fn a_limit_resets_daily_weekly_monthly_or_never(server: TestServer) {
+async fn limit_resets_daily_weekly_monthly_or_never(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for reset in [
         json!("daily"),
@@ -201,7 +201,7 @@ async fn a_limit_resets_daily_weekly_monthly_or_never(server: TestServer) {
         .fields(&[("limit_reset", said)]);
 }
 
-async fn an_expiry_is_in_utc(server: TestServer) {
+async fn expiry_is_in_utc(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (sent, shown) in [
         ("2027-12-31T23:59:59Z", "2027-12-31T23:59:59.000Z"),
@@ -246,7 +246,7 @@ async fn an_expiry_is_in_utc(server: TestServer) {
         .fields(&[("expires_at", said)]);
 }
 
-async fn an_expiry_in_the_past_is_refused(server: TestServer) {
+async fn expiry_in_the_past_is_refused(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let said = "Expiry must be in the future";
     for past in ["2020-01-01T00:00:00Z", "2026-08-01T12:00:00Z"] {
@@ -273,7 +273,7 @@ async fn an_expiry_in_the_past_is_refused(server: TestServer) {
         .refuses_key(401, "Invalid token");
 }
 
-async fn a_key_belongs_to_a_workspace_of_its_organization(server: TestServer) {
+async fn key_belongs_to_a_workspace_of_its_organization(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (sent, workspace) in [
         (json!(WORKSPACE_A), WORKSPACE_A),
@@ -374,7 +374,7 @@ async fn text_is_bounded_and_an_empty_one_is_unset(server: TestServer) {
     }
 }
 
-async fn a_body_is_json_of_bounded_size(server: TestServer) {
+async fn body_is_json_of_bounded_size(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let post = || server.post("/keys").bearer(&token);
     post()
@@ -404,14 +404,14 @@ async fn a_body_is_json_of_bounded_size(server: TestServer) {
 }
 
 each_engine! {
-    a_name_is_required_and_bounded
-    a_limit_is_a_number_of_dollars
-    a_limit_out_of_range_or_finer_than_a_unit_is_refused
-    a_limit_resets_daily_weekly_monthly_or_never
-    an_expiry_is_in_utc
-    an_expiry_in_the_past_is_refused
-    a_key_belongs_to_a_workspace_of_its_organization
+    name_is_required_and_bounded
+    limit_is_a_number_of_dollars
+    limit_out_of_range_or_finer_than_a_unit_is_refused
+    limit_resets_daily_weekly_monthly_or_never
+    expiry_is_in_utc
+    expiry_in_the_past_is_refused
+    key_belongs_to_a_workspace_of_its_organization
     without_a_default_workspace_one_must_be_named
     text_is_bounded_and_an_empty_one_is_unset
-    a_body_is_json_of_bounded_size
+    body_is_json_of_bounded_size
 }

@@ -77,7 +77,7 @@ async fn stored(server: &TestServer) -> String {
     stored
 }
 
-async fn a_key_of_which_only_the_name_is_given_has_every_member(server: TestServer) {
+async fn key_of_which_only_the_name_is_given_has_every_member(server: TestServer) {
     for mount in MOUNTS {
         let path = format!("{mount}/keys");
         let (_, text) = created(&server, &path, &json!({ "name": "n" })).await;
@@ -95,7 +95,7 @@ async fn a_key_of_which_only_the_name_is_given_has_every_member(server: TestServ
     }
 }
 
-async fn a_key_of_which_everything_is_given_has_it(server: TestServer) {
+async fn key_of_which_everything_is_given_has_it(server: TestServer) {
     server.set_clock("2026-08-02T03:04:05.678Z");
     let body = json!({
         "name": "Zoë's \u{1F511}", "limit": 75.25, "limit_reset": "weekly",
@@ -118,7 +118,7 @@ async fn a_key_of_which_everything_is_given_has_it(server: TestServer) {
     }
 }
 
-async fn the_plaintext_is_in_the_response_to_its_creation_alone(server: TestServer) {
+async fn plaintext_is_in_the_response_to_its_creation_alone(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let call = server
         .post("/keys")
@@ -151,7 +151,7 @@ async fn the_plaintext_is_in_the_response_to_its_creation_alone(server: TestServ
     }
 }
 
-async fn a_plaintext_is_a_token_whose_hash_and_label_name_the_key(server: TestServer) {
+async fn plaintext_is_a_token_whose_hash_and_label_name_the_key(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let mut keys = Vec::new();
     for _ in 0..5 {
@@ -180,7 +180,7 @@ async fn nothing_of_the_plaintext_is_stored(server: TestServer) {
     }
 }
 
-async fn a_key_over_grpc_is_the_one_over_rest(server: TestServer) {
+async fn key_over_grpc_is_the_one_over_rest(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let request = CreateKeyRequest {
         name: "n".to_owned(),
@@ -221,7 +221,7 @@ async fn a_key_over_grpc_is_the_one_over_rest(server: TestServer) {
     );
 }
 
-async fn a_key_can_be_created_over_grpc_web(server: TestServer) {
+async fn key_can_be_created_over_grpc_web(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let path = "/keyward.v1.ManagementKeyService/CreateKey";
     for flavor in WebFlavor::ALL {
@@ -243,7 +243,7 @@ async fn a_key_can_be_created_over_grpc_web(server: TestServer) {
     assert!(names.into_iter().eq(newest_first.iter().rev()), "{listed}");
 }
 
-async fn an_external_user_is_taken_in_both_forms(server: TestServer) {
+async fn external_user_is_taken_in_both_forms(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for body in [
         json!({ "external_user": "their-7" }),
@@ -313,7 +313,7 @@ async fn nulls_are_as_if_absent(server: TestServer) {
     );
 }
 
-async fn an_unknown_member_makes_no_key_and_is_named(server: TestServer) {
+async fn unknown_member_makes_no_key_and_is_named(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (member, message) in [
         (
@@ -364,16 +364,16 @@ async fn unknown_members_are_ignored_where_the_operator_says_so(setup: Setup) {
 }
 
 each_engine! {
-    a_key_of_which_only_the_name_is_given_has_every_member
-    a_key_of_which_everything_is_given_has_it
-    the_plaintext_is_in_the_response_to_its_creation_alone
-    a_plaintext_is_a_token_whose_hash_and_label_name_the_key
+    key_of_which_only_the_name_is_given_has_every_member
+    key_of_which_everything_is_given_has_it
+    plaintext_is_in_the_response_to_its_creation_alone
+    plaintext_is_a_token_whose_hash_and_label_name_the_key
     nothing_of_the_plaintext_is_stored
-    a_key_over_grpc_is_the_one_over_rest
-    a_key_can_be_created_over_grpc_web
-    an_external_user_is_taken_in_both_forms
+    key_over_grpc_is_the_one_over_rest
+    key_can_be_created_over_grpc_web
+    external_user_is_taken_in_both_forms
     api_key_of_an_external_user_is_discarded
     nulls_are_as_if_absent
-    an_unknown_member_makes_no_key_and_is_named
+    unknown_member_makes_no_key_and_is_named
     unknown_members_are_ignored_where_the_operator_says_so
 }

@@ -131,7 +131,7 @@ async fn masked_fields_change_alone(server: TestServer) {
     }
 }
 
-async fn an_unset_limit_or_reset_that_the_mask_names_is_removed(server: TestServer) {
+async fn unset_limit_or_reset_that_the_mask_names_is_removed(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let request = UpdateKeyRequest {
         update_mask: mask(&["limit_reset"]),
@@ -161,7 +161,7 @@ async fn an_unset_limit_or_reset_that_the_mask_names_is_removed(server: TestServ
     );
 }
 
-async fn an_unset_field_that_must_be_there_is_refused(server: TestServer) {
+async fn unset_field_that_must_be_there_is_refused(server: TestServer) {
     let (token, issued) = keys(&server).await;
     for (path, label) in [
         ("name", "name"),
@@ -209,7 +209,7 @@ async fn unknown_mask_path_is_rejected_and_not_repeated(server: TestServer) {
     );
 }
 
-async fn a_mask_in_the_body_is_the_callers_own(server: TestServer) {
+async fn mask_in_the_body_is_the_callers_own(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let body = json!({ "name": "m", "limit": 1, "update_mask": "limitNanos,limitReset" });
     let key = server.change_key(&token, &issued.hash, body).await;
@@ -224,7 +224,7 @@ async fn a_mask_in_the_body_is_the_callers_own(server: TestServer) {
     call.send().await.refuses_key(400, said);
 }
 
-async fn a_mask_in_the_body_that_names_nothing_is_none(server: TestServer) {
+async fn mask_in_the_body_that_names_nothing_is_none(server: TestServer) {
     let (token, issued) = keys(&server).await;
     for (mask, limit) in [(json!(null), json!(3)), (json!(""), json!(4))] {
         let body = json!({ "limit": limit, "update_mask": mask });
@@ -242,7 +242,7 @@ async fn a_mask_in_the_body_that_names_nothing_is_none(server: TestServer) {
     assert_eq!((&key["name"], &key["limit"]), (&json!("n"), &json!(5)));
 }
 
-async fn an_unfit_field_is_named(server: TestServer) {
+async fn unfit_field_is_named(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reset = "Limit reset must be one of daily, weekly, monthly";
     let long = "Name must have at most 255 bytes";
@@ -291,10 +291,10 @@ async fn an_unfit_field_is_named(server: TestServer) {
 each_engine! {
     without_a_mask_the_fields_that_are_set_change
     masked_fields_change_alone
-    an_unset_limit_or_reset_that_the_mask_names_is_removed
-    an_unset_field_that_must_be_there_is_refused
+    unset_limit_or_reset_that_the_mask_names_is_removed
+    unset_field_that_must_be_there_is_refused
     unknown_mask_path_is_rejected_and_not_repeated
-    a_mask_in_the_body_is_the_callers_own
-    a_mask_in_the_body_that_names_nothing_is_none
-    an_unfit_field_is_named
+    mask_in_the_body_is_the_callers_own
+    mask_in_the_body_that_names_nothing_is_none
+    unfit_field_is_named
 }

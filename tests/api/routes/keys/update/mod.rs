@@ -153,7 +153,7 @@ async fn nothing_to_change_changes_nothing(server: TestServer) {
     assert_eq!(server.database.count(updates).await, 0);
 }
 
-async fn the_hash_of_the_path_is_the_one_that_counts(server: TestServer) {
+async fn hash_of_the_path_is_the_one_that_counts(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let (first, second) = (
         server.issued_key(&token, full()).await,
@@ -184,7 +184,7 @@ async fn the_hash_of_the_path_is_the_one_that_counts(server: TestServer) {
     assert_eq!(server.key(&token, &first.hash).await, changed);
 }
 
-async fn an_unfit_field_is_refused(server: TestServer) {
+async fn unfit_field_is_refused(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, full()).await;
     let wrong_limit = "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places";
@@ -249,7 +249,7 @@ async fn an_unfit_field_is_refused(server: TestServer) {
     }
 }
 
-async fn a_changed_limit_counts_what_was_spent_before(server: TestServer) {
+async fn changed_limit_counts_what_was_spent_before(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     server
@@ -271,7 +271,7 @@ async fn a_changed_limit_counts_what_was_spent_before(server: TestServer) {
     }
 }
 
-async fn a_disabled_key_works_again_when_it_is_enabled(server: TestServer) {
+async fn disabled_key_works_again_when_it_is_enabled(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     for (disabled, status) in [(true, 401), (false, 200), (true, 401)] {
@@ -317,9 +317,9 @@ each_engine! {
     null_removes_the_limit_and_the_reset
     required_member_cannot_be_null
     nothing_to_change_changes_nothing
-    the_hash_of_the_path_is_the_one_that_counts
-    an_unfit_field_is_refused
-    a_changed_limit_counts_what_was_spent_before
-    a_disabled_key_works_again_when_it_is_enabled
+    hash_of_the_path_is_the_one_that_counts
+    unfit_field_is_refused
+    changed_limit_counts_what_was_spent_before
+    disabled_key_works_again_when_it_is_enabled
     hash_without_a_key_of_the_organization_is_not_found
 }
