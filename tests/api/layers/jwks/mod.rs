@@ -1,5 +1,7 @@
 //! The issuers' published keys: fetches, and behavior while a fetch fails.
 
+mod key_ids;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,8 +14,6 @@ use crate::support::{
 };
 
 const UNAVAILABLE: &str = "Service unavailable";
-/// Maximum number of requests that wait for one issuer's keys, as in `src/authn/jwks.rs`.
-const MAX_WAITING: usize = 64;
 
 /// Returns the text of a key set, each key changed by `change`.
 fn published(keys: &[SigningKey], change: impl Fn(Value) -> Value) -> String {
@@ -190,54 +190,6 @@ async fn dropped_tokens_and_keys_are_verified_and_fetched_again(server: TestServ
     );
 }
 
-async fn keys_that_share_a_name_or_have_none_are_each_tried(setup: Setup) {
-    let server = Setup {
-        jwks_min_refresh: Duration::ZERO,
-        ..setup
-    }
-    .start()
-    .await;
-    let claims = server.claims(User::Owner);
-    let keys = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::ES256]
-        .map(|algorithm| SigningKey::generate("shared", algorithm));
-    server
-        .issuer
-        .server
-        .publish_text(&published(&keys, |jwk| jwk));
-    for key in &keys {
-        assert_eq!(status(&server, &key.sign(&claims)).await, 200);
-        assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
-    }
-    let unnamed = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256]
-        .map(|algorithm| SigningKey::generate("unnamed", algorithm));
-    server
-        .issuer
-        .server
-        .publish_text(&published(&unnamed, |mut jwk| {
-            jwk.as_object_mut().unwrap().remove("kid");
-            jwk.as_object_mut().unwrap().remove("alg");
-            jwk
-        }));
-    for key in &unnamed {
-        assert_eq!(status(&server, &key.sign(&claims)).await, 200);
-        assert_eq!(status(&server, &key.sign_as(None, &claims)).await, 200);
-    }
-    assert_eq!(status(&server, &keys[0].sign_as(None, &claims)).await, 401);
-}
-
-async fn entries_that_cannot_be_used_do_not_spoil_the_others(server: TestServer) {
-    let key = &server.issuer.key;
-    let good = serde_json::to_value(key.jwk()).unwrap();
-    let encryption =
-        json!({ "kty": "RSA", "use": "enc", "kid": "key-1", "n": "AQAB", "e": "AQAB" });
-    let entries = json!({ "keys": [
-        null, 7, {}, { "kty": 7 }, { "kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA" },
-        { "kty": "EC", "crv": "P-256", "kid": "key-1" }, encryption, good,
-    ] });
-    server.issuer.server.publish_text(&entries.to_string());
-    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-}
-
 async fn set_without_usable_keys_is_a_fetch_that_failed(setup: Setup) {
     let server = Setup {
         jwks_min_refresh: Duration::ZERO,
@@ -304,54 +256,6 @@ async fn readiness_says_which_keys_cannot_be_fetched(setup: Setup) {
         .is(200, r#"{"status":"ok"}"#);
 }
 
-/// The issuer is slow, a thousand tokens name keys that it never had, and there are slots for ten
-/// requests.
-async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
-    let server = Setup {
-        max_in_flight: 10,
-        ..setup
-    }
-    .start()
-    .await;
-    let service = server.service_token();
-    assert_eq!(status(&server, &service).await, 403);
-    server.issuer.server.hold(true);
-    let claims = server.claims(User::Owner);
-    let mut unknown = tokio::task::JoinSet::new();
-    for number in 0..1000 {
-        let token = server
-            .issuer
-            .key
-            .sign_as(Some(&format!("unknown-{number}")), &claims);
-        // Over one connection: an address may not open a thousand.
-        let call = server.http2.get(server.url("/apikeys")).bearer_auth(token);
-        unknown.spawn(async move {
-            let answer = call.send().await.unwrap();
-            let retry_after = answer.headers().get("retry-after").cloned();
-            (answer.status().as_u16(), retry_after)
-        });
-    }
-    let mut refused = 0;
-    // All but the requests that may wait are rejected at once, while the issuer still delays its
-    // response.
-    while refused < 1000 - MAX_WAITING {
-        let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
-        assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
-        refused += 1;
-    }
-    for _ in 0..20 {
-        assert_eq!(status(&server, &service).await, 403);
-        assert_eq!(status(&server, &server.service_token()).await, 403);
-    }
-    assert_eq!(server.issuer.server.requests(), 1);
-    server.issuer.server.hold(false);
-    while let Some(answer) = unknown.join_next().await {
-        let (status, _) = answer.unwrap();
-        assert!([401, 503].contains(&status), "{status}");
-    }
-    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-}
-
 /// Any client can send a token with an invented key id and disconnect at once.
 async fn cancelled_caller_does_not_end_a_shared_fetch(server: TestServer) {
     server.issuer.server.hold(true);
@@ -375,94 +279,6 @@ async fn cancelled_caller_does_not_end_a_shared_fetch(server: TestServer) {
     });
     assert_eq!(answer, 200);
     assert_eq!(server.issuer.server.requests(), 1);
-}
-
-async fn token_of_another_issuer_or_audience_triggers_no_fetch(server: TestServer) {
-    for changes in [
-        json!({"iss": "https://elsewhere"}),
-        json!({"aud": "someone-else"}),
-    ] {
-        let token = server.token_with(User::Owner, changes);
-        server
-            .get("/apikeys")
-            .bearer(&token)
-            .send()
-            .await
-            .is(401, UNAUTHENTICATED_BODY);
-    }
-    assert_eq!(server.issuer.server.requests(), 0);
-}
-
-async fn unknown_key_id_triggers_a_fetch_of_rotated_keys(setup: Setup) {
-    let server = Setup {
-        jwks_min_refresh: Duration::ZERO,
-        ..setup
-    }
-    .start()
-    .await;
-    let token = server.token(User::Owner);
-    assert_eq!(status(&server, &token).await, 200);
-    let next = SigningKey::generate("key-2", Algorithm::EdDSA);
-    let next_token = next.sign(&server.claims(User::Owner));
-    server
-        .get("/apikeys")
-        .bearer(&next_token)
-        .send()
-        .await
-        .is(401, UNAUTHENTICATED_BODY);
-    server.issuer.server.publish(&[&server.issuer.key, &next]);
-    assert_eq!(status(&server, &next_token).await, 200);
-    // With two keys published, a token need not name its key.
-    let unnamed = next.sign_as(None, &server.claims(User::ReaderInA));
-    assert_eq!(status(&server, &unnamed).await, 200);
-
-    // The old key is withdrawn: tokens that it signs from now on are rejected.
-    server.issuer.server.publish(&[&next]);
-    let other = SigningKey::generate("key-3", Algorithm::ES256);
-    let unknown = other.sign(&server.claims(User::Owner));
-    assert_eq!(status(&server, &unknown).await, 401);
-    let old = server.token(User::WriterInA);
-    server
-        .get("/apikeys")
-        .bearer(&old)
-        .send()
-        .await
-        .is(401, UNAUTHENTICATED_BODY);
-}
-
-async fn invented_key_ids_trigger_no_fetch(server: TestServer) {
-    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
-    assert_eq!(server.issuer.server.requests(), 1);
-    let claims = server.claims(User::Owner);
-    let invented = (0..24).map(|number| {
-        server
-            .issuer
-            .key
-            .sign_as(Some(&format!("invented-{number}")), &claims)
-    });
-    let invented: Vec<_> = invented.collect();
-    let calls = invented.iter().map(|token| status(&server, token));
-    assert!(join_all(calls).await.iter().all(|status| *status == 401));
-    assert_eq!(
-        server.issuer.server.requests(),
-        1,
-        "the bound has not passed since the first"
-    );
-}
-
-async fn invented_key_ids_that_come_first_cost_one_fetch_together(server: TestServer) {
-    let claims = server.claims(User::Owner);
-    let invented = (0..24).map(|number| {
-        server
-            .issuer
-            .key
-            .sign_as(Some(&format!("invented-{number}")), &claims)
-    });
-    let invented: Vec<_> = invented.collect();
-    let calls = invented.iter().map(|token| status(&server, token));
-    assert!(join_all(calls).await.iter().all(|status| *status == 401));
-    assert_eq!(server.issuer.server.requests(), 1);
-    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
 }
 
 async fn keys_from_a_file_are_read_again_too(setup: Setup) {
@@ -495,15 +311,8 @@ each_engine! {
     keys_too_old_to_use_are_fetched_before_each_use
     cached_token_ends_when_its_key_leaves_the_set
     dropped_tokens_and_keys_are_verified_and_fetched_again
-    keys_that_share_a_name_or_have_none_are_each_tried
-    entries_that_cannot_be_used_do_not_spoil_the_others
     set_without_usable_keys_is_a_fetch_that_failed
     readiness_says_which_keys_cannot_be_fetched
-    unknown_signers_hold_no_place_of_services
     cancelled_caller_does_not_end_a_shared_fetch
-    token_of_another_issuer_or_audience_triggers_no_fetch
-    unknown_key_id_triggers_a_fetch_of_rotated_keys
-    invented_key_ids_trigger_no_fetch
-    invented_key_ids_that_come_first_cost_one_fetch_together
     keys_from_a_file_are_read_again_too
 }
