@@ -111,7 +111,7 @@ async fn protocols_share_one_count_and_report_in_their_format(setup: Setup) {
     );
 }
 
-async fn another_address_is_not_held_up(setup: Setup) {
+async fn another_address_is_not_limited(setup: Setup) {
     let server = start(setup).await;
     for address in [
         "203.0.113.5",
@@ -172,7 +172,7 @@ async fn probes_are_not_counted(setup: Setup) {
 each_engine! {
     burst_of_any_requests_passes_and_the_next_is_rejected
     protocols_share_one_count_and_report_in_their_format
-    another_address_is_not_held_up
+    another_address_is_not_limited
     rejection_precedes_every_lookup
     services_are_counted_with_all_the_others
     probes_are_not_counted

@@ -122,7 +122,7 @@ async fn token_is_good_from_nbf_to_exp_give_or_take_a_minute(server: TestServer)
     }
 }
 
-async fn token_that_was_let_in_is_refused_once_it_expires(server: TestServer) {
+async fn accepted_token_is_rejected_after_its_expiry(server: TestServer) {
     let token = server.token(User::Owner);
     is_let_in(&server, &token).await;
     server.clock.advance(Duration::from_secs(3600 + 59));
@@ -409,7 +409,7 @@ each_engine! {
     scheme_is_read_in_any_case
     two_headers_are_refused_even_if_each_is_good
     token_is_good_from_nbf_to_exp_give_or_take_a_minute
-    token_that_was_let_in_is_refused_once_it_expires
+    accepted_token_is_rejected_after_its_expiry
     issuer_and_audience_must_be_ours
     user_and_organization_must_fit
     only_the_published_key_signs

@@ -248,7 +248,7 @@ async fn closed_store_counts_no_failed_authentication(setup: Setup) {
     }
 }
 
-async fn another_address_is_not_held_up(setup: Setup) {
+async fn another_address_is_not_limited(setup: Setup) {
     let server = start(setup).await;
     exhaust(&server).await;
     let token = server.token(User::Owner);
@@ -277,5 +277,5 @@ each_engine! {
     successful_authentication_is_not_counted
     call_without_a_token_is_neither_counted_nor_refused
     closed_store_counts_no_failed_authentication
-    another_address_is_not_held_up
+    another_address_is_not_limited
 }

@@ -55,7 +55,7 @@ async fn grpc_web_creates_and_lists(server: TestServer) {
     }
 }
 
-async fn grpc_web_tells_errors_in_its_trailers(server: TestServer) {
+async fn grpc_web_sends_errors_in_its_trailers(server: TestServer) {
     let denied = server.token(User::NoAccess);
     let request = ListApiKeysRequest {
         workspace_id: WORKSPACE_A.to_owned(),
@@ -166,7 +166,7 @@ async fn tokens_are_read_from_metadata_on_one_connection_call_by_call(server: Te
 
 each_engine! {
     grpc_web_creates_and_lists
-    grpc_web_tells_errors_in_its_trailers
+    grpc_web_sends_errors_in_its_trailers
     message_that_does_not_decode_is_an_error_with_details
     encoding_that_is_not_taken_is_refused_and_not_repeated
     protocols_list_the_same_keys

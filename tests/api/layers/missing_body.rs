@@ -45,7 +45,7 @@ async fn principal_without_the_right_is_refused_before_its_body(server: TestServ
     }
 }
 
-async fn body_that_does_not_come_ends_the_call_in_time(setup: Setup) {
+async fn missing_body_ends_the_request_in_time(setup: Setup) {
     let body_time = BodyTime {
         timeout: Duration::from_millis(300),
         min_bytes_per_second: 16 * 1024,
@@ -75,5 +75,5 @@ async fn body_that_does_not_come_ends_the_call_in_time(setup: Setup) {
 
 each_engine! {
     principal_without_the_right_is_refused_before_its_body
-    body_that_does_not_come_ends_the_call_in_time
+    missing_body_ends_the_request_in_time
 }

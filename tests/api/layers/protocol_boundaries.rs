@@ -20,7 +20,7 @@ use crate::sweeps::every_method::Bytes;
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 
-async fn probe_knows_get_and_head_alone(server: TestServer) {
+async fn probe_allows_get_and_head_alone(server: TestServer) {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.call(Method::HEAD, path).send().await.status, 200);
         for method in [Method::POST, Method::PUT, Method::DELETE] {
@@ -36,7 +36,7 @@ async fn probe_knows_get_and_head_alone(server: TestServer) {
     }
 }
 
-async fn grpc_path_knows_post_alone(server: TestServer) {
+async fn grpc_path_allows_post_alone(server: TestServer) {
     for content_type in [
         "application/grpc",
         "application/grpc-web+proto",
@@ -214,8 +214,8 @@ async fn client_that_does_not_read_is_disconnected() {
 }
 
 each_engine! {
-    probe_knows_get_and_head_alone
-    grpc_path_knows_post_alone
+    probe_allows_get_and_head_alone
+    grpc_path_allows_post_alone
     grpc_with_another_encoding_than_protobufs_is_415
     grpc_web_is_answered_in_the_form_that_was_asked_in
     native_grpc_over_http_1_is_rejected_with_the_reason

@@ -147,7 +147,7 @@ async fn call_that_fails_is_counted_too(setup: Setup) {
     assert_eq!(list(&server, &token).await, 429);
 }
 
-async fn another_caller_is_not_held_up(setup: Setup) {
+async fn another_caller_is_not_limited(setup: Setup) {
     let server = start(setup).await;
     exhaust(&server, &server.token(User::Owner)).await;
     exhaust(&server, &server.token(User::ReaderInA)).await;
@@ -219,7 +219,7 @@ each_engine! {
     burst_passes_and_the_next_is_rejected_over_grpc_web
     protocols_and_tokens_of_one_caller_share_one_count
     call_that_fails_is_counted_too
-    another_caller_is_not_held_up
+    another_caller_is_not_limited
     services_are_not_counted
     request_without_a_token_is_not_counted
     without_a_limit_nothing_is_refused

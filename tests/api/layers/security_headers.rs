@@ -118,7 +118,7 @@ async fn plaintext_key_is_not_stored(server: TestServer) {
     has(&answer.headers, &REST);
 }
 
-async fn description_says_what_is_so_for_itself(server: TestServer) {
+async fn description_sets_its_own_security_headers(server: TestServer) {
     for path in ["/docs", "/openapi.json"] {
         let answer = server.get(path).send().await;
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
@@ -177,7 +177,7 @@ async fn native_grpc_has_no_security_headers(server: TestServer) {
 each_engine! {
     rest_responses_have_security_headers
     plaintext_key_is_not_stored
-    description_says_what_is_so_for_itself
+    description_sets_its_own_security_headers
     grpc_web_is_not_kept_and_not_guessed
     native_grpc_has_no_security_headers
 }

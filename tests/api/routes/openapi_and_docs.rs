@@ -73,7 +73,7 @@ async fn description_that_is_known_is_not_sent_again(server: TestServer) {
     }
 }
 
-async fn description_knows_get_head_and_options_alone(server: TestServer) {
+async fn description_allows_get_head_and_options_alone(server: TestServer) {
     for path in PATHS {
         let whole = server.get(path).send().await;
         let head = server.call(Method::HEAD, path).send().await;
@@ -166,6 +166,6 @@ each_engine! {
     descriptions_need_no_token
     document_has_the_providers_of_the_operator
     description_that_is_known_is_not_sent_again
-    description_knows_get_head_and_options_alone
+    description_allows_get_head_and_options_alone
     browser_may_do_nothing_for_a_description_but_what_is_in_it
 }

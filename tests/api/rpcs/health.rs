@@ -238,7 +238,7 @@ async fn request_id_is_sent_over_grpc_web(server: TestServer) {
     }
 }
 
-async fn stream_comes_over_grpc_web_as_it_happens(server: TestServer) {
+async fn watch_streams_over_grpc_web_without_delay(server: TestServer) {
     let mut streams = Vec::new();
     for flavor in WebFlavor::ALL {
         let request = server.grpc_web_request(flavor, WATCH, grpc_frame(&about("")));
@@ -277,7 +277,7 @@ async fn no_rate_limit_holds_for_it(setup: Setup) {
 }
 
 /// A request that is begun and not finished is dropped in favor of later requests, which get responses.
-async fn there_is_a_bound_on_messages_that_are_still_to_come(server: TestServer) {
+async fn incomplete_messages_are_bounded(server: TestServer) {
     let silent = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
     let request = server.http2.post(server.url(CHECK));
     let request = request
@@ -301,7 +301,7 @@ async fn there_is_a_bound_on_messages_that_are_still_to_come(server: TestServer)
     );
 }
 
-async fn there_is_a_bound_on_open_streams(server: TestServer) {
+async fn open_streams_are_bounded(server: TestServer) {
     let mut client = HealthClient::new(server.channel());
     let mut open = Vec::new();
     for _ in 0..100 {
@@ -348,8 +348,8 @@ each_engine! {
     watch_reports_the_shutdown_and_ends
     no_default_ends_a_stream_and_a_callers_deadline_does
     request_id_is_sent_over_grpc_web
-    stream_comes_over_grpc_web_as_it_happens
+    watch_streams_over_grpc_web_without_delay
     no_rate_limit_holds_for_it
-    there_is_a_bound_on_messages_that_are_still_to_come
-    there_is_a_bound_on_open_streams
+    incomplete_messages_are_bounded
+    open_streams_are_bounded
 }

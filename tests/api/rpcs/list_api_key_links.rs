@@ -27,7 +27,7 @@ async fn key_with_links(server: &TestServer) -> String {
     id
 }
 
-async fn links_come_by_kind_and_then_by_id(server: TestServer) {
+async fn links_are_ordered_by_kind_and_id(server: TestServer) {
     let uuid = key_with_links(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let request = ListApiKeyLinksRequest {
@@ -156,7 +156,7 @@ async fn page_has_a_hundred_links_by_default(server: TestServer) {
 }
 
 each_engine! {
-    links_come_by_kind_and_then_by_id
+    links_are_ordered_by_kind_and_id
     pages_of_any_size_are_the_list_in_pieces
     page_token_that_no_page_carried_is_refused
     page_has_a_hundred_links_by_default

@@ -268,7 +268,7 @@ async fn unfit_field_is_named(server: TestServer) {
     }
 }
 
-async fn list_is_newest_first_and_comes_in_pages(server: TestServer) {
+async fn list_is_newest_first_in_pages(server: TestServer) {
     let service = server.service_token();
     for number in 0..105 {
         create(&server, &service, ORGANIZATION, &number.to_string())
@@ -347,7 +347,7 @@ each_engine! {
     list_of_an_organization_that_does_not_exist_is_not_found
     id_without_a_management_key_is_not_found
     unfit_field_is_named
-    list_is_newest_first_and_comes_in_pages
+    list_is_newest_first_in_pages
     revoked_key_ends_nothing_that_it_made
     organization_with_live_management_keys_is_not_deleted
 }

@@ -61,7 +61,7 @@ async fn charge_counts_in_every_window_of_now(server: TestServer) {
     assert_eq!(server.database.count(stored).await, 2);
 }
 
-async fn byok_is_apart_and_counts_in_the_limit_when_the_key_says_so(server: TestServer) {
+async fn byok_is_separate_and_counts_in_the_limit_if_set(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (include, remaining) in [(false, 9), (true, 7)] {
         let body = json!({ "limit": 10, "include_byok_in_limit": include });
@@ -380,7 +380,7 @@ async fn concurrent_charges_all_count(server: TestServer) {
 
 each_engine! {
     charge_counts_in_every_window_of_now
-    byok_is_apart_and_counts_in_the_limit_when_the_key_says_so
+    byok_is_separate_and_counts_in_the_limit_if_set
     late_charge_counts_in_the_windows_of_its_own_time
     same_charge_counts_once
     another_charge_under_the_same_id_is_a_conflict

@@ -68,7 +68,7 @@ async fn reflection_lists_the_services_without_a_token(server: TestServer) {
     assert_eq!(but_itself(before), but_itself(listed));
 }
 
-async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Setup) {
+async fn disabled_reflection_leaves_other_services(setup: Setup) {
     let server = Setup {
         reflection: false,
         ..setup
@@ -88,5 +88,5 @@ async fn reflection_can_be_switched_off_and_nothing_else_goes_with_it(setup: Set
 
 each_engine! {
     reflection_lists_the_services_without_a_token
-    reflection_can_be_switched_off_and_nothing_else_goes_with_it
+    disabled_reflection_leaves_other_services
 }

@@ -170,7 +170,7 @@ async fn released_hold_holds_nothing_and_can_be_released_again(server: TestServe
     assert_eq!(server.database.count("charges").await, 0);
 }
 
-async fn ended_hold_comes_to_no_other_end(server: TestServer) {
+async fn ended_hold_cannot_end_otherwise(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let settled = server
         .reserved(hold(&issued.hash, "settled", 40 * CENT))
@@ -334,7 +334,7 @@ each_engine! {
     hold_whose_charge_was_recorded_is_settled_by_it
     expired_hold_holds_nothing_and_can_be_settled
     released_hold_holds_nothing_and_can_be_released_again
-    ended_hold_comes_to_no_other_end
+    ended_hold_cannot_end_otherwise
     ended_reservation_is_not_made_again
     reservation_of_a_disabled_or_expired_key_ends_normally
     id_without_a_reservation_is_not_found

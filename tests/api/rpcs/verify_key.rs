@@ -162,7 +162,7 @@ async fn limit_of_nothing_is_exceeded_and_one_that_is_held_is_not(server: TestSe
     assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
 }
 
-async fn used_up_limit_bars_byok_only_where_byok_counts(server: TestServer) {
+async fn exhausted_limit_rejects_byok_only_where_it_counts(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({ "limit": 1 })).await;
     server
@@ -218,6 +218,6 @@ each_engine! {
     first_of_several_verdicts_is_returned
     key_expires_at_its_moment
     limit_of_nothing_is_exceeded_and_one_that_is_held_is_not
-    used_up_limit_bars_byok_only_where_byok_counts
+    exhausted_limit_rejects_byok_only_where_it_counts
     services_alone_may_verify
 }

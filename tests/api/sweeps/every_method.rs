@@ -358,7 +358,7 @@ async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer
     }
 }
 
-async fn unimplemented_methods_say_so_after_authentication_alone(server: TestServer) {
+async fn unimplemented_methods_need_authentication_first(server: TestServer) {
     let keys = Keys::new(&server).await;
     for name in NOT_IMPLEMENTED {
         let method = method(name);
@@ -386,5 +386,5 @@ async fn unimplemented_methods_say_so_after_authentication_alone(server: TestSer
 
 each_engine! {
     every_implemented_method_refuses_all_but_its_callers
-    unimplemented_methods_say_so_after_authentication_alone
+    unimplemented_methods_need_authentication_first
 }

@@ -238,7 +238,7 @@ fn it_refuses_public_addresses_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_token_may_do_what_its_name_says() {
+async fn each_token_has_the_rights_of_its_name() {
     let directory = TempDir::new().unwrap();
     let dev = Dev::start(directory.path());
     let env = &dev.env;

@@ -117,7 +117,7 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_are_held_to_the_limit_that_is_set() {
+async fn callers_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
     let served = limited(&deployment, &[("caller_requests_per_second", "1")]);
     let rest = Rest::new(&served.url);
@@ -137,7 +137,7 @@ async fn callers_are_held_to_the_limit_that_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_are_held_to_the_limit_that_is_set() {
+async fn addresses_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,
@@ -273,7 +273,7 @@ async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_under_way_are_held_to_the_limit_that_is_set() {
+async fn requests_in_flight_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
     let served = limited(&deployment, &[("max_in_flight", "1")]);
     let rest = Rest::new(&served.url);
@@ -337,7 +337,7 @@ async fn stream_of_reflection_lasts_as_long_as_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_are_held_to_the_size_that_is_set() {
+async fn pages_keep_to_the_set_size() {
     let deployment = Deployment::sqlite().await;
     for (max, expected) in [("1", 1), ("2", 2), ("1000", 2)] {
         let served = limited(&deployment, &[("max_page_size", max)]);

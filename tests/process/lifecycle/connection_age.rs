@@ -21,7 +21,7 @@ async fn served() -> (Deployment, Served) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http1_an_answer_says_that_it_is_the_last_one() {
+async fn last_response_over_http1_has_connection_close() {
     let (_deployment, served) = served().await;
     let started = Instant::now();
     let mut stream = connect(served.address());
@@ -42,7 +42,7 @@ async fn over_http1_an_answer_says_that_it_is_the_last_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http2_a_goaway_says_so_and_calls_finish() {
+async fn goaway_over_http2_lets_requests_finish() {
     let (deployment, served) = served().await;
     let started = Instant::now();
     let mut client = Http2::connect(served.address(), &[]);

@@ -64,7 +64,7 @@ async fn further_connections_wait_until_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connection_without_a_good_token_gives_way_to_a_new_one() {
+async fn unauthenticated_connection_is_evicted_for_a_new_one() {
     let (deployment, served) = served(&[("MAX_CONNECTIONS", "2")]).await;
     let mut kept = proven(&deployment, &served);
     for _ in 0..20 {
@@ -81,7 +81,7 @@ async fn connection_without_a_good_token_gives_way_to_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn address_has_only_so_many_connections() {
+async fn address_is_limited_in_open_connections() {
     let (_deployment, served) = served(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
     let mut first = connect(served.address());
     let mut second = connect(served.address());
@@ -122,7 +122,7 @@ fn served_in_a_row(address: &str, most: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn address_connects_only_so_often() {
+async fn address_is_limited_in_new_connections() {
     let (_deployment, served) = served(&[
         ("MAX_CONNECTIONS_PER_ADDRESS", "20"),
         ("NEW_CONNECTIONS_PER_ADDRESS_PER_SECOND", "1"),
@@ -352,7 +352,7 @@ async fn connection_without_a_call_is_closed_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn call_under_way_keeps_its_connection() {
+async fn request_in_flight_keeps_its_connection() {
     let settings = [("IDLE_TIMEOUT_MS", SHORT), ("HEADER_TIMEOUT_MS", SHORT)];
     let (deployment, served) = served(&settings).await;
     let mut stream = connect(served.address());
@@ -375,7 +375,7 @@ async fn call_under_way_keeps_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_that_goes_away_has_cancelled_its_call() {
+async fn disconnect_cancels_the_request() {
     let (deployment, served) = served(&[]).await;
     let token = format!("Bearer {}", &deployment.env["ADMIN_TOKEN"]);
     let fields = [
@@ -546,7 +546,7 @@ async fn rapid_stream_resets_close_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_that_does_not_answer_pings_is_gone() {
+async fn client_without_ping_responses_is_disconnected() {
     let settings = [
         ("KEEP_ALIVE_INTERVAL_MS", "100"),
         ("KEEP_ALIVE_TIMEOUT_MS", SHORT),

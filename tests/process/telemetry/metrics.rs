@@ -229,7 +229,7 @@ async fn spending_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_caller_makes_a_series_of_its_own() {
+async fn callers_create_no_metric_series() {
     let deployment = Deployment::sqlite().await;
     let served = deployment.start();
     let (rest, url) = (Rest::new(&served.url), &served.url);

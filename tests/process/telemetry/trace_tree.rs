@@ -313,17 +313,17 @@ async fn a_trace_shows_the_way(deployment: Deployment, protocol: Protocol, syste
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_shows_the_way_of_a_call_over_grpc() {
+async fn trace_shows_the_path_of_a_request_over_grpc() {
     a_trace_shows_the_way(Deployment::sqlite().await, Protocol::Grpc, "sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_shows_the_way_of_a_call_over_http() {
+async fn trace_shows_the_path_of_a_request_over_http() {
     a_trace_shows_the_way(Deployment::sqlite().await, Protocol::Http, "sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_shows_the_way_of_a_call_on_postgres() {
+async fn trace_shows_the_path_of_a_request_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
         a_trace_shows_the_way(deployment, Protocol::Grpc, "postgresql").await;
     }
@@ -331,7 +331,7 @@ async fn trace_shows_the_way_of_a_call_on_postgres() {
 
 /// The trace has the policy's decision for every request and caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_shows_what_the_policy_said() {
+async fn trace_shows_the_decision_of_the_policy() {
     let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
     let served = Served::of(collector.by(Protocol::Grpc, deployment.command("serve")));

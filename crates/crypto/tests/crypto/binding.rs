@@ -33,7 +33,7 @@ fn wrong_key_is_refused() {
 }
 
 #[test]
-fn failed_opening_says_only_that() {
+fn failed_opening_has_no_details() {
     assert_eq!(Error::DecryptionFailed.to_string(), "decryption failed");
 }
 

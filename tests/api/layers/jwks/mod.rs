@@ -219,7 +219,7 @@ async fn set_without_usable_keys_is_a_fetch_that_failed(setup: Setup) {
     assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
 }
 
-async fn readiness_says_which_keys_cannot_be_fetched(setup: Setup) {
+async fn readiness_names_the_keys_that_cannot_be_fetched(setup: Setup) {
     let server = Setup {
         jwks_min_refresh: Duration::ZERO,
         ..setup
@@ -312,7 +312,7 @@ each_engine! {
     cached_token_ends_when_its_key_leaves_the_set
     dropped_tokens_and_keys_are_verified_and_fetched_again
     set_without_usable_keys_is_a_fetch_that_failed
-    readiness_says_which_keys_cannot_be_fetched
+    readiness_names_the_keys_that_cannot_be_fetched
     cancelled_caller_does_not_end_a_shared_fetch
     keys_from_a_file_are_read_again_too
 }

@@ -69,7 +69,7 @@ async fn over_grpc(server: &TestServer, token: &str, id: &str) -> [Result<(), to
     ]
 }
 
-async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
+async fn member_has_the_rights_of_role_and_access_alone(server: TestServer) {
     for user in User::MEMBERS {
         let token = server.token(user);
         let id = key(&server).await;
@@ -183,7 +183,7 @@ async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
 }
 
 each_engine! {
-    every_member_may_do_what_role_and_access_say_and_no_more
+    member_has_the_rights_of_role_and_access_alone
     internal_service_is_rejected
     request_without_a_token_is_rejected
     unknown_or_unvalidated_users_are_rejected

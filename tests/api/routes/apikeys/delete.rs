@@ -50,7 +50,7 @@ async fn unlink(server: &TestServer, uuid: &str, kind: ResourceKind, resource: &
         .unwrap();
 }
 
-async fn deleted_key_is_gone_for_good(server: TestServer) {
+async fn deleted_key_stays_deleted(server: TestServer) {
     let token = server.token(User::WriterInA);
     let id = key_in(&server, WORKSPACE_A).await;
     let path = format!("/apikeys/{id}");
@@ -220,7 +220,7 @@ async fn deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
 }
 
 each_engine! {
-    deleted_key_is_gone_for_good
+    deleted_key_stays_deleted
     linked_key_is_kept_and_the_refusal_counts_its_links
     uuid_that_is_unknown_or_none_is_not_found
     key_in_a_workspace_that_the_caller_cannot_write_is_refused

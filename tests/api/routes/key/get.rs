@@ -177,7 +177,7 @@ async fn key_whose_limit_is_used_up_may_ask_what_it_is(server: TestServer) {
     );
 }
 
-async fn three_faces_say_the_same(server: TestServer) {
+async fn protocols_describe_the_key_equally(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let body = json!({ "limit": 1, "limit_reset": "weekly" });
     let issued = server.issued_key(&token, body).await;
@@ -236,6 +236,6 @@ each_engine! {
     issued_key_describes_itself_completely
     management_key_describes_its_kind
     key_whose_limit_is_used_up_may_ask_what_it_is
-    three_faces_say_the_same
+    protocols_describe_the_key_equally
     caller_without_an_issued_key_is_rejected
 }

@@ -85,7 +85,7 @@ async fn issued_key_change_is_one_event_of_its_management_key(server: TestServer
     assert_eq!(events[2].request_id, "request-7");
 }
 
-async fn management_key_comes_and_goes_with_an_event(server: TestServer) {
+async fn management_key_creation_and_revocation_leave_events(server: TestServer) {
     let request = CreateManagementKeyRequest {
         organization_id: ORGANIZATION.to_owned(),
         name: "n".to_owned(),
@@ -234,7 +234,7 @@ async fn workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
 
 each_engine! {
     issued_key_change_is_one_event_of_its_management_key
-    management_key_comes_and_goes_with_an_event
+    management_key_creation_and_revocation_leave_events
     rejections_and_reads_leave_no_event
     no_span_has_a_plaintext
     workspace_with_live_issued_keys_is_not_deleted

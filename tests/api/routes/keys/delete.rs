@@ -127,7 +127,7 @@ async fn hold_of_a_deleted_key_can_be_settled_and_released(server: TestServer) {
     );
 }
 
-async fn charges_are_recorded_even_when_the_workspace_is_gone_too(server: TestServer) {
+async fn charges_are_recorded_after_the_workspace_is_deleted(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server
         .issued_key(&token, json!({ "workspace_id": WORKSPACE_B }))
@@ -183,6 +183,6 @@ each_engine! {
     deleted_key_stops_working_at_once
     spending_of_a_deleted_key_stays_recorded
     hold_of_a_deleted_key_can_be_settled_and_released
-    charges_are_recorded_even_when_the_workspace_is_gone_too
+    charges_are_recorded_after_the_workspace_is_deleted
     hash_without_a_key_of_the_organization_is_not_found
 }

@@ -264,7 +264,7 @@ async fn foreign_workspace_is_rejected_like_a_missing_one(server: TestServer) {
         .refuses_key(400, "Workspace ID must have at most 255 bytes");
 }
 
-async fn three_faces_list_the_same(server: TestServer) {
+async fn protocols_list_the_same_issued_keys(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for name in ["1", "2"] {
         named(&server, &token, name, WORKSPACE_A).await;
@@ -299,5 +299,5 @@ each_engine! {
     deleted_keys_are_never_listed
     list_without_a_workspace_is_of_the_default_one
     foreign_workspace_is_rejected_like_a_missing_one
-    three_faces_list_the_same
+    protocols_list_the_same_issued_keys
 }

@@ -84,7 +84,7 @@ async fn all_ask_who_calls(server: &TestServer, token: Option<&str>, reason: &st
     server.delete_repo_ai_key(REPO_A, &created.id).await;
 }
 
-async fn every_member_may_do_what_role_and_access_say_and_no_more(server: TestServer) {
+async fn member_has_the_rights_of_role_and_access_alone(server: TestServer) {
     for user in User::MEMBERS {
         let token = server.token(user);
         let allowed = [
@@ -229,7 +229,7 @@ async fn services_alone_may_verify(server: TestServer) {
 }
 
 each_engine! {
-    every_member_may_do_what_role_and_access_say_and_no_more
+    member_has_the_rights_of_role_and_access_alone
     hidden_repo_is_rejected_like_a_missing_one
     callers_other_than_users_are_rejected
     request_without_a_valid_token_is_rejected

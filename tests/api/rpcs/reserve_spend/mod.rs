@@ -75,7 +75,7 @@ async fn hold_takes_from_what_is_available_and_is_no_usage(server: TestServer) {
     assert_eq!(server.database.count("charges").await, 1);
 }
 
-async fn hold_that_fits_exactly_is_let_in_and_no_more(server: TestServer) {
+async fn hold_up_to_the_exact_remainder_is_admitted(server: TestServer) {
     let (_, issued) = keys(&server).await;
     exceeds(&server, hold(&issued.hash, "1", DOLLAR + 1), None).await;
     server
@@ -102,7 +102,7 @@ async fn hold_that_fits_exactly_is_let_in_and_no_more(server: TestServer) {
     assert_eq!(server.database.count("reservations").await, 3);
 }
 
-async fn without_a_limit_everything_is_let_in(server: TestServer) {
+async fn hold_without_a_limit_is_admitted(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     for number in 0..3 {
@@ -115,7 +115,7 @@ async fn without_a_limit_everything_is_let_in(server: TestServer) {
     }
 }
 
-async fn refusal_says_when_it_may_end(server: TestServer) {
+async fn rejection_has_a_retry_delay(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let second = Some(Duration::from_secs(1));
     // A Saturday at noon.
@@ -229,7 +229,7 @@ async fn byok_holds_count_when_byok_counts(server: TestServer) {
     .await;
 }
 
-async fn hold_lasts_as_long_as_it_says_and_ten_minutes_else(server: TestServer) {
+async fn hold_lasts_its_duration_or_ten_minutes(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     for (ttl, just_before, expires_at) in [
         (None, "2026-08-01T12:09:59.999Z", "2026-08-01T12:10:00Z"),
@@ -268,10 +268,10 @@ async fn hold_lasts_as_long_as_it_says_and_ten_minutes_else(server: TestServer) 
 
 each_engine! {
     hold_takes_from_what_is_available_and_is_no_usage
-    hold_that_fits_exactly_is_let_in_and_no_more
-    without_a_limit_everything_is_let_in
-    refusal_says_when_it_may_end
+    hold_up_to_the_exact_remainder_is_admitted
+    hold_without_a_limit_is_admitted
+    rejection_has_a_retry_delay
     time_until_a_reset_is_exact
     byok_holds_count_when_byok_counts
-    hold_lasts_as_long_as_it_says_and_ten_minutes_else
+    hold_lasts_its_duration_or_ten_minutes
 }

@@ -226,7 +226,7 @@ pub async fn repo_events_name_their_organization<S: Stores>(fixture: &Fixture<S>
 }
 
 /// Events of a member contain the access that was granted and revoked.
-pub async fn member_events_tell_each_access<S: Stores>(fixture: &Fixture<S>) {
+pub async fn member_events_name_each_access<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let (store, grant) = (&fixture.store, directory_grant());
     let first = member("org", "user", &[("a", Access::Read), ("b", Access::Write)]);
@@ -251,7 +251,7 @@ pub async fn member_events_tell_each_access<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// Events of an organization and its workspaces contain the old and the new values.
-pub async fn directory_events_tell_what_changed<S: Stores>(fixture: &Fixture<S>) {
+pub async fn directory_events_name_the_changes<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (store, grant) = (&fixture.store, directory_grant());
     let renamed = Organization {

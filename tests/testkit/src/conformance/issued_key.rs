@@ -338,7 +338,7 @@ pub async fn deleted_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// A workspace that was deleted after the grant is rejected like one that never existed.
-pub async fn key_is_not_stored_in_a_workspace_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
+pub async fn key_is_not_stored_in_a_deleted_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let gone = workspace("org", "gone");
     assert_refused!(

@@ -179,8 +179,8 @@ macro_rules! conformance_tests {
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
             repo_events_name_their_organization
-            member_events_tell_each_access
-            directory_events_tell_what_changed
+            member_events_name_each_access
+            directory_events_name_the_changes
         }
         $crate::conformance_tests! { @module $fixture, audit_trail:
             event_is_read_whole
@@ -209,7 +209,7 @@ macro_rules! conformance_tests {
             changes_leave_events
             changes_and_charges_are_not_lost
             deleted_key_is_found_by_nothing
-            key_is_not_stored_in_a_workspace_that_is_gone
+            key_is_not_stored_in_a_deleted_workspace
             odd_text_survives
             last_use_is_noted_once_in_a_while
         }
@@ -270,7 +270,7 @@ macro_rules! conformance_tests {
             change_is_stored
             refused_change_changes_nothing
             key_is_located
-            key_is_not_stored_in_a_workspace_that_is_gone
+            key_is_not_stored_in_a_deleted_workspace
             odd_text_survives
             unbound_secrets_are_found_and_resealed
         }
@@ -280,7 +280,7 @@ macro_rules! conformance_tests {
             changes_are_not_lost
             upserts_agree
             one_organization_gets_a_contested_workspace
-            contested_name_goes_to_one_key
+            contested_name_is_taken_by_one_key
             repo_ai_key_is_deleted_once
         }
         $crate::conformance_tests! { @module $fixture, repo:
@@ -296,7 +296,7 @@ macro_rules! conformance_tests {
             duplicate_name_is_refused_within_a_repo
             key_is_renamed
             deleted_key_loses_its_secret
-            key_is_not_stored_in_a_repo_that_is_gone
+            key_is_not_stored_in_a_deleted_repo
             odd_text_survives
             events_follow_the_changes
         }

@@ -228,7 +228,7 @@ pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fi
 }
 
 /// Of many keys that claim one name concurrently, by creation or by renaming, one gets it.
-pub async fn contested_name_goes_to_one_key<S: Stores>(fixture: &Fixture<S>) {
+pub async fn contested_name_is_taken_by_one_key<S: Stores>(fixture: &Fixture<S>) {
     let world = repo_ai_key::world_with_repos(fixture).await;
     let check = |answers: Vec<Result<(), Error>>| {
         let refused = answers

@@ -296,7 +296,7 @@ pub async fn deleted_key_loses_its_secret<S: Stores>(fixture: &Fixture<S>) {
 
 /// A repo that was deleted after the grant, or created again in another workspace, is rejected like one that never
 /// existed.
-pub async fn key_is_not_stored_in_a_repo_that_is_gone<S: Stores>(fixture: &Fixture<S>) {
+pub async fn key_is_not_stored_in_a_deleted_repo<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     delete_repo(fixture, "r").await.unwrap();
     let key = stored_repo_ai_key(&world.a, "r", "key");

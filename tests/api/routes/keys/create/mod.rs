@@ -341,7 +341,7 @@ async fn unknown_member_makes_no_key_and_is_named(server: TestServer) {
     assert_eq!(server.database.count("issued_keys").await, 0);
 }
 
-async fn unknown_members_are_ignored_where_the_operator_says_so(setup: Setup) {
+async fn unknown_members_are_ignored_if_configured(setup: Setup) {
     let server = Setup {
         unknown_fields: UnknownFields::Ignore,
         ..setup
@@ -375,5 +375,5 @@ each_engine! {
     api_key_of_an_external_user_is_discarded
     nulls_are_as_if_absent
     unknown_member_makes_no_key_and_is_named
-    unknown_members_are_ignored_where_the_operator_says_so
+    unknown_members_are_ignored_if_configured
 }

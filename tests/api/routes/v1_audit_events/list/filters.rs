@@ -122,7 +122,7 @@ fn filters(id: &str) -> Vec<(String, ListAuditEventsRequest, usize)> {
     ]
 }
 
-async fn filters_let_through_what_they_say_on_both_faces(server: TestServer) {
+async fn filters_select_the_same_events_on_rest_and_grpc(server: TestServer) {
     let id = fill(&server).await;
     for (query, request, expected) in filters(&id) {
         let over_grpc = list(&server, request).await.unwrap().events;
@@ -238,7 +238,7 @@ async fn unknown_parameter_lists_nothing_and_is_named(server: TestServer) {
 }
 
 each_engine! {
-    filters_let_through_what_they_say_on_both_faces
+    filters_select_the_same_events_on_rest_and_grpc
     page_token_holds_for_its_filters_alone
     unfit_filter_is_named_and_not_repeated
     unknown_parameter_lists_nothing_and_is_named

@@ -81,7 +81,7 @@ async fn fill(server: &TestServer) -> String {
     first
 }
 
-async fn both_faces_tell_an_event_whole(server: TestServer) {
+async fn event_is_complete_on_rest_and_grpc(server: TestServer) {
     let id = fill(&server).await;
     let request = ListAuditEventsRequest {
         action: "api_key.resolve".to_owned(),
@@ -317,7 +317,7 @@ async fn without_a_retention_the_trail_stays(server: TestServer) {
 }
 
 each_engine! {
-    both_faces_tell_an_event_whole
+    event_is_complete_on_rest_and_grpc
     no_secret_and_no_trace_of_reading_is_in_the_trail
     pages_have_the_size_that_is_asked_for_within_bounds
     services_alone_read_the_trail
