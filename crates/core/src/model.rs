@@ -17,6 +17,7 @@ pub mod page;
 pub mod principal;
 pub mod provider;
 pub mod provider_key;
+pub(crate) mod provider_key_fields;
 pub mod repo_ai_key;
 pub mod retention;
 pub mod tenancy;

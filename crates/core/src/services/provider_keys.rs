@@ -22,13 +22,14 @@ use crate::model::provider_key::{
     Link, ListedProviderKey, NewProviderKey, ProviderKey, ProviderKeyFilter, ProviderKeyPatch,
     Resource, StoredProviderKey,
 };
+use crate::model::provider_key_fields::{
+    CheckedPatch, DESCRIPTION, ENDPOINT, REGION, SUBSCRIPTION_ID, TENANT_ID, check_key,
+    check_secret,
+};
 use crate::policy::{self, Action, Grant, Permission};
 use crate::ports::{DirectoryStore, ProviderKeyStore};
 use crate::services::vault::{Vault, WorkspaceKeys};
-use patch::{
-    CheckedPatch, DESCRIPTION, ENDPOINT, REGION, SUBSCRIPTION_ID, TENANT_ID, check_key,
-    check_secret, fingerprint,
-};
+use patch::fingerprint;
 
 /// A provider key with its decrypted secret.
 pub struct OpenedProviderKey {
@@ -222,7 +223,7 @@ impl ProviderKeys {
         if self.settings.endpoint_change_needs_secret {
             patch.check_destination(&stored.key)?;
         }
-        patch.apply(stored, keys, self.settings.binding)
+        patch::apply(patch, stored, keys, self.settings.binding)
     }
 
     /// Deletes a provider key permanently.

@@ -1,176 +1,45 @@
-//! Validation and application of changes to provider keys.
+//! Application of changes to provider keys, whose secrets are sealed again with the values that they are bound to.
 
 use keyward_crypto::Secret;
 
 use super::sealed::SecretBinding;
 use crate::error::Error;
-use crate::model::provider::{Provider, ProviderRegistry};
-use crate::model::provider_key::{
-    MAX_DESCRIPTION_BYTES, MAX_ENDPOINT_BYTES, MAX_KEY_BYTES, MAX_SECRET_BYTES, ProviderKey,
-    ProviderKeyPatch, StoredProviderKey,
-};
-use crate::model::text::{MAX_NAME_BYTES, OptionalText, check_text};
+use crate::model::provider_key::{ProviderKey, StoredProviderKey};
+use crate::model::provider_key_fields::CheckedPatch;
 use crate::services::vault::WorkspaceKeys;
 
-pub(super) const ENDPOINT: OptionalText =
-    OptionalText::new("endpoint", "Endpoint", MAX_ENDPOINT_BYTES);
-pub(super) const REGION: OptionalText = OptionalText::new("region", "Region", MAX_NAME_BYTES);
-pub(super) const TENANT_ID: OptionalText =
-    OptionalText::new("tenantId", "Tenant ID", MAX_NAME_BYTES);
-pub(super) const SUBSCRIPTION_ID: OptionalText =
-    OptionalText::new("subscriptionId", "Subscription ID", MAX_NAME_BYTES);
-pub(super) const DESCRIPTION: OptionalText =
-    OptionalText::new("description", "Description", MAX_DESCRIPTION_BYTES).with_lines();
-
-/// A patch with valid fields; `Some(None)` clears an optional text.
-pub(super) struct CheckedPatch {
-    provider: Option<Provider>,
-    key: Option<String>,
-    secret: Option<Secret<String>>,
-    endpoint: Option<Option<String>>,
-    region: Option<Option<String>>,
-    tenant_id: Option<Option<String>>,
-    subscription_id: Option<Option<String>>,
-    description: Option<Option<String>>,
-}
-
-impl CheckedPatch {
-    pub(super) fn new(
-        providers: &ProviderRegistry,
-        patch: ProviderKeyPatch,
-    ) -> Result<Self, Error> {
-        if let Some(key) = &patch.key {
-            check_key(key)?;
-        }
-        if let Some(secret) = &patch.secret {
-            check_secret(secret)?;
-        }
-        let optional = |text: OptionalText, value: Option<String>| {
-            value.map(|value| text.parse(Some(value))).transpose()
-        };
-        Ok(Self {
-            provider: patch
-                .provider
-                .map(|name| providers.parse(&name))
-                .transpose()?,
-            key: patch.key,
-            secret: patch.secret,
-            endpoint: optional(ENDPOINT, patch.endpoint)?,
-            region: optional(REGION, patch.region)?,
-            tenant_id: optional(TENANT_ID, patch.tenant_id)?,
-            subscription_id: optional(SUBSCRIPTION_ID, patch.subscription_id)?,
-            description: optional(DESCRIPTION, patch.description)?,
-        })
-    }
-
-    /// Returns the names of the fields that it changes.
-    pub(super) fn fields(&self) -> Vec<&'static str> {
-        [
-            ("provider", self.provider.is_some()),
-            ("key", self.key.is_some()),
-            ("secret", self.secret.is_some()),
-            ("endpoint", self.endpoint.is_some()),
-            ("region", self.region.is_some()),
-            ("tenantId", self.tenant_id.is_some()),
-            ("subscriptionId", self.subscription_id.is_some()),
-            ("description", self.description.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, changes)| changes.then_some(name))
-        .collect()
-    }
-
-    /// Rejects a change of endpoint or provider that comes without the secret.
-    pub(super) fn check_destination(&self, key: &ProviderKey) -> Result<(), Error> {
-        let reject = |field, label| {
-            let message = format!("{label} can be changed only together with the secret");
-            Err(Error::invalid(field, message))
-        };
-        let changes_endpoint =
-            matches!(&self.endpoint, Some(endpoint) if *endpoint != key.endpoint);
-        let changes_provider =
-            matches!(&self.provider, Some(provider) if *provider != key.provider);
-        match (&self.secret, changes_endpoint, changes_provider) {
-            (None, true, _) => reject("endpoint", "Endpoint"),
-            (None, _, true) => reject("provider", "Provider"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the changed key. Its secret is sealed again if the patch contains the secret or one of the
-    /// values that it is bound to.
-    pub(super) fn apply(
-        &self,
-        stored: &StoredProviderKey,
-        keys: &WorkspaceKeys,
-        binding: SecretBinding,
-    ) -> Result<StoredProviderKey, Error> {
-        let mut next = stored.clone();
-        next.key.version += 1;
-        let set = |field: &mut Option<String>, change: &Option<Option<String>>| {
-            if let Some(value) = change {
-                field.clone_from(value);
+/// Returns the changed key. Its secret is sealed again if the patch contains the secret or one of the values
+/// that it is bound to.
+pub(super) fn apply(
+    patch: &CheckedPatch,
+    stored: &StoredProviderKey,
+    keys: &WorkspaceKeys,
+    binding: SecretBinding,
+) -> Result<StoredProviderKey, Error> {
+    let mut next = stored.clone();
+    next.key = patch.apply(&stored.key);
+    if patch.seals() {
+        let opened;
+        let secret = match &patch.secret {
+            Some(secret) => {
+                if !patch.names_destination() {
+                    // The new seal is bound to values that the patch keeps: opening the old seal proves that
+                    // these were not changed in the database.
+                    binding.open(keys, stored)?;
+                }
+                secret
+            }
+            None => {
+                opened = binding.open(keys, stored)?;
+                &opened
             }
         };
-        set(&mut next.key.endpoint, &self.endpoint);
-        set(&mut next.key.region, &self.region);
-        set(&mut next.key.tenant_id, &self.tenant_id);
-        set(&mut next.key.subscription_id, &self.subscription_id);
-        set(&mut next.key.description, &self.description);
-        if let Some(provider) = &self.provider {
-            next.key.provider = provider.clone();
-        }
-        if let Some(key) = &self.key {
-            next.key.key.clone_from(key);
-        }
-        if self.seals() {
-            let opened;
-            let secret = match &self.secret {
-                Some(secret) => {
-                    if !self.names_destination() {
-                        // The new seal is bound to values that the patch keeps: opening the old seal proves
-                        // that these were not changed in the database.
-                        binding.open(keys, stored)?;
-                    }
-                    secret
-                }
-                None => {
-                    opened = binding.open(keys, stored)?;
-                    &opened
-                }
-            };
-            next.secret_version = next.key.version;
-            let binding = binding.for_change(stored);
-            next.sealed_secret = binding.seal(keys, &next.key, next.secret_version, secret)?;
-            next.fingerprint = fingerprint(keys, &next.key, secret);
-        }
-        Ok(next)
+        next.secret_version = next.key.version;
+        let binding = binding.for_change(stored);
+        next.sealed_secret = binding.seal(keys, &next.key, next.secret_version, secret)?;
+        next.fingerprint = fingerprint(keys, &next.key, secret);
     }
-
-    /// Returns true if the patch contains the secret or one of the values that it is bound to.
-    fn seals(&self) -> bool {
-        self.secret.is_some()
-            || self.provider.is_some()
-            || self.key.is_some()
-            || self.endpoint.is_some()
-    }
-
-    /// Returns true if the patch contains every value that the secret is bound to.
-    fn names_destination(&self) -> bool {
-        self.provider.is_some() && self.key.is_some() && self.endpoint.is_some()
-    }
-}
-
-pub(super) fn check_key(key: &str) -> Result<(), Error> {
-    check_text("key", "Key", key, MAX_KEY_BYTES)
-}
-
-pub(super) fn check_secret(secret: &Secret<String>) -> Result<(), Error> {
-    if secret.expose().len() > MAX_SECRET_BYTES {
-        let message = format!("Secret must have at most {MAX_SECRET_BYTES} bytes");
-        return Err(Error::invalid("secret", message));
-    }
-    Ok(())
+    Ok(next)
 }
 
 /// Returns the HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
