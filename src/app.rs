@@ -174,7 +174,7 @@ impl App {
             &conditions,
         )?);
         let health = Health::new(store, conditions);
-        let (rest, services) = faces(
+        let (rest, services) = protocols(
             &use_cases,
             Pages {
                 max_items: parts.max_page_items,
@@ -219,7 +219,7 @@ impl App {
 }
 
 /// Builds REST and gRPC from the same services.
-fn faces(
+fn protocols(
     use_cases: &UseCases,
     pages: Pages,
     max_body_bytes: u64,

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use keyward_gateway::{
-    BodyTooLarge, DOCUMENT_METHODS, Face, Refusal, RestRouter, allowed, complete_grpc_error,
+    BodyTooLarge, DOCUMENT_METHODS, Protocol, Refusal, RestRouter, allowed, complete_grpc_error,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -51,7 +51,7 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
         Kind::Description(description) => {
             inside.descriptions.answer(description, &target, &request)
         }
-        Kind::Open if target.face == Face::Rest => match request.method().as_str() {
+        Kind::Open if target.protocol == Protocol::Rest => match request.method().as_str() {
             "GET" | "HEAD" => {
                 let liveness = request.uri().path() == layers::HEALTHZ;
                 probe(&inside.health, liveness).await
@@ -109,7 +109,7 @@ const ENCODINGS: [&str; 3] = ["gzip", "zstd", "identity"];
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,identity");
 
 async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
-    if target.face == Face::Grpc && request.version() != Version::HTTP_2 {
+    if target.protocol == Protocol::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
         return layers::refuse(target, status.into());
     }
@@ -123,7 +123,7 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
             .insert("grpc-accept-encoding", ACCEPTED_ENCODINGS);
         return response;
     }
-    say_face_plainly(target.face, request.headers_mut());
+    normalize_content_type(target.protocol, request.headers_mut());
     let response = inside.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
     let limit = match target.kind {
@@ -141,11 +141,11 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
 
 /// Sets the content type of the request: tonic-web matches four content types exactly, and responds in binary
 /// unless text is accepted by name. The response has the form of the request.
-fn say_face_plainly(face: Face, headers: &mut HeaderMap) {
-    let media_type = match face {
-        Face::GrpcWeb => HeaderValue::from_static("application/grpc-web+proto"),
-        Face::GrpcWebText => HeaderValue::from_static("application/grpc-web-text+proto"),
-        Face::Grpc | Face::Rest => return,
+fn normalize_content_type(protocol: Protocol, headers: &mut HeaderMap) {
+    let media_type = match protocol {
+        Protocol::GrpcWeb => HeaderValue::from_static("application/grpc-web+proto"),
+        Protocol::GrpcWebText => HeaderValue::from_static("application/grpc-web-text+proto"),
+        Protocol::Grpc | Protocol::Rest => return,
     };
     headers.insert(CONTENT_TYPE, media_type.clone());
     headers.insert(ACCEPT, media_type);

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
-use keyward_gateway::Face;
+use keyward_gateway::Protocol;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -34,7 +34,7 @@ pub(super) async fn layer(
             return super::refuse(&target, status.into());
         }
     };
-    let allowed = allowed(&limits, target.face, asked);
+    let allowed = allowed(&limits, target.protocol, asked);
     if allowed.is_zero() {
         return super::refuse(&target, error::deadline_exceeded().into());
     }
@@ -52,10 +52,10 @@ pub(super) async fn layer(
 
 /// Returns the time that a call may take. REST has no `grpc-timeout`: if a REST client sends it, it can only
 /// shorten the time.
-fn allowed(limits: &RequestLimits, face: Face, asked: Option<Duration>) -> Duration {
-    let longest = match face {
-        Face::Rest => limits.default_deadline,
-        Face::Grpc | Face::GrpcWeb | Face::GrpcWebText => limits.max_deadline,
+fn allowed(limits: &RequestLimits, protocol: Protocol, asked: Option<Duration>) -> Duration {
+    let longest = match protocol {
+        Protocol::Rest => limits.default_deadline,
+        Protocol::Grpc | Protocol::GrpcWeb | Protocol::GrpcWebText => limits.max_deadline,
     };
     asked.unwrap_or(limits.default_deadline).min(longest)
 }
@@ -106,18 +106,18 @@ mod tests {
         let limits = crate::config::Config::from_text(text)
             .unwrap()
             .request_limits();
-        let seconds = |face, asked: Option<u64>| {
-            allowed(&limits, face, asked.map(Duration::from_secs)).as_secs()
+        let seconds = |protocol, asked: Option<u64>| {
+            allowed(&limits, protocol, asked.map(Duration::from_secs)).as_secs()
         };
-        for (face, asked, expected) in [
-            (Face::Rest, None, 15),
-            (Face::Rest, Some(5), 5),
-            (Face::Rest, Some(60), 15),
-            (Face::Grpc, None, 15),
-            (Face::Grpc, Some(60), 60),
-            (Face::GrpcWeb, Some(600), 60),
+        for (protocol, asked, expected) in [
+            (Protocol::Rest, None, 15),
+            (Protocol::Rest, Some(5), 5),
+            (Protocol::Rest, Some(60), 15),
+            (Protocol::Grpc, None, 15),
+            (Protocol::Grpc, Some(60), 60),
+            (Protocol::GrpcWeb, Some(600), 60),
         ] {
-            assert_eq!(seconds(face, asked), expected, "{face:?} {asked:?}");
+            assert_eq!(seconds(protocol, asked), expected, "{protocol:?} {asked:?}");
         }
     }
 

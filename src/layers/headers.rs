@@ -13,7 +13,7 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
-use keyward_gateway::Face;
+use keyward_gateway::Protocol;
 
 use crate::server::Secure;
 
@@ -36,7 +36,7 @@ const SHOWABLE: [(HeaderName, HeaderValue); 2] = [
 ];
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let face = super::target(&request).face;
+    let protocol = super::target(&request).protocol;
     let secure = request.extensions().get::<Secure>().is_some();
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -44,7 +44,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         let headers = response.headers_mut();
         headers.entry(RETRY_AFTER).or_insert(UNAVAILABLE);
     }
-    if face == Face::Grpc {
+    if protocol == Protocol::Grpc {
         return response;
     }
     let headers = response.headers_mut();
@@ -52,7 +52,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     for (name, value) in READABLE {
         headers.entry(name).or_insert(value);
     }
-    if face == Face::Rest {
+    if protocol == Protocol::Rest {
         for (name, value) in SHOWABLE {
             headers.entry(name).or_insert(value);
         }
@@ -74,10 +74,10 @@ mod tests {
     use crate::layers::Target;
 
     /// Returns the value of the header in a response over that protocol, with or without TLS.
-    async fn header(face: Face, secure: bool, name: HeaderName) -> Option<HeaderValue> {
+    async fn header(protocol: Protocol, secure: bool, name: HeaderName) -> Option<HeaderValue> {
         let mut request = Request::new(Body::empty());
         request.extensions_mut().insert(Target {
-            face,
+            protocol,
             ..Target::unknown()
         });
         if secure {
@@ -91,9 +91,12 @@ mod tests {
     #[tokio::test]
     async fn hsts_is_sent_over_tls_alone() {
         let name = STRICT_TRANSPORT_SECURITY;
-        assert_eq!(header(Face::Rest, true, name.clone()).await, Some(TLS_ONLY));
-        assert_eq!(header(Face::Rest, false, name.clone()).await, None);
-        assert_eq!(header(Face::GrpcWeb, true, name.clone()).await, None);
-        assert_eq!(header(Face::Grpc, true, name).await, None);
+        assert_eq!(
+            header(Protocol::Rest, true, name.clone()).await,
+            Some(TLS_ONLY)
+        );
+        assert_eq!(header(Protocol::Rest, false, name.clone()).await, None);
+        assert_eq!(header(Protocol::GrpcWeb, true, name.clone()).await, None);
+        assert_eq!(header(Protocol::Grpc, true, name).await, None);
     }
 }

@@ -156,7 +156,7 @@ chain! { given:
 
 /// Renders a rejection for the client's protocol.
 pub(crate) fn refuse(target: &Target, refusal: Refusal) -> Response {
-    refusal.render(target.face, target.spec).map(Body::new)
+    refusal.render(target.protocol, target.spec).map(Body::new)
 }
 
 /// Rejection of a limit: its metric and its message.

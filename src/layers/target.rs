@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use keyward_gateway::{Face, MethodSpec, Resolution, RestRouter};
+use keyward_gateway::{MethodSpec, Protocol, Resolution, RestRouter};
 
 use crate::docs::Description;
 use crate::proto;
@@ -16,7 +16,7 @@ use crate::proto;
 #[derive(Clone)]
 pub(crate) struct Target {
     /// Protocol of the client.
-    pub(crate) face: Face,
+    pub(crate) protocol: Protocol,
     /// Method, or for unknown paths the method whose error format they share.
     pub(crate) spec: &'static MethodSpec,
     /// Kind of the target.
@@ -48,7 +48,7 @@ impl Target {
     /// Returns the target of a call that was not resolved.
     pub(crate) fn unknown() -> Self {
         Self {
-            face: Face::Rest,
+            protocol: Protocol::Rest,
             spec: proto::UNKNOWN,
             kind: Kind::Unknown,
         }
@@ -151,19 +151,19 @@ fn find(map: &Map, request: &Request) -> Target {
     let path = request.uri().path();
     // gRPC uses only POST: any other method is plain HTTP.
     let posts = request.method() == Method::POST;
-    let face = if posts {
-        Face::of(request.headers())
+    let protocol = if posts {
+        Protocol::of(request.headers())
     } else {
-        Face::Rest
+        Protocol::Rest
     };
     let kind = match METHODS.get(path) {
-        known if posts && Face::is_unsupported_grpc(request.headers()) => {
+        known if posts && Protocol::is_unsupported_grpc(request.headers()) => {
             let method = known.copied().unwrap_or(proto::UNKNOWN);
             Kind::Rest(Resolution::UnsupportedGrpc { method })
         }
-        Some(spec) if face != Face::Rest => {
+        Some(spec) if protocol != Protocol::Rest => {
             return Target {
-                face,
+                protocol,
                 spec,
                 kind: Kind::Grpc,
             };
@@ -176,12 +176,14 @@ fn find(map: &Map, request: &Request) -> Target {
                 _ => Resolution::MethodNotAllowed { allow, method },
             })
         }
-        _ if face != Face::Rest && path == WATCH => Kind::Watch,
-        _ if face != Face::Rest && path.starts_with(HEALTH) => Kind::Open,
-        _ if face != Face::Rest && REFLECTION.iter().any(|begin| path.starts_with(begin)) => {
+        _ if protocol != Protocol::Rest && path == WATCH => Kind::Watch,
+        _ if protocol != Protocol::Rest && path.starts_with(HEALTH) => Kind::Open,
+        _ if protocol != Protocol::Rest
+            && REFLECTION.iter().any(|begin| path.starts_with(begin)) =>
+        {
             Kind::Reflection
         }
-        _ if face != Face::Rest => Kind::Unknown,
+        _ if protocol != Protocol::Rest => Kind::Unknown,
         _ if path == HEALTHZ || path == READYZ => Kind::Open,
         _ if path == METRICS && map.has_metrics => Kind::Metrics,
         _ => match Description::at(path) {
@@ -193,5 +195,9 @@ fn find(map: &Map, request: &Request) -> Target {
         Kind::Rest(resolution) => resolution.method(),
         _ => proto::UNKNOWN,
     };
-    Target { face, spec, kind }
+    Target {
+        protocol,
+        spec,
+        kind,
+    }
 }

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, Version};
 use keyward_core::principal::Actor;
-use keyward_gateway::{Face, Resolution};
+use keyward_gateway::{Protocol, Resolution};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
@@ -115,7 +115,7 @@ impl Call {
 
 impl Named {
     fn of(request: &Request, target: &Target) -> Self {
-        if target.face != Face::Rest {
+        if target.protocol != Protocol::Rest {
             return Self::Rpc(match &target.kind {
                 Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
                 Kind::Open | Kind::Watch | Kind::Reflection => {

@@ -4,7 +4,7 @@
 //! tonic and JSON, but not on a service: the REST form of a service is given as static
 //! [`MethodSpec`]s and [`RouteSpec`]s.
 //!
-//! A failure is one [`Refusal`], for each protocol ([`Face`]); a request is one in-process call of
+//! A failure is one [`Refusal`], for each protocol ([`Protocol`]); a request is one in-process call of
 //! the service.
 
 mod bind;
@@ -15,12 +15,12 @@ mod compression;
 mod details;
 mod document;
 mod error_json;
-mod face;
 pub mod json;
 mod mask;
 mod pages;
 mod percent;
 mod preference;
+mod protocol;
 mod refine;
 mod refusal;
 mod route;
@@ -43,8 +43,8 @@ pub use check::{Check, Violation, check_list, check_map, check_nested, check_req
 pub use compression::uncompressed_if_small;
 pub use details::code_name;
 pub use document::{DOCUMENT_METHODS, Document};
-pub use face::Face;
 pub use pages::{PagedRequest, PagedResponse};
+pub use protocol::Protocol;
 pub use refine::{complete_grpc_error, refine, refine_stream};
 pub use refusal::{BodyTooLarge, Refusal, allowed};
 pub use route::Route;

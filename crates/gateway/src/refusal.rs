@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 use crate::body::Body;
 use crate::details;
 use crate::error_json;
-use crate::face::Face;
 use crate::json::JsonOptions;
+use crate::protocol::Protocol;
 use crate::refine::{UNAVAILABLE_RETRY_S, refine};
 use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
@@ -116,23 +116,23 @@ impl Refusal {
     /// Creates the response. The refined status is in its extensions, for the log. The JSON has the
     /// details of `google.rpc`; a router's [`render`](crate::RestRouter::render) also has the types
     /// of the router.
-    pub fn render(self, face: Face, spec: &MethodSpec) -> Response<Body> {
-        self.render_with(face, spec, &JsonOptions::default())
+    pub fn render(self, protocol: Protocol, spec: &MethodSpec) -> Response<Body> {
+        self.render_with(protocol, spec, &JsonOptions::default())
     }
 
     /// Like [`Refusal::render`], with additional types for the details.
     pub(crate) fn render_with(
         self,
-        face: Face,
+        protocol: Protocol,
         spec: &MethodSpec,
         options: &JsonOptions,
     ) -> Response<Body> {
         let status = refine(spec, self.status);
-        match face {
-            Face::Grpc => grpc(status, "application/grpc"),
-            Face::GrpcWeb => grpc(status, "application/grpc-web+proto"),
-            Face::GrpcWebText => grpc(status, "application/grpc-web-text+proto"),
-            Face::Rest => rest(status, self.http, self.headers, spec, options),
+        match protocol {
+            Protocol::Grpc => grpc(status, "application/grpc"),
+            Protocol::GrpcWeb => grpc(status, "application/grpc-web+proto"),
+            Protocol::GrpcWebText => grpc(status, "application/grpc-web-text+proto"),
+            Protocol::Rest => rest(status, self.http, self.headers, spec, options),
         }
     }
 }

@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::body::Body;
 use crate::builder::RestRouterBuilder;
 use crate::compression::{self, Accepted, Coding};
-use crate::face::Face;
+use crate::protocol::Protocol;
 use crate::refusal::{Refusal, allowed};
 use crate::route::{Answer, RestCall, Route};
 use crate::settings::Settings;
@@ -197,13 +197,13 @@ impl RestRouter {
     /// Renders a refusal for REST clients as this router renders its own, including details of its
     /// types.
     pub fn render(&self, refusal: Refusal, spec: &MethodSpec) -> Response<Body> {
-        refusal.render_with(Face::Rest, spec, &self.settings.json)
+        refusal.render_with(Protocol::Rest, spec, &self.settings.json)
     }
 
     /// Returns the response for a gRPC method that no server next to this router has.
-    fn unknown_method(&self, face: Face) -> Response<Body> {
+    fn unknown_method(&self, protocol: Protocol) -> Response<Body> {
         let refusal = Refusal::new(Status::unimplemented("Unknown method"));
-        refusal.render_with(face, self.unknown, &self.settings.json)
+        refusal.render_with(protocol, self.unknown, &self.settings.json)
     }
 
     async fn answer<B>(&self, matched: Matched, request: Request<B>) -> Answer
@@ -250,14 +250,14 @@ where
         Box::pin(async move {
             // gRPC uses POST only: any other method is plain HTTP.
             if *request.method() == Method::POST {
-                if Face::is_unsupported_grpc(request.headers()) {
+                if Protocol::is_unsupported_grpc(request.headers()) {
                     let method = router.unknown;
                     let resolution = Resolution::UnsupportedGrpc { method };
                     return Ok(RestRouter::call(&router, resolution, request).await);
                 }
-                let face = Face::of(request.headers());
-                if face != Face::Rest {
-                    return Ok(router.unknown_method(face));
+                let protocol = Protocol::of(request.headers());
+                if protocol != Protocol::Rest {
+                    return Ok(router.unknown_method(protocol));
                 }
             }
             let resolution = router.resolve(request.method(), request.uri().path());

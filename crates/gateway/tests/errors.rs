@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use keyward_gateway::{
-    Body, BodyTooLarge, ErrorRule, Face, MethodSpec, Refusal, Violation, complete_grpc_error,
+    Body, BodyTooLarge, ErrorRule, MethodSpec, Protocol, Refusal, Violation, complete_grpc_error,
     invalid, refine,
 };
 use tonic::{Code, Status};
@@ -50,7 +50,7 @@ const fn rule(
 }
 
 async fn rest(refusal: Refusal) -> (StatusCode, HeaderMap, String) {
-    let (parts, body) = refusal.render(Face::Rest, &SPEC).into_parts();
+    let (parts, body) = refusal.render(Protocol::Rest, &SPEC).into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (
         parts.status,
@@ -250,12 +250,12 @@ fn violations_name_every_field_and_speak_with_the_first() {
 
 #[test]
 fn grpc_callers_get_trailers_only() {
-    for (face, content_type) in [
-        (Face::Grpc, "application/grpc"),
-        (Face::GrpcWeb, "application/grpc-web+proto"),
-        (Face::GrpcWebText, "application/grpc-web-text+proto"),
+    for (protocol, content_type) in [
+        (Protocol::Grpc, "application/grpc"),
+        (Protocol::GrpcWeb, "application/grpc-web+proto"),
+        (Protocol::GrpcWebText, "application/grpc-web-text+proto"),
     ] {
-        let response: Response<Body> = Refusal::method_not_allowed("GET").render(face, &SPEC);
+        let response: Response<Body> = Refusal::method_not_allowed("GET").render(protocol, &SPEC);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], content_type);
         assert_eq!(response.headers()["grpc-status"], "12");
@@ -303,24 +303,24 @@ fn errors_that_tonic_makes_are_completed() {
 }
 
 #[test]
-fn the_content_type_tells_the_face() {
-    for (content_type, face) in [
-        ("application/grpc", Face::Grpc),
-        ("application/grpc+proto", Face::Grpc),
-        ("application/GRPC; a=b", Face::Grpc),
-        ("application/grpc-web", Face::GrpcWeb),
-        ("application/grpc-web+proto", Face::GrpcWeb),
-        ("application/grpc-web-text", Face::GrpcWebText),
-        ("application/grpc-web-text+proto", Face::GrpcWebText),
-        ("application/grpcx", Face::Rest),
-        ("application/json", Face::Rest),
-        ("", Face::Rest),
+fn the_content_type_tells_the_protocol() {
+    for (content_type, protocol) in [
+        ("application/grpc", Protocol::Grpc),
+        ("application/grpc+proto", Protocol::Grpc),
+        ("application/GRPC; a=b", Protocol::Grpc),
+        ("application/grpc-web", Protocol::GrpcWeb),
+        ("application/grpc-web+proto", Protocol::GrpcWeb),
+        ("application/grpc-web-text", Protocol::GrpcWebText),
+        ("application/grpc-web-text+proto", Protocol::GrpcWebText),
+        ("application/grpcx", Protocol::Rest),
+        ("application/json", Protocol::Rest),
+        ("", Protocol::Rest),
     ] {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", content_type.parse().unwrap());
-        assert_eq!(Face::of(&headers), face, "{content_type}");
+        assert_eq!(Protocol::of(&headers), protocol, "{content_type}");
     }
-    assert_eq!(Face::of(&HeaderMap::new()), Face::Rest);
+    assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Rest);
 }
 
 fn packed_message(status: &Status) -> String {

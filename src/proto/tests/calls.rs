@@ -198,7 +198,7 @@ async fn an_update_has_a_mask_of_what_its_body_has() {
 }
 
 #[tokio::test]
-async fn the_grpc_face_goes_through_the_same_declaration() {
+async fn the_grpc_protocol_goes_through_the_same_declaration() {
     let declared = DeclaredApiKeyService(Arc::new(Recorder::default()));
     let request = tonic::Request::new(CreateApiKeyRequest::default());
     let status = declared.create_api_key(request).await.unwrap_err();

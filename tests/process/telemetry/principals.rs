@@ -19,13 +19,13 @@ const BURST: u8 = 20;
 
 /// The three protocols.
 #[derive(Debug, Clone, Copy)]
-enum Face {
+enum Protocol {
     Rest,
     Grpc,
     GrpcWeb,
 }
 
-const FACES: [Face; 3] = [Face::Rest, Face::Grpc, Face::GrpcWeb];
+const PROTOCOLS: [Protocol; 3] = [Protocol::Rest, Protocol::Grpc, Protocol::GrpcWeb];
 
 /// A request in each of its forms.
 struct Form {
@@ -85,7 +85,7 @@ impl Form {
 /// The line and the span that a request must leave.
 struct Expected {
     trace: Trace,
-    face: Face,
+    protocol: Protocol,
     status: u64,
     code: &'static str,
     principal: Option<(&'static str, String)>,
@@ -115,9 +115,9 @@ impl Calls {
         Trace::new(number)
     }
 
-    async fn send(&self, face: Face, form: &Form, token: &str, trace: &Trace) -> Answer {
-        let request = match face {
-            Face::Rest => {
+    async fn send(&self, protocol: Protocol, form: &Form, token: &str, trace: &Trace) -> Answer {
+        let request = match protocol {
+            Protocol::Rest => {
                 let request = self.http1.request(form.verb.clone(), &form.path);
                 let request = request.bearer_auth(token);
                 match &form.json {
@@ -127,14 +127,14 @@ impl Calls {
                     None => request,
                 }
             }
-            Face::Grpc => {
+            Protocol::Grpc => {
                 let path = format!("/keyward.v1.{}", form.rpc);
                 let request = self.http2.request(Method::POST, &path);
                 let request = request.header("content-type", "application/grpc");
                 let request = request.header("te", "trailers").bearer_auth(token);
                 request.body(form.frame.clone())
             }
-            Face::GrpcWeb => {
+            Protocol::GrpcWeb => {
                 let frame = form.frame.clone();
                 self.http1.grpc_web(form.rpc, token, WebForm::Binary, frame)
             }
@@ -150,12 +150,12 @@ impl Calls {
         (status, code): (u64, &'static str),
         principal: Option<(&'static str, &str)>,
     ) {
-        for face in FACES {
+        for protocol in PROTOCOLS {
             let trace = self.trace();
-            self.send(face, form, token, &trace).await;
+            self.send(protocol, form, token, &trace).await;
             self.expected.push(Expected {
                 trace,
-                face,
+                protocol,
                 status,
                 code,
                 principal: principal.map(|(kind, id)| (kind, id.to_owned())),
@@ -166,25 +166,25 @@ impl Calls {
     /// Calls over REST until the rate limit rejects the key, and then once over each protocol.
     async fn exhaust(&mut self, token: &str, hash: &str) {
         let form = Form::get_current_key();
-        for face in FACES {
+        for protocol in PROTOCOLS {
             let rejected = loop {
                 let trace = self.trace();
-                let answer = self.send(Face::Rest, &form, token, &trace).await;
+                let answer = self.send(Protocol::Rest, &form, token, &trace).await;
                 if answer.status == 429 {
                     break trace;
                 }
                 answer.expect(200);
             };
-            let (trace, face) = match face {
-                Face::Rest => (rejected, face),
-                _ => (self.trace(), face),
+            let (trace, protocol) = match protocol {
+                Protocol::Rest => (rejected, protocol),
+                _ => (self.trace(), protocol),
             };
-            if !matches!(face, Face::Rest) {
-                self.send(face, &form, token, &trace).await;
+            if !matches!(protocol, Protocol::Rest) {
+                self.send(protocol, &form, token, &trace).await;
             }
             self.expected.push(Expected {
                 trace,
-                face,
+                protocol,
                 status: 429,
                 code: "RESOURCE_EXHAUSTED",
                 principal: Some(("issued_key", hash.to_owned())),
@@ -250,7 +250,7 @@ async fn line_and_span_of_a_call_name_its_principal() {
     let finished = served.running.terminate();
     finished.expect(0);
     // Nine requests of different kinds and the rejected one, over each protocol.
-    assert_eq!(calls.len(), 10 * FACES.len());
+    assert_eq!(calls.len(), 10 * PROTOCOLS.len());
     let lines = finished.stderr.lines();
     let lines: Vec<Value> = lines
         .map(|line| serde_json::from_str(line).unwrap())
@@ -262,9 +262,9 @@ async fn line_and_span_of_a_call_name_its_principal() {
         let line: Vec<_> = lines.iter().filter(of_call).collect();
         assert_eq!(line.len(), 1, "{line:#?}");
         let (line, span) = (line[0], call.trace.span(&collector));
-        match call.face {
-            Face::Rest => assert_eq!(line["status"], call.status, "{line}"),
-            Face::Grpc | Face::GrpcWeb => assert_eq!(line["code"], call.code, "{line}"),
+        match call.protocol {
+            Protocol::Rest => assert_eq!(line["status"], call.status, "{line}"),
+            Protocol::Grpc | Protocol::GrpcWeb => assert_eq!(line["code"], call.code, "{line}"),
         }
         let (kind, id) = match &call.principal {
             Some((kind, id)) => (Some(*kind), Some(id.as_str())),

@@ -62,15 +62,15 @@ fn expect(span: &Span, name: &str, attributes: &[(&str, Option<&str>)], failed: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_every_protocol_continue_the_trace_over_grpc() {
-    every_face_has_spans(Protocol::Grpc).await;
+    every_protocol_has_spans(Protocol::Grpc).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_every_protocol_continue_the_trace_over_http() {
-    every_face_has_spans(Protocol::Http).await;
+    every_protocol_has_spans(Protocol::Http).await;
 }
 
-async fn every_face_has_spans(protocol: Protocol) {
+async fn every_protocol_has_spans(protocol: Protocol) {
     let deployment = Deployment::sqlite().await;
     let collector = Collector::start().await;
     let served = Served::of(collector.by(protocol, deployment.command("serve")));

@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 
 /// Protocol of a request, which determines the form of an error response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Face {
+pub enum Protocol {
     /// Native gRPC.
     Grpc,
     /// gRPC-Web, binary.
@@ -16,11 +16,11 @@ pub enum Face {
     Rest,
 }
 
-impl Face {
+impl Protocol {
     /// Returns the protocol for the request's `content-type`.
     pub fn of(headers: &HeaderMap) -> Self {
         match Self::named(headers) {
-            Some((face, true)) => face,
+            Some((protocol, true)) => protocol,
             _ => Self::Rest,
         }
     }
@@ -41,12 +41,12 @@ impl Face {
             Some(place) => media_type.split_at(place),
             None => (media_type.as_slice(), &b"+proto"[..]),
         };
-        let face = match name {
+        let protocol = match name {
             b"application/grpc" => Self::Grpc,
             b"application/grpc-web" => Self::GrpcWeb,
             b"application/grpc-web-text" => Self::GrpcWebText,
             _ => return None,
         };
-        Some((face, encoding == b"+proto"))
+        Some((protocol, encoding == b"+proto"))
     }
 }

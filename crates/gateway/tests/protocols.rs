@@ -51,7 +51,7 @@ async fn over_rest(plan: &v1::Plan) -> support::Answer {
 }
 
 #[tokio::test]
-async fn details_agree_between_the_faces() {
+async fn details_agree_between_the_protocols() {
     let plan = plan(8, "slow", &["retry", "quota", "own", "unknown"]);
     let grpc = over_grpc(plan.clone()).await;
     assert_eq!(

@@ -90,7 +90,7 @@ async fn a_stream_comes_line_by_line() {
 }
 
 #[tokio::test]
-async fn both_faces_refuse_alike() {
+async fn both_protocols_refuse_alike() {
     let app = with_a_book().await;
     let (status, refused) = call(&app, "GET /v1/shelves/sea/books/emma", "").await;
     assert_eq!(status, 404);
