@@ -32,7 +32,7 @@ fn openapi() -> OpenApi {
              gRPC and gRPC-Web on the same port.",
         )
         .license("Apache License 2.0", "Apache-2.0")
-        .refuses_unknown_members()
+        .rejects_unknown_members()
         .bearer(
             "session_token",
             Some("JWT"),

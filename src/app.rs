@@ -251,7 +251,7 @@ fn protocols(
         // The layers bound the size of the body; this bounds the decompressed size.
         .max_body_bytes(max_body_bytes);
     if unknown_fields == UnknownFields::Reject {
-        rest = rest.refuse_unknown_members();
+        rest = rest.reject_unknown_members();
     }
     Ok((rest.build()?, services))
 }

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use keyward_gateway::{
-    BodyTooLarge, DOCUMENT_METHODS, Protocol, Refusal, RestRouter, allowed, complete_grpc_error,
+    BodyTooLarge, DOCUMENT_METHODS, Protocol, Rejection, RestRouter, allowed, complete_grpc_error,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -57,12 +57,12 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
                 probe(&inside.health, liveness).await
             }
             "OPTIONS" => allowed(DOCUMENT_METHODS),
-            _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+            _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
         Kind::Metrics => match (request.method().as_str(), inside.exposition) {
             ("GET" | "HEAD", Some(exposition)) => operations::measured(&exposition),
             ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
-            _ => layers::refuse(&target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+            _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
         Kind::Reflection => call_reflection(inside, &target, request).await,
         Kind::Open | Kind::Watch | Kind::Grpc | Kind::Unknown => {
@@ -74,7 +74,7 @@ pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Resp
 /// Returns the status that tonic would, with the error details of this API.
 pub(crate) async fn unknown_method(request: Request) -> Response {
     let status = Status::unimplemented("Unknown method");
-    layers::refuse(&layers::target(&request), status.into())
+    layers::reject(&layers::target(&request), status.into())
 }
 
 /// Calls reflection. Its streams last for as long as clients wish, so they are counted here, and input ends
@@ -82,7 +82,7 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
 async fn call_reflection(inside: Inside, target: &Target, request: Request) -> Response {
     let stream = match inside.streams.open(request.extensions()) {
         Ok(stream) => stream,
-        Err(status) => return layers::refuse(target, status.into()),
+        Err(status) => return layers::reject(target, status.into()),
     };
     let health = inside.health.clone();
     let most = inside.unauthenticated.reflection_stream_timeout;
@@ -111,13 +111,13 @@ const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,iden
 async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
     if target.protocol == Protocol::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
-        return layers::refuse(target, status.into());
+        return layers::reject(target, status.into());
     }
     // tonic would reject it too, but repeat the header's value.
     let encoding = request.headers().get("grpc-encoding");
     if encoding.is_some_and(|encoding| !ENCODINGS.iter().any(|known| encoding == known)) {
         let status = Status::unimplemented("Message encoding not supported");
-        let mut response = layers::refuse(target, status.into());
+        let mut response = layers::reject(target, status.into());
         response
             .headers_mut()
             .insert("grpc-accept-encoding", ACCEPTED_ENCODINGS);
@@ -132,8 +132,8 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
         }
         _ => inside.max_body_bytes,
     };
-    if let Some(refusal) = undecodable(response.headers(), limit) {
-        return layers::refuse(target, refusal.into());
+    if let Some(rejection) = undecodable(response.headers(), limit) {
+        return layers::reject(target, rejection.into());
     }
     complete_grpc_error(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
     response

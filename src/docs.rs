@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use keyward_core::provider::ProviderRegistry;
-use keyward_gateway::{DOCUMENT_METHODS, Document, Refusal};
+use keyward_gateway::{DOCUMENT_METHODS, Document, Rejection};
 use serde_json::Value;
 
 use crate::layers::{self, Target};
@@ -66,7 +66,7 @@ impl Descriptions {
         };
         match document.answer(request.method(), request.headers()) {
             Some(response) => response.map(Body::new),
-            None => layers::refuse(target, Refusal::method_not_allowed(DOCUMENT_METHODS)),
+            None => layers::reject(target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         }
     }
 }

@@ -50,14 +50,14 @@ static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
         .build()
 });
 
-static REFUSALS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+static REJECTIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
         .u64_counter("keyward.refusals")
         .with_description("Calls that were refused before they reached their service, by reason.")
         .build()
 });
 
-static CONNECTIONS_REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+static CONNECTIONS_REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
         .u64_counter("keyward.connections.refused")
         .with_description("Connections that were closed at once, by reason.")
@@ -84,11 +84,11 @@ pub(crate) fn start() {
     for hit in [false, true] {
         TOKEN_LOOKUPS.add(0, &[lookup(hit)]);
     }
-    for reason in Refused::ALL {
-        REFUSALS.add(0, &[KeyValue::new("reason", reason.name())]);
+    for reason in RejectReason::ALL {
+        REJECTIONS.add(0, &[KeyValue::new("reason", reason.name())]);
     }
     for reason in NotAdmitted::ALL {
-        CONNECTIONS_REFUSED.add(0, &[KeyValue::new("reason", reason.name())]);
+        CONNECTIONS_REJECTED.add(0, &[KeyValue::new("reason", reason.name())]);
     }
     gauge("keyward.connections", "", "Open connections.", || {
         Some(CONNECTIONS.load(Ordering::Relaxed))
@@ -207,7 +207,7 @@ fn active(method: &'static str, scheme: &'static str) -> [KeyValue; 2] {
 
 /// Reason for rejecting a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum RejectReason {
     /// It has no valid token.
     Authentication,
     /// Its caller exceeds the rate limit.
@@ -228,7 +228,7 @@ pub(crate) enum Refused {
     UntakenAnswer,
 }
 
-impl Refused {
+impl RejectReason {
     const ALL: [Self; 9] = [
         Self::Authentication,
         Self::RateLimit,
@@ -257,8 +257,8 @@ impl Refused {
 }
 
 /// Counts a rejected call.
-pub(crate) fn refused(reason: Refused) {
-    REFUSALS.add(1, &[KeyValue::new("reason", reason.name())]);
+pub(crate) fn rejected(reason: RejectReason) {
+    REJECTIONS.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
 /// Reason for closing a connection.
@@ -286,7 +286,7 @@ impl NotAdmitted {
 
 /// Counts a closed connection.
 pub(crate) fn not_admitted(reason: NotAdmitted) {
-    CONNECTIONS_REFUSED.add(1, &[KeyValue::new("reason", reason.name())]);
+    CONNECTIONS_REJECTED.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
 /// Counts a lookup in the cache of verified tokens.

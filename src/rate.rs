@@ -110,9 +110,9 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         if places.lock().is_time_to_forget() {
             limiter.retain_recent();
         }
-        outcome.map_err(|refused| {
+        outcome.map_err(|rejected| {
             let now = limiter.clock().now();
-            refused.wait_time_from(now).max(MIN_WAIT)
+            rejected.wait_time_from(now).max(MIN_WAIT)
         })
     }
 
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn a_wait_is_never_too_short_to_tell() {
         let limiter = limiter(Duration::from_micros(50), 1);
-        let refused = (0..100_000).find_map(|_| limiter.admit(1).err());
-        assert_eq!(refused, Some(MIN_WAIT));
+        let rejected = (0..100_000).find_map(|_| limiter.admit(1).err());
+        assert_eq!(rejected, Some(MIN_WAIT));
     }
 }

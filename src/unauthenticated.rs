@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::error;
 use crate::layers::{Client, TrustedProxies};
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, RejectReason};
 use crate::server::{Peer, PerAddress, Place};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
@@ -62,7 +62,7 @@ impl OpenStreams {
     /// RESOURCE_EXHAUSTED: the maximum of all streams, or of this address, is reached.
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<OpenStream, Status> {
         self.place(extensions).ok_or_else(|| {
-            metrics::refused(Refused::OpenStreams);
+            metrics::rejected(RejectReason::OpenStreams);
             error::too_many_streams()
         })
     }

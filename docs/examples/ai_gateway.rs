@@ -90,7 +90,7 @@ async fn spend(
         // The estimate does not fit: the model is not called. After any other error nobody knows
         // whether it is held; the same request again would tell.
         Err(status) if is_exceeded(&status) => {
-            println!("refused   {}", status.message());
+            println!("rejected  {}", status.message());
             return Ok(());
         }
         Err(status) => return Err(status.into()),

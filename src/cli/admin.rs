@@ -77,11 +77,11 @@ async fn bind_secrets(args: &ConfigArgs) -> Result<(), Failure> {
 }
 
 async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Failure> {
-    let refuse = |error: &dyn std::fmt::Display| {
+    let reject = |error: &dyn std::fmt::Display| {
         Failure::new(Failure::USAGE, format!("no management key: {error}"))
     };
     let organization = OrganizationId::parse(args.organization.as_str())
-        .map_err(|error| refuse(&format!("the organization's id {error}")))?;
+        .map_err(|error| reject(&format!("the organization's id {error}")))?;
     let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
     let store = serve::open_current_store(&config).await?;
     let app = serve::build(&config, store.clone(), None).await?;
@@ -92,7 +92,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
         .await
         .map_err(|error| match error {
             Error::Unavailable(_) | Error::Internal(_) => serve::unavailable(&error),
-            error => refuse(&error),
+            error => reject(&error),
         })?;
     // Before anything else, since the plaintext cannot be read again.
     let said = say(minted.token.expose()).map_err(|failure| {

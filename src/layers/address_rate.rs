@@ -8,13 +8,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tonic::Code;
 
-use super::Limit;
+use super::RejectionSpec;
 use super::client::Client;
-use crate::metrics::Refused;
+use crate::metrics::RejectReason;
 use crate::rate::Limiter;
 
-const LIMIT: Limit = Limit {
-    counted: Refused::AddressRate,
+const REJECTION: RejectionSpec = RejectionSpec {
+    counted: RejectReason::AddressRate,
     code: Code::ResourceExhausted,
     reason: "ADDRESS_RATE_LIMITED",
     message: "Too many requests from this address",
@@ -35,6 +35,6 @@ pub(super) async fn layer(
     }
     match limiter.admit(client.counted()) {
         Ok(()) => next.run(request).await,
-        Err(wait) => super::refuse_for_now(&target, &LIMIT, wait),
+        Err(wait) => super::reject_with_retry(&target, &REJECTION, wait),
     }
 }

@@ -10,7 +10,7 @@ use http::header::CONNECTION;
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use tonic::{Code, Status};
 
-use super::Limit;
+use super::RejectionSpec;
 use super::client::{Client, TrustedProxies};
 use super::failed_authn::{Attempt, Failures};
 use super::request_id::RequestId;
@@ -19,12 +19,12 @@ use crate::authn::{Authenticator, AuthnError, Permit};
 use crate::budget::Owner;
 use crate::error;
 use crate::in_flight;
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, RejectReason};
 use crate::rate::Rate;
 use crate::server::{Peer, PeerService, Proven};
 
-const LIMIT: Limit = Limit {
-    counted: Refused::FailedAuthentications,
+const REJECTION: RejectionSpec = RejectionSpec {
+    counted: RejectReason::FailedAuthentications,
     code: Code::ResourceExhausted,
     reason: "TOO_MANY_FAILED_AUTHENTICATIONS",
     message: "Too many failed authentications from this address",
@@ -85,7 +85,7 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
     let attempt = match gate.failures.attempt(client, request.headers()) {
         Ok(attempt) => attempt,
         Err(wait) => {
-            let mut response = super::refuse_for_now(&target, &LIMIT, wait);
+            let mut response = super::reject_with_retry(&target, &REJECTION, wait);
             gate.hang_up(&request, &mut response);
             return response;
         }
@@ -122,9 +122,9 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
         }
         Err(error) => {
             if let AuthnError::Missing | AuthnError::Invalid(_) = error {
-                metrics::refused(Refused::Authentication);
+                metrics::rejected(RejectReason::Authentication);
             }
-            super::refuse(&target, status(&error).into())
+            super::reject(&target, status(&error).into())
         }
     }
 }
@@ -154,7 +154,7 @@ fn status(error: &AuthnError) -> Status {
             return error::deadline_exceeded();
         }
         AuthnError::Overloaded(wait) => {
-            metrics::refused(Refused::Overload);
+            metrics::rejected(RejectReason::Overload);
             return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
         AuthnError::Unavailable(_) => {

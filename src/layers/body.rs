@@ -15,19 +15,19 @@ use futures_util::FutureExt as _;
 use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use keyward_gateway::{Refusal, Resolution};
+use keyward_gateway::{Rejection, Resolution};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
-use super::{Kind, Limit, RequestLimits, Target};
+use super::{Kind, RejectionSpec, RequestLimits, Target};
 use crate::budget::{Budget, Charge, Owner};
 use crate::error;
 use crate::in_flight::unoccupied;
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, RejectReason};
 use crate::unauthenticated::{UnauthenticatedLimits, Unfinished};
 
-const LIMIT: Limit = Limit {
-    counted: Refused::RequestMemory,
+const REJECTION: RejectionSpec = RejectionSpec {
+    counted: RejectReason::RequestMemory,
     code: Code::Unavailable,
     reason: "OVERLOADED",
     message: "Too much of other requests is being read",
@@ -207,18 +207,18 @@ impl Fault {
     }
 
     fn response(self, target: &Target, max_bytes: u64) -> Response {
-        let refusal = match self {
-            Self::Budget => return super::refuse_for_now(target, &LIMIT, RETRY_AFTER),
-            Self::TooLarge => Refusal::body_too_large(max_bytes),
+        let rejection = match self {
+            Self::Budget => return super::reject_with_retry(target, &REJECTION, RETRY_AFTER),
+            Self::TooLarge => Rejection::body_too_large(max_bytes),
             Self::GivenUp => {
-                metrics::refused(Refused::OpenStreams);
+                metrics::rejected(RejectReason::OpenStreams);
                 error::too_many_streams().into()
             }
             Self::Slow => {
-                metrics::refused(Refused::SlowBody);
+                metrics::rejected(RejectReason::SlowBody);
                 let message = "The request body has come too slowly";
                 let status = error::plain(Code::DeadlineExceeded, "BODY_TIMEOUT", message);
-                Refusal::new(status).with_http_status(StatusCode::REQUEST_TIMEOUT)
+                Rejection::new(status).with_http_status(StatusCode::REQUEST_TIMEOUT)
             }
             Self::Gone => {
                 let message = "The client closed the request";
@@ -229,7 +229,7 @@ impl Fault {
                 error::plain(Code::InvalidArgument, "BODY_MALFORMED", message).into()
             }
         };
-        super::refuse(target, refusal)
+        super::reject(target, rejection)
     }
 }
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use keyward_gateway::{BodyTooLarge, Refusal};
+use keyward_gateway::{BodyTooLarge, Rejection};
 
 /// Maximum bytes to discard of a body that is rejected for its size.
 const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
@@ -33,7 +33,7 @@ pub(super) async fn layer(
         if request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT) {
             tokio::spawn(discard(request.into_body()));
         }
-        return super::refuse(&target, Refusal::body_too_large(limit_bytes));
+        return super::reject(&target, Rejection::body_too_large(limit_bytes));
     }
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
     let request = request.map(|body| {

@@ -31,12 +31,12 @@ pub(super) async fn layer(
         Err(Malformed) => {
             let message = "The grpc-timeout header is malformed";
             let status = error::plain(Code::InvalidArgument, "TIMEOUT_INVALID", message);
-            return super::refuse(&target, status.into());
+            return super::reject(&target, status.into());
         }
     };
     let allowed = allowed(&limits, target.protocol, asked);
     if allowed.is_zero() {
-        return super::refuse(&target, error::deadline_exceeded().into());
+        return super::reject(&target, error::deadline_exceeded().into());
     }
     let now = Instant::now();
     if let Some(end) = asked.and_then(|asked| now.checked_add(asked)) {
@@ -46,7 +46,7 @@ pub(super) async fn layer(
     let call = keyward_store::deadline::scope(deadline, next.run(request));
     match tokio::time::timeout_at(deadline, call).await {
         Ok(response) => response,
-        Err(_elapsed) => super::refuse(&target, error::deadline_exceeded().into()),
+        Err(_elapsed) => super::reject(&target, error::deadline_exceeded().into()),
     }
 }
 

@@ -18,14 +18,14 @@ use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use tonic::Code;
 
-use super::Limit;
+use super::RejectionSpec;
 use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
-use crate::metrics::Refused;
+use crate::metrics::RejectReason;
 use crate::server::{Limited, Proven};
 
-const LIMIT: Limit = Limit {
-    counted: Refused::Overload,
+const REJECTION: RejectionSpec = RejectionSpec {
+    counted: RejectReason::Overload,
     code: Code::Unavailable,
     reason: "OVERLOADED",
     message: "Too many requests are under way",
@@ -36,7 +36,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Returns the response to a call if no permit is free.
 pub(super) fn overloaded(target: &super::Target) -> Response {
-    super::refuse_for_now(target, &LIMIT, RETRY_AFTER)
+    super::reject_with_retry(target, &REJECTION, RETRY_AFTER)
 }
 
 pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next: Next) -> Response {

@@ -27,14 +27,14 @@ use axum::body::Body;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::Request;
-use keyward_gateway::{Refusal, RestRouter};
+use keyward_gateway::{Rejection, RestRouter};
 use tonic::Code;
 use tower::ServiceBuilder;
 
 use crate::authn::Authenticator;
 use crate::error;
 use crate::fair_queue::FairQueue;
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, RejectReason};
 use crate::rate::{Limiter, Rate};
 use crate::server::Limited;
 use crate::unauthenticated::UnauthenticatedLimits;
@@ -155,24 +155,26 @@ chain! { given:
 }
 
 /// Renders a rejection for the client's protocol.
-pub(crate) fn refuse(target: &Target, refusal: Refusal) -> Response {
-    refusal.render(target.protocol, target.spec).map(Body::new)
+pub(crate) fn reject(target: &Target, rejection: Rejection) -> Response {
+    rejection
+        .render(target.protocol, target.spec)
+        .map(Body::new)
 }
 
 /// Rejection of a limit: its metric and its message.
-struct Limit {
-    counted: Refused,
+struct RejectionSpec {
+    counted: RejectReason,
     code: Code,
     /// Stable reason in the ErrorInfo.
     reason: &'static str,
     message: &'static str,
 }
 
-/// Renders a rejection like [`refuse`], with the time to retry after.
-fn refuse_for_now(target: &Target, limit: &Limit, wait: Duration) -> Response {
-    metrics::refused(limit.counted);
-    let status = error::for_now(limit.code, limit.reason, limit.message, wait);
-    let mut response = refuse(target, status.into());
+/// Renders a rejection like [`reject`], with the time to retry after.
+fn reject_with_retry(target: &Target, spec: &RejectionSpec, wait: Duration) -> Response {
+    metrics::rejected(spec.counted);
+    let status = error::for_now(spec.code, spec.reason, spec.message, wait);
+    let mut response = reject(target, status.into());
     response.extensions_mut().insert(Limited);
     response
 }

@@ -17,7 +17,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_message) => {
             let status = error::plain(Code::Internal, "INTERNAL", "Internal server error");
-            super::refuse(&target, status.into())
+            super::reject(&target, status.into())
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         && let Some(precheck) = precheck_of(target.spec.grpc_path)
         && let Err(denied) = precheck(&caller.principal)
     {
-        return super::refuse(&target, error::status(denied).into());
+        return super::reject(&target, error::status(denied).into());
     }
     next.run(request).await
 }

@@ -11,12 +11,12 @@ use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal};
 use tonic::Code;
 
-use super::Limit;
-use crate::metrics::Refused;
+use super::RejectionSpec;
+use crate::metrics::RejectReason;
 use crate::rate::Limiter;
 
-const LIMIT: Limit = Limit {
-    counted: Refused::RateLimit,
+const REJECTION: RejectionSpec = RejectionSpec {
+    counted: RejectReason::RateLimit,
     code: Code::ResourceExhausted,
     reason: "RATE_LIMITED",
     message: "Too many requests",
@@ -30,7 +30,7 @@ pub(super) async fn layer(
     let caller = request.extensions().get::<Caller>();
     match caller.map_or(Ok(()), |caller| admit(&limiter, &caller.principal)) {
         Ok(()) => next.run(request).await,
-        Err(wait) => super::refuse_for_now(&super::target(&request), &LIMIT, wait),
+        Err(wait) => super::reject_with_retry(&super::target(&request), &REJECTION, wait),
     }
 }
 

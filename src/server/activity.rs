@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::executor::current_stream;
 use super::unread::{Held, Unread};
 use crate::budget::Owner;
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, RejectReason};
 
 /// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -266,7 +266,7 @@ impl Activity {
         let old: Vec<u64> = old.map(|(call, _)| *call).collect();
         drop(state);
         for call in old {
-            metrics::refused(Refused::UntakenAnswer);
+            metrics::rejected(RejectReason::UntakenAnswer);
             self.shed(call);
         }
     }

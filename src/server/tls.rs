@@ -34,7 +34,7 @@ pub struct Tls {
     clock: Arc<dyn Clock>,
     current: RwLock<Current>,
     /// Last rejected files, so that the error is logged once.
-    refused: Mutex<Option<(Option<Digest>, TlsError)>>,
+    rejected: Mutex<Option<(Option<Digest>, TlsError)>>,
 }
 
 struct Current {
@@ -66,7 +66,7 @@ impl Tls {
             settings,
             clock,
             current: RwLock::new(current),
-            refused: Mutex::new(None),
+            rejected: Mutex::new(None),
         }))
     }
 
@@ -91,19 +91,19 @@ impl Tls {
             Ok(Some(new)) => {
                 let expires_at = new.expires_at;
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
-                *self.refused() = None;
+                *self.rejected() = None;
                 metrics::tls_certificate_expiry(expires_at);
                 tracing::info!(expires_at, "the files of TLS have changed, and are in use");
             }
             Err(unfit) => {
-                let mut refused = self.refused();
-                if is_asked || refused.as_ref() != Some(&unfit) {
+                let mut rejected = self.rejected();
+                if is_asked || rejected.as_ref() != Some(&unfit) {
                     tracing::error!(
                         cause = %unfit.1,
                         "failed to load changed TLS files; the previous ones stay in use"
                     );
                 }
-                *refused = Some(unfit);
+                *rejected = Some(unfit);
             }
         }
     }
@@ -160,8 +160,8 @@ impl Tls {
         self.services.of(session.peer_certificates()?.first()?)
     }
 
-    fn refused(&self) -> std::sync::MutexGuard<'_, Option<(Option<Digest>, TlsError)>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rejected(&self) -> std::sync::MutexGuard<'_, Option<(Option<Digest>, TlsError)>> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -114,7 +114,7 @@ impl Environment {
             return Ok(Self::default());
         }
         variables.check_what_the_sdk_reads()?;
-        variables.refuse_what_nobody_honours()?;
+        variables.reject_what_nobody_honours()?;
         let named = variables.resource_attributes()?;
         let names = |wanted: &str| named.iter().any(|name| name == wanted);
         Ok(Self {
@@ -212,7 +212,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
     }
 
     /// Rejects settings that would be ignored silently.
-    fn refuse_what_nobody_honours(&self) -> Result<(), Malformed> {
+    fn reject_what_nobody_honours(&self) -> Result<(), Malformed> {
         // The log of this process goes to standard error.
         self.one_of("OTEL_LOGS_EXPORTER", &["none"])?;
         self.one_of("OTEL_METRICS_EXEMPLAR_FILTER", &["always_off"])?;

@@ -21,8 +21,8 @@ const rest = (method, path, token, body, more) =>
 const hasRequestId = ({ headers }) => assert.match(headers["x-request-id"], /^[0-9a-f-]{36}$/);
 
 /** An error of gRPC with one ErrorInfo, ours. */
-function refuses({ error }, code, reason, message) {
-  assert.ok(error, "it was not refused");
+function rejects({ error }, code, reason, message) {
+  assert.ok(error, "it was not rejected");
   assert.deepEqual([error.code, error.message], [code, message]);
   assert.deepEqual(error.errorInfo, [{ reason, domain: "keyward" }]);
   hasRequestId(error);
@@ -48,10 +48,10 @@ describe("a page of an allowed origin", PATIENCE, () => {
 
     it("reads which field is at fault", async () => {
       const key = { provider: "AWS", key: "k", secret: "s" };
-      const refused = await apiKeys("createApiKey", key, stage.env.ADMIN_TOKEN);
-      refuses(refused, "InvalidArgument", "FIELD_REQUIRED", "Workspace ID is required");
+      const rejected = await apiKeys("createApiKey", key, stage.env.ADMIN_TOKEN);
+      rejects(rejected, "InvalidArgument", "FIELD_REQUIRED", "Workspace ID is required");
       const violations = [{ field: "workspaceId", description: "Workspace ID is required" }];
-      assert.deepEqual(refused.error.badRequest, violations);
+      assert.deepEqual(rejected.error.badRequest, violations);
     });
 
     it("reads what blocks a delete", async () => {
@@ -60,10 +60,10 @@ describe("a page of an allowed origin", PATIENCE, () => {
       const uuid = (await apiKeys("createApiKey", key, ADMIN_TOKEN)).message.apiKeyId;
       const link = { uuid, resourceKind: 1, resourceId: "photos" };
       assert.ok((await apiKeys("linkApiKey", link, SERVICE_TOKEN)).message);
-      const refused = await apiKeys("deleteApiKey", { uuid }, ADMIN_TOKEN);
-      refuses(refused, "FailedPrecondition", "API_KEY_IN_USE", LINKED);
+      const rejected = await apiKeys("deleteApiKey", { uuid }, ADMIN_TOKEN);
+      rejects(rejected, "FailedPrecondition", "API_KEY_IN_USE", LINKED);
       const blocking = [{ type: "LINKED", subject: "buckets", description: "1 linked" }];
-      assert.deepEqual(refused.error.preconditions, blocking);
+      assert.deepEqual(rejected.error.preconditions, blocking);
     });
 
     it("creates, lists and renames repo AI keys", async () => {
@@ -77,8 +77,8 @@ describe("a page of an allowed origin", PATIENCE, () => {
       const listed = await repoAiKeys("listRepoAiKeys", { repoId: REPO_A }, ADMIN_TOKEN);
       assert.deepEqual(listed.message.apiKeys.map(({ name }) => name), ["renamed"]);
       const unknown = { repoId: REPO_A, apikeyId: "unknown", name: "n" };
-      const refused = await repoAiKeys("updateRepoAiKey", unknown, ADMIN_TOKEN);
-      refuses(refused, "NotFound", "API_KEY_NOT_FOUND", "API key not found");
+      const rejected = await repoAiKeys("updateRepoAiKey", unknown, ADMIN_TOKEN);
+      rejects(rejected, "NotFound", "API_KEY_NOT_FOUND", "API key not found");
     });
 
     it("issues keys with limits, and reads an issued key's own figures", async () => {
@@ -97,7 +97,7 @@ describe("a page of an allowed origin", PATIENCE, () => {
     });
 
     it("is told that it has no token, in the words of each service", async () => {
-      const missing = (answer, message) => refuses(answer, "Unauthenticated", "TOKEN_MISSING", message);
+      const missing = (answer, message) => rejects(answer, "Unauthenticated", "TOKEN_MISSING", message);
       missing(await apiKeys("listApiKeys", {}), "User not found or not validated");
       missing(await repoAiKeys("listRepoAiKeys", { repoId: "r" }), "User not found or not validated");
       missing(await managementKeys("listKeys", {}), "Missing Authentication header");
@@ -157,7 +157,7 @@ describe("a page of an allowed origin", PATIENCE, () => {
       assert.deepEqual([patched.status, patched.body.data.limit], [200, null]);
     });
 
-    it("reads refusals in the body of the path's family", async () => {
+    it("reads rejections in the body of the path's family", async () => {
       const { ADMIN_TOKEN } = stage.env;
       const flashback = (message) => ({ success: false, message });
       for (const [answer, status, body] of [
@@ -194,7 +194,7 @@ describe("a page of an allowed origin", PATIENCE, () => {
     it("may not send cookies", async () => {
       const token = stage.env.ADMIN_TOKEN;
       const answer = await rest("GET", "/apikeys", token, undefined, { credentials: "include" });
-      assert.deepEqual(answer, { refused: "TypeError" });
+      assert.deepEqual(answer, { rejected: "TypeError" });
     });
   });
 
@@ -207,13 +207,13 @@ describe("a page of an allowed origin", PATIENCE, () => {
         { path: "/healthz" },
       ]) {
         const answer = await stage.act("rest", parameters, stage.stranger);
-        assert.deepEqual(answer, { refused: "TypeError" });
+        assert.deepEqual(answer, { rejected: "TypeError" });
       }
       const posts = await stage.logged("POST");
       const parameters = { service: "ApiKeyService", method: "listApiKeys", token: ADMIN_TOKEN };
       const { error } = await stage.act("call", parameters, stage.stranger);
       assert.deepEqual([error.code, error.errorInfo, error.headers], ["Unknown", [], {}]);
-      // Its preflight was refused, and so the call itself never came.
+      // Its preflight was rejected, and so the call itself never came.
       assert.equal(await stage.logged("POST"), posts);
     });
   });

@@ -107,7 +107,7 @@ async function rest({ url, path, method = "GET", token, body, headers = {}, cred
     const answer = await fetch(url + path, { method, headers: all, body: text, credentials });
     return { status: answer.status, headers: headersOf(answer.headers), body: await answer.json() };
   } catch (error) {
-    return { refused: error.name };
+    return { rejected: error.name };
   }
 }
 

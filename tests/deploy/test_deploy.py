@@ -157,7 +157,7 @@ class Service(unittest.TestCase):
     UNIT = configparser.ConfigParser(interpolation=None)
     UNIT.read(ROOT / "deploy/keyward.service")
 
-    def test_reloads_and_does_not_repeat_a_refused_configuration(self):
+    def test_reloads_and_does_not_repeat_a_rejected_configuration(self):
         service = self.UNIT["Service"]
         self.assertEqual(service["ExecReload"], "/bin/kill -HUP $MAINPID")
         self.assertEqual(service["Restart"], "on-failure")

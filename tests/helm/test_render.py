@@ -235,7 +235,7 @@ class Names(unittest.TestCase):
         self.assertIn(f"/rust:{toolchain.rpartition('.')[0]}-", dockerfile)
 
 
-class Refusals(unittest.TestCase):
+class Rejections(unittest.TestCase):
     """Combinations of valid values that are rejected together."""
 
     TABLE = [

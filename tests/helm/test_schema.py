@@ -78,7 +78,7 @@ class Closed(unittest.TestCase):
 
 
 class Hostile(unittest.TestCase):
-    def test_values_are_refused_by_the_schema(self):
+    def test_values_are_rejected_by_the_schema(self):
         count = 0
         for path in sorted((support.HERE / "hostile").glob("*.yaml")):
             for case in yaml.safe_load_all(path.read_text()):
@@ -86,7 +86,7 @@ class Hostile(unittest.TestCase):
                     done = support.template_values("required", case["values"], check=False)
                     self.assertNotEqual(done.returncode, 0, "it is taken")
                     self.assertIn("don't meet the specifications of the schema", done.stderr)
-                    self.assertIn(case["refused"], done.stderr)
+                    self.assertIn(case["rejected"], done.stderr)
                     self.assertEqual(done.stdout, "")
                     count += 1
         self.assertGreater(count, 70)

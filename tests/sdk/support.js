@@ -149,7 +149,7 @@ ${more}`;
 /** Expects the SDK to raise that class and no other, made of a body that says this and no more. */
 export async function raises(call, ErrorClass, code, message) {
   const error = await call().then(
-    () => assert.fail("it was not refused"),
+    () => assert.fail("it was not rejected"),
     (error) => error,
   );
   assert.equal(error.constructor, ErrorClass, String(error));

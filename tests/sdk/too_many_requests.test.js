@@ -21,15 +21,15 @@ suite("too many requests", (house) => {
   for (const mount of MOUNTS) {
     // The SDK knows no 429 of the current key's metadata.
     for (const name of ["list", "create", "get", "update", "delete"]) {
-      it(`are refused to ${name} at "…${mount}"`, async () => {
+      it(`are rejected to ${name} at "…${mount}"`, async () => {
         const keys = house.manager(mount);
-        await refused(() => OPERATIONS[name](keys, UNKNOWN_HASH));
+        await rejected(() => OPERATIONS[name](keys, UNKNOWN_HASH));
       });
     }
 
     it(`are let through after the time that Retry-After says, at "…${mount}"`, async () => {
       const keys = house.manager(mount);
-      const { headers } = await refused(() => keys.list());
+      const { headers } = await rejected(() => keys.list());
       assert.equal(headers.get("retry-after"), "1");
       await setTimeout(1000);
       await keys.list();
@@ -37,8 +37,8 @@ suite("too many requests", (house) => {
   }
 });
 
-/** Calls until a call is refused: the second, unless a second passes between them. */
-async function refused(call) {
+/** Calls until a call is rejected: the second, unless a second passes between them. */
+async function rejected(call) {
   const exhaust = async () => {
     for (let calls = 0; calls < MANY; calls++) {
       await call().catch((error) => {

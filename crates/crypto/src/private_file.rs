@@ -231,8 +231,8 @@ mod tests {
         for bits in (0..=0o077).filter(|bits| ![0, 0o040].contains(bits)) {
             for access in [OfRootsFiles, Read] {
                 let mode = 0o600 | bits;
-                let refused = us().judge(mode, ROOT, US, access);
-                assert_eq!(refused, Err(PrivateFileDefect::OpenToOthers { mode }));
+                let rejected = us().judge(mode, ROOT, US, access);
+                assert_eq!(rejected, Err(PrivateFileDefect::OpenToOthers { mode }));
             }
         }
     }

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_templates_are_refused_with_the_reason() {
+    fn malformed_templates_are_rejected_with_the_reason() {
         for (text, reason) in [
             ("", "must begin with /"),
             ("a", "must begin with /"),
@@ -275,8 +275,8 @@ mod tests {
             ("/a%ff", "not percent-encoded"),
             ("/a%+1", "not percent-encoded"),
         ] {
-            let refused = Template::parse(text).unwrap_err();
-            assert!(refused.contains(reason), "{text}: {refused}");
+            let rejected = Template::parse(text).unwrap_err();
+            assert!(rejected.contains(reason), "{text}: {rejected}");
         }
     }
 }

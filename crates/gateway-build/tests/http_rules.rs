@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{HEAD, compile, refused};
+use common::{HEAD, compile, rejected};
 
 /// Returns a service whose one method has this annotation, on its own line.
 fn service(rule: &str) -> String {
@@ -45,7 +45,7 @@ fn written(rule: &str) -> String {
 }
 
 #[track_caller]
-fn refused_rule(rule: &str, reason: &str) {
+fn rejected_rule(rule: &str, reason: &str) {
     let text = service(rule);
     let error = compile(&text).unwrap_err().to_string();
     let before = text.split("option (google.api.http)").next().unwrap();
@@ -113,25 +113,25 @@ fn declared_rules_are_the_written_ones() {
 
 #[test]
 fn impossible_patterns() {
-    refused_rule(r#"body: "*""#, "google.api.http has no path");
-    refused_rule(r#"get: """#, "google.api.http has no path");
-    refused_rule(r#"get: "a""#, "a: a path must begin with /");
-    refused_rule(r#"get: "/a/""#, "/a/: the path has an empty segment");
-    refused_rule(r#"get: "/**/a""#, "** must be the last segment");
-    refused_rule(r#"get: "/{a={b}}""#, "a variable inside a variable");
-    refused_rule(r#"get: "/a" selector: "x""#, "a selector has no place");
-    refused_rule(r#"custom: { kind: "" path: "/a" }"#, "custom has no kind");
-    refused_rule(r#"custom: { kind: "X" }"#, "custom has no path");
-    refused_rule(r#"custom: { kind: "A B" path: "/a" }"#, "no HTTP method");
-    refused_rule(
+    rejected_rule(r#"body: "*""#, "google.api.http has no path");
+    rejected_rule(r#"get: """#, "google.api.http has no path");
+    rejected_rule(r#"get: "a""#, "a: a path must begin with /");
+    rejected_rule(r#"get: "/a/""#, "/a/: the path has an empty segment");
+    rejected_rule(r#"get: "/**/a""#, "** must be the last segment");
+    rejected_rule(r#"get: "/{a={b}}""#, "a variable inside a variable");
+    rejected_rule(r#"get: "/a" selector: "x""#, "a selector has no place");
+    rejected_rule(r#"custom: { kind: "" path: "/a" }"#, "custom has no kind");
+    rejected_rule(r#"custom: { kind: "X" }"#, "custom has no path");
+    rejected_rule(r#"custom: { kind: "A B" path: "/a" }"#, "no HTTP method");
+    rejected_rule(
         r#"custom: { kind: "CONNECT" path: "/a" }"#,
         "CONNECT has no path",
     );
-    refused_rule(
+    rejected_rule(
         r#"get: "/a" additional_bindings { get: "/b" additional_bindings { get: "/c" } }"#,
         "additional_bindings inside additional_bindings",
     );
-    refused_rule(
+    rejected_rule(
         r#"get: "/a" additional_bindings {}"#,
         "google.api.http has no path",
     );
@@ -166,35 +166,35 @@ fn impossible_variables() {
             "the field chosen.text is in a oneof",
         ),
     ] {
-        refused_rule(&format!(r#"get: "{template}""#), reason);
+        rejected_rule(&format!(r#"get: "{template}""#), reason);
     }
 }
 
 #[test]
 fn impossible_bodies() {
-    refused_rule(r#"get: "/a" body: "*""#, "GET has no body");
-    refused_rule(r#"get: "/a" body: "a""#, "GET has no body");
-    refused_rule(
+    rejected_rule(r#"get: "/a" body: "*""#, "GET has no body");
+    rejected_rule(r#"get: "/a" body: "a""#, "GET has no body");
+    rejected_rule(
         r#"custom: { kind: "HEAD" path: "/a" } body: "*""#,
         "HEAD has no body",
     );
-    refused_rule(
+    rejected_rule(
         r#"post: "/a" body: "nothing""#,
         "body: the request has no field nothing",
     );
-    refused_rule(
+    rejected_rule(
         r#"post: "/a" body: "inner.text""#,
         "body must be a field of the request itself",
     );
-    refused_rule(
+    rejected_rule(
         r#"post: "/{a}" body: "a""#,
         "the field a is the body already",
     );
-    refused_rule(
+    rejected_rule(
         r#"get: "/a" response_body: "nothing""#,
         "response_body: the response has no field nothing",
     );
-    refused_rule(
+    rejected_rule(
         r#"get: "/a" response_body: "*""#,
         "the response has no field *",
     );
@@ -215,10 +215,10 @@ fn streams() {
         "option (google",
         "option (keyward.gateway.v1.method) = { success_status: 204 }; option (google",
     );
-    refused(&nothing, "a stream cannot answer with 204");
+    rejected(&nothing, "a stream cannot answer with 204");
     let reason = "a method that takes a stream has no form in REST";
-    refused(&streaming("stream", ""), reason);
-    refused(&streaming("stream", "stream"), reason);
+    rejected(&streaming("stream", ""), reason);
+    rejected(&streaming("stream", "stream"), reason);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn ambiguous_routes_are_rejected() {
         let rule = format!(r#"get: "{one}" additional_bindings {{ get: "{other}" }}"#);
         let reason =
             format!("the route GET {other} matches the same requests as probe.v1.Probe.Do's");
-        refused_rule(&rule, &reason);
+        rejected_rule(&rule, &reason);
     }
     for (one, other) in [
         ("/keys/{a}", "/keys/{a}:v"),
@@ -250,7 +250,7 @@ fn ambiguous_routes_are_rejected() {
     }
     // A route for one method and a route for all of them are distinct.
     written(r#"get: "/a" additional_bindings { custom: { kind: "*" path: "/a" } }"#);
-    refused_rule(
+    rejected_rule(
         r#"get: "/a" additional_bindings { custom: { kind: "GET" path: "/a" } }"#,
         "the route GET /a matches the same requests",
     );
@@ -259,7 +259,7 @@ fn ambiguous_routes_are_rejected() {
             option (google.api.http) = { get: "/keys/{a}" }; } }
         service Two { rpc Do(Ask) returns (Ask) {
             option (google.api.http) = { get: "/keys/{b}" }; } }"#;
-    refused(
+    rejected(
         two,
         "probe.v1.Two.Do: the route GET /keys/{b} matches the same requests as probe.v1.One.Do's",
     );

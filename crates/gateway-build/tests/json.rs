@@ -6,22 +6,22 @@ mod common;
 
 use std::fs;
 
-use common::{ANSWER, compile, refused, refused_field, service};
+use common::{ANSWER, compile, rejected, rejected_field, service};
 use keyward_gateway_build::Builder;
 
 #[test]
 fn fields_without_a_json_form_are_rejected() {
     let no_form = "describes proto files and has no JSON form here";
-    refused_field("google.protobuf.FileOptions a = 1;", no_form);
-    refused_field(
+    rejected_field("google.protobuf.FileOptions a = 1;", no_form);
+    rejected_field(
         "map<string, google.protobuf.FieldDescriptorProto.Type> a = 1;",
         no_form,
     );
-    refused_field(
+    rejected_field(
         r#"oneof o { string a = 1 [json_name = "b"]; } string b = 2 [json_name = "c"];"#,
         "b is the JSON name of a and b",
     );
-    refused_field(
+    rejected_field(
         "oneof o { Answer a = 1 [(keyward.gateway.v1.field) = { not_empty: 'x' }]; }",
         "not_empty of a message would leave its oneof no other choice",
     );
@@ -29,7 +29,7 @@ fn fields_without_a_json_form_are_rejected() {
         r#"{ANSWER}service Probe {{ rpc Do(Answer) returns (google.protobuf.FileOptions) {{
             option (google.api.http) = {{ get: "/a" }}; }} }}"#
     );
-    refused(&method, no_form);
+    rejected(&method, no_form);
 }
 
 #[test]
@@ -97,12 +97,12 @@ fn field_options_that_do_not_fit() {
         format!("{declared} a = 1 [(keyward.gateway.v1.field) = {{ {option} }}];")
     };
     let presence = "null_when_unset needs a field that can be unset";
-    refused_field(&field("string", "null_when_unset: true"), presence);
-    refused_field(&field("repeated string", "null_when_unset: true"), presence);
+    rejected_field(&field("string", "null_when_unset: true"), presence);
+    rejected_field(&field("repeated string", "null_when_unset: true"), presence);
     let integer = "decimal_places needs an integer";
-    refused_field(&field("string", "decimal_places: 9"), integer);
-    refused_field(&field("double", "decimal_places: 9"), integer);
-    refused_field(
+    rejected_field(&field("string", "decimal_places: 9"), integer);
+    rejected_field(&field("double", "decimal_places: 9"), integer);
+    rejected_field(
         &field("int64", "decimal_places: 19"),
         "decimal_places must be at most 18",
     );
@@ -116,12 +116,12 @@ fn field_options_that_do_not_fit() {
         "Answer",
         "map<string, google.protobuf.Duration>",
     ] {
-        refused_field(&field(declared, "utc_only: true"), timestamp);
+        rejected_field(&field(declared, "utc_only: true"), timestamp);
     }
     let empty = "not_empty does not fit a number or a bool";
-    refused_field(&field("int32", r#"not_empty: "x""#), empty);
-    refused_field(&field("bool", r#"not_empty: "x""#), empty);
-    refused_field(
+    rejected_field(&field("int32", r#"not_empty: "x""#), empty);
+    rejected_field(&field("bool", r#"not_empty: "x""#), empty);
+    rejected_field(
         r#"string a = 1 [json_name = "b"]; string b = 2 [json_name = "c"];"#,
         "b is the JSON name of a and b",
     );
@@ -176,5 +176,5 @@ fn an_enum_whose_names_collide() {
             "Kind kind = 1;"
         )
     );
-    refused(&text, "KIND_B is the JSON name of two values");
+    rejected(&text, "KIND_B is the JSON name of two values");
 }

@@ -93,7 +93,7 @@ fn generators_can_read(node: &Value) {
 }
 
 #[track_caller]
-fn refused(text: &str, reason: &str) {
+fn rejected(text: &str, reason: &str) {
     let error = written(text, settings()).unwrap_err().to_string();
     assert!(error.starts_with("probe.proto:"), "{error}");
     assert!(error.contains(reason), "{error}");
@@ -313,8 +313,8 @@ fn an_error_that_is_not_declared_is_that_of_aip_193() {
 }
 
 #[test]
-fn a_service_that_refuses_unknown_members_says_so() {
-    let (document, _) = written(SERVICE, settings().refuses_unknown_members()).unwrap();
+fn a_service_that_rejects_unknown_members_says_so() {
+    let (document, _) = written(SERVICE, settings().rejects_unknown_members()).unwrap();
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["MakeThingRequest"]["additionalProperties"], false);
     assert_eq!(schemas["Thing"]["additionalProperties"], Value::Null);
@@ -328,12 +328,12 @@ fn invalid_annotation_fails_the_build() {
             service S {{ rpc Do(A) returns (A) {{ option (google.api.http) = {{ get: "/a" }}; }} }}"#
         )
     };
-    refused(&field("schema: 'x'"), "probe.v1.A.a: schema is not JSON");
-    refused(
+    rejected(&field("schema: 'x'"), "probe.v1.A.a: schema is not JSON");
+    rejected(
         &field("schema: '[]'"),
         "probe.v1.A.a: schema is not a JSON object",
     );
-    refused(
+    rejected(
         &field("always_set: true"),
         "always_set needs a field that can be unset",
     );
@@ -344,17 +344,17 @@ fn invalid_annotation_fails_the_build() {
             option (keyward.gateway.v1.method) = {{ {options} }}; }} }}"#
         )
     };
-    refused(
+    rejected(
         &method("security: 'key'"),
         "there is no security scheme \"key\"",
     );
-    refused(
+    rejected(
         &method("links: { method: 'Other' }"),
         "there is no method \"Other\" to link to",
     );
     let comment = "// Example: cup\nmessage A { string a = 1; }
         service S { rpc Do(A) returns (A) { option (google.api.http) = { get: '/a' }; } }";
-    refused(comment, "probe.v1.A: an example of its comment is not JSON");
+    rejected(comment, "probe.v1.A: an example of its comment is not JSON");
     let error = written(SERVICE, settings().error("LATER", "", "")).unwrap_err();
     assert!(
         error.to_string().contains("LATER is the code of no error"),

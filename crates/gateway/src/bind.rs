@@ -29,31 +29,31 @@ pub(crate) fn bind_query<M: JsonMessage>(
     route: &RouteSpec,
     settings: &Settings,
 ) -> Result<(), Status> {
-    let refused = |fault: Fault| fault.into_status(REASON, route.method.error_domain);
+    let rejected = |fault: Fault| fault.into_status(REASON, route.method.error_domain);
     let mut values: Vec<(Vec<usize>, Cow<'_, str>)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = percent::decode(name, Keep::NothingPlusIsSpace)
-            .ok_or_else(|| refused(Fault::of_all("The query must be percent-encoded UTF-8")))?;
+            .ok_or_else(|| rejected(Fault::of_all("The query must be percent-encoded UTF-8")))?;
         let path = parameter(M::INFO, &name);
         let Some(value) = percent::decode(value, Keep::NothingPlusIsSpace) else {
-            return Err(refused(malformed(M::INFO, path.as_deref())));
+            return Err(rejected(malformed(M::INFO, path.as_deref())));
         };
         match path {
             Some(path) if route.is_in_path(&path) => {}
             Some(path) if !route.is_in_body(&path) && is_settable(M::INFO, &path) => {
                 values.push((path, value));
             }
-            _ if !settings.refuses_unknown => {}
-            Some(path) => return Err(refused(misplaced(M::INFO, &path, route))),
-            None => return Err(refused(unknown(M::INFO, &name))),
+            _ if !settings.rejects_unknown => {}
+            Some(path) => return Err(rejected(misplaced(M::INFO, &path, route))),
+            None => return Err(rejected(unknown(M::INFO, &name))),
         }
     }
     if values.is_empty() {
         return Ok(());
     }
     let masked = masked(M::INFO, route);
-    json::read_query(message, &values, &settings.json, masked).map_err(refused)
+    json::read_query(message, &values, &settings.json, masked).map_err(rejected)
 }
 
 /// Members that lead to the field of a parameter.

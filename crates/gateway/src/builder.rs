@@ -90,7 +90,7 @@ impl RestRouterBuilder {
     }
 
     /// Sets the options for reading and writing JSON, such as without default values.
-    /// [`types`](Self::types) and [`refuse_unknown_members`](Self::refuse_unknown_members) add to
+    /// [`types`](Self::types) and [`reject_unknown_members`](Self::reject_unknown_members) add to
     /// the options, in any order. The option for unknown members applies to bodies only.
     #[must_use]
     pub fn json(mut self, options: JsonOptions) -> Self {
@@ -102,8 +102,8 @@ impl RestRouterBuilder {
     /// parameters of fields that the body sets. The error has the name and the nearest known name.
     /// By default they are ignored.
     #[must_use]
-    pub fn refuse_unknown_members(mut self) -> Self {
-        self.settings.refuses_unknown = true;
+    pub fn reject_unknown_members(mut self) -> Self {
+        self.settings.rejects_unknown = true;
         self
     }
 
@@ -155,8 +155,8 @@ impl RestRouterBuilder {
         let mut settings = self.settings;
         let types = self.types.into_iter();
         settings.json = types.fold(settings.json, JsonOptions::with_types);
-        if settings.refuses_unknown {
-            settings.json = settings.json.refuse_unknown_members();
+        if settings.rejects_unknown {
+            settings.json = settings.json.reject_unknown_members();
         }
         let first = self.routes.first().map(|route| route.spec().family);
         Ok(RestRouter {

@@ -125,13 +125,13 @@ pub fn check_request<M: Check>(spec: &MethodSpec, request: &M) -> Result<(), Sta
 /// Creates the INVALID_ARGUMENT status for these violations. The message is that of the first
 /// violation; the details have the first fifty.
 pub fn invalid(violations: &[Violation], domain: &str) -> Status {
-    refused_fields(violations, "FIELD_REQUIRED", domain, Vec::new())
+    rejected_fields(violations, "FIELD_REQUIRED", domain, Vec::new())
 }
 
 /// Creates an INVALID_ARGUMENT status with one `ErrorInfo`, and one `BadRequest` for the violations
 /// that have a field. The `ErrorInfo` has the first violation's field, which the message names, and
 /// `metadata`.
-pub(crate) fn refused_fields(
+pub(crate) fn rejected_fields(
     violations: &[Violation],
     reason: &str,
     domain: &str,

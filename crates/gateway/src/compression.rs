@@ -20,7 +20,7 @@ use zstd::zstd_safe::{DParameter, WriteBuf};
 
 use crate::body::Body;
 use crate::preference::Preferences;
-use crate::refusal::{BodyTooLarge, Refusal, body_refusal};
+use crate::rejection::{BodyTooLarge, Rejection, body_rejection};
 
 /// Minimum size of a body to compress. Compressing a smaller body saves hardly any packets.
 const MIN_COMPRESSED_BYTES: usize = 1024;
@@ -49,7 +49,7 @@ impl Coding {
     /// # Errors
     ///
     /// The coding is unknown, or there is more than one.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Rejection> {
         let mut found = Self::Identity;
         for value in headers.get_all(CONTENT_ENCODING) {
             let text = value.to_str().map_err(|_| unsupported())?;
@@ -90,8 +90,8 @@ impl Coding {
     }
 }
 
-fn unsupported() -> Refusal {
-    Refusal::unsupported_encoding()
+fn unsupported() -> Rejection {
+    Rejection::unsupported_encoding()
 }
 
 /// Reads a request's body.
@@ -100,23 +100,23 @@ fn unsupported() -> Refusal {
 ///
 /// The body is larger than `limit_bytes` before or after decompression, does not match its coding,
 /// has too many parts, or cannot be read.
-pub(crate) async fn read<B>(body: B, coding: Coding, limit_bytes: u64) -> Result<Bytes, Refusal>
+pub(crate) async fn read<B>(body: B, coding: Coding, limit_bytes: u64) -> Result<Bytes, Rejection>
 where
     B: http_body::Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     if body.size_hint().lower() > limit_bytes {
-        return Err(Refusal::body_too_large(limit_bytes));
+        return Err(Rejection::body_too_large(limit_bytes));
     }
     let mut pieces = Pieces::new(coding, limit_bytes);
     let mut sent_bytes = 0_u64;
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| body_refusal(&*error.into()))?;
+        let frame = frame.map_err(|error| body_rejection(&*error.into()))?;
         if let Ok(mut data) = frame.into_data() {
             sent_bytes = sent_bytes.saturating_add(data.remaining() as u64);
             if sent_bytes > limit_bytes {
-                return Err(Refusal::body_too_large(limit_bytes));
+                return Err(Rejection::body_too_large(limit_bytes));
             }
             pieces.push(data.copy_to_bytes(data.remaining()))?;
         }
@@ -155,7 +155,7 @@ impl Pieces {
         }
     }
 
-    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
+    fn push(&mut self, data: Bytes) -> Result<(), Rejection> {
         if data.is_empty() {
             return Ok(());
         }
@@ -190,7 +190,7 @@ impl Pieces {
         written.map_err(corrupt)
     }
 
-    fn finish(self) -> Result<Bytes, Refusal> {
+    fn finish(self) -> Result<Bytes, Rejection> {
         let sink = match self {
             Self::One { piece, .. } => return Ok(piece),
             Self::Nothing { .. } => return Ok(Bytes::new()),
@@ -304,14 +304,14 @@ impl fmt::Display for TooManyParts {
 impl Error for TooManyParts {}
 
 /// Returns the rejection for a decoding error: the size, the number of parts, or malformed content.
-fn corrupt(error: io::Error) -> Refusal {
+fn corrupt(error: io::Error) -> Rejection {
     let inner = error.get_ref();
     if let Some(BodyTooLarge { limit_bytes }) = inner.and_then(|inner| inner.downcast_ref()) {
-        return Refusal::body_too_large(*limit_bytes);
+        return Rejection::body_too_large(*limit_bytes);
     }
     match inner.and_then(|inner| inner.downcast_ref::<TooManyParts>()) {
-        Some(parts) => Refusal::new(Status::invalid_argument(parts.to_string())),
-        None => Refusal::corrupt_body(),
+        Some(parts) => Rejection::new(Status::invalid_argument(parts.to_string())),
+        None => Rejection::corrupt_body(),
     }
 }
 

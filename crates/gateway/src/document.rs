@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use crate::body::Body;
 use crate::builder::UNDECLARED;
 use crate::protocol::Protocol;
-use crate::refusal::{Refusal, allowed};
+use crate::rejection::{Rejection, allowed};
 
 /// Document that is the same for every client. The generator emits statics of this type.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl<B> tower_service::Service<Request<B>> for &'static Document {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let answer = self.answer(request.method(), request.headers());
         ready(Ok(answer.unwrap_or_else(|| {
-            Refusal::method_not_allowed(DOCUMENT_METHODS).render(Protocol::Rest, &UNDECLARED)
+            Rejection::method_not_allowed(DOCUMENT_METHODS).render(Protocol::Rest, &UNDECLARED)
         })))
     }
 }

@@ -4,7 +4,7 @@
 //! tonic and JSON, but not on a service: the REST form of a service is given as static
 //! [`MethodSpec`]s and [`RouteSpec`]s.
 //!
-//! A failure is one [`Refusal`], for each protocol ([`Protocol`]); a request is one in-process call of
+//! A failure is one [`Rejection`], for each protocol ([`Protocol`]); a request is one in-process call of
 //! the service.
 
 mod bind;
@@ -22,7 +22,7 @@ mod percent;
 mod preference;
 mod protocol;
 mod refine;
-mod refusal;
+mod rejection;
 mod route;
 mod router;
 mod settings;
@@ -46,7 +46,7 @@ pub use document::{DOCUMENT_METHODS, Document};
 pub use pages::{PagedRequest, PagedResponse};
 pub use protocol::Protocol;
 pub use refine::{complete_grpc_error, refine, refine_stream};
-pub use refusal::{BodyTooLarge, Refusal, allowed};
+pub use rejection::{BodyTooLarge, Rejection, allowed};
 pub use route::Route;
 pub use router::{Matched, Resolution, RestRouter};
 pub use spec::{BodyBinding, ErrorRule, MethodSpec, RouteSpec, Segment, Variable};

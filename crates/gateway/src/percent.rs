@@ -72,7 +72,7 @@ mod tests {
     use super::{Keep, decode};
 
     #[test]
-    fn escapes_are_decoded_and_malformed_ones_refused() {
+    fn escapes_are_decoded_and_malformed_ones_rejected() {
         let all = |text| decode(text, Keep::Nothing);
         assert_eq!(all("a%2Fb%c3%a4").as_deref(), Some("a/bä"));
         assert_eq!(all("a+b").as_deref(), Some("a+b"));

@@ -17,12 +17,12 @@ use crate::body::Body;
 use crate::json::{self, JsonMessage};
 use crate::mask::{fill_mask, masked};
 use crate::pages::{self, PagedRequest, PagedResponse};
-use crate::refusal::Refusal;
+use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
 use crate::stream::{self, Format};
 
-pub(crate) type Answer = Result<Response<Body>, Refusal>;
+pub(crate) type Answer = Result<Response<Body>, Rejection>;
 type Handler = dyn Fn(RestCall) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
 /// HTTP binding of a method and its handler.
@@ -159,15 +159,15 @@ impl RestCall {
     ///
     /// # Errors
     ///
-    /// A refusal that names the invalid member or parameter.
-    fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Refusal> {
+    /// A rejection that names the invalid member or parameter.
+    fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Rejection> {
         let settings = &*self.settings;
         let domain = self.spec.method.error_domain;
         let malformed = |fault: json::Fault| fault.into_status("JSON_MALFORMED", domain);
         let mut message = M::default();
         if !self.body.is_empty() && self.spec.body != BodyBinding::None {
             if !is_json(&self.parts.headers) {
-                return Err(Refusal::unsupported_media_type());
+                return Err(Rejection::unsupported_media_type());
             }
             let read = match self.spec.body {
                 BodyBinding::Member(member) => {

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::builder::RestRouterBuilder;
 use crate::compression::{self, Accepted, Coding};
 use crate::protocol::Protocol;
-use crate::refusal::{Refusal, allowed};
+use crate::rejection::{Rejection, allowed};
 use crate::route::{Answer, RestCall, Route};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
@@ -179,12 +179,14 @@ impl RestRouter {
         let answer = match resolution {
             Resolution::Matched(matched) => self.answer(matched, request).await,
             Resolution::Options { allow, .. } => Ok(allowed(&allow)),
-            Resolution::MethodNotAllowed { allow, .. } => Err(Refusal::method_not_allowed(&allow)),
-            Resolution::Malformed { .. } => Err(Refusal::malformed_path()),
-            Resolution::UnsupportedGrpc { .. } => Err(Refusal::unsupported_grpc()),
-            Resolution::NotFound { .. } => Err(Refusal::not_found()),
+            Resolution::MethodNotAllowed { allow, .. } => {
+                Err(Rejection::method_not_allowed(&allow))
+            }
+            Resolution::Malformed { .. } => Err(Rejection::malformed_path()),
+            Resolution::UnsupportedGrpc { .. } => Err(Rejection::unsupported_grpc()),
+            Resolution::NotFound { .. } => Err(Rejection::not_found()),
         };
-        let mut response = answer.unwrap_or_else(|refusal| self.render(refusal, spec));
+        let mut response = answer.unwrap_or_else(|rejection| self.render(rejection, spec));
         if self.settings.compresses {
             compression::compress(&accepted, &mut response);
         }
@@ -194,16 +196,16 @@ impl RestRouter {
         response
     }
 
-    /// Renders a refusal for REST clients as this router renders its own, including details of its
+    /// Renders a rejection for REST clients as this router renders its own, including details of its
     /// types.
-    pub fn render(&self, refusal: Refusal, spec: &MethodSpec) -> Response<Body> {
-        refusal.render_with(Protocol::Rest, spec, &self.settings.json)
+    pub fn render(&self, rejection: Rejection, spec: &MethodSpec) -> Response<Body> {
+        rejection.render_with(Protocol::Rest, spec, &self.settings.json)
     }
 
     /// Returns the response for a gRPC method that no server next to this router has.
     fn unknown_method(&self, protocol: Protocol) -> Response<Body> {
-        let refusal = Refusal::new(Status::unimplemented("Unknown method"));
-        refusal.render_with(protocol, self.unknown, &self.settings.json)
+        let rejection = Rejection::new(Status::unimplemented("Unknown method"));
+        rejection.render_with(protocol, self.unknown, &self.settings.json)
     }
 
     async fn answer<B>(&self, matched: Matched, request: Request<B>) -> Answer

@@ -9,7 +9,7 @@ pub(crate) struct Settings {
     pub(crate) json: JsonOptions,
     /// True if an unknown query parameter is rejected; the JSON options have the setting for
     /// bodies.
-    pub(crate) refuses_unknown: bool,
+    pub(crate) rejects_unknown: bool,
     /// Maximum size of a body, after decompression.
     pub(crate) max_body_bytes: u64,
     pub(crate) compresses: bool,
@@ -24,7 +24,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             json: JsonOptions::default(),
-            refuses_unknown: false,
+            rejects_unknown: false,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             compresses: true,
             keep_in_segments: Keep::Slash,

@@ -81,7 +81,7 @@ async fn a_body_may_come_in_pieces() {
 }
 
 #[tokio::test]
-async fn other_encodings_are_refused_with_those_that_there_are() {
+async fn other_encodings_are_rejected_with_those_that_there_are() {
     for encoding in [
         "br",
         "deflate",
@@ -96,7 +96,7 @@ async fn other_encodings_are_refused_with_those_that_there_are() {
             .body(Full::<Bytes>::from("x"));
         let answer = call_on(router(), request.unwrap()).await;
         assert_eq!(
-            answer.refusal(),
+            answer.rejection(),
             "415 The content encoding must be gzip, zstd or none",
             "{encoding}"
         );
@@ -134,7 +134,7 @@ async fn body_that_contradicts_its_encoding_is_rejected() {
     ] {
         let answer = sent(encoding, body).await;
         assert_eq!(
-            answer.refusal(),
+            answer.rejection(),
             "400 The request body is not what its content encoding says",
             "{encoding}"
         );
@@ -165,7 +165,7 @@ async fn the_limit_holds_for_what_comes_out() {
             assert_eq!(answer.status, status, "{encoding} {length}");
             if status == 413 {
                 assert_eq!(
-                    answer.refusal(),
+                    answer.rejection(),
                     "413 The request body is larger than 1000 bytes"
                 );
             }
@@ -211,7 +211,7 @@ async fn parts_are_few_even_if_they_are_empty() {
         for count in [16, 4 * 1024 * 1024 / part.len() - 100] {
             let body = [part.repeat(count), body.clone()].concat();
             assert_eq!(
-                sent(encoding, body).await.refusal(),
+                sent(encoding, body).await.rejection(),
                 "400 The request body is compressed in more than 16 parts",
                 "{encoding} {count}"
             );

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use keyward_gateway::{
-    Body, BodyTooLarge, ErrorRule, MethodSpec, Protocol, Refusal, Violation, complete_grpc_error,
+    Body, BodyTooLarge, ErrorRule, MethodSpec, Protocol, Rejection, Violation, complete_grpc_error,
     invalid, refine,
 };
 use tonic::{Code, Status};
@@ -49,8 +49,8 @@ const fn rule(
     }
 }
 
-async fn rest(refusal: Refusal) -> (StatusCode, HeaderMap, String) {
-    let (parts, body) = refusal.render(Protocol::Rest, &SPEC).into_parts();
+async fn rest(rejection: Rejection) -> (StatusCode, HeaderMap, String) {
+    let (parts, body) = rejection.render(Protocol::Rest, &SPEC).into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (
         parts.status,
@@ -100,14 +100,14 @@ async fn bodies_come_from_the_template_and_texts_are_escaped() {
 }
 
 #[tokio::test]
-async fn a_refusal_may_know_better_than_its_code() {
-    let (status, headers, _) = rest(Refusal::method_not_allowed("GET, POST")).await;
+async fn a_rejection_may_know_better_than_its_code() {
+    let (status, headers, _) = rest(Rejection::method_not_allowed("GET, POST")).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(headers["allow"], "GET, POST");
-    assert_eq!(rest(Refusal::not_found()).await.0, StatusCode::NOT_FOUND);
-    let (status, ..) = rest(Refusal::unsupported_media_type()).await;
+    assert_eq!(rest(Rejection::not_found()).await.0, StatusCode::NOT_FOUND);
+    let (status, ..) = rest(Rejection::unsupported_media_type()).await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    let (status, _, body) = rest(Refusal::body_too_large(1024)).await;
+    let (status, _, body) = rest(Rejection::body_too_large(1024)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(body.contains("larger than 1024 bytes"), "{body}");
     assert_eq!(
@@ -157,7 +157,7 @@ async fn the_challenge_of_the_service_wins() {
     let (_, headers, _) = rest(status.into()).await;
     let challenges: Vec<_> = headers.get_all("www-authenticate").iter().collect();
     assert_eq!(challenges, ["Basic realm=\"probe\"", "DPoP"]);
-    let own = Refusal::new(Status::unauthenticated("who")).with_header(
+    let own = Rejection::new(Status::unauthenticated("who")).with_header(
         http::header::WWW_AUTHENTICATE,
         http::HeaderValue::from_static("DPoP"),
     );
@@ -255,7 +255,7 @@ fn grpc_callers_get_trailers_only() {
         (Protocol::GrpcWeb, "application/grpc-web+proto"),
         (Protocol::GrpcWebText, "application/grpc-web-text+proto"),
     ] {
-        let response: Response<Body> = Refusal::method_not_allowed("GET").render(protocol, &SPEC);
+        let response: Response<Body> = Rejection::method_not_allowed("GET").render(protocol, &SPEC);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], content_type);
         assert_eq!(response.headers()["grpc-status"], "12");

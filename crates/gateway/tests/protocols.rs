@@ -152,7 +152,7 @@ async fn declared_error_bodies() {
         r#"{"success":false,"code":404,"message":"Not found"}"#
     );
     let none = call("GET /none", "").await;
-    assert_eq!(none.refusal(), "404 Not found");
+    assert_eq!(none.rejection(), "404 Not found");
     assert_eq!(
         none.json()["error"]["details"][0]["domain"],
         v1::PATHS.error_domain
@@ -219,7 +219,7 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Unpin,
 {
     let request = Request::post("/body").body(Failing(Some(error))).unwrap();
-    call_on(router(), request).await.refusal()
+    call_on(router(), request).await.rejection()
 }
 
 #[tokio::test]

@@ -66,10 +66,10 @@ async fn json_follows_the_router_options() {
         strict()
             .json(options())
             .types(v1::TYPES)
-            .refuse_unknown_members(),
+            .reject_unknown_members(),
         strict()
             .types(v1::TYPES)
-            .refuse_unknown_members()
+            .reject_unknown_members()
             .json(options()),
     ] {
         let router = router.build().unwrap();

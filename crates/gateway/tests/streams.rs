@@ -84,7 +84,7 @@ async fn an_error_after_messages_is_the_last_line() {
 async fn an_error_before_the_first_message_is_any_error() {
     for accept in [None, Some("text/event-stream")] {
         let answer = watched("/watch?code=5&message=gone", accept).await;
-        assert_eq!(answer.refusal(), "404 gone");
+        assert_eq!(answer.rejection(), "404 gone");
         assert_eq!(answer.header("content-type"), Some("application/json"));
         let answer = watched("/enveloped/watch?code=6&message=there", accept).await;
         assert_eq!(

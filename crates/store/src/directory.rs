@@ -242,5 +242,5 @@ impl DirectoryStore for Store {
 
 /// Parses a stored identifier, which was validated before it was stored.
 fn stored_id<T>(id: Result<T, keyward_core::id::IdError>) -> Result<T, Failure> {
-    id.map_err(|error| Failure::Refused(Error::internal(error)))
+    id.map_err(|error| Failure::Rejected(Error::internal(error)))
 }

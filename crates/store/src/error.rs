@@ -21,7 +21,7 @@ pub(crate) enum Failure {
     /// A row that existed a moment ago was deleted; a retry sees the new state.
     Overtaken,
     /// The request is rejected.
-    Refused(Error),
+    Rejected(Error),
 }
 
 impl From<DbErr> for Failure {
@@ -32,7 +32,7 @@ impl From<DbErr> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 
@@ -340,7 +340,7 @@ pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
         SqlxError::Database(error) if error.as_error().is::<PgDatabaseError>() => {
             // PostgreSQL's error text may contain the names of user and database, which the URL contains.
             let code = error.code().unwrap_or_default();
-            let reason = refusal(&code).unwrap_or("the server refuses the connection");
+            let reason = rejection(&code).unwrap_or("the server refuses the connection");
             format!("database error {code}: {reason}")
         }
         _ => driver_text(error),
@@ -396,7 +396,7 @@ fn driver_text(error: &SqlxError) -> String {
 fn database_text(error: &dyn DatabaseError) -> String {
     let code = error.code().unwrap_or_default();
     let is_postgres = error.as_error().is::<PgDatabaseError>();
-    let message = match refusal(&code) {
+    let message = match rejection(&code) {
         Some(reason) if is_postgres => reason,
         _ if is_postgres && code.starts_with("22") => "a value does not fit its column",
         _ => error.message(),
@@ -411,7 +411,7 @@ fn database_text(error: &dyn DatabaseError) -> String {
 }
 
 /// Returns the reason for which PostgreSQL rejects a connection, without the names that its message contains.
-fn refusal(code: &str) -> Option<&'static str> {
+fn rejection(code: &str) -> Option<&'static str> {
     match code {
         "3D000" => Some("the database is not there"),
         "53300" => Some("the server has no connection left"),

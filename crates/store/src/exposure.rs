@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    fn is_refused(url: &str) -> bool {
+    fn is_rejected(url: &str) -> bool {
         check(&PgConnectOptions::from_str(url).unwrap()).is_err()
     }
 
@@ -56,7 +56,7 @@ mod tests {
             "postgres://localhost.example.com/keyward",
             "postgres://[2001:db8::1]/keyward",
         ] {
-            assert!(is_refused(url), "{url}");
+            assert!(is_rejected(url), "{url}");
         }
         for url in [
             "postgres://db.example.com/keyward?sslmode=verify-full",
@@ -66,7 +66,7 @@ mod tests {
             "postgres://%2Fvar%2Frun%2Fpostgresql/keyward",
             "postgres:///keyward?host=/var/run/postgresql",
         ] {
-            assert!(!is_refused(url), "{url}");
+            assert!(!is_rejected(url), "{url}");
         }
     }
 }

@@ -110,7 +110,7 @@ impl IssuedKeyStore for Store {
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
                 .await
-                .map_err(refuse_without_workspace)?;
+                .map_err(reject_without_workspace)?;
             let event = event.with_changes(None, key);
             audit::insert(&txn, &grant.event_scope(), &event).await
         })
@@ -217,7 +217,7 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
     }
 }
 
-fn refuse_without_workspace(error: DbErr) -> Failure {
+fn reject_without_workspace(error: DbErr) -> Failure {
     match meaning(&error) {
         // The workspace was deleted after the grant was made: rejected like one that does not exist.
         Meaning::ForeignKey => Error::Denied.into(),

@@ -51,7 +51,7 @@ impl ManagementKeyStore for Store {
             Entity::insert(row)
                 .exec_without_returning(&*txn)
                 .await
-                .map_err(refuse)?;
+                .map_err(reject)?;
             let scope = EventScope::organization(grant.organization());
             audit::insert(&txn, &scope, &event.with_changes(None, key)).await
         })
@@ -129,7 +129,7 @@ pub(crate) async fn any_in_organization(
     Ok(keys > 0)
 }
 
-fn refuse(error: DbErr) -> Failure {
+fn reject(error: DbErr) -> Failure {
     match meaning(&error) {
         Meaning::ForeignKey => Error::NotFound(Noun::Organization).into(),
         _ => error.into(),

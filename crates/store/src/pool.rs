@@ -66,7 +66,7 @@ struct State {
     /// Connections without a response since this time are not used again: the network may have lost them.
     suspect: Option<Instant>,
     /// Last rejection by the server.
-    refusal: Option<(Instant, String)>,
+    rejection: Option<(Instant, String)>,
     /// Time at which a transaction last began on a server that accepts writes.
     began: Option<Instant>,
     /// Time at which a transaction was last committed.
@@ -133,7 +133,7 @@ impl Pool {
         if let Some(link) = self.take_idle() {
             return Ok(Lease::new(self.clone(), link, slot, false));
         }
-        self.recently_refused()?;
+        self.recently_rejected()?;
         // Connecting continues if the caller is cancelled. Otherwise callers with short deadlines would never get a
         // connection.
         let pool = self.clone();
@@ -165,7 +165,7 @@ impl Pool {
                 Err(error) if lease.is_new() => {
                     // A file accepts reads while it rejects writes.
                     if matches!(self.0.connector, Connector::Postgres(_)) {
-                        self.refused(&error);
+                        self.rejected(&error);
                     }
                     return Err(error);
                 }
@@ -181,7 +181,7 @@ impl Pool {
         loop {
             let error = match timeout_at(at, self.0.connector.open()).await {
                 Ok(Ok(link)) => {
-                    self.state().refusal = None;
+                    self.state().rejection = None;
                     return Ok(Lease::new(self.clone(), link, slot, true));
                 }
                 Ok(Err(error)) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
@@ -190,7 +190,7 @@ impl Pool {
             // Another connection of this pool may become free before the server has a slot for a new one.
             let has_others = self.0.slots.available_permits() + 1 < self.0.max_connections as usize;
             if !error::is_server_full(&error) || !has_others || Instant::now() + FULL_PAUSE >= at {
-                self.refused(&error);
+                self.rejected(&error);
                 return Err(error);
             }
             sleep(FULL_PAUSE).await;
@@ -307,14 +307,14 @@ impl Pool {
     }
 
     /// Records that the server rejects connections.
-    fn refused(&self, error: &DbErr) {
+    fn rejected(&self, error: &DbErr) {
         let text = error::cause(error).to_string();
-        self.state().refusal = Some((Instant::now(), text));
+        self.state().rejection = Some((Instant::now(), text));
     }
 
     /// Fails with the server's last rejection if it is recent.
-    fn recently_refused(&self) -> Result<(), DbErr> {
-        match &self.state().refusal {
+    fn recently_rejected(&self) -> Result<(), DbErr> {
+        match &self.state().rejection {
             Some((at, text)) if at.elapsed() < COOL_DOWN => Err(unavailable(text)),
             _ => Ok(()),
         }

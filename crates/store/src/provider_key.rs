@@ -81,7 +81,7 @@ impl ProviderKeyStore for Store {
             Entity::insert(row)
                 .exec_without_returning(&*txn)
                 .await
-                .map_err(refuse_duplicate)?;
+                .map_err(reject_duplicate)?;
             let event = event.with_changes(None, &key.key);
             audit::insert(&txn, &grant.event_scope(), &event).await
         })
@@ -245,7 +245,7 @@ async fn replace(
     Entity::update(row::replacement(&next)?)
         .exec_without_returning(txn)
         .await
-        .map_err(refuse_duplicate)?;
+        .map_err(reject_duplicate)?;
     let event = event.with_changes(Some(&stored.key), &next.key);
     audit::insert(txn, &scope.event_scope(), &event).await
 }
@@ -288,7 +288,7 @@ fn check_workspace(workspace: &WorkspaceId, key: &StoredProviderKey) -> Result<(
     }
 }
 
-fn refuse_duplicate(error: DbErr) -> Failure {
+fn reject_duplicate(error: DbErr) -> Failure {
     if violates_unique(&error, FINGERPRINT_INDEX, FINGERPRINT_COLUMN) {
         return Error::DuplicateCredentials.into();
     }

@@ -115,7 +115,7 @@ impl RepoAiKeyStore for Store {
             Entity::insert(row::insertion(key))
                 .exec_without_returning(&*txn)
                 .await
-                .map_err(refuse)?;
+                .map_err(reject)?;
             let event = event.with_changes(None, &key.key);
             audit::insert(&txn, &grant.event_scope(), &event).await
         })
@@ -202,7 +202,7 @@ async fn update(txn: &Txn, live: Condition, change: ActiveModel) -> Result<(), F
         .filter(live)
         .exec(txn)
         .await
-        .map_err(refuse)?;
+        .map_err(reject)?;
     match updated.rows_affected {
         0 => Err(not_found()),
         _ => Ok(()),
@@ -249,7 +249,7 @@ fn not_found() -> Failure {
     Error::NotFound(Noun::RepoAiKey).into()
 }
 
-fn refuse(error: DbErr) -> Failure {
+fn reject(error: DbErr) -> Failure {
     if violates_unique(&error, NAME_INDEX, NAME_COLUMN) {
         return Error::DuplicateName.into();
     }

@@ -321,7 +321,7 @@ where
     loop {
         let (cause, answer) = match attempt().await {
             Ok(value) => return Ok(value),
-            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Rejected(error)) => return Err(error),
             Err(Failure::Database(error)) if meaning(&error) != Meaning::Conflict => {
                 return Err(translate(&error));
             }
@@ -339,7 +339,7 @@ where
             tokio::time::sleep(backoff(*attempts)).await;
             Ok(())
         };
-        if let Err(Failure::Refused(error)) = unoccupied(before_deadline(pause)).await {
+        if let Err(Failure::Rejected(error)) = unoccupied(before_deadline(pause)).await {
             return Err(error);
         }
         *attempts += 1;
@@ -424,12 +424,15 @@ mod tests {
             .await
             .unwrap();
         let span = Span::none();
-        let refused = retrying("test", span, || async {
+        let rejected = retrying("test", span, || async {
             attempts.fetch_add(1, Ordering::SeqCst);
             Ok(store.begin(true, None).await.map(drop)?)
         });
-        let refused = refused.await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        let rejected = rejected.await;
+        assert!(
+            matches!(rejected, Err(Error::Unavailable(_))),
+            "{rejected:?}"
+        );
         assert_eq!(attempts.load(Ordering::SeqCst), 1);
     }
 

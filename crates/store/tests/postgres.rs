@@ -38,7 +38,7 @@ mod conformance {
 
 common_tests! { fixture:
     migrations_are_idempotent
-    newer_database_is_refused
+    newer_database_is_rejected
     closed_store_is_unavailable
     nothing_happens_after_the_deadline
 }
@@ -122,8 +122,11 @@ async fn attempts_are_bounded() {
         return;
     };
     lose_first(&fixture, i64::MAX, "40001").await;
-    let refused = put_organization(&fixture).await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let rejected = put_organization(&fixture).await;
+    assert!(
+        matches!(rejected, Err(Error::Unavailable(_))),
+        "{rejected:?}"
+    );
     assert_eq!(attempts(&fixture).await, 5);
     assert_eq!(fixture.database.count("audit_events").await, 0);
 }
@@ -134,8 +137,8 @@ async fn other_failures_are_not_tried_again() {
         return;
     };
     lose_first(&fixture, i64::MAX, "P0001").await;
-    let refused = put_organization(&fixture).await;
-    assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    let rejected = put_organization(&fixture).await;
+    assert!(matches!(rejected, Err(Error::Internal(_))), "{rejected:?}");
     assert_eq!(attempts(&fixture).await, 1);
 }
 
@@ -186,9 +189,9 @@ async fn deadline_reaches_the_server() {
     let told = event("workspace.upsert", Noun::Workspace, "new");
     let (grant, new) = (directory_grant(), workspace("org", "new"));
     let at = Instant::now() + Duration::from_millis(200);
-    let refused = deadline::scope(at, fixture.store.upsert_workspace(&grant, &new, &told)).await;
-    let Err(Error::Unavailable(cause)) = &refused else {
-        panic!("{refused:?}")
+    let rejected = deadline::scope(at, fixture.store.upsert_workspace(&grant, &new, &told)).await;
+    let Err(Error::Unavailable(cause)) = &rejected else {
+        panic!("{rejected:?}")
     };
     assert!(cause.to_string().contains("deadline"), "{cause}");
     // The lock is still held: a server without the deadline would continue to wait.
@@ -351,9 +354,9 @@ async fn deadline_of_a_read_reaches_the_server() {
     let other = lock_workspaces(&fixture).await;
 
     let at = Instant::now() + Duration::from_millis(200);
-    let refused = deadline::scope(at, fixture.store.workspace(&world.a.id)).await;
-    let Err(Error::Unavailable(cause)) = &refused else {
-        panic!("{refused:?}")
+    let rejected = deadline::scope(at, fixture.store.workspace(&world.a.id)).await;
+    let Err(Error::Unavailable(cause)) = &rejected else {
+        panic!("{rejected:?}")
     };
     assert!(deadline::is_cause(cause), "{cause}");
     until_waiting(&fixture, 0).await;
@@ -423,9 +426,9 @@ async fn statement_timeout_is_a_deadline() {
         return;
     };
     lose_first(&fixture, i64::MAX, "57014").await;
-    let refused = put_organization(&fixture).await;
-    let Err(Error::Unavailable(cause)) = &refused else {
-        panic!("{refused:?}")
+    let rejected = put_organization(&fixture).await;
+    let Err(Error::Unavailable(cause)) = &rejected else {
+        panic!("{rejected:?}")
     };
     assert!(cause.to_string().contains("deadline"), "{cause}");
     assert_eq!(attempts(&fixture).await, 1);
@@ -520,11 +523,11 @@ async fn unreachable_server_is_unavailable() {
         listener.local_addr().unwrap().port()
     };
     let url = format!("postgresql://user:canary@127.0.0.1:{port}/canary");
-    assert_connection_refused(url, "refused").await;
+    assert_connection_rejected(url, "refused").await;
 }
 
 /// Checks that the error contains the reason, and no part of the URL.
-async fn assert_connection_refused(url: String, reason: &str) {
+async fn assert_connection_rejected(url: String, reason: &str) {
     let options = StoreOptions::new(Secret::new(url));
     let error = Store::connect(&options).await.err().unwrap();
     let Error::Unavailable(cause) = &error else {
@@ -543,17 +546,17 @@ async fn missing_database_is_unavailable() {
         return;
     };
     let missing = format!("{}_canary", database.url());
-    assert_connection_refused(missing, "the database is not there").await;
+    assert_connection_rejected(missing, "the database is not there").await;
 }
 
 #[tokio::test]
-async fn refused_log_in_is_unavailable() {
+async fn rejected_log_in_is_unavailable() {
     let Some(database) = TestDatabase::postgres().await else {
         return;
     };
     let stranger = database.url().replace("//postgres@", "//canary@");
     assert_ne!(stranger, database.url());
-    assert_connection_refused(stranger, "the server refuses the log-in").await;
+    assert_connection_rejected(stranger, "the server refuses the log-in").await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ mod conformance {
 
 common_tests! { fixture:
     migrations_are_idempotent
-    newer_database_is_refused
+    newer_database_is_rejected
     closed_store_is_unavailable
     nothing_happens_after_the_deadline
 }
@@ -75,7 +75,7 @@ async fn missing_directory_is_an_error_without_the_url() {
 }
 
 #[tokio::test]
-async fn unfit_urls_are_refused_without_repeating_them() {
+async fn unfit_urls_are_rejected_without_repeating_them() {
     for url in [
         "canary",
         "",
@@ -123,10 +123,13 @@ async fn lock_that_is_not_released_is_unavailable() {
     let lock = hold_write_lock(&fixture).await;
     let told = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
-    let refused = impatient
+    let rejected = impatient
         .upsert_organization(&grant, &organization, &told)
         .await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(rejected, Err(Error::Unavailable(_))),
+        "{rejected:?}"
+    );
     // Reads proceed beside a writer.
     assert_eq!(
         impatient
@@ -152,8 +155,11 @@ async fn call_is_given_up_at_the_deadline() {
     let call = fixture
         .store
         .upsert_organization(&grant, &organization, &told);
-    let refused = deadline::scope(at, call).await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let rejected = deadline::scope(at, call).await;
+    assert!(
+        matches!(rejected, Err(Error::Unavailable(_))),
+        "{rejected:?}"
+    );
     assert_eq!(deadline::remaining(), None);
     lock.rollback().await.unwrap();
     // The cancelled call has no later effect.

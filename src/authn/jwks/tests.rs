@@ -87,8 +87,8 @@ async fn keys_of_twice_their_age_are_not_used_before_a_fetch() {
     tokio::time::advance(MAX_AGE * 2).await;
     let known = place.jwks.known();
     assert!(known.usable().is_none());
-    let refused = place.newer(&known).await;
-    assert!(matches!(refused, Err(AuthnError::Unavailable(_))));
+    let rejected = place.newer(&known).await;
+    assert!(matches!(rejected, Err(AuthnError::Unavailable(_))));
     assert_eq!(
         place.conditions.reasons(),
         ["auth.session.jwks: the key set cannot be fetched"]
@@ -146,16 +146,16 @@ async fn calls_that_wait_for_keys_are_bounded() {
         .map(|_| place.jwks.0.waiting.try_acquire().unwrap())
         .collect();
     let known = place.jwks.known();
-    let refused = place.newer(&known).await;
-    assert!(matches!(refused, Err(AuthnError::Overloaded(RETRY_AFTER))));
+    let rejected = place.newer(&known).await;
+    assert!(matches!(rejected, Err(AuthnError::Overloaded(RETRY_AFTER))));
     drop(waiting);
     assert!(place.newer(&known).await.is_ok());
 }
 
 #[tokio::test]
-async fn source_of_plain_http_is_refused_beyond_loopback() {
+async fn source_of_plain_http_is_rejected_beyond_loopback() {
     use NotAJwksSource::{Insecure, Malformed};
-    for (text, refused) in [
+    for (text, rejected) in [
         ("http://127.0.0.1:1/jwks", None),
         ("http://127.9.9.9/jwks", None),
         ("http://[::1]:1/jwks", None),
@@ -170,8 +170,8 @@ async fn source_of_plain_http_is_refused_beyond_loopback() {
         ("http://", Some(Malformed)),
         ("https://[::1/jwks", Some(Malformed)),
     ] {
-        assert_eq!(JwksSource::parse(text, false).err(), refused, "{text}");
-        let allowed = refused.filter(|refused| *refused == Malformed);
+        assert_eq!(JwksSource::parse(text, false).err(), rejected, "{text}");
+        let allowed = rejected.filter(|rejected| *rejected == Malformed);
         assert_eq!(JwksSource::parse(text, true).err(), allowed, "{text}");
     }
 }

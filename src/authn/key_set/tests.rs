@@ -80,9 +80,9 @@ fn unfit_and_malformed_entries_are_skipped_alone() {
         with(other.clone(), json!({ "x": other["y"], "y": other["x"] })),
     ];
     for entry in &bad {
-        let refused = parse(std::slice::from_ref(entry));
+        let rejected = parse(std::slice::from_ref(entry));
         assert!(
-            matches!(refused, Err(KeySetDefect::NoUsableKey { entries: 1, .. })),
+            matches!(rejected, Err(KeySetDefect::NoUsableKey { entries: 1, .. })),
             "{entry}"
         );
     }
@@ -105,7 +105,7 @@ fn unfit_and_malformed_entries_are_skipped_alone() {
 }
 
 #[test]
-fn text_that_is_not_a_key_set_is_refused() {
+fn text_that_is_not_a_key_set_is_rejected() {
     for text in [
         "",
         "{",
@@ -115,8 +115,8 @@ fn text_that_is_not_a_key_set_is_refused() {
         r#"{"keys":null}"#,
         "null",
     ] {
-        let refused = KeySet::parse(text.as_bytes());
-        assert_eq!(refused.err(), Some(KeySetDefect::NotAKeySet), "{text}");
+        let rejected = KeySet::parse(text.as_bytes());
+        assert_eq!(rejected.err(), Some(KeySetDefect::NotAKeySet), "{text}");
     }
     let empty = KeySetDefect::NoUsableKey {
         entries: 0,

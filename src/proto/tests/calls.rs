@@ -108,8 +108,8 @@ async fn a_rest_call_reaches_the_service_as_declared() {
     let created = r#"{"success":true,"apiKeyId":"1"}"#;
     assert_eq!((status, body.as_str()), (StatusCode::CREATED, created));
     let (status, body) = rest(&service, Method::POST, "/apikeys", "").await;
-    let refused = r#"{"success":false,"message":"Workspace ID is required"}"#;
-    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, refused));
+    let rejected = r#"{"success":false,"message":"Workspace ID is required"}"#;
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, rejected));
     let (status, body) = rest(
         &service,
         Method::PUT,
@@ -117,8 +117,8 @@ async fn a_rest_call_reaches_the_service_as_declared() {
         r#"{"secret":"","key":null}"#,
     )
     .await;
-    let refused = r#"{"success":false,"message":"Secret is required"}"#;
-    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, refused));
+    let rejected = r#"{"success":false,"message":"Secret is required"}"#;
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, rejected));
 }
 
 #[tokio::test]
@@ -139,9 +139,9 @@ async fn errors_of_the_service_have_the_declared_form() {
 
     let path = "/apikeys?capability=s3cr3t";
     let (status, body) = rest(&service, Method::GET, path, "").await;
-    let refused =
+    let rejected =
         r#"{"success":false,"message":"`capability` must be an unsigned 32-bit integer"}"#;
-    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, refused));
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, rejected));
     let (status, body) = rest(&service, Method::DELETE, "/apikeys/1", "").await;
     let later = r#"{"success":false,"message":"Not yet implemented"}"#;
     assert_eq!(

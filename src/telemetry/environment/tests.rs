@@ -10,7 +10,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Environment, Malformed> {
 }
 
 #[track_caller]
-fn refused(variables: &[(&str, &str)], name: &str) {
+fn rejected(variables: &[(&str, &str)], name: &str) {
     let error = read(variables).unwrap_err().to_string();
     assert!(error.starts_with(&format!("`{name}` ")), "{error}");
     for (_, value) in variables {
@@ -110,7 +110,7 @@ fn malformed_variable_is_named_without_its_value() {
             "canary",
         ),
     ] {
-        refused(&[(name, value)], name);
+        rejected(&[(name, value)], name);
     }
 }
 

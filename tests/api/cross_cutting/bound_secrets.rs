@@ -6,7 +6,7 @@ use keyward_core::services::SecretBinding;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Call, Engine, Setup, TestServer, User, WORKSPACE_A, refused};
+use crate::support::{Call, Engine, Setup, TestServer, User, WORKSPACE_A, rejected};
 
 const ELSEWHERE: &str = "https://elsewhere.example";
 
@@ -36,7 +36,7 @@ async fn opens(server: &TestServer, id: &str) -> ResolveApiKeyResponse {
 }
 
 async fn does_not_open(server: &TestServer, id: &str) {
-    refused(resolve(server, id).await)
+    rejected(resolve(server, id).await)
         .is(Code::Internal, "INTERNAL", "Internal server error")
         .alone()
         .hides(&["canary", "integrity", "bound", "elsewhere"]);
@@ -134,7 +134,7 @@ async fn change_through_the_api_does_not_approve_one_in_the_database(server: Tes
         json!({ "secret": "s2", "key": "k2", "provider": "GCP" }),
     ] {
         let answer = put(&server, &id, &body).send().await;
-        answer.refuses(500, "Internal server error");
+        answer.rejects(500, "Internal server error");
         does_not_open(&server, &id).await;
     }
     assert_eq!(server.list(WORKSPACE_A).await, before);

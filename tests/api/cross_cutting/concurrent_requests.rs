@@ -32,7 +32,7 @@ async fn create_over_rest(server: &TestServer, token: &str) -> Creation {
     if answer.status == 201 {
         return Creation::Created;
     }
-    answer.refuses(400, DUPLICATE);
+    answer.rejects(400, DUPLICATE);
     Creation::Duplicate
 }
 
@@ -108,7 +108,7 @@ async fn concurrent_link_and_deletion_never_both_succeed(server: TestServer) {
         };
         match link {
             Ok(_) => {
-                answer.refuses(400, "API key is in use by 1 bucket and 0 AI models");
+                answer.rejects(400, "API key is in use by 1 bucket and 0 AI models");
                 linked += 1;
             }
             Err(status) => {

@@ -95,7 +95,7 @@ async fn use_is_recorded_once_per_minute(server: TestServer) {
     }
 }
 
-async fn refused_key_is_not_used(server: TestServer) {
+async fn rejected_key_is_not_used(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let soon = json!({ "expires_at": "2026-08-01T12:00:01Z" });
     let issued = server.issued_key(&token, soon).await;
@@ -155,7 +155,7 @@ async fn management_keys_are_noted_alike(server: TestServer) {
 async fn unrecorded_use_is_not_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
-    let refuse = if server.engine == Engine::Sqlite {
+    let reject = if server.engine == Engine::Sqlite {
         vec![
             "CREATE TRIGGER no BEFORE UPDATE ON issued_keys \
              BEGIN SELECT RAISE(ABORT, 'no'); END",
@@ -167,7 +167,7 @@ async fn unrecorded_use_is_not_rejected(server: TestServer) {
             "CREATE TRIGGER no BEFORE UPDATE ON issued_keys FOR EACH ROW EXECUTE FUNCTION no()",
         ]
     };
-    for statement in refuse {
+    for statement in reject {
         server.database.execute(statement).await;
     }
     assert_eq!(
@@ -182,7 +182,7 @@ each_engine! {
     key_was_never_used_before_it_is
     asking_and_being_verified_are_uses
     use_is_recorded_once_per_minute
-    refused_key_is_not_used
+    rejected_key_is_not_used
     many_uses_in_a_minute_cost_one_write
     management_keys_are_noted_alike
     unrecorded_use_is_not_rejected

@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    CENT, DOLLAR, ORGANIZATION, Setup, TestServer, byok_charge, charge, charge_at, hold, refused,
+    CENT, DOLLAR, ORGANIZATION, Setup, TestServer, byok_charge, charge, charge_at, hold, rejected,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -137,7 +137,7 @@ async fn reservations_go_when_they_ended_as_long_ago(setup: Setup) {
     server.use_cases.ledger.roll_up().await.unwrap();
     assert_eq!(server.database.count("reservations").await, 1);
     for id in [&settled, &released, &expired] {
-        refused(server.settle(id, 10 * CENT).await).is(
+        rejected(server.settle(id, 10 * CENT).await).is(
             Code::NotFound,
             "RESERVATION_NOT_FOUND",
             "Reservation not found",

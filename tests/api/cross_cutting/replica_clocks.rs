@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DOLLAR, Engine, ORGANIZATION, OnEngine, Setup, TestServer, WORKSPACE_A, charge, hold,
-    hold_for, refused,
+    hold_for, rejected,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -62,7 +62,7 @@ async fn replicas_40_s_apart_hold_no_more_than_the_limit(setup: Setup) {
         let held = first
             .reserved(hold_for(ttl, hold(&issued.hash, "first", DOLLAR)))
             .await;
-        refused(second.reserve(hold(&issued.hash, "second", DOLLAR)).await).is(
+        rejected(second.reserve(hold(&issued.hash, "second", DOLLAR)).await).is(
             Code::ResourceExhausted,
             "LIMIT_EXCEEDED",
             "API key's limit is exceeded",
@@ -264,7 +264,7 @@ async fn replica_behind_takes_charges_that_carry_their_time(setup: Setup) {
         .await
         .unwrap();
     let message = "Time of the charge must not be in the future";
-    refused(server.record(at(360, "in the future")).await).is(
+    rejected(server.record(at(360, "in the future")).await).is(
         Code::InvalidArgument,
         "FIELD_INVALID",
         message,

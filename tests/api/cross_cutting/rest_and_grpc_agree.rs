@@ -67,7 +67,7 @@ fn create_bodies() -> Vec<Value> {
     ]
 }
 
-async fn refused_creations_agree(server: TestServer) {
+async fn rejected_creations_agree(server: TestServer) {
     server
         .create(json!({
             "workspaceId": WORKSPACE_A, "key": "there", "secret": "s", "provider": "AWS",
@@ -190,7 +190,7 @@ fn in_workspace(id: &str) -> ListApiKeysRequest {
 }
 
 each_engine! {
-    refused_creations_agree
+    rejected_creations_agree
     lists_agree
     updates_and_deletions_agree
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    Engine, OnEngine, Proxy, Setup, TestServer, User, WORKSPACE_A, WebFlavor, refused,
+    Engine, OnEngine, Proxy, Setup, TestServer, User, WORKSPACE_A, WebFlavor, rejected,
 };
 
 const INTERNAL: &str = "Internal server error";
@@ -59,7 +59,7 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
             r#"{"success":false,"apiKeys":[],"message":"Internal server error"}"#,
         );
     } else {
-        answer.refuses(503, UNAVAILABLE);
+        answer.rejects(503, UNAVAILABLE);
     }
     let path = format!("/apikeys/{id}");
     let update = json!({ "description": "d" });
@@ -68,7 +68,7 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
         server.put(&path).json(&update),
         server.delete(&path),
     ] {
-        call.bearer(&token).send().await.refuses(status, message);
+        call.bearer(&token).send().await.rejects(status, message);
     }
 
     let mut client = server.api_keys(&token);
@@ -89,7 +89,7 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
             .await
             .map(drop),
     ] {
-        refused(result)
+        rejected(result)
             .is(code, reason, message)
             .alone()
             .hides(&CAUSES);
@@ -145,7 +145,7 @@ async fn data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) 
         .json(&new_key())
         .send()
         .await;
-    answer.refuses(500, INTERNAL);
+    answer.rejects(500, INTERNAL);
     let path = format!("/apikeys/{id}");
     let answer = server
         .put(&path)
@@ -153,8 +153,8 @@ async fn data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) 
         .json(&json!({ "secret": "s2" }))
         .send()
         .await;
-    answer.refuses(500, INTERNAL);
-    refused(
+    answer.rejects(500, INTERNAL);
+    rejected(
         server
             .api_keys(&token)
             .create_api_key(new_key_message())
@@ -164,7 +164,7 @@ async fn data_key_that_does_not_unwrap_is_an_internal_error(server: TestServer) 
     .alone()
     .hides(&CAUSES);
     let mut service = server.api_keys(&server.service_token());
-    refused(
+    rejected(
         service
             .resolve_api_key(ResolveApiKeyRequest { uuid: id })
             .await,
@@ -194,7 +194,7 @@ async fn data_keys_of_another_workspace_do_not_unwrap(server: TestServer) {
         .post("/apikeys")
         .bearer(&server.token(User::Owner))
         .json(&body);
-    answer.send().await.refuses(500, INTERNAL);
+    answer.send().await.rejects(500, INTERNAL);
 }
 
 async fn closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
@@ -202,7 +202,7 @@ async fn closed_store_is_unavailable_and_never_a_bad_token(server: TestServer) {
     server.store.close().await;
     everything_answers(&server, &id, 503, Code::Unavailable).await;
     let mut service = server.api_keys(&server.service_token());
-    refused(
+    rejected(
         service
             .resolve_api_key(ResolveApiKeyRequest { uuid: id })
             .await,
@@ -235,7 +235,7 @@ async fn unreachable_database_is_unavailable_until_it_returns() {
     proxy.cut();
     everything_answers(&server, &id, 503, Code::Unavailable).await;
     until_ready(&server, 503, r#"{"status":"unavailable"}"#).await;
-    refused(
+    rejected(
         service
             .resolve_api_key(ResolveApiKeyRequest { uuid: id })
             .await,

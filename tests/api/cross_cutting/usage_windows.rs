@@ -4,7 +4,7 @@ use keyward::proto::v1::KeyVerdict;
 use serde_json::{Value, json};
 
 use crate::support::{
-    CENT, DOLLAR, Issued, ORGANIZATION, TestServer, charge, charge_at, hold, refused,
+    CENT, DOLLAR, Issued, ORGANIZATION, TestServer, charge, charge_at, hold, rejected,
 };
 
 /// Returns the remaining amount of a key's limit, in nano-dollars, on which all responses agree.
@@ -146,7 +146,7 @@ async fn limit_resets_at_the_end_of_its_window(server: TestServer) {
             "{reset} {last}"
         );
         assert_eq!(server.verdict(&issued.key).await, KeyVerdict::LimitExceeded);
-        refused(server.reserve(hold(&issued.hash, "held", 1)).await);
+        rejected(server.reserve(hold(&issued.hash, "held", 1)).await);
         server.set_clock(anew);
         // An earlier overspend is not carried over.
         assert_eq!(
@@ -304,7 +304,7 @@ async fn hold_outlasts_the_window_and_is_settled_in_the_next(server: TestServer)
     assert_eq!(remaining(&server, &token, &issued).await, Some(50 * CENT));
     server.set_clock("2026-08-02T00:01:00Z");
     assert_eq!(remaining(&server, &token, &issued).await, Some(DOLLAR));
-    refused(server.reserve(hold(&issued.hash, "3", 81 * CENT)).await);
+    rejected(server.reserve(hold(&issued.hash, "3", 81 * CENT)).await);
     let settled = server.settle(&reservation, 25 * CENT).await.unwrap();
     assert_eq!(settled.limit_remaining_nanos, Some(75 * CENT));
     assert_eq!(remaining(&server, &token, &issued).await, Some(75 * CENT));

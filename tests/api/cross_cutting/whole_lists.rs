@@ -8,7 +8,7 @@ use keyward_store::KeyBounds;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{REPO_A, Setup, TestServer, User, WORKSPACE_A, refused};
+use crate::support::{REPO_A, Setup, TestServer, User, WORKSPACE_A, rejected};
 
 /// Number of items of a page in these tests.
 const PAGE: u32 = 2;
@@ -76,7 +76,7 @@ async fn page_parameter_of_a_whole_list_is_unknown(setup: Setup) {
                 .get(&format!("{path}?{name}=1"))
                 .bearer(&server.token(User::Owner));
             let message = format!("`{name}` is not a known query parameter");
-            call.send().await.refuses(400, &message);
+            call.send().await.rejects(400, &message);
         }
     }
 }
@@ -188,7 +188,7 @@ async fn grpc_lists_come_in_pages_in_the_order_of_rest(setup: Setup) {
     }
 }
 
-async fn page_token_of_another_list_is_refused(setup: Setup) {
+async fn page_token_of_another_list_is_rejected(setup: Setup) {
     let server = start_with_pages(setup).await;
     let token = server.token(User::Owner);
     for page_token in ["canary", "00", &hex("bucket:a"), &hex("1:2"), &hex("x:")] {
@@ -198,7 +198,7 @@ async fn page_token_of_another_list_is_refused(setup: Setup) {
             ..Default::default()
         };
         let listed = server.api_keys(&token).list_api_keys(request).await;
-        refused(listed).is(
+        rejected(listed).is(
             Code::InvalidArgument,
             "FIELD_INVALID",
             "Page token is not valid",
@@ -209,7 +209,7 @@ async fn page_token_of_another_list_is_refused(setup: Setup) {
             ..Default::default()
         };
         let listed = server.repo_ai_keys(&token).list_repo_ai_keys(request).await;
-        refused(listed).is(
+        rejected(listed).is(
             Code::InvalidArgument,
             "FIELD_INVALID",
             "Page token is not valid",
@@ -231,7 +231,7 @@ async fn workspace_holds_at_most_its_bound_of_keys(setup: Setup) {
     let created = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(created, BOUND as usize);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        answer.refuses(400, "Workspace must have at most 3 API keys");
+        answer.rejects(400, "Workspace must have at most 3 API keys");
     }
     let id = ids(&server.list(WORKSPACE_A).await).remove(0);
     let deleted = server
@@ -256,7 +256,7 @@ async fn repo_holds_at_most_its_bound_of_live_keys(setup: Setup) {
     let created = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(created, BOUND as usize);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        answer.refuses(400, "Repo must have at most 3 API keys");
+        answer.rejects(400, "Repo must have at most 3 API keys");
     }
     let id = ids(&server.list_repo_ai_keys(REPO_A).await).remove(0);
     let deleted = server
@@ -278,7 +278,7 @@ each_engine! {
     rest_list_of_several_pages_is_whole
     rest_list_that_breaks_midway_does_not_end
     grpc_lists_come_in_pages_in_the_order_of_rest
-    page_token_of_another_list_is_refused
+    page_token_of_another_list_is_rejected
     workspace_holds_at_most_its_bound_of_keys
     repo_holds_at_most_its_bound_of_live_keys
 }

@@ -60,12 +60,12 @@ async fn burst_of_any_requests_passes_and_the_next_is_rejected(setup: Setup) {
         .get("/nowhere")
         .send()
         .await
-        .refuses(404, "Not found");
+        .rejects(404, "Not found");
     server
         .get("/apikeys")
         .send()
         .await
-        .refuses(401, UNAUTHENTICATED);
+        .rejects(401, UNAUTHENTICATED);
     let token = server.token(User::Owner);
     assert_eq!(
         server.get("/apikeys").bearer(&token).send().await.status,

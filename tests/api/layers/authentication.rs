@@ -13,11 +13,11 @@ use tonic::Code;
 
 use crate::support::{
     AUDIENCE, Algorithm, Jwks, OTHER_ORGANIZATION, Setup, SigningKey, TestServer, UNAUTHENTICATED,
-    UNAUTHENTICATED_BODY, User, refused,
+    UNAUTHENTICATED_BODY, User, rejected,
 };
 
 /// Expects the same generic rejection on both protocols.
-async fn is_refused(server: &TestServer, authorization: &str) {
+async fn is_rejected(server: &TestServer, authorization: &str) {
     let answer = server
         .get("/apikeys")
         .header("authorization", authorization)
@@ -30,7 +30,7 @@ async fn is_refused(server: &TestServer, authorization: &str) {
     request
         .metadata_mut()
         .insert("authorization", authorization.parse().unwrap());
-    refused(client.list_api_keys(request).await)
+    rejected(client.list_api_keys(request).await)
         .is(Code::Unauthenticated, "TOKEN_INVALID", UNAUTHENTICATED)
         .alone();
 }
@@ -49,7 +49,7 @@ fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-async fn header_that_carries_no_token_is_refused(server: TestServer) {
+async fn header_that_carries_no_token_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     for authorization in [
         String::new(),
@@ -65,7 +65,7 @@ async fn header_that_carries_no_token_is_refused(server: TestServer) {
         format!("Bearer {}", "a".repeat(9000)),
         "Bearer sk-kw-v1-0000".to_owned(),
     ] {
-        is_refused(&server, &authorization).await;
+        is_rejected(&server, &authorization).await;
     }
 }
 
@@ -80,7 +80,7 @@ async fn scheme_is_read_in_any_case(server: TestServer) {
     }
 }
 
-async fn two_headers_are_refused_even_if_each_is_good(server: TestServer) {
+async fn two_headers_are_rejected_even_if_each_is_good(server: TestServer) {
     let token = server.token(User::Owner);
     let answer = server
         .get("/apikeys")
@@ -94,7 +94,7 @@ async fn two_headers_are_refused_even_if_each_is_good(server: TestServer) {
         let value = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().append("authorization", value);
     }
-    refused(server.api_keys_without_token().list_api_keys(request).await).is(
+    rejected(server.api_keys_without_token().list_api_keys(request).await).is(
         Code::Unauthenticated,
         "TOKEN_INVALID",
         UNAUTHENTICATED,
@@ -117,7 +117,7 @@ async fn token_is_good_from_nbf_to_exp_give_or_take_a_minute(server: TestServer)
         if good {
             is_let_in(&server, &token).await;
         } else {
-            is_refused(&server, &format!("Bearer {token}")).await;
+            is_rejected(&server, &format!("Bearer {token}")).await;
         }
     }
 }
@@ -128,7 +128,7 @@ async fn accepted_token_is_rejected_after_its_expiry(server: TestServer) {
     server.clock.advance(Duration::from_secs(3600 + 59));
     is_let_in(&server, &token).await;
     server.clock.advance(Duration::from_secs(1));
-    is_refused(&server, &format!("Bearer {token}")).await;
+    is_rejected(&server, &format!("Bearer {token}")).await;
 }
 
 async fn issuer_and_audience_must_be_ours(server: TestServer) {
@@ -146,7 +146,7 @@ async fn issuer_and_audience_must_be_ours(server: TestServer) {
         json!({ "iss": "https://cluster.test" }),
     ] {
         let token = server.token_with(User::Owner, changes);
-        is_refused(&server, &format!("Bearer {token}")).await;
+        is_rejected(&server, &format!("Bearer {token}")).await;
     }
     let token = server.token_with(User::Owner, json!({ "aud": ["else", AUDIENCE] }));
     is_let_in(&server, &token).await;
@@ -167,7 +167,7 @@ async fn user_and_organization_must_fit(server: TestServer) {
         json!({ "validated": "false" }),
     ] {
         let token = server.token_with(User::Owner, changes);
-        is_refused(&server, &format!("Bearer {token}")).await;
+        is_rejected(&server, &format!("Bearer {token}")).await;
     }
     is_let_in(
         &server,
@@ -175,44 +175,44 @@ async fn user_and_organization_must_fit(server: TestServer) {
     )
     .await;
     for user in [User::Stranger, User::Unvalidated] {
-        is_refused(&server, &format!("Bearer {}", server.token(user))).await;
+        is_rejected(&server, &format!("Bearer {}", server.token(user))).await;
     }
 }
 
 async fn only_the_published_key_signs(server: TestServer) {
     let claims = server.claims(User::Owner);
     let imposter = SigningKey::generate("key-1", Algorithm::ES256);
-    is_refused(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
+    is_rejected(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
     // Another algorithm under the id of the published key.
     let imposter = SigningKey::generate("key-1", Algorithm::EdDSA);
-    is_refused(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
+    is_rejected(&server, &format!("Bearer {}", imposter.sign(&claims))).await;
     // The services' issuer does not sign for users, nor the reverse.
-    is_refused(
+    is_rejected(
         &server,
         &format!("Bearer {}", server.cluster.key.sign(&claims)),
     )
     .await;
     let service = server.issuer.key.sign(&server.service_claims());
-    is_refused(&server, &format!("Bearer {service}")).await;
+    is_rejected(&server, &format!("Bearer {service}")).await;
 
     let token = server.token(User::Owner);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
     bytes[7] ^= 1;
-    is_refused(
+    is_rejected(
         &server,
         &format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(bytes)),
     )
     .await;
-    is_refused(&server, &format!("Bearer {signed}.")).await;
+    is_rejected(&server, &format!("Bearer {signed}.")).await;
     // A signature over the reader's claims, attached to the owner's claims.
     let readers = server.token(User::ReaderInA);
     let (_, signature) = readers.rsplit_once('.').unwrap();
-    is_refused(&server, &format!("Bearer {signed}.{signature}")).await;
+    is_rejected(&server, &format!("Bearer {signed}.{signature}")).await;
     is_let_in(&server, &token).await;
 }
 
-async fn token_that_lives_too_long_is_refused(setup: Setup) {
+async fn token_that_lives_too_long_is_rejected(setup: Setup) {
     let server = Setup {
         max_service_token_seconds: 7 * 86_400,
         ..setup
@@ -245,7 +245,7 @@ async fn token_that_lives_too_long_is_refused(setup: Setup) {
         if good {
             is_let_in(&server, &token).await;
         } else {
-            is_refused(&server, &format!("Bearer {token}")).await;
+            is_rejected(&server, &format!("Bearer {token}")).await;
         }
     }
     // Services have a separate maximum.
@@ -284,12 +284,12 @@ async fn token_may_call_its_algorithm_ed25519(setup: Setup) {
         if good {
             is_let_in(&server, &token).await;
         } else {
-            is_refused(&server, &format!("Bearer {token}")).await;
+            is_rejected(&server, &format!("Bearer {token}")).await;
         }
     }
     let critical = json!({ "alg": "EdDSA", "kid": "key-1", "crit": ["exp"] });
     let token = server.issuer.key.sign_with(&critical, &claims);
-    is_refused(&server, &format!("Bearer {token}")).await;
+    is_rejected(&server, &format!("Bearer {token}")).await;
 }
 
 async fn token_without_a_key_id_is_good_while_one_key_is_published(server: TestServer) {
@@ -297,13 +297,13 @@ async fn token_without_a_key_id_is_good_while_one_key_is_published(server: TestS
     is_let_in(&server, &server.issuer.key.sign_as(None, &claims)).await;
 }
 
-async fn unsigned_tokens_and_shared_secrets_are_refused(server: TestServer) {
+async fn unsigned_tokens_and_shared_secrets_are_rejected(server: TestServer) {
     let claims = server.claims(User::Owner);
     for algorithm in ["none", "None", "nOnE", "HS256", "ES512"] {
         let header = part(&json!({ "alg": algorithm, "typ": "JWT", "kid": "key-1" }));
         let payload = part(&claims);
-        is_refused(&server, &format!("Bearer {header}.{payload}.")).await;
-        is_refused(&server, &format!("Bearer {header}.{payload}.AAAA")).await;
+        is_rejected(&server, &format!("Bearer {header}.{payload}.")).await;
+        is_rejected(&server, &format!("Bearer {header}.{payload}.AAAA")).await;
     }
     // The public key, which is not secret, used as a shared secret.
     let jwk = serde_json::to_value(server.issuer.key.jwk()).unwrap();
@@ -318,7 +318,7 @@ async fn unsigned_tokens_and_shared_secrets_are_refused(server: TestServer) {
             header.kid = Some("key-1".to_owned());
             let key = EncodingKey::from_secret(&secret);
             let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-            is_refused(&server, &format!("Bearer {token}")).await;
+            is_rejected(&server, &format!("Bearer {token}")).await;
         }
     }
 }
@@ -336,7 +336,7 @@ async fn service_must_be_registered(server: TestServer) {
             claims[name] = value.clone();
         }
         let token = server.cluster.key.sign(&claims);
-        is_refused(&server, &format!("Bearer {token}")).await;
+        is_rejected(&server, &format!("Bearer {token}")).await;
     }
 }
 
@@ -405,18 +405,18 @@ async fn each_algorithm_is_taken_from_a_url_and_from_a_file(setup: Setup) {
 }
 
 each_engine! {
-    header_that_carries_no_token_is_refused
+    header_that_carries_no_token_is_rejected
     scheme_is_read_in_any_case
-    two_headers_are_refused_even_if_each_is_good
+    two_headers_are_rejected_even_if_each_is_good
     token_is_good_from_nbf_to_exp_give_or_take_a_minute
     accepted_token_is_rejected_after_its_expiry
     issuer_and_audience_must_be_ours
     user_and_organization_must_fit
     only_the_published_key_signs
-    token_that_lives_too_long_is_refused
+    token_that_lives_too_long_is_rejected
     token_may_call_its_algorithm_ed25519
     token_without_a_key_id_is_good_while_one_key_is_published
-    unsigned_tokens_and_shared_secrets_are_refused
+    unsigned_tokens_and_shared_secrets_are_rejected
     service_must_be_registered
     change_of_membership_counts_at_once
     each_algorithm_is_taken_from_a_url_and_from_a_file

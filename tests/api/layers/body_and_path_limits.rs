@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::support::{
-    ORGANIZATION, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused,
+    ORGANIZATION, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, rejected,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -110,7 +110,7 @@ async fn oversized_message_is_rejected_over_grpc_and_grpc_web(server: TestServer
         secret: "s".repeat(MIB + 1),
         ..Default::default()
     };
-    refused(
+    rejected(
         server
             .api_keys(&token)
             .create_api_key(request.clone())
@@ -125,7 +125,7 @@ async fn oversized_message_is_rejected_over_grpc_and_grpc_web(server: TestServer
     }
 }
 
-async fn body_that_is_not_json_is_refused(server: TestServer) {
+async fn body_that_is_not_json_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     let management = server.management_key(ORGANIZATION).await;
     let body = json!({
@@ -142,12 +142,12 @@ async fn body_that_is_not_json_is_refused(server: TestServer) {
             .post("/apikeys")
             .bearer(&token)
             .text(media_type, body.to_string());
-        call.send().await.refuses(415, NOT_JSON);
+        call.send().await.rejects(415, NOT_JSON);
         let call = server
             .put("/apikeys/x")
             .bearer(&token)
             .text(media_type, body.to_string());
-        call.send().await.refuses(415, NOT_JSON);
+        call.send().await.rejects(415, NOT_JSON);
         let call = server
             .post("/keys")
             .bearer(&management)
@@ -187,10 +187,10 @@ async fn wrong_verb_on_a_known_path_reports_the_allowed_ones(server: TestServer)
             .bearer(&token)
             .send()
             .await;
-        answer.refuses(405, "Method not allowed");
+        answer.rejects(405, "Method not allowed");
         assert_eq!(answer.header("allow"), Some(allow));
         let answer = server.call(method, path).send().await;
-        answer.refuses(401, UNAUTHENTICATED);
+        answer.rejects(401, UNAUTHENTICATED);
         assert_eq!(answer.header("allow"), None);
     }
     let answer = server.put("/keys").bearer(&token).send().await;
@@ -209,7 +209,7 @@ async fn allowed_verbs_are_reported_without_a_token(server: TestServer) {
         assert_eq!(answer.header("allow"), Some(allow), "{path}");
     }
     let answer = server.call(Method::OPTIONS, "/nowhere").send().await;
-    answer.refuses(404, "Not found");
+    answer.rejects(404, "Not found");
 }
 
 async fn head_is_get_without_its_body(server: TestServer) {
@@ -243,11 +243,11 @@ async fn body_may_be_compressed_and_is_measured_after(server: TestServer) {
     assert_eq!(created.status, 201, "{}", created.body);
     send("gzip", gzip(&vec![b' '; MIB + 1]))
         .await
-        .refuses(413, TOO_LARGE);
+        .rejects(413, TOO_LARGE);
     let corrupt = "The request body is not what its content encoding says";
-    send("gzip", b"{}".to_vec()).await.refuses(400, corrupt);
+    send("gzip", b"{}".to_vec()).await.rejects(400, corrupt);
     let unknown = send("br", b"{}".to_vec()).await;
-    unknown.refuses(415, "The content encoding must be gzip, zstd or none");
+    unknown.rejects(415, "The content encoding must be gzip, zstd or none");
     assert_eq!(unknown.header("accept-encoding"), Some("gzip, zstd"));
 }
 
@@ -309,7 +309,7 @@ async fn unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {
     }
 }
 
-async fn malformed_escape_in_a_path_is_refused(server: TestServer) {
+async fn malformed_escape_in_a_path_is_rejected(server: TestServer) {
     let said = "The path must be percent-encoded UTF-8";
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         for path in ["/apikeys/%zz", "/apikeys/%ff", "/apikeys/%f"] {
@@ -317,7 +317,7 @@ async fn malformed_escape_in_a_path_is_refused(server: TestServer) {
                 .call(method.clone(), path)
                 .send()
                 .await
-                .refuses(400, said);
+                .rejects(400, said);
         }
         server
             .call(method, "/keys/%zz")
@@ -353,12 +353,12 @@ each_engine! {
     body_found_too_large_is_rejected
     body_of_the_largest_size_is_read
     oversized_message_is_rejected_over_grpc_and_grpc_web
-    body_that_is_not_json_is_refused
+    body_that_is_not_json_is_rejected
     wrong_verb_on_a_known_path_reports_the_allowed_ones
     allowed_verbs_are_reported_without_a_token
     head_is_get_without_its_body
     body_may_be_compressed_and_is_measured_after
     unknown_path_is_unknown_with_and_without_a_token
-    malformed_escape_in_a_path_is_refused
+    malformed_escape_in_a_path_is_rejected
     unknown_grpc_method_is_unimplemented
 }

@@ -21,7 +21,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::{
-    REPO_A, TestServer, User, WORKSPACE_A, WebAnswer, WebFlavor, flagged, grpc_frame, refused,
+    REPO_A, TestServer, User, WORKSPACE_A, WebAnswer, WebFlavor, flagged, grpc_frame, rejected,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -89,7 +89,7 @@ async fn grpc(
 }
 
 /// Sends a message that claims to be compressed with `encoding`, on each protocol that has encodings.
-async fn refusals(
+async fn rejections(
     server: &TestServer,
     encoding: &str,
     message: &[u8],
@@ -108,15 +108,15 @@ async fn refusals(
             details,
         )
     };
-    let mut refusals = vec![told(&native)];
+    let mut rejections = vec![told(&native)];
     for flavor in WebFlavor::ALL {
         let request = server.grpc_web_request(flavor, CREATE, framed.clone());
         let request = request
             .header("grpc-encoding", encoding)
             .bearer_auth(&token);
-        refusals.push(told(&WebAnswer::of(flavor, request).await.headers));
+        rejections.push(told(&WebAnswer::of(flavor, request).await.headers));
     }
-    refusals
+    rejections
 }
 
 async fn requests_and_answers_are_compressed_over_grpc(server: TestServer) {
@@ -269,7 +269,7 @@ async fn caller_is_answered_in_the_first_encoding_that_both_know(server: TestSer
     }
 }
 
-async fn message_that_is_too_large_once_decompressed_is_refused(server: TestServer) {
+async fn message_that_is_too_large_once_decompressed_is_rejected(server: TestServer) {
     for (name, _) in ENCODINGS {
         // A thousand times as large as the bytes on the wire, and one byte over the limit.
         let bomb = compressed(name, &new_key("bomb", 32 * MIB).encode_to_vec());
@@ -279,8 +279,8 @@ async fn message_that_is_too_large_once_decompressed_is_refused(server: TestServ
         let edge = new_key("edge", MIB + 1 - fixed - 4).encode_to_vec();
         assert_eq!(edge.len(), MIB + 1);
         for message in [bomb, compressed(name, &edge)] {
-            for refusal in refusals(&server, name, &message).await {
-                assert_eq!(refusal, ("8".to_owned(), TOO_LARGE.to_owned(), true));
+            for rejection in rejections(&server, name, &message).await {
+                assert_eq!(rejection, ("8".to_owned(), TOO_LARGE.to_owned(), true));
             }
         }
     }
@@ -292,7 +292,7 @@ async fn its_details_are_those_of_any_message_that_is_too_large(server: TestServ
         let mut client = server
             .api_keys(&server.token(User::Owner))
             .send_compressed(encoding);
-        refused(client.create_api_key(new_key("k", 8 * MIB)).await)
+        rejected(client.create_api_key(new_key("k", 8 * MIB)).await)
             .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LARGE)
             .alone();
     }
@@ -307,14 +307,14 @@ async fn message_of_the_largest_size_is_read(server: TestServer) {
             .api_keys(&server.token(User::Owner))
             .send_compressed(encoding);
         // The use case rejects a secret of that size.
-        let refusal = refused(client.create_api_key(request).await);
+        let rejection = rejected(client.create_api_key(request).await);
         assert_eq!(
-            refusal.status.code(),
+            rejection.status.code(),
             Code::InvalidArgument,
             "{:?}",
-            refusal.status
+            rejection.status
         );
-        assert_ne!(refusal.status.message(), MALFORMED);
+        assert_ne!(rejection.status.message(), MALFORMED);
     }
 }
 
@@ -326,9 +326,9 @@ async fn undecodable_compressed_message_is_an_invalid_argument(server: TestServe
             &whole[..whole.len() / 2],
             &[],
         ] {
-            for refusal in refusals(&server, name, message).await {
+            for rejection in rejections(&server, name, message).await {
                 assert_eq!(
-                    refusal,
+                    rejection,
                     ("3".to_owned(), MALFORMED.to_owned(), true),
                     "{name}"
                 );
@@ -336,15 +336,15 @@ async fn undecodable_compressed_message_is_an_invalid_argument(server: TestServe
         }
     }
     // A message compressed with no encoding is INTERNAL (gRPC's compression.md).
-    for refusal in refusals(&server, "identity", b"x").await {
+    for rejection in rejections(&server, "identity", b"x").await {
         assert_eq!(
-            refusal,
+            rejection,
             ("13".to_owned(), "Internal server error".to_owned(), true)
         );
     }
 }
 
-async fn unknown_encoding_is_refused_with_those_that_are_known(server: TestServer) {
+async fn unknown_encoding_is_rejected_with_those_that_are_known(server: TestServer) {
     let token = server.token(User::Owner);
     for name in ["deflate", "br", "snappy", "GZIP", "gzip,zstd"] {
         let headers = [("grpc-encoding", name)];
@@ -364,7 +364,7 @@ async fn health_is_compressed_and_its_messages_are_short(server: TestServer) {
         let short = HealthCheckRequest {
             service: "s".repeat(4093),
         };
-        refused(client.check(short).await).is(
+        rejected(client.check(short).await).is(
             Code::NotFound,
             "SERVICE_NOT_FOUND",
             "Service not found",
@@ -372,13 +372,13 @@ async fn health_is_compressed_and_its_messages_are_short(server: TestServer) {
         let long = HealthCheckRequest {
             service: "s".repeat(4094),
         };
-        refused(client.check(long.clone()).await).is(
+        rejected(client.check(long.clone()).await).is(
             Code::ResourceExhausted,
             "RESOURCE_EXHAUSTED",
             TOO_LONG,
         );
         let watched = client.watch(long).await;
-        refused(watched.map(|_| ())).is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LONG);
+        rejected(watched.map(|_| ())).is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", TOO_LONG);
     }
 }
 
@@ -420,11 +420,11 @@ each_engine! {
     message_below_256_bytes_is_not_compressed
     secret_is_never_compressed
     caller_is_answered_in_the_first_encoding_that_both_know
-    message_that_is_too_large_once_decompressed_is_refused
+    message_that_is_too_large_once_decompressed_is_rejected
     its_details_are_those_of_any_message_that_is_too_large
     message_of_the_largest_size_is_read
     undecodable_compressed_message_is_an_invalid_argument
-    unknown_encoding_is_refused_with_those_that_are_known
+    unknown_encoding_is_rejected_with_those_that_are_known
     health_is_compressed_and_its_messages_are_short
     oversized_message_is_rejected_at_its_beginning
     reflection_answers_no_long_message

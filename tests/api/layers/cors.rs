@@ -162,7 +162,7 @@ async fn preflight_of_another_origin_allows_nothing(setup: Setup) {
     }
 }
 
-async fn pages_read_answers_and_refusals_over_rest(setup: Setup) {
+async fn pages_read_answers_and_rejections_over_rest(setup: Setup) {
     let server = start(setup).await;
     let (token, denied) = (server.token(User::Owner), server.token(User::NoAccess));
     let list = format!("/apikeys?workspaceId={WORKSPACE_A}");
@@ -227,7 +227,7 @@ async fn pages_read_answers_and_refusals_over_rest(setup: Setup) {
     }
 }
 
-async fn pages_read_answers_and_refusals_over_grpc_web(setup: Setup) {
+async fn pages_read_answers_and_rejections_over_grpc_web(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::Owner);
     for flavor in WebFlavor::ALL {
@@ -253,7 +253,7 @@ async fn page_of_another_origin_reads_nothing(setup: Setup) {
     let server = start(setup).await;
     for origin in OTHERS {
         let answer = server.get("/apikeys").header("origin", origin).send().await;
-        answer.refuses(401, UNAUTHENTICATED);
+        answer.rejects(401, UNAUTHENTICATED);
         unreadable(&answer.headers);
         let answer = server.get("/healthz").header("origin", origin).send().await;
         unreadable(&answer.headers);
@@ -311,8 +311,8 @@ each_engine! {
     preflight_is_answered_on_every_path_without_a_token
     headers_of_browser_clients_are_allowed
     preflight_of_another_origin_allows_nothing
-    pages_read_answers_and_refusals_over_rest
-    pages_read_answers_and_refusals_over_grpc_web
+    pages_read_answers_and_rejections_over_rest
+    pages_read_answers_and_rejections_over_grpc_web
     page_of_another_origin_reads_nothing
     options_without_preflight_headers_reports_the_path
     without_allowed_origins_there_is_no_cors

@@ -77,7 +77,7 @@ async fn lock_wait_ends_at_the_deadline_without_a_change(server: TestServer) {
     let call = call
         .header("grpc-timeout", "300m")
         .json(&json!({ "description": "too late" }));
-    call.send().await.refuses(504, EXPIRED);
+    call.send().await.rejects(504, EXPIRED);
 
     held.rollback().await.unwrap();
     assert_eq!(server.list(WORKSPACE_A).await, before);
@@ -107,7 +107,7 @@ async fn operator_bounds_what_a_caller_may_ask(setup: Setup) {
     let call = server
         .delete(&format!("/apikeys/{id}"))
         .bearer(&server.token(User::Owner));
-    call.send().await.refuses(504, EXPIRED);
+    call.send().await.rejects(504, EXPIRED);
     held.rollback().await.unwrap();
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
 }
@@ -122,7 +122,7 @@ async fn expired_deadline_is_reported_before_any_work(server: TestServer) {
     );
 }
 
-async fn malformed_timeout_is_refused(server: TestServer) {
+async fn malformed_timeout_is_rejected(server: TestServer) {
     let id = key(&server).await;
     let malformed = "The grpc-timeout header is malformed";
     for timeout in ["", "S", "123456789S", "1", "-1S", "1.5S", "1X"] {
@@ -139,7 +139,7 @@ async fn malformed_timeout_is_refused(server: TestServer) {
         call.header("grpc-timeout", timeout)
             .send()
             .await
-            .refuses(400, malformed);
+            .rejects(400, malformed);
     }
 }
 
@@ -147,5 +147,5 @@ each_engine! {
     lock_wait_ends_at_the_deadline_without_a_change
     operator_bounds_what_a_caller_may_ask
     expired_deadline_is_reported_before_any_work
-    malformed_timeout_is_refused
+    malformed_timeout_is_rejected
 }

@@ -14,7 +14,8 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::support::{
-    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, refused, sha256_hex, waiting,
+    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WebFlavor, rejected, sha256_hex,
+    waiting,
 };
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -66,7 +67,7 @@ fn says_when(status: &Status) {
     waiting::says_when(status, "TOO_MANY_FAILED_AUTHENTICATIONS", MESSAGE);
 }
 
-async fn every_bad_token_is_a_failure_and_too_many_are_refused(setup: Setup) {
+async fn every_bad_token_is_a_failure_and_too_many_are_rejected(setup: Setup) {
     let server = start(setup).await;
     let revoked = server.management_key(ORGANIZATION).await;
     server.revoke_management_key(&revoked).await;
@@ -91,10 +92,10 @@ async fn every_bad_token_is_a_failure_and_too_many_are_refused(setup: Setup) {
                 .bearer(token)
         };
         for _ in 0..BURST {
-            call().send().await.refuses(401, UNAUTHENTICATED);
+            call().send().await.rejects(401, UNAUTHENTICATED);
         }
         let answer = call().send().await;
-        answer.refuses(429, MESSAGE);
+        answer.rejects(429, MESSAGE);
         waiting::about_an_hour(answer.header("retry-after").unwrap().parse().unwrap());
     }
     let managed = format!(r#"{{"error":{{"code":429,"message":"{MESSAGE}"}}}}"#);
@@ -106,7 +107,7 @@ async fn failures_on_every_protocol_share_one_count(setup: Setup) {
     let server = start(setup).await;
     let request = ListApiKeysRequest::default();
     let mut client = server.api_keys(&unknown_key());
-    refused(client.list_api_keys(request.clone()).await).is(
+    rejected(client.list_api_keys(request.clone()).await).is(
         Code::Unauthenticated,
         "TOKEN_INVALID",
         UNAUTHENTICATED,
@@ -126,7 +127,7 @@ async fn failures_on_every_protocol_share_one_count(setup: Setup) {
     assert_eq!(list(&server, &unknown_key()).await, 429);
 }
 
-async fn refused_token_is_not_looked_up(setup: Setup) {
+async fn rejected_token_is_not_looked_up(setup: Setup) {
     let server = start(setup).await;
     exhaust(&server).await;
     server.store.close().await;
@@ -217,7 +218,7 @@ async fn successful_authentication_is_not_counted(setup: Setup) {
     exhaust(&server).await;
 }
 
-async fn call_without_a_token_is_neither_counted_nor_refused(setup: Setup) {
+async fn call_without_a_token_is_neither_counted_nor_rejected(setup: Setup) {
     let server = start(setup).await;
     for _ in 0..2 * BURST {
         assert_eq!(server.get("/apikeys").send().await.status, 401);
@@ -268,14 +269,14 @@ async fn another_address_is_not_limited(setup: Setup) {
 }
 
 each_engine! {
-    every_bad_token_is_a_failure_and_too_many_are_refused
+    every_bad_token_is_a_failure_and_too_many_are_rejected
     failures_on_every_protocol_share_one_count
-    refused_token_is_not_looked_up
+    rejected_token_is_not_looked_up
     recently_valid_token_bypasses_the_limit
     repeated_bad_tokens_close_the_connection
     connection_of_a_trusted_proxy_is_not_closed
     successful_authentication_is_not_counted
-    call_without_a_token_is_neither_counted_nor_refused
+    call_without_a_token_is_neither_counted_nor_rejected
     closed_store_counts_no_failed_authentication
     another_address_is_not_limited
 }

@@ -10,7 +10,7 @@ use prost::Message;
 use tonic::Code;
 
 use crate::support::{
-    LIST_DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused, with_token,
+    LIST_DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, rejected, with_token,
 };
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -104,7 +104,7 @@ async fn message_that_does_not_decode_is_an_error_with_details(server: TestServe
     assert!(details.windows(reason.len()).any(|window| window == reason));
 }
 
-async fn encoding_that_is_not_taken_is_refused_and_not_repeated(server: TestServer) {
+async fn encoding_that_is_not_taken_is_rejected_and_not_repeated(server: TestServer) {
     let token = server.token(User::WriterInA);
     let body = reqwest::Body::from(vec![1, 0, 0, 0, 0]);
     let call = server
@@ -151,13 +151,13 @@ async fn tokens_are_read_from_metadata_on_one_connection_call_by_call(server: Te
     };
     let good = with_token(&server.token(User::ReaderInA), request());
     client.list_api_keys(good).await.unwrap();
-    refused(client.list_api_keys(request()).await).is(
+    rejected(client.list_api_keys(request()).await).is(
         Code::Unauthenticated,
         "TOKEN_MISSING",
         UNAUTHENTICATED,
     );
     let other = with_token(&server.token(User::NoAccess), request());
-    refused(client.list_api_keys(other).await).is(
+    rejected(client.list_api_keys(other).await).is(
         Code::PermissionDenied,
         "PERMISSION_DENIED",
         LIST_DENIED,
@@ -168,7 +168,7 @@ each_engine! {
     grpc_web_creates_and_lists
     grpc_web_sends_errors_in_its_trailers
     message_that_does_not_decode_is_an_error_with_details
-    encoding_that_is_not_taken_is_refused_and_not_repeated
+    encoding_that_is_not_taken_is_rejected_and_not_repeated
     protocols_list_the_same_keys
     tokens_are_read_from_metadata_on_one_connection_call_by_call
 }

@@ -14,7 +14,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::{
-    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, refused,
+    ORGANIZATION, Setup, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, WebFlavor, rejected,
 };
 
 const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
@@ -136,12 +136,12 @@ async fn list_until(server: &TestServer, status: u16) {
 
 #[track_caller]
 fn says_when(status: &Status) {
-    refused(Err::<(), _>(status.clone()))
+    rejected(Err::<(), _>(status.clone()))
         .is(Code::Unavailable, "OVERLOADED", MESSAGE)
         .retries_after(Some(Duration::from_secs(1)));
 }
 
-async fn calls_beyond_the_limit_are_refused_until_one_ends(setup: Setup) {
+async fn calls_beyond_the_limit_are_rejected_until_one_ends(setup: Setup) {
     let server = start(setup, 2).await;
     let working = Working::fill(&server, 2).await;
     let managed = format!(r#"{{"error":{{"code":503,"message":"{MESSAGE}"}}}}"#);
@@ -192,14 +192,14 @@ async fn rejection_precedes_authentication(setup: Setup) {
         server.get("/apikeys"),
         server.get("/apikeys").bearer("garbage"),
     ] {
-        call.send().await.refuses(503, MESSAGE);
+        call.send().await.rejects(503, MESSAGE);
     }
     working.finish().await;
     server
         .get("/apikeys")
         .send()
         .await
-        .refuses(401, UNAUTHENTICATED);
+        .rejects(401, UNAUTHENTICATED);
 }
 
 async fn probes_are_admitted_and_take_no_slot(setup: Setup) {
@@ -259,7 +259,7 @@ async fn organization_at_its_share_leaves_permits_to_others(setup: Setup) {
         .bearer(&server.token(User::Owner))
         .send()
         .await;
-    answer.refuses(503, MESSAGE);
+    answer.rejects(503, MESSAGE);
     assert_eq!(answer.header("retry-after"), Some("1"));
     // Internal services have no limit.
     let request = ListWorkspacesRequest {
@@ -275,7 +275,7 @@ async fn organization_at_its_share_leaves_permits_to_others(setup: Setup) {
     assert_eq!(list(&server).await, 200);
 }
 
-async fn without_a_limit_nothing_is_refused(setup: Setup) {
+async fn without_a_limit_nothing_is_rejected(setup: Setup) {
     let server = start(setup, 0).await;
     let mut held = Vec::new();
     for number in 0..50 {
@@ -288,12 +288,12 @@ async fn without_a_limit_nothing_is_refused(setup: Setup) {
 }
 
 each_engine! {
-    calls_beyond_the_limit_are_refused_until_one_ends
+    calls_beyond_the_limit_are_rejected_until_one_ends
     rejection_has_the_format_of_each_protocol
     rejection_precedes_authentication
     probes_are_admitted_and_take_no_slot
     disconnected_request_frees_its_slot
     absent_bodies_hold_no_permit
     organization_at_its_share_leaves_permits_to_others
-    without_a_limit_nothing_is_refused
+    without_a_limit_nothing_is_rejected
 }

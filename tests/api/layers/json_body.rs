@@ -20,17 +20,17 @@ async fn malformed_json_error_has_the_position_without_the_text(server: TestServ
             .text("application/json", body);
         call.send()
             .await
-            .refuses(400, &format!("Malformed JSON at {place}"));
+            .rejects(400, &format!("Malformed JSON at {place}"));
     }
     let call = server.post("/apikeys").bearer(&token);
     let answer = call
         .text("application/json", b"{\"key\":\"\xff\"}".to_vec())
         .send()
         .await;
-    answer.refuses(400, "The body must be UTF-8");
+    answer.rejects(400, "The body must be UTF-8");
 }
 
-async fn json_that_is_no_object_is_refused(server: TestServer) {
+async fn json_that_is_no_object_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     for body in ["[]", "null", "7", "true", "\"canary\""] {
         let call = server
@@ -39,11 +39,11 @@ async fn json_that_is_no_object_is_refused(server: TestServer) {
             .text("application/json", body);
         call.send()
             .await
-            .refuses(400, "The body must be a JSON object");
+            .rejects(400, "The body must be a JSON object");
     }
 }
 
-async fn member_that_is_given_twice_is_refused(server: TestServer) {
+async fn member_that_is_given_twice_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     for body in [
         r#"{"workspaceId":"workspace-a","workspaceId":"workspace-b"}"#,
@@ -80,16 +80,16 @@ async fn names_of_the_proto_file_are_read_too(server: TestServer) {
 async fn body_errors_are_not_reported_without_authentication(server: TestServer) {
     for body in ["{", "[]", r#"{"workspaceId":7}"#] {
         let call = server.post("/apikeys").text("application/json", body);
-        call.send().await.refuses(401, UNAUTHENTICATED);
+        call.send().await.rejects(401, UNAUTHENTICATED);
         let call = server.post("/apikeys").text("text/plain", body);
-        call.send().await.refuses(401, UNAUTHENTICATED);
+        call.send().await.rejects(401, UNAUTHENTICATED);
     }
 }
 
 each_engine! {
     malformed_json_error_has_the_position_without_the_text
-    json_that_is_no_object_is_refused
-    member_that_is_given_twice_is_refused
+    json_that_is_no_object_is_rejected
+    member_that_is_given_twice_is_rejected
     names_of_the_proto_file_are_read_too
     body_errors_are_not_reported_without_authentication
 }

@@ -19,7 +19,7 @@ fn head(path: &str, token: &str, content_type: &str) -> String {
 const JSON: &str = "application/json";
 const GRPC_WEB: &str = "application/grpc-web+proto";
 
-async fn principal_without_the_right_is_refused_before_its_body(server: TestServer) {
+async fn principal_without_the_right_is_rejected_before_its_body(server: TestServer) {
     let management = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&management, json!({})).await.key;
     let user = server.token(User::Owner);
@@ -74,6 +74,6 @@ async fn missing_body_ends_the_request_in_time(setup: Setup) {
 }
 
 each_engine! {
-    principal_without_the_right_is_refused_before_its_body
+    principal_without_the_right_is_rejected_before_its_body
     missing_body_ends_the_request_in_time
 }

@@ -143,7 +143,7 @@ async fn protocol_of_another_path_bypasses_no_check(server: TestServer) {
         .json(&json!({}))
         .send()
         .await;
-    answer.refuses(404, "Not found");
+    answer.rejects(404, "Not found");
     for flavor in WebFlavor::ALL {
         let request = ListApiKeysRequest::default();
         assert_eq!(
@@ -177,9 +177,9 @@ async fn protocol_of_another_path_bypasses_no_check(server: TestServer) {
             .header("content-type", kind)
             .send()
             .await;
-        let refused = answer.header("grpc-status").is_some_and(|code| code != "0");
+        let rejected = answer.header("grpc-status").is_some_and(|code| code != "0");
         assert!(
-            answer.status >= 400 || refused,
+            answer.status >= 400 || rejected,
             "{kind}: {} {}",
             answer.status,
             answer.body

@@ -13,7 +13,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 
 use crate::support::{
-    Engine, OnEngine, TestServer, UNAUTHENTICATED_BODY, User, WORKSPACE_A, grpc_frame, refused,
+    Engine, OnEngine, TestServer, UNAUTHENTICATED_BODY, User, WORKSPACE_A, grpc_frame, rejected,
     with_token,
 };
 use crate::sweeps::every_method::Bytes;
@@ -129,7 +129,7 @@ async fn undecodable_message_is_an_invalid_argument(server: TestServer) {
         let request = with_token(&server.token(User::Owner), bytes);
         let path = PathAndQuery::from_static(LIST);
         let result = client.unary(request, path, Bytes).await;
-        refused(result.map(|answer| answer.into_inner()))
+        rejected(result.map(|answer| answer.into_inner()))
             .is(
                 Code::InvalidArgument,
                 "MESSAGE_MALFORMED",
@@ -166,7 +166,7 @@ async fn uuid_without_hyphens_is_not_found(server: TestServer) {
             .put(&path)
             .bearer(&token)
             .json(&json!({"region": "eu"}));
-        call.send().await.refuses(404, "API key not found");
+        call.send().await.rejects(404, "API key not found");
     }
 }
 

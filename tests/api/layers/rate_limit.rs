@@ -62,7 +62,7 @@ async fn burst_passes_and_the_next_is_rejected_over_rest(setup: Setup) {
     }
 }
 
-async fn refused_call_changes_nothing(setup: Setup) {
+async fn rejected_call_changes_nothing(setup: Setup) {
     let server = start(setup).await;
     let token = server.token(User::WriterInA);
     exhaust(&server, &token).await;
@@ -75,7 +75,7 @@ async fn refused_call_changes_nothing(setup: Setup) {
         .json(&body)
         .send()
         .await;
-    answer.refuses(429, MESSAGE);
+    answer.rejects(429, MESSAGE);
     assert!(server.list(WORKSPACE_A).await.is_empty());
 }
 
@@ -196,16 +196,16 @@ async fn request_without_a_token_is_not_counted(setup: Setup) {
             .bearer(&token)
             .send()
             .await
-            .refuses(404, "Not found");
+            .rejects(404, "Not found");
         server
             .get("/apikeys")
             .send()
             .await
-            .refuses(401, UNAUTHENTICATED);
+            .rejects(401, UNAUTHENTICATED);
     }
 }
 
-async fn without_a_limit_nothing_is_refused(server: TestServer) {
+async fn without_a_limit_nothing_is_rejected(server: TestServer) {
     let token = server.token(User::Owner);
     for _ in 0..100 {
         assert_eq!(list(&server, &token).await, 200);
@@ -214,7 +214,7 @@ async fn without_a_limit_nothing_is_refused(server: TestServer) {
 
 each_engine! {
     burst_passes_and_the_next_is_rejected_over_rest
-    refused_call_changes_nothing
+    rejected_call_changes_nothing
     burst_passes_and_the_next_is_rejected_over_grpc
     burst_passes_and_the_next_is_rejected_over_grpc_web
     protocols_and_tokens_of_one_caller_share_one_count
@@ -222,5 +222,5 @@ each_engine! {
     another_caller_is_not_limited
     services_are_not_counted
     request_without_a_token_is_not_counted
-    without_a_limit_nothing_is_refused
+    without_a_limit_nothing_is_rejected
 }

@@ -38,11 +38,16 @@ async fn every_response_has_its_own_request_id(server: TestServer) {
         .list_api_keys(ListApiKeysRequest::default())
         .await;
     assert!(listed.unwrap().metadata().contains_key("x-request-id"));
-    let refused = server
+    let rejected = server
         .api_keys("garbage")
         .list_api_keys(ListApiKeysRequest::default())
         .await;
-    assert!(refused.unwrap_err().metadata().contains_key("x-request-id"));
+    assert!(
+        rejected
+            .unwrap_err()
+            .metadata()
+            .contains_key("x-request-id")
+    );
     for (flavor, token) in WebFlavor::ALL
         .into_iter()
         .flat_map(|f| [(f, None), (f, Some(token.as_str()))])

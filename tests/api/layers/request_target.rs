@@ -29,7 +29,7 @@ fn parameters(one: &str) -> String {
     format!("/apikeys?{}", vec![one; count].join("&"))
 }
 
-async fn target_that_is_too_long_is_refused(server: TestServer) {
+async fn target_that_is_too_long_is_rejected(server: TestServer) {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for target in [
             format!("/{}", "a".repeat(MAX_HEAD)),
@@ -95,7 +95,7 @@ async fn parameters_up_to_the_target_limit_are_read(setup: Setup) {
 }
 
 each_engine! {
-    target_that_is_too_long_is_refused
+    target_that_is_too_long_is_rejected
     long_target_is_answered_like_any_other
     unknown_parameters_up_to_the_target_limit_are_rejected
     parameters_up_to_the_target_limit_are_read

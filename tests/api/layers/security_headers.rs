@@ -165,11 +165,11 @@ async fn native_grpc_has_no_security_headers(server: TestServer) {
             .send()
             .await
             .unwrap();
-        let refused = answer
+        let rejected = answer
             .headers()
             .get("grpc-status")
             .map(|code| code.to_str().unwrap());
-        assert_eq!(refused.unwrap_or("0"), (code as i32).to_string());
+        assert_eq!(rejected.unwrap_or("0"), (code as i32).to_string());
         has(answer.headers(), &[]);
     }
 }

@@ -91,7 +91,7 @@ async fn description_allows_get_head_and_options_alone(server: TestServer) {
         assert_eq!((options.status, options.header("allow")), (204, allow));
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let answer = server.call(method, path).send().await;
-            answer.refuses(405, "Method not allowed");
+            answer.rejects(405, "Method not allowed");
             assert_eq!(answer.header("allow"), allow);
         }
     }

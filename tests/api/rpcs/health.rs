@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
-use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, refused, unframe};
+use crate::support::{Engine, Proxy, Setup, TestServer, WebFlavor, grpc_frame, rejected, unframe};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -118,7 +118,7 @@ async fn unknown_service_is_not_found_and_can_be_waited_for(server: TestServer) 
         "/",
         " ",
     ] {
-        refused(client.check(about(name)).await)
+        rejected(client.check(about(name)).await)
             .is(Code::NotFound, "SERVICE_NOT_FOUND", "Service not found")
             .alone();
         let mut stream = watch(&server, name).await;
@@ -163,7 +163,7 @@ async fn watch_reports_the_shutdown_and_ends(server: TestServer) {
     server.health.end();
     assert_eq!(next(&mut known).await, ServingStatus::NotServing);
     for mut stream in [known, unknown] {
-        refused(stream.message().await)
+        rejected(stream.message().await)
             .is(
                 Code::Unavailable,
                 "SHUTTING_DOWN",
@@ -210,7 +210,7 @@ async fn no_default_ends_a_stream_and_a_callers_deadline_does(setup: Setup) {
         let error = tokio::time::timeout(PATIENCE, bounded.message())
             .await
             .unwrap();
-        refused(error).is(
+        rejected(error).is(
             Code::DeadlineExceeded,
             "DEADLINE_EXCEEDED",
             "The deadline expired before the call could complete",
@@ -312,7 +312,7 @@ async fn open_streams_are_bounded(server: TestServer) {
     let status = client.watch(about("")).await.map(|_| ()).unwrap_err();
     let retry = status.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(retry, Some(Duration::from_secs(1)));
-    refused(Err::<(), _>(status)).is(
+    rejected(Err::<(), _>(status)).is(
         Code::ResourceExhausted,
         "TOO_MANY_STREAMS",
         "Too many streams are open",
@@ -322,7 +322,7 @@ async fn open_streams_are_bounded(server: TestServer) {
     let asked = ServerReflectionClient::new(server.channel())
         .server_reflection_info(silent)
         .await;
-    refused(asked.map(|_| ())).is(
+    rejected(asked.map(|_| ())).is(
         Code::ResourceExhausted,
         "TOO_MANY_STREAMS",
         "Too many streams are open",

@@ -8,7 +8,7 @@ use keyward::proto::v1::{
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, User, WORKSPACE_A, refused};
+use crate::support::{DENIED, TestServer, User, WORKSPACE_A, rejected};
 
 const NOT_FOUND: &str = "API key not found";
 const LINKS: &str = "audit_events WHERE action = 'api_key.link'";
@@ -106,14 +106,14 @@ async fn unlinking_is_idempotent_and_audited_once(server: TestServer) {
 async fn unknown_key_is_not_found(server: TestServer) {
     let mut service = server.api_keys(&server.service_token());
     for id in ["01890a5d-ac96-774b-bcce-b302099a8057", "not-a-uuid", ""] {
-        refused(
+        rejected(
             service
                 .link_api_key(link(id, ResourceKind::Bucket, "b1"))
                 .await,
         )
         .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
-        refused(
+        rejected(
             service
                 .unlink_api_key(unlink(id, ResourceKind::Bucket, "b1"))
                 .await,
@@ -124,7 +124,7 @@ async fn unknown_key_is_not_found(server: TestServer) {
             uuid: id.to_owned(),
             ..Default::default()
         };
-        refused(service.list_api_key_links(request).await)
+        rejected(service.list_api_key_links(request).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
@@ -134,14 +134,14 @@ async fn kind_and_resource_are_required(server: TestServer) {
     let id = key(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let message = "Resource kind is required";
-    refused(
+    rejected(
         service
             .link_api_key(link(&id, ResourceKind::Unspecified, "b1"))
             .await,
     )
     .is(Code::InvalidArgument, "FIELD_INVALID", message)
     .fields(&[("resourceKind", message)]);
-    refused(
+    rejected(
         service
             .unlink_api_key(unlink(&id, ResourceKind::Unspecified, "b1"))
             .await,
@@ -153,21 +153,21 @@ async fn kind_and_resource_are_required(server: TestServer) {
         resource_kind: 77,
         ..link(&id, ResourceKind::Bucket, "b")
     };
-    refused(service.link_api_key(unknown).await).is(
+    rejected(service.link_api_key(unknown).await).is(
         Code::InvalidArgument,
         "FIELD_INVALID",
         message,
     );
 
     let message = "Resource ID is required";
-    refused(
+    rejected(
         service
             .link_api_key(link(&id, ResourceKind::Bucket, ""))
             .await,
     )
     .is(Code::InvalidArgument, "FIELD_REQUIRED", message)
     .fields(&[("resourceId", message)]);
-    refused(
+    rejected(
         service
             .unlink_api_key(unlink(&id, ResourceKind::Bucket, ""))
             .await,
@@ -175,7 +175,7 @@ async fn kind_and_resource_are_required(server: TestServer) {
     .is(Code::InvalidArgument, "FIELD_REQUIRED", message)
     .fields(&[("resourceId", message)]);
     let message = "Resource ID must have at most 255 bytes";
-    refused(
+    rejected(
         service
             .link_api_key(link(&id, ResourceKind::Bucket, &"r".repeat(256)))
             .await,
@@ -194,14 +194,14 @@ async fn user_of_any_role_may_not_link_or_unlink(server: TestServer) {
         .unwrap();
     for user in User::MEMBERS {
         let mut client = server.api_keys(&server.token(user));
-        refused(
+        rejected(
             client
                 .link_api_key(link(&id, ResourceKind::Bucket, "b2"))
                 .await,
         )
         .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
         .alone();
-        refused(
+        rejected(
             client
                 .unlink_api_key(unlink(&id, ResourceKind::Bucket, "b1"))
                 .await,
@@ -212,7 +212,7 @@ async fn user_of_any_role_may_not_link_or_unlink(server: TestServer) {
             uuid: id.clone(),
             ..Default::default()
         };
-        refused(client.list_api_key_links(request).await)
+        rejected(client.list_api_key_links(request).await)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }

@@ -4,7 +4,7 @@ use keyward::proto::v1::{LinkApiKeyRequest, ListApiKeyLinksRequest, ResourceKind
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{TestServer, WORKSPACE_A, refused};
+use crate::support::{TestServer, WORKSPACE_A, rejected};
 
 async fn key_with_links(server: &TestServer) -> String {
     let body = json!({ "workspaceId": WORKSPACE_A, "key": "k", "secret": "s", "provider": "AWS" });
@@ -99,7 +99,7 @@ async fn pages_of_any_size_are_the_list_in_pieces(server: TestServer) {
     }
 }
 
-async fn page_token_that_no_page_carried_is_refused(server: TestServer) {
+async fn page_token_that_no_page_carried_is_rejected(server: TestServer) {
     let uuid = key_with_links(&server).await;
     let mut service = server.api_keys(&server.service_token());
     let message = "Page token is not valid";
@@ -109,7 +109,7 @@ async fn page_token_that_no_page_carried_is_refused(server: TestServer) {
             page_size: 0,
             page_token: page_token.to_owned(),
         };
-        refused(service.list_api_key_links(request).await)
+        rejected(service.list_api_key_links(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("pageToken", message)])
             .hides(&["canary"]);
@@ -158,6 +158,6 @@ async fn page_has_a_hundred_links_by_default(server: TestServer) {
 each_engine! {
     links_are_ordered_by_kind_and_id
     pages_of_any_size_are_the_list_in_pieces
-    page_token_that_no_page_carried_is_refused
+    page_token_that_no_page_carried_is_rejected
     page_has_a_hundred_links_by_default
 }

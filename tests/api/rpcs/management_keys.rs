@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::support::{
-    DENIED, NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_X, refused,
+    DENIED, NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_X, rejected,
     sha256_hex,
 };
 
@@ -100,15 +100,15 @@ async fn administrators_and_services_create_list_and_revoke(server: TestServer) 
             .bearer(&created.key)
             .send()
             .await
-            .refuses_key(401, "Invalid token");
+            .rejects_key(401, "Invalid token");
         server
             .get("/key")
             .bearer(&created.key)
             .send()
             .await
-            .refuses_key(401, "Invalid token");
+            .rejects_key(401, "Invalid token");
         assert_eq!(list(&server, ORGANIZATION).await, []);
-        refused(revoke(&server, &token, &key.hash).await)
+        rejected(revoke(&server, &token, &key.hash).await)
             .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
@@ -119,7 +119,7 @@ async fn other_callers_manage_no_management_keys(server: TestServer) {
     let issued = server.issued_key(&token, json!({})).await;
     let foreign = server.management_key(OTHER_ORGANIZATION).await;
     let denied = |result: Result<(), Status>| {
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     };
@@ -146,13 +146,13 @@ async fn other_callers_manage_no_management_keys(server: TestServer) {
             .map(drop),
     );
     // The response does not reveal resources of another organization.
-    refused(revoke(&server, &outsider, &sha256_hex(&token)).await)
+    rejected(revoke(&server, &outsider, &sha256_hex(&token)).await)
         .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
 
     for user in [User::Stranger, User::Unvalidated] {
         let result = create(&server, &server.token(user), ORGANIZATION, "n").await;
-        refused(result)
+        rejected(result)
             .is(Code::Unauthenticated, "TOKEN_INVALID", "Invalid token")
             .alone();
     }
@@ -161,7 +161,7 @@ async fn other_callers_manage_no_management_keys(server: TestServer) {
         .management_keys_without_token()
         .create_management_key(request)
         .await;
-    refused(result)
+    rejected(result)
         .is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER)
         .alone();
     assert_eq!(list(&server, ORGANIZATION).await.len(), 1);
@@ -171,16 +171,16 @@ async fn administrator_reaches_the_own_organization_alone(server: TestServer) {
     let foreign = server.management_key(OTHER_ORGANIZATION).await;
     let owner = server.token(User::Owner);
     for organization in [OTHER_ORGANIZATION, "none"] {
-        refused(create(&server, &owner, organization, "n").await)
+        rejected(create(&server, &owner, organization, "n").await)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
-        refused(page(&server, &owner, organization, 0, "").await)
+        rejected(page(&server, &owner, organization, 0, "").await)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
     // A key of another organization has the same response as a missing key.
     for hash in [sha256_hex(&foreign), sha256_hex("none")] {
-        refused(revoke(&server, &owner, &hash).await)
+        rejected(revoke(&server, &owner, &hash).await)
             .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
@@ -202,7 +202,7 @@ async fn administrator_reaches_the_own_organization_alone(server: TestServer) {
 }
 
 async fn missing_organization_is_reported_to_a_service(server: TestServer) {
-    refused(create(&server, &server.service_token(), "none", "n").await)
+    rejected(create(&server, &server.service_token(), "none", "n").await)
         .is(
             Code::NotFound,
             "ORGANIZATION_NOT_FOUND",
@@ -213,7 +213,7 @@ async fn missing_organization_is_reported_to_a_service(server: TestServer) {
 }
 
 async fn list_of_an_organization_that_does_not_exist_is_not_found(server: TestServer) {
-    refused(page(&server, &server.service_token(), "none", 0, "").await)
+    rejected(page(&server, &server.service_token(), "none", 0, "").await)
         .is(
             Code::NotFound,
             "ORGANIZATION_NOT_FOUND",
@@ -235,7 +235,7 @@ async fn id_without_a_management_key_is_not_found(server: TestServer) {
         &sha256_hex("none"),
     ] {
         for caller in [server.service_token(), server.token(User::Owner)] {
-            refused(revoke(&server, &caller, hash).await)
+            rejected(revoke(&server, &caller, hash).await)
                 .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
                 .alone();
         }
@@ -246,22 +246,22 @@ async fn id_without_a_management_key_is_not_found(server: TestServer) {
 async fn unfit_field_is_named(server: TestServer) {
     let owner = server.token(User::Owner);
     let long = "Name must have at most 255 bytes";
-    refused(create(&server, &owner, ORGANIZATION, "").await)
+    rejected(create(&server, &owner, ORGANIZATION, "").await)
         .is(Code::InvalidArgument, "FIELD_REQUIRED", "Name is required")
         .fields(&[("name", "Name is required")]);
-    refused(create(&server, &owner, ORGANIZATION, &"n".repeat(256)).await)
+    rejected(create(&server, &owner, ORGANIZATION, &"n".repeat(256)).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", long)
         .fields(&[("name", long)]);
     let required = "Organization ID is required";
-    refused(create(&server, &owner, "", "n").await)
+    rejected(create(&server, &owner, "", "n").await)
         .is(Code::InvalidArgument, "FIELD_INVALID", required)
         .fields(&[("organizationId", required)]);
-    refused(page(&server, &owner, "", 0, "").await)
+    rejected(page(&server, &owner, "", 0, "").await)
         .is(Code::InvalidArgument, "FIELD_INVALID", required)
         .fields(&[("organizationId", required)]);
     let token = "Page token is not valid";
     for page_token in ["canary", "00", &"ab".repeat(2000)] {
-        refused(page(&server, &owner, ORGANIZATION, 0, page_token).await)
+        rejected(page(&server, &owner, ORGANIZATION, 0, page_token).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", token)
             .fields(&[("pageToken", token)])
             .hides(&["canary"]);
@@ -331,7 +331,7 @@ async fn organization_with_live_management_keys_is_not_deleted(server: TestServe
         organization_id: OTHER_ORGANIZATION.to_owned(),
     };
     let message = "Organization still has management keys";
-    refused(directory.delete_organization(organization.clone()).await)
+    rejected(directory.delete_organization(organization.clone()).await)
         .is(Code::FailedPrecondition, "NOT_EMPTY", message)
         .preconditions(&[("NOT_EMPTY", "management keys", message)]);
     assert_eq!(server.get("/key").bearer(&token).send().await.status, 200);

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DOLLAR, KEY_NOT_FOUND, ORGANIZATION, OTHER_ORGANIZATION, TestServer, byok_charge, charge,
-    charge_at, refused, sha256_hex,
+    charge_at, rejected, sha256_hex,
 };
 
 /// The eight amounts of a key, its own first, each in the order ever, day, week, month.
@@ -147,7 +147,7 @@ async fn another_charge_under_the_same_id_is_a_conflict(server: TestServer) {
         (byok_charge(&hash, "byok", 1), "a charge of another cost"),
     ] {
         let message = format!("Request ID was already used for {earlier}");
-        refused(server.record(conflict).await)
+        rejected(server.record(conflict).await)
             .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", &message)
             .alone();
     }
@@ -226,14 +226,14 @@ async fn cost_is_from_nothing_to_a_million_dollars(server: TestServer) {
             "Cost must be at most 1000000000000000 nano-dollars",
         ),
     ] {
-        refused(server.record(charge(&hash, "wrong", cost)).await)
+        rejected(server.record(charge(&hash, "wrong", cost)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("costNanos", message)]);
     }
     assert_eq!(server.database.count("charges").await, 2);
 }
 
-async fn sum_that_would_not_fit_is_refused(server: TestServer) {
+async fn sum_that_would_not_fit_is_rejected(server: TestServer) {
     let (token, hash) = key(&server).await;
     let most = i64::MAX - 5;
     server
@@ -242,7 +242,7 @@ async fn sum_that_would_not_fit_is_refused(server: TestServer) {
         .await;
     server.record(charge(&hash, "fits", 5)).await.unwrap();
     let message = "Cost is more than can be added to what the key has spent";
-    refused(server.record(charge(&hash, "too much", 1)).await)
+    rejected(server.record(charge(&hash, "too much", 1)).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", message)
         .fields(&[("costNanos", message)]);
     // The other side of the account has room; the total alone exceeds the limit.
@@ -274,7 +274,7 @@ async fn charge_may_be_five_minutes_ahead(server: TestServer) {
         "2026-08-01T12:06:00Z",
         "2027-01-01T00:00:00Z",
     ] {
-        refused(
+        rejected(
             server
                 .record(charge_at(moment, charge(&hash, "ahead", CENT)))
                 .await,
@@ -289,7 +289,7 @@ async fn charge_may_be_five_minutes_ahead(server: TestServer) {
             occurred_at,
             ..charge(&hash, "never", CENT)
         };
-        refused(server.record(request).await)
+        rejected(server.record(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("occurredAt", message)]);
     }
@@ -298,7 +298,7 @@ async fn charge_may_be_five_minutes_ahead(server: TestServer) {
 
 async fn request_id_is_required_and_bounded(server: TestServer) {
     let (_, hash) = key(&server).await;
-    refused(server.record(charge(&hash, "", CENT)).await)
+    rejected(server.record(charge(&hash, "", CENT)).await)
         .is(
             Code::InvalidArgument,
             "FIELD_REQUIRED",
@@ -312,7 +312,7 @@ async fn request_id_is_required_and_bounded(server: TestServer) {
             "Request ID must not have control characters",
         ),
     ] {
-        refused(server.record(charge(&hash, &id, CENT)).await)
+        rejected(server.record(charge(&hash, &id, CENT)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("requestId", message)]);
     }
@@ -326,7 +326,7 @@ async fn charge_of_no_key_is_not_recorded(server: TestServer) {
     let (token, hash) = key(&server).await;
     let upper = hash.to_ascii_uppercase();
     for hash in ["", "none", &upper, &sha256_hex("none"), &sha256_hex(&token)] {
-        refused(server.record(charge(hash, "r", CENT)).await)
+        rejected(server.record(charge(hash, "r", CENT)).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
             .alone();
     }
@@ -387,7 +387,7 @@ each_engine! {
     request_ids_are_the_keys_own
     charge_is_recorded_for_every_state_of_the_key
     cost_is_from_nothing_to_a_million_dollars
-    sum_that_would_not_fit_is_refused
+    sum_that_would_not_fit_is_rejected
     charge_may_be_five_minutes_ahead
     request_id_is_required_and_bounded
     charge_of_no_key_is_not_recorded

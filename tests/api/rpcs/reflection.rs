@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use keyward::proto;
 use tonic::{Code, Status};
 
-use crate::support::{Setup, TestServer, WebFlavor, refused};
+use crate::support::{Setup, TestServer, WebFlavor, rejected};
 
 /// Lists the services of reflection: one function for each version, with equal messages.
 macro_rules! listed_by {
@@ -79,7 +79,7 @@ async fn disabled_reflection_leaves_other_services(setup: Setup) {
         listed_by_v1(&server).await,
         listed_by_v1alpha(&server).await,
     ] {
-        refused(result).is(Code::Unimplemented, "UNIMPLEMENTED", "Unknown method");
+        rejected(result).is(Code::Unimplemented, "UNIMPLEMENTED", "Unknown method");
     }
     let path = "/grpc.health.v1.Health/Check";
     let answer = server.grpc_web(WebFlavor::Binary, path, None, &()).await;

@@ -4,7 +4,9 @@ use keyward::proto::v1::{ResolveApiKeyRequest, ResolveApiKeyResponse};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, refused, with_token};
+use crate::support::{
+    DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, rejected, with_token,
+};
 
 fn request(uuid: &str) -> ResolveApiKeyRequest {
     ResolveApiKeyRequest {
@@ -88,7 +90,7 @@ async fn user_of_any_role_gets_no_secret(server: TestServer) {
                 .api_keys(&server.token(user))
                 .resolve_api_key(request(id))
                 .await;
-            refused(result)
+            rejected(result)
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone()
                 .hides(&["canary"]);
@@ -100,13 +102,13 @@ async fn user_of_any_role_gets_no_secret(server: TestServer) {
         .api_keys_without_token()
         .resolve_api_key(request(&id))
         .await;
-    refused(result).is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED);
+    rejected(result).is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED);
 }
 
 async fn unknown_key_is_not_found_and_not_audited(server: TestServer) {
     let mut service = server.api_keys(&server.service_token());
     for id in ["01890a5d-ac96-774b-bcce-b302099a8057", "not-a-uuid", ""] {
-        refused(service.resolve_api_key(request(id)).await)
+        rejected(service.resolve_api_key(request(id)).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", "API key not found")
             .alone();
     }
@@ -135,7 +137,7 @@ async fn secret_that_was_sealed_elsewhere_does_not_open(server: TestServer) {
         )
         .await;
     let mut service = server.api_keys(&server.service_token());
-    refused(service.resolve_api_key(request(&id)).await)
+    rejected(service.resolve_api_key(request(&id)).await)
         .is(Code::Internal, "INTERNAL", "Internal server error")
         .alone()
         .hides(&["canary", "open", "envelope", "decrypt"]);
@@ -150,7 +152,7 @@ async fn it_has_no_rest_path(server: TestServer) {
     ] {
         let call = server.post(&path).bearer(&server.service_token());
         let answer = call.json(&json!({ "uuid": id })).send().await;
-        answer.refuses(404, "Not found");
+        answer.rejects(404, "Not found");
     }
 }
 

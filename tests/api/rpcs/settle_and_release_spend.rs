@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::support::{
-    CENT, DOLLAR, Issued, ORGANIZATION, TestServer, byok_hold, charge, hold, refused,
+    CENT, DOLLAR, Issued, ORGANIZATION, TestServer, byok_hold, charge, hold, rejected,
 };
 
 const NOT_FOUND: &str = "Reservation not found";
@@ -89,7 +89,7 @@ async fn second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
     );
     for cost in [0, 29 * CENT, 40 * CENT] {
         let message = "Request ID was already used for a charge of another cost";
-        refused(server.settle(&reservation, cost).await)
+        rejected(server.settle(&reservation, cost).await)
             .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", message)
             .alone();
     }
@@ -101,7 +101,7 @@ async fn second_settlement_is_the_first_one_or_a_conflict(server: TestServer) {
             .unwrap()
             .duplicate
     );
-    refused(server.record(charge(&issued.hash, "r", 31 * CENT)).await);
+    rejected(server.record(charge(&issued.hash, "r", 31 * CENT)).await);
     assert_eq!(left_and_spent(&server, &token, &issued).await, (70, 30));
     assert_eq!(server.database.count("charges").await, 1);
 }
@@ -113,7 +113,7 @@ async fn hold_whose_charge_was_recorded_is_settled_by_it(server: TestServer) {
         .record(charge(&issued.hash, "r", 30 * CENT))
         .await
         .unwrap();
-    refused(server.settle(&reservation, 31 * CENT).await).is(
+    rejected(server.settle(&reservation, 31 * CENT).await).is(
         Code::AlreadyExists,
         "REQUEST_ID_CONFLICT",
         "Request ID was already used for a charge of another cost",
@@ -130,7 +130,7 @@ async fn expired_hold_holds_nothing_and_can_be_settled(server: TestServer) {
     let (token, issued) = keys(&server).await;
     let reservation = server.reserved(hold(&issued.hash, "r", 40 * CENT)).await;
     server.advance_seconds(TEN_MINUTES - 1);
-    refused(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
+    rejected(server.reserve(hold(&issued.hash, "more", 61 * CENT)).await);
     server.advance_seconds(1);
     assert_eq!(left_and_spent(&server, &token, &issued).await, (100, 0));
     // Another reservation took its room.
@@ -176,7 +176,7 @@ async fn ended_hold_cannot_end_otherwise(server: TestServer) {
         .reserved(hold(&issued.hash, "settled", 40 * CENT))
         .await;
     server.settle(&settled, 40 * CENT).await.unwrap();
-    refused(server.release(&settled).await)
+    rejected(server.release(&settled).await)
         .is(
             Code::FailedPrecondition,
             "RESERVATION_SETTLED",
@@ -189,7 +189,7 @@ async fn ended_hold_cannot_end_otherwise(server: TestServer) {
     server.release(&released).await.unwrap();
     for cost in [0, 40 * CENT] {
         let message = "Reservation was already released";
-        refused(server.settle(&released, cost).await)
+        rejected(server.settle(&released, cost).await)
             .is(Code::FailedPrecondition, "RESERVATION_RELEASED", message)
             .alone();
     }
@@ -213,7 +213,7 @@ async fn ended_reservation_is_not_made_again(server: TestServer) {
         ("expired", "RESERVATION_EXPIRED"),
     ] {
         let message = format!("Reservation was already {request_id}");
-        refused(server.reserve(hold(&issued.hash, request_id, CENT)).await)
+        rejected(server.reserve(hold(&issued.hash, request_id, CENT)).await)
             .is(Code::FailedPrecondition, reason, &message)
             .alone();
     }
@@ -245,10 +245,10 @@ async fn id_without_a_reservation_is_not_found(server: TestServer) {
     let plain = reservation.replace('-', "");
     let none = "01890a5d-ac96-774b-bcce-b302099a8057";
     for id in ["", "none", "r", &issued.hash, &plain, none] {
-        refused(server.settle(id, CENT).await)
+        rejected(server.settle(id, CENT).await)
             .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
             .alone();
-        refused(server.release(id).await)
+        rejected(server.release(id).await)
             .is(Code::NotFound, "RESERVATION_NOT_FOUND", NOT_FOUND)
             .alone();
     }
@@ -259,7 +259,7 @@ async fn id_without_a_reservation_is_not_found(server: TestServer) {
             "Cost must be at most 1000000000000000 nano-dollars",
         ),
     ] {
-        refused(server.settle(&reservation, cost).await)
+        rejected(server.settle(&reservation, cost).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("costNanos", message)]);
     }
@@ -305,14 +305,14 @@ async fn concurrent_settlement_and_release_have_one_winner(server: TestServer) {
         match (settled, released) {
             (Ok(_), Err(status)) => {
                 spent += 1;
-                refused(Err::<(), _>(status)).is(
+                rejected(Err::<(), _>(status)).is(
                     Code::FailedPrecondition,
                     "RESERVATION_SETTLED",
                     "Reservation was already settled",
                 );
             }
             (Err(status), Ok(())) => {
-                refused(Err::<(), _>(status)).is(
+                rejected(Err::<(), _>(status)).is(
                     Code::FailedPrecondition,
                     "RESERVATION_RELEASED",
                     "Reservation was already released",

@@ -36,7 +36,7 @@ async fn unimplemented_method_has_no_rest_path(server: TestServer) {
             .json(&json!({}))
             .send()
             .await;
-        answer.refuses(404, "Not found");
+        answer.rejects(404, "Not found");
     }
     for path in ["/audit", "/audit/events", "/apikeys/watch/all"] {
         let answer = server.get(path).bearer(&token).send().await;

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DENIED, DOLLAR, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_B,
-    WORKSPACE_X, WebFlavor, charge, hold, refused,
+    WORKSPACE_X, WebFlavor, charge, hold, rejected,
 };
 
 /// Returns the response for a missing key.
@@ -205,7 +205,7 @@ async fn services_alone_may_verify(server: TestServer) {
                 token: asked.to_owned(),
                 byok: false,
             };
-            refused(server.management_keys(&token).verify_key(request).await)
+            rejected(server.management_keys(&token).verify_key(request).await)
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone();
         }

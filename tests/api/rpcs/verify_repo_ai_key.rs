@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::support::{
     OTHER_ORGANIZATION, REPO_A, REPO_AI_KEY_EVENTS, TestServer, User, WORKSPACE_A, WORKSPACE_B,
-    WORKSPACE_X, WebFlavor, refused, repo_ai_key_path,
+    WORKSPACE_X, WebFlavor, rejected, repo_ai_key_path,
 };
 
 const PATH: &str = "/keyward.v1.RepoAiKeyService/VerifyRepoAiKey";
@@ -250,7 +250,7 @@ async fn failing_store_is_an_error_and_no_verdict(server: TestServer) {
         .execute("ALTER TABLE repo_ai_keys RENAME TO gone")
         .await;
     let message = "Internal server error";
-    refused(
+    rejected(
         service
             .verify_repo_ai_key(request(&created.key, &created.secret))
             .await,
@@ -266,7 +266,7 @@ async fn failing_store_is_an_error_and_no_verdict(server: TestServer) {
     );
 
     server.store.close().await;
-    refused(
+    rejected(
         service
             .verify_repo_ai_key(request(&created.key, &created.secret))
             .await,

@@ -64,20 +64,20 @@ pub(super) fn bearer(token: &str) -> Bearer {
 }
 
 /// A gRPC error and its details.
-pub struct Refusal {
+pub struct Rejection {
     pub status: Status,
     details: Vec<ErrorDetail>,
 }
 
 /// Returns the error in which a call must have ended.
 #[track_caller]
-pub fn refused<T: fmt::Debug>(result: Result<T, Status>) -> Refusal {
+pub fn rejected<T: fmt::Debug>(result: Result<T, Status>) -> Rejection {
     let status = result.unwrap_err();
     let details = status.check_error_details_vec().unwrap();
-    Refusal { status, details }
+    Rejection { status, details }
 }
 
-impl Refusal {
+impl Rejection {
     /// Expects this code and message, and exactly one ErrorInfo, with this reason and the Keyward domain.
     #[track_caller]
     pub fn is(&self, code: Code, reason: &str, message: &str) -> &Self {

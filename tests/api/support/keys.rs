@@ -118,7 +118,7 @@ impl TestServer {
 impl Answer {
     /// Expects an error of the paths of keys.
     #[track_caller]
-    pub fn refuses_key(&self, status: u16, message: &str) {
+    pub fn rejects_key(&self, status: u16, message: &str) {
         let message = serde_json::to_string(message).unwrap();
         let body = format!(r#"{{"error":{{"code":{status},"message":{message}}}}}"#);
         self.is(status, &body);

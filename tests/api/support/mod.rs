@@ -13,7 +13,7 @@ mod server;
 mod spans;
 pub mod waiting;
 
-pub use grpc::{refused, with_token};
+pub use grpc::{rejected, with_token};
 pub use grpc_web::{WebAnswer, WebFlavor, flagged, frame as grpc_frame, unframe};
 pub use issuer::{Algorithm, Issuer, SigningKey};
 pub use keys::{Issued, KEY_NOT_FOUND, MOUNTS, NO_HEADER, sha256_hex};

@@ -155,7 +155,7 @@ impl Answer {
 
     /// Expects an error of the Flashback paths.
     #[track_caller]
-    pub fn refuses(&self, status: u16, message: &str) {
+    pub fn rejects(&self, status: u16, message: &str) {
         let message = serde_json::to_string(message).unwrap();
         self.is(
             status,

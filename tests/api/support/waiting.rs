@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::refused;
+use super::rejected;
 
 /// Expects about the number of seconds in which a slot is freed.
 #[track_caller]
@@ -14,8 +14,8 @@ pub fn about_an_hour(seconds: u64) {
 /// Expects the reason and the retry delay in a status.
 #[track_caller]
 pub fn says_when(status: &Status, reason: &str, message: &str) {
-    let refusal = refused(Err::<(), _>(status.clone()));
-    refusal.is(Code::ResourceExhausted, reason, message);
+    let rejection = rejected(Err::<(), _>(status.clone()));
+    rejection.is(Code::ResourceExhausted, reason, message);
     let retry = status.get_details_retry_info().unwrap();
     about_an_hour(retry.retry_delay.unwrap().as_secs());
 }

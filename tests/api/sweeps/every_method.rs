@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 use super::cases::{Case, NOT_IMPLEMENTED, Who, cases};
 use crate::support::{
     NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, REPO_A, TestServer, UNAUTHENTICATED, User,
-    WORKSPACE_A, hold, refused, sha256_hex,
+    WORKSPACE_A, hold, rejected, sha256_hex,
 };
 
 fn methods() -> Vec<MethodDescriptor> {
@@ -248,7 +248,7 @@ fn without_token(name: &str) -> &'static str {
 }
 
 /// Expects that a caller is rejected with that code, over gRPC and by every binding.
-async fn refuses(
+async fn rejects(
     server: &TestServer,
     method: &MethodDescriptor,
     request: &Value,
@@ -256,10 +256,10 @@ async fn refuses(
     (code, message): (Code, &str),
 ) {
     let name = method.full_name();
-    let refusal = refused(call(server, method, request, Some(token)).await);
-    let told = (refusal.status.code(), refusal.status.message());
+    let rejection = rejected(call(server, method, request, Some(token)).await);
+    let told = (rejection.status.code(), rejection.status.message());
     assert_eq!(told, (code, message), "{name} {who:?}");
-    refusal.alone();
+    rejection.alone();
     let expected = if code == Code::NotFound { 404 } else { 403 };
     for binding in bindings(method) {
         let (status, body) = call_rest(server, method, &binding, request, Some(token)).await;
@@ -310,7 +310,7 @@ fn every_method_of_the_descriptor_is_swept() {
     }
 }
 
-async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer) {
+async fn every_implemented_method_rejects_all_but_its_callers(server: TestServer) {
     let keys = Keys::new(&server).await;
     for (place, case) in cases().iter().enumerate() {
         let method = method(case.method);
@@ -329,7 +329,7 @@ async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer
             .unwrap_or("Insufficient permissions");
         let denied = (Code::PermissionDenied, denied);
 
-        let unauthenticated = refused(call(&server, &method, &request, None).await);
+        let unauthenticated = rejected(call(&server, &method, &request, None).await);
         assert_eq!(
             unauthenticated.status.code(),
             Code::Unauthenticated,
@@ -342,14 +342,14 @@ async fn every_implemented_method_refuses_all_but_its_callers(server: TestServer
         }
         for who in &case.wrong_role {
             let token = keys.token(&server, *who);
-            refuses(&server, &method, &request, (*who, &token), denied).await;
+            rejects(&server, &method, &request, (*who, &token), denied).await;
         }
         let unseen = case
             .unseen
             .map_or(denied, |message| (Code::NotFound, message));
         for who in &case.other_organization {
             let token = keys.token(&server, *who);
-            refuses(&server, &method, &request, (*who, &token), unseen).await;
+            rejects(&server, &method, &request, (*who, &token), unseen).await;
         }
         // The request was valid: the rejection was due to the caller.
         let token = keys.token(&server, case.right);
@@ -364,7 +364,7 @@ async fn unimplemented_methods_need_authentication_first(server: TestServer) {
         let method = method(name);
         let request = json!({});
         assert!(bindings(&method).is_empty(), "{name}");
-        let unauthenticated = refused(call(&server, &method, &request, None).await);
+        let unauthenticated = rejected(call(&server, &method, &request, None).await);
         assert_eq!(
             unauthenticated.status.code(),
             Code::Unauthenticated,
@@ -377,7 +377,7 @@ async fn unimplemented_methods_need_authentication_first(server: TestServer) {
             Who::IssuedKey,
         ] {
             let token = keys.token(&server, who);
-            refused(call(&server, &method, &request, Some(&token)).await)
+            rejected(call(&server, &method, &request, Some(&token)).await)
                 .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
                 .alone();
         }
@@ -385,6 +385,6 @@ async fn unimplemented_methods_need_authentication_first(server: TestServer) {
 }
 
 each_engine! {
-    every_implemented_method_refuses_all_but_its_callers
+    every_implemented_method_rejects_all_but_its_callers
     unimplemented_methods_need_authentication_first
 }

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(target.address().to_string(), "127.0.0.1:8080");
         assert_eq!(target.join("/key"), "http://127.0.0.1:8080/key");
         assert!("https://127.3.2.1/".parse::<Target>().is_ok());
-        for refused in [
+        for rejected in [
             "http://10.0.0.1:8080",
             "http://128.0.0.1",
             "http://0.0.0.0:80",
@@ -100,7 +100,7 @@ mod tests {
             "ftp://127.0.0.1",
             "127.0.0.1:8080",
         ] {
-            assert!(refused.parse::<Target>().is_err(), "{refused}");
+            assert!(rejected.parse::<Target>().is_err(), "{rejected}");
         }
     }
 }

@@ -202,11 +202,11 @@ async fn nothing_leaks(deployment: Deployment) {
         answers.iter().any(|answer| answer.holds(&mark)),
         "no answer lists a public key"
     );
-    let refusal = Needle::new("refusal", b"Unsupported provider");
+    let rejection = Needle::new("refusal", b"Unsupported provider");
     assert!(
         answers
             .iter()
-            .filter(|answer| answer.holds(&refusal))
+            .filter(|answer| answer.holds(&rejection))
             .count()
             >= 2
     );

@@ -15,7 +15,7 @@ fn create(deployment: &Deployment, arguments: &[&str]) -> Program {
 
 /// Expects a failure that reports the reason, and no output where a key is expected.
 #[track_caller]
-fn refused(finished: &Finished, code: i32, why: &str) {
+fn rejected(finished: &Finished, code: i32, why: &str) {
     finished.expect(code);
     assert_eq!(finished.stdout, "");
     assert!(finished.stderr.contains(why), "{}", finished.stderr);
@@ -80,7 +80,7 @@ async fn management_key_needs_a_known_organization() {
         (&long, "the organization's id"),
     ] {
         let finished = create(&deployment, &["--organization", id]).run();
-        refused(&finished, 64, why);
+        rejected(&finished, 64, why);
         assert!(
             !finished.stderr.contains("Canary7QzX"),
             "{}",
@@ -93,23 +93,23 @@ async fn management_key_needs_a_known_organization() {
             &["--organization", &organization, "--name", name],
         )
         .run();
-        refused(&finished, 64, why);
+        rejected(&finished, 64, why);
     }
     assert_eq!(deployment.database.count("management_keys").await, before);
 
     let named = ["--organization", &organization];
     let unconfigured = Program::keyward(["admin", "create-management-key"].iter().chain(&named));
-    refused(&unconfigured.run(), 78, "`auth.session.jwks` is required");
+    rejected(&unconfigured.run(), 78, "`auth.session.jwks` is required");
     let elsewhere =
         create(&deployment, &named).env("KEYWARD_DATABASE__URL", "sqlite:/nonexistent/k.db");
-    refused(&elsewhere.run(), 69, "the database cannot be used");
+    rejected(&elsewhere.run(), 69, "the database cannot be used");
     let unopened = create(&deployment, &named).env("KEYWARD_VAULT__KEYRING_FILE", "/nonexistent");
-    refused(&unopened.run(), 78, "`vault.keyring_file`");
+    rejected(&unopened.run(), 78, "`vault.keyring_file`");
     let empty = deployment.directory.path().join("empty.db");
     fs::write(&empty, "").unwrap();
     let url = format!("sqlite:{}", empty.display());
     let unmigrated = create(&deployment, &named).env("KEYWARD_DATABASE__URL", url);
-    refused(&unmigrated.run(), 78, "keyward migrate");
+    rejected(&unmigrated.run(), 78, "keyward migrate");
 }
 
 /// The key was never shown, so the command prints its hash, with which it can be revoked.
@@ -123,7 +123,7 @@ async fn management_key_that_cannot_be_printed_is_named() {
         &deployment.env["ORGANIZATION_ID"],
     );
     let finished = Program::bash(&script).run();
-    refused(&finished, 74, "standard output cannot be written");
+    rejected(&finished, 74, "standard output cannot be written");
     let stored = "SELECT hash FROM management_keys WHERE name = 'unseen'";
     let stored = deployment.database.query(stored).await;
     let hash: String = stored[0].try_get("", "hash").unwrap();

@@ -25,7 +25,7 @@ fn bind_secrets(deployment: &Deployment) -> Program {
 
 /// Expects that the command does nothing, and reports the reason.
 #[track_caller]
-fn refused(finished: &Finished, code: i32, why: &str) {
+fn rejected(finished: &Finished, code: i32, why: &str) {
     finished.expect(code);
     assert!(finished.stderr.contains(why), "{}", finished.stderr);
 }
@@ -124,7 +124,7 @@ async fn unbound_secrets_become_bound(deployment: Deployment) {
         finished.stderr
     );
     assert_eq!(forms(&deployment).await, [1, 1, 1]);
-    refused(
+    rejected(
         &bind_secrets(&deployment).env(SETTING, "off").run(),
         78,
         "`vault.bind_secrets` is off",
@@ -205,7 +205,7 @@ async fn unbound_secrets_become_bound(deployment: Deployment) {
         .execute("UPDATE provider_keys SET secret_version = 7 WHERE key = 'a'")
         .await;
     let finished = bind_secrets(&deployment).run();
-    refused(
+    rejected(
         &finished,
         70,
         &format!("1 secrets do not open, such as those of {}", keys[0].1),

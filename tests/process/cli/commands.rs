@@ -205,7 +205,7 @@ async fn schema_must_be_current_and_migrating_twice_is_fine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keyring_that_others_can_read_is_refused() {
+async fn keyring_that_others_can_read_is_rejected() {
     let deployment = Deployment::sqlite().await;
     let file = deployment.directory.path().join("keyring.json");
     for mode in [0o644, 0o640, 0o604, 0o660] {
@@ -300,12 +300,12 @@ async fn minted_token_works() {
         .await
         .expect(201);
     assert_eq!(rest.list(&token, workspace).await.len(), 1);
-    for refused in [
+    for rejected in [
         mint(&["--user", "nobody"]),
         mint(&["--user", "demo-admin", "--issuer", "another"]),
         mint(&["--user", "demo-admin", "--audience", "another"]),
     ] {
-        rest.get("/apikeys", &refused).await.expect(401);
+        rest.get("/apikeys", &rejected).await.expect(401);
     }
     let program = [
         "token",

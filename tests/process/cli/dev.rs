@@ -209,10 +209,10 @@ async fn second_start_keeps_everything() {
 }
 
 #[test]
-fn it_refuses_public_addresses_and_changes_nothing() {
+fn it_rejects_public_addresses_and_changes_nothing() {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("data");
-    let refused = |address: &str| {
+    let rejected = |address: &str| {
         let data = directory.to_str().unwrap();
         let program = Program::keyward(["dev", "--listen", address, "--data-dir", data]);
         let printed = program.run().expect(64);
@@ -228,12 +228,12 @@ fn it_refuses_public_addresses_and_changes_nothing() {
         "10.0.0.1:8080",
         "[2001:db8::1]:0",
     ];
-    public.into_iter().for_each(refused);
+    public.into_iter().for_each(rejected);
     assert!(!directory.exists());
 
     Dev::start(&directory).running.terminate().expect(0);
     let before = files(&directory);
-    public.into_iter().for_each(refused);
+    public.into_iter().for_each(rejected);
     assert_eq!(files(&directory), before);
 }
 
@@ -295,11 +295,11 @@ async fn each_token_has_the_rights_of_its_name() {
                 uuid: ids[0].clone(),
             },
         );
-        let refused = ApiKeyServiceClient::new(channel.clone())
+        let rejected = ApiKeyServiceClient::new(channel.clone())
             .resolve_api_key(request)
             .await;
         assert_eq!(
-            refused.unwrap_err().code(),
+            rejected.unwrap_err().code(),
             Code::PermissionDenied,
             "{token}"
         );
@@ -326,17 +326,17 @@ fn port_in_use_is_reported() {
 }
 
 #[test]
-fn second_dev_on_a_data_directory_is_refused() {
+fn second_dev_on_a_data_directory_is_rejected() {
     let directory = TempDir::new().unwrap();
     let first = Dev::start(directory.path());
     let before = fs::read(directory.path().join("dev.env")).unwrap();
-    let refused = crate::support::deployment::dev_program(directory.path())
+    let rejected = crate::support::deployment::dev_program(directory.path())
         .run()
         .expect(69);
     let pid = first.running.pid().as_raw_nonzero();
     assert!(
-        refused.contains(&format!("the SQLite file is in use by process {pid}")),
-        "{refused}"
+        rejected.contains(&format!("the SQLite file is in use by process {pid}")),
+        "{rejected}"
     );
     assert_eq!(fs::read(directory.path().join("dev.env")).unwrap(), before);
     first.running.terminate().expect(0);

@@ -203,7 +203,7 @@ async fn table_in_use_is_waited_for_and_given_back_between() {
 }
 
 /// A schema that is newer than the program, from a later version.
-async fn a_newer_schema_is_refused(deployment: Deployment) {
+async fn a_newer_schema_is_rejected(deployment: Deployment) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
     deployment.database.execute(newer).await;
     for command in ["serve", "migrate"] {
@@ -219,19 +219,19 @@ async fn a_newer_schema_is_refused(deployment: Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newer_schema_is_refused_on_sqlite() {
-    a_newer_schema_is_refused(Deployment::sqlite().await).await;
+async fn newer_schema_is_rejected_on_sqlite() {
+    a_newer_schema_is_rejected(Deployment::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newer_schema_is_refused_on_postgres() {
+async fn newer_schema_is_rejected_on_postgres() {
     if let Some(deployment) = Deployment::postgres().await {
-        a_newer_schema_is_refused(deployment).await;
+        a_newer_schema_is_rejected(deployment).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn older_schema_is_refused_with_what_to_do() {
+async fn older_schema_is_rejected_with_what_to_do() {
     let deployment = Deployment::sqlite().await;
     deployment.database.execute(AT_SIX).await;
     let printed = deployment.command("serve").run().expect(78);

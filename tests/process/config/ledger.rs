@@ -25,7 +25,7 @@ fn hold(hash: &str, request_id: &str, ttl_millis: Option<i64>) -> ReserveSpendRe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn times_that_make_no_sense_are_refused_by_name() {
+async fn times_that_make_no_sense_are_rejected_by_name() {
     let deployment = Deployment::sqlite().await;
     for (variables, field) in [
         (vec![(TTL, "0")], "`ledger.reservation_ttl_ms`"),
@@ -80,8 +80,8 @@ async fn holds_last_as_long_as_is_set() {
         );
         assert_eq!(deployment.database.count(&row).await, 1, "{request_id}");
     }
-    let refused = meter.reserve(hold(&hash, "longer", Some(5001))).await;
-    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let rejected = meter.reserve(hold(&hash, "longer", Some(5001))).await;
+    assert_eq!(rejected.unwrap_err().code(), Code::InvalidArgument);
     served.running.terminate().expect(0);
 
     // Both may be equal, and the environment takes precedence over the file.

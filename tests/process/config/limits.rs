@@ -63,7 +63,7 @@ async fn answer(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_that_make_no_sense_are_refused_by_name() {
+async fn limits_that_make_no_sense_are_rejected_by_name() {
     let deployment = Deployment::sqlite().await;
     let networks = "must hold networks such as";
     let number = [
@@ -146,7 +146,7 @@ async fn addresses_keep_to_the_set_limit() {
     let rest = Rest::new(&served.url);
     // A client's own header does not count as its address.
     let mut number = 0;
-    let refused = loop {
+    let rejected = loop {
         let answer = list(&rest, &format!("203.0.113.{number}"), "garbage").await;
         if answer.status == 429 {
             break answer;
@@ -156,9 +156,9 @@ async fn addresses_keep_to_the_set_limit() {
         assert!(number < 100, "a hundred calls were let through");
     };
     assert!(number >= 2);
-    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(rejected.headers["retry-after"], "1");
     assert_eq!(
-        refused.json()["message"],
+        rejected.json()["message"],
         "Too many requests from this address"
     );
     Answer::of(rest.request(Method::GET, "/healthz"))
@@ -183,9 +183,9 @@ async fn failed_authentications_are_limited_by_address() {
         for _ in 0..3 {
             list(&rest, address, "garbage").await.expect(401);
         }
-        let refused = list(&rest, address, "garbage").await;
-        refused.expect(429);
-        let seconds: u64 = refused.headers["retry-after"]
+        let rejected = list(&rest, address, "garbage").await;
+        rejected.expect(429);
+        let seconds: u64 = rejected.headers["retry-after"]
             .to_str()
             .unwrap()
             .parse()
@@ -280,16 +280,16 @@ async fn requests_in_flight_keep_to_the_set_limit() {
     let token = &deployment.env["ADMIN_TOKEN"];
     // Out of many concurrent requests, some find the only permit taken.
     let began = Instant::now();
-    let refused = loop {
+    let rejected = loop {
         let calls = (0..50).map(|_| rest.get("/apikeys", token));
         let answers = futures_util::future::join_all(calls).await;
-        if let Some(refused) = answers.into_iter().find(|answer| answer.status != 200) {
-            break refused;
+        if let Some(rejected) = answers.into_iter().find(|answer| answer.status != 200) {
+            break rejected;
         }
         assert!(began.elapsed() < PATIENCE, "all were let in");
     };
-    refused.expect(503);
-    assert_eq!(refused.headers["retry-after"], "1");
+    rejected.expect(503);
+    assert_eq!(rejected.headers["retry-after"], "1");
     rest.get("/apikeys", token).await.expect(200);
     served.running.terminate().expect(0);
 }

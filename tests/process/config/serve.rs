@@ -31,7 +31,7 @@ fn serve(directory: &TempDir, text: impl AsRef<[u8]>) -> Program {
 
 /// Expects that the configuration is rejected with an error that names the field and has no canary.
 #[track_caller]
-fn refused(program: Program, field: &str) -> String {
+fn rejected(program: Program, field: &str) -> String {
     let printed = program.run().expect(78);
     assert!(printed.contains(field), "`{field}` is not named: {printed}");
     assert!(
@@ -67,7 +67,7 @@ fn settings() -> (Vec<String>, String) {
 
 #[test]
 fn missing_required_setting_is_named() {
-    refused(
+    rejected(
         Program::keyward(["serve"]),
         "`auth.session.jwks` is required",
     );
@@ -96,9 +96,9 @@ fn missing_required_setting_is_named() {
     ] {
         let text = complete();
         assert!(text.contains(line), "{line}");
-        refused(serve(&directory, text.replacen(line, "", 1)), field);
+        rejected(serve(&directory, text.replacen(line, "", 1)), field);
         if let Some((name, _)) = line.split_once(" = ").filter(|_| field.contains("session")) {
-            refused(
+            rejected(
                 serve(
                     &directory,
                     text.replacen(line, &format!("{name} = \"\"\n"), 1),
@@ -113,17 +113,17 @@ fn missing_required_setting_is_named() {
 fn file_that_cannot_be_read_is_named() {
     let directory = TempDir::new().unwrap();
     let missing = directory.path().join("missing.toml");
-    refused(
+    rejected(
         Program::keyward(["serve", "--config", missing.to_str().unwrap()]),
         "missing.toml",
     );
-    refused(
+    rejected(
         Program::keyward(["migrate", "--config", missing.to_str().unwrap()]),
         "missing.toml",
     );
     let itself = directory.path().to_str().unwrap();
-    refused(Program::keyward(["serve", "--config", itself]), itself);
-    refused(
+    rejected(Program::keyward(["serve", "--config", itself]), itself);
+    rejected(
         serve(
             &directory,
             [b"\xff\xfe".as_slice(), CANARY.as_bytes()].concat(),
@@ -143,12 +143,12 @@ fn malformed_text_is_not_quoted() {
         format!("[server\nlisten = \"{CANARY}\"\n"),
         format!("[server]\nlisten = \"\\q{CANARY}\"\n"),
     ] {
-        refused(serve(&directory, text), "line");
+        rejected(serve(&directory, text), "line");
     }
 }
 
 #[test]
-fn unknown_fields_are_refused_without_their_values() {
+fn unknown_fields_are_rejected_without_their_values() {
     let directory = TempDir::new().unwrap();
     for section in [
         "server",
@@ -171,15 +171,15 @@ fn unknown_fields_are_refused_without_their_values() {
             true => text.replacen(&header, &mistake, 1),
             false => text + &mistake,
         };
-        refused(
+        rejected(
             serve(&directory, text),
             &format!("`{section}.mistake` is not a setting"),
         );
     }
     let text = format!("mistake = \"{CANARY}\"\n{}", complete());
-    refused(serve(&directory, text), "`mistake` is not a setting");
+    rejected(serve(&directory, text), "`mistake` is not a setting");
     let text = format!("{}\n[mistake]\nurl = \"{CANARY}\"\n", complete());
-    refused(serve(&directory, text), "`mistake` is not a setting");
+    rejected(serve(&directory, text), "`mistake` is not a setting");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn setting_of_the_wrong_type_is_named_for_every_source() {
                 format!("{{{CANARY}=\"{CANARY}\"}}"),
             ] {
                 let program = serve(&directory, complete()).env(&variable, value);
-                refused(program, &format!("`{}`", name.to_lowercase()));
+                rejected(program, &format!("`{}`", name.to_lowercase()));
             }
         }
         let quoted = if field.contains(':') {
@@ -208,7 +208,7 @@ fn setting_of_the_wrong_type_is_named_for_every_source() {
             field.to_owned()
         };
         let text = format!("[{section}]\n{quoted} = [\"{CANARY}\"]\n");
-        refused(serve(&directory, text), &name);
+        rejected(serve(&directory, text), &name);
     }
 }
 
@@ -316,15 +316,15 @@ fn numbers_and_addresses_are_checked() {
         ),
         ("KEYWARD_MISTAKE__URL", CANARY, "`mistake` is not a setting"),
     ] {
-        refused(serve(&directory, complete()).env(variable, value), field);
+        rejected(serve(&directory, complete()).env(variable, value), field);
     }
     let same = complete().replace("keyward-internal", "keyward");
-    refused(serve(&directory, same), "`auth.service.audience`");
+    rejected(serve(&directory, same), "`auth.service.audience`");
     let url_file = format!(
         "{}\n[database]\nurl_file = \"{CANARY}\"\n",
         without_url(&complete())
     );
-    refused(serve(&directory, url_file), "`database.url_file`");
+    rejected(serve(&directory, url_file), "`database.url_file`");
 }
 
 fn without_url(text: &str) -> String {
@@ -340,7 +340,7 @@ async fn no_value_is_printed_when_what_it_names_fails() {
     let deployment = Deployment::sqlite().await;
     let canary = |variable: &str, value: &str| deployment.command("serve").env(variable, value);
     let path = format!("/nonexistent/{CANARY}");
-    refused(
+    rejected(
         canary("KEYWARD_VAULT__KEYRING_FILE", &path),
         "`vault.keyring_file`",
     );
@@ -364,7 +364,7 @@ async fn no_value_is_printed_when_what_it_names_fails() {
     fs::write(&file, format!("{{\"format\":\"{CANARY}\"}}")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
-    refused(
+    rejected(
         canary("KEYWARD_VAULT__KEYRING_FILE", file.to_str().unwrap()),
         "`vault.keyring_file`",
     );
@@ -390,7 +390,7 @@ async fn key_set_file_that_cannot_be_used_ends_the_start() {
                 None => drop(fs::remove_file(&path)),
             }
             let variable = format!("KEYWARD_AUTH__{section}__JWKS");
-            refused(deployment.command("serve").env(&variable, &path), field);
+            rejected(deployment.command("serve").env(&variable, &path), field);
         }
     }
 }
@@ -418,7 +418,7 @@ async fn issuer_that_cannot_be_reached_is_a_warning_at_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn url_file_that_others_may_read_is_refused() {
+async fn url_file_that_others_may_read_is_rejected() {
     let deployment = Deployment::sqlite().await;
     let file = deployment.directory.path().join("url");
     fs::write(&file, deployment.database.url()).unwrap();
@@ -439,12 +439,12 @@ async fn url_file_that_others_may_read_is_refused() {
             let served = Served::of(serve(&directory, &text));
             served.running.terminate().expect(0);
         } else {
-            refused(serve(&directory, &text), "`database.url_file` can be read");
+            rejected(serve(&directory, &text), "`database.url_file` can be read");
         }
     }
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    refused(
+    rejected(
         serve(&directory, &text),
         "`database.url_file` is not a regular",
     );
@@ -456,7 +456,7 @@ fn postgres_beyond_loopback_needs_verified_tls() {
     let url = |url: &str| serve(&directory, complete()).env("KEYWARD_DATABASE__URL", url);
     for mode in ["disable", "prefer", "require", "verify-ca"] {
         let text = format!("postgres://u:{CANARY}@192.0.2.1/k?sslmode={mode}");
-        refused(url(&text), "`database.allow_unverified_tls`");
+        rejected(url(&text), "`database.allow_unverified_tls`");
     }
 }
 
@@ -474,7 +474,7 @@ fn example_file_is_accepted() {
     let (_, all) = settings();
     let none = "client_certificates = \"none\"";
     let all = all.replace(none, "client_certificates = \"optional\"");
-    let printed = refused(
+    let printed = rejected(
         serve(&directory, &all),
         "`database.url` or `database.url_file`",
     );

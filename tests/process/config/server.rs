@@ -85,7 +85,7 @@ fn sizes_are_those_that_http_has() {
 }
 
 #[test]
-fn settings_of_tls_that_would_count_for_nothing_are_refused() {
+fn settings_of_tls_that_would_count_for_nothing_are_rejected() {
     let directory = TempDir::new().unwrap();
     let pair = [("CERT_FILE", "c"), ("KEY_FILE", "k")];
     let asks = |asked| ("CLIENT_CERTIFICATES", asked);

@@ -7,7 +7,7 @@ use crate::support::deployment::{Deployment, Dev, dev_program};
 use crate::support::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_server_on_a_file_is_refused_with_the_first_pid() {
+async fn second_server_on_a_file_is_rejected_with_the_first_pid() {
     let deployment = Deployment::sqlite().await;
     let first = deployment.start();
     let pid = first.running.pid().as_raw_nonzero();
@@ -30,7 +30,7 @@ async fn second_server_on_a_file_is_refused_with_the_first_pid() {
 }
 
 #[test]
-fn second_dev_on_a_directory_is_refused() {
+fn second_dev_on_a_directory_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let first = Dev::start(directory.path());
     let said = dev_program(directory.path()).run().expect(69);

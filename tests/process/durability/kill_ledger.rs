@@ -334,8 +334,8 @@ async fn repeat_one(meter: &Meter, spend: &mut Spend, stored: &Stored) {
             byok: spend.byok,
             ttl: None,
         };
-        let refused = meter.reserve(again).await.unwrap_err();
-        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        let rejected = meter.reserve(again).await.unwrap_err();
+        assert_eq!(rejected.code(), Code::FailedPrecondition, "{rejected:?}");
     }
 }
 

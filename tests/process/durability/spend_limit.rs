@@ -64,7 +64,7 @@ struct Hold {
 struct Notes {
     holds: Vec<Hold>,
     /// Rejected amounts, each with its time.
-    refused: Vec<(i64, Span)>,
+    rejected: Vec<(i64, Span)>,
 }
 
 /// A caller.
@@ -80,7 +80,7 @@ struct Caller {
 impl Caller {
     /// Reserves, and returns the reservation's id if it was admitted.
     async fn reserve(&mut self, amount: i64) -> Option<String> {
-        let number = self.notes.holds.len() + self.notes.refused.len();
+        let number = self.notes.holds.len() + self.notes.rejected.len();
         let call = self.meter.reserve(ReserveSpendRequest {
             hash: self.key.clone(),
             amount_nanos: amount,
@@ -100,9 +100,9 @@ impl Caller {
                 });
                 Some(hold.reservation_id)
             }
-            Err(refused) => {
-                assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
-                self.notes.refused.push((amount, at));
+            Err(rejected) => {
+                assert_eq!(rejected.code(), Code::ResourceExhausted, "{rejected:?}");
+                self.notes.rejected.push((amount, at));
                 None
             }
         }
@@ -204,7 +204,7 @@ impl Notes {
                 assert!(left.contains(&remaining), "not in {left:?}: {hold:?}");
             }
         }
-        for (amount, at) in &self.refused {
+        for (amount, at) in &self.rejected {
             let most = self.most(*at);
             assert!(most + amount > LIMIT, "{amount} fits beside {most}");
         }
@@ -257,12 +257,12 @@ async fn run(deployment: Deployment, servers: usize, ending: bool) {
     for calling in calling {
         let of_one = calling.await.unwrap();
         notes.holds.extend(of_one.holds);
-        notes.refused.extend(of_one.refused);
+        notes.rejected.extend(of_one.rejected);
     }
     println!(
         "{} holds, {} refusals",
         notes.holds.len(),
-        notes.refused.len()
+        notes.rejected.len()
     );
 
     notes.check();

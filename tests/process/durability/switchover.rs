@@ -308,10 +308,10 @@ impl Calls {
     async fn expect_unavailable(&self, hash: &str, token: &str) {
         for _ in 0..20 {
             let asked = Instant::now();
-            let refused = self.record(hash, "refused").await.unwrap_err();
-            assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-            let refused = self.verify(token).await.unwrap_err();
-            assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+            let rejected = self.record(hash, "refused").await.unwrap_err();
+            assert_eq!(rejected.code(), Code::Unavailable, "{rejected:?}");
+            let rejected = self.verify(token).await.unwrap_err();
+            assert_eq!(rejected.code(), Code::Unavailable, "{rejected:?}");
             assert!(
                 asked.elapsed() < Duration::from_secs(4),
                 "{:?}",
@@ -357,7 +357,7 @@ async fn switchover_is_followed_without_a_restart() {
     pair.switch();
     assert_eq!(pair.sql(0, "SELECT pg_is_in_recovery()"), "t");
     calls.expect_unavailable(&hash, &token).await;
-    assert_refused(&deployment).await;
+    assert_rejected(&deployment).await;
     // A client of the new primary deletes the key.
     let sql = format!(
         "DELETE FROM charges; DELETE FROM daily_usage; DELETE FROM issued_keys WHERE hash = '{hash}'"
@@ -411,7 +411,7 @@ async fn switchover_is_followed_without_a_restart() {
 }
 
 /// `serve` does not start on a standby, and reports the reason.
-async fn assert_refused(deployment: &Deployment) {
+async fn assert_rejected(deployment: &Deployment) {
     let said = deployment.command("serve").run().expect(69);
     assert!(said.contains("read-only"), "{said}");
 }

@@ -34,8 +34,8 @@ fn address(dev: &Dev) -> String {
 fn signal(dev: &Dev, signal: Signal) {
     dev.running.signal(signal);
     dev.running.stderr.wait_for("draining connections");
-    let refused = TcpStream::connect(address(dev)).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let rejected = TcpStream::connect(address(dev)).unwrap_err();
+    assert_eq!(rejected.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 /// Starts a REST request whose server waits for the second half of its body.

@@ -103,8 +103,8 @@ async fn counts_are_exact(deployment: Deployment, system: &str) {
         let request = called_by(admin, ListApiKeysRequest::default());
         grpc.list_api_keys(request).await.unwrap();
     }
-    let refused = grpc.list_api_keys(called_by("no token", ListApiKeysRequest::default()));
-    refused.await.unwrap_err();
+    let rejected = grpc.list_api_keys(called_by("no token", ListApiKeysRequest::default()));
+    rejected.await.unwrap_err();
     for form in [WebForm::Binary, WebForm::Text] {
         let body = frame(&ListApiKeysRequest::default());
         let request = rest.grpc_web("ApiKeyService/ListApiKeys", admin, form, body);

@@ -262,12 +262,12 @@ async fn a_trace_shows_the_way(deployment: Deployment, protocol: Protocol, syste
     }
     let [created, denied, unknown, failing] = ["201", "403", "401", "500"].map(http);
     let codes = ["OK", "PERMISSION_DENIED", "UNAUTHENTICATED", "INTERNAL"];
-    let [ok, refused, unauthenticated, internal] = codes.map(rpc);
+    let [ok, rejected, unauthenticated, internal] = codes.map(rpc);
     for (tree, expected) in [(&tree[0], created), (&tree[4], ok)] {
         expect(&tree.server, &expected);
         expect_created(tree, system);
     }
-    for (tree, expected) in [(&tree[1], denied), (&tree[5], refused)] {
+    for (tree, expected) in [(&tree[1], denied), (&tree[5], rejected)] {
         expect(&tree.server, &expected);
         expect(
             &tree.server,
@@ -289,8 +289,8 @@ async fn a_trace_shows_the_way(deployment: Deployment, protocol: Protocol, syste
             &[("keyward.error.reason", Some("TOKEN_INVALID"))],
         );
         assert_eq!(tree.names(&tree.server), ["authenticate"]);
-        let refused = [("keyward.authentication.outcome", Some("refused"))];
-        expect(tree.child(&tree.server, "authenticate"), &refused);
+        let rejected = [("keyward.authentication.outcome", Some("refused"))];
+        expect(tree.child(&tree.server, "authenticate"), &rejected);
         tree.expect_errors(&[]);
     }
     let faults = [(&tree[3], failing, "500"), (&tree[7], internal, "INTERNAL")];

@@ -141,7 +141,7 @@ async fn plaintext_and_silent_connections_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_to_a_port_without_it_is_refused() {
+async fn tls_to_a_port_without_it_is_rejected() {
     let deployment = Deployment::sqlite().await;
     let served = deployment.start();
     let authority = Authority::new("an authority");
@@ -187,28 +187,28 @@ async fn files_that_do_not_fit_are_named() {
     let authority = Authority::new("an authority");
     let (one, other) = (authority.server(Good::Now), authority.server(Good::Now));
     let files = Files::new(&one);
-    let refused = |problem: &str| {
+    let rejected = |problem: &str| {
         let printed = serve(&deployment, &files).run().expect(78);
         assert!(printed.contains(problem), "{problem}: {printed}");
         let directory = files.directory().to_str().unwrap();
         assert!(!printed.contains(directory), "{printed}");
     };
     files.put("tls.key", &other.key);
-    refused("`server.tls.key_file` is not the key of the certificate");
+    rejected("`server.tls.key_file` is not the key of the certificate");
     files.put("tls.key", &one.certificate);
-    refused("`server.tls.key_file` holds no private key");
+    rejected("`server.tls.key_file` holds no private key");
     files.put("tls.key", &one.key);
     files.put("tls.crt", &one.key);
-    refused("`server.tls.cert_file` holds no certificate");
+    rejected("`server.tls.cert_file` holds no certificate");
     files.put(
         "tls.crt",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     );
-    refused("`server.tls.cert_file` holds a certificate that cannot be used");
+    rejected("`server.tls.cert_file` holds a certificate that cannot be used");
     std::fs::remove_file(files.path("tls.crt")).unwrap();
-    refused("`server.tls.cert_file` cannot be read");
+    rejected("`server.tls.cert_file` cannot be read");
     std::fs::create_dir(files.path("tls.crt")).unwrap();
-    refused("`server.tls.cert_file` cannot be read");
+    rejected("`server.tls.cert_file` cannot be read");
 }
 
 #[tokio::test(flavor = "multi_thread")]

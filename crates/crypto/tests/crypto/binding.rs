@@ -13,7 +13,7 @@ fn record(workspace: &str, id: &str, field: &str, version: u64) -> AssociatedDat
 }
 
 #[track_caller]
-fn assert_refused(sealed_as: &AssociatedData, opened_as: &AssociatedData) {
+fn assert_rejected(sealed_as: &AssociatedData, opened_as: &AssociatedData) {
     let envelope = seal(&key(1), 1, b"secret", sealed_as).unwrap();
     assert!(open(&key(1), &envelope, sealed_as).is_ok());
     assert_eq!(
@@ -23,7 +23,7 @@ fn assert_refused(sealed_as: &AssociatedData, opened_as: &AssociatedData) {
 }
 
 #[test]
-fn wrong_key_is_refused() {
+fn wrong_key_is_rejected() {
     let aad = record("w", "r", "secret", 1);
     let envelope = seal(&key(1), 1, b"secret", &aad).unwrap();
     assert_eq!(
@@ -38,7 +38,7 @@ fn failed_opening_has_no_details() {
 }
 
 #[test]
-fn patched_key_version_is_refused_under_the_very_same_key() {
+fn patched_key_version_is_rejected_under_the_very_same_key() {
     let aad = record("w", "r", "secret", 1);
     let mut bytes = seal(&key(1), 1, b"secret", &aad).unwrap().to_bytes();
     bytes[1..5].copy_from_slice(&2_u32.to_be_bytes());
@@ -51,60 +51,60 @@ fn patched_key_version_is_refused_under_the_very_same_key() {
 }
 
 #[test]
-fn another_workspace_is_refused() {
-    assert_refused(
+fn another_workspace_is_rejected() {
+    assert_rejected(
         &record("w1", "r", "secret", 1),
         &record("w2", "r", "secret", 1),
     );
 }
 
 #[test]
-fn another_record_is_refused() {
-    assert_refused(
+fn another_record_is_rejected() {
+    assert_rejected(
         &record("w", "r1", "secret", 1),
         &record("w", "r2", "secret", 1),
     );
 }
 
 #[test]
-fn another_field_is_refused() {
-    assert_refused(&record("w", "r", "secret", 1), &record("w", "r", "key", 1));
+fn another_field_is_rejected() {
+    assert_rejected(&record("w", "r", "secret", 1), &record("w", "r", "key", 1));
 }
 
 #[test]
-fn another_version_is_refused() {
-    assert_refused(
+fn another_version_is_rejected() {
+    assert_rejected(
         &record("w", "r", "secret", 1),
         &record("w", "r", "secret", 2),
     );
 }
 
 #[test]
-fn another_domain_is_refused() {
-    assert_refused(
+fn another_domain_is_rejected() {
+    assert_rejected(
         &AssociatedData::new("keyward secret").with("w"),
         &AssociatedData::new("keyward data key").with("w"),
     );
 }
 
 #[test]
-fn missing_part_is_refused() {
+fn missing_part_is_rejected() {
     let domain = || AssociatedData::new("keyward secret");
-    assert_refused(&domain().with("w").with("r"), &domain().with("w"));
-    assert_refused(&domain().with("w"), &domain().with("w").with("r"));
-    assert_refused(&domain().with("w").with("r"), &domain());
+    assert_rejected(&domain().with("w").with("r"), &domain().with("w"));
+    assert_rejected(&domain().with("w"), &domain().with("w").with("r"));
+    assert_rejected(&domain().with("w").with("r"), &domain());
 }
 
 #[test]
-fn swapped_parts_are_refused() {
-    assert_refused(
+fn swapped_parts_are_rejected() {
+    assert_rejected(
         &record("a", "b", "secret", 1),
         &record("b", "a", "secret", 1),
     );
 }
 
 #[test]
-fn records_that_swapped_their_envelopes_are_refused() {
+fn records_that_swapped_their_envelopes_are_rejected() {
     let (one, two) = (
         record("w", "r1", "secret", 1),
         record("w", "r2", "secret", 1),
@@ -122,7 +122,7 @@ fn records_that_swapped_their_envelopes_are_refused() {
 }
 
 #[test]
-fn halves_of_two_envelopes_of_one_record_are_refused() {
+fn halves_of_two_envelopes_of_one_record_are_rejected() {
     let aad = record("w", "r", "secret", 1);
     let one = seal(&key(1), 1, b"secret 1", &aad).unwrap().to_bytes();
     let two = seal(&key(1), 1, b"secret 2", &aad).unwrap().to_bytes();
@@ -135,7 +135,7 @@ fn halves_of_two_envelopes_of_one_record_are_refused() {
 }
 
 #[test]
-fn parts_that_concatenate_equally_are_refused() {
+fn parts_that_concatenate_equally_are_rejected() {
     let of = |parts: &[&str]| {
         parts
             .iter()
@@ -143,23 +143,23 @@ fn parts_that_concatenate_equally_are_refused() {
                 aad.with(part)
             })
     };
-    assert_refused(&of(&["ab", "c"]), &of(&["a", "bc"]));
-    assert_refused(&of(&["abc"]), &of(&["ab", "c"]));
-    assert_refused(&of(&["abc", ""]), &of(&["", "abc"]));
-    assert_refused(&of(&["abc"]), &of(&["abc", ""]));
+    assert_rejected(&of(&["ab", "c"]), &of(&["a", "bc"]));
+    assert_rejected(&of(&["abc"]), &of(&["ab", "c"]));
+    assert_rejected(&of(&["abc", ""]), &of(&["", "abc"]));
+    assert_rejected(&of(&["abc"]), &of(&["abc", ""]));
 }
 
 #[test]
-fn domain_that_runs_into_its_first_part_is_refused() {
-    assert_refused(
+fn domain_that_runs_into_its_first_part_is_rejected() {
+    assert_rejected(
         &AssociatedData::new("ab").with("c"),
         &AssociatedData::new("a").with("bc"),
     );
 }
 
 #[test]
-fn part_that_imitates_the_encoding_of_two_is_refused() {
+fn part_that_imitates_the_encoding_of_two_is_rejected() {
     let two = AssociatedData::new("d").with("a").with("b");
     let imitation = [b"a".as_slice(), &1_u64.to_be_bytes(), b"b"].concat();
-    assert_refused(&two, &AssociatedData::new("d").with(imitation));
+    assert_rejected(&two, &AssociatedData::new("d").with(imitation));
 }

@@ -26,7 +26,7 @@ fn reopen(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 #[track_caller]
-fn assert_flips_are_refused(region: std::ops::Range<usize>, expected: Error) {
+fn assert_flips_are_rejected(region: std::ops::Range<usize>, expected: Error) {
     let good = sealed();
     for bit in region.start * 8..region.end * 8 {
         let mut bad = good.clone();
@@ -100,12 +100,12 @@ fn plaintext_longer_than_the_bound_is_not_sealed() {
 }
 
 #[test]
-fn empty_envelope_is_refused() {
+fn empty_envelope_is_rejected() {
     assert_eq!(reopen(b""), Err(Error::EnvelopeTooShort));
 }
 
 #[test]
-fn short_header_is_refused() {
+fn short_header_is_rejected() {
     for length in 1..HEADER {
         assert_eq!(
             reopen(&[1, 0, 0, 0, 1][..length]),
@@ -115,26 +115,26 @@ fn short_header_is_refused() {
 }
 
 #[test]
-fn header_alone_is_refused() {
+fn header_alone_is_rejected() {
     assert_eq!(reopen(&sealed()[..HEADER]), Err(Error::EnvelopeTooShort));
 }
 
 #[test]
-fn truncated_nonce_is_refused() {
+fn truncated_nonce_is_rejected() {
     for length in HEADER + 1..HEADER + NONCE {
         assert_eq!(reopen(&sealed()[..length]), Err(Error::EnvelopeTooShort));
     }
 }
 
 #[test]
-fn envelope_too_short_for_a_tag_is_refused() {
+fn envelope_too_short_for_a_tag_is_rejected() {
     for length in HEADER + NONCE..HEADER + NONCE + TAG {
         assert_eq!(reopen(&sealed()[..length]), Err(Error::EnvelopeTooShort));
     }
 }
 
 #[test]
-fn truncated_tag_is_refused() {
+fn truncated_tag_is_rejected() {
     let good = sealed();
     for length in HEADER + NONCE + TAG..good.len() {
         assert_eq!(
@@ -146,14 +146,14 @@ fn truncated_tag_is_refused() {
 }
 
 #[test]
-fn appended_bytes_are_refused() {
+fn appended_bytes_are_rejected() {
     let mut bytes = sealed();
     bytes.push(0);
     assert_eq!(reopen(&bytes), Err(Error::DecryptionFailed));
 }
 
 #[test]
-fn every_unknown_format_is_refused() {
+fn every_unknown_format_is_rejected() {
     let mut bytes = sealed();
     for format in (0..=u8::MAX).filter(|format| *format != 1) {
         bytes[0] = format;
@@ -162,14 +162,14 @@ fn every_unknown_format_is_refused() {
 }
 
 #[test]
-fn key_version_0_is_refused() {
+fn key_version_0_is_rejected() {
     let mut bytes = sealed();
     bytes[1..HEADER].fill(0);
     assert_eq!(reopen(&bytes), Err(Error::KeyVersionZero));
 }
 
 #[test]
-fn envelope_longer_than_the_bound_is_refused() {
+fn envelope_longer_than_the_bound_is_rejected() {
     let mut bytes = sealed();
     bytes.resize(MAX_ENVELOPE_BYTES + 1, 0);
     assert_eq!(
@@ -183,30 +183,30 @@ fn envelope_longer_than_the_bound_is_refused() {
 }
 
 #[test]
-fn flipped_bit_in_the_format_is_refused() {
-    assert_flips_are_refused(0..1, Error::EnvelopeFormat);
+fn flipped_bit_in_the_format_is_rejected() {
+    assert_flips_are_rejected(0..1, Error::EnvelopeFormat);
 }
 
 #[test]
-fn flipped_bit_in_the_key_version_is_refused() {
-    assert_flips_are_refused(1..HEADER, Error::DecryptionFailed);
+fn flipped_bit_in_the_key_version_is_rejected() {
+    assert_flips_are_rejected(1..HEADER, Error::DecryptionFailed);
 }
 
 #[test]
-fn flipped_bit_in_the_nonce_is_refused() {
-    assert_flips_are_refused(HEADER..HEADER + NONCE, Error::DecryptionFailed);
+fn flipped_bit_in_the_nonce_is_rejected() {
+    assert_flips_are_rejected(HEADER..HEADER + NONCE, Error::DecryptionFailed);
 }
 
 #[test]
-fn flipped_bit_in_the_ciphertext_is_refused() {
-    assert_flips_are_refused(
+fn flipped_bit_in_the_ciphertext_is_rejected() {
+    assert_flips_are_rejected(
         HEADER + NONCE..sealed().len() - TAG,
         Error::DecryptionFailed,
     );
 }
 
 #[test]
-fn flipped_bit_in_the_tag_is_refused() {
+fn flipped_bit_in_the_tag_is_rejected() {
     let length = sealed().len();
-    assert_flips_are_refused(length - TAG..length, Error::DecryptionFailed);
+    assert_flips_are_rejected(length - TAG..length, Error::DecryptionFailed);
 }

@@ -96,7 +96,7 @@ fn created_file_loads_with_the_same_keys() {
 }
 
 #[test]
-fn creating_refuses_to_overwrite() {
+fn creating_rejects_to_overwrite() {
     let place = good();
     let before = fs::read(&place.path).unwrap();
     assert_eq!(
@@ -113,7 +113,7 @@ fn creating_refuses_to_overwrite() {
 }
 
 #[test]
-fn creating_in_a_missing_directory_is_refused() {
+fn creating_in_a_missing_directory_is_rejected() {
     let place = place();
     let path = place.path.join("keyring.json");
     assert_eq!(
@@ -126,7 +126,7 @@ fn creating_in_a_missing_directory_is_refused() {
 }
 
 #[test]
-fn missing_file_is_refused() {
+fn missing_file_is_rejected() {
     assert_eq!(
         defect(&place().path),
         KeyringFileDefect::CannotOpen(std::io::ErrorKind::NotFound)
@@ -134,7 +134,7 @@ fn missing_file_is_refused() {
 }
 
 #[test]
-fn directory_is_refused() {
+fn directory_is_rejected() {
     assert_eq!(
         defect(place().directory.path()),
         KeyringFileDefect::NotRegular
@@ -142,7 +142,7 @@ fn directory_is_refused() {
 }
 
 #[test]
-fn file_larger_than_the_bound_is_refused() {
+fn file_larger_than_the_bound_is_rejected() {
     let place = good();
     let mut content = fs::read(&place.path).unwrap();
     content.resize(MAX_KEYRING_FILE_BYTES, b' ');
@@ -159,14 +159,14 @@ fn file_larger_than_the_bound_is_refused() {
 }
 
 #[test]
-fn file_that_is_not_utf8_is_refused() {
+fn file_that_is_not_utf8_is_rejected() {
     let place = place();
     write(&place.path, [KEY.as_bytes(), &[0xff]].concat());
     assert_eq!(defect(&place.path), KeyringFileDefect::NotUtf8);
 }
 
 #[test]
-fn empty_file_is_refused() {
+fn empty_file_is_rejected() {
     let place = place();
     write(&place.path, "");
     assert_eq!(
@@ -176,7 +176,7 @@ fn empty_file_is_refused() {
 }
 
 #[test]
-fn malformed_file_is_refused_with_path_and_defect() {
+fn malformed_file_is_rejected_with_path_and_defect() {
     let place = good();
     let content = fs::read_to_string(&place.path).unwrap();
     write(&place.path, content.replace(KEY, &KEY[..63]));
@@ -201,7 +201,7 @@ mod on_unix {
     use super::*;
 
     #[test]
-    fn file_that_others_may_read_is_refused() {
+    fn file_that_others_may_read_is_rejected() {
         let place = good();
         set_mode(&place.path, 0o644);
         assert_eq!(
@@ -216,7 +216,7 @@ mod on_unix {
     }
 
     #[test]
-    fn file_that_its_group_may_read_is_refused() {
+    fn file_that_its_group_may_read_is_rejected() {
         let place = good();
         set_mode(&place.path, 0o640);
         assert_eq!(
@@ -226,7 +226,7 @@ mod on_unix {
     }
 
     #[test]
-    fn every_single_bit_for_group_or_others_is_refused() {
+    fn every_single_bit_for_group_or_others_is_rejected() {
         let place = good();
         for bit in 0..6 {
             let mode = 0o600 | 1 << bit;
@@ -254,7 +254,7 @@ mod on_unix {
     }
 
     #[test]
-    fn link_to_an_open_file_is_refused() {
+    fn link_to_an_open_file_is_rejected() {
         let place = good();
         set_mode(&place.path, 0o644);
         let link = place.directory.path().join("link");
@@ -284,7 +284,7 @@ mod on_unix {
     }
 
     #[test]
-    fn socket_is_refused() {
+    fn socket_is_rejected() {
         let place = place();
         let _socket = UnixListener::bind(&place.path).unwrap();
         set_mode(&place.path, 0o600);
@@ -292,7 +292,7 @@ mod on_unix {
     }
 
     #[test]
-    fn device_is_refused() {
+    fn device_is_rejected() {
         assert_eq!(
             defect(Path::new("/dev/null")),
             KeyringFileDefect::NotRegular

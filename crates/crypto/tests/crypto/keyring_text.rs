@@ -76,7 +76,7 @@ fn text_that_is_not_json_is_rejected() {
 }
 
 #[test]
-fn cut_off_ring_is_refused_wherever_it_is_cut() {
+fn cut_off_ring_is_rejected_wherever_it_is_cut() {
     let good = text("1", &[entry("1", KEY)]);
     for length in 0..good.len() {
         assert_not_json(&good[..length]);
@@ -89,32 +89,32 @@ fn text_after_the_keyring_is_rejected() {
 }
 
 #[test]
-fn json_of_another_type_is_refused() {
+fn json_of_another_type_is_rejected() {
     assert_shape(&format!("\"{KEY}\""));
     assert_shape("[]");
     assert_shape("null");
 }
 
 #[test]
-fn unknown_member_of_the_ring_is_refused() {
+fn unknown_member_of_the_ring_is_rejected() {
     let good = text("1", &[entry("1", KEY)]);
     assert_shape(&good.replacen('{', &format!("{{\"{OTHER}\":\"{KEY}\","), 1));
 }
 
 #[test]
-fn unknown_member_of_a_key_is_refused() {
+fn unknown_member_of_a_key_is_rejected() {
     let key = format!(r#"{{"version":1,"key":"{KEY}","{OTHER}":"{KEY}"}}"#);
     assert_shape(&text("1", &[key]));
 }
 
 #[test]
-fn repeated_member_is_refused() {
+fn repeated_member_is_rejected() {
     let key = format!(r#"{{"version":1,"key":"{KEY}","key":"{OTHER}"}}"#);
     assert_shape(&text("1", &[key]));
 }
 
 #[test]
-fn missing_member_is_refused() {
+fn missing_member_is_rejected() {
     assert_shape(&format!(r#"{{"primary":1,"keys":[{}]}}"#, entry("1", KEY)));
     assert_shape(&format!(
         r#"{{"format":"keyward-keyring-v1","keys":[{}]}}"#,
@@ -126,7 +126,7 @@ fn missing_member_is_refused() {
 }
 
 #[test]
-fn member_of_the_wrong_type_is_refused() {
+fn member_of_the_wrong_type_is_rejected() {
     assert_shape(&text(&format!("\"{KEY}\""), &[entry("1", KEY)]));
     assert_shape(&text("1", &[entry(&format!("\"{OTHER}\""), KEY)]));
     assert_shape(&text("1", &[String::from(r#"{"version":1,"key":7}"#)]));
@@ -134,7 +134,7 @@ fn member_of_the_wrong_type_is_refused() {
 }
 
 #[test]
-fn version_that_is_no_32_bit_number_is_refused() {
+fn version_that_is_no_32_bit_number_is_rejected() {
     for version in ["-1", "1.5", "4294967296", "99999999999999999999999999"] {
         assert_shape(&text("1", &[entry(version, KEY)]));
         assert_shape(&text(version, &[entry("1", KEY)]));
@@ -142,12 +142,12 @@ fn version_that_is_no_32_bit_number_is_refused() {
 }
 
 #[test]
-fn escaped_key_is_refused() {
+fn escaped_key_is_rejected() {
     assert_shape(&text("1", &[entry("1", &KEY.replacen('a', "\\u0061", 1))]));
 }
 
 #[test]
-fn unknown_format_is_refused() {
+fn unknown_format_is_rejected() {
     let good = text("1", &[entry("1", KEY)]);
     for format in ["keyward-keyring-v2", "", KEY] {
         let text = good.replace("keyward-keyring-v1", format);
@@ -156,12 +156,12 @@ fn unknown_format_is_refused() {
 }
 
 #[test]
-fn empty_list_is_refused() {
+fn empty_list_is_rejected() {
     assert_eq!(defect(&text("1", &[])), KeyringDefect::NoKeys);
 }
 
 #[test]
-fn version_0_is_refused() {
+fn version_0_is_rejected() {
     assert_eq!(
         defect(&text("0", &[entry("0", KEY)])),
         KeyringDefect::VersionZero
@@ -169,7 +169,7 @@ fn version_0_is_refused() {
 }
 
 #[test]
-fn primary_of_0_is_refused() {
+fn primary_of_0_is_rejected() {
     assert_eq!(
         defect(&text("0", &[entry("1", KEY)])),
         KeyringDefect::PrimaryMissing { version: 0 }
@@ -177,7 +177,7 @@ fn primary_of_0_is_refused() {
 }
 
 #[test]
-fn two_keys_of_one_version_are_refused() {
+fn two_keys_of_one_version_are_rejected() {
     let expected = KeyringDefect::DuplicateVersion { version: 1 };
     assert_eq!(
         defect(&text("1", &[entry("1", KEY), entry("1", OTHER)])),
@@ -190,7 +190,7 @@ fn two_keys_of_one_version_are_refused() {
 }
 
 #[test]
-fn one_key_under_two_versions_is_refused() {
+fn one_key_under_two_versions_is_rejected() {
     assert_eq!(
         defect(&text(
             "1",
@@ -201,7 +201,7 @@ fn one_key_under_two_versions_is_refused() {
 }
 
 #[test]
-fn primary_without_a_key_is_refused() {
+fn primary_without_a_key_is_rejected() {
     assert_eq!(
         defect(&text("2", &[entry("1", KEY)])),
         KeyringDefect::PrimaryMissing { version: 2 }
@@ -209,7 +209,7 @@ fn primary_without_a_key_is_refused() {
 }
 
 #[test]
-fn key_of_the_wrong_length_is_refused() {
+fn key_of_the_wrong_length_is_rejected() {
     for key in [
         "",
         &KEY[..1],
@@ -226,7 +226,7 @@ fn key_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn key_that_is_not_hexadecimal_is_refused() {
+fn key_that_is_not_hexadecimal_is_rejected() {
     let spoilt = ["g", " ", "-"].map(|digit| format!("{}{digit}", &KEY[..63]));
     // A character of two bytes: the length is right in bytes but wrong in digits.
     let accented = format!("{}é", &KEY[..62]);
@@ -239,7 +239,7 @@ fn key_that_is_not_hexadecimal_is_refused() {
 }
 
 #[test]
-fn text_larger_than_the_bound_is_refused() {
+fn text_larger_than_the_bound_is_rejected() {
     let good = text("1", &[entry("1", KEY)]);
     let padded = good.clone() + &" ".repeat(MAX_KEYRING_FILE_BYTES - good.len());
     assert!(Keyring::parse(&padded).is_ok());

@@ -172,7 +172,7 @@ fn full_ring_takes_no_more_and_its_file_still_loads() {
 }
 
 #[test]
-fn overfull_ring_is_refused() {
+fn overfull_ring_is_rejected() {
     let keys: Vec<String> = (1..=MAX_KEYRING_KEYS + 1)
         .map(|version| format!(r#"{{"version":{version},"key":"{version:064x}"}}"#))
         .collect();

@@ -79,7 +79,7 @@ fn token_is_of_one_kind() {
 
 /// Tests every change of one character, and every exchange of two adjacent characters.
 #[test]
-fn typo_is_refused() {
+fn typo_is_rejected() {
     let token = known();
     let parse = |text: &str| Token::parse(TokenKind::ISSUED_KEY, text);
     for place in 0..token.len() {

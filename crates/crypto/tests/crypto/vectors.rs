@@ -98,7 +98,7 @@ fn xchacha20_flipped_bit_of_key_nonce_or_data_is_rejected() {
 }
 
 #[test]
-fn xchacha20_poly1305_refuses_special_and_truncated_tags() {
+fn xchacha20_poly1305_rejects_special_and_truncated_tags() {
     let tag_at = Draft::new().sealed.len() - 16;
     type Change = fn(&mut Vec<u8>, usize);
     let changes: [(&str, Change); 6] = [

@@ -56,7 +56,7 @@ fn kek_may_be_any_implementation() {
 }
 
 #[test]
-fn wrapped_key_under_other_associated_data_is_refused() {
+fn wrapped_key_under_other_associated_data_is_rejected() {
     assert_eq!(
         now(ring().unwrap(&wrapped(), &aad("other"))).unwrap_err(),
         Error::DecryptionFailed
@@ -64,21 +64,21 @@ fn wrapped_key_under_other_associated_data_is_refused() {
 }
 
 #[test]
-fn wrapped_key_of_an_unknown_version_is_refused() {
+fn wrapped_key_of_an_unknown_version_is_rejected() {
     let mut bytes = wrapped();
     bytes[1..5].copy_from_slice(&5_u32.to_be_bytes());
     assert_eq!(unwrap(&bytes), Err(Error::UnknownKeyVersion { version: 5 }));
 }
 
 #[test]
-fn wrapped_key_of_another_ring_is_refused() {
+fn wrapped_key_of_another_ring_is_rejected() {
     let other = Keyring::generate().unwrap();
     let bytes = now(other.wrap(&key(0x60), &aad("w"))).unwrap();
     assert_eq!(unwrap(&bytes), Err(Error::UnknownKeyVersion { version: 1 }));
 }
 
 #[test]
-fn wrapped_key_relabelled_from_another_version_is_refused() {
+fn wrapped_key_relabelled_from_another_version_is_rejected() {
     let two = ring().with_new_version().unwrap();
     let mut bytes = now(two.wrap(&key(0x60), &aad("w"))).unwrap();
     bytes[1..5].copy_from_slice(&5_u32.to_be_bytes());
@@ -89,7 +89,7 @@ fn wrapped_key_relabelled_from_another_version_is_refused() {
 }
 
 #[test]
-fn authentic_plaintext_of_the_wrong_length_is_refused() {
+fn authentic_plaintext_of_the_wrong_length_is_rejected() {
     for length in [0, 1, 16, 31, 33, 64, 200] {
         let bytes = seal(&key(1), 4, &vec![7; length], &aad("w"))
             .unwrap()
@@ -121,7 +121,7 @@ fn wrapped_key_above_the_bound_is_rejected_unparsed() {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn every_truncation_is_rejected() {
     let bytes = wrapped();
     for length in 0..bytes.len() {
         let expected = if length < 45 {
@@ -134,7 +134,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_flipped_bit_is_refused() {
+fn every_flipped_bit_is_rejected() {
     let good = wrapped();
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();

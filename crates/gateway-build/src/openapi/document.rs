@@ -74,7 +74,7 @@ fn schemas(settings: &OpenApi, pool: &DescriptorPool, services: &[Service]) -> S
         pool,
         &requests,
         &responses,
-        settings.refuses_unknown_members,
+        settings.rejects_unknown_members,
     )
 }
 

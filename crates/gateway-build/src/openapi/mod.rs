@@ -39,7 +39,7 @@ pub struct OpenApi {
     schemes: Vec<Scheme>,
     headers: Vec<Header>,
     errors: Vec<CommonError>,
-    refuses_unknown_members: bool,
+    rejects_unknown_members: bool,
 }
 
 /// Bearer token scheme.
@@ -76,7 +76,7 @@ impl OpenApi {
             schemes: Vec::new(),
             headers: Vec::new(),
             errors: Vec::new(),
-            refuses_unknown_members: false,
+            rejects_unknown_members: false,
         }
     }
 
@@ -145,8 +145,8 @@ impl OpenApi {
     /// Declares that requests with unknown members are rejected, which the JSON options of the
     /// routes must also set.
     #[must_use]
-    pub fn refuses_unknown_members(mut self) -> Self {
-        self.refuses_unknown_members = true;
+    pub fn rejects_unknown_members(mut self) -> Self {
+        self.rejects_unknown_members = true;
         self
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Schemas {
     names: BTreeMap<String, String>,
     /// Finished schemas by name, and null for those under construction.
     pub(super) components: BTreeMap<String, Node>,
-    refuses_unknown: bool,
+    rejects_unknown: bool,
 }
 
 impl Schemas {
@@ -41,7 +41,7 @@ impl Schemas {
         pool: &DescriptorPool,
         requests: &[MessageDescriptor],
         responses: &[MessageDescriptor],
-        refuses_unknown: bool,
+        rejects_unknown: bool,
     ) -> Self {
         let (mut in_requests, mut in_responses) = (BTreeMap::new(), BTreeMap::new());
         for message in requests {
@@ -57,7 +57,7 @@ impl Schemas {
             in_responses: in_responses.into_keys().collect(),
             names: names(&all),
             components: BTreeMap::new(),
-            refuses_unknown,
+            rejects_unknown,
         }
     }
 
@@ -159,7 +159,7 @@ impl Schemas {
             "allOf",
             oneofs.flat_map(|oneof| at_most_one(&oneof)).collect(),
         );
-        if place == Place::Request && self.refuses_unknown {
+        if place == Place::Request && self.rejects_unknown {
             schema.set("additionalProperties", false);
         }
         schema.merge(declared::message(message)?);

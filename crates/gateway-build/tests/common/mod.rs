@@ -49,15 +49,15 @@ pub(crate) fn service(http: &str, fields: &str) -> String {
 }
 
 #[track_caller]
-pub(crate) fn refused(text: &str, reason: &str) {
+pub(crate) fn rejected(text: &str, reason: &str) {
     let error = compile(text).unwrap_err().to_string();
     assert!(error.starts_with("probe.proto:"), "{error}");
     assert!(error.contains(reason), "{error}");
 }
 
 #[track_caller]
-pub(crate) fn refused_field(fields: &str, reason: &str) {
-    refused(
+pub(crate) fn rejected_field(fields: &str, reason: &str) {
+    rejected(
         &service(r#"option (google.api.http) = { get: "/a" };"#, fields),
         reason,
     );

@@ -11,7 +11,7 @@ use super::info::MessageInfo;
 use super::message::{JsonMessage, Message};
 use super::options::{Reading, Step, Writing};
 use super::slot::{Out, Slot};
-use super::text::Refused;
+use super::text::TextError;
 use super::tree::{Tree, members};
 
 /// Member with the type.
@@ -26,8 +26,8 @@ type Entries = [(String, Tree)];
 pub struct AnyType {
     pub(super) info: &'static MessageInfo,
     has_own_form: bool,
-    read: fn(&Entries, &Reading<'_>) -> Result<Vec<u8>, Refused>,
-    write: fn(&[u8], &Writing<'_>) -> Result<String, Refused>,
+    read: fn(&Entries, &Reading<'_>) -> Result<Vec<u8>, TextError>,
+    write: fn(&[u8], &Writing<'_>) -> Result<String, TextError>,
 }
 
 impl AnyType {
@@ -64,7 +64,7 @@ impl fmt::Debug for AnyType {
 fn read_members<M: JsonMessage + prost::Message>(
     entries: &Entries,
     reading: &Reading<'_>,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, TextError> {
     let mut message = Box::<M>::default();
     Message::<M>::object(&mut message, members(entries, TYPE), reading)?;
     Ok(message.encode_to_vec())
@@ -73,11 +73,11 @@ fn read_members<M: JsonMessage + prost::Message>(
 fn read_value<M: JsonMessage + prost::Message>(
     entries: &Entries,
     reading: &Reading<'_>,
-) -> Result<Vec<u8>, Refused> {
-    let value = only(entries, VALUE).map_err(|()| Refused::custom("must have one `value`"))?;
-    let value = value.ok_or_else(|| Refused::custom("must have a `value`"))?;
-    if reading.refuses_unknown_members() && entries.len() > 2 {
-        return Err(Refused::custom("must have no unknown members"));
+) -> Result<Vec<u8>, TextError> {
+    let value = only(entries, VALUE).map_err(|()| TextError::custom("must have one `value`"))?;
+    let value = value.ok_or_else(|| TextError::custom("must have a `value`"))?;
+    if reading.rejects_unknown_members() && entries.len() > 2 {
+        return Err(TextError::custom("must have no unknown members"));
     }
     let mut message = Box::<M>::default();
     Slot::<M::Form>::new(&mut message, reading)
@@ -89,10 +89,10 @@ fn read_value<M: JsonMessage + prost::Message>(
 fn write<M: JsonMessage + prost::Message>(
     bytes: &[u8],
     writing: &Writing<'_>,
-) -> Result<String, Refused> {
+) -> Result<String, TextError> {
     let message = <M as prost::Message>::decode(bytes)
-        .map_err(|_| Refused::custom("an Any does not hold its declared type"))?;
-    serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(Refused::custom)
+        .map_err(|_| TextError::custom("an Any does not hold its declared type"))?;
+    serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(TextError::custom)
 }
 
 /// Returns the only entry of this name, if present.

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_finer_than_a_unit_are_refused() {
+    fn numbers_finer_than_a_unit_are_rejected() {
         assert_eq!(Nanos::u64(75), Some(75_000_000_000));
         assert_eq!(Nanos::i64(-1), Some(-1_000_000_000));
         assert_eq!(Nanos::f64(1.1), Some(1_100_000_000));

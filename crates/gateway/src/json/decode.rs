@@ -14,7 +14,7 @@ use super::options::{JsonOptions, Masked, Mode, Reading};
 use super::slot::Slot;
 use super::text::Members;
 use super::tree::Tree;
-use crate::check::{Violation, refused_fields};
+use crate::check::{Violation, rejected_fields};
 
 /// Reason why a part of a request could not be read. Never contains the value that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Fault {
     /// Converts the fault to an INVALID_ARGUMENT status.
     pub fn into_status(self, reason: &str, domain: &str) -> Status {
         let violation = Violation::new(self.field, self.description);
-        refused_fields(&[violation], reason, domain, self.metadata)
+        rejected_fields(&[violation], reason, domain, self.metadata)
     }
 
     /// Creates the fault for invalid JSON text.

@@ -91,7 +91,7 @@ impl<M: JsonMessage> Codec for Message<M> {
         let mut seen = Seen::default();
         let name = || MemberName::<M> {
             message: PhantomData,
-            is_kept: reading.refuses_unknown_members(),
+            is_kept: reading.rejects_unknown_members(),
         };
         while let Some(member) = object.next_key_seed(name())? {
             match member {

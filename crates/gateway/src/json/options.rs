@@ -26,7 +26,7 @@ const MAX_ANY_DEPTH: u32 = 16;
 #[derive(Debug, Clone, Default)]
 pub struct JsonOptions {
     types: Vec<&'static [AnyType]>,
-    refuse_unknown_members: bool,
+    reject_unknown_members: bool,
     ignore_unknown_enum_names: bool,
     omit_defaults: bool,
 }
@@ -42,8 +42,8 @@ impl JsonOptions {
 
     /// Rejects members that the message does not have.
     #[must_use]
-    pub fn refuse_unknown_members(mut self) -> Self {
-        self.refuse_unknown_members = true;
+    pub fn reject_unknown_members(mut self) -> Self {
+        self.reject_unknown_members = true;
         self
     }
 
@@ -151,8 +151,8 @@ impl<'o> Reading<'o> {
         self.mode != Mode::Json
     }
 
-    pub(super) fn refuses_unknown_members(&self) -> bool {
-        self.options.refuse_unknown_members
+    pub(super) fn rejects_unknown_members(&self) -> bool {
+        self.options.reject_unknown_members
     }
 
     pub(super) fn ignores_unknown_enum_names(&self) -> bool {

@@ -37,7 +37,7 @@ fn written<C: Codec>(cases: &[(&str, &str)]) {
 }
 
 #[track_caller]
-fn refused<C: Codec>(cases: &[&str]) {
+fn rejected<C: Codec>(cases: &[&str]) {
     let expected = format!("must be {}", C::EXPECTED);
     for json in cases {
         assert_eq!(through::<C>(json), Err(expected.clone()), "{json}");
@@ -54,7 +54,7 @@ fn integers_are_whole_and_within_range() {
         ("\"1e2\"", "100"),
         ("-0", "0"),
     ]);
-    refused::<Int32>(&[
+    rejected::<Int32>(&[
         "2147483648",
         "0.5",
         "\"\"",
@@ -71,14 +71,14 @@ fn integers_are_whole_and_within_range() {
         "1e300",
     ]);
     written::<UInt32>(&[("4294967295", "4294967295")]);
-    refused::<UInt32>(&["-1", "4294967296"]);
+    rejected::<UInt32>(&["-1", "4294967296"]);
     written::<Int64>(&[
         ("-9223372036854775808", "\"-9223372036854775808\""),
         ("\"9223372036854775807\"", "\"9223372036854775807\""),
     ]);
-    refused::<Int64>(&["9223372036854775808", "1e19"]);
+    rejected::<Int64>(&["9223372036854775808", "1e19"]);
     written::<UInt64>(&[("18446744073709551615", "\"18446744073709551615\"")]);
-    refused::<UInt64>(&["18446744073709551616", "-1"]);
+    rejected::<UInt64>(&["18446744073709551616", "-1"]);
 }
 
 #[test]
@@ -89,12 +89,12 @@ fn numbers_that_json_has_not_are_strings() {
         ("\"1.5e3\"", "1500.0"),
         ("1", "1.0"),
     ]);
-    refused::<Double>(&["\"nan\"", "\"inf\"", "\"1.\"", "\"\"", "\"0x1\"", "false"]);
+    rejected::<Double>(&["\"nan\"", "\"inf\"", "\"1.\"", "\"\"", "\"0x1\"", "false"]);
     written::<Float>(&[
         ("3.4028234663852886e38", "3.4028235e+38"),
         ("\"Infinity\"", "\"Infinity\""),
     ]);
-    refused::<Float>(&["3.5e38", "\"-3.5e38\""]);
+    rejected::<Float>(&["3.5e38", "\"-3.5e38\""]);
 }
 
 #[test]
@@ -105,25 +105,25 @@ fn bytes_are_read_in_both_alphabets() {
         ("\"+/8\"", "\"+/8=\""),
         ("\"-_8\"", "\"+/8=\""),
     ]);
-    refused::<Binary>(&["\"+_8=\"", "\"a\"", "\"ab c\"", "1"]);
+    rejected::<Binary>(&["\"+_8=\"", "\"a\"", "\"ab c\"", "1"]);
 }
 
 #[test]
 fn texts_and_flags_are_themselves_only() {
     written::<Text>(&[("\"\\u00e4\\ud83d\\ude00\"", "\"ä😀\"")]);
-    refused::<Text>(&["1", "true", "null"]);
-    refused::<Bool>(&["\"true\"", "1", "null"]);
+    rejected::<Text>(&["1", "true", "null"]);
+    rejected::<Bool>(&["\"true\"", "1", "null"]);
     written::<NullValue>(&[("null", "null"), ("\"NULL_VALUE\"", "null"), ("0", "null")]);
-    refused::<NullValue>(&["\"null\"", "{}"]);
+    rejected::<NullValue>(&["\"null\"", "{}"]);
 }
 
 #[test]
 fn lists_and_maps_hold_their_values() {
     written::<List<Int32>>(&[("[]", "[]"), ("[1,\"2\"]", "[1,2]")]);
-    refused::<List<Int32>>(&["{}", "1"]);
+    rejected::<List<Int32>>(&["{}", "1"]);
     written::<Map<UInt64, Bool>>(&[("{\"10\":true,\"9\":false}", "{\"9\":false,\"10\":true}")]);
     written::<Map<Bool, Value>>(&[("{\"true\":null}", "{\"true\":null}")]);
-    refused::<Map<Text, Bool>>(&["[]", "\"\""]);
+    rejected::<Map<Text, Bool>>(&["[]", "\"\""]);
     assert_eq!(
         through::<Map<Bool, Bool>>("{\"1\":true}"),
         Err("must have keys that are true or false".to_owned())
@@ -150,7 +150,7 @@ fn a_value_is_any_json() {
         assert_eq!(through::<Value>(json).as_deref(), Ok(json), "{json}");
     }
     written::<Value>(&[("9007199254740993", "9007199254740992"), ("1e3", "1000")]);
-    refused::<Struct>(&["[]", "null"]);
+    rejected::<Struct>(&["[]", "null"]);
     assert_eq!(
         through::<Struct>("{\"a\":1,\"a\":2}"),
         Err("must have each member once".to_owned())

@@ -8,17 +8,17 @@ use serde::forward_to_deserialize_any;
 
 /// Text of an error.
 #[derive(Debug)]
-pub(super) struct Refused(String);
+pub(super) struct TextError(String);
 
-impl Display for Refused {
+impl Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for TextError {}
 
-impl serde::de::Error for Refused {
+impl serde::de::Error for TextError {
     fn custom<T: Display>(text: T) -> Self {
         Self(text.to_string())
     }
@@ -43,12 +43,12 @@ impl<'t> Members<'t> {
 }
 
 impl<'de> MapAccess<'de> for Members<'_> {
-    type Error = Refused;
+    type Error = TextError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Refused> {
+    ) -> Result<Option<K::Value>, TextError> {
         let next = self.rest.first().and_then(|(path, _)| path.first());
         let Some(member) = next.copied() else {
             return Ok(None);
@@ -62,11 +62,11 @@ impl<'de> MapAccess<'de> for Members<'_> {
             *path = path.get(1..).unwrap_or_default();
         }
         let place = u64::try_from(member).unwrap_or(u64::MAX);
-        let place: U64Deserializer<Refused> = place.into_deserializer();
+        let place: U64Deserializer<TextError> = place.into_deserializer();
         seed.deserialize(place).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, TextError> {
         seed.deserialize(Value(std::mem::take(&mut self.value)))
     }
 }
@@ -75,9 +75,9 @@ impl<'de> MapAccess<'de> for Members<'_> {
 struct Value<'t>(Texts<'t>);
 
 impl<'de> Deserializer<'de> for Value<'_> {
-    type Error = Refused;
+    type Error = TextError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
         let own: Vec<&str> = self
             .0
             .iter()
@@ -89,7 +89,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
             [text] => visitor.visit_str(text),
             several => {
                 let texts = several.iter().map(|text| Text(text));
-                visitor.visit_seq(SeqDeserializer::<_, Refused>::new(texts))
+                visitor.visit_seq(SeqDeserializer::<_, TextError>::new(texts))
             }
         }
     }
@@ -103,8 +103,8 @@ impl<'de> Deserializer<'de> for Value<'_> {
 
 struct Text<'t>(&'t str);
 
-impl<'t> IntoDeserializer<'_, Refused> for Text<'t> {
-    type Deserializer = StrDeserializer<'t, Refused>;
+impl<'t> IntoDeserializer<'_, TextError> for Text<'t> {
+    type Deserializer = StrDeserializer<'t, TextError>;
 
     fn into_deserializer(self) -> Self::Deserializer {
         self.0.into_deserializer()

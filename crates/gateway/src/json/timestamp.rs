@@ -331,9 +331,9 @@ mod tests {
 
     #[test]
     fn timestamp_outside_utc_is_rejected_with_the_form() {
-        let refused = Utc::<3>::text("2027-01-31T00:00:00+00:00");
+        let rejected = Utc::<3>::text("2027-01-31T00:00:00+00:00");
         let expected = "an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
-        assert_eq!(refused, Err(expected));
+        assert_eq!(rejected, Err(expected));
         assert!(Utc::<3>::text(expected.rsplit(' ').next().unwrap()).is_ok());
     }
 

@@ -6,7 +6,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::text::Refused;
+use super::text::TextError;
 
 /// JSON value. Integers are exact, and every member is kept, including duplicates.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,9 +82,9 @@ impl<'de> Visitor<'de> for TreeVisitor {
 }
 
 impl<'de> Deserializer<'de> for &Tree {
-    type Error = Refused;
+    type Error = TextError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
         match self {
             Tree::Null => visitor.visit_unit(),
             Tree::Bool(value) => visitor.visit_bool(*value),
@@ -104,7 +104,7 @@ impl<'de> Deserializer<'de> for &Tree {
     }
 }
 
-impl<'t> IntoDeserializer<'_, Refused> for &'t Tree {
+impl<'t> IntoDeserializer<'_, TextError> for &'t Tree {
     type Deserializer = &'t Tree;
 
     fn into_deserializer(self) -> Self::Deserializer {
@@ -116,7 +116,7 @@ impl<'t> IntoDeserializer<'_, Refused> for &'t Tree {
 pub(super) fn members<'de: 't, 't>(
     entries: &'t [(String, Tree)],
     without: &'t str,
-) -> impl MapAccess<'de, Error = Refused> {
+) -> impl MapAccess<'de, Error = TextError> {
     let kept = entries
         .iter()
         .filter(move |(name, _)| without.is_empty() || name != without)

@@ -42,7 +42,7 @@ impl Answer {
     }
 
     /// Returns the status and the message of an error.
-    pub(crate) fn refusal(&self) -> String {
+    pub(crate) fn rejection(&self) -> String {
         let json = self.json();
         let message = json["error"]["message"].as_str().unwrap_or_default();
         format!("{} {message}", self.status)

@@ -179,7 +179,7 @@ async fn a_body_must_be_json_unless_it_is_empty_or_not_bound() {
     ] {
         let answer = sent("POST /body", content_type, "{}").await;
         assert_eq!(
-            answer.refusal(),
+            answer.rejection(),
             "415 The content type must be application/json"
         );
         assert_eq!(sent("POST /body", content_type, "").await.status, 200);
@@ -247,7 +247,11 @@ async fn error_names_the_field_and_omits_the_value() {
         ),
     ] {
         let answer = call(line, body).await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{line} {body}");
+        assert_eq!(
+            answer.rejection(),
+            format!("400 {message}"),
+            "{line} {body}"
+        );
         assert_eq!(answer.field().unwrap_or_default(), field, "{line} {body}");
         assert_eq!(
             answer.json()["error"]["details"][0]["reason"],
@@ -257,13 +261,13 @@ async fn error_names_the_field_and_omits_the_value() {
 }
 
 #[tokio::test]
-async fn unknown_members_are_refused_where_that_is_asked_for() {
+async fn unknown_members_are_rejected_where_that_is_asked_for() {
     // By default they are ignored. Envoy and grpc-gateway ignore them too.
     let body = r#"{"unknown":{"a":[1]},"nested":{"unknown":1},"aString":"x"}"#;
     assert_eq!(told("POST /body", body).await["aString"], "x");
     let router = Probe::default()
         .rest()
-        .refuse_unknown_members()
+        .reject_unknown_members()
         .build()
         .unwrap();
     for (line, body, message, field) in [
@@ -300,7 +304,11 @@ async fn unknown_members_are_refused_where_that_is_asked_for() {
         ),
     ] {
         let answer = call_on(&router, request(line, body)).await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{line} {body}");
+        assert_eq!(
+            answer.rejection(),
+            format!("400 {message}"),
+            "{line} {body}"
+        );
         assert_eq!(answer.field().unwrap_or_default(), field, "{line} {body}");
         assert!(!answer.text().contains("s3cr3t"), "{line} {body}");
     }
@@ -328,7 +336,7 @@ async fn a_body_is_utf8_to_the_last_ignored_member() {
             .body(Full::new(body))
             .unwrap();
         let answer = call_on(router(), request).await;
-        assert_eq!(answer.refusal(), "400 The body must be UTF-8", "{line}");
+        assert_eq!(answer.rejection(), "400 The body must be UTF-8", "{line}");
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_mask_that_the_caller_gives_stays() {
 }
 
 #[tokio::test]
-async fn a_mask_that_names_no_field_is_refused() {
+async fn a_mask_that_names_no_field_is_rejected() {
     for (line, body, message) in [
         (
             "PATCH /flat/n",
@@ -170,7 +170,11 @@ async fn a_mask_that_names_no_field_is_refused() {
         ),
     ] {
         let answer = call(line, body).await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{line} {body}");
+        assert_eq!(
+            answer.rejection(),
+            format!("400 {message}"),
+            "{line} {body}"
+        );
         assert_eq!(
             answer.field().as_deref(),
             Some("updateMask"),
@@ -226,7 +230,7 @@ async fn a_member_that_is_ignored_loses_no_change() {
         ] {
             let answer = call(line, &body).await;
             assert_eq!(answer.status, 400, "{line} {body}");
-            let message = answer.refusal();
+            let message = answer.rejection();
             assert!(
                 message.starts_with("400 Malformed JSON at line 1"),
                 "{message}"

@@ -4,14 +4,14 @@ use crate::support::{call, router};
 use http_body::Body as _;
 
 #[tokio::test]
-async fn another_method_is_refused_with_those_that_there_are() {
+async fn another_method_is_rejected_with_those_that_there_are() {
     // grpc-gateway responds with 501 or, newer, 405 without `Allow`; Envoy treats it as an unknown
     // method. RFC 9110, 15.5.6, requires 405 with `Allow`.
     let answer = call("PUT /p/literal", "").await;
-    assert_eq!(answer.refusal(), "405 Method not allowed");
+    assert_eq!(answer.rejection(), "405 Method not allowed");
     assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
     let answer = call("GET /none", "").await;
-    assert_eq!(answer.refusal(), "404 Not found");
+    assert_eq!(answer.rejection(), "404 Not found");
     assert_eq!(answer.header("allow"), None);
 }
 

@@ -62,7 +62,7 @@ async fn mismatched_path_value_is_named_and_not_repeated() {
         ),
     ] {
         let answer = call(&format!("GET {path}"), "").await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{path}");
+        assert_eq!(answer.rejection(), format!("400 {message}"), "{path}");
         assert!(message.contains(&answer.field().unwrap()), "{path}");
     }
 }

@@ -13,7 +13,7 @@ async fn table(cases: &[(&str, Value)]) {
 }
 
 /// Expects rejections, and the field in each error.
-async fn refused(cases: &[(&str, &str)]) {
+async fn rejected(cases: &[(&str, &str)]) {
     for (body, field) in cases {
         let answer = call("POST /body", body).await;
         assert_eq!(answer.status, 400, "{body}: {}", answer.text());
@@ -40,7 +40,7 @@ async fn names() {
     .await;
     // Given twice, under any name: ProtoJSON leaves it open; Envoy and grpc-gateway's protojson
     // reject it too.
-    refused(&[
+    rejected(&[
         (r#"{"aString":"x","aString":"x"}"#, "aString"),
         (r#"{"aString":"x","a_string":"x"}"#, "aString"),
     ])
@@ -78,7 +78,7 @@ async fn integers() {
         (r#"{"anInt64":"-0"}"#, json!({})),
     ])
     .await;
-    refused(&[
+    rejected(&[
         (r#"{"anInt32":2147483648}"#, "anInt32"),
         (r#"{"anInt32":0.5}"#, "anInt32"),
         (r#"{"anInt32":" 5"}"#, "anInt32"),
@@ -109,7 +109,7 @@ async fn floats() {
         ),
     ])
     .await;
-    refused(&[
+    rejected(&[
         (r#"{"aDouble":"inf"}"#, "aDouble"),
         (r#"{"aDouble":"nan"}"#, "aDouble"),
         (r#"{"aDouble":""}"#, "aDouble"),
@@ -133,7 +133,7 @@ async fn booleans_strings_bytes_and_enums() {
         (r#"{"aColor":-7}"#, json!({"aColor": -7})),
     ])
     .await;
-    refused(&[
+    rejected(&[
         (r#"{"aBool":"true"}"#, "aBool"),
         (r#"{"aBool":1}"#, "aBool"),
         (r#"{"aString":5}"#, "aString"),
@@ -164,7 +164,7 @@ async fn presence_and_null() {
         (r#"{"choiceNull":null}"#, json!({"choiceNull": null})),
     ])
     .await;
-    refused(&[
+    rejected(&[
         (r#"{"numbers":[null]}"#, "numbers[0]"),
         (r#"{"nesteds":[null]}"#, "nesteds[0]"),
     ])
@@ -233,7 +233,7 @@ async fn lists_maps_and_oneofs() {
     .await;
     let told = told("POST /body", r#"{"byNumber":{"-5":{"text":"x"}}}"#).await;
     assert_eq!(told["byNumber"]["-5"]["text"], "x");
-    refused(&[
+    rejected(&[
         (r#"{"numbers":1}"#, "numbers"),
         (r#"{"numbers":{}}"#, "numbers"),
         (r#"{"labels":[]}"#, "labels"),
@@ -277,7 +277,7 @@ async fn well_known_types() {
         (r#"{"bytesValue":"AQ=="}"#, json!({"bytesValue": "AQ=="})),
     ])
     .await;
-    refused(&[
+    rejected(&[
         (r#"{"timestamp":"2024-03-08 13:00:00Z"}"#, "timestamp"),
         (r#"{"timestamp":"2024-02-30T00:00:00Z"}"#, "timestamp"),
         (r#"{"timestamp":"10000-01-01T00:00:00Z"}"#, "timestamp"),
@@ -354,8 +354,8 @@ async fn messages_may_be_called_as_rusts_own_types() {
     let json = answer.json();
     assert_eq!(json["vec"][0]["s"]["inner"]["text"], "y");
     assert_eq!(json["results"]["a"]["err"]["bytes"], "AA==");
-    let refused = call("POST /awkward", r#"{"box":{}}"#).await;
-    assert_eq!(refused.refusal(), "400 Text is required");
+    let rejected = call("POST /awkward", r#"{"box":{}}"#).await;
+    assert_eq!(rejected.rejection(), "400 Text is required");
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ async fn table(cases: &[(&str, Value)]) {
 }
 
 /// Expects the status and message, and the field that the details name.
-async fn refused(line: &str, message: &str, field: &str) {
+async fn rejected(line: &str, message: &str, field: &str) {
     let answer = call(line, "").await;
-    assert_eq!(answer.refusal(), format!("400 {message}"), "{line}");
+    assert_eq!(answer.rejection(), format!("400 {message}"), "{line}");
     assert_eq!(answer.field().unwrap_or_default(), field, "{line}");
     let json = answer.json();
     assert_eq!(json["error"]["status"], "INVALID_ARGUMENT", "{line}");
@@ -271,14 +271,14 @@ async fn a_malformed_parameter_is_named_and_not_repeated() {
             "nested.text",
         ),
     ] {
-        refused(&format!("GET /query?{query}"), message, field).await;
+        rejected(&format!("GET /query?{query}"), message, field).await;
     }
     let answer = call("GET /query?numbers=1&numbers=s3cr3t", "").await;
     assert_eq!(answer.status, 400);
-    assert!(answer.refusal().contains("numbers") && !answer.text().contains("s3cr3t"));
+    assert!(answer.rejection().contains("numbers") && !answer.text().contains("s3cr3t"));
     let answer = call("GET /query?timestamp=s3cr3t", "").await;
     assert!(
-        answer.refusal().starts_with("400 `timestamp` must be "),
+        answer.rejection().starts_with("400 `timestamp` must be "),
         "{}",
         answer.text()
     );
@@ -297,7 +297,7 @@ async fn a_scalar_is_given_once() {
         ("int64Value=1&int64Value=1", "int64Value"),
         ("duration=1s&duration=1s", "duration"),
     ] {
-        refused(&format!("GET /query?{query}"), &once(field), field).await;
+        rejected(&format!("GET /query?{query}"), &once(field), field).await;
     }
 }
 
@@ -306,7 +306,7 @@ async fn a_oneof_has_one_member() {
     // So in grpc-gateway: "field already set for oneof".
     let answer = call("GET /query?choiceText=a&choiceNumber=1", "").await;
     assert_eq!(answer.status, 400, "{}", answer.text());
-    assert!(answer.refusal().contains("oneof"), "{}", answer.text());
+    assert!(answer.rejection().contains("oneof"), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn the_path_wins_over_the_query() {
 async fn an_unknown_parameter_is_named_with_the_nearest() {
     let router = Probe::default()
         .rest()
-        .refuse_unknown_members()
+        .reject_unknown_members()
         .build()
         .unwrap();
     let long = "x".repeat(100);
@@ -369,7 +369,7 @@ async fn an_unknown_parameter_is_named_with_the_nearest() {
         ),
     ] {
         let answer = call_on(&router, request(&format!("GET /query?{query}"), "")).await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{query}");
+        assert_eq!(answer.rejection(), format!("400 {message}"), "{query}");
         assert_eq!(answer.field().unwrap_or_default(), field, "{query}");
         assert!(!answer.text().contains("s3cr3t"), "{query}");
     }
@@ -383,11 +383,11 @@ async fn an_unknown_parameter_is_named_with_the_nearest() {
 }
 
 #[tokio::test]
-async fn a_parameter_of_the_bodys_field_is_refused() {
+async fn a_parameter_of_the_bodys_field_is_rejected() {
     // It would have no effect: the body is complete.
     let router = Probe::default()
         .rest()
-        .refuse_unknown_members()
+        .reject_unknown_members()
         .build()
         .unwrap();
     for (line, message) in [
@@ -405,7 +405,7 @@ async fn a_parameter_of_the_bodys_field_is_refused() {
         ),
     ] {
         let answer = call_on(&router, request(line, "{}")).await;
-        assert_eq!(answer.refusal(), message, "{line}");
+        assert_eq!(answer.rejection(), message, "{line}");
     }
     // The path takes precedence over the query.
     for line in ["PUT /body/x/y?aString=z", "POST /field/nested?aString=x"] {
@@ -418,7 +418,7 @@ async fn a_parameter_of_the_bodys_field_is_refused() {
 }
 
 #[tokio::test]
-async fn a_malformed_escape_anywhere_is_refused() {
+async fn a_malformed_escape_anywhere_is_rejected() {
     let message = "400 The query must be percent-encoded UTF-8";
     for line in [
         "GET /query?%zz=1",
@@ -427,16 +427,16 @@ async fn a_malformed_escape_anywhere_is_refused() {
         "GET /query?a%=1",
         "POST /body?x=%2",
     ] {
-        assert_eq!(call(line, "{}").await.refusal(), message, "{line}");
+        assert_eq!(call(line, "{}").await.rejection(), message, "{line}");
     }
     let answer = call("GET /query/x/y?nested.text=%ff", "").await;
     assert_eq!(
-        answer.refusal(),
+        answer.rejection(),
         "400 `nested.text` must be percent-encoded UTF-8"
     );
     let answer = call("GET /p/%zz", "").await;
     assert_eq!(
-        answer.refusal(),
+        answer.rejection(),
         "400 The path must be percent-encoded UTF-8"
     );
 }

@@ -31,7 +31,7 @@ async fn structure_text_is_json() {
 }
 
 #[tokio::test]
-async fn any_other_text_is_refused() {
+async fn any_other_text_is_rejected() {
     for (query, message, field) in [
         ("struct=", "`struct` must be an object", "struct"),
         ("struct=[]", "`struct` must be an object", "struct"),
@@ -58,7 +58,7 @@ async fn any_other_text_is_refused() {
         ("list=[]&list=[]", "`list` must be given once", "list"),
     ] {
         let answer = call(&format!("GET /query?{query}"), "").await;
-        assert_eq!(answer.refusal(), format!("400 {message}"), "{query}");
+        assert_eq!(answer.rejection(), format!("400 {message}"), "{query}");
         assert_eq!(answer.field().as_deref(), Some(field), "{query}");
     }
 }

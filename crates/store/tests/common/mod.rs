@@ -61,7 +61,7 @@ pub(crate) async fn migrations_are_idempotent(fixture: &Fixture<Store>) {
 }
 
 /// A database that a newer program has migrated is rejected.
-pub(crate) async fn newer_database_is_refused(fixture: &Fixture<Store>) {
+pub(crate) async fn newer_database_is_rejected(fixture: &Fixture<Store>) {
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
     fixture.database.execute(newer).await;
     let Err(Error::Internal(cause)) = fixture.store.migrate().await else {

@@ -18,7 +18,7 @@ use keyward_testkit::fixtures::{World, caller, organization_id, service};
 use keyward_testkit::{ManualClock, TestDatabase};
 
 use crate::model::Model;
-use crate::outcome::{Figures, Outcome, Refusal};
+use crate::outcome::{Figures, Outcome, Rejection};
 use crate::rows::Rows;
 use crate::step::{Case, DEFAULT_TTL, MAX_TTL, Step};
 
@@ -77,15 +77,15 @@ fn administrator() -> Caller {
     })
 }
 
-fn refusal(error: Error) -> Result<Refusal, String> {
+fn rejection(error: Error) -> Result<Rejection, String> {
     Ok(match error {
-        Error::Invalid { field, .. } => Refusal::Invalid(field),
-        Error::NotFound(noun) => Refusal::NotFound(noun),
-        Error::RequestIdConflict { earlier } => Refusal::Conflict(earlier),
-        Error::KeyDisabled => Refusal::Disabled,
-        Error::KeyExpired => Refusal::Expired,
-        Error::LimitExceeded { retry_after } => Refusal::Limit(retry_after),
-        Error::ReservationEnded(ending) => Refusal::Ended(ending),
+        Error::Invalid { field, .. } => Rejection::Invalid(field),
+        Error::NotFound(noun) => Rejection::NotFound(noun),
+        Error::RequestIdConflict { earlier } => Rejection::Conflict(earlier),
+        Error::KeyDisabled => Rejection::Disabled,
+        Error::KeyExpired => Rejection::Expired,
+        Error::LimitExceeded { retry_after } => Rejection::Limit(retry_after),
+        Error::ReservationEnded(ending) => Rejection::Ended(ending),
         other => return Err(format!("{other:?}")),
     })
 }
@@ -162,7 +162,7 @@ impl Bench {
         let taken = match self.try_step(model, step).await {
             Ok((outcome, metered)) => Taken { outcome, metered },
             Err(error) => Taken {
-                outcome: Outcome::Refused(refusal(error)?),
+                outcome: Outcome::Rejected(rejection(error)?),
                 metered: None,
             },
         };

@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 
 use bench::Bench;
 use model::Model;
-use outcome::{Outcome, Refusal};
+use outcome::{Outcome, Rejection};
 use step::{Case, KEYS, Step};
 
 /// Predicate on a step and its outcome.
@@ -48,14 +48,17 @@ const NOTABLE: [(&str, IsKind); 9] = [
     ("another charge under the same id", |step, outcome| {
         matches!(
             (step, outcome),
-            (Step::Record { .. }, Outcome::Refused(Refusal::Conflict(_)))
+            (
+                Step::Record { .. },
+                Outcome::Rejected(Rejection::Conflict(_))
+            )
         )
     }),
     ("a reservation", |_, outcome| {
         matches!(outcome, Outcome::Reserved { .. })
     }),
     ("a reservation above the limit", |_, outcome| {
-        matches!(outcome, Outcome::Refused(Refusal::Limit(_)))
+        matches!(outcome, Outcome::Rejected(Rejection::Limit(_)))
     }),
     ("a settlement", |step, outcome| {
         matches!(

@@ -9,7 +9,7 @@ use keyward_core::window::LimitReset;
 use keyward_core::{Ending, Noun};
 
 use crate::calendar::{date, day_number, days_after, midnight, next_midnight, same};
-use crate::outcome::{Outcome, Refusal};
+use crate::outcome::{Outcome, Rejection};
 use crate::step::{Case, Change, DAY, DEFAULT_TTL, MAX_AHEAD, MAX_TTL, Move, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ impl Model {
             } => {
                 let ttl = ttl.unwrap_or(DEFAULT_TTL);
                 if !(1..=MAX_TTL).contains(&ttl) {
-                    return Outcome::Refused(Refusal::Invalid("ttl"));
+                    return Outcome::Rejected(Rejection::Invalid("ttl"));
                 }
                 self.reserve(Hold {
                     key,
@@ -127,15 +127,15 @@ impl Model {
             }
             Step::Settle { back, thousandths } => match self.hold(back) {
                 Some(hold) => self.settle(hold, self.cost(hold, thousandths)),
-                None => Err(Refusal::NotFound(Noun::Reservation)),
+                None => Err(Rejection::NotFound(Noun::Reservation)),
             },
             Step::Release { back } => match self.hold(back) {
                 Some(hold) => self.release(hold),
-                None => Err(Refusal::NotFound(Noun::Reservation)),
+                None => Err(Rejection::NotFound(Noun::Reservation)),
             },
             Step::Change { key, ref change } => self.change(key, change),
             Step::Delete { key } if self.keys[key].deleted => {
-                Err(Refusal::NotFound(Noun::IssuedKey))
+                Err(Rejection::NotFound(Noun::IssuedKey))
             }
             Step::Delete { key } => {
                 self.keys[key].deleted = true;
@@ -147,7 +147,7 @@ impl Model {
                 Ok(Outcome::Done)
             }
         };
-        outcome.unwrap_or_else(Outcome::Refused)
+        outcome.unwrap_or_else(Outcome::Rejected)
     }
 
     fn record(
@@ -157,9 +157,9 @@ impl Model {
         amount: i64,
         byok: bool,
         occurred_at: i64,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, Rejection> {
         if occurred_at > self.now + MAX_AHEAD {
-            return Err(Refusal::Invalid("occurredAt"));
+            return Err(Rejection::Invalid("occurredAt"));
         }
         let duplicate = self.charge(key, id, amount, byok, occurred_at)?;
         Ok(Outcome::Recorded { duplicate })
@@ -173,14 +173,14 @@ impl Model {
         amount: i64,
         byok: bool,
         occurred_at: i64,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, Rejection> {
         if let Some(earlier) = self.find_charge(key, id) {
             if earlier.amount != amount {
-                return Err(Refusal::Conflict("a charge of another cost"));
+                return Err(Rejection::Conflict("a charge of another cost"));
             }
             return match (earlier.byok, byok) {
-                (true, false) => Err(Refusal::Conflict("a BYOK charge")),
-                (false, true) => Err(Refusal::Conflict("a charge that was not BYOK")),
+                (true, false) => Err(Rejection::Conflict("a BYOK charge")),
+                (false, true) => Err(Rejection::Conflict("a charge that was not BYOK")),
                 _ => Ok(true),
             };
         }
@@ -201,10 +201,10 @@ impl Model {
         charges.find(|charge| (charge.key, charge.id) == (key, id) && !charge.rolled_up)
     }
 
-    fn reserve(&mut self, new: Hold) -> Result<Outcome, Refusal> {
+    fn reserve(&mut self, new: Hold) -> Result<Outcome, Rejection> {
         let (key, id) = (new.key, new.id);
         if self.keys[key].deleted {
-            return Err(Refusal::NotFound(Noun::IssuedKey));
+            return Err(Rejection::NotFound(Noun::IssuedKey));
         }
         let same = |hold: &Hold| (hold.key, hold.id) == (key, id) && hold.state != State::Gone;
         if let Some(found) = self.holds.iter().position(same) {
@@ -217,13 +217,15 @@ impl Model {
             } = self.holds[found];
             return match state {
                 _ if amount != new.amount => {
-                    Err(Refusal::Conflict("a reservation of another amount"))
+                    Err(Rejection::Conflict("a reservation of another amount"))
                 }
-                _ if byok && !new.byok => Err(Refusal::Conflict("a BYOK reservation")),
-                _ if !byok && new.byok => Err(Refusal::Conflict("a reservation that was not BYOK")),
-                State::Settled(_) => Err(Refusal::Ended(Ending::Settled)),
-                State::Released => Err(Refusal::Ended(Ending::Released)),
-                _ if self.now >= expires_at => Err(Refusal::Ended(Ending::Expired)),
+                _ if byok && !new.byok => Err(Rejection::Conflict("a BYOK reservation")),
+                _ if !byok && new.byok => {
+                    Err(Rejection::Conflict("a reservation that was not BYOK"))
+                }
+                State::Settled(_) => Err(Rejection::Ended(Ending::Settled)),
+                State::Released => Err(Rejection::Ended(Ending::Released)),
+                _ if self.now >= expires_at => Err(Rejection::Ended(Ending::Expired)),
                 _ => Ok(Outcome::Reserved {
                     hold: found,
                     expires_at,
@@ -231,7 +233,7 @@ impl Model {
             };
         }
         if self.find_charge(key, id).is_some() {
-            return Err(Refusal::Conflict("a charge"));
+            return Err(Rejection::Conflict("a charge"));
         }
         self.admit(key, new.amount, new.byok)?;
         let (hold, expires_at) = (self.holds.len(), new.expires_at);
@@ -239,13 +241,13 @@ impl Model {
         Ok(Outcome::Reserved { hold, expires_at })
     }
 
-    fn admit(&self, key: usize, amount: i64, byok: bool) -> Result<(), Refusal> {
+    fn admit(&self, key: usize, amount: i64, byok: bool) -> Result<(), Rejection> {
         let at = &self.keys[key];
         if at.disabled {
-            return Err(Refusal::Disabled);
+            return Err(Rejection::Disabled);
         }
         if self.has_expired(key) {
-            return Err(Refusal::Expired);
+            return Err(Rejection::Expired);
         }
         let counts = at.include_byok || !byok;
         let Some(limit) = at.limit.map(i128::from).filter(|_| counts) else {
@@ -263,7 +265,7 @@ impl Model {
             None => None,
             Some(reset) => Some(self.until_anew(reset)),
         };
-        Err(Refusal::Limit(retry))
+        Err(Rejection::Limit(retry))
     }
 
     /// Returns the time until the first midnight of another window.
@@ -274,7 +276,7 @@ impl Model {
         Duration::from_millis(u64::try_from(midnight(next) - self.now).unwrap())
     }
 
-    fn settle(&mut self, hold: usize, cost: i64) -> Result<Outcome, Refusal> {
+    fn settle(&mut self, hold: usize, cost: i64) -> Result<Outcome, Rejection> {
         let Hold {
             key,
             id,
@@ -283,12 +285,12 @@ impl Model {
             ..
         } = self.holds[hold];
         match state {
-            State::Gone => return Err(Refusal::NotFound(Noun::Reservation)),
-            State::Released => return Err(Refusal::Ended(Ending::Released)),
+            State::Gone => return Err(Rejection::NotFound(Noun::Reservation)),
+            State::Released => return Err(Rejection::Ended(Ending::Released)),
             State::Settled(earlier) if earlier == cost => {
                 return Ok(Outcome::Recorded { duplicate: true });
             }
-            State::Settled(_) => return Err(Refusal::Conflict("a charge of another cost")),
+            State::Settled(_) => return Err(Rejection::Conflict("a charge of another cost")),
             State::Held => {}
         }
         let duplicate = self.charge(key, id, cost, byok, self.now)?;
@@ -301,20 +303,20 @@ impl Model {
         self.holds[hold].ended_at = Some(self.now);
     }
 
-    fn release(&mut self, hold: usize) -> Result<Outcome, Refusal> {
+    fn release(&mut self, hold: usize) -> Result<Outcome, Rejection> {
         match self.holds[hold].state {
-            State::Gone => return Err(Refusal::NotFound(Noun::Reservation)),
-            State::Settled(_) => return Err(Refusal::Ended(Ending::Settled)),
+            State::Gone => return Err(Rejection::NotFound(Noun::Reservation)),
+            State::Settled(_) => return Err(Rejection::Ended(Ending::Settled)),
             State::Released => {}
             State::Held => self.end(hold, State::Released),
         }
         Ok(Outcome::Done)
     }
 
-    fn change(&mut self, key: usize, change: &Change) -> Result<Outcome, Refusal> {
+    fn change(&mut self, key: usize, change: &Change) -> Result<Outcome, Rejection> {
         let at = &mut self.keys[key];
         if at.deleted {
-            return Err(Refusal::NotFound(Noun::IssuedKey));
+            return Err(Rejection::NotFound(Noun::IssuedKey));
         }
         at.limit = change.limit.unwrap_or(at.limit);
         at.reset = change.reset.unwrap_or(at.reset);

@@ -12,12 +12,12 @@ pub(crate) enum Outcome {
     Recorded { duplicate: bool },
     Reserved { hold: usize, expires_at: i64 },
     RolledUp { charges: u64, reservations: u64 },
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// Reason for which a step was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     Invalid(&'static str),
     NotFound(Noun),
     Conflict(&'static str),

@@ -226,8 +226,11 @@ async fn hung_commit_is_given_up_as_unknown() {
     let began = Instant::now();
     let serve = serve_grant(&world.a);
     let sent = |_| Ok(charge("request", 1));
-    let refused = store.record(&serve, &key.hash, &sent).await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let rejected = store.record(&serve, &key.hash, &sent).await;
+    assert!(
+        matches!(rejected, Err(Error::Unavailable(_))),
+        "{rejected:?}"
+    );
     println!("{:?} until the outcome was unknown", began.elapsed());
     assert!(began.elapsed() < RESUMES_WITHIN);
     // The turn is free: the next caller gets to the row, which the server still has locked.
@@ -261,8 +264,11 @@ async fn connection_ended_when_idle_is_unavailable() {
              CREATE TRIGGER fail BEFORE INSERT ON repos FOR EACH ROW EXECUTE FUNCTION fail();",
         )
         .await;
-    let refused = upsert(&store, "new").await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let rejected = upsert(&store, "new").await;
+    assert!(
+        matches!(rejected, Err(Error::Unavailable(_))),
+        "{rejected:?}"
+    );
 }
 
 /// Another process's migration changes columns for which statements were prepared.

@@ -90,12 +90,12 @@ async fn a_stream_comes_line_by_line() {
 }
 
 #[tokio::test]
-async fn both_protocols_refuse_alike() {
+async fn both_protocols_reject_alike() {
     let app = with_a_book().await;
-    let (status, refused) = call(&app, "GET /v1/shelves/sea/books/emma", "").await;
+    let (status, rejected) = call(&app, "GET /v1/shelves/sea/books/emma", "").await;
     assert_eq!(status, 404);
     assert_eq!(
-        refused,
+        rejected,
         json!({"error": {
             "code": 404,
             "message": "There is no such book",
@@ -111,12 +111,12 @@ async fn both_protocols_refuse_alike() {
 
     let mut client = BookshelfServiceClient::new(app.clone());
     let name = "shelves/sea/books/emma".to_owned();
-    let refused = client.get_book(GetBookRequest { name }).await.unwrap_err();
+    let rejected = client.get_book(GetBookRequest { name }).await.unwrap_err();
     assert_eq!(
-        (refused.code(), refused.message()),
+        (rejected.code(), rejected.message()),
         (Code::NotFound, "There is no such book")
     );
-    assert!(!refused.details().is_empty());
+    assert!(!rejected.details().is_empty());
 
     let name = "shelves/sea/books/moby-dick".to_owned();
     let book = client.get_book(GetBookRequest { name }).await.unwrap();
@@ -129,7 +129,7 @@ async fn both_protocols_refuse_alike() {
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_refused_in_grpc() {
+async fn an_unknown_service_is_rejected_in_grpc() {
     for content_type in ["application/grpc", "application/grpc-web"] {
         let request = Request::post("/none.v1.None/None").header("content-type", content_type);
         let request = request.body(Body::empty()).unwrap();

@@ -86,13 +86,13 @@ async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
             (answer.status().as_u16(), retry_after)
         });
     }
-    let mut refused = 0;
+    let mut rejected = 0;
     // All but the requests that may wait are rejected at once, while the issuer still delays its
     // response.
-    while refused < 1000 - MAX_WAITING {
+    while rejected < 1000 - MAX_WAITING {
         let (status, retry_after) = unknown.join_next().await.unwrap().unwrap();
         assert_eq!((status, retry_after.unwrap().as_bytes()), (503, &b"1"[..]));
-        refused += 1;
+        rejected += 1;
     }
     for _ in 0..20 {
         assert_eq!(status(&server, &service).await, 403);

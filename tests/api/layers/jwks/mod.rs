@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    Algorithm, Jwks, Setup, SigningKey, TestServer, UNAUTHENTICATED_BODY, User, refused,
+    Algorithm, Jwks, Setup, SigningKey, TestServer, UNAUTHENTICATED_BODY, User, rejected,
 };
 
 const UNAVAILABLE: &str = "Service unavailable";
@@ -33,12 +33,12 @@ async fn is_unavailable(server: &TestServer, token: &str) {
         .bearer(token)
         .send()
         .await
-        .refuses(503, UNAVAILABLE);
+        .rejects(503, UNAVAILABLE);
     let result = server
         .api_keys(token)
         .list_api_keys(ListApiKeysRequest::default())
         .await;
-    refused(result)
+    rejected(result)
         .is(Code::Unavailable, "UNAVAILABLE", UNAVAILABLE)
         .alone();
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    DENIED, LIST_DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, refused,
+    DENIED, LIST_DENIED, TestServer, UNAUTHENTICATED, User, WORKSPACE_A, rejected,
 };
 
 /// The four endpoints, each with a body and the message of the rejection.
@@ -92,7 +92,7 @@ async fn member_has_the_rights_of_role_and_access_alone(server: TestServer) {
                     answer.body
                 );
             } else {
-                answer.refuses(403, denial);
+                answer.rejects(403, denial);
             }
         }
         server.database.execute("DELETE FROM provider_keys").await;
@@ -112,7 +112,7 @@ async fn member_has_the_rights_of_role_and_access_alone(server: TestServer) {
                 assert!(result.is_ok(), "{user:?} {place} {result:?}");
             } else {
                 let denial = if place == 0 { LIST_DENIED } else { DENIED };
-                refused(result)
+                rejected(result)
                     .is(Code::PermissionDenied, "PERMISSION_DENIED", denial)
                     .alone();
             }
@@ -128,17 +128,17 @@ async fn internal_service_is_rejected(server: TestServer) {
         if let Some(body) = &body {
             call = call.json(body);
         }
-        call.send().await.refuses(403, denial);
+        call.send().await.rejects(403, denial);
     }
     let answer = server.get("/apikeys").bearer(&token).send().await;
-    answer.refuses(403, LIST_DENIED);
+    answer.rejects(403, LIST_DENIED);
     for (place, result) in over_grpc(&server, &token, &id)
         .await
         .into_iter()
         .enumerate()
     {
         let denial = if place == 0 { LIST_DENIED } else { DENIED };
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", denial)
             .alone();
     }
@@ -152,12 +152,12 @@ async fn request_without_a_token_is_rejected(server: TestServer) {
             call = call.json(body);
         }
         let answer = call.send().await;
-        answer.refuses(401, UNAUTHENTICATED);
+        answer.rejects(401, UNAUTHENTICATED);
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     let mut client = server.api_keys_without_token();
     let request = ListApiKeysRequest::default();
-    refused(client.list_api_keys(request).await)
+    rejected(client.list_api_keys(request).await)
         .is(Code::Unauthenticated, "TOKEN_MISSING", UNAUTHENTICATED)
         .alone();
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
@@ -172,10 +172,10 @@ async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
             if let Some(body) = &body {
                 call = call.json(body);
             }
-            call.send().await.refuses(401, UNAUTHENTICATED);
+            call.send().await.rejects(401, UNAUTHENTICATED);
         }
         for result in over_grpc(&server, &token, &id).await {
-            refused(result)
+            rejected(result)
                 .is(Code::Unauthenticated, "TOKEN_INVALID", UNAUTHENTICATED)
                 .alone();
         }

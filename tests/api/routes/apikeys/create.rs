@@ -4,7 +4,7 @@ use keyward::proto::v1::{CreateApiKeyRequest, ResolveApiKeyRequest};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, refused};
+use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, rejected};
 
 const DUPLICATE: &str = "API key with these credentials already exists";
 
@@ -107,7 +107,7 @@ async fn required_field_that_is_missing_null_or_empty_is_named(server: TestServe
                 .json(&body)
                 .send()
                 .await;
-            answer.refuses(400, message);
+            answer.rejects(400, message);
         }
         let mut request = self::message();
         match field {
@@ -116,7 +116,7 @@ async fn required_field_that_is_missing_null_or_empty_is_named(server: TestServe
             "secret" => request.secret.clear(),
             _ => request.provider.clear(),
         }
-        refused(server.api_keys(&token).create_api_key(request).await)
+        rejected(server.api_keys(&token).create_api_key(request).await)
             .is(Code::InvalidArgument, "FIELD_REQUIRED", message)
             .fields(&[(field, message)]);
     }
@@ -152,17 +152,17 @@ async fn first_of_several_missing_fields_is_named(server: TestServer) {
             .json(&body)
             .send()
             .await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
     }
     // A missing body is an empty one.
     let answer = server.post("/apikeys").bearer(&token).send().await;
-    answer.refuses(400, "Workspace ID is required");
+    answer.rejects(400, "Workspace ID is required");
 
     let result = server
         .api_keys(&token)
         .create_api_key(CreateApiKeyRequest::default())
         .await;
-    refused(result)
+    rejected(result)
         .is(
             Code::InvalidArgument,
             "FIELD_REQUIRED",
@@ -176,7 +176,7 @@ async fn first_of_several_missing_fields_is_named(server: TestServer) {
         ]);
 }
 
-async fn unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_rejected(server: TestServer) {
     let token = server.token(User::WriterInA);
     let mut body = valid();
     body["provider"] = json!("NOPE");
@@ -186,12 +186,12 @@ async fn unregistered_provider_is_refused(server: TestServer) {
         .json(&body)
         .send()
         .await;
-    answer.refuses(400, "Unsupported provider");
+    answer.rejects(400, "Unsupported provider");
     let request = CreateApiKeyRequest {
         provider: "NOPE".to_owned(),
         ..message()
     };
-    refused(server.api_keys(&token).create_api_key(request).await)
+    rejected(server.api_keys(&token).create_api_key(request).await)
         .is(
             Code::InvalidArgument,
             "FIELD_INVALID",
@@ -224,7 +224,7 @@ async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer)
                 .json(&body)
                 .send()
                 .await;
-            answer.refuses(400, &format!("`{field}` must be a string"));
+            answer.rejects(400, &format!("`{field}` must be a string"));
         }
     }
     assert!(server.list(WORKSPACE_A).await.is_empty());
@@ -288,14 +288,14 @@ async fn text_that_is_too_long_or_has_control_characters_is_named(server: TestSe
             .json(&body)
             .send()
             .await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
     }
     let request = CreateApiKeyRequest {
         region: Some("r".repeat(256)),
         ..message()
     };
     let message = "Region must have at most 255 bytes";
-    refused(server.api_keys(&token).create_api_key(request).await)
+    rejected(server.api_keys(&token).create_api_key(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", message)
         .fields(&[("region", message)]);
 }
@@ -312,10 +312,10 @@ async fn same_credentials_are_stored_once_in_a_workspace(server: TestServer) {
             .json(&body)
             .send()
             .await;
-        answer.refuses(400, DUPLICATE);
+        answer.rejects(400, DUPLICATE);
     }
     let result = server.api_keys(&token).create_api_key(message()).await;
-    refused(result)
+    rejected(result)
         .is(Code::AlreadyExists, "API_KEY_ALREADY_EXISTS", DUPLICATE)
         .alone();
     assert_eq!(server.list(WORKSPACE_A).await.len(), 1);
@@ -361,13 +361,13 @@ async fn unwritable_workspace_is_rejected_like_a_missing_one(server: TestServer)
             .json(&body)
             .send()
             .await;
-        answer.refuses(403, DENIED);
+        answer.rejects(403, DENIED);
         let request = CreateApiKeyRequest {
             workspace_id: workspace.to_owned(),
             ..message()
         };
         let result = server.api_keys(&token).create_api_key(request).await;
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -383,7 +383,7 @@ async fn duplicates_are_not_revealed_without_write_access(server: TestServer) {
         .json(&valid())
         .send()
         .await
-        .refuses(403, DENIED);
+        .rejects(403, DENIED);
 }
 
 async fn creation_is_audited_without_the_secret(server: TestServer) {
@@ -425,7 +425,7 @@ each_engine! {
     nulls_and_empty_texts_are_as_if_absent
     required_field_that_is_missing_null_or_empty_is_named
     first_of_several_missing_fields_is_named
-    unregistered_provider_is_refused
+    unregistered_provider_is_rejected
     member_of_the_wrong_type_is_named_without_its_value
     text_that_is_too_long_or_has_control_characters_is_named
     same_credentials_are_stored_once_in_a_workspace

@@ -6,7 +6,7 @@ use keyward::proto::v1::{
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused};
+use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected};
 
 const DELETED: &str = r#"{"success":true,"message":"API key deleted successfully"}"#;
 const NOT_FOUND: &str = "API key not found";
@@ -67,14 +67,14 @@ async fn deleted_key_stays_deleted(server: TestServer) {
         .bearer(&token)
         .send()
         .await
-        .refuses(404, NOT_FOUND);
+        .rejects(404, NOT_FOUND);
     let answer = server
         .put(&path)
         .bearer(&token)
         .json(&json!({}))
         .send()
         .await;
-    answer.refuses(404, NOT_FOUND);
+    answer.rejects(404, NOT_FOUND);
 
     let id = key_in(&server, WORKSPACE_A).await;
     let mut client = server.api_keys(&token);
@@ -85,12 +85,12 @@ async fn deleted_key_stays_deleted(server: TestServer) {
         .into_inner();
     assert!(deleted.success);
     assert_eq!(deleted.message, "API key deleted successfully");
-    refused(client.delete_api_key(request(&id)).await)
+    rejected(client.delete_api_key(request(&id)).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
 }
 
-async fn linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServer) {
+async fn linked_key_is_kept_and_the_rejection_counts_its_links(server: TestServer) {
     use ResourceKind::{AiModel, Bucket};
     let token = server.token(User::WriterInA);
     let id = key_in(&server, WORKSPACE_A).await;
@@ -103,8 +103,8 @@ async fn linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServer)
         .bearer(&token)
         .send()
         .await
-        .refuses(400, message);
-    refused(server.api_keys(&token).delete_api_key(request(&id)).await)
+        .rejects(400, message);
+    rejected(server.api_keys(&token).delete_api_key(request(&id)).await)
         .is(Code::FailedPrecondition, "API_KEY_IN_USE", message)
         .metadata(&[("buckets", "1"), ("aiModels", "0")])
         .preconditions(&[("LINKED", "buckets", "1 linked")]);
@@ -117,8 +117,8 @@ async fn linked_key_is_kept_and_the_refusal_counts_its_links(server: TestServer)
         .bearer(&token)
         .send()
         .await
-        .refuses(400, message);
-    refused(server.api_keys(&token).delete_api_key(request(&id)).await)
+        .rejects(400, message);
+    rejected(server.api_keys(&token).delete_api_key(request(&id)).await)
         .is(Code::FailedPrecondition, "API_KEY_IN_USE", message)
         .metadata(&[("buckets", "2"), ("aiModels", "1")])
         .preconditions(&[
@@ -146,17 +146,17 @@ async fn uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
             .bearer(&token)
             .send()
             .await;
-        answer.refuses(404, NOT_FOUND);
+        answer.rejects(404, NOT_FOUND);
     }
     for id in [NOBODY, "not-a-uuid", ""] {
         let result = server.api_keys(&token).delete_api_key(request(id)).await;
-        refused(result)
+        rejected(result)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
 }
 
-async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
+async fn key_in_a_workspace_that_the_caller_cannot_write_is_rejected(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     let in_b = key_in(&server, WORKSPACE_B).await;
     for (user, id) in [
@@ -172,9 +172,9 @@ async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: Test
             .bearer(&token)
             .send()
             .await;
-        answer.refuses(403, DENIED);
+        answer.rejects(403, DENIED);
         let result = server.api_keys(&token).delete_api_key(request(id)).await;
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -189,7 +189,7 @@ async fn links_are_not_revealed_without_write_access(server: TestServer) {
         .bearer(&server.token(User::ReaderInA))
         .send()
         .await
-        .refuses(403, DENIED);
+        .rejects(403, DENIED);
 }
 
 async fn credentials_of_a_deleted_key_can_be_stored_again(server: TestServer) {
@@ -201,7 +201,7 @@ async fn credentials_of_a_deleted_key_can_be_stored_again(server: TestServer) {
     assert_ne!(key_in(&server, WORKSPACE_A).await, id);
 }
 
-async fn deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
+async fn deletion_is_audited_and_a_rejected_one_is_not(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A).await;
     let deletions = "audit_events WHERE action = 'api_key.delete'";
     link(&server, &id, ResourceKind::Bucket, "b1").await;
@@ -221,10 +221,10 @@ async fn deletion_is_audited_and_a_refused_one_is_not(server: TestServer) {
 
 each_engine! {
     deleted_key_stays_deleted
-    linked_key_is_kept_and_the_refusal_counts_its_links
+    linked_key_is_kept_and_the_rejection_counts_its_links
     uuid_that_is_unknown_or_none_is_not_found
-    key_in_a_workspace_that_the_caller_cannot_write_is_refused
+    key_in_a_workspace_that_the_caller_cannot_write_is_rejected
     links_are_not_revealed_without_write_access
     credentials_of_a_deleted_key_can_be_stored_again
-    deletion_is_audited_and_a_refused_one_is_not
+    deletion_is_audited_and_a_rejected_one_is_not
 }

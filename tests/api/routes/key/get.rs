@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DENIED, DOLLAR, MOUNTS, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_B,
-    WebFlavor, byok_charge, charge, refused,
+    WebFlavor, byok_charge, charge, rejected,
 };
 
 /// End of the JSON of every key.
@@ -45,7 +45,7 @@ async fn older_path_of_tools_is_equal(server: TestServer) {
         .bearer("garbage")
         .send()
         .await;
-    answer.refuses_key(401, "Invalid token");
+    answer.rejects_key(401, "Invalid token");
 }
 
 async fn issued_key_describes_itself_completely(server: TestServer) {
@@ -217,10 +217,10 @@ async fn caller_without_an_issued_key_is_rejected(server: TestServer) {
     for token in users.into_iter().chain([server.service_token()]) {
         for mount in MOUNTS {
             let call = server.get(&format!("{mount}/key")).bearer(&token);
-            call.send().await.refuses_key(403, DENIED);
+            call.send().await.rejects_key(403, DENIED);
         }
         let request = GetCurrentKeyRequest {};
-        refused(
+        rejected(
             server
                 .management_keys(&token)
                 .get_current_key(request)

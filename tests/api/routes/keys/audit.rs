@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    CENT, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_B, charge, hold, refused,
+    CENT, ORGANIZATION, OTHER_ORGANIZATION, TestServer, User, WORKSPACE_B, charge, hold, rejected,
     sha256_hex, spans_of,
 };
 
@@ -221,7 +221,7 @@ async fn workspace_with_live_issued_keys_is_not_deleted(server: TestServer) {
         workspace_id: WORKSPACE_B.to_owned(),
     };
     let message = "Workspace still has issued keys";
-    refused(directory.delete_workspace(request.clone()).await)
+    rejected(directory.delete_workspace(request.clone()).await)
         .is(Code::FailedPrecondition, "NOT_EMPTY", message)
         .preconditions(&[("NOT_EMPTY", "issued keys", message)]);
     assert_eq!(

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::support::{
     Call, DENIED, LIST_DENIED, MOUNTS, NO_HEADER, ORGANIZATION, TestServer, UNAUTHENTICATED_BODY,
-    User, refused,
+    User, rejected,
 };
 
 const INVALID: &str = "Invalid token";
@@ -124,12 +124,12 @@ async fn request_without_a_token_is_rejected(server: TestServer) {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     for result in over_grpc(&server, None, &issued.hash).await {
-        refused(result)
+        rejected(result)
             .is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER)
             .alone();
     }
     let mut client = server.management_keys_without_token();
-    refused(client.get_current_key(GetCurrentKeyRequest {}).await)
+    rejected(client.get_current_key(GetCurrentKeyRequest {}).await)
         .is(Code::Unauthenticated, "TOKEN_MISSING", NO_HEADER)
         .alone();
     assert_eq!(
@@ -147,10 +147,10 @@ async fn token_of_an_unknown_principal_is_rejected(server: TestServer) {
         .chain(["garbage".to_owned(), "a.b.c".to_owned()])
     {
         for call in calls(&server, &issued.hash) {
-            call.bearer(&token).send().await.refuses_key(401, INVALID);
+            call.bearer(&token).send().await.rejects_key(401, INVALID);
         }
         for result in over_grpc(&server, Some(&token), &issued.hash).await {
-            refused(result)
+            rejected(result)
                 .is(Code::Unauthenticated, "TOKEN_INVALID", INVALID)
                 .alone();
         }
@@ -160,7 +160,7 @@ async fn token_of_an_unknown_principal_is_rejected(server: TestServer) {
             call.header("authorization", value)
                 .send()
                 .await
-                .refuses_key(401, INVALID);
+                .rejects_key(401, INVALID);
         }
     }
     let key = server.key(&token, &issued.hash).await;
@@ -183,14 +183,14 @@ async fn invalid_key_is_rejected_on_every_path(server: TestServer) {
         for path in paths {
             let answer = server.get(path).bearer(&key).send().await;
             assert_eq!(answer.status, 401, "{what} {path}");
-            answer.refuses_key(401, INVALID);
+            answer.rejects_key(401, INVALID);
         }
         for path in ["/apikeys", "/repo/repo-a/ai/apikey"] {
             let answer = server.get(path).bearer(&key).send().await;
             answer.is(401, UNAUTHENTICATED_BODY);
         }
         for result in over_grpc(&server, Some(&key), "00").await {
-            refused(result)
+            rejected(result)
                 .is(Code::Unauthenticated, "TOKEN_INVALID", INVALID)
                 .alone()
                 .hides(&[&key]);
@@ -204,10 +204,10 @@ async fn users_and_services_administer_no_issued_keys(server: TestServer) {
     let users = User::MEMBERS.map(|user| server.token(user));
     for token in users.into_iter().chain([server.service_token()]) {
         for call in calls(&server, &issued.hash) {
-            call.bearer(&token).send().await.refuses_key(403, DENIED);
+            call.bearer(&token).send().await.rejects_key(403, DENIED);
         }
         for result in over_grpc(&server, Some(&token), &issued.hash).await {
-            refused(result)
+            rejected(result)
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone();
         }
@@ -228,10 +228,10 @@ async fn ordinary_key_administers_no_keys_not_even_itself(server: TestServer) {
             call.bearer(&issued.key)
                 .send()
                 .await
-                .refuses_key(403, DENIED);
+                .rejects_key(403, DENIED);
         }
         for result in over_grpc(&server, Some(&issued.key), hash).await {
-            refused(result)
+            rejected(result)
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone();
         }
@@ -255,7 +255,7 @@ async fn issued_and_management_keys_are_rejected_on_other_routes(server: TestSer
                 .bearer(key)
                 .send()
                 .await
-                .refuses(403, LIST_DENIED);
+                .rejects(403, LIST_DENIED);
         }
         for call in [
             server.post("/apikeys").json(&provider_key),
@@ -267,7 +267,7 @@ async fn issued_and_management_keys_are_rejected_on_other_routes(server: TestSer
                 .json(&json!({ "name": "m" })),
             server.delete("/repo/repo-a/ai/apikey/k"),
         ] {
-            call.bearer(key).send().await.refuses(403, DENIED);
+            call.bearer(key).send().await.rejects(403, DENIED);
         }
         server
             .get("/repo/repo-a/ai/apikey")
@@ -321,9 +321,9 @@ async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: Te
             ),
         ] {
             let call = || server.call(method.clone(), &format!("{mount}{path}"));
-            call().send().await.refuses_key(401, NO_HEADER);
+            call().send().await.rejects_key(401, NO_HEADER);
             let answer = call().bearer(&token).send().await;
-            answer.refuses_key(405, "Method not allowed");
+            answer.rejects_key(405, "Method not allowed");
             assert_eq!(answer.header("allow"), Some(allow), "{path}");
         }
         for path in ["/keys/00/more", "/key/more", "/keys/"] {
@@ -331,7 +331,7 @@ async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: Te
                 .get(&format!("{mount}{path}"))
                 .send()
                 .await
-                .refuses_key(404, "Not found");
+                .rejects_key(404, "Not found");
         }
     }
 }
@@ -346,7 +346,7 @@ async fn store_that_fails_is_never_a_bad_key(server: TestServer) {
     for key in [&token, &issued.key] {
         for path in ["/key", "/api/v1/key", "/keys"] {
             let answer = server.get(path).bearer(key).send().await;
-            answer.refuses_key(500, "Internal server error");
+            answer.rejects_key(500, "Internal server error");
         }
     }
     server
@@ -361,10 +361,10 @@ async fn store_that_fails_is_never_a_bad_key(server: TestServer) {
     for key in [&token, &issued.key] {
         for path in ["/key", "/api/v1/key", "/keys"] {
             let answer = server.get(path).bearer(key).send().await;
-            answer.refuses_key(503, "Service unavailable");
+            answer.rejects_key(503, "Service unavailable");
         }
         for result in over_grpc(&server, Some(key), &issued.hash).await {
-            refused(result)
+            rejected(result)
                 .is(Code::Unavailable, "UNAVAILABLE", "Service unavailable")
                 .alone();
         }
@@ -376,7 +376,7 @@ async fn store_that_fails_is_never_a_bad_key(server: TestServer) {
         .bearer(&typo)
         .send()
         .await
-        .refuses_key(401, INVALID);
+        .rejects_key(401, INVALID);
 }
 
 async fn token_in_the_query_or_the_body_is_ignored(server: TestServer) {
@@ -385,7 +385,7 @@ async fn token_in_the_query_or_the_body_is_ignored(server: TestServer) {
         format!("/keys?key={token}"),
         format!("/key?api_key={token}&token={token}"),
     ] {
-        server.get(&path).send().await.refuses_key(401, NO_HEADER);
+        server.get(&path).send().await.rejects_key(401, NO_HEADER);
     }
     let body: Value = json!({ "name": "n", "key": token, "token": token });
     server
@@ -393,11 +393,11 @@ async fn token_in_the_query_or_the_body_is_ignored(server: TestServer) {
         .json(&body)
         .send()
         .await
-        .refuses_key(401, NO_HEADER);
+        .rejects_key(401, NO_HEADER);
     let call = server.get("/keys").header("x-api-key", &token);
-    call.send().await.refuses_key(401, NO_HEADER);
+    call.send().await.rejects_key(401, NO_HEADER);
     let twice = server.get("/keys").bearer(&token).bearer(&token);
-    twice.send().await.refuses_key(401, INVALID);
+    twice.send().await.rejects_key(401, INVALID);
 }
 
 each_engine! {

@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DOLLAR, KEY_NOT_FOUND, MOUNTS, ORGANIZATION, OTHER_ORGANIZATION, TestServer, WORKSPACE_B,
-    charge, hold, refused, sha256_hex,
+    charge, hold, rejected, sha256_hex,
 };
 
 async fn deleted_key_is_not_found_again(server: TestServer) {
@@ -28,7 +28,7 @@ async fn deleted_key_is_not_found_again(server: TestServer) {
             call.bearer(&token)
                 .send()
                 .await
-                .refuses_key(404, KEY_NOT_FOUND);
+                .rejects_key(404, KEY_NOT_FOUND);
         }
     }
     let issued = server.issued_key(&token, json!({})).await;
@@ -42,7 +42,7 @@ async fn deleted_key_is_not_found_again(server: TestServer) {
             .into_inner()
             .deleted
     );
-    refused(client.delete_key(request).await)
+    rejected(client.delete_key(request).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
         .alone();
 }
@@ -61,13 +61,13 @@ async fn deleted_key_stops_working_at_once(server: TestServer) {
         .bearer(&issued.key)
         .send()
         .await
-        .refuses_key(401, "Invalid token");
+        .rejects_key(401, "Invalid token");
     let verified = server.verify(&issued.key).await;
     assert_eq!(
         (verified.verdict(), verified.hash.as_str()),
         (KeyVerdict::NotFound, "")
     );
-    refused(server.reserve(hold(&issued.hash, "r", CENT)).await)
+    rejected(server.reserve(hold(&issued.hash, "r", CENT)).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
         .alone();
 }
@@ -167,10 +167,10 @@ async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer)
             let call = server
                 .delete(&format!("{mount}/keys/{hash}"))
                 .bearer(&token);
-            call.send().await.refuses_key(404, KEY_NOT_FOUND);
+            call.send().await.rejects_key(404, KEY_NOT_FOUND);
         }
         let request = DeleteKeyRequest { hash: hash.clone() };
-        refused(server.management_keys(&token).delete_key(request).await)
+        rejected(server.management_keys(&token).delete_key(request).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
             .alone();
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    KEY_NOT_FOUND, MOUNTS, ORGANIZATION, OTHER_ORGANIZATION, TestServer, WORKSPACE_B, refused,
+    KEY_NOT_FOUND, MOUNTS, ORGANIZATION, OTHER_ORGANIZATION, TestServer, WORKSPACE_B, rejected,
     sha256_hex,
 };
 
@@ -83,18 +83,18 @@ async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer)
         for mount in MOUNTS {
             let path = format!("{mount}/keys/{hash}");
             let answer = server.get(&path).bearer(&token).send().await;
-            answer.refuses_key(404, KEY_NOT_FOUND);
+            answer.rejects_key(404, KEY_NOT_FOUND);
             assert!(!answer.body.contains(&hash));
         }
         let request = GetKeyRequest { hash: hash.clone() };
-        refused(server.management_keys(&token).get_key(request).await)
+        rejected(server.management_keys(&token).get_key(request).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
             .alone()
             .hides(&[&hash]);
     }
     // Without a hash the path is different, or the message lacks its field.
     let request = GetKeyRequest::default();
-    refused(server.management_keys(&token).get_key(request).await).is(
+    rejected(server.management_keys(&token).get_key(request).await).is(
         Code::NotFound,
         "API_KEY_NOT_FOUND",
         KEY_NOT_FOUND,

@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::support::{
     DENIED, MOUNTS, ORGANIZATION, OTHER_ORGANIZATION, TestServer, WORKSPACE_A, WORKSPACE_B,
-    WORKSPACE_X, WebFlavor, refused,
+    WORKSPACE_X, WebFlavor, rejected,
 };
 
 /// The names of the keys that a query lists over REST.
@@ -110,7 +110,7 @@ async fn page_has_a_hundred_keys_and_offsets_reach_all(server: TestServer) {
     assert_eq!(names, expected(150..250));
 }
 
-async fn offset_that_is_negative_or_no_number_is_refused(server: TestServer) {
+async fn offset_that_is_negative_or_no_number_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let negative = "Offset must not be negative";
     let wrong = "`offset` must be a 32-bit integer";
@@ -129,14 +129,14 @@ async fn offset_that_is_negative_or_no_number_is_refused(server: TestServer) {
                 .bearer(&token)
                 .send()
                 .await
-                .refuses_key(400, message);
+                .rejects_key(400, message);
         }
     }
     let request = ListKeysRequest {
         offset: -1,
         ..Default::default()
     };
-    refused(server.management_keys(&token).list_keys(request).await)
+    rejected(server.management_keys(&token).list_keys(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", negative)
         .fields(&[("offset", negative)]);
 }
@@ -175,7 +175,7 @@ async fn disabled_keys_are_listed_when_asked_for_alone(server: TestServer) {
             .bearer(&token)
             .send()
             .await
-            .refuses_key(400, said);
+            .rejects_key(400, said);
     }
     let request = ListKeysRequest {
         include_disabled: true,
@@ -245,13 +245,13 @@ async fn foreign_workspace_is_rejected_like_a_missing_one(server: TestServer) {
                 .bearer(token)
                 .send()
                 .await
-                .refuses_key(403, DENIED);
+                .rejects_key(403, DENIED);
         }
         let request = ListKeysRequest {
             workspace_id: workspace.to_owned(),
             ..Default::default()
         };
-        refused(server.management_keys(token).list_keys(request).await)
+        rejected(server.management_keys(token).list_keys(request).await)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -261,7 +261,7 @@ async fn foreign_workspace_is_rejected_like_a_missing_one(server: TestServer) {
         .bearer(&token)
         .send()
         .await
-        .refuses_key(400, "Workspace ID must have at most 255 bytes");
+        .rejects_key(400, "Workspace ID must have at most 255 bytes");
 }
 
 async fn protocols_list_the_same_issued_keys(server: TestServer) {
@@ -294,7 +294,7 @@ each_engine! {
     listed_key_is_the_key_itself
     keys_are_listed_newest_first
     page_has_a_hundred_keys_and_offsets_reach_all
-    offset_that_is_negative_or_no_number_is_refused
+    offset_that_is_negative_or_no_number_is_rejected
     disabled_keys_are_listed_when_asked_for_alone
     deleted_keys_are_never_listed
     list_without_a_workspace_is_of_the_default_one

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
 use crate::support::{
-    Call, Engine, NO_SUCH_ID, REPO_A, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused,
+    Call, Engine, NO_SUCH_ID, REPO_A, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected,
     repo_ai_key_path, repo_ai_keys_path,
 };
 
@@ -60,14 +60,14 @@ async fn everything_answers(server: &TestServer, id: &str, status: u16, code: Co
             let body = r#"{"success":false,"apiKeys":[],"message":"Internal server error"}"#;
             answer.is(500, body);
         } else {
-            answer.refuses(status, message);
+            answer.rejects(status, message);
         }
     }
     for result in server
         .repo_ai_keys_over_grpc(Some(&token), REPO_A, id)
         .await
     {
-        refused(result)
+        rejected(result)
             .is(code, reason, message)
             .alone()
             .hides(&CAUSES);
@@ -152,7 +152,7 @@ async fn secret_is_stored_sealed_and_hashed_and_never_as_it_is(server: TestServe
     }
 }
 
-async fn refused_creations_agree(server: TestServer) {
+async fn rejected_creations_agree(server: TestServer) {
     server.add_repo(WORKSPACE_B, "repo-b").await;
     server.create_repo_ai_key(REPO_A, "there").await;
     let long = "r".repeat(256);
@@ -195,7 +195,7 @@ async fn refused_creations_agree(server: TestServer) {
     }
 }
 
-async fn refused_updates_agree(server: TestServer) {
+async fn rejected_updates_agree(server: TestServer) {
     server.add_repo(WORKSPACE_A, "repo-other").await;
     server.add_repo(WORKSPACE_B, "repo-b").await;
     let own = server.create_repo_ai_key(REPO_A, "own").await.id;
@@ -236,7 +236,7 @@ async fn refused_updates_agree(server: TestServer) {
     }
 }
 
-async fn refused_lists_and_deletions_agree(server: TestServer) {
+async fn rejected_lists_and_deletions_agree(server: TestServer) {
     server.add_repo(WORKSPACE_B, "repo-b").await;
     let own = server.create_repo_ai_key(REPO_A, "own").await.id;
     let in_b = server.create_repo_ai_key("repo-b", "own").await.id;
@@ -306,7 +306,7 @@ async fn data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer)
     let token = server.token(User::Owner);
     let [list, create, update, delete] =
         server.repo_ai_key_calls(Some(&token), REPO_A, &created.id);
-    create.send().await.refuses(500, INTERNAL);
+    create.send().await.rejects(500, INTERNAL);
     assert_eq!(list.send().await.status, 200);
     assert!(server.is_live(&created).await);
     assert_eq!(update.send().await.status, 200);
@@ -314,7 +314,7 @@ async fn data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer)
     let [_, create, _, _] = server
         .repo_ai_keys_over_grpc(Some(&token), REPO_A, &created.id)
         .await;
-    refused(create)
+    rejected(create)
         .is(Code::Internal, "INTERNAL", INTERNAL)
         .alone()
         .hides(&CAUSES);
@@ -324,9 +324,9 @@ async fn data_key_that_does_not_unwrap_stops_creations_alone(server: TestServer)
 
 each_engine! {
     secret_is_stored_sealed_and_hashed_and_never_as_it_is
-    refused_creations_agree
-    refused_updates_agree
-    refused_lists_and_deletions_agree
+    rejected_creations_agree
+    rejected_updates_agree
+    rejected_lists_and_deletions_agree
     failing_store_is_an_internal_error_without_its_cause
     failing_store_at_the_permission_is_an_internal_error
     closed_store_is_unavailable_and_never_a_bad_token

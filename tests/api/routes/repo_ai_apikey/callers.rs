@@ -7,7 +7,7 @@ use tonic::Code;
 use crate::support::{
     DENIED, NO_SUCH_ID, ORGANIZATION, OTHER_ORGANIZATION, REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS,
     REPO_AI_KEYS_DENIED, TestServer, UNAUTHENTICATED, UNAUTHENTICATED_BODY, User, WORKSPACE_A,
-    WORKSPACE_B, WORKSPACE_X, refused,
+    WORKSPACE_B, WORKSPACE_X, rejected,
 };
 
 /// Success statuses of the four endpoints.
@@ -47,7 +47,7 @@ async fn all_deny(server: &TestServer, who: &str, token: &str, repo: &str, id: &
         call.send().await.is(403, REPO_AI_KEYS_DENIED[place]);
     }
     for result in server.repo_ai_keys_over_grpc(Some(token), repo, id).await {
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -65,7 +65,7 @@ async fn all_ask_who_calls(server: &TestServer, token: Option<&str>, reason: &st
         .repo_ai_keys_over_grpc(token, REPO_A, &created.id)
         .await
     {
-        refused(result)
+        rejected(result)
             .is(Code::Unauthenticated, reason, UNAUTHENTICATED)
             .alone();
     }
@@ -77,7 +77,7 @@ async fn all_ask_who_calls(server: &TestServer, token: Option<&str>, reason: &st
         key: created.key.clone(),
         secret: created.secret.clone(),
     };
-    refused(client.verify_repo_ai_key(request).await)
+    rejected(client.verify_repo_ai_key(request).await)
         .is(Code::Unauthenticated, reason, UNAUTHENTICATED)
         .alone();
     assert!(server.is_live(&created).await);
@@ -117,7 +117,7 @@ async fn member_has_the_rights_of_role_and_access_alone(server: TestServer) {
             if allowed[place] {
                 assert!(result.is_ok(), "{user:?} {place} {result:?}");
             } else {
-                refused(result)
+                rejected(result)
                     .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                     .alone();
             }
@@ -210,7 +210,7 @@ async fn services_alone_may_verify(server: TestServer) {
     for (who, token) in tokens {
         for request in [good.clone(), VerifyRepoAiKeyRequest::default()] {
             println!("{who}");
-            refused(
+            rejected(
                 server
                     .repo_ai_keys(&token)
                     .verify_repo_ai_key(request)

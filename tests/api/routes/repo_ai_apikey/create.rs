@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::support::{
-    REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, TestServer, User, WORKSPACE_A, refused,
+    REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, TestServer, User, WORKSPACE_A, rejected,
 };
 
 const PATH: &str = "/repo/repo-a/ai/apikey";
@@ -139,7 +139,7 @@ async fn ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer) {
         let mut body = valid();
         body["aiType"] = value;
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
     }
     let body = json!({ "name": "Production" });
     server
@@ -148,14 +148,14 @@ async fn ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer) {
         .json(&body)
         .send()
         .await
-        .refuses(400, missing);
+        .rejects(400, missing);
 
     let mut client = server.repo_ai_keys(&token);
     let request = CreateRepoAiKeyRequest {
         ai_type: 0,
         ..message()
     };
-    refused(client.create_repo_ai_key(request).await)
+    rejected(client.create_repo_ai_key(request).await)
         .is(Code::InvalidArgument, "FIELD_REQUIRED", missing)
         .fields(&[("aiType", missing)]);
     for ai_type in [6, 99, -1] {
@@ -163,7 +163,7 @@ async fn ai_type_that_is_missing_or_none_of_them_is_named(server: TestServer) {
             ai_type,
             ..message()
         };
-        refused(client.create_repo_ai_key(request).await)
+        rejected(client.create_repo_ai_key(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", number)
             .fields(&[("aiType", number)]);
     }
@@ -181,7 +181,7 @@ async fn name_that_is_missing_or_unfit_is_named(server: TestServer) {
     let null = json!({ "aiType": "AWS", "name": null });
     for body in [json!({ "aiType": "AWS" }), null, json!({})] {
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, missing);
+        answer.rejects(400, missing);
     }
     // A missing body is an empty one.
     server
@@ -189,7 +189,7 @@ async fn name_that_is_missing_or_unfit_is_named(server: TestServer) {
         .bearer(&token)
         .send()
         .await
-        .refuses(400, missing);
+        .rejects(400, missing);
     for (name, reason, message) in [
         (String::new(), "FIELD_REQUIRED", missing),
         ("n".repeat(256), "FIELD_INVALID", long),
@@ -201,12 +201,12 @@ async fn name_that_is_missing_or_unfit_is_named(server: TestServer) {
         let mut body = valid();
         body["name"] = json!(name);
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
         let request = CreateRepoAiKeyRequest {
             name,
             ..self::message()
         };
-        refused(client.create_repo_ai_key(request).await)
+        rejected(client.create_repo_ai_key(request).await)
             .is(Code::InvalidArgument, reason, message)
             .fields(&[("name", message)]);
     }
@@ -219,13 +219,13 @@ async fn name_that_is_missing_or_unfit_is_named(server: TestServer) {
         let mut body = valid();
         body["name"] = name;
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, "`name` must be a string");
+        answer.rejects(400, "`name` must be a string");
     }
     let request = CreateRepoAiKeyRequest {
         repo_id: REPO_A.to_owned(),
         ..Default::default()
     };
-    refused(client.create_repo_ai_key(request).await)
+    rejected(client.create_repo_ai_key(request).await)
         .is(Code::InvalidArgument, "FIELD_REQUIRED", missing)
         .fields(&[("name", missing), ("aiType", "AI type is required")]);
     assert_eq!(server.database.count(REPO_AI_KEYS).await, 0);
@@ -242,10 +242,10 @@ async fn longest_name_is_counted_in_bytes(server: TestServer) {
         .json(&body);
     call.send()
         .await
-        .refuses(400, "Name must have at most 255 bytes");
+        .rejects(400, "Name must have at most 255 bytes");
 }
 
-async fn unknown_member_is_refused_and_named(server: TestServer) {
+async fn unknown_member_is_rejected_and_named(server: TestServer) {
     let token = server.token(User::WriterInA);
     for (member, message) in [
         (
@@ -257,7 +257,7 @@ async fn unknown_member_is_refused_and_named(server: TestServer) {
     ] {
         let body = json!({ "name": "Production", member: "canary" });
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
     }
     assert!(server.list_repo_ai_keys(REPO_A).await.is_empty());
 }
@@ -282,9 +282,9 @@ async fn live_name_is_taken_once_in_a_repo(server: TestServer) {
     for ai_type in ["OPENAI", "GOOGLE"] {
         let body = json!({ "name": "Production", "aiType": ai_type });
         let answer = server.post(PATH).bearer(&token).json(&body).send().await;
-        answer.refuses(400, DUPLICATE);
+        answer.rejects(400, DUPLICATE);
     }
-    refused(
+    rejected(
         server
             .repo_ai_keys(&token)
             .create_repo_ai_key(message())
@@ -315,7 +315,7 @@ async fn name_is_free_after_its_key_is_deleted_or_renamed(server: TestServer) {
         .post(PATH)
         .bearer(&server.token(User::Owner))
         .json(&valid());
-    answer.send().await.refuses(400, DUPLICATE);
+    answer.send().await.rejects(400, DUPLICATE);
 }
 
 async fn concurrent_creations_of_one_name_succeed_once(server: TestServer) {
@@ -331,7 +331,7 @@ async fn concurrent_creations_of_one_name_succeed_once(server: TestServer) {
                 if answer.status == 201 {
                     return true;
                 }
-                answer.refuses(400, DUPLICATE);
+                answer.rejects(400, DUPLICATE);
                 return false;
             }
             let result = server
@@ -341,7 +341,7 @@ async fn concurrent_creations_of_one_name_succeed_once(server: TestServer) {
             if result.is_ok() {
                 return true;
             }
-            refused(result)
+            rejected(result)
                 .is(Code::AlreadyExists, "NAME_ALREADY_EXISTS", DUPLICATE)
                 .alone();
             false
@@ -388,7 +388,7 @@ async fn creation_is_audited_without_key_and_secret(server: TestServer) {
     assert!(!format!("{events:?}").contains("FB_AI"));
 }
 
-async fn refused_creation_leaves_no_trace(server: TestServer) {
+async fn rejected_creation_leaves_no_trace(server: TestServer) {
     let token = server.token(User::WriterInA);
     server.create_repo_ai_key(REPO_A, "Production").await;
     let invalid = json!({ "name": "a\nb", "aiType": "AWS" });
@@ -419,11 +419,11 @@ each_engine! {
     ai_type_that_is_missing_or_none_of_them_is_named
     name_that_is_missing_or_unfit_is_named
     longest_name_is_counted_in_bytes
-    unknown_member_is_refused_and_named
+    unknown_member_is_rejected_and_named
     path_wins_over_a_repo_in_the_body
     live_name_is_taken_once_in_a_repo
     name_is_free_after_its_key_is_deleted_or_renamed
     concurrent_creations_of_one_name_succeed_once
     creation_is_audited_without_key_and_secret
-    refused_creation_leaves_no_trace
+    rejected_creation_leaves_no_trace
 }

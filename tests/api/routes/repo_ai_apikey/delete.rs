@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::support::{
     NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, TestServer, User, WORKSPACE_A,
-    WORKSPACE_B, refused, repo_ai_key_path,
+    WORKSPACE_B, rejected, repo_ai_key_path,
 };
 
 const DELETED: &str = r#"{"success":true,"message":"API key deleted successfully"}"#;
@@ -32,9 +32,9 @@ fn request(repo: &str, id: &str) -> DeleteRepoAiKeyRequest {
 async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
     let token = server.token(User::Owner);
     let call = server.delete(&repo_ai_key_path(repo, id)).bearer(&token);
-    call.send().await.refuses(404, NOT_FOUND);
+    call.send().await.rejects(404, NOT_FOUND);
     let mut client = server.repo_ai_keys(&token);
-    refused(client.delete_repo_ai_key(request(repo, id)).await)
+    rejected(client.delete_repo_ai_key(request(repo, id)).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
 }
@@ -111,14 +111,14 @@ async fn id_that_is_unknown_or_none_is_not_found(server: TestServer) {
         is_not_found(&server, REPO_A, id).await;
     }
     let mut client = server.repo_ai_keys(&server.token(User::Owner));
-    refused(client.delete_repo_ai_key(request(REPO_A, "")).await)
+    rejected(client.delete_repo_ai_key(request(REPO_A, "")).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
     let call = server.delete(&repo_ai_key_path(REPO_A, "%20"));
     call.bearer(&server.token(User::Owner))
         .send()
         .await
-        .refuses(404, NOT_FOUND);
+        .rejects(404, NOT_FOUND);
     assert!(server.is_live(&created).await);
 }
 
@@ -147,7 +147,7 @@ async fn concurrent_deletions_succeed_once(server: TestServer) {
             if answer.status == 200 {
                 return true;
             }
-            answer.refuses(404, NOT_FOUND);
+            answer.rejects(404, NOT_FOUND);
             false
         });
     }
@@ -166,7 +166,7 @@ async fn repo_with_live_keys_is_kept_and_one_without_is_not(server: TestServer) 
     };
     let message = "Repo still has AI keys";
     for created in [&first, &second] {
-        refused(directory.delete_repo(delete()).await)
+        rejected(directory.delete_repo(delete()).await)
             .is(Code::FailedPrecondition, "NOT_EMPTY", message)
             .preconditions(&[("NOT_EMPTY", "AI keys", message)]);
         assert!(server.is_live(created).await);
@@ -210,7 +210,7 @@ async fn recreated_repo_has_no_earlier_keys(server: TestServer) {
     assert!(!server.is_live(&earlier).await);
 }
 
-async fn deletion_is_audited_once_and_a_refused_one_is_not(server: TestServer) {
+async fn deletion_is_audited_once_and_a_rejected_one_is_not(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "first").await;
     let path = repo_ai_key_path(REPO_A, &created.id);
     let before = server.database.count(REPO_AI_KEY_EVENTS).await;
@@ -261,5 +261,5 @@ each_engine! {
     concurrent_deletions_succeed_once
     repo_with_live_keys_is_kept_and_one_without_is_not
     recreated_repo_has_no_earlier_keys
-    deletion_is_audited_once_and_a_refused_one_is_not
+    deletion_is_audited_once_and_a_rejected_one_is_not
 }

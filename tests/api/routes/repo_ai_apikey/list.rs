@@ -141,7 +141,7 @@ async fn repo_lists_its_own_keys_alone(server: TestServer) {
         .bearer(&server.token(User::ReaderInA))
         .send()
         .await;
-    answer.refuses(400, "`page_size` is not a known query parameter");
+    answer.rejects(400, "`page_size` is not a known query parameter");
 }
 
 async fn deleted_keys_are_not_listed(server: TestServer) {
@@ -237,7 +237,7 @@ async fn other_verbs_are_not_known_here(server: TestServer) {
             .bearer(&token)
             .json(&json!({}));
         let answer = call.send().await;
-        answer.refuses(405, "Method not allowed");
+        answer.rejects(405, "Method not allowed");
         let told = answer.header("allow").unwrap();
         assert!(
             allow.iter().all(|verb| told.contains(verb)),

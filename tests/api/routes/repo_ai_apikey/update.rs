@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused,
+    NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected,
     repo_ai_key_path,
 };
 
@@ -38,9 +38,9 @@ async fn is_not_found(server: &TestServer, repo: &str, id: &str) {
     for name in [Some("renamed"), None] {
         let call = server.put(&repo_ai_key_path(repo, id)).bearer(&token);
         let answer = call.json(&json!({ "name": name })).send().await;
-        answer.refuses(404, NOT_FOUND);
+        answer.rejects(404, NOT_FOUND);
         let mut client = server.repo_ai_keys(&token);
-        refused(client.update_repo_ai_key(rename(repo, id, name)).await)
+        rejected(client.update_repo_ai_key(rename(repo, id, name)).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
@@ -105,7 +105,7 @@ async fn key_secret_and_type_cannot_change(server: TestServer) {
         let call = server.put(&repo_ai_key_path(REPO_A, &created.id));
         let call = call.bearer(&server.token(User::WriterInA));
         let answer = call.json(&json!({ member: value })).send().await;
-        answer.refuses(400, &format!("`{member}` is not a known member"));
+        answer.rejects(400, &format!("`{member}` is not a known member"));
     }
     assert_eq!(server.list_repo_ai_keys(REPO_A).await, before);
     let verified = server
@@ -148,9 +148,9 @@ async fn rename_to_the_own_name_passes_to_another_is_rejected(server: TestServer
     call.json(&json!({ "name": "taken" }))
         .send()
         .await
-        .refuses(400, DUPLICATE);
+        .rejects(400, DUPLICATE);
     let mut client = server.repo_ai_keys(&token);
-    refused(
+    rejected(
         client
             .update_repo_ai_key(rename(REPO_A, &created.id, Some("taken")))
             .await,
@@ -188,8 +188,8 @@ async fn unfit_name_is_named(server: TestServer) {
             .put(&path)
             .bearer(&token)
             .json(&json!({ "name": name }));
-        call.send().await.refuses(400, message);
-        refused(
+        call.send().await.rejects(400, message);
+        rejected(
             client
                 .update_repo_ai_key(rename(REPO_A, &created.id, Some(&name)))
                 .await,
@@ -207,7 +207,7 @@ async fn unfit_name_is_named(server: TestServer) {
             .put(&path)
             .bearer(&token)
             .json(&json!({ "name": name }));
-        call.send().await.refuses(400, "`name` must be a string");
+        call.send().await.rejects(400, "`name` must be a string");
     }
     assert_eq!(server.list_repo_ai_keys(REPO_A).await[0]["name"], "before");
 }
@@ -219,7 +219,7 @@ async fn id_that_is_unknown_or_none_is_not_found(server: TestServer) {
         is_not_found(&server, REPO_A, id).await;
     }
     let mut client = server.repo_ai_keys(&server.token(User::Owner));
-    refused(
+    rejected(
         client
             .update_repo_ai_key(rename(REPO_A, "", Some("renamed")))
             .await,

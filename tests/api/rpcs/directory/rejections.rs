@@ -4,7 +4,7 @@ use keyward::proto::v1::{self as pb, AccessType, OrganizationRole};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, refused};
+use crate::support::{DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, rejected};
 
 fn workspace(id: &str, organization: &str) -> pb::UpsertWorkspaceRequest {
     pb::UpsertWorkspaceRequest {
@@ -83,7 +83,7 @@ async fn user_of_any_role_may_not_manage_the_directory(server: TestServer) {
                 .await
                 .map(drop),
         ] {
-            refused(result)
+            rejected(result)
                 .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
                 .alone();
         }
@@ -96,7 +96,7 @@ async fn parent_with_children_is_not_deleted(server: TestServer) {
         organization_id: id.to_owned(),
     };
     let message = "Organization still has workspaces";
-    refused(directory.delete_organization(delete("org-1")).await)
+    rejected(directory.delete_organization(delete("org-1")).await)
         .is(Code::FailedPrecondition, "NOT_EMPTY", message)
         .preconditions(&[("NOT_EMPTY", "workspaces", message)]);
 
@@ -104,7 +104,7 @@ async fn parent_with_children_is_not_deleted(server: TestServer) {
         workspace_id: id.to_owned(),
     };
     let message = "Workspace still has repos";
-    refused(
+    rejected(
         directory
             .delete_workspace(delete_workspace(WORKSPACE_A))
             .await,
@@ -117,7 +117,7 @@ async fn parent_with_children_is_not_deleted(server: TestServer) {
         }))
         .await;
     let message = "Workspace still has API keys";
-    refused(
+    rejected(
         directory
             .delete_workspace(delete_workspace(WORKSPACE_B))
             .await,
@@ -130,7 +130,7 @@ async fn parent_with_children_is_not_deleted(server: TestServer) {
         .await
         .unwrap();
     let message = "Organization still has members";
-    refused(directory.delete_organization(delete("org-2")).await)
+    rejected(directory.delete_organization(delete("org-2")).await)
         .is(Code::FailedPrecondition, "NOT_EMPTY", message)
         .preconditions(&[("NOT_EMPTY", "members", message)]);
 }
@@ -138,14 +138,14 @@ async fn parent_with_children_is_not_deleted(server: TestServer) {
 async fn nothing_moves_to_another_parent(server: TestServer) {
     let mut directory = server.directory(&server.service_token());
     let message = "Workspace belongs to another organization";
-    refused(
+    rejected(
         directory
             .upsert_workspace(workspace(WORKSPACE_A, "org-2"))
             .await,
     )
     .is(Code::FailedPrecondition, "BELONGS_ELSEWHERE", message);
     let message = "Repo belongs to another workspace";
-    refused(directory.upsert_repo(repo("repo-a", WORKSPACE_B)).await).is(
+    rejected(directory.upsert_repo(repo("repo-a", WORKSPACE_B)).await).is(
         Code::FailedPrecondition,
         "BELONGS_ELSEWHERE",
         message,
@@ -248,14 +248,14 @@ async fn missing_record_is_not_found(server: TestServer) {
         (directory.get_repo(get_repo).await.map(drop), repo),
         (directory.delete_repo(delete_repo).await.map(drop), repo),
     ] {
-        refused(result).is(Code::NotFound, reason, message).alone();
+        rejected(result).is(Code::NotFound, reason, message).alone();
     }
     // A workspace of another organization does not belong to this one.
     for id in ["none", WORKSPACE_X] {
         let request = pb::UpsertMemberRequest {
             member: Some(self::member(&[(id, AccessType::Read)])),
         };
-        refused(directory.upsert_member(request).await).is(
+        rejected(directory.upsert_member(request).await).is(
             Code::NotFound,
             "WORKSPACE_NOT_FOUND",
             "Workspace not found",
@@ -273,21 +273,21 @@ async fn unfit_field_is_named(server: TestServer) {
         }),
     };
     let absent = pb::UpsertOrganizationRequest { organization: None };
-    refused(directory.upsert_organization(absent).await)
+    rejected(directory.upsert_organization(absent).await)
         .is(
             Code::InvalidArgument,
             "FIELD_INVALID",
             "Organization is required",
         )
         .fields(&[("organization", "Organization is required")]);
-    refused(directory.upsert_organization(organization("", "n")).await)
+    rejected(directory.upsert_organization(organization("", "n")).await)
         .is(
             Code::InvalidArgument,
             "FIELD_REQUIRED",
             "Organization ID is required",
         )
         .fields(&[("organization.id", "Organization ID is required")]);
-    let status = refused(
+    let status = rejected(
         directory
             .upsert_organization(organization("a\nb", "n"))
             .await,
@@ -295,7 +295,7 @@ async fn unfit_field_is_named(server: TestServer) {
     .status;
     assert_eq!(status.code(), Code::InvalidArgument);
     let long = organization("o", &"n".repeat(256));
-    let status = refused(directory.upsert_organization(long).await).status;
+    let status = rejected(directory.upsert_organization(long).await).status;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(!status.message().contains("nnn"));
 
@@ -305,7 +305,7 @@ async fn unfit_field_is_named(server: TestServer) {
             ..member(&[])
         }),
     };
-    refused(directory.upsert_member(request).await)
+    rejected(directory.upsert_member(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", "Role is required")
         .fields(&[("member.role", "Role is required")]);
     let twice = [
@@ -315,7 +315,7 @@ async fn unfit_field_is_named(server: TestServer) {
     let request = pb::UpsertMemberRequest {
         member: Some(member(&twice)),
     };
-    refused(directory.upsert_member(request).await).is(
+    rejected(directory.upsert_member(request).await).is(
         Code::InvalidArgument,
         "FIELD_INVALID",
         "A workspace must not be named twice",
@@ -324,7 +324,7 @@ async fn unfit_field_is_named(server: TestServer) {
     let request = pb::UpsertMemberRequest {
         member: Some(member(&unspecified)),
     };
-    refused(directory.upsert_member(request).await).is(
+    rejected(directory.upsert_member(request).await).is(
         Code::InvalidArgument,
         "FIELD_INVALID",
         "Access is required",
@@ -332,7 +332,7 @@ async fn unfit_field_is_named(server: TestServer) {
     let request = pb::GetWorkspaceRequest {
         workspace_id: String::new(),
     };
-    refused(directory.get_workspace(request).await)
+    rejected(directory.get_workspace(request).await)
         .is(
             Code::InvalidArgument,
             "FIELD_INVALID",
@@ -343,7 +343,7 @@ async fn unfit_field_is_named(server: TestServer) {
         page_size: 0,
         page_token: "canary".to_owned(),
     };
-    refused(directory.list_organizations(request).await)
+    rejected(directory.list_organizations(request).await)
         .is(
             Code::InvalidArgument,
             "FIELD_INVALID",

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::{DAY, EXCEEDED, exceeds, keys};
-use crate::support::{CENT, DOLLAR, TestServer, byok_hold, charge, hold, hold_for, refused};
+use crate::support::{CENT, DOLLAR, TestServer, byok_hold, charge, hold, hold_for, rejected};
 
 async fn same_hold_is_the_first_one(server: TestServer) {
     let (_, issued) = keys(&server).await;
@@ -70,7 +70,7 @@ async fn another_hold_under_the_same_id_is_a_conflict(server: TestServer) {
         (hold(&issued.hash, "charge", 30 * CENT), "a charge"),
     ] {
         let message = format!("Request ID was already used for {earlier}");
-        refused(server.reserve(conflict).await)
+        rejected(server.reserve(conflict).await)
             .is(Code::AlreadyExists, "REQUEST_ID_CONFLICT", &message)
             .alone();
     }
@@ -99,7 +99,7 @@ async fn concurrent_holds_are_admitted_up_to_the_limit(server: TestServer) {
         match result {
             Ok(reserved) => lefts.push(reserved.available_nanos.unwrap() / CENT),
             Err(status) => {
-                refused(Err::<(), _>(status))
+                rejected(Err::<(), _>(status))
                     .is(Code::ResourceExhausted, "LIMIT_EXCEEDED", EXCEEDED)
                     .retries_after(Some(Duration::from_secs(1)));
             }

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::support::{
     CENT, DOLLAR, Issued, ORGANIZATION, TestServer, byok_charge, byok_hold, charge, hold, hold_for,
-    refused,
+    rejected,
 };
 
 const EXCEEDED: &str = "API key's limit is exceeded";
@@ -36,7 +36,7 @@ async fn left(server: &TestServer, issued: &Issued) -> i64 {
 
 /// Expects that the reservation does not fit, with this retry delay.
 async fn exceeds(server: &TestServer, hold: ReserveSpendRequest, retry_after: Option<Duration>) {
-    refused(server.reserve(hold).await)
+    rejected(server.reserve(hold).await)
         .is(Code::ResourceExhausted, "LIMIT_EXCEEDED", EXCEEDED)
         .retries_after(retry_after);
 }

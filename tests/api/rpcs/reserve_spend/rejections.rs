@@ -6,10 +6,10 @@ use tonic::Code;
 
 use super::keys;
 use crate::support::{
-    CENT, DOLLAR, KEY_NOT_FOUND, ORGANIZATION, TestServer, byok_hold, hold, refused, sha256_hex,
+    CENT, DOLLAR, KEY_NOT_FOUND, ORGANIZATION, TestServer, byok_hold, hold, rejected, sha256_hex,
 };
 
-async fn more_than_can_be_held_is_refused(server: TestServer) {
+async fn more_than_can_be_held_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     server
@@ -20,7 +20,7 @@ async fn more_than_can_be_held_is_refused(server: TestServer) {
     server.database.execute(&most).await;
     server.reserve(hold(&issued.hash, "2", 5)).await.unwrap();
     let message = "Amount is more than can be held beside what is held already";
-    refused(server.reserve(hold(&issued.hash, "3", 1)).await)
+    rejected(server.reserve(hold(&issued.hash, "3", 1)).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", message)
         .fields(&[("amountNanos", message)]);
     server
@@ -38,7 +38,7 @@ async fn disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
     let expired = server.issued_key(&token, expired).await;
     server.advance_seconds(1);
     for amount in [0, CENT, 2 * DOLLAR] {
-        refused(server.reserve(hold(&expired.hash, "r", amount)).await)
+        rejected(server.reserve(hold(&expired.hash, "r", amount)).await)
             .is(
                 Code::FailedPrecondition,
                 "KEY_EXPIRED",
@@ -50,28 +50,28 @@ async fn disabled_expired_or_unknown_key_holds_nothing(server: TestServer) {
         server
             .change_key(&token, hash, json!({ "disabled": true }))
             .await;
-        refused(server.reserve(hold(hash, "r", CENT)).await)
+        rejected(server.reserve(hold(hash, "r", CENT)).await)
             .is(
                 Code::FailedPrecondition,
                 "KEY_DISABLED",
                 "API key is disabled",
             )
             .alone();
-        refused(server.reserve(byok_hold(hash, "r", CENT)).await).is(
+        rejected(server.reserve(byok_hold(hash, "r", CENT)).await).is(
             Code::FailedPrecondition,
             "KEY_DISABLED",
             "API key is disabled",
         );
     }
     for hash in ["", "none", &sha256_hex("none"), &sha256_hex(&token)] {
-        refused(server.reserve(hold(hash, "r", CENT)).await)
+        rejected(server.reserve(hold(hash, "r", CENT)).await)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
             .alone();
     }
     assert_eq!(server.database.count("reservations").await, 0);
 }
 
-async fn time_to_hold_that_does_not_fit_is_refused(server: TestServer) {
+async fn time_to_hold_that_does_not_fit_is_rejected(server: TestServer) {
     let (_, issued) = keys(&server).await;
     let bounds = "TTL must be from 1 to 86400000 milliseconds";
     for (seconds, nanos, message) in [
@@ -88,7 +88,7 @@ async fn time_to_hold_that_does_not_fit_is_refused(server: TestServer) {
             ttl,
             ..hold(&issued.hash, "r", CENT)
         };
-        refused(server.reserve(request).await)
+        rejected(server.reserve(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("ttl", message)]);
     }
@@ -103,11 +103,11 @@ async fn unfit_field_is_named(server: TestServer) {
         (1_000_000 * DOLLAR + 1, most),
         (i64::MAX, most),
     ] {
-        refused(server.reserve(hold(&issued.hash, "r", amount)).await)
+        rejected(server.reserve(hold(&issued.hash, "r", amount)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[("amountNanos", message)]);
     }
-    refused(server.reserve(hold(&issued.hash, "", CENT)).await)
+    rejected(server.reserve(hold(&issued.hash, "", CENT)).await)
         .is(
             Code::InvalidArgument,
             "FIELD_REQUIRED",
@@ -115,7 +115,7 @@ async fn unfit_field_is_named(server: TestServer) {
         )
         .fields(&[("requestId", "Request ID is required")]);
     let long = "Request ID must have at most 255 bytes";
-    refused(
+    rejected(
         server
             .reserve(hold(&issued.hash, &"r".repeat(256), CENT))
             .await,
@@ -125,8 +125,8 @@ async fn unfit_field_is_named(server: TestServer) {
 }
 
 each_engine! {
-    more_than_can_be_held_is_refused
+    more_than_can_be_held_is_rejected
     disabled_expired_or_unknown_key_holds_nothing
-    time_to_hold_that_does_not_fit_is_refused
+    time_to_hold_that_does_not_fit_is_rejected
     unfit_field_is_named
 }

@@ -82,7 +82,7 @@ fn answer(request: ConformanceRequest) -> Answer {
     if request.test_category() == TestCategory::JsonIgnoreUnknownParsingTest {
         options = options.ignore_unknown_enum_names();
     } else {
-        options = options.refuse_unknown_members();
+        options = options.reject_unknown_members();
     }
 
     let output = request.requested_output_format();

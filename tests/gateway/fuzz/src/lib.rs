@@ -22,7 +22,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use keyward_crypto::Envelope;
 use keyward_gateway::json::{self, JsonOptions};
-use keyward_gateway::{Protocol, Refusal, Resolution, RestRouter, Route, RouteSpec};
+use keyward_gateway::{Protocol, Rejection, Resolution, RestRouter, Route, RouteSpec};
 use keyward_gateway_testserver::{Probe, v1};
 use tonic::{Code, Status};
 
@@ -34,7 +34,7 @@ static SPECS: LazyLock<Vec<&'static RouteSpec>> = LazyLock::new(|| {
 static STRICT: LazyLock<JsonOptions> = LazyLock::new(|| {
     JsonOptions::default()
         .with_types(v1::TYPES)
-        .refuse_unknown_members()
+        .reject_unknown_members()
 });
 
 /// Target: its name and its function.
@@ -143,7 +143,7 @@ pub fn envelope(data: &[u8]) {
 /// Checks that REST writes any details of an error as JSON.
 pub fn status(data: &[u8]) {
     let status = Status::with_details(Code::NotFound, "gone", Bytes::copy_from_slice(data));
-    let answer = Refusal::new(status).render(Protocol::Rest, &v1::OUTCOMES);
+    let answer = Rejection::new(status).render(Protocol::Rest, &v1::OUTCOMES);
     let (_, body) = collected(answer).unwrap();
     serde_json::from_slice::<serde_json::Value>(&body).unwrap();
 }

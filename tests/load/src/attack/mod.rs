@@ -57,7 +57,7 @@ pub(crate) struct AttackArgs {
     /// Maximum number of requests over all connections.
     #[arg(long, value_name = "COUNT", default_value_t = 100_000_000)]
     count: u64,
-    /// Pause after a connection that was refused or ended at once, in milliseconds.
+    /// Pause after a connection that was rejected or ended at once, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 20)]
     pause_ms: u64,
     /// Bandwidth of the attackers' link over all connections, in megabits per second.

@@ -39,14 +39,14 @@ impl Planter {
             provider: plain.clone(),
             ..message.clone()
         };
-        let refused = client.create_api_key(called_by(&admin, unknown)).await;
-        assert!(!self.keep_status("an unknown provider", refused.map(|_| String::new())));
+        let rejected = client.create_api_key(called_by(&admin, unknown)).await;
+        assert!(!self.keep_status("an unknown provider", rejected.map(|_| String::new())));
         let elsewhere = CreateApiKeyRequest {
             workspace_id: plain.clone(),
             ..message
         };
-        let refused = client.create_api_key(called_by(&admin, elsewhere)).await;
-        assert!(!self.keep_status("an unknown workspace", refused.map(|_| String::new())));
+        let rejected = client.create_api_key(called_by(&admin, elsewhere)).await;
+        assert!(!self.keep_status("an unknown workspace", rejected.map(|_| String::new())));
         let update = UpdateApiKeyRequest {
             uuid: id.clone(),
             secret: Some(rotated.clone()),
@@ -59,19 +59,19 @@ impl Planter {
 
         for uuid in [plain.clone(), rotated.clone()] {
             let request = called_by(&service, ResolveApiKeyRequest { uuid: uuid.clone() });
-            let refused = client.resolve_api_key(request).await;
-            assert!(!self.keep_status("a key's id", refused.map(|_| String::new())));
+            let rejected = client.resolve_api_key(request).await;
+            assert!(!self.keep_status("a key's id", rejected.map(|_| String::new())));
             let link = LinkApiKeyRequest {
                 uuid,
                 resource_kind: 77,
                 resource_id: plain.clone(),
             };
-            let refused = client.link_api_key(called_by(&service, link)).await;
-            assert!(!self.keep_status("a link", refused.map(|_| String::new())));
+            let rejected = client.link_api_key(called_by(&service, link)).await;
+            assert!(!self.keep_status("a link", rejected.map(|_| String::new())));
         }
         let request = called_by(&admin, ResolveApiKeyRequest { uuid: id.clone() });
-        let refused = client.resolve_api_key(request).await;
-        assert!(!self.keep_status("a user's resolve", refused.map(|_| String::new())));
+        let rejected = client.resolve_api_key(request).await;
+        assert!(!self.keep_status("a user's resolve", rejected.map(|_| String::new())));
 
         for (name, value) in [("x-canary", &plain), ("x-request-id", &admin)] {
             let mut request = called_by(&admin, ListApiKeysRequest::default());

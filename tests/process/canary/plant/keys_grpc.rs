@@ -136,11 +136,11 @@ impl Planter {
             self.keep_status("a typo", text(Ok(answer)));
         }
         for caller in [self.env["ADMIN_TOKEN"].to_owned(), self.management_key()] {
-            let refused = self
+            let rejected = self
                 .keys()
                 .verify_key(called_by(&caller, message.clone()))
                 .await;
-            assert!(!self.keep_status("another's verification", text(refused)));
+            assert!(!self.keep_status("another's verification", text(rejected)));
         }
     }
 
@@ -201,11 +201,11 @@ impl Planter {
             .await;
         assert_eq!(self.keep_status("list keys", text(listed)), administers);
         for typo in minted.typos() {
-            let refused = self
+            let rejected = self
                 .keys()
                 .list_keys(called_by(&typo, ListKeysRequest::default()))
                 .await;
-            assert!(!self.keep_status("a typo", text(refused)));
+            assert!(!self.keep_status("a typo", text(rejected)));
         }
         for name in ["x-request-id", "x-api-key", "x-canary"] {
             let mut request = called_by(&self.management_key(), ListKeysRequest::default());

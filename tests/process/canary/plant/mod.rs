@@ -69,10 +69,10 @@ impl Planter {
     pub(super) fn keep_status(
         &mut self,
         what: &str,
-        refused: Result<String, tonic::Status>,
+        rejected: Result<String, tonic::Status>,
     ) -> bool {
-        let ok = refused.is_ok();
-        let text = match refused {
+        let ok = rejected.is_ok();
+        let text = match rejected {
             Ok(text) => text,
             Err(status) => {
                 let details = String::from_utf8_lossy(status.details()).into_owned();
@@ -340,8 +340,8 @@ impl Planter {
                 .metadata_mut()
                 .insert("authorization", token.parse().unwrap());
             let mut client = ApiKeyServiceClient::new(self.channel.clone());
-            let refused = client.list_api_keys(request).await.map(|_| String::new());
-            assert!(!self.keep_status("a token", refused));
+            let rejected = client.list_api_keys(request).await.map(|_| String::new());
+            assert!(!self.keep_status("a token", rejected));
         }
     }
 

@@ -55,7 +55,7 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// A rejected change leaves no event, regardless of the reason.
-pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
+pub async fn rejected_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
     insert(fixture, &world.a, &key).await.unwrap();
@@ -75,26 +75,26 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
         directory_grant(),
     );
     let (missing, id) = (ProviderKeyId::generate(NOON), key.key.id);
-    let refused = || event("refused", Noun::ProviderKey, "refused");
+    let rejected = || event("refused", Noun::ProviderKey, "refused");
     let twin = StoredProviderKey {
         fingerprint: key.fingerprint,
         ..stored_key(&world.a)
     };
     let keep = |stored: &StoredProviderKey| Ok(stored.clone());
-    let refuse = |_: &StoredProviderKey| Err(Error::Denied);
+    let reject = |_: &StoredProviderKey| Err(Error::Denied);
     let answers: Vec<Result<(), Error>> = vec![
-        keys.insert(&write, &twin, &UsedDataKeys::default(), &refused())
+        keys.insert(&write, &twin, &UsedDataKeys::default(), &rejected())
             .await,
-        keys.modify(&write, missing, &keep, &refused()).await,
-        keys.modify(&write, id, &refuse, &refused()).await,
-        keys.delete(&write, id, &refused()).await,
-        keys.delete(&write, missing, &refused()).await,
-        keys.release(&serve, missing, &refused()).await.map(|_| ()),
+        keys.modify(&write, missing, &keep, &rejected()).await,
+        keys.modify(&write, id, &reject, &rejected()).await,
+        keys.delete(&write, id, &rejected()).await,
+        keys.delete(&write, missing, &rejected()).await,
+        keys.release(&serve, missing, &rejected()).await.map(|_| ()),
         store
             .link(
                 &serve,
                 &link(missing, ResourceKind::Bucket, "b"),
-                &refused(),
+                &rejected(),
             )
             .await
             .map(|_| ()),
@@ -103,37 +103,37 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
                 &serve,
                 missing,
                 &link(id, ResourceKind::Bucket, "b").resource,
-                &refused(),
+                &rejected(),
             )
             .await,
         store
-            .delete_organization(&grant, &organization_id("org"), &refused())
+            .delete_organization(&grant, &organization_id("org"), &rejected())
             .await,
         store
-            .delete_organization(&grant, &organization_id("unknown"), &refused())
+            .delete_organization(&grant, &organization_id("unknown"), &rejected())
             .await,
         store
-            .upsert_workspace(&grant, &workspace("other", "a"), &refused())
+            .upsert_workspace(&grant, &workspace("other", "a"), &rejected())
             .await
             .map(|_| ()),
         store
-            .upsert_workspace(&grant, &workspace("unknown", "a"), &refused())
+            .upsert_workspace(&grant, &workspace("unknown", "a"), &rejected())
             .await
             .map(|_| ()),
         store
-            .delete_workspace(&grant, &workspace_id("a"), &refused())
+            .delete_workspace(&grant, &workspace_id("a"), &rejected())
             .await,
         store
-            .delete_workspace(&grant, &workspace_id("unknown"), &refused())
+            .delete_workspace(&grant, &workspace_id("unknown"), &rejected())
             .await,
         store
-            .upsert_member(&grant, &member("unknown", "user", &[]), &refused())
+            .upsert_member(&grant, &member("unknown", "user", &[]), &rejected())
             .await,
         store
             .upsert_member(
                 &grant,
                 &member("org", "user", &[("x", Access::Read)]),
-                &refused(),
+                &rejected(),
             )
             .await,
         store
@@ -141,13 +141,13 @@ pub async fn refused_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
                 &grant,
                 &organization_id("org"),
                 &user_id("user"),
-                &refused(),
+                &rejected(),
             )
             .await,
         store
-            .upsert_repo(&grant, &repo("unknown", "r"), &refused())
+            .upsert_repo(&grant, &repo("unknown", "r"), &rejected())
             .await,
-        store.delete_repo(&grant, &repo_id("r"), &refused()).await,
+        store.delete_repo(&grant, &repo_id("r"), &rejected()).await,
     ];
     for (number, answer) in answers.iter().enumerate() {
         assert!(answer.is_err(), "call {number} succeeded");

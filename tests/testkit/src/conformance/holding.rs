@@ -16,7 +16,7 @@ use super::race::taking_turns;
 use super::repo::put_repo;
 use super::workspace::put_workspace;
 use super::{
-    Fixture, Stores, assert_refused, is_not_found, issued_key, management_key, provider_key,
+    Fixture, Stores, assert_rejected, is_not_found, issued_key, management_key, provider_key,
     repo_ai_key,
 };
 use crate::ManualClock;
@@ -83,8 +83,8 @@ pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
     let key = fixtures::issued_key(&world.b);
     let creation = event("issued_key.create", Noun::IssuedKey, "key");
     let keys = fixture.issued_keys();
-    let refused = keys.insert(&grant, &key, &creation).await;
-    assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
+    let rejected = keys.insert(&grant, &key, &creation).await;
+    assert!(matches!(rejected, Err(Error::Denied)), "{rejected:?}");
 
     let theirs = issued_key::put(fixture, &namesake).await;
     assert_eq!(keys.list(&grant, true, 0, 10, NOON).await.unwrap(), []);
@@ -117,11 +117,11 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
     let key = stored_key(&world.b);
     let keys = fixture.provider_keys();
     let stored = keys.insert(&grant, &key, &used, &told()).await;
-    assert_refused!(stored, Error::Denied);
+    assert_rejected!(stored, Error::Denied);
     let key = stored_repo_ai_key(&world.b, "r", "ours");
     let repo_keys = fixture.repo_ai_keys();
     let stored = repo_keys.insert(&grant, &key, &used, &told()).await;
-    assert_refused!(stored, Error::Denied);
+    assert_rejected!(stored, Error::Denied);
     let seal = WrappedDataKey {
         purpose: DataKeyPurpose::Seal,
         version: 7,
@@ -132,7 +132,7 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
         .store
         .insert_missing_data_keys(&grant, &[seal])
         .await;
-    assert_refused!(made, Error::Denied);
+    assert_rejected!(made, Error::Denied);
 
     assert_eq!(provider_key::list(fixture, &[&world.b], None).await, []);
     assert_eq!(repo_ai_key::list(fixture, &world.b, "r").await, []);
@@ -182,7 +182,7 @@ pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>)
 
 /// A secret that was sealed for a workspace is not stored after the workspace was deleted and created again with other
 /// data keys.
-pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixture<S>) {
+pub async fn secret_of_replaced_data_keys_is_rejected<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let grant = write_grant(&world.b);
     let vault = vault(fixture);
@@ -195,7 +195,7 @@ pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixtur
     let key = stored_key(&world.b);
     let keys = fixture.provider_keys();
     let stored = keys.insert(&grant, &key, before.used(), &told()).await;
-    assert_refused!(stored, Error::Unavailable(_));
+    assert_rejected!(stored, Error::Unavailable(_));
     assert_eq!(fixture.database.count("provider_keys").await, 0);
     put_repo(fixture, &repo("b", "r")).await.unwrap();
     let repo_key = stored_repo_ai_key(&world.b, "r", "key");
@@ -203,7 +203,7 @@ pub async fn secret_of_replaced_data_keys_is_refused<S: Stores>(fixture: &Fixtur
     let stored = repo_keys
         .insert(&grant, &repo_key, before.used(), &told())
         .await;
-    assert_refused!(stored, Error::Unavailable(_));
+    assert_rejected!(stored, Error::Unavailable(_));
     assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
 
     keys.insert(&grant, &key, after.used(), &told())

@@ -8,7 +8,7 @@ use keyward_core::window::LimitReset;
 use keyward_core::{Error, Noun};
 
 use super::ledger::record;
-use super::{Fixture, Stores, assert_refused, at_once, is_not_found};
+use super::{Fixture, Stores, assert_rejected, at_once, is_not_found};
 use crate::fixtures::{
     NOON, World, after_noon, charge, event, issued_key, manage_grant, nanos, organization_id,
     serve_grant, workspace,
@@ -149,7 +149,7 @@ pub async fn key_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         hash: twin.hash,
         ..issued_key(&world.b)
     };
-    assert_refused!(insert(fixture, &world.b, &again).await, Error::Internal(_));
+    assert_rejected!(insert(fixture, &world.b, &again).await, Error::Internal(_));
 }
 
 /// Keys are listed newest first, and within one millisecond by descending creation order. Pages start and end as
@@ -192,20 +192,20 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
         assert!(is_not_found(&modify(fixture, wrong, &key, |_| ()).await));
         assert!(is_not_found(&delete(fixture, wrong, &key).await));
         // A key cannot be stored in or moved to a scope outside the grant.
-        assert_refused!(
+        assert_rejected!(
             insert(fixture, wrong, &issued_key(&world.a)).await,
             Error::Internal(_)
         );
         let moving = modify(fixture, &world.a, &key, |next| {
             next.workspace = wrong.id.clone();
         });
-        assert_refused!(moving.await, Error::Internal(_));
+        assert_rejected!(moving.await, Error::Internal(_));
     }
     let strange = IssuedKey {
         organization: organization_id("other"),
         ..issued_key(&world.a)
     };
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &world.a, &strange).await,
         Error::Internal(_)
     );
@@ -259,9 +259,9 @@ pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
 
     let other = issued_key(&world.a);
     let renaming = modify(fixture, &world.a, &key, |next| next.hash = other.hash);
-    assert_refused!(renaming.await, Error::Internal(_));
+    assert_rejected!(renaming.await, Error::Internal(_));
     let renaming = modify(fixture, &world.a, &key, |next| next.id = other.id);
-    assert_refused!(renaming.await, Error::Internal(_));
+    assert_rejected!(renaming.await, Error::Internal(_));
 }
 
 /// Every change leaves its event, and a rejected change leaves none.
@@ -341,7 +341,7 @@ pub async fn deleted_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
 pub async fn key_is_not_stored_in_a_deleted_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let gone = workspace("org", "gone");
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &gone, &issued_key(&gone)).await,
         Error::Denied
     );

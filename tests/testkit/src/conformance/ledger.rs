@@ -10,7 +10,7 @@ use keyward_core::{Error, Noun};
 
 use super::issued_key::{delete, put};
 use super::reservation::{release, reserve, settle};
-use super::{Fixture, Stores, assert_refused, is_not_found};
+use super::{Fixture, Stores, assert_rejected, is_not_found};
 use crate::fixtures::{
     NOON, World, after_noon, charge, directory_grant, event, issued_key, nanos, reservation,
     serve_grant, workspace,
@@ -192,8 +192,8 @@ pub async fn charge_counts_once<S: Stores>(fixture: &Fixture<S>) {
         ),
         (charge("byok", 5), "a BYOK charge"),
     ] {
-        let refused = record(fixture, &world.a, &key, &charge).await;
-        assert_refused!(refused, Error::RequestIdConflict { earlier } if earlier == said);
+        let rejected = record(fixture, &world.a, &key, &charge).await;
+        assert_rejected!(rejected, Error::RequestIdConflict { earlier } if earlier == said);
     }
     let elsewhere = record(fixture, &world.a, &other, &charge("r", 6)).await;
     assert!(!elsewhere.unwrap().duplicate);
@@ -321,9 +321,9 @@ pub async fn sum_does_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     let key = put(fixture, &world.a).await;
     let almost = charge("almost", i64::MAX - 5);
     record(fixture, &world.a, &key, &almost).await.unwrap();
-    let refused = record(fixture, &world.a, &key, &charge("above", 6)).await;
-    assert_refused!(
-        refused,
+    let rejected = record(fixture, &world.a, &key, &charge("above", 6)).await;
+    assert_rejected!(
+        rejected,
         Error::Invalid {
             field: "costNanos",
             ..

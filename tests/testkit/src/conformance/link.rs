@@ -8,7 +8,7 @@ use keyward_core::tenancy::Workspace;
 use keyward_core::{Error, Noun};
 
 use super::provider_key::{delete, get, insert, list, same};
-use super::{Fixture, Stores, assert_refused, is_not_found};
+use super::{Fixture, Stores, assert_rejected, is_not_found};
 use crate::fixtures::{NOON, World, event, link, serve_grant, stored_key};
 
 pub(super) async fn put_link<S: Stores>(
@@ -72,7 +72,7 @@ pub async fn key_is_deleted_unless_linked<S: Stores>(fixture: &Fixture<S>) {
     for link in &links {
         put_link(fixture, &world.a, link).await.unwrap();
     }
-    assert_refused!(
+    assert_rejected!(
         delete(fixture, &world.a, key.key.id).await,
         Error::ProviderKeyInUse {
             buckets: 2,
@@ -81,7 +81,7 @@ pub async fn key_is_deleted_unless_linked<S: Stores>(fixture: &Fixture<S>) {
     );
     unlink(fixture, &world.a, &links[0]).await.unwrap();
     unlink(fixture, &world.a, &links[2]).await.unwrap();
-    assert_refused!(
+    assert_rejected!(
         delete(fixture, &world.a, key.key.id).await,
         Error::ProviderKeyInUse {
             buckets: 1,

@@ -6,7 +6,7 @@ use keyward_core::page::PageRequest;
 use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 use keyward_crypto::KeyHash;
 
-use super::{Fixture, Stores, assert_refused, at_once, is_not_found};
+use super::{Fixture, Stores, assert_rejected, at_once, is_not_found};
 use crate::fixtures::{
     NOON, World, after_noon, event, management_key, organization_grant, organization_id,
 };
@@ -137,12 +137,12 @@ pub async fn grant_reaches_no_other_organization<S: Stores>(fixture: &Fixture<S>
     let key = management_key("org");
     insert(fixture, own, &key).await.unwrap();
     assert_eq!(list(fixture, other, 10).await, []);
-    assert_refused!(
+    assert_rejected!(
         revoke(fixture, other, &key.hash).await,
         Error::NotFound(Noun::ManagementKey)
     );
     let outside = management_key("org");
-    assert_refused!(insert(fixture, other, &outside).await, Error::Internal(_));
+    assert_rejected!(insert(fixture, other, &outside).await, Error::Internal(_));
     assert_eq!(find(fixture, &outside).await, None);
     assert_eq!(list(fixture, own, 10).await, [key]);
 }
@@ -151,7 +151,7 @@ pub async fn grant_reaches_no_other_organization<S: Stores>(fixture: &Fixture<S>
 pub async fn key_needs_its_organization<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let unknown = management_key("unknown");
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &unknown.organization, &unknown).await,
         Error::NotFound(Noun::Organization)
     );
@@ -162,7 +162,7 @@ pub async fn key_needs_its_organization<S: Stores>(fixture: &Fixture<S>) {
         hash: key.hash,
         ..management_key("org")
     };
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &world.a.organization, &twin).await,
         Error::Internal(_)
     );
@@ -270,14 +270,14 @@ pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
     let before = fixture.database.events().await.len();
     let (key, unknown) = (management_key("org"), management_key("unknown"));
     insert(fixture, own, &key).await.unwrap();
-    let refused = [
+    let rejected = [
         insert(fixture, &unknown.organization, &unknown).await,
         insert(fixture, own, &unknown).await,
         insert(fixture, own, &key).await,
         revoke(fixture, other, &key.hash).await,
         revoke(fixture, own, &unknown.hash).await,
     ];
-    for (number, answer) in refused.iter().enumerate() {
+    for (number, answer) in rejected.iter().enumerate() {
         assert!(answer.is_err(), "call {number} succeeded");
     }
     revoke(fixture, own, &key.hash).await.unwrap();

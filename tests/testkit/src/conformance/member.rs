@@ -5,7 +5,7 @@ use keyward_core::tenancy::{Access, Member, OrganizationRole};
 use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
-use super::{Fixture, Stores, assert_refused};
+use super::{Fixture, Stores, assert_rejected};
 use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id};
 
 async fn put<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Result<(), Error> {
@@ -50,7 +50,7 @@ pub async fn member_is_created_and_replaced<S: Stores>(fixture: &Fixture<S>) {
 /// A member's organization must exist and contain every workspace; otherwise nothing changes.
 pub async fn member_needs_organization_and_workspaces<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
-    assert_refused!(
+    assert_rejected!(
         put(fixture, &member("unknown", "user", &[])).await,
         Error::NotFound(Noun::Organization)
     );
@@ -63,7 +63,7 @@ pub async fn member_needs_organization_and_workspaces<S: Stores>(fixture: &Fixtu
             &[("b", Access::Admin), (workspace, Access::Read)],
         );
         wrong.role = OrganizationRole::Owner;
-        assert_refused!(put(fixture, &wrong).await, Error::NotFound(Noun::Workspace));
+        assert_rejected!(put(fixture, &wrong).await, Error::NotFound(Noun::Workspace));
         assert_eq!(get(fixture, &stored).await, Some(stored.clone()));
     }
 }
@@ -115,7 +115,7 @@ pub async fn member_is_deleted<S: Stores>(fixture: &Fixture<S>) {
             .await;
         match expected {
             true => deleted.unwrap(),
-            false => assert_refused!(deleted, Error::NotFound(Noun::Member)),
+            false => assert_rejected!(deleted, Error::NotFound(Noun::Member)),
         }
         assert_eq!(get(fixture, &stored).await, None);
     }

@@ -152,7 +152,7 @@ where
 }
 
 /// Asserts that an error matches a pattern.
-macro_rules! assert_refused {
+macro_rules! assert_rejected {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
         match $result {
             Err($pattern) $(if $guard)? => {}
@@ -161,7 +161,7 @@ macro_rules! assert_refused {
         }
     };
 }
-use assert_refused;
+use assert_rejected;
 
 /// Returns true if the error is "not found".
 fn is_not_found<T>(result: &Result<T, Error>) -> bool {
@@ -175,7 +175,7 @@ macro_rules! conformance_tests {
     ($fixture:path) => {
         $crate::conformance_tests! { @module $fixture, audit:
             event_is_stored_whole
-            refused_change_leaves_no_event
+            rejected_change_leaves_no_event
             repeated_link_leaves_no_event
             deletion_of_a_workspace_names_its_organization
             repo_events_name_their_organization
@@ -195,7 +195,7 @@ macro_rules! conformance_tests {
             grant_reaches_no_namesake
             grant_seals_nothing_in_a_namesake
             grant_changes_no_key_of_a_namesake
-            secret_of_replaced_data_keys_is_refused
+            secret_of_replaced_data_keys_is_rejected
             provider_key_holds_its_workspace
             issued_key_holds_its_workspace
             management_key_holds_its_organization
@@ -266,9 +266,9 @@ macro_rules! conformance_tests {
             keys_are_listed_newest_first
             keys_are_listed_by_workspace_and_provider
             grant_reaches_no_other_workspace
-            duplicate_is_refused_within_a_workspace
+            duplicate_is_rejected_within_a_workspace
             change_is_stored
-            refused_change_changes_nothing
+            rejected_change_changes_nothing
             key_is_located
             key_is_not_stored_in_a_deleted_workspace
             odd_text_survives
@@ -293,7 +293,7 @@ macro_rules! conformance_tests {
             key_is_stored_whole
             keys_are_listed_newest_first
             key_is_reached_through_its_repo_alone
-            duplicate_name_is_refused_within_a_repo
+            duplicate_name_is_rejected_within_a_repo
             key_is_renamed
             deleted_key_loses_its_secret
             key_is_not_stored_in_a_deleted_repo

@@ -6,7 +6,7 @@ use keyward_core::tenancy::Organization;
 use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 
 use super::workspace::{delete_workspace, put_workspace};
-use super::{Fixture, Stores, assert_refused, management_key};
+use super::{Fixture, Stores, assert_rejected, management_key};
 use crate::fixtures::{
     self, directory_grant, event, member, organization, organization_id, user_id, workspace,
     workspace_id,
@@ -110,7 +110,7 @@ pub async fn organizations_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
 
 /// An organization is deleted only if it has no workspaces, members or live management keys.
 pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
-    assert_refused!(
+    assert_rejected!(
         delete_organization(fixture, "org").await,
         Error::NotFound(Noun::Organization)
     );
@@ -130,7 +130,7 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
         .await
         .unwrap();
 
-    assert_refused!(
+    assert_rejected!(
         delete_organization(fixture, "org").await,
         Error::NotEmpty {
             noun: Noun::Organization,
@@ -138,7 +138,7 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
         }
     );
     delete_workspace(fixture, "a").await.unwrap();
-    assert_refused!(
+    assert_rejected!(
         delete_organization(fixture, "org").await,
         Error::NotEmpty {
             noun: Noun::Organization,
@@ -152,7 +152,7 @@ pub async fn organization_with_content_is_not_deleted<S: Stores>(fixture: &Fixtu
         .delete_member(&directory_grant(), &organization, &user, &left)
         .await
         .unwrap();
-    assert_refused!(
+    assert_rejected!(
         delete_organization(fixture, "org").await,
         Error::NotEmpty {
             noun: Noun::Organization,

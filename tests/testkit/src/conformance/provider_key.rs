@@ -9,7 +9,7 @@ use keyward_core::tenancy::Workspace;
 use keyward_core::{Error, Noun};
 
 use super::link::{put_link, unlink};
-use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
+use super::{Fixture, Stores, all_pages, assert_rejected, is_not_found};
 use crate::fixtures::{
     NOON, World, event, link, read_grant, serve_grant, stored_key, workspace, write_grant,
 };
@@ -202,7 +202,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
             &fixture.store.links(&serve_grant(wrong), id, &page).await
         ));
         // A key cannot be stored in or moved to a scope outside the grant.
-        assert_refused!(
+        assert_rejected!(
             insert(fixture, wrong, &stored_key(&world.a)).await,
             Error::Internal(_)
         );
@@ -211,7 +211,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
             next.key.workspace = moved.clone();
             Ok(())
         });
-        assert_refused!(moving.await, Error::Internal(_));
+        assert_rejected!(moving.await, Error::Internal(_));
     }
     same(&get(fixture, &world.a, id).await.unwrap(), &key);
     let listed = list(fixture, &[&world.a], None).await;
@@ -222,7 +222,7 @@ pub async fn grant_reaches_no_other_workspace<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// Credentials are unique within a workspace, but may repeat in another one.
-pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixture<S>) {
+pub async fn duplicate_is_rejected_within_a_workspace<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
     insert(fixture, &world.a, &key).await.unwrap();
@@ -230,7 +230,7 @@ pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixtur
         fingerprint: key.fingerprint,
         ..stored_key(&world.a)
     };
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &world.a, &twin).await,
         Error::DuplicateCredentials
     );
@@ -242,7 +242,7 @@ pub async fn duplicate_is_refused_within_a_workspace<S: Stores>(fixture: &Fixtur
     // The same id again is an internal error and not a duplicate of credentials.
     let mut same_id = stored_key(&world.a);
     same_id.key.id = key.key.id;
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &world.a, &same_id).await,
         Error::Internal(_)
     );
@@ -289,7 +289,7 @@ pub async fn change_is_stored<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// An update that the caller or the duplicate check rejects changes nothing.
-pub async fn refused_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
+pub async fn rejected_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let (key, other) = (stored_key(&world.a), stored_key(&world.a));
     insert(fixture, &world.a, &key).await.unwrap();
@@ -299,9 +299,9 @@ pub async fn refused_change_changes_nothing<S: Stores>(fixture: &Fixture<S>) {
         next.fingerprint = other.fingerprint;
         Ok(())
     });
-    assert_refused!(into_duplicate.await, Error::DuplicateCredentials);
-    let refusing = modify(fixture, &world.a, key.key.id, |_| Err(Error::Denied));
-    assert_refused!(refusing.await, Error::Denied);
+    assert_rejected!(into_duplicate.await, Error::DuplicateCredentials);
+    let rejecting = modify(fixture, &world.a, key.key.id, |_| Err(Error::Denied));
+    assert_rejected!(rejecting.await, Error::Denied);
     let missing = modify(fixture, &world.a, ProviderKeyId::generate(NOON), |_| Ok(()));
     assert!(is_not_found(&missing.await));
     same(&get(fixture, &world.a, key.key.id).await.unwrap(), &key);
@@ -334,7 +334,7 @@ pub async fn key_is_located<S: Stores>(fixture: &Fixture<S>) {
 pub async fn key_is_not_stored_in_a_deleted_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     let gone = workspace("org", "gone");
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &gone, &stored_key(&gone)).await,
         Error::Denied
     );

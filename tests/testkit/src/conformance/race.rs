@@ -35,11 +35,11 @@ pub async fn identical_inserts_make_one_key<S: Stores>(fixture: &Fixture<S>) {
     });
     let answers = at_once(calls).await;
     let inserted = answers.iter().filter(|answer| answer.is_ok()).count();
-    let refused = answers
+    let rejected = answers
         .iter()
         .filter(|answer| matches!(answer, Err(Error::DuplicateCredentials)))
         .count();
-    assert_eq!((inserted, refused), (1, 63), "{answers:?}");
+    assert_eq!((inserted, rejected), (1, 63), "{answers:?}");
     assert_eq!(fixture.database.count("provider_keys").await, 1);
     assert_eq!(
         fixture
@@ -215,10 +215,10 @@ pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fi
     });
     let answers = at_once(calls).await;
     let winners: Vec<_> = answers.iter().flatten().collect();
-    let refused = answers
+    let rejected = answers
         .iter()
         .filter(|answer| matches!(answer, Err(Error::Immovable { .. })));
-    assert_eq!((winners.len(), refused.count()), (1, 15), "{answers:?}");
+    assert_eq!((winners.len(), rejected.count()), (1, 15), "{answers:?}");
     let stored = fixture
         .store
         .workspace(&workspace_id("contested"))
@@ -231,12 +231,12 @@ pub async fn one_organization_gets_a_contested_workspace<S: Stores>(fixture: &Fi
 pub async fn contested_name_is_taken_by_one_key<S: Stores>(fixture: &Fixture<S>) {
     let world = repo_ai_key::world_with_repos(fixture).await;
     let check = |answers: Vec<Result<(), Error>>| {
-        let refused = answers
+        let rejected = answers
             .iter()
             .filter(|answer| matches!(answer, Err(Error::DuplicateName)));
-        let refused = refused.count();
+        let rejected = rejected.count();
         let succeeded = answers.iter().filter(|answer| answer.is_ok()).count();
-        assert_eq!((succeeded, refused), (1, 15), "{answers:?}");
+        assert_eq!((succeeded, rejected), (1, 15), "{answers:?}");
     };
     let creating = (0..16).map(|_| {
         let (store, grant) = (fixture.repo_ai_keys(), write_grant(&world.a));

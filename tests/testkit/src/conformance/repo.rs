@@ -5,7 +5,7 @@ use keyward_core::tenancy::Repo;
 use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
-use super::{Fixture, Stores, assert_refused, repo_ai_key};
+use super::{Fixture, Stores, assert_rejected, repo_ai_key};
 use crate::fixtures::{
     World, directory_grant, event, repo, repo_id, stored_repo_ai_key, workspace_id,
 };
@@ -44,14 +44,14 @@ pub async fn repo_is_created_renamed_and_deleted<S: Stores>(fixture: &Fixture<S>
     );
     delete_repo(fixture, "r").await.unwrap();
     assert_eq!(fixture.store.repo(&wanted.id).await.unwrap(), None);
-    assert_refused!(delete_repo(fixture, "r").await, Error::NotFound(Noun::Repo));
+    assert_rejected!(delete_repo(fixture, "r").await, Error::NotFound(Noun::Repo));
 }
 
 /// A repo stays in its workspace, which must exist.
 pub async fn repo_does_not_change_its_workspace<S: Stores>(fixture: &Fixture<S>) {
     World::create(&*fixture.store).await;
     put_repo(fixture, &repo("a", "r")).await.unwrap();
-    assert_refused!(
+    assert_rejected!(
         put_repo(
             fixture,
             &Repo {
@@ -66,7 +66,7 @@ pub async fn repo_does_not_change_its_workspace<S: Stores>(fixture: &Fixture<S>)
         }
     );
     for id in ["r", "new"] {
-        assert_refused!(
+        assert_rejected!(
             put_repo(fixture, &repo("unknown", id)).await,
             Error::NotFound(Noun::Workspace)
         );
@@ -115,7 +115,7 @@ pub async fn repo_with_live_keys_is_not_deleted<S: Stores>(fixture: &Fixture<S>)
         repo_ai_key::insert(fixture, &world.a, key).await.unwrap();
     }
     for key in &keys {
-        assert_refused!(
+        assert_rejected!(
             delete_repo(fixture, "r").await,
             Error::NotEmpty {
                 noun: Noun::Repo,

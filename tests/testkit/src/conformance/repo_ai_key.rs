@@ -7,7 +7,7 @@ use keyward_core::tenancy::Workspace;
 use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 
 use super::repo::{delete_repo, put_repo};
-use super::{Fixture, Stores, all_pages, assert_refused, is_not_found};
+use super::{Fixture, Stores, all_pages, assert_rejected, is_not_found};
 use crate::fixtures::{
     NOON, World, event, read_grant, repo, repo_id, stored_repo_ai_key, write_grant,
 };
@@ -181,20 +181,20 @@ pub async fn key_is_reached_through_its_repo_alone<S: Stores>(fixture: &Fixture<
     for wrong in [&world.b, &world.x] {
         // A key cannot be stored outside the grant, or in a repo outside of it.
         let outside = stored_repo_ai_key(&world.a, "r", "outside");
-        assert_refused!(insert(fixture, wrong, &outside).await, Error::Internal(_));
+        assert_rejected!(insert(fixture, wrong, &outside).await, Error::Internal(_));
         let foreign = stored_repo_ai_key(wrong, "r", "foreign");
-        assert_refused!(insert(fixture, wrong, &foreign).await, Error::Denied);
+        assert_rejected!(insert(fixture, wrong, &foreign).await, Error::Denied);
     }
     assert_eq!(list(fixture, &world.a, "r").await, [key.key]);
 }
 
 /// A name is unique among a repo's live keys; deleting or renaming its key makes it available.
-pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixture<S>) {
+pub async fn duplicate_name_is_rejected_within_a_repo<S: Stores>(fixture: &Fixture<S>) {
     let world = world_with_repos(fixture).await;
     let first = stored_repo_ai_key(&world.a, "r", "name");
     insert(fixture, &world.a, &first).await.unwrap();
     let second = stored_repo_ai_key(&world.a, "r", "name");
-    assert_refused!(
+    assert_rejected!(
         insert(fixture, &world.a, &second).await,
         Error::DuplicateName
     );
@@ -213,7 +213,7 @@ pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixtur
         .unwrap();
     insert(fixture, &world.a, &second).await.unwrap();
     let back = rename(fixture, &world.a, "r", first.key.id, "name");
-    assert_refused!(back.await, Error::DuplicateName);
+    assert_rejected!(back.await, Error::DuplicateName);
     delete(fixture, &world.a, "r", second.key.id).await.unwrap();
     let third = stored_repo_ai_key(&world.a, "r", "name");
     insert(fixture, &world.a, &third).await.unwrap();
@@ -225,10 +225,10 @@ pub async fn duplicate_name_is_refused_within_a_repo<S: Stores>(fixture: &Fixtur
     // The same public part or id again is an internal error and not a duplicate of a name.
     let mut twin = stored_repo_ai_key(&world.a, "r", "twin");
     twin.key.key.clone_from(&first.key.key);
-    assert_refused!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
+    assert_rejected!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
     let mut twin = stored_repo_ai_key(&world.a, "r", "twin");
     twin.key.id = first.key.id;
-    assert_refused!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
+    assert_rejected!(insert(fixture, &world.a, &twin).await, Error::Internal(_));
 }
 
 /// Renaming a key changes only its name; its own name is not a duplicate.
@@ -250,7 +250,7 @@ pub async fn key_is_renamed<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(sealed, Some(key.sealed_secret));
     assert_eq!(list(fixture, &world.a, "r").await, [bystander.key, key.key]);
     let missing = RepoAiKeyId::generate(NOON);
-    assert_refused!(
+    assert_rejected!(
         rename(fixture, &world.a, "r", missing, "name").await,
         Error::NotFound(Noun::RepoAiKey)
     );
@@ -274,7 +274,7 @@ pub async fn deleted_key_loses_its_secret<S: Stores>(fixture: &Fixture<S>) {
         delete(fixture, &world.b, "t", id).await,
     ];
     for answer in answers {
-        assert_refused!(answer, Error::NotFound(Noun::RepoAiKey));
+        assert_rejected!(answer, Error::NotFound(Noun::RepoAiKey));
     }
     assert_eq!(sealed_secret(fixture, &key.key).await, None);
     delete_repo(fixture, "t").await.unwrap();
@@ -300,9 +300,9 @@ pub async fn key_is_not_stored_in_a_deleted_repo<S: Stores>(fixture: &Fixture<S>
     let world = world_with_repos(fixture).await;
     delete_repo(fixture, "r").await.unwrap();
     let key = stored_repo_ai_key(&world.a, "r", "key");
-    assert_refused!(insert(fixture, &world.a, &key).await, Error::Denied);
+    assert_rejected!(insert(fixture, &world.a, &key).await, Error::Denied);
     put_repo(fixture, &repo("b", "r")).await.unwrap();
-    assert_refused!(insert(fixture, &world.a, &key).await, Error::Denied);
+    assert_rejected!(insert(fixture, &world.a, &key).await, Error::Denied);
     assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
 }
 
@@ -347,7 +347,7 @@ pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
     insert(fixture, &world.a, &other).await.unwrap();
     rename(fixture, &world.a, "r", id, "renamed").await.unwrap();
     rename(fixture, &world.a, "r", id, "key").await.unwrap();
-    let refused = [
+    let rejected = [
         insert(fixture, &world.a, &twin).await,
         insert(fixture, &world.a, &stored_repo_ai_key(&world.a, "t", "key")).await,
         insert(fixture, &world.b, &twin).await,
@@ -357,7 +357,7 @@ pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
         delete(fixture, &world.b, "r", id).await,
         delete_repo(fixture, "r").await,
     ];
-    for (number, answer) in refused.iter().enumerate() {
+    for (number, answer) in rejected.iter().enumerate() {
         assert!(answer.is_err(), "call {number} succeeded");
     }
     delete(fixture, &world.a, "r", id).await.unwrap();

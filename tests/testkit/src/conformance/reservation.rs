@@ -16,7 +16,7 @@ use keyward_crypto::KeyHash;
 
 use super::issued_key::{delete, insert, put};
 use super::ledger::{account, record};
-use super::{Fixture, Stores, assert_refused, is_not_found};
+use super::{Fixture, Stores, assert_rejected, is_not_found};
 use crate::fixtures::{
     NOON, World, after_noon, charge, issued_key, nanos, reservation, serve_grant,
 };
@@ -157,7 +157,7 @@ pub async fn hold_counts_until_it_expires<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(held(fixture, &other, NOON).await, (0, 0));
     // The expired reservation no longer counts.
     let mut again = reservation("again", LIMIT);
-    assert_refused!(
+    assert_rejected!(
         reserve(fixture, &world.a, &key, &again).await,
         Error::LimitExceeded { .. }
     );
@@ -200,9 +200,9 @@ pub async fn hold_counts_until_it_ends<S: Stores>(fixture: &Fixture<S>) {
         fixture.clock.advance(Duration::from_secs(1));
     }
     let missing = release(fixture, &world.a, &reservation("missing", 1)).await;
-    assert_refused!(missing, Error::NotFound(Noun::Reservation));
+    assert_rejected!(missing, Error::NotFound(Noun::Reservation));
     let missing = settle(fixture, &world.a, &reservation("missing", 1), 1).await;
-    assert_refused!(missing, Error::NotFound(Noun::Reservation));
+    assert_rejected!(missing, Error::NotFound(Noun::Reservation));
 }
 
 /// The same reservation under the same request id returns the first one without a new decision. A different one under
@@ -232,17 +232,17 @@ pub async fn same_reservation_is_the_first<S: Stores>(fixture: &Fixture<S>) {
         ),
         (reservation("byok", 300), "a BYOK reservation"),
     ] {
-        let refused = reserve(fixture, &world.a, &key, &hold).await;
-        assert_refused!(refused, Error::RequestIdConflict { earlier } if earlier == said);
+        let rejected = reserve(fixture, &world.a, &key, &hold).await;
+        assert_rejected!(rejected, Error::RequestIdConflict { earlier } if earlier == said);
     }
     let elsewhere = reserve(fixture, &world.a, &other, &reservation("own", 1)).await;
     assert_eq!(elsewhere.unwrap().metered.account.held, nanos(1));
     record(fixture, &world.a, &key, &charge("charge", 1))
         .await
         .unwrap();
-    let refused = reserve(fixture, &world.a, &key, &reservation("charge", 1)).await;
-    assert_refused!(
-        refused,
+    let rejected = reserve(fixture, &world.a, &key, &reservation("charge", 1)).await;
+    assert_rejected!(
+        rejected,
         Error::RequestIdConflict {
             earlier: "a charge"
         }
@@ -267,8 +267,8 @@ pub async fn ended_reservation_is_not_made_again<S: Stores>(fixture: &Fixture<S>
             expires_at: after_noon(120_000),
             ..reservation(hold.request_id.as_str(), 100)
         };
-        let refused = reserve(fixture, &world.a, &key, &again).await;
-        assert_refused!(refused, Error::ReservationEnded(ended) if ended == ending);
+        let rejected = reserve(fixture, &world.a, &key, &again).await;
+        assert_rejected!(rejected, Error::ReservationEnded(ended) if ended == ending);
     }
     assert_eq!(fixture.database.count("reservations").await, 3);
 }
@@ -297,7 +297,7 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
         let repeated = settle_at(fixture, &world.a, hold, cost, late).await;
         assert!(repeated.unwrap().duplicate);
         let other = settle(fixture, &world.a, hold, cost + 1).await;
-        assert_refused!(
+        assert_rejected!(
             other,
             Error::RequestIdConflict {
                 earlier: "a charge of another cost"
@@ -310,13 +310,13 @@ pub async fn reservation_is_settled_in_full<S: Stores>(fixture: &Fixture<S>) {
         };
         let recorded = record(fixture, &world.a, &key, &recorded).await;
         assert!(recorded.unwrap().duplicate);
-        assert_refused!(
+        assert_rejected!(
             release(fixture, &world.a, hold).await,
             Error::ReservationEnded(Ending::Settled)
         );
     }
     release(fixture, &world.a, &released).await.unwrap();
-    assert_refused!(
+    assert_rejected!(
         settle(fixture, &world.a, &released, 1).await,
         Error::ReservationEnded(Ending::Released)
     );
@@ -340,7 +340,7 @@ pub async fn settlement_finds_the_charge_that_was_recorded<S: Stores>(fixture: &
     let recorded = record(fixture, &world.a, &key, &charge("r", 200)).await;
     let recorded = recorded.unwrap().metered;
     assert_eq!(account::available(&recorded), Some(nanos(500)));
-    assert_refused!(
+    assert_rejected!(
         settle(fixture, &world.a, &hold, 300).await,
         Error::RequestIdConflict {
             earlier: "a charge of another cost"
@@ -359,7 +359,7 @@ pub async fn holds_do_not_overflow<S: Stores>(fixture: &Fixture<S>) {
     let almost = reservation("almost", i64::MAX - 1);
     reserve(fixture, &world.a, &key, &almost).await.unwrap();
     let above = reserve(fixture, &world.a, &key, &reservation("above", 2)).await;
-    assert_refused!(
+    assert_rejected!(
         above,
         Error::Invalid {
             field: "amountNanos",
@@ -392,6 +392,6 @@ pub async fn only_live_keys_are_reserved<S: Stores>(fixture: &Fixture<S>) {
     release(fixture, &world.a, &holds[1]).await.unwrap();
     let held = "reservations WHERE state = 'held'";
     assert_eq!(fixture.database.count(held).await, 0);
-    let refused = reserve(fixture, &world.a, &issued_key(&world.a), &holds[0]).await;
-    assert_refused!(refused, Error::NotFound(Noun::IssuedKey));
+    let rejected = reserve(fixture, &world.a, &issued_key(&world.a), &holds[0]).await;
+    assert_rejected!(rejected, Error::NotFound(Noun::IssuedKey));
 }

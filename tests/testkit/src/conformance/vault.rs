@@ -8,7 +8,7 @@ use keyward_core::services::{KekMismatch, SecretContext, Vault};
 use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Keyring, Secret};
 
 use super::repo::put_repo;
-use super::{Fixture, Stores, assert_refused, at_once, provider_key, repo_ai_key};
+use super::{Fixture, Stores, assert_rejected, at_once, provider_key, repo_ai_key};
 use crate::ManualClock;
 use crate::fixtures::{NOON, World, repo, stored_key, stored_repo_ai_key, workspace, write_grant};
 
@@ -46,7 +46,7 @@ pub async fn data_keys_are_stored_per_workspace<S: Stores>(fixture: &Fixture<S>)
     assert_eq!(store.data_keys(&b).await.unwrap(), []);
 
     let gone = write_grant(&workspace("org", "gone"));
-    assert_refused!(
+    assert_rejected!(
         store.insert_missing_data_keys(&gone, &all).await,
         Error::Denied
     );
@@ -117,7 +117,7 @@ pub async fn lost_data_keys_are_not_replaced<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count("data_keys").await, 2);
     fixture.database.execute("DELETE FROM data_keys").await;
     let found = vault.keys(&write_grant(&world.b)).await.map(|_| ());
-    assert_refused!(found, Error::Internal(_));
+    assert_rejected!(found, Error::Internal(_));
     assert_eq!(fixture.database.count("data_keys").await, 0);
 
     // A workspace whose repo AI key is deleted has no sealed secrets.
@@ -191,12 +191,12 @@ pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<
         );
         fixture.database.execute(&damage).await;
         vault.verify_kek().await.unwrap();
-        assert_refused!(vault.keys(&a).await, Error::Internal(_));
+        assert_rejected!(vault.keys(&a).await, Error::Internal(_));
         vault.keys(&b).await.unwrap();
     }
     let damage = "UPDATE data_keys SET wrapped = substr(wrapped, 1, 3)";
     fixture.database.execute(damage).await;
-    assert_refused!(
+    assert_rejected!(
         vault.verify_kek().await,
         Error::Internal(cause) if cause.downcast_ref() == Some(&KekMismatch::Unreadable)
     );
@@ -256,7 +256,7 @@ pub async fn forms_of_sealed_texts_are_fixed<S: Stores>(fixture: &Fixture<S>) {
         keys.open(context(&[]), &bound).map(drop),
         fewer,
     ] {
-        assert_refused!(opened, Error::Internal(_));
+        assert_rejected!(opened, Error::Internal(_));
     }
 }
 

@@ -7,7 +7,7 @@ use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, get_organization, odd_ids_by_bytes, put_organization};
 use super::repo::{delete_repo, put_repo};
-use super::{Fixture, Stores, assert_refused, issued_key};
+use super::{Fixture, Stores, assert_rejected, issued_key};
 use crate::fixtures::{
     NOON, World, directory_grant, event, member, organization, organization_id, repo, stored_key,
     workspace, workspace_id, write_grant,
@@ -149,14 +149,14 @@ pub async fn workspace_does_not_change_its_organization<S: Stores>(fixture: &Fix
         organization: organization_id("other"),
         ..world.b.clone()
     };
-    assert_refused!(
+    assert_rejected!(
         put_workspace(fixture, &moved).await,
         Error::Immovable {
             noun: Noun::Workspace,
             parent: Noun::Organization
         }
     );
-    assert_refused!(
+    assert_rejected!(
         put_workspace(fixture, &workspace("unknown", "new")).await,
         Error::NotFound(Noun::Organization)
     );
@@ -213,7 +213,7 @@ pub async fn workspaces_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
 /// A workspace is deleted only if it has no repos, provider keys or live issued keys.
 pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
-    assert_refused!(
+    assert_rejected!(
         delete_workspace(fixture, "unknown").await,
         Error::NotFound(Noun::Workspace)
     );
@@ -237,10 +237,10 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
         held: "repos",
     }
     .to_string();
-    let refused = delete_workspace(fixture, "a").await.unwrap_err();
-    assert_eq!(refused.to_string(), repos);
+    let rejected = delete_workspace(fixture, "a").await.unwrap_err();
+    assert_eq!(rejected.to_string(), repos);
     delete_repo(fixture, "r").await.unwrap();
-    assert_refused!(
+    assert_rejected!(
         delete_workspace(fixture, "a").await,
         Error::NotEmpty {
             noun: Noun::Workspace,
@@ -253,7 +253,7 @@ pub async fn workspace_with_content_is_not_deleted<S: Stores>(fixture: &Fixture<
         .delete(&write_grant(&world.a), key.key.id, &deleted)
         .await
         .unwrap();
-    assert_refused!(
+    assert_rejected!(
         delete_workspace(fixture, "a").await,
         Error::NotEmpty {
             noun: Noun::Workspace,

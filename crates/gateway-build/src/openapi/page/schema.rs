@@ -116,8 +116,8 @@ fn limits(schema: &Object) -> Vec<String> {
     if let Some(value) = schema.get("const") {
         found.push(format!("always {}", value_text(value)));
     }
-    let refused = schema.get("not").and_then(Node::as_object);
-    for (schema, words) in [(Some(schema), "one of"), (refused, "not")] {
+    let rejected = schema.get("not").and_then(Node::as_object);
+    for (schema, words) in [(Some(schema), "one of"), (rejected, "not")] {
         let values = schema.map(values).unwrap_or_default();
         if !values.is_empty() {
             found.push(format!("{words} {}", values.join(", ")));

@@ -4,7 +4,7 @@ use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{TestServer, User, WORKSPACE_A, refused};
+use crate::support::{TestServer, User, WORKSPACE_A, rejected};
 
 /// A key of every registered provider; the key is the provider's name.
 async fn fill(server: &TestServer) {
@@ -118,7 +118,7 @@ async fn parameters_are_percent_decoded(server: TestServer) {
     );
 }
 
-async fn unknown_parameter_is_refused_and_named(server: TestServer) {
+async fn unknown_parameter_is_rejected_and_named(server: TestServer) {
     let token = server.token(User::ReaderInA);
     for (query, message) in [
         (
@@ -143,22 +143,22 @@ async fn unknown_parameter_is_refused_and_named(server: TestServer) {
             .bearer(&token)
             .send()
             .await
-            .refuses(400, message);
+            .rejects(400, message);
     }
 }
 
-async fn unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_rejected(server: TestServer) {
     let token = server.token(User::ReaderInA);
     for provider in ["NOPE", "aws", "AWS "] {
         let path = format!("/apikeys?provider={}", provider.replace(' ', "%20"));
         let answer = server.get(&path).bearer(&token).send().await;
-        answer.refuses(400, "Unsupported provider");
+        answer.rejects(400, "Unsupported provider");
         let request = ListApiKeysRequest {
             provider: provider.to_owned(),
             ..Default::default()
         };
         let result = server.api_keys(&token).list_api_keys(request).await;
-        refused(result)
+        rejected(result)
             .is(
                 Code::InvalidArgument,
                 "FIELD_INVALID",
@@ -178,7 +178,7 @@ async fn malformed_parameter_is_named_and_its_value_not_repeated(server: TestSer
             .bearer(&token)
             .send()
             .await
-            .refuses(400, malformed);
+            .rejects(400, malformed);
     }
     for (query, message) in [
         ("provider=AWS&provider=GCP", "`provider` must be given once"),
@@ -194,11 +194,11 @@ async fn malformed_parameter_is_named_and_its_value_not_repeated(server: TestSer
             .bearer(&token)
             .send()
             .await
-            .refuses(400, message);
+            .rejects(400, message);
     }
 }
 
-async fn workspace_id_that_none_can_have_is_refused(server: TestServer) {
+async fn workspace_id_that_none_can_have_is_rejected(server: TestServer) {
     let token = server.token(User::ReaderInA);
     let message = "Workspace ID must have at most 255 bytes";
     let id = "w".repeat(256);
@@ -208,12 +208,12 @@ async fn workspace_id_that_none_can_have_is_refused(server: TestServer) {
         .bearer(&token)
         .send()
         .await
-        .refuses(400, message);
+        .rejects(400, message);
     let request = ListApiKeysRequest {
         workspace_id: id,
         ..Default::default()
     };
-    refused(server.api_keys(&token).list_api_keys(request).await)
+    rejected(server.api_keys(&token).list_api_keys(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", message)
         .fields(&[("workspaceId", message)]);
 
@@ -223,7 +223,7 @@ async fn workspace_id_that_none_can_have_is_refused(server: TestServer) {
         .bearer(&token)
         .send()
         .await;
-    answer.refuses(400, message);
+    answer.rejects(400, message);
 }
 
 each_engine! {
@@ -231,8 +231,8 @@ each_engine! {
     filters_by_any_of_the_capability_bits
     filters_by_provider_and_capability_together
     parameters_are_percent_decoded
-    unknown_parameter_is_refused_and_named
-    unregistered_provider_is_refused
+    unknown_parameter_is_rejected_and_named
+    unregistered_provider_is_rejected
     malformed_parameter_is_named_and_its_value_not_repeated
-    workspace_id_that_none_can_have_is_refused
+    workspace_id_that_none_can_have_is_rejected
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    LIST_DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, refused,
+    LIST_DENIED, TestServer, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X, rejected,
 };
 
 fn in_workspace(id: &str) -> ListApiKeysRequest {
@@ -277,12 +277,12 @@ async fn unreadable_workspace_is_rejected_like_a_missing_one(server: TestServer)
             .bearer(&token)
             .send()
             .await
-            .refuses(403, LIST_DENIED);
+            .rejects(403, LIST_DENIED);
         let result = server
             .api_keys(&token)
             .list_api_keys(in_workspace(workspace))
             .await;
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", LIST_DENIED)
             .alone();
     }

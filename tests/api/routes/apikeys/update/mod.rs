@@ -176,7 +176,7 @@ async fn path_wins_over_a_uuid_in_the_body(server: TestServer) {
     let path = format!("/apikeys/{id}?uuid={other}&description=query");
     let answer = server.put(&path).bearer(&server.token(User::WriterInA));
     let said = "`description` must be given in the body and not in the query";
-    answer.json(&json!({})).send().await.refuses(400, said);
+    answer.json(&json!({})).send().await.rejects(400, said);
     assert!(
         server
             .list(WORKSPACE_A)
@@ -207,7 +207,7 @@ async fn unknown_member_changes_nothing_and_is_named(server: TestServer) {
             .put(&path)
             .bearer(&server.token(User::WriterInA))
             .json(&body);
-        call.send().await.refuses(400, message);
+        call.send().await.rejects(400, message);
     }
     assert_eq!(server.list(WORKSPACE_A).await, before);
     assert_eq!(resolve(&server, &id).await, opened);

@@ -4,7 +4,7 @@ use keyward::proto::v1::UpdateApiKeyRequest;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{DENIED, Setup, TestServer, User, WORKSPACE_A, WORKSPACE_B, refused};
+use crate::support::{DENIED, Setup, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected};
 
 const DUPLICATE: &str = "API key with these credentials already exists";
 const NOT_FOUND: &str = "API key not found";
@@ -23,7 +23,7 @@ fn request(uuid: &str) -> UpdateApiKeyRequest {
     }
 }
 
-async fn update_into_a_duplicate_is_refused(server: TestServer) {
+async fn update_into_a_duplicate_is_rejected(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k1").await;
     key_in(&server, WORKSPACE_A, "k2").await;
     let before = server.list(WORKSPACE_A).await;
@@ -34,19 +34,19 @@ async fn update_into_a_duplicate_is_refused(server: TestServer) {
         json!({ "key": "k2", "secret": "s" }),
     ] {
         let answer = server.put(&path).bearer(&token).json(&body).send().await;
-        answer.refuses(400, DUPLICATE);
+        answer.rejects(400, DUPLICATE);
     }
     let duplicate = UpdateApiKeyRequest {
         key: Some("k2".to_owned()),
         ..request(&id)
     };
-    refused(server.api_keys(&token).update_api_key(duplicate).await)
+    rejected(server.api_keys(&token).update_api_key(duplicate).await)
         .is(Code::AlreadyExists, "API_KEY_ALREADY_EXISTS", DUPLICATE)
         .alone();
     assert_eq!(server.list(WORKSPACE_A).await, before);
 }
 
-async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setup) {
+async fn changed_destination_without_the_secret_is_rejected_if_set_so(setup: Setup) {
     let server = Setup {
         endpoint_change_needs_secret: true,
         ..setup
@@ -72,7 +72,7 @@ async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setu
     ] {
         let message = format!("{label} can be changed only together with the secret");
         let answer = server.put(&path).bearer(&token).json(&body).send().await;
-        answer.refuses(400, &message);
+        answer.rejects(400, &message);
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let call = UpdateApiKeyRequest {
             endpoint: text("endpoint"),
@@ -80,7 +80,7 @@ async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setu
             region: text("region"),
             ..request(&id)
         };
-        refused(server.api_keys(&token).update_api_key(call).await)
+        rejected(server.api_keys(&token).update_api_key(call).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", &message)
             .fields(&[(field, &message)]);
     }
@@ -98,7 +98,7 @@ async fn changed_destination_without_the_secret_is_refused_if_set_so(setup: Setu
     assert_eq!(server.list(WORKSPACE_A).await[0]["endpoint"], "f");
 }
 
-async fn empty_credential_field_is_refused(server: TestServer) {
+async fn empty_credential_field_is_rejected(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let token = server.token(User::WriterInA);
     let path = format!("/apikeys/{id}");
@@ -109,13 +109,13 @@ async fn empty_credential_field_is_refused(server: TestServer) {
     ] {
         let body = json!({ field: "", "description": "changed" });
         let answer = server.put(&path).bearer(&token).json(&body).send().await;
-        answer.refuses(400, message);
+        answer.rejects(400, message);
     }
     let empty = UpdateApiKeyRequest {
         secret: Some(String::new()),
         ..request(&id)
     };
-    refused(server.api_keys(&token).update_api_key(empty).await)
+    rejected(server.api_keys(&token).update_api_key(empty).await)
         .is(
             Code::InvalidArgument,
             "FIELD_REQUIRED",
@@ -129,17 +129,17 @@ async fn empty_credential_field_is_refused(server: TestServer) {
     );
 }
 
-async fn unregistered_provider_is_refused(server: TestServer) {
+async fn unregistered_provider_is_rejected(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let token = server.token(User::WriterInA);
     let answer = server.put(&format!("/apikeys/{id}")).bearer(&token);
     let answer = answer.json(&json!({ "provider": "NOPE" })).send().await;
-    answer.refuses(400, "Unsupported provider");
+    answer.rejects(400, "Unsupported provider");
     let unsupported = UpdateApiKeyRequest {
         provider: Some("NOPE".to_owned()),
         ..request(&id)
     };
-    refused(server.api_keys(&token).update_api_key(unsupported).await)
+    rejected(server.api_keys(&token).update_api_key(unsupported).await)
         .is(
             Code::InvalidArgument,
             "FIELD_INVALID",
@@ -160,7 +160,7 @@ async fn member_of_the_wrong_type_is_named_without_its_value(server: TestServer)
             .send();
         answer
             .await
-            .refuses(400, &format!("`{field}` must be a string"));
+            .rejects(400, &format!("`{field}` must be a string"));
     }
 }
 
@@ -173,17 +173,17 @@ async fn uuid_that_is_unknown_or_none_is_not_found(server: TestServer) {
             .bearer(&token)
             .json(&body)
             .send();
-        answer.await.refuses(404, NOT_FOUND);
+        answer.await.rejects(404, NOT_FOUND);
     }
     for id in [NOBODY, "not-a-uuid", ""] {
         let result = server.api_keys(&token).update_api_key(request(id)).await;
-        refused(result)
+        rejected(result)
             .is(Code::NotFound, "API_KEY_NOT_FOUND", NOT_FOUND)
             .alone();
     }
 }
 
-async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: TestServer) {
+async fn key_in_a_workspace_that_the_caller_cannot_write_is_rejected(server: TestServer) {
     let id = key_in(&server, WORKSPACE_A, "k").await;
     let in_b = key_in(&server, WORKSPACE_B, "k").await;
     for (user, id) in [
@@ -200,9 +200,9 @@ async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: Test
             .bearer(&token)
             .json(&body)
             .send();
-        answer.await.refuses(403, DENIED);
+        answer.await.rejects(403, DENIED);
         let result = server.api_keys(&token).update_api_key(request(id)).await;
-        refused(result)
+        rejected(result)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -212,11 +212,11 @@ async fn key_in_a_workspace_that_the_caller_cannot_write_is_refused(server: Test
 }
 
 each_engine! {
-    update_into_a_duplicate_is_refused
-    changed_destination_without_the_secret_is_refused_if_set_so
-    empty_credential_field_is_refused
-    unregistered_provider_is_refused
+    update_into_a_duplicate_is_rejected
+    changed_destination_without_the_secret_is_rejected_if_set_so
+    empty_credential_field_is_rejected
+    unregistered_provider_is_rejected
     member_of_the_wrong_type_is_named_without_its_value
     uuid_that_is_unknown_or_none_is_not_found
-    key_in_a_workspace_that_the_caller_cannot_write_is_refused
+    key_in_a_workspace_that_the_caller_cannot_write_is_rejected
 }

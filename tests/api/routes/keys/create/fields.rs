@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::support::{
     DENIED, ORGANIZATION, OTHER_ORGANIZATION, TestServer, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X,
-    refused,
+    rejected,
 };
 
 const UTC: &str = "`expires_at` must be an RFC 3339 timestamp in UTC, such as 2027-01-31T00:00:00Z";
@@ -19,10 +19,10 @@ async fn with(server: &TestServer, token: &str, member: &str, value: Value) -> V
 }
 
 /// Expects that REST rejects that member with this message and creates nothing.
-async fn refuses(server: &TestServer, token: &str, member: &str, value: Value, message: &str) {
+async fn rejects(server: &TestServer, token: &str, member: &str, value: Value, message: &str) {
     let body = json!({ "name": "n", member: value });
     let answer = server.post("/keys").bearer(token).json(&body).send().await;
-    answer.refuses_key(400, message);
+    answer.rejects_key(400, message);
     assert_eq!(server.database.count("issued_keys").await, 0, "{body}");
 }
 
@@ -53,21 +53,21 @@ async fn name_is_required_and_bounded(server: TestServer) {
         (json!({ "name": ["n"] }), "`name` must be a string"),
     ] {
         let answer = server.post("/keys").bearer(&token).json(&body).send().await;
-        answer.refuses_key(400, message);
+        answer.rejects_key(400, message);
     }
     // A missing body is an empty one.
     let answer = server.post("/keys").bearer(&token).send().await;
-    answer.refuses_key(400, "Name is required");
+    answer.rejects_key(400, "Name is required");
     let mut client = server.management_keys(&token);
     let request = CreateKeyRequest::default();
-    refused(client.create_key(request).await)
+    rejected(client.create_key(request).await)
         .is(Code::InvalidArgument, "FIELD_REQUIRED", "Name is required")
         .fields(&[("name", "Name is required")]);
     let request = CreateKeyRequest {
         name: "n".repeat(256),
         ..Default::default()
     };
-    refused(client.create_key(request).await)
+    rejected(client.create_key(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", long)
         .fields(&[("name", long)]);
     assert_eq!(server.database.count("issued_keys").await, 0);
@@ -118,7 +118,7 @@ async fn limit_is_a_number_of_dollars(server: TestServer) {
     );
 }
 
-async fn limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer) {
+async fn limit_out_of_range_or_finer_than_a_unit_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let negative = "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
     let wrong = "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places";
@@ -140,7 +140,7 @@ async fn limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer) 
         (json!([1]), wrong),
         (json!({ "amount": 1 }), wrong),
     ] {
-        refuses(&server, &token, "limit", value, message).await;
+        rejects(&server, &token, "limit", value, message).await;
     }
     // A value that JSON cannot express is invalid JSON.
     for text in [
@@ -164,7 +164,7 @@ async fn limit_out_of_range_or_finer_than_a_unit_is_refused(server: TestServer) 
         limit_nanos: Some(-1),
         ..message()
     };
-    refused(server.management_keys(&token).create_key(request).await)
+    rejected(server.management_keys(&token).create_key(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", negative)
         .fields(&[("limit", negative)]);
     assert_eq!(server.database.count("issued_keys").await, 0);
@@ -189,14 +189,14 @@ async fn limit_resets_daily_weekly_monthly_or_never(server: TestServer) {
         json!(true),
         json!(["daily"]),
     ] {
-        refuses(&server, &token, "limit_reset", reset, RESET).await;
+        rejects(&server, &token, "limit_reset", reset, RESET).await;
     }
     let request = CreateKeyRequest {
         limit_reset: Some(4),
         ..message()
     };
     let said = "Limit reset must be one of daily, weekly, monthly";
-    refused(server.management_keys(&token).create_key(request).await)
+    rejected(server.management_keys(&token).create_key(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", said)
         .fields(&[("limit_reset", said)]);
 }
@@ -229,9 +229,9 @@ async fn expiry_is_in_utc(server: TestServer) {
         "tomorrow",
         "",
     ] {
-        refuses(&server, &token, "expires_at", json!(wrong), UTC).await;
+        rejects(&server, &token, "expires_at", json!(wrong), UTC).await;
     }
-    refuses(&server, &token, "expires_at", json!(1_830_297_599), UTC).await;
+    rejects(&server, &token, "expires_at", json!(1_830_297_599), UTC).await;
     let expires_at = Some(prost_types::Timestamp {
         seconds: i64::MAX,
         nanos: 0,
@@ -241,21 +241,21 @@ async fn expiry_is_in_utc(server: TestServer) {
         ..message()
     };
     let said = "Expiry must be a moment of the years 1 to 9999";
-    refused(server.management_keys(&token).create_key(request).await)
+    rejected(server.management_keys(&token).create_key(request).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", said)
         .fields(&[("expires_at", said)]);
 }
 
-async fn expiry_in_the_past_is_refused(server: TestServer) {
+async fn expiry_in_the_past_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let said = "Expiry must be in the future";
     for past in ["2020-01-01T00:00:00Z", "2026-08-01T12:00:00Z"] {
-        refuses(&server, &token, "expires_at", json!(past), said).await;
+        rejects(&server, &token, "expires_at", json!(past), said).await;
         let request = CreateKeyRequest {
             expires_at: Some(past.parse().unwrap()),
             ..message()
         };
-        refused(server.management_keys(&token).create_key(request).await)
+        rejected(server.management_keys(&token).create_key(request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", said)
             .fields(&[("expires_at", said)]);
     }
@@ -270,7 +270,7 @@ async fn expiry_in_the_past_is_refused(server: TestServer) {
         .bearer(&issued.key)
         .send()
         .await
-        .refuses_key(401, "Invalid token");
+        .rejects_key(401, "Invalid token");
 }
 
 async fn key_belongs_to_a_workspace_of_its_organization(server: TestServer) {
@@ -286,12 +286,12 @@ async fn key_belongs_to_a_workspace_of_its_organization(server: TestServer) {
     for foreign in [WORKSPACE_X, "none", "org-1"] {
         let body = json!({ "name": "n", "workspace_id": foreign });
         let answer = server.post("/keys").bearer(&token).json(&body).send().await;
-        answer.refuses_key(403, DENIED);
+        answer.rejects_key(403, DENIED);
         let request = CreateKeyRequest {
             workspace_id: Some(foreign.to_owned()),
             ..message()
         };
-        refused(server.management_keys(&token).create_key(request).await)
+        rejected(server.management_keys(&token).create_key(request).await)
             .is(Code::PermissionDenied, "PERMISSION_DENIED", DENIED)
             .alone();
     }
@@ -305,7 +305,7 @@ async fn key_belongs_to_a_workspace_of_its_organization(server: TestServer) {
     ] {
         let body = json!({ "name": "n", "workspace_id": value });
         let answer = server.post("/keys").bearer(&token).json(&body).send().await;
-        answer.refuses_key(400, message);
+        answer.rejects_key(400, message);
     }
     let other = server.management_key(OTHER_ORGANIZATION).await;
     let shown = with(&server, &other, "limit", json!(1)).await;
@@ -317,8 +317,8 @@ async fn without_a_default_workspace_one_must_be_named(server: TestServer) {
     server.add_organization("org-3").await;
     let token = server.management_key("org-3").await;
     let said = "Workspace ID is required, since there is no default workspace";
-    refuses(&server, &token, "limit", json!(1), said).await;
-    refused(server.management_keys(&token).create_key(message()).await)
+    rejects(&server, &token, "limit", json!(1), said).await;
+    rejected(server.management_keys(&token).create_key(message()).await)
         .is(Code::InvalidArgument, "FIELD_INVALID", said)
         .fields(&[("workspace_id", said)]);
     // The list is empty, which is not an error.
@@ -341,19 +341,19 @@ async fn text_is_bounded_and_an_empty_one_is_unset(server: TestServer) {
         let long = format!("{label} must have at most 255 bytes");
         let control = format!("{label} must not have control characters");
         let wrong = format!("`{member}` must be a string");
-        refuses(&server, &token, member, json!("x".repeat(256)), &long).await;
-        refuses(&server, &token, member, json!("a\u{0}b"), &control).await;
-        refuses(&server, &token, member, json!(7), &wrong).await;
+        rejects(&server, &token, member, json!("x".repeat(256)), &long).await;
+        rejects(&server, &token, member, json!("a\u{0}b"), &control).await;
+        rejects(&server, &token, member, json!(7), &wrong).await;
     }
     let required = "External user is required";
-    refuses(&server, &token, "external", json!({}), required).await;
-    refuses(&server, &token, "external", json!({ "user": "" }), required).await;
+    rejects(&server, &token, "external", json!({}), required).await;
+    rejects(&server, &token, "external", json!({ "user": "" }), required).await;
     let said = "`external` must be an object";
-    refuses(&server, &token, "external", json!("their-7"), said).await;
+    rejects(&server, &token, "external", json!("their-7"), said).await;
     let said = "`external.user` must be a string";
-    refuses(&server, &token, "external", json!({ "user": 7 }), said).await;
+    rejects(&server, &token, "external", json!({ "user": 7 }), said).await;
     let said = "`include_byok_in_limit` must be true or false";
-    refuses(
+    rejects(
         &server,
         &token,
         "include_byok_in_limit",
@@ -381,7 +381,7 @@ async fn body_is_json_of_bounded_size(server: TestServer) {
         .text("text/plain", "{}")
         .send()
         .await
-        .refuses_key(415, "The content type must be application/json");
+        .rejects_key(415, "The content type must be application/json");
     let answer = post().text("application/json", "{\"name\":").send().await;
     assert_eq!(answer.status, 400);
     assert!(
@@ -406,10 +406,10 @@ async fn body_is_json_of_bounded_size(server: TestServer) {
 each_engine! {
     name_is_required_and_bounded
     limit_is_a_number_of_dollars
-    limit_out_of_range_or_finer_than_a_unit_is_refused
+    limit_out_of_range_or_finer_than_a_unit_is_rejected
     limit_resets_daily_weekly_monthly_or_never
     expiry_is_in_utc
-    expiry_in_the_past_is_refused
+    expiry_in_the_past_is_rejected
     key_belongs_to_a_workspace_of_its_organization
     without_a_default_workspace_one_must_be_named
     text_is_bounded_and_an_empty_one_is_unset

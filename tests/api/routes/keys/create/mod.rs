@@ -297,7 +297,7 @@ async fn api_key_of_an_external_user_is_discarded(server: TestServer) {
     let body = json!({ "name": "n", "external": { "user": "u", "api_kye": theirs } });
     let answer = server.post("/keys").bearer(&token).json(&body).send().await;
     let message = "`external.api_kye` is not a known member; did you mean `api_key`?";
-    answer.refuses_key(400, message);
+    answer.rejects_key(400, message);
 }
 
 async fn nulls_are_as_if_absent(server: TestServer) {
@@ -335,7 +335,7 @@ async fn unknown_member_makes_no_key_and_is_named(server: TestServer) {
         for mount in ["/keys", "/api/v1/keys"] {
             let body = json!({ "name": "n", member: 5 });
             let answer = server.post(mount).bearer(&token).json(&body).send().await;
-            answer.refuses_key(400, message);
+            answer.rejects_key(400, message);
         }
     }
     assert_eq!(server.database.count("issued_keys").await, 0);

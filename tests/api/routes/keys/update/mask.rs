@@ -5,7 +5,7 @@ use prost_types::FieldMask;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::support::{Issued, KEY_NOT_FOUND, ORGANIZATION, TestServer, refused};
+use crate::support::{Issued, KEY_NOT_FOUND, ORGANIZATION, TestServer, rejected};
 
 /// Returns a management key, and an issued key with the name `n` and a limit of 10 dollars a day.
 async fn keys(server: &TestServer) -> (String, Issued) {
@@ -161,7 +161,7 @@ async fn unset_limit_or_reset_that_the_mask_names_is_removed(server: TestServer)
     );
 }
 
-async fn unset_field_that_must_be_there_is_refused(server: TestServer) {
+async fn unset_field_that_must_be_there_is_rejected(server: TestServer) {
     let (token, issued) = keys(&server).await;
     for (path, label) in [
         ("name", "name"),
@@ -174,7 +174,7 @@ async fn unset_field_that_must_be_there_is_refused(server: TestServer) {
             update_mask: mask(&["limit_nanos", path]),
             ..nothing(&issued.hash)
         };
-        refused(update(&server, &token, request).await)
+        rejected(update(&server, &token, request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", &said)
             .fields(&[(path, &said)]);
     }
@@ -198,7 +198,7 @@ async fn unknown_mask_path_is_rejected_and_not_repeated(server: TestServer) {
             update_mask: mask(&["name", path]),
             ..everything(&issued.hash)
         };
-        refused(update(&server, &token, request).await)
+        rejected(update(&server, &token, request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", said)
             .fields(&[("update_mask", said)])
             .hides(&["canary"]);
@@ -221,7 +221,7 @@ async fn mask_in_the_body_is_the_callers_own(server: TestServer) {
         .bearer(&token)
         .json(&json!({ "update_mask": ["name"] }));
     let said = "`update_mask` must be a string of field names joined by commas";
-    call.send().await.refuses_key(400, said);
+    call.send().await.rejects_key(400, said);
 }
 
 async fn mask_in_the_body_that_names_nothing_is_none(server: TestServer) {
@@ -272,7 +272,7 @@ async fn unfit_field_is_named(server: TestServer) {
             long,
         ),
     ] {
-        refused(update(&server, &token, request).await)
+        rejected(update(&server, &token, request).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", message)
             .fields(&[(field, message)]);
     }
@@ -280,10 +280,10 @@ async fn unfit_field_is_named(server: TestServer) {
         name: Some(String::new()),
         ..nothing(&issued.hash)
     };
-    refused(update(&server, &token, request).await)
+    rejected(update(&server, &token, request).await)
         .is(Code::InvalidArgument, "FIELD_REQUIRED", "Name is required")
         .fields(&[("name", "Name is required")]);
-    refused(update(&server, &token, everything("none")).await)
+    rejected(update(&server, &token, everything("none")).await)
         .is(Code::NotFound, "API_KEY_NOT_FOUND", KEY_NOT_FOUND)
         .alone();
 }
@@ -292,7 +292,7 @@ each_engine! {
     without_a_mask_the_fields_that_are_set_change
     masked_fields_change_alone
     unset_limit_or_reset_that_the_mask_names_is_removed
-    unset_field_that_must_be_there_is_refused
+    unset_field_that_must_be_there_is_rejected
     unknown_mask_path_is_rejected_and_not_repeated
     mask_in_the_body_is_the_callers_own
     mask_in_the_body_that_names_nothing_is_none

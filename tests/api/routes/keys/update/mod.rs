@@ -19,11 +19,11 @@ fn full() -> Value {
 }
 
 /// Expects that the body is rejected with this message and the key stays unchanged.
-async fn refuses(server: &TestServer, token: &str, hash: &str, body: Value, message: &str) {
+async fn rejects(server: &TestServer, token: &str, hash: &str, body: Value, message: &str) {
     let before = server.key(token, hash).await;
     for mount in MOUNTS {
         let call = server.patch(&format!("{mount}/keys/{hash}")).bearer(token);
-        call.json(&body).send().await.refuses_key(400, message);
+        call.json(&body).send().await.rejects_key(400, message);
     }
     assert_eq!(server.key(token, hash).await, before, "{body}");
 }
@@ -126,7 +126,7 @@ async fn required_member_cannot_be_null(server: TestServer) {
     ] {
         let said = format!("`{label}` must not be null");
         let body = json!({ "limit": 3, member: null });
-        refuses(&server, &token, &issued.hash, body, &said).await;
+        rejects(&server, &token, &issued.hash, body, &said).await;
     }
 }
 
@@ -180,11 +180,11 @@ async fn hash_of_the_path_is_the_one_that_counts(server: TestServer) {
         .bearer(&token)
         .json(&json!({}));
     let said = "`name` must be given in the body and not in the query";
-    answer.send().await.refuses_key(400, said);
+    answer.send().await.rejects_key(400, said);
     assert_eq!(server.key(&token, &first.hash).await, changed);
 }
 
-async fn unfit_field_is_refused(server: TestServer) {
+async fn unfit_field_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, full()).await;
     let wrong_limit = "`limit` must be a number from 0 to 9000000000 with at most 9 decimal places";
@@ -235,7 +235,7 @@ async fn unfit_field_is_refused(server: TestServer) {
             "`include_byok_in_limit` must be true or false",
         ),
     ] {
-        refuses(
+        rejects(
             &server,
             &token,
             &issued.hash,
@@ -245,7 +245,7 @@ async fn unfit_field_is_refused(server: TestServer) {
         .await;
         // All or nothing.
         let body = json!({ "name": "m", "limit": 1, member: value });
-        refuses(&server, &token, &issued.hash, body, message).await;
+        rejects(&server, &token, &issued.hash, body, message).await;
     }
 }
 
@@ -299,13 +299,13 @@ async fn hash_without_a_key_of_the_organization_is_not_found(server: TestServer)
             call.json(&json!({ "name": "m" }))
                 .send()
                 .await
-                .refuses_key(404, KEY_NOT_FOUND);
+                .rejects_key(404, KEY_NOT_FOUND);
             // An empty change reveals nothing either.
             let call = server.patch(&format!("{mount}/keys/{hash}")).bearer(&token);
             call.json(&json!({}))
                 .send()
                 .await
-                .refuses_key(404, KEY_NOT_FOUND);
+                .rejects_key(404, KEY_NOT_FOUND);
         }
     }
     assert_eq!(server.key(&other, &foreign.hash).await, before);
@@ -318,7 +318,7 @@ each_engine! {
     required_member_cannot_be_null
     nothing_to_change_changes_nothing
     hash_of_the_path_is_the_one_that_counts
-    unfit_field_is_refused
+    unfit_field_is_rejected
     changed_limit_counts_what_was_spent_before
     disabled_key_works_again_when_it_is_enabled
     hash_without_a_key_of_the_organization_is_not_found

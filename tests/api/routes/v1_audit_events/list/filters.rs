@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::Code;
 
 use super::{PATH, create, fill, list, listed};
-use crate::support::{ORGANIZATION, TestServer, WORKSPACE_A, WORKSPACE_B, refused};
+use crate::support::{ORGANIZATION, TestServer, WORKSPACE_A, WORKSPACE_B, rejected};
 
 const TOKEN_INVALID: &str = "Page token is not valid";
 
@@ -155,7 +155,7 @@ async fn page_token_holds_for_its_filters_alone(server: TestServer) {
 
     let others = filters(&id).into_iter().map(|(_, request, _)| request);
     for other in others.chain([ListAuditEventsRequest::default()]) {
-        refused(list(&server, with(other, &token)).await)
+        rejected(list(&server, with(other, &token)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_OF_OTHERS)
             .fields(&[("pageToken", TOKEN_OF_OTHERS)]);
     }
@@ -180,7 +180,7 @@ async fn page_token_holds_for_its_filters_alone(server: TestServer) {
         &token.replace('2', "3"),
         &"ab".repeat(2000),
     ] {
-        refused(list(&server, with(filter.clone(), damaged)).await)
+        rejected(list(&server, with(filter.clone(), damaged)).await)
             .is(Code::InvalidArgument, "FIELD_INVALID", TOKEN_INVALID)
             .fields(&[("pageToken", TOKEN_INVALID)])
             .hides(&["canary"]);

@@ -26,7 +26,7 @@ fn written(message: &All) -> Result<String, String> {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(read: Result<T, Fault>, field: &str, description: &str) {
+fn rejected<T: std::fmt::Debug>(read: Result<T, Fault>, field: &str, description: &str) {
     let fault = read.unwrap_err();
     assert_eq!(
         (fault.field.as_str(), fault.description.as_str()),
@@ -122,7 +122,7 @@ fn error_names_the_path_and_omits_the_value() {
             "`optionalFieldMask` must be a string of field names in lowerCamel joined by commas",
         ),
     ] {
-        refused(read(text), field, description);
+        rejected(read(text), field, description);
     }
 }
 
@@ -155,28 +155,28 @@ fn error_inside_any_names_the_path() {
             "`optionalAny.value` must be a 32-bit integer",
         ),
     ] {
-        refused(read(text), field, description);
+        rejected(read(text), field, description);
     }
 }
 
 #[test]
-fn unknown_names_are_ignored_or_refused_each_as_asked() {
+fn unknown_names_are_ignored_or_rejected_each_as_asked() {
     let read = |text: &str, options: &JsonOptions| json::decode::<All>(text.as_bytes(), options);
     let plain = JsonOptions::default();
-    let strict = JsonOptions::default().refuse_unknown_members();
+    let strict = JsonOptions::default().reject_unknown_members();
     let lenient = JsonOptions::default().ignore_unknown_enum_names();
 
     let member = r#"{"recursiveMessage":{"s3cr3t":{"a":[1e99]}}}"#;
     assert!(read(member, &plain).is_ok() && read(member, &lenient).is_ok());
     // Ignored values are still parsed.
     let odd = r#"{"recursiveMessage":{"s3cr3t":{"a":[1e999]}}}"#;
-    refused(read(odd, &plain), "", "Malformed JSON at line 1 column 41");
-    refused(
+    rejected(read(odd, &plain), "", "Malformed JSON at line 1 column 41");
+    rejected(
         read(member, &strict),
         "recursiveMessage.s3cr3t",
         "`recursiveMessage.s3cr3t` is not a known member",
     );
-    refused(
+    rejected(
         read(r#"{"s3cr3t":1}"#, &strict),
         "s3cr3t",
         "`s3cr3t` is not a known member",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use keyward_gateway::json::{self, Fault, JsonMessage, MemberKind};
 
-use super::{All, options, read, refused, written};
+use super::{All, options, read, rejected, written};
 use crate::proto::protobuf_test_messages::proto3::ForeignMessage;
 use crate::proto::protobuf_test_messages::proto3::test_all_types_proto3::NestedMessage;
 
@@ -55,37 +55,37 @@ fn query_parameters_reach_into_messages() {
 
 #[test]
 fn wrong_query_parameters_are_named_and_never_repeated() {
-    refused(
+    rejected(
         queried(&[("optionalInt32", "1"), ("optional_int32", "1")]),
         "optionalInt32",
         "`optionalInt32` must be given once",
     );
-    refused(
+    rejected(
         queried(&[("optionalNestedMessage.a", "s3cr3t")]),
         "optionalNestedMessage.a",
         "`optionalNestedMessage.a` must be a 32-bit integer",
     );
-    refused(
+    rejected(
         queried(&[("repeatedInt32", "1"), ("repeatedInt32", "s3cr3t")]),
         "repeatedInt32",
         "`repeatedInt32` must be a 32-bit integer",
     );
-    refused(
+    rejected(
         queried(&[("oneofUint32", "1"), ("oneofString", "s3cr3t")]),
         "oneofString",
         "`oneofString` must not be given beside another member of its oneof",
     );
-    refused(
+    rejected(
         queried(&[("optionalNestedMessage", "s3cr3t")]),
         "optionalNestedMessage",
         "`optionalNestedMessage` must be an object",
     );
-    refused(
+    rejected(
         queried(&[("optionalNestedEnum", "s3cr3t")]),
         "optionalNestedEnum",
         "`optionalNestedEnum` must be one of BAR, BAZ, NEG",
     );
-    refused(
+    rejected(
         queried(&[("optionalBool", "1")]),
         "optionalBool",
         "`optionalBool` must be true or false",
@@ -124,7 +124,7 @@ fn a_path_variable_wins_over_what_is_there() {
         r#"{"oneofNestedMessage":{"a":1,"corecursive":{}}}"#
     );
     let mut message = All::default();
-    refused(
+    rejected(
         json::bind_path(&mut message, &path("optionalInt32"), "s3cr3t", &options()),
         "optionalInt32",
         "`optionalInt32` must be a 32-bit integer",
@@ -140,17 +140,17 @@ fn one_member_is_read_and_written_alone() {
     };
     decode("optionalNestedMessage", r#"{"a":1}"#).unwrap();
     decode("repeated_int32", "[1,2]").unwrap();
-    refused(
+    rejected(
         decode("optionalNestedMessage", r#"{"a":"s3cr3t"}"#),
         "optionalNestedMessage.a",
         "`optionalNestedMessage.a` must be a 32-bit integer",
     );
-    refused(
+    rejected(
         decode("optionalString", "\"a\" s3cr3t"),
         "",
         "Malformed JSON at line 1 column 5",
     );
-    refused(
+    rejected(
         decode("optionalString", ""),
         "",
         "Malformed JSON at line 1 column 0",

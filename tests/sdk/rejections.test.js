@@ -17,7 +17,7 @@ const LIMIT_RANGE =
   "Limit must be from 0 to 9000000000 US dollars, with at most 9 decimal places";
 
 /** Repeats the call until it fails, ten seconds at most. */
-async function untilRefused(call) {
+async function untilRejected(call) {
   const end = Date.now() + 10_000;
   while (Date.now() < end) {
     try {
@@ -29,7 +29,7 @@ async function untilRefused(call) {
   assert.fail("the call still succeeds");
 }
 
-suite("refusals", (house) => {
+suite("rejections", (house) => {
   for (const mount of MOUNTS) {
     describe(`at the server URL "…${mount}"`, () => {
       let keys;
@@ -64,7 +64,7 @@ suite("refusals", (house) => {
         await keys.delete({ hash: deleted.data.hash });
         const typo = disabled.key.slice(0, -1) + (disabled.key.endsWith("0") ? "1" : "0");
         const { getCurrentKeyMetadata } = OPERATIONS;
-        await untilRefused(() => getCurrentKeyMetadata(house.client(mount, expired.key)));
+        await untilRejected(() => getCurrentKeyMetadata(house.client(mount, expired.key)));
         const callers = [
           [undefined, "Missing Authentication header"],
           ["garbage", "Invalid token"],

@@ -6,11 +6,11 @@ use keyward_gateway_build::Builder;
 
 mod common;
 
-use common::{ANSWER, HEAD, compile, refused, service};
+use common::{ANSWER, HEAD, compile, rejected, service};
 
 /// Expects the build to fail; `line` counts after the file's header.
 #[track_caller]
-fn refused_at(text: &str, line: usize, reason: &str) {
+fn rejected_at(text: &str, line: usize, reason: &str) {
     let error = compile(text).unwrap_err().to_string();
     let expected = format!("probe.proto:{}: probe.v1.", HEAD.lines().count() + line);
     assert!(error.starts_with(&expected), "{error}");
@@ -18,7 +18,7 @@ fn refused_at(text: &str, line: usize, reason: &str) {
 }
 
 #[test]
-fn a_refusal_has_the_line_of_what_it_refuses() {
+fn a_rejection_has_the_line_of_what_it_rejects() {
     let service = r#"message Ask {
   string b = 1 [json_name = "c"];
   int32 a = 2 [
@@ -52,14 +52,14 @@ service Probe {
     };
     let field = r#"(keyward.gateway.v1.field) = {not_empty: "x"}"#;
     let fixed = without(&["deprecated = true,"]).replace(field, "deprecated = true");
-    refused_at(service, 5, "not_empty does not fit");
-    refused_at(&fixed, 12, "KIND_B is the JSON name of two values");
+    rejected_at(service, 5, "not_empty does not fit");
+    rejected_at(&fixed, 12, "KIND_B is the JSON name of two values");
     let fixed = fixed.replace(r#"{name: "KIND_B"}"#, r#"{name: "a"}"#);
-    refused_at(&fixed, 18, "success_status must not be 404");
+    rejected_at(&fixed, 18, "success_status must not be 404");
     let fixed = fixed.replace("404", "201");
-    refused_at(&fixed, 15, "error_body is not JSON");
+    rejected_at(&fixed, 15, "error_body is not JSON");
     let fixed = fixed.replace(r#"error_body: "{""#, "");
-    refused_at(
+    rejected_at(
         &fixed,
         22,
         "matches the same requests as probe.v1.Probe.Do's",
@@ -67,7 +67,7 @@ service Probe {
     let fixed = fixed.replace("get: \"/a\"\n", "get: \"/b\"\n");
     compile(&fixed).unwrap();
     let clash = fixed.replace("string d = 3;", r#"string d = 3 [json_name = "b"];"#);
-    refused_at(&clash, 7, "b is the JSON name of b and d");
+    rejected_at(&clash, 7, "b is the JSON name of b and d");
 }
 
 /// Checks that an error begins with its position, `file:line`, in both forms in which Rust prints
@@ -133,13 +133,13 @@ fn two_items_that_would_have_one_name_in_rust() {
     let rpc = |name: &str, http: &str| format!("rpc {name}(Answer) returns (Answer) {{ {http} }}");
     let get = |path: &str| format!("option (google.api.http) = {{get: \"{path}\"}};");
     let user = format!("service User {{\n{}\n}}\n", rpc("KeyGet", ""));
-    refused_at(
+    rejected_at(
         &format!("{ANSWER}{user}service UserKey {{\n{}\n}}", rpc("Get", "")),
         6,
         "UserKey.Get: static USER_KEY_GET would be the name of probe.v1.User.KeyGet too",
     );
     for (name, item) in [("Types", "static TYPES"), ("Methods", "static METHODS")] {
-        refused_at(
+        rejected_at(
             &format!("{ANSWER}service {name} {{}}"),
             2,
             &format!("{item} would be the name of a list of all that the package has too"),
@@ -150,12 +150,12 @@ fn two_items_that_would_have_one_name_in_rust() {
         rpc("B", &get("/b")),
         rpc("BRoutes", "")
     );
-    refused_at(
+    rejected_at(
         &routes,
         4,
         "A.BRoutes: static A_B_ROUTES would be the name of probe.v1.A.B too",
     );
-    refused_at(
+    rejected_at(
         &format!("{ANSWER}message DeclaredUser {{}}\n{user}"),
         3,
         "struct DeclaredUser would be the name of probe.v1.DeclaredUser too",
@@ -180,7 +180,7 @@ fn without_a_route_all_of_it_is_allowed() {
 fn file_service_and_method_options_that_do_not_fit() {
     let plain = service("", "string a = 1;");
     let digits = format!("option (keyward.gateway.v1.file) = {{ timestamp_digits: 4 }};{plain}");
-    refused(&digits, "timestamp_digits must not be 4");
+    rejected(&digits, "timestamp_digits must not be 4");
 
     let method = |option: &str| {
         service(
@@ -188,27 +188,27 @@ fn file_service_and_method_options_that_do_not_fit() {
             "string a = 1;",
         )
     };
-    refused(
+    rejected(
         &method("success_status: 404"),
         "success_status must not be 404",
     );
-    refused(
+    rejected(
         &method("errors: [{ status: 400 }]"),
         "needs the code of an error",
     );
-    refused(
+    rejected(
         &method("errors: [{ code: NOT_A_CODE }]"),
         "(keyward.gateway.v1.method)",
     );
-    refused(
+    rejected(
         &method("errors: [{ code: INTERNAL status: 200 }]"),
         "must not be 200",
     );
-    refused(
+    rejected(
         &method("errors: [{ code: INTERNAL status: 500 }, { code: INTERNAL status: 503 }]"),
         "two error rules for the same code (Internal)",
     );
-    refused(
+    rejected(
         &method("errors: [{ code: INTERNAL body: '{$message' }]"),
         "body is not JSON",
     );
@@ -217,12 +217,12 @@ fn file_service_and_method_options_that_do_not_fit() {
             option (keyward.gateway.v1.service) = {{ error_body: '{{\"m\":\"$message\"}}' }};
             rpc Do(Answer) returns (Answer); }}"
     );
-    refused(&template, "error_body is not JSON");
+    rejected(&template, "error_body is not JSON");
 }
 
 #[test]
 fn a_file_that_does_not_compile_or_is_not_there() {
-    refused("message A { Nothing a = 1; }", "Nothing");
+    rejected("message A { Nothing a = 1; }", "Nothing");
     let error = Builder::new()
         .include(".")
         .file("none.proto")

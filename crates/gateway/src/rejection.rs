@@ -21,14 +21,14 @@ use crate::spec::MethodSpec;
 /// Failed request: the status for gRPC clients and, where HTTP is more specific than the gRPC code,
 /// the HTTP status and headers for REST clients.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct Rejection {
     status: Status,
     http: Option<StatusCode>,
     headers: HeaderMap,
 }
 
-impl Refusal {
-    /// Creates a refusal with `status`; REST clients get the HTTP status of its code.
+impl Rejection {
+    /// Creates a rejection with `status`; REST clients get the HTTP status of its code.
     pub fn new(status: Status) -> Self {
         Self {
             status,
@@ -88,11 +88,11 @@ impl Refusal {
 
     /// Rejects an HTTP method that the path does not have; `allow` lists those that it has.
     pub fn method_not_allowed(allow: &str) -> Self {
-        let refusal = Self::new(Status::unimplemented("Method not allowed"))
+        let rejection = Self::new(Status::unimplemented("Method not allowed"))
             .with_http_status(StatusCode::METHOD_NOT_ALLOWED);
         match HeaderValue::from_str(allow) {
-            Ok(value) => refusal.with_header(ALLOW, value),
-            Err(_) => refusal,
+            Ok(value) => rejection.with_header(ALLOW, value),
+            Err(_) => rejection,
         }
     }
 
@@ -120,7 +120,7 @@ impl Refusal {
         self.render_with(protocol, spec, &JsonOptions::default())
     }
 
-    /// Like [`Refusal::render`], with additional types for the details.
+    /// Like [`Rejection::render`], with additional types for the details.
     pub(crate) fn render_with(
         self,
         protocol: Protocol,
@@ -137,7 +137,7 @@ impl Refusal {
     }
 }
 
-impl From<Status> for Refusal {
+impl From<Status> for Rejection {
     fn from(status: Status) -> Self {
         Self::new(status)
     }
@@ -250,16 +250,16 @@ impl From<BodyTooLarge> for Status {
 
 /// Returns the rejection for a body that could not be read, by the type of its error or of one of
 /// the sources.
-pub(crate) fn body_refusal(error: &(dyn Error + 'static)) -> Refusal {
+pub(crate) fn body_rejection(error: &(dyn Error + 'static)) -> Rejection {
     if let Some(found) = find::<BodyTooLarge>(error) {
-        return Refusal::body_too_large(found.limit_bytes);
+        return Rejection::body_too_large(found.limit_bytes);
     }
     match find::<Status>(error) {
         Some(status) if status.code() == Code::ResourceExhausted => {
-            Refusal::new(status.clone()).with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
+            Rejection::new(status.clone()).with_http_status(StatusCode::PAYLOAD_TOO_LARGE)
         }
-        Some(status) => Refusal::new(status.clone()),
-        None => Refusal::new(Status::invalid_argument(
+        Some(status) => Rejection::new(status.clone()),
+        None => Rejection::new(Status::invalid_argument(
             "The request body could not be read",
         )),
     }
