@@ -52,14 +52,14 @@ static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
 
 static REJECTIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
-        .u64_counter("keyward.refusals")
-        .with_description("Calls that were refused before they reached their service, by reason.")
+        .u64_counter("keyward.requests.rejected")
+        .with_description("Calls that were rejected before they reached their service, by reason.")
         .build()
 });
 
 static CONNECTIONS_REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
-        .u64_counter("keyward.connections.refused")
+        .u64_counter("keyward.connections.rejected")
         .with_description("Connections that were closed at once, by reason.")
         .build()
 });
@@ -277,8 +277,8 @@ impl NotAdmitted {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::TooMany => "too_many",
-            Self::TooOften => "too_often",
+            Self::TooMany => "per_ip_limit",
+            Self::TooOften => "per_ip_rate",
             Self::Evicted => "evicted",
         }
     }

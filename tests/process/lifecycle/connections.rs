@@ -137,9 +137,9 @@ async fn address_is_limited_in_new_connections() {
     let elsewhere = reqwest_from("127.0.0.2");
     let metrics = elsewhere.get(format!("{}/metrics", served.url)).send();
     let metrics = metrics.await.unwrap().text().await.unwrap();
-    let rejected = |reason| format!("\nkeyward_connections_refused_total{{reason=\"{reason}\"}} ");
-    assert!(metrics.contains(&(rejected("too_often") + "1\n")));
-    assert!(metrics.contains(&(rejected("too_many") + "0\n")));
+    let rejected = |reason| format!("\nkeyward_connections_rejected_total{{reason=\"{reason}\"}} ");
+    assert!(metrics.contains(&(rejected("per_ip_rate") + "1\n")));
+    assert!(metrics.contains(&(rejected("per_ip_limit") + "0\n")));
     // A client that waits may connect again.
     let deadline = Instant::now() + Duration::from_secs(60);
     while served_in_a_row(served.address(), 1) == 0 {

@@ -141,7 +141,7 @@ async fn counts_are_exact(deployment: Deployment, system: &str) {
         (vault("open"), 1.0),
         (vault("unwrap"), 10.0),
         (
-            "keyward_refusals_total{reason=\"authentication\"}".to_owned(),
+            "keyward_requests_rejected_total{reason=\"authentication\"}".to_owned(),
             3.0,
         ),
         (lookups("hit"), 10.0),
