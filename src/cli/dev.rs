@@ -77,7 +77,7 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     drop(preparing);
     let signals = serve::Signals::listen()?;
     print_tour(address, &env_file);
-    let server = Server::new(config.server.listener());
+    let server = Server::new(config.listener);
     serve::serve(server, listener, app, store, telemetry, signals).await
 }
 

@@ -67,10 +67,10 @@ fn given(args: &HealthcheckArgs) -> String {
 fn configured(file: &Path) -> Result<String, Failure> {
     let config = Config::load(Some(file)).map_err(misconfigured)?;
     // This listener is meant for probes: it has no TLS and requests no client certificate.
-    if let Some(address) = config.operations.listen().map_err(misconfigured)? {
+    if let Some(address) = config.operations {
         return Ok(format!("http://{}", reached(address)));
     }
-    let tls = config.server.tls();
+    let tls = config.tls;
     let is_closed = |tls: &TlsSettings| tls.client_certificates == ClientCertificates::Required;
     if tls.as_ref().is_some_and(is_closed) {
         let message = "`server.tls.client_certificates` is \"required\", and this has none: set \
@@ -78,7 +78,7 @@ fn configured(file: &Path) -> Result<String, Failure> {
         return Err(Failure::new(Failure::CONFIG, message.to_owned()));
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}", reached(config.server.listen)))
+    Ok(format!("{scheme}://{}", reached(config.listen)))
 }
 
 /// Returns the address at which this machine reaches a server that listens on `listen`.

@@ -30,45 +30,37 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(misconfigured)?;
-    config.server.check_exposure().map_err(misconfigured)?;
+    config.check_exposure().map_err(misconfigured)?;
     let telemetry = telemetry(&config)?;
     let hangups = Hangups::listen()?;
     let tls = tls(&config, &hangups)?;
     // The port opens once the server is ready: until then, connections of readiness probes are refused.
     let store = open_current_store(&config).await?;
     claim(&store)?;
-    let operations = config.operations.listen().map_err(misconfigured)?;
-    let beside = operations.is_none().then(|| telemetry.exposition());
+    let beside = config.operations.is_none().then(|| telemetry.exposition());
     let app = build(&config, store.clone(), beside).await?;
     app.authenticator
         .prepare()
         .await
         .map_err(|error| Failure::new(Failure::CONFIG, format!("configuration: {error}")))?;
     tokio::spawn(drop_tokens_on(hangups, Arc::clone(&app.authenticator)));
-    let (listener, address) = listen(config.server.listen).await?;
-    let operations = match operations {
+    let (listener, address) = listen(config.listen).await?;
+    let operations = match config.operations {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
     let signals = Signals::listen()?;
-    let unauthenticated = config.unauthenticated_limits();
-    let proxies = config.limits.trusted_proxies().map_err(misconfigured)?;
-    let operations_proxies = proxies.clone();
-    let is_proxy_unnamed = config.has_unnamed_proxy();
-    let listener_settings = match is_proxy_unnamed {
-        true => {
-            tracing::warn!(
-                "limits for each address are off: `server.tls_terminated_by_proxy` is true and \
-                 `limits.trusted_proxies` is empty, so that all clients have the proxy's address"
-            );
-            config.server.listener().without_address_limits()
-        }
-        false => config.server.listener(),
-    };
-    let server = Server::new(listener_settings)
+    if config.has_unnamed_proxy {
+        tracing::warn!(
+            "limits for each address are off: `server.tls_terminated_by_proxy` is true and \
+             `limits.trusted_proxies` is empty, so that all clients have the proxy's address"
+        );
+    }
+    let proxies = config.trusted_proxies.clone();
+    let server = Server::new(config.listener.clone())
         .with_tls(tls)
         .with_exempt(Arc::new(move |address| {
-            is_proxy_unnamed || proxies.trusts(address)
+            config.has_unnamed_proxy || proxies.trusts(address)
         }));
     tracing::info!(%address, "listening");
     // This listener serves for as long as the process runs, so that a probe can observe the shutdown too.
@@ -76,11 +68,11 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
         tracing::info!(%address, "listening for operations");
         let router = operations::router(
             &app.health,
-            &unauthenticated,
-            &operations_proxies,
+            &config.unauthenticated,
+            &config.trusted_proxies,
             telemetry.exposition(),
         );
-        let server = Server::new(config.server.listener().for_operations());
+        let server = Server::new(config.listener.for_operations());
         OnDrop(tokio::spawn(server.serve(listener, router, std::future::pending())).abort_handle())
     });
     serve(server, listener, app, store, telemetry, signals).await
@@ -88,7 +80,7 @@ pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
 
 /// Loads the TLS settings, if configured, and follows changes of their files from then on.
 fn tls(config: &Config, hangups: &Hangups) -> Result<Option<Arc<Tls>>, Failure> {
-    let Some(settings) = config.server.tls() else {
+    let Some(settings) = config.tls.clone() else {
         return Ok(None);
     };
     let tls = Tls::load(settings, Arc::new(SystemClock))
@@ -182,7 +174,7 @@ pub(super) async fn open_store_waiting(
     config: &Config,
     patience: Duration,
 ) -> Result<Store, Failure> {
-    let mut options = config.store().map_err(misconfigured)?;
+    let mut options = config.database.read().map_err(misconfigured)?;
     options.busy_timeout = options.busy_timeout.max(patience);
     Store::connect(&options).await.map_err(|error| match error {
         keyward_core::Error::Invalid { .. } => Failure::new(
@@ -214,7 +206,7 @@ pub(super) async fn build(
     store: Store,
     exposition: Option<Exposition>,
 ) -> Result<App, Failure> {
-    let keyring = Keyring::load(config.keyring_file()).map_err(|error| {
+    let keyring = Keyring::load(&config.vault.keyring_file).map_err(|error| {
         // The path is the field's value, and so is not repeated.
         let problem = match error {
             keyward_crypto::Error::KeyringFile { defect, .. } => defect.to_string(),
@@ -233,17 +225,17 @@ pub(super) async fn build(
         store,
         kek: Arc::new(keyring),
         clock: Arc::new(SystemClock),
-        providers: config.providers().map_err(misconfigured)?,
-        authn: config.authn().map_err(misconfigured)?,
-        requests: config.request_limits(),
-        unauthenticated: config.unauthenticated_limits(),
-        max_page_items: config.limits.max_page_size,
-        trusted_proxies: config.limits.trusted_proxies().map_err(misconfigured)?,
-        origins: config.origins().map_err(misconfigured)?,
-        unknown_fields: config.gateway.unknown_fields,
-        reflection: config.server.reflection,
-        ledger: config.ledger(),
-        audit: config.audit.settings(),
+        providers: config.providers.clone(),
+        authn: config.authn.clone(),
+        requests: config.requests.clone(),
+        unauthenticated: config.unauthenticated.clone(),
+        max_page_items: config.max_page_items,
+        trusted_proxies: config.trusted_proxies.clone(),
+        origins: config.origins.clone(),
+        unknown_fields: config.unknown_fields,
+        reflection: config.reflection,
+        ledger: config.ledger,
+        audit: config.audit,
         provider_keys: config.vault.provider_key_settings(binding),
         exposition,
     })

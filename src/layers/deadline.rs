@@ -103,9 +103,7 @@ mod tests {
             vault.keyring_file = "unused"
             auth.session = { issuer = "unused", audience = "unused", jwks = "unused" }
         "#;
-        let limits = crate::config::Config::from_text(text)
-            .unwrap()
-            .request_limits();
+        let limits = crate::config::Config::from_text(text).unwrap().requests;
         let seconds = |protocol, asked: Option<u64>| {
             allowed(&limits, protocol, asked.map(Duration::from_secs)).as_secs()
         };

@@ -306,7 +306,7 @@ fn listener_settings() -> Settings {
         vault.keyring_file = "unused"
         auth.session = { issuer = "unused", audience = "unused", jwks = "unused" }
     "#;
-    let settings = Config::from_text(text).unwrap().server.listener();
+    let settings = Config::from_text(text).unwrap().listener;
     Settings {
         rejected_call_rate: None,
         drain: LONG,
