@@ -12,6 +12,7 @@ mod operations;
 mod problem;
 mod providers;
 mod raw;
+mod renamed;
 mod requests;
 mod server;
 mod tls;
@@ -139,7 +140,9 @@ impl Config {
         if let Some(text) = text {
             figment = figment.merge(Toml::string(text));
         }
-        Self::parse(figment.merge(environment).extract().map_err(describe)?)
+        let figment = figment.merge(environment);
+        renamed::reject(&figment)?;
+        Self::parse(figment.extract().map_err(describe)?)
     }
 
     fn parse(raw: raw::Config) -> Result<Self, ConfigError> {

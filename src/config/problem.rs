@@ -10,6 +10,10 @@ use figment::error::Kind;
 pub struct ConfigError(Vec<String>);
 
 impl ConfigError {
+    pub(super) fn new(problems: Vec<String>) -> Self {
+        Self(problems)
+    }
+
     pub(super) fn field(field: &str, problem: impl std::fmt::Display) -> Self {
         Self(vec![format!("`{field}` {problem}")])
     }

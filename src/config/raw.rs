@@ -55,7 +55,7 @@ pub(super) struct Server {
     pub(super) connection_window_bytes: u32,
     pub(super) send_buffer_bytes: u32,
     pub(super) shutdown_delay_ms: u64,
-    pub(super) drain_ms: u64,
+    pub(super) drain_timeout_ms: u64,
     pub(super) reflection: bool,
     pub(super) tls: Tls,
 }

@@ -52,7 +52,7 @@ pub(super) fn listener(server: &raw::Server, grace: Duration) -> Result<Settings
             MIN_HEADER_BYTES..=MAX_HEADER_BYTES,
         )?,
         shutdown_delay: Duration::from_millis(server.shutdown_delay_ms),
-        drain: Duration::from_millis(server.drain_ms),
+        drain: Duration::from_millis(server.drain_timeout_ms),
     })
 }
 

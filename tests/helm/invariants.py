@@ -296,7 +296,7 @@ def endings(manifests, _):
     for config in of_kind(manifests, "ConfigMap"):
         if "keyward.toml" in config["data"]:
             server = tomllib.loads(config["data"]["keyward.toml"])["server"]
-            wanted = -(-(server["shutdown_delay_ms"] + server["drain_ms"]) // 1000) + 15
+            wanted = -(-(server["shutdown_delay_ms"] + server["drain_timeout_ms"]) // 1000) + 15
             if _spec(manifests).get("terminationGracePeriodSeconds") != wanted:
                 yield f"{name_of(config)}: the pod is given another time than {wanted} s"
 

@@ -32,5 +32,5 @@ class Program(unittest.TestCase):
             with self.subTest(case=case):
                 done = self.migrate(config)
                 self.assertEqual(done.returncode, 0, done.stderr)
-                done = self.migrate(config.replace("drain_ms", "drain_ms_"))
+                done = self.migrate(config.replace("drain_timeout_ms", "drain_timeout_ms_"))
                 self.assertEqual(done.returncode, 78, "a setting that is not there is taken")

@@ -110,8 +110,8 @@ class Hostile(unittest.TestCase):
         self.assertEqual(len(manifests), len(support.documents("required")))
 
     def test_numbers_keep_their_form(self):
-        done = support.template_values("required", {"config": {"server": {"drain_ms": 10000000}}})
-        self.assertIn("drain_ms = 10000000\n", done.stdout)
+        done = support.template_values("required", {"config": {"server": {"drain_timeout_ms": 10000000}}})
+        self.assertIn("drain_timeout_ms = 10000000\n", done.stdout)
 
 
 class Settings(unittest.TestCase):

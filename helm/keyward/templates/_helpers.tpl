@@ -77,11 +77,11 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{/*
-Termination grace period of a pod: shutdown_delay_ms, drain_ms, and 15 s. In these 15 s the server closes
+Termination grace period of a pod: shutdown_delay_ms, drain_timeout_ms, and 15 s. In these 15 s the server closes
 the store (5 s) and exports the remaining spans and metrics (5 s).
 */}}
 {{- define "keyward.gracePeriod" -}}
 {{- $server := .Values.config.server -}}
-{{- $ms := add ($server.shutdown_delay_ms | int64) ($server.drain_ms | int64) -}}
+{{- $ms := add ($server.shutdown_delay_ms | int64) ($server.drain_timeout_ms | int64) -}}
 {{- add (div (add $ms 999) 1000) 15 -}}
 {{- end -}}

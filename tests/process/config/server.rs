@@ -50,7 +50,7 @@ fn no_bound_can_be_nothing() {
         "MAX_CONNECTIONS_PER_ADDRESS",
         "MAX_CONNECTION_AGE_MS",
         "SHUTDOWN_DELAY_MS",
-        "DRAIN_MS",
+        "DRAIN_TIMEOUT_MS",
     ] {
         let variable = format!("KEYWARD_SERVER__{field}");
         serve(&directory).env(&variable, "0").run().expect(69);

@@ -220,7 +220,7 @@ fn endless_request_is_ended_by_its_timeout() {
         .block_on(crate::support::deployment::Deployment::sqlite());
     let program = deployment
         .command("serve")
-        .env("KEYWARD_SERVER__DRAIN_MS", "50");
+        .env("KEYWARD_SERVER__DRAIN_TIMEOUT_MS", "50");
     let served = crate::support::deployment::Served::of(program);
     let dev = Dev {
         running: served.running,

@@ -1,0 +1,40 @@
+//! Settings that have another name than before. An old name is rejected with the new one.
+
+use figment::Figment;
+
+use super::ConfigError;
+
+/// Old and new name of each renamed setting.
+const RENAMED: &[(&str, &str)] = &[("server.drain_ms", "server.drain_timeout_ms")];
+
+/// Rejects all old names, whether the file or the environment has them.
+pub(super) fn reject(figment: &Figment) -> Result<(), ConfigError> {
+    let is_set = |name: &str| figment.find_value(name).is_ok();
+    let problems: Vec<_> = RENAMED
+        .iter()
+        .filter(|(old, _)| is_set(old))
+        .map(|(old, new)| format!("`{old}` is now `{new}`"))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(ConfigError::new(problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::providers::{Format, Toml};
+
+    use super::super::DEFAULTS;
+    use super::*;
+
+    #[test]
+    fn example_has_every_new_name_and_no_old_one() {
+        let example = Figment::from(Toml::string(DEFAULTS));
+        for (old, new) in RENAMED {
+            assert!(example.find_value(new).is_ok(), "{new} is not there");
+            assert!(example.find_value(old).is_err(), "{old} is there");
+        }
+        assert!(reject(&example).is_ok());
+    }
+}
