@@ -13,20 +13,23 @@ pub(super) fn unauthenticated(
     limits: &raw::Limits,
     per_address: bool,
 ) -> Result<UnauthenticatedLimits, ConfigError> {
-    let max_streams = positive("limits.max_open_streams", limits.max_open_streams)?;
+    let max_streams = positive(
+        "limits.max_unauthenticated_streams",
+        limits.max_unauthenticated_streams,
+    )?;
     Ok(UnauthenticatedLimits {
         max_streams: size(max_streams),
         max_streams_per_address: match per_address {
-            true => size(limits.max_open_streams_per_address),
+            true => size(limits.max_unauthenticated_streams_per_address),
             false => 0,
         },
         max_message_bytes: size(positive(
-            "limits.max_open_message_bytes",
-            limits.max_open_message_bytes,
+            "limits.max_unauthenticated_message_bytes",
+            limits.max_unauthenticated_message_bytes,
         )?),
         reflection_stream_timeout: positive_millis(
-            "limits.max_reflection_ms",
-            limits.max_reflection_ms,
+            "limits.reflection_stream_timeout_ms",
+            limits.reflection_stream_timeout_ms,
         )?,
     })
 }

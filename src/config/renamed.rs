@@ -5,7 +5,25 @@ use figment::Figment;
 use super::ConfigError;
 
 /// Old and new name of each renamed setting.
-const RENAMED: &[(&str, &str)] = &[("server.drain_ms", "server.drain_timeout_ms")];
+const RENAMED: &[(&str, &str)] = &[
+    ("server.drain_ms", "server.drain_timeout_ms"),
+    (
+        "limits.max_open_streams",
+        "limits.max_unauthenticated_streams",
+    ),
+    (
+        "limits.max_open_streams_per_address",
+        "limits.max_unauthenticated_streams_per_address",
+    ),
+    (
+        "limits.max_open_message_bytes",
+        "limits.max_unauthenticated_message_bytes",
+    ),
+    (
+        "limits.max_reflection_ms",
+        "limits.reflection_stream_timeout_ms",
+    ),
+];
 
 /// Rejects all old names, whether the file or the environment has them.
 pub(super) fn reject(figment: &Figment) -> Result<(), ConfigError> {

@@ -61,9 +61,9 @@ impl BodyTime {
 pub(super) struct Bodies {
     time: BodyTime,
     max_bytes: u64,
-    max_open_message_bytes: u64,
+    max_unauthenticated_message_bytes: u64,
     /// Maximum charge of a call that needs no token. The service itself bounds the message.
-    max_open_bytes: usize,
+    max_unauthenticated_bytes: usize,
     budget: Arc<Budget>,
     unfinished: Unfinished,
 }
@@ -74,8 +74,8 @@ impl Bodies {
         Self {
             time: requests.body_time,
             max_bytes: requests.max_body_bytes,
-            max_open_message_bytes: max_message_bytes as u64,
-            max_open_bytes: max_message_bytes * 2 * COPIES + CALL_BYTES,
+            max_unauthenticated_message_bytes: max_message_bytes as u64,
+            max_unauthenticated_bytes: max_message_bytes * 2 * COPIES + CALL_BYTES,
             budget: Budget::new(requests.max_request_bytes),
             unfinished: Unfinished::new(unauthenticated),
         }
@@ -85,7 +85,7 @@ impl Bodies {
     fn max_bytes_of(&self, target: &Target) -> u64 {
         match target.needs_token() {
             true => self.max_bytes,
-            false => self.max_open_message_bytes,
+            false => self.max_unauthenticated_message_bytes,
         }
     }
 
@@ -152,7 +152,7 @@ impl Bodies {
     /// Raises the charge to this total. Without an owner, only checks the maximum.
     fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), Fault> {
         match charge {
-            None if bytes <= self.max_open_bytes => Ok(()),
+            None if bytes <= self.max_unauthenticated_bytes => Ok(()),
             None => Err(Fault::TooLarge),
             Some(charge) => match charge.draw(bytes.saturating_sub(charge.bytes())) {
                 true => Ok(()),

@@ -74,19 +74,31 @@ async fn limits_that_make_no_sense_are_rejected_by_name() {
         "failed_authentications_per_minute",
         "failed_authentications_burst",
         "max_in_flight",
-        "max_open_streams",
-        "max_open_streams_per_address",
-        "max_open_message_bytes",
+        "max_unauthenticated_streams",
+        "max_unauthenticated_streams_per_address",
+        "max_unauthenticated_message_bytes",
         "max_page_size",
     ];
     let numbers = number.into_iter().flat_map(|name| {
         ["-1", "0.5", "4294967296", "Canary7QzX"].map(|value| (name, value, "` "))
     });
     let others = [
-        ("max_open_streams", "0", "` must be greater than 0"),
-        ("max_open_message_bytes", "0", "` must be greater than 0"),
-        ("max_reflection_ms", "0", "` must be greater than 0"),
-        ("max_reflection_ms", "-1", "` "),
+        (
+            "max_unauthenticated_streams",
+            "0",
+            "` must be greater than 0",
+        ),
+        (
+            "max_unauthenticated_message_bytes",
+            "0",
+            "` must be greater than 0",
+        ),
+        (
+            "reflection_stream_timeout_ms",
+            "0",
+            "` must be greater than 0",
+        ),
+        ("reflection_stream_timeout_ms", "-1", "` "),
         ("max_page_size", "0", "` must be from 1 to 1000"),
         ("max_page_size", "1001", "` must be from 1 to 1000"),
         ("trusted_proxies", "Canary7QzX", "`"),
@@ -300,8 +312,8 @@ async fn unauthenticated_requests_keep_to_the_set_limits() {
     let served = limited(
         &deployment,
         &[
-            ("max_open_streams_per_address", "1"),
-            ("max_open_message_bytes", "10"),
+            ("max_unauthenticated_streams_per_address", "1"),
+            ("max_unauthenticated_message_bytes", "10"),
         ],
     );
     let mut health = HealthClient::new(channel(&served.url).await);
@@ -324,7 +336,7 @@ async fn unauthenticated_requests_keep_to_the_set_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stream_of_reflection_lasts_as_long_as_is_set() {
     let deployment = Deployment::sqlite().await;
-    let served = limited(&deployment, &[("max_reflection_ms", "300")]);
+    let served = limited(&deployment, &[("reflection_stream_timeout_ms", "300")]);
     let mut reflection = ServerReflectionClient::new(channel(&served.url).await);
     let silent = futures_util::stream::pending::<ServerReflectionRequest>();
     let started = Instant::now();
