@@ -149,7 +149,7 @@ impl Config {
         let has_unnamed_proxy =
             raw.server.tls_terminated_by_proxy && raw.limits.trusted_proxies.is_empty();
         let requests = requests::parse(
-            &raw.server,
+            &raw.requests,
             &raw.limits,
             raw.database.max_connections,
             !has_unnamed_proxy,

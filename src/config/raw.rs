@@ -15,6 +15,7 @@ use crate::server::ClientCertificates;
 pub(super) struct Config {
     pub(super) server: Server,
     pub(super) operations: Operations,
+    pub(super) requests: Requests,
     pub(super) limits: Limits,
     pub(super) cors: Cors,
     pub(super) gateway: Gateway,
@@ -32,17 +33,12 @@ pub(super) struct Config {
 pub(super) struct Server {
     pub(super) listen: SocketAddr,
     pub(super) tls_terminated_by_proxy: bool,
-    pub(super) default_deadline_ms: u64,
-    pub(super) max_deadline_ms: u64,
-    pub(super) max_body_bytes: u64,
     pub(super) max_connections: u32,
     pub(super) max_connections_per_address: u32,
     pub(super) new_connections_per_address_per_second: u32,
     pub(super) rejected_calls_per_second: u32,
     pub(super) max_concurrent_streams: u32,
     pub(super) max_unread_bytes: u64,
-    pub(super) body_timeout_ms: u64,
-    pub(super) min_body_bytes_per_second: u32,
     pub(super) max_header_bytes: u32,
     pub(super) header_timeout_ms: u64,
     pub(super) write_timeout_ms: u64,
@@ -80,6 +76,19 @@ pub(super) struct Operations {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Requests {
+    pub(super) default_deadline_ms: u64,
+    pub(super) max_deadline_ms: u64,
+    pub(super) max_body_bytes: u64,
+    pub(super) body_timeout_ms: u64,
+    pub(super) min_body_bytes_per_second: u32,
+    pub(super) max_request_bytes: u64,
+    pub(super) max_in_flight: u32,
+    pub(super) max_in_flight_per_organization: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) caller_requests_per_second: u32,
     pub(super) caller_burst: u32,
@@ -87,9 +96,6 @@ pub(super) struct Limits {
     pub(super) address_burst: u32,
     pub(super) failed_authentications_per_minute: u32,
     pub(super) failed_authentications_burst: u32,
-    pub(super) max_in_flight: u32,
-    pub(super) max_in_flight_per_organization: u32,
-    pub(super) max_request_bytes: u64,
     pub(super) max_unauthenticated_streams: u32,
     pub(super) max_unauthenticated_streams_per_address: u32,
     pub(super) max_unauthenticated_message_bytes: u32,

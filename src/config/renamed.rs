@@ -7,6 +7,20 @@ use super::ConfigError;
 /// Old and new name of each renamed setting.
 const RENAMED: &[(&str, &str)] = &[
     ("server.drain_ms", "server.drain_timeout_ms"),
+    ("server.default_deadline_ms", "requests.default_deadline_ms"),
+    ("server.max_deadline_ms", "requests.max_deadline_ms"),
+    ("server.max_body_bytes", "requests.max_body_bytes"),
+    ("server.body_timeout_ms", "requests.body_timeout_ms"),
+    (
+        "server.min_body_bytes_per_second",
+        "requests.min_body_bytes_per_second",
+    ),
+    ("limits.max_request_bytes", "requests.max_request_bytes"),
+    ("limits.max_in_flight", "requests.max_in_flight"),
+    (
+        "limits.max_in_flight_per_organization",
+        "requests.max_in_flight_per_organization",
+    ),
     (
         "limits.max_open_streams",
         "limits.max_unauthenticated_streams",

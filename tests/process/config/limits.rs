@@ -1,4 +1,4 @@
-//! The `[limits]` section of the configuration, and the limits in `[server]`.
+//! The sections `[limits]` and `[requests]` of the configuration, and limits in `[server]`.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,15 @@ use crate::support::deployment::{Deployment, Served};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the environment variable of a setting.
-fn variable(section: &str, setting: &str) -> String {
-    format!("KEYWARD_{section}__{}", setting.to_uppercase())
+fn variable(setting: &str) -> String {
+    format!("KEYWARD_{}", setting.replace('.', "__").to_uppercase())
 }
 
-/// Starts a server with these settings of `[limits]`.
+/// Starts a server with these settings.
 fn limited(deployment: &Deployment, settings: &[(&str, &str)]) -> Served {
     let program = deployment.command("serve");
     Served::of(settings.iter().fold(program, |program, (name, value)| {
-        program.env(&variable("LIMITS", name), *value)
+        program.env(&variable(name), *value)
     }))
 }
 
@@ -67,60 +67,59 @@ async fn limits_that_make_no_sense_are_rejected_by_name() {
     let deployment = Deployment::sqlite().await;
     let networks = "must hold networks such as";
     let number = [
-        "caller_requests_per_second",
-        "caller_burst",
-        "address_requests_per_second",
-        "address_burst",
-        "failed_authentications_per_minute",
-        "failed_authentications_burst",
-        "max_in_flight",
-        "max_unauthenticated_streams",
-        "max_unauthenticated_streams_per_address",
-        "max_unauthenticated_message_bytes",
-        "max_page_size",
+        "limits.caller_requests_per_second",
+        "limits.caller_burst",
+        "limits.address_requests_per_second",
+        "limits.address_burst",
+        "limits.failed_authentications_per_minute",
+        "limits.failed_authentications_burst",
+        "requests.max_in_flight",
+        "limits.max_unauthenticated_streams",
+        "limits.max_unauthenticated_streams_per_address",
+        "limits.max_unauthenticated_message_bytes",
+        "limits.max_page_size",
     ];
     let numbers = number.into_iter().flat_map(|name| {
         ["-1", "0.5", "4294967296", "Canary7QzX"].map(|value| (name, value, "` "))
     });
     let others = [
         (
-            "max_unauthenticated_streams",
+            "limits.max_unauthenticated_streams",
             "0",
             "` must be greater than 0",
         ),
         (
-            "max_unauthenticated_message_bytes",
+            "limits.max_unauthenticated_message_bytes",
             "0",
             "` must be greater than 0",
         ),
         (
-            "reflection_stream_timeout_ms",
+            "limits.reflection_stream_timeout_ms",
             "0",
             "` must be greater than 0",
         ),
-        ("reflection_stream_timeout_ms", "-1", "` "),
-        ("max_page_size", "0", "` must be from 1 to 1000"),
-        ("max_page_size", "1001", "` must be from 1 to 1000"),
-        ("trusted_proxies", "Canary7QzX", "`"),
-        ("trusted_proxies", "[\"Canary7QzX\"]", networks),
+        ("limits.reflection_stream_timeout_ms", "-1", "` "),
+        ("limits.max_page_size", "0", "` must be from 1 to 1000"),
+        ("limits.max_page_size", "1001", "` must be from 1 to 1000"),
+        ("limits.trusted_proxies", "Canary7QzX", "`"),
+        ("limits.trusted_proxies", "[\"Canary7QzX\"]", networks),
         (
-            "trusted_proxies",
+            "limits.trusted_proxies",
             "[\"10.0.0.0/8\",\"10.77.66.1/33\"]",
             networks,
         ),
-        ("trusted_proxies", "[\"10.77.66.1:80\"]", networks),
-        ("trusted_proxies", "[\"0.0.0.0/0\"]", "none of everybody"),
-        ("trusted_proxies", "[\"::/0\"]", "none of everybody"),
+        ("limits.trusted_proxies", "[\"10.77.66.1:80\"]", networks),
+        (
+            "limits.trusted_proxies",
+            "[\"0.0.0.0/0\"]",
+            "none of everybody",
+        ),
+        ("limits.trusted_proxies", "[\"::/0\"]", "none of everybody"),
     ];
     for (name, value, problem) in numbers.chain(others) {
-        let program = deployment
-            .command("serve")
-            .env(&variable("LIMITS", name), value);
+        let program = deployment.command("serve").env(&variable(name), value);
         let printed = program.run().expect(78);
-        assert!(
-            printed.contains(&format!("`limits.{name}`")),
-            "{name}: {printed}"
-        );
+        assert!(printed.contains(&format!("`{name}`")), "{name}: {printed}");
         assert!(printed.contains(problem), "{name}: {printed}");
         for value in ["Canary7QzX", "10.77.66.1"] {
             assert!(!printed.contains(value), "{printed}");
@@ -131,7 +130,7 @@ async fn limits_that_make_no_sense_are_rejected_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
-    let served = limited(&deployment, &[("caller_requests_per_second", "1")]);
+    let served = limited(&deployment, &[("limits.caller_requests_per_second", "1")]);
     let rest = Rest::new(&served.url);
     let token = &deployment.env["ADMIN_TOKEN"];
     rest.get("/apikeys", token).await.expect(200);
@@ -153,7 +152,10 @@ async fn addresses_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,
-        &[("address_requests_per_second", "1"), ("address_burst", "2")],
+        &[
+            ("limits.address_requests_per_second", "1"),
+            ("limits.address_burst", "2"),
+        ],
     );
     let rest = Rest::new(&served.url);
     // A client's own header does not count as its address.
@@ -185,9 +187,9 @@ async fn failed_authentications_are_limited_by_address() {
     let served = limited(
         &deployment,
         &[
-            ("failed_authentications_per_minute", "1"),
-            ("failed_authentications_burst", "3"),
-            ("trusted_proxies", "[\"127.0.0.0/8\"]"),
+            ("limits.failed_authentications_per_minute", "1"),
+            ("limits.failed_authentications_burst", "3"),
+            ("limits.trusted_proxies", "[\"127.0.0.0/8\"]"),
         ],
     );
     let rest = Rest::new(&served.url);
@@ -215,7 +217,10 @@ async fn metrics_are_limited_by_address_and_probes_are_not() {
     let deployment = Deployment::sqlite().await;
     let served = limited(
         &deployment,
-        &[("address_requests_per_second", "1"), ("address_burst", "3")],
+        &[
+            ("limits.address_requests_per_second", "1"),
+            ("limits.address_burst", "3"),
+        ],
     );
     let rest = Rest::new(&served.url);
     let mut told = 0;
@@ -287,7 +292,7 @@ async fn unnamed_proxy_does_not_share_its_failures_among_its_clients() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_flight_keep_to_the_set_limit() {
     let deployment = Deployment::sqlite().await;
-    let served = limited(&deployment, &[("max_in_flight", "1")]);
+    let served = limited(&deployment, &[("requests.max_in_flight", "1")]);
     let rest = Rest::new(&served.url);
     let token = &deployment.env["ADMIN_TOKEN"];
     // Out of many concurrent requests, some find the only permit taken.
@@ -312,8 +317,8 @@ async fn unauthenticated_requests_keep_to_the_set_limits() {
     let served = limited(
         &deployment,
         &[
-            ("max_unauthenticated_streams_per_address", "1"),
-            ("max_unauthenticated_message_bytes", "10"),
+            ("limits.max_unauthenticated_streams_per_address", "1"),
+            ("limits.max_unauthenticated_message_bytes", "10"),
         ],
     );
     let mut health = HealthClient::new(channel(&served.url).await);
@@ -336,7 +341,10 @@ async fn unauthenticated_requests_keep_to_the_set_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stream_of_reflection_lasts_as_long_as_is_set() {
     let deployment = Deployment::sqlite().await;
-    let served = limited(&deployment, &[("reflection_stream_timeout_ms", "300")]);
+    let served = limited(
+        &deployment,
+        &[("limits.reflection_stream_timeout_ms", "300")],
+    );
     let mut reflection = ServerReflectionClient::new(channel(&served.url).await);
     let silent = futures_util::stream::pending::<ServerReflectionRequest>();
     let started = Instant::now();
@@ -352,7 +360,7 @@ async fn stream_of_reflection_lasts_as_long_as_is_set() {
 async fn pages_keep_to_the_set_size() {
     let deployment = Deployment::sqlite().await;
     for (max, expected) in [("1", 1), ("2", 2), ("1000", 2)] {
-        let served = limited(&deployment, &[("max_page_size", max)]);
+        let served = limited(&deployment, &[("limits.max_page_size", max)]);
         let mut directory = DirectoryServiceClient::new(channel(&served.url).await);
         let request = ListWorkspacesRequest {
             organization_id: deployment.env["ORGANIZATION_ID"].to_owned(),
@@ -377,23 +385,23 @@ async fn deadlines_are_those_that_are_set() {
         // Without a timeout in the request: the default.
         (
             [
-                ("DEFAULT_DEADLINE_MS", "200"),
-                ("MAX_DEADLINE_MS", "3600000"),
+                ("requests.default_deadline_ms", "200"),
+                ("requests.max_deadline_ms", "3600000"),
             ],
             "",
         ),
         // Over REST a longer timeout in the request has no effect.
         (
             [
-                ("DEFAULT_DEADLINE_MS", "200"),
-                ("MAX_DEADLINE_MS", "3600000"),
+                ("requests.default_deadline_ms", "200"),
+                ("requests.max_deadline_ms", "3600000"),
             ],
             "grpc-timeout: 1H\r\n",
         ),
     ] {
         let program = deployment.command("serve");
         let served = Served::of(settings.iter().fold(program, |program, (name, value)| {
-            program.env(&variable("SERVER", name), *value)
+            program.env(&variable(name), *value)
         }));
         // Its body never arrives.
         let waiting = begin(&served, &deployment.env["ADMIN_TOKEN"], asked).await;

@@ -159,6 +159,7 @@ fn unknown_fields_are_rejected_without_their_values() {
         "auth.session",
         "auth.service",
         "operations",
+        "requests",
         "limits",
         "cors",
         "ledger",
@@ -219,24 +220,24 @@ fn numbers_and_addresses_are_checked() {
         ("KEYWARD_SERVER__LISTEN", CANARY, "`server.listen`"),
         ("KEYWARD_SERVER__LISTEN", "127.0.0.1", "`server.listen`"),
         (
-            "KEYWARD_SERVER__MAX_BODY_BYTES",
+            "KEYWARD_REQUESTS__MAX_BODY_BYTES",
             CANARY,
-            "`server.max_body_bytes`",
+            "`requests.max_body_bytes`",
         ),
         (
-            "KEYWARD_SERVER__MAX_BODY_BYTES",
+            "KEYWARD_REQUESTS__MAX_BODY_BYTES",
             "-1",
-            "`server.max_body_bytes`",
+            "`requests.max_body_bytes`",
         ),
         (
-            "KEYWARD_SERVER__MAX_BODY_BYTES",
+            "KEYWARD_REQUESTS__MAX_BODY_BYTES",
             "0",
-            "`server.max_body_bytes`",
+            "`requests.max_body_bytes`",
         ),
         (
-            "KEYWARD_SERVER__DEFAULT_DEADLINE_MS",
+            "KEYWARD_REQUESTS__DEFAULT_DEADLINE_MS",
             "60001",
-            "`server.default_deadline_ms`",
+            "`requests.default_deadline_ms`",
         ),
         (
             "KEYWARD_DATABASE__MAX_CONNECTIONS",
@@ -541,7 +542,7 @@ async fn environment_wins_over_the_file() {
     let deployment = Deployment::sqlite().await;
     let program = deployment
         .command("serve")
-        .env("KEYWARD_SERVER__MAX_BODY_BYTES", "64");
+        .env("KEYWARD_REQUESTS__MAX_BODY_BYTES", "64");
     let served = Served::of(program);
     let rest = Rest::new(&served.url);
     let (token, workspace) = (

@@ -1,4 +1,4 @@
-//! `[server]`: values that would serve nothing or make no sense are rejected before a port opens.
+//! `[server]` and `[requests]`: values that would serve nothing or make no sense are rejected before a port opens.
 
 use std::fs;
 use std::path::Path;
@@ -15,45 +15,57 @@ fn serve(directory: &TempDir) -> Program {
     Program::keyward(["serve", "--config", file.to_str().unwrap()])
 }
 
+/// Returns the environment variable of a setting.
+fn variable(setting: &str) -> String {
+    format!("KEYWARD_{}", setting.replace('.', "__").to_uppercase())
+}
+
 #[test]
 fn no_bound_can_be_nothing() {
     let directory = TempDir::new().unwrap();
     for field in [
-        "max_connections",
-        "max_concurrent_streams",
-        "max_header_bytes",
-        "max_unread_bytes",
-        "body_timeout_ms",
-        "min_body_bytes_per_second",
-        "header_timeout_ms",
-        "write_timeout_ms",
-        "keep_alive_interval_ms",
-        "keep_alive_timeout_ms",
-        "idle_timeout_ms",
-        "max_pending_resets",
-        "stream_window_bytes",
-        "connection_window_bytes",
-        "send_buffer_bytes",
-        "tls.handshake_timeout_ms",
-        "tls.reload_interval_ms",
+        "server.max_connections",
+        "server.max_concurrent_streams",
+        "server.max_header_bytes",
+        "server.max_unread_bytes",
+        "server.header_timeout_ms",
+        "server.write_timeout_ms",
+        "server.keep_alive_interval_ms",
+        "server.keep_alive_timeout_ms",
+        "server.idle_timeout_ms",
+        "server.max_pending_resets",
+        "server.stream_window_bytes",
+        "server.connection_window_bytes",
+        "server.send_buffer_bytes",
+        "server.tls.handshake_timeout_ms",
+        "server.tls.reload_interval_ms",
+        "requests.default_deadline_ms",
+        "requests.max_deadline_ms",
+        "requests.max_body_bytes",
+        "requests.body_timeout_ms",
+        "requests.min_body_bytes_per_second",
+        "requests.max_request_bytes",
     ] {
-        let name = field.replace('.', "__").to_uppercase();
         for value in ["0", "-1", "many"] {
-            let variable = format!("KEYWARD_SERVER__{name}");
-            let printed = serve(&directory).env(&variable, value).run().expect(78);
-            let named = format!("`server.{field}` must be ");
+            let program = serve(&directory).env(&variable(field), value);
+            let printed = program.run().expect(78);
+            let named = format!("`{field}` must be ");
             assert!(printed.contains(&named), "{named}: {printed}");
         }
     }
     // Zero means no limit, or no delay, for these fields; the failure is due to the database.
     for field in [
-        "MAX_CONNECTIONS_PER_ADDRESS",
-        "MAX_CONNECTION_AGE_MS",
-        "SHUTDOWN_DELAY_MS",
-        "DRAIN_TIMEOUT_MS",
+        "server.max_connections_per_address",
+        "server.max_connection_age_ms",
+        "server.shutdown_delay_ms",
+        "server.drain_timeout_ms",
+        "requests.max_in_flight",
+        "requests.max_in_flight_per_organization",
     ] {
-        let variable = format!("KEYWARD_SERVER__{field}");
-        serve(&directory).env(&variable, "0").run().expect(69);
+        serve(&directory)
+            .env(&variable(field), "0")
+            .run()
+            .expect(69);
     }
 }
 
@@ -61,22 +73,26 @@ fn no_bound_can_be_nothing() {
 fn sizes_are_those_that_http_has() {
     let directory = TempDir::new().unwrap();
     for (field, unfit, fit) in [
-        ("max_header_bytes", ["8191", "1048577"], ["8192", "1048576"]),
         (
-            "connection_window_bytes",
+            "server.max_header_bytes",
+            ["8191", "1048577"],
+            ["8192", "1048576"],
+        ),
+        (
+            "server.connection_window_bytes",
             ["65534", "2147483648"],
             ["65535", "2147483647"],
         ),
         (
-            "stream_window_bytes",
+            "server.stream_window_bytes",
             ["0", "2147483648"],
             ["1", "2147483647"],
         ),
     ] {
-        let variable = format!("KEYWARD_SERVER__{}", field.to_uppercase());
+        let variable = variable(field);
         for value in unfit {
             let printed = serve(&directory).env(&variable, value).run().expect(78);
-            assert!(printed.contains(&format!("`server.{field}` must be from ")));
+            assert!(printed.contains(&format!("`{field}` must be from ")));
         }
         for value in fit {
             serve(&directory).env(&variable, value).run().expect(69);

@@ -26,7 +26,7 @@ impl Deployment {
         let patient = [
             "KEYWARD_DATABASE__ACQUIRE_TIMEOUT_MS",
             "KEYWARD_DATABASE__BUSY_TIMEOUT_MS",
-            "KEYWARD_SERVER__DEFAULT_DEADLINE_MS",
+            "KEYWARD_REQUESTS__DEFAULT_DEADLINE_MS",
         ];
         let serve = patient.iter().fold(self.command("serve"), |serve, name| {
             serve.env(name, "60000")
