@@ -37,7 +37,6 @@ pub(super) struct Server {
     pub(super) max_connections_per_address: u32,
     pub(super) new_connections_per_address_per_second: u32,
     pub(super) rejected_calls_per_second: u32,
-    pub(super) max_concurrent_streams: u32,
     pub(super) max_unread_bytes: u64,
     pub(super) max_header_bytes: u32,
     pub(super) header_timeout_ms: u64,
@@ -46,14 +45,21 @@ pub(super) struct Server {
     pub(super) keep_alive_timeout_ms: u64,
     pub(super) idle_timeout_ms: u64,
     pub(super) max_connection_age_ms: u64,
+    pub(super) shutdown_delay_ms: u64,
+    pub(super) drain_timeout_ms: u64,
+    pub(super) reflection: bool,
+    pub(super) http2: Http2,
+    pub(super) tls: Tls,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http2 {
+    pub(super) max_concurrent_streams: u32,
     pub(super) max_pending_resets: u32,
     pub(super) stream_window_bytes: u32,
     pub(super) connection_window_bytes: u32,
     pub(super) send_buffer_bytes: u32,
-    pub(super) shutdown_delay_ms: u64,
-    pub(super) drain_timeout_ms: u64,
-    pub(super) reflection: bool,
-    pub(super) tls: Tls,
 }
 
 #[derive(Deserialize)]

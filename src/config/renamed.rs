@@ -22,6 +22,23 @@ const RENAMED: &[(&str, &str)] = &[
         "requests.max_in_flight_per_organization",
     ),
     (
+        "server.max_concurrent_streams",
+        "server.http2.max_concurrent_streams",
+    ),
+    (
+        "server.max_pending_resets",
+        "server.http2.max_pending_resets",
+    ),
+    (
+        "server.stream_window_bytes",
+        "server.http2.stream_window_bytes",
+    ),
+    (
+        "server.connection_window_bytes",
+        "server.http2.connection_window_bytes",
+    ),
+    ("server.send_buffer_bytes", "server.http2.send_buffer_bytes"),
+    (
         "limits.max_open_streams",
         "limits.max_unauthenticated_streams",
     ),

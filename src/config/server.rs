@@ -1,4 +1,4 @@
-//! `[server]`: the listener, limits for connections, and graceful shutdown.
+//! `[server]` and `[server.http2]`: the listener, limits for connections, and graceful shutdown.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) fn listener(server: &raw::Server, grace: Duration) -> Result<Settings
         idle_timeout: positive_millis("server.idle_timeout_ms", server.idle_timeout_ms)?,
         max_age: (max_age > 0).then(|| Duration::from_millis(max_age)),
         grace,
-        http2: http2(server)?,
+        http2: http2(&server.http2)?,
         max_header_bytes: in_range(
             "server.max_header_bytes",
             server.max_header_bytes,
@@ -56,29 +56,29 @@ pub(super) fn listener(server: &raw::Server, grace: Duration) -> Result<Settings
     })
 }
 
-fn http2(server: &raw::Server) -> Result<Http2Bounds, ConfigError> {
+fn http2(http2: &raw::Http2) -> Result<Http2Bounds, ConfigError> {
     Ok(Http2Bounds {
         max_concurrent_streams: positive(
-            "server.max_concurrent_streams",
-            server.max_concurrent_streams,
+            "server.http2.max_concurrent_streams",
+            http2.max_concurrent_streams,
         )?,
         max_pending_resets: size(positive(
-            "server.max_pending_resets",
-            server.max_pending_resets,
+            "server.http2.max_pending_resets",
+            http2.max_pending_resets,
         )?),
         stream_window_bytes: in_range(
-            "server.stream_window_bytes",
-            server.stream_window_bytes,
+            "server.http2.stream_window_bytes",
+            http2.stream_window_bytes,
             1..=MAX_WINDOW_BYTES,
         )?,
         connection_window_bytes: in_range(
-            "server.connection_window_bytes",
-            server.connection_window_bytes,
+            "server.http2.connection_window_bytes",
+            http2.connection_window_bytes,
             MIN_WINDOW_BYTES..=MAX_WINDOW_BYTES,
         )?,
         send_buffer_bytes: size(positive(
-            "server.send_buffer_bytes",
-            server.send_buffer_bytes,
+            "server.http2.send_buffer_bytes",
+            http2.send_buffer_bytes,
         )?),
     })
 }

@@ -46,10 +46,10 @@ def open_levels(node, path="#"):
 
 def settings(text):
     """Yields every setting of an example configuration, including commented-out ones."""
-    shown = re.sub(r"(?m)^# (?=(\[[a-z_.]+\]$|\"?[A-Za-z_.:]+\"? = ))", "", text)
+    shown = re.sub(r"(?m)^# (?=(\[[a-z0-9_.]+\]$|\"?[A-Za-z_.:]+\"? = ))", "", text)
     section = None
     for line in shown.splitlines():
-        if match := re.fullmatch(r"\[([a-z_.]+)\]", line):
+        if match := re.fullmatch(r"\[([a-z0-9_.]+)\]", line):
             section = match[1]
         elif match := re.match(r"([a-z_]+) = ", line):
             yield f"{section}.{match[1]}"
@@ -57,9 +57,14 @@ def settings(text):
 
 def configurable(schema):
     """Yields every setting that `config` accepts."""
-    for section, node in schema["properties"]["config"]["properties"].items():
-        for name in node.get("properties", {}):
-            yield f"{section}.{name}"
+    def below(path, node):
+        for name, inner in node.get("properties", {}).items():
+            if "properties" in inner:
+                yield from below(f"{path}{name}.", inner)
+            elif path:
+                yield path + name
+
+    yield from below("", schema["properties"]["config"])
 
 
 class Closed(unittest.TestCase):

@@ -152,6 +152,7 @@ fn unknown_fields_are_rejected_without_their_values() {
     let directory = TempDir::new().unwrap();
     for section in [
         "server",
+        "server.http2",
         "server.tls",
         "database",
         "vault",

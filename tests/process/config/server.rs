@@ -25,7 +25,7 @@ fn no_bound_can_be_nothing() {
     let directory = TempDir::new().unwrap();
     for field in [
         "server.max_connections",
-        "server.max_concurrent_streams",
+        "server.http2.max_concurrent_streams",
         "server.max_header_bytes",
         "server.max_unread_bytes",
         "server.header_timeout_ms",
@@ -33,10 +33,10 @@ fn no_bound_can_be_nothing() {
         "server.keep_alive_interval_ms",
         "server.keep_alive_timeout_ms",
         "server.idle_timeout_ms",
-        "server.max_pending_resets",
-        "server.stream_window_bytes",
-        "server.connection_window_bytes",
-        "server.send_buffer_bytes",
+        "server.http2.max_pending_resets",
+        "server.http2.stream_window_bytes",
+        "server.http2.connection_window_bytes",
+        "server.http2.send_buffer_bytes",
         "server.tls.handshake_timeout_ms",
         "server.tls.reload_interval_ms",
         "requests.default_deadline_ms",
@@ -79,12 +79,12 @@ fn sizes_are_those_that_http_has() {
             ["8192", "1048576"],
         ),
         (
-            "server.connection_window_bytes",
+            "server.http2.connection_window_bytes",
             ["65534", "2147483648"],
             ["65535", "2147483647"],
         ),
         (
-            "server.stream_window_bytes",
+            "server.http2.stream_window_bytes",
             ["0", "2147483648"],
             ["1", "2147483647"],
         ),

@@ -489,9 +489,9 @@ async fn untaken_answer_resets_its_stream_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_bounds_are_advertised_and_enforced() {
     let settings = [
-        ("MAX_CONCURRENT_STREAMS", "7"),
-        ("STREAM_WINDOW_BYTES", "70000"),
-        ("CONNECTION_WINDOW_BYTES", "200000"),
+        ("HTTP2__MAX_CONCURRENT_STREAMS", "7"),
+        ("HTTP2__STREAM_WINDOW_BYTES", "70000"),
+        ("HTTP2__CONNECTION_WINDOW_BYTES", "200000"),
         ("MAX_HEADER_BYTES", "9000"),
     ];
     let (_deployment, served) = served(&settings).await;
@@ -525,7 +525,7 @@ async fn http2_bounds_are_advertised_and_enforced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rapid_stream_resets_close_the_connection() {
-    let (_deployment, served) = served(&[("MAX_PENDING_RESETS", "5")]).await;
+    let (_deployment, served) = served(&[("HTTP2__MAX_PENDING_RESETS", "5")]).await;
     let mut client = Http2::connect(served.address(), &[]);
     client.healthz(1);
     let mut attack = Vec::new();
