@@ -37,6 +37,7 @@ use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use database::DatabaseSettings;
 pub use problem::ConfigError;
+pub use renamed::RENAMED;
 pub use vault::{BindSecrets, VaultSettings};
 
 /// Defaults, which are also the example for operators.

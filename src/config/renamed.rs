@@ -5,7 +5,7 @@ use figment::Figment;
 use super::ConfigError;
 
 /// Old and new name of each renamed setting.
-const RENAMED: &[(&str, &str)] = &[
+pub const RENAMED: &[(&str, &str)] = &[
     ("server.drain_ms", "server.drain_timeout_ms"),
     ("server.default_deadline_ms", "requests.default_deadline_ms"),
     ("server.max_deadline_ms", "requests.max_deadline_ms"),

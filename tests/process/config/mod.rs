@@ -3,5 +3,6 @@
 mod cors_and_reflection;
 mod ledger;
 mod limits;
+mod renamed;
 mod serve;
 mod server;
