@@ -66,6 +66,26 @@ fn settings() -> (Vec<String>, String) {
 }
 
 #[test]
+fn settings_named_at_the_top_of_the_example_exist() {
+    let (names, _) = settings();
+    let top = EXAMPLE.split("\n\n").next().unwrap();
+    let lines: Vec<_> = top
+        .lines()
+        .filter(|line| line.starts_with("# - "))
+        .collect();
+    assert_eq!(lines.len(), 10);
+    for line in lines {
+        let dotted = line
+            .split([' ', ',', ':', ';'])
+            .map(|word| word.trim_end_matches('.'))
+            .filter(|word| word.contains('.'));
+        for name in dotted {
+            assert!(names.contains(&name.to_owned()), "{name} is not a setting");
+        }
+    }
+}
+
+#[test]
 fn missing_required_setting_is_named() {
     rejected(
         Program::keyward(["serve"]),
