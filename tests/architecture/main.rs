@@ -4,5 +4,6 @@
 mod dependencies;
 mod invariants;
 mod names;
+mod paths;
 mod prose;
 mod source;
