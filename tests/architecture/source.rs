@@ -108,6 +108,24 @@ fn of_rust(text: &str) -> String {
     prose
 }
 
+/// Rust without comments and literals.
+pub(crate) fn code(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+        } else if let Some(literal) = literal(rest) {
+            code.push_str("\"\"");
+            rest = &rest[literal.len()..];
+        } else {
+            code.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    code
+}
+
 /// The literal of a string or a character with which the text begins.
 fn literal(text: &str) -> Option<&str> {
     if let Some(after) = text.strip_prefix('r') {

@@ -5,11 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::keyring_text::MAX_KEYRING_FILE_BYTES;
 use crate::private_file::{GroupAccess, read_private_file};
 use crate::{Error, Keyring, KeyringFileDefect, keyring_text};
-
-/// Maximum size of a keyring file: 64 KiB.
-pub const MAX_KEYRING_FILE_BYTES: usize = 64 * 1024;
 
 impl Keyring {
     /// Reads a keyring file. Follows links.

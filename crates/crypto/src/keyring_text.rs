@@ -17,13 +17,15 @@ use zeroize::Zeroizing;
 
 use crate::key::KEY_BYTES;
 use crate::keyring::MAX_KEYRING_KEYS;
-use crate::keyring_file::MAX_KEYRING_FILE_BYTES;
 use crate::{Error, Key256, Keyring, KeyringDefect};
 
 const FORMAT: &str = "keyward-keyring-v1";
 
 /// Upper bound for the encoded size of a key with its version and the surrounding text.
 const ENTRY_BYTES: usize = 128;
+
+/// Maximum size of a keyring file: 64 KiB.
+pub const MAX_KEYRING_FILE_BYTES: usize = 64 * 1024;
 
 // The text of the largest keyring can be read back, and its buffer never grows while it is written.
 const _: () = assert!((MAX_KEYRING_KEYS + 1) * ENTRY_BYTES <= MAX_KEYRING_FILE_BYTES);

@@ -72,7 +72,7 @@ pub use crate::fingerprint::fingerprint;
 pub use crate::kek::{Kek, MAX_WRAPPED_KEY_BYTES};
 pub use crate::key::Key256;
 pub use crate::keyring::{Keyring, MAX_KEYRING_KEYS};
-pub use crate::keyring_file::MAX_KEYRING_FILE_BYTES;
+pub use crate::keyring_text::MAX_KEYRING_FILE_BYTES;
 pub use crate::private_file::{GroupAccess, PrivateFileDefect, read_private_file};
 pub use crate::secret::Secret;
 pub use crate::token::{KeyHash, Token, TokenKind};
