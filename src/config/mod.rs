@@ -5,6 +5,7 @@
 
 mod audit;
 mod auth;
+mod bind_secrets;
 mod database;
 mod ledger;
 mod limits;
@@ -35,10 +36,11 @@ use crate::server::{Settings, TlsSettings};
 use crate::telemetry::LogFormat;
 use crate::unauthenticated::UnauthenticatedLimits;
 
+pub use bind_secrets::BindSecrets;
 pub use database::DatabaseSettings;
 pub use problem::ConfigError;
 pub use renamed::RENAMED;
-pub use vault::{BindSecrets, VaultSettings};
+pub use vault::VaultSettings;
 
 /// Defaults, which are also the example for operators.
 pub const DEFAULTS: &str = include_str!("../../deploy/keyward.example.toml");

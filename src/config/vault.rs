@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use keyward_core::services::{ProviderKeySettings, SecretBinding};
-use serde::Deserialize;
 
+use super::bind_secrets::BindSecrets;
 use super::{ConfigError, raw};
 
 /// Key-encryption keys, and rules for stored secrets.
@@ -14,20 +14,6 @@ pub struct VaultSettings {
     /// Binding of secrets to their provider, key and endpoint.
     pub bind_secrets: BindSecrets,
     endpoint_change_needs_secret: bool,
-}
-
-/// Binding of secrets to their provider, key and endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BindSecrets {
-    /// New secrets are bound if the database holds no unbound secret when the process starts.
-    Auto,
-    /// New secrets are not bound.
-    Off,
-    /// New secrets are bound. Unbound ones open.
-    On,
-    /// New secrets are bound. Unbound ones do not open.
-    Required,
 }
 
 impl VaultSettings {
