@@ -162,7 +162,7 @@ pub struct Store {
     bounds: KeyBounds,
     /// Serializes the writers of this process on SQLite, which has one write lock. Writers wait here in order; SQLite
     /// would make them poll for the lock.
-    gate: Option<Arc<Mutex<()>>>,
+    writer_lock: Option<Arc<Mutex<()>>>,
     /// Queue for calls that change the same key.
     turns: Arc<Turns>,
     /// Permits for transactions that wait longer for a lock.
@@ -197,7 +197,7 @@ impl Store {
             pool,
             engine,
             bounds: options.bounds,
-            gate: (engine == Engine::Sqlite).then(Arc::default),
+            writer_lock: (engine == Engine::Sqlite).then(Arc::default),
             turns: Arc::default(),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
             noting: Noting::default(),

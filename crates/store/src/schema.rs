@@ -115,8 +115,8 @@ impl Store {
 
     /// Migrates on a separate connection, where a statement may take longer than in a call.
     async fn migrate_once(&self, migrations: usize) -> Result<usize, Failure> {
-        let turn = match &self.gate {
-            Some(gate) => Some(gate.lock().await),
+        let guard = match &self.writer_lock {
+            Some(lock) => Some(lock.lock().await),
             None => None,
         };
         self.pool.check_open()?;
@@ -148,7 +148,7 @@ impl Store {
         if let Err(error) = db.close().await {
             tracing::debug!(cause = %cause(&error), "failed to close the migration's connection");
         }
-        drop(turn);
+        drop(guard);
         migrated
     }
 

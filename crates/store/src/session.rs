@@ -46,9 +46,9 @@ const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 pub(crate) type Transaction = Arc<Txn>;
 
 /// Fair lock for one writer at a time.
-type Gate = Arc<Mutex<()>>;
-/// Locks that a writer holds.
-type Turn = Vec<OwnedMutexGuard<()>>;
+type FairLock = Arc<Mutex<()>>;
+/// The locks that a writer holds.
+type Guards = Vec<OwnedMutexGuard<()>>;
 
 /// Creates the span of an operation of the store. A macro, because a span's name must be a literal.
 macro_rules! operation_span {
@@ -86,7 +86,7 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
-        self.write_through(self.gate.clone().as_slice(), operation, work)
+        self.write_through(self.writer_lock.clone().as_slice(), operation, work)
             .await
     }
 
@@ -105,16 +105,16 @@ impl Store {
         T: Send,
     {
         let _waiter = self.turns.join(key)?;
-        let gates: Vec<Gate> = [self.turns.of(key)]
+        let locks: Vec<FairLock> = [self.turns.of(key)]
             .into_iter()
-            .chain(self.gate.clone())
+            .chain(self.writer_lock.clone())
             .collect();
-        self.write_through(&gates, operation, work).await
+        self.write_through(&locks, operation, work).await
     }
 
     async fn write_through<T, F, R>(
         &self,
-        gates: &[Gate],
+        locks: &[FairLock],
         operation: &'static str,
         work: F,
     ) -> Result<T, Error>
@@ -124,9 +124,9 @@ impl Store {
         T: Send,
     {
         let attempt = || async {
-            let run = self.run(gates, operation, &work);
-            let (turn, txn, value) = before_deadline(run).await?;
-            commit(turn, txn).await?;
+            let run = self.run(locks, operation, &work);
+            let (guards, txn, value) = before_deadline(run).await?;
+            commit(guards, txn).await?;
             Ok(value)
         };
         retrying(
@@ -140,21 +140,21 @@ impl Store {
     /// Runs work in a transaction, which the caller commits if the work succeeds.
     ///
     /// Work that waits for a lock gives its connection back after a short time and is run again. Few transactions may
-    /// wait longer at a time, so that locks held by others do not keep connections from other calls. The turn is kept,
-    /// so that the next caller does not wait for the same lock.
+    /// wait longer at a time, so that locks held by others do not keep connections from other calls. The locks of
+    /// this process are kept, so that the next caller does not wait for the same row.
     async fn run<T, F, R>(
         &self,
-        gates: &[Gate],
+        locks: &[FairLock],
         operation: &'static str,
         work: &F,
-    ) -> Result<(Turn, Txn, T), Failure>
+    ) -> Result<(Guards, Txn, T), Failure>
     where
         F: Fn(Transaction) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
-        let mut turn = Turn::new();
-        for gate in gates {
-            turn.push(unoccupied(Arc::clone(gate).lock_owned()).await);
+        let mut guards = Guards::new();
+        for lock in locks {
+            guards.push(unoccupied(Arc::clone(lock).lock_owned()).await);
         }
         let started = Instant::now();
         let mut waits = 0;
@@ -165,7 +165,7 @@ impl Store {
                 Some(_) => LOCK_TIMEOUT,
             };
             match self.run_once(lock_timeout, work).await {
-                Ok((txn, value)) => return Ok((turn, txn, value)),
+                Ok((txn, value)) => return Ok((guards, txn, value)),
                 Err(Failure::Database(error))
                     if meaning(&error) == Meaning::Locked && started.elapsed() < MAX_LOCK_WAIT =>
                 {
@@ -242,14 +242,14 @@ fn statement_timeout() -> Duration {
     (remaining - head_start).clamp(Duration::from_millis(1), CALL_STATEMENT_TIMEOUT)
 }
 
-/// Commits in a separate task, which continues if the caller is cancelled. The turn is kept until the transaction is
-/// over, or its outcome is given up as unknown.
-async fn commit(turn: Turn, txn: Txn) -> Result<(), Failure> {
+/// Commits in a separate task, which continues if the caller is cancelled. The locks of this process are kept until
+/// the transaction is over, or its outcome is given up as unknown.
+async fn commit(guards: Guards, txn: Txn) -> Result<(), Failure> {
     let committing = async move {
         let backend = txn.get_database_backend();
         let commit = txn.into_inner().commit();
         let outcome = observed(backend, Operation::COMMIT, commit).await;
-        drop(turn);
+        drop(guards);
         outcome
     };
     match tokio::spawn(committing.in_current_span()).await {
