@@ -34,7 +34,7 @@ pub(crate) fn status(error: Error) -> Status {
         return deadline_exceeded();
     }
     if let Error::Unavailable(cause) = &error
-        && keyward_store::turns::is_cause(cause)
+        && keyward_store::per_key_queue::is_cause(cause)
     {
         return too_many_for_key();
     }

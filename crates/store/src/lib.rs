@@ -26,6 +26,7 @@ mod migration;
 mod observed;
 pub mod occupancy;
 mod page;
+pub mod per_key_queue;
 mod pool;
 mod probe;
 mod provider_key;
@@ -33,7 +34,6 @@ mod repo_ai_key;
 mod schema;
 mod session;
 mod time;
-pub mod turns;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -48,9 +48,9 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::connect::Connector;
 use crate::file_lock::FileLock;
 use crate::last_use::Noting;
+use crate::per_key_queue::PerKeyQueue;
 use crate::pool::Pool;
 use crate::time::StoreTime;
-use crate::turns::Turns;
 
 pub use file_lock::InUse;
 pub use schema::{SchemaState, SchemaTooNew};
@@ -164,7 +164,7 @@ pub struct Store {
     /// would make them poll for the lock.
     writer_lock: Option<Arc<Mutex<()>>>,
     /// Queue for calls that change the same key.
-    turns: Arc<Turns>,
+    key_queue: Arc<PerKeyQueue>,
     /// Permits for transactions that wait longer for a lock.
     lock_waits: Arc<Semaphore>,
     /// Keys whose last use is being recorded.
@@ -198,7 +198,7 @@ impl Store {
             engine,
             bounds: options.bounds,
             writer_lock: (engine == Engine::Sqlite).then(Arc::default),
-            turns: Arc::default(),
+            key_queue: Arc::default(),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
             noting: Noting::default(),
             claim: Arc::default(),

@@ -104,8 +104,8 @@ impl Store {
         R: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
-        let _waiter = self.turns.join(key)?;
-        let locks: Vec<FairLock> = [self.turns.of(key)]
+        let _waiter = self.key_queue.join(key)?;
+        let locks: Vec<FairLock> = [self.key_queue.lock_of(key)]
             .into_iter()
             .chain(self.writer_lock.clone())
             .collect();

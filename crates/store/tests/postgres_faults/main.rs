@@ -194,7 +194,7 @@ async fn foreign_row_lock_blocks_no_other_key() {
     }
 }
 
-/// A commit that hangs releases its key's turn, and its caller gets the error that the outcome is unknown.
+/// A commit that hangs releases the lock of its key, and its caller gets the error that the outcome is unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_commit_is_given_up_as_unknown() {
     let Some(database) = TestDatabase::postgres().await else {
@@ -233,7 +233,7 @@ async fn hung_commit_is_given_up_as_unknown() {
     );
     println!("{:?} until the outcome was unknown", began.elapsed());
     assert!(began.elapsed() < RESUMES_WITHIN);
-    // The turn is free: the next caller gets to the row, which the server still has locked.
+    // The lock of the key is free: the next caller gets to the row, which the server still has locked.
     let next = deadline::scope(
         Instant::now() + Duration::from_secs(1),
         store.record(&serve, &key.hash, &sent),

@@ -30,71 +30,71 @@ pub fn is_cause(cause: &Cause) -> bool {
 
 /// A lock for each key that calls wait for.
 #[derive(Default)]
-pub(crate) struct Turns(std::sync::Mutex<Gates>);
+pub(crate) struct PerKeyQueue(std::sync::Mutex<State>);
 
 /// A slot among the calls that change a key's account or wait to, until it is dropped.
 pub(crate) struct Waiter<'a> {
-    turns: &'a Turns,
+    queue: &'a PerKeyQueue,
     key: [u8; 32],
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut gates = self.turns.gates();
-        gates.waiting -= 1;
-        if let Some(count) = gates.waiting_by_key.get_mut(&self.key) {
+        let mut state = self.queue.state();
+        state.waiting -= 1;
+        if let Some(count) = state.waiting_by_key.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                gates.waiting_by_key.remove(&self.key);
+                state.waiting_by_key.remove(&self.key);
             }
         }
     }
 }
 
 #[derive(Default)]
-struct Gates {
-    by_key: HashMap<[u8; 32], Weak<Mutex<()>>>,
-    forget_above: usize,
+struct State {
+    locks: HashMap<[u8; 32], Weak<Mutex<()>>>,
+    prune_above: usize,
     waiting: usize,
     waiting_by_key: HashMap<[u8; 32], usize>,
 }
 
-impl Turns {
+impl PerKeyQueue {
     /// Takes a slot for one more call that changes this key.
     ///
     /// # Errors
     /// Unavailable: the key, or all keys together, have the maximum number of calls.
     pub(crate) fn join(&self, key: &KeyHash) -> Result<Waiter<'_>, Error> {
         let key = *key.as_bytes();
-        let mut gates = self.gates();
-        let of_key = gates.waiting_by_key.get(&key).copied().unwrap_or_default();
-        if of_key >= MAX_PER_KEY || gates.waiting >= MAX_OF_ALL_KEYS {
+        let mut state = self.state();
+        let of_key = state.waiting_by_key.get(&key).copied().unwrap_or_default();
+        if of_key >= MAX_PER_KEY || state.waiting >= MAX_OF_ALL_KEYS {
             return Err(Error::unavailable(TooManyWaiting));
         }
-        gates.waiting += 1;
-        gates.waiting_by_key.insert(key, of_key + 1);
-        Ok(Waiter { turns: self, key })
+        state.waiting += 1;
+        state.waiting_by_key.insert(key, of_key + 1);
+        Ok(Waiter { queue: self, key })
     }
 
-    fn gates(&self) -> MutexGuard<'_, Gates> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the fair lock of a key.
-    pub(crate) fn of(&self, key: &KeyHash) -> Arc<Mutex<()>> {
-        let mut gates = self.gates();
-        if let Some(gate) = gates.by_key.get(key.as_bytes()).and_then(Weak::upgrade) {
-            return gate;
+    pub(crate) fn lock_of(&self, key: &KeyHash) -> Arc<Mutex<()>> {
+        let mut state = self.state();
+        if let Some(lock) = state.locks.get(key.as_bytes()).and_then(Weak::upgrade) {
+            return lock;
         }
-        if gates.by_key.len() >= gates.forget_above.max(REMEMBERED_KEYS) {
-            gates.by_key.retain(|_, gate| gate.strong_count() > 0);
+        if state.locks.len() >= state.prune_above.max(REMEMBERED_KEYS) {
+            state.locks.retain(|_, lock| lock.strong_count() > 0);
             // The next scan happens after as many new keys as are in use now, so the amortized cost of a call is
             // constant.
-            gates.forget_above = 2 * gates.by_key.len();
+            state.prune_above = 2 * state.locks.len();
         }
-        let gate = Arc::default();
-        gates.by_key.insert(*key.as_bytes(), Arc::downgrade(&gate));
-        gate
+        let lock = Arc::default();
+        state.locks.insert(*key.as_bytes(), Arc::downgrade(&lock));
+        lock
     }
 }
 
@@ -111,51 +111,51 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_gate_while_someone_waits() {
-        let turns = Turns::default();
-        let first = turns.of(&key(1));
+    fn key_in_use_has_one_lock() {
+        let queue = PerKeyQueue::default();
+        let first = queue.lock_of(&key(1));
         let held = first.try_lock().unwrap();
-        assert!(turns.of(&key(1)).try_lock().is_err());
-        assert!(turns.of(&key(2)).try_lock().is_ok());
+        assert!(queue.lock_of(&key(1)).try_lock().is_err());
+        assert!(queue.lock_of(&key(2)).try_lock().is_ok());
         drop(held);
-        assert!(turns.of(&key(1)).try_lock().is_ok());
+        assert!(queue.lock_of(&key(1)).try_lock().is_ok());
     }
 
     #[test]
-    fn gates_without_waiters_are_removed() {
-        let turns = Turns::default();
-        let kept = turns.of(&key(0));
+    fn locks_out_of_use_are_removed() {
+        let queue = PerKeyQueue::default();
+        let kept = queue.lock_of(&key(0));
         for number in 1..10 * REMEMBERED_KEYS {
-            turns.of(&key(number));
+            queue.lock_of(&key(number));
         }
-        assert!(turns.0.lock().unwrap().by_key.len() <= REMEMBERED_KEYS);
-        assert!(Arc::ptr_eq(&kept, &turns.of(&key(0))));
+        assert!(queue.0.lock().unwrap().locks.len() <= REMEMBERED_KEYS);
+        assert!(Arc::ptr_eq(&kept, &queue.lock_of(&key(0))));
     }
 
     #[test]
     fn calls_that_wait_for_one_key_are_bounded() {
-        let turns = Turns::default();
+        let queue = PerKeyQueue::default();
         let busy: Vec<_> = (0..MAX_PER_KEY)
-            .map(|_| turns.join(&key(1)).unwrap())
+            .map(|_| queue.join(&key(1)).unwrap())
             .collect();
-        let Err(Error::Unavailable(cause)) = turns.join(&key(1)) else {
+        let Err(Error::Unavailable(cause)) = queue.join(&key(1)) else {
             panic!("one more was let in");
         };
         assert!(is_cause(&cause));
-        assert!(turns.join(&key(2)).is_ok());
+        assert!(queue.join(&key(2)).is_ok());
         drop(busy);
-        assert!(turns.join(&key(1)).is_ok());
-        assert!(turns.gates().waiting_by_key.is_empty());
+        assert!(queue.join(&key(1)).is_ok());
+        assert!(queue.state().waiting_by_key.is_empty());
     }
 
     #[test]
     fn calls_that_wait_for_any_key_are_bounded() {
-        let turns = Turns::default();
+        let queue = PerKeyQueue::default();
         let waiting: Vec<_> = (0..MAX_OF_ALL_KEYS)
-            .map(|number| turns.join(&key(number)).unwrap())
+            .map(|number| queue.join(&key(number)).unwrap())
             .collect();
-        assert!(turns.join(&key(MAX_OF_ALL_KEYS)).is_err());
+        assert!(queue.join(&key(MAX_OF_ALL_KEYS)).is_err());
         drop(waiting);
-        assert_eq!(turns.gates().waiting, 0);
+        assert_eq!(queue.state().waiting, 0);
     }
 }
