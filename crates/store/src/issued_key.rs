@@ -165,10 +165,11 @@ impl IssuedKeyStore for Store {
         .await
     }
 
-    async fn touch(&self, id: IssuedKeyId, used_at: Timestamp) {
+    async fn record_use(&self, id: IssuedKeyId, used_at: Timestamp) {
         let id = id.as_uuid();
         let row = Entity::update_many().filter(Column::Id.eq(id));
-        self.note_use(id, row, Column::LastUsedAt, used_at).await;
+        self.write_last_use(id, row, Column::LastUsedAt, used_at)
+            .await;
     }
 }
 

@@ -17,25 +17,25 @@ use crate::{Store, deadline};
 
 /// Maximum time that a call waits for the record; usually it is written long before. Of concurrent calls with the same
 /// key, only one waits.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time to record one use, including waits and retries.
-const LIMIT: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keys whose use is being recorded.
-pub(crate) type Noting = Arc<Mutex<HashSet<Uuid>>>;
+pub(crate) type PendingUses = Arc<Mutex<HashSet<Uuid>>>;
 
-/// A key whose use is being recorded, until this is dropped.
-struct Turn(Noting, Uuid);
+/// A use that is being recorded, until this is dropped.
+struct PendingUse(PendingUses, Uuid);
 
-impl Turn {
+impl PendingUse {
     /// Returns `None` if the use of the key is already being recorded.
-    fn take(noting: &Noting, key: Uuid) -> Option<Self> {
-        let mut keys = noting.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key).then(|| Self(Arc::clone(noting), key))
+    fn take(pending: &PendingUses, key: Uuid) -> Option<Self> {
+        let mut keys = pending.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(key).then(|| Self(Arc::clone(pending), key))
     }
 }
 
-impl Drop for Turn {
+impl Drop for PendingUse {
     fn drop(&mut self) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.remove(&self.1);
@@ -45,14 +45,14 @@ impl Drop for Turn {
 impl Store {
     /// Records a use of a key in a column of its row, in a task, with at most one task per key. Waits briefly for the
     /// task.
-    pub(crate) async fn note_use<E: EntityTrait>(
+    pub(crate) async fn write_last_use<E: EntityTrait>(
         &self,
         key: Uuid,
         row: UpdateMany<E>,
         column: E::Column,
         used_at: Timestamp,
     ) {
-        let Some(turn) = Turn::take(&self.noting, key) else {
+        let Some(pending) = PendingUse::take(&self.pending_uses, key) else {
             return;
         };
         let (from, to) = last_use::window(used_at);
@@ -61,27 +61,27 @@ impl Store {
             .add(column.lt(from.unix_millis()))
             .add(column.gt(to.unix_millis()));
         // One statement, so that of concurrent uses only one is recorded.
-        let note = row
+        let update = row
             .col_expr(column, Expr::value(used_at.unix_millis()))
             .filter(differs);
         let store = self.clone();
         let task = async move {
-            let _turn = turn;
-            let noted = store.write("note_use", |txn| {
-                let note = note.clone();
+            let _pending = pending;
+            let recorded = store.write("note_use", |txn| {
+                let update = update.clone();
                 async move {
-                    note.exec(&*txn).await?;
+                    update.exec(&*txn).await?;
                     Ok(())
                 }
             });
-            if let Err(error) = deadline::scope(Instant::now() + LIMIT, noted).await {
+            if let Err(error) = deadline::scope(Instant::now() + TIME_LIMIT, recorded).await {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "failed to record the last use of a key");
             }
         };
-        let noted = tokio::spawn(task.in_current_span());
+        let recorded = tokio::spawn(task.in_current_span());
         // Waits for at most a part of the time that the call has left. The task continues after that.
-        let patience = deadline::remaining().map_or(PATIENCE, |left| PATIENCE.min(left / 4));
-        let _ = tokio::time::timeout(patience, noted).await;
+        let wait = deadline::remaining().map_or(MAX_WAIT, |left| MAX_WAIT.min(left / 4));
+        let _ = tokio::time::timeout(wait, recorded).await;
     }
 }

@@ -47,7 +47,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::connect::Connector;
 use crate::file_lock::FileLock;
-use crate::last_use::Noting;
+use crate::last_use::PendingUses;
 use crate::per_key_queue::PerKeyQueue;
 use crate::pool::Pool;
 use crate::time::StoreTime;
@@ -168,7 +168,7 @@ pub struct Store {
     /// Permits for transactions that wait longer for a lock.
     lock_waits: Arc<Semaphore>,
     /// Keys whose last use is being recorded.
-    noting: Noting,
+    pending_uses: PendingUses,
     /// Lock of a SQLite file.
     claim: Arc<std::sync::Mutex<Option<FileLock>>>,
     /// Time source of the store.
@@ -200,7 +200,7 @@ impl Store {
             writer_lock: (engine == Engine::Sqlite).then(Arc::default),
             key_queue: Arc::default(),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
-            noting: Noting::default(),
+            pending_uses: PendingUses::default(),
             claim: Arc::default(),
             time: Arc::new(time),
         })

@@ -108,12 +108,13 @@ impl ManagementKeyStore for Store {
         .await
     }
 
-    async fn touch(&self, id: ManagementKeyId, used_at: Timestamp) {
+    async fn record_use(&self, id: ManagementKeyId, used_at: Timestamp) {
         let id = id.as_uuid();
         let row = Entity::update_many()
             .filter(Column::Id.eq(id))
             .filter(Column::LiveOrganizationId.is_not_null());
-        self.note_use(id, row, Column::LastUsedAt, used_at).await;
+        self.write_last_use(id, row, Column::LastUsedAt, used_at)
+            .await;
     }
 }
 

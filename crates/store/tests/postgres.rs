@@ -225,10 +225,10 @@ async fn noting_a_use_waits_for_no_row() {
 
     // The caller's deadline is before the end of the lock.
     let at = Instant::now() + Duration::from_millis(200);
-    deadline::scope(at, keys.touch(key.id, NOON)).await;
+    deadline::scope(at, keys.record_use(key.id, NOON)).await;
     until_waiting(&fixture, 1).await;
     for _ in 0..3 {
-        keys.touch(key.id, NOON).await;
+        keys.record_use(key.id, NOON).await;
     }
     until_waiting(&fixture, 1).await;
     assert_eq!(
@@ -237,17 +237,17 @@ async fn noting_a_use_waits_for_no_row() {
     );
     other.rollback().await.unwrap();
     until_waiting(&fixture, 0).await;
-    let noted = async || {
+    let recorded = async || {
         keys.find_by_hash(&key.hash)
             .await
             .unwrap()
             .unwrap()
             .last_used_at
     };
-    while noted().await.is_none() {
+    while recorded().await.is_none() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(noted().await, Some(NOON));
+    assert_eq!(recorded().await, Some(NOON));
 }
 
 /// Any number of calls that wait for one key occupy one connection, and other calls proceed.

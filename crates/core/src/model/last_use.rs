@@ -18,7 +18,7 @@ pub fn window(used_at: Timestamp) -> (Timestamp, Timestamp) {
 /// Returns true if a use must be stored: it is later than the stored time, or the stored time is in the
 /// future, from a clock that was ahead.
 #[must_use]
-pub fn notes(noted: Option<Timestamp>, used_at: Timestamp) -> bool {
+pub fn must_record(recorded: Option<Timestamp>, used_at: Timestamp) -> bool {
     let (from, to) = window(used_at);
-    noted.is_none_or(|noted| !(from..=to).contains(&noted))
+    recorded.is_none_or(|recorded| !(from..=to).contains(&recorded))
 }

@@ -80,8 +80,9 @@ pub trait IssuedKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Stores a use if [`last_use::notes`](crate::model::last_use::notes) requires it. Runs in its own task, for
-    /// which the caller waits only briefly. A failure is logged and does not reject the use. Takes no grant
-    /// and no event, since it records that a key authenticated and changes no data that a caller set.
-    async fn touch(&self, id: IssuedKeyId, used_at: Timestamp);
+    /// Stores a use if [`last_use::must_record`](crate::model::last_use::must_record) requires it. Runs in
+    /// its own task, for which the caller waits only briefly. A failure is logged and does not reject the use.
+    /// Takes no grant and no event, since it records that a key authenticated and changes no data that a caller
+    /// set.
+    async fn record_use(&self, id: IssuedKeyId, used_at: Timestamp);
 }

@@ -41,6 +41,6 @@ pub trait ManagementKeyStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
-    /// Stores a use, like [`IssuedKeyStore::touch`](super::IssuedKeyStore::touch).
-    async fn touch(&self, id: ManagementKeyId, used_at: Timestamp);
+    /// Stores a use, like [`IssuedKeyStore::record_use`](super::IssuedKeyStore::record_use).
+    async fn record_use(&self, id: ManagementKeyId, used_at: Timestamp);
 }

@@ -89,7 +89,7 @@ impl IssuedKeys {
             if key.disabled || key.is_expired(now) {
                 return Ok(None);
             }
-            self.note_use(&key, now).await;
+            self.record_use(&key, now).await;
             return Ok(Some(Principal::IssuedKey {
                 hash,
                 organization: key.organization,
@@ -99,8 +99,8 @@ impl IssuedKeys {
         let Some(key) = self.management.find_by_hash(&hash).await? else {
             return Ok(None);
         };
-        if last_use::notes(key.last_used_at, now) {
-            self.management.touch(key.id, now).await;
+        if last_use::must_record(key.last_used_at, now) {
+            self.management.record_use(key.id, now).await;
         }
         Ok(Some(Principal::ManagementKey {
             hash,
@@ -297,16 +297,16 @@ impl IssuedKeys {
         if let Some(VerifiedIssuedKey { verdict, metered }) = &verified
             && matches!(verdict, Verdict::Valid | Verdict::LimitExceeded)
         {
-            self.note_use(&metered.key, now).await;
+            self.record_use(&metered.key, now).await;
         }
         metrics::verdict(VerifiedKind::IssuedKey, verdict);
         Ok(verified)
     }
 
     /// Stores the use of a key, unless a use was stored recently.
-    async fn note_use(&self, key: &IssuedKey, now: Timestamp) {
-        if last_use::notes(key.last_used_at, now) {
-            self.store.touch(key.id, now).await;
+    async fn record_use(&self, key: &IssuedKey, now: Timestamp) {
+        if last_use::must_record(key.last_used_at, now) {
+            self.store.record_use(key.id, now).await;
         }
     }
 

@@ -99,8 +99,10 @@ fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::Active
     }
     // The key was used when the money was spent, which may be long ago.
     let used_at = charge.occurred_at.min(charge.recorded_at);
-    let noted = key.last_used_at.map(Timestamp::from_unix_millis);
-    if noted.is_none_or(|noted| noted < used_at) && last_use::notes(noted, used_at) {
+    let recorded = key.last_used_at.map(Timestamp::from_unix_millis);
+    if recorded.is_none_or(|recorded| recorded < used_at)
+        && last_use::must_record(recorded, used_at)
+    {
         next.last_used_at = Set(Some(used_at.unix_millis()));
     }
     Ok(next)

@@ -384,9 +384,9 @@ pub async fn last_use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) 
         (240_000, 240_000),
     ] {
         let keys = fixture.issued_keys();
-        keys.touch(key.id, after_noon(now)).await;
-        let noted = find(fixture, &key).await.unwrap().key.last_used_at;
-        assert_eq!(noted, Some(after_noon(wanted)), "at {now}");
+        keys.record_use(key.id, after_noon(now)).await;
+        let recorded = find(fixture, &key).await.unwrap().key.last_used_at;
+        assert_eq!(recorded, Some(after_noon(wanted)), "at {now}");
     }
     let other: Option<Timestamp> = find(fixture, &bystander).await.unwrap().key.last_used_at;
     assert_eq!(other, None);

@@ -310,8 +310,8 @@ pub async fn charge_is_a_use<S: Stores>(fixture: &Fixture<S>) {
             ..charge(&number.to_string(), 1)
         };
         let recorded = record(fixture, &world.a, &key, &charge).await.unwrap();
-        let noted = recorded.metered.key.last_used_at;
-        assert_eq!(noted, Some(after_noon(wanted)), "spent at {spent}");
+        let last_used_at = recorded.metered.key.last_used_at;
+        assert_eq!(last_used_at, Some(after_noon(wanted)), "spent at {spent}");
     }
 }
 

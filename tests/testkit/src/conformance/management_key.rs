@@ -193,7 +193,7 @@ pub async fn revoked_key_is_found_by_nothing<S: Stores>(fixture: &Fixture<S>) {
 
     assert_eq!(find(fixture, &key).await, None);
     assert_eq!(list(fixture, organization, 10).await, []);
-    fixture.management_keys().touch(key.id, NOON).await;
+    fixture.management_keys().record_use(key.id, NOON).await;
     let kept = format!(
         "management_keys WHERE hash = '{}' AND organization_id = 'org' \
          AND live_organization_id IS NULL AND revoked_at = {} AND last_used_at IS NULL",
@@ -212,7 +212,7 @@ pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
     insert(fixture, &world.a.organization, &bystander)
         .await
         .unwrap();
-    for (now, noted) in [
+    for (now, recorded) in [
         (0, 0),
         (1, 0),
         (MINUTE - 1, 0),
@@ -225,9 +225,9 @@ pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
         (MINUTE, MINUTE),
     ] {
         let keys = fixture.management_keys();
-        keys.touch(key.id, after_noon(now)).await;
+        keys.record_use(key.id, after_noon(now)).await;
         let found = find(fixture, &key).await.unwrap();
-        assert_eq!(found.last_used_at, Some(after_noon(noted)), "{now}");
+        assert_eq!(found.last_used_at, Some(after_noon(recorded)), "{now}");
         let unchanged = ManagementKey {
             last_used_at: None,
             ..found
@@ -240,7 +240,7 @@ pub async fn use_is_noted_once_in_a_while<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(fixture.database.count(events).await, 2);
     // A missing key has no use.
     let missing = ManagementKeyId::generate(NOON);
-    fixture.management_keys().touch(missing, NOON).await;
+    fixture.management_keys().record_use(missing, NOON).await;
 }
 
 /// Of concurrent uses one is recorded.
@@ -251,14 +251,14 @@ pub async fn simultaneous_uses_are_one_note<S: Stores>(fixture: &Fixture<S>) {
     // Values that a second record would change.
     let using = (0..16).map(|number| {
         let (store, id) = (fixture.management_keys(), key.id);
-        async move { store.touch(id, after_noon(number)).await }
+        async move { store.record_use(id, after_noon(number)).await }
     });
     at_once(using).await;
     let first = find(fixture, &key).await.unwrap().last_used_at.unwrap();
     assert!((after_noon(0)..after_noon(16)).contains(&first));
     for number in 0..16 {
         let keys = fixture.management_keys();
-        keys.touch(key.id, after_noon(number)).await;
+        keys.record_use(key.id, after_noon(number)).await;
     }
     assert_eq!(find(fixture, &key).await.unwrap().last_used_at, Some(first));
 }
