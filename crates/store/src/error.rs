@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     /// The database failed; a retry of the transaction may succeed.
     Database(DbErr),
     /// A row that existed a moment ago was deleted; a retry sees the new state.
-    Overtaken,
+    Conflict,
     /// The request is rejected.
     Rejected(Error),
 }
@@ -72,7 +72,7 @@ pub(crate) struct DeadlinePassed;
 /// Concurrent transactions changed the same rows in every attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction was overtaken by others too often")]
-pub(crate) struct OvertakenTooOften;
+pub(crate) struct RetriesExhausted;
 
 /// Returns the meaning of a database error.
 pub(crate) fn meaning(error: &DbErr) -> Meaning {

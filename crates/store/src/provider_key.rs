@@ -140,7 +140,7 @@ impl ProviderKeyStore for Store {
             match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
                 Ok(_) => audit::insert(&txn, &grant.event_scope(), event).await,
                 // The link was created by a transaction without the lock; the next attempt counts it.
-                Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Overtaken),
+                Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Conflict),
                 Err(error) => Err(error.into()),
             }
         })

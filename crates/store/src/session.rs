@@ -15,9 +15,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::connect::STATEMENT_TIMEOUT;
-use crate::error::{
-    DeadlinePassed, Failure, Meaning, OvertakenTooOften, cause, meaning, translate,
-};
+use crate::error::{DeadlinePassed, Failure, Meaning, RetriesExhausted, cause, meaning, translate};
 use crate::metrics;
 use crate::observed::{Observed, Operation, Txn, observed};
 use crate::occupancy::unoccupied;
@@ -326,9 +324,9 @@ where
                 return Err(translate(&error));
             }
             Err(Failure::Database(error)) => (cause(&error), translate(&error)),
-            Err(Failure::Overtaken) => (
-                OvertakenTooOften.into(),
-                Error::unavailable(OvertakenTooOften),
+            Err(Failure::Conflict) => (
+                RetriesExhausted.into(),
+                Error::unavailable(RetriesExhausted),
             ),
         };
         if *attempts == MAX_ATTEMPTS {

@@ -124,9 +124,9 @@ pub(super) async fn upsert(txn: &Txn, member: &Member) -> Result<Option<Member>,
 async fn lock(txn: &Txn, member: &Member) -> Result<Member, Failure> {
     let id = (member.organization.to_string(), member.user.to_string());
     let held = Entity::find_by_id(id).lock_exclusive().one(txn).await?;
-    held.ok_or(Failure::Overtaken)?;
+    held.ok_or(Failure::Conflict)?;
     let found = find(txn, &member.organization, &member.user).await?;
-    found.ok_or(Failure::Overtaken)
+    found.ok_or(Failure::Conflict)
 }
 
 pub(super) async fn delete(

@@ -78,7 +78,7 @@ pub(super) async fn upsert(
         .one(txn)
         .await?;
     // The insert found it, so a missing row was deleted concurrently.
-    let earlier = from_row(found.ok_or(Failure::Overtaken)?)?;
+    let earlier = from_row(found.ok_or(Failure::Conflict)?)?;
     let renamed = ActiveModel {
         id: Set(organization.id.to_string()),
         name: Set(organization.name.clone()),

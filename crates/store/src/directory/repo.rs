@@ -84,7 +84,7 @@ pub(super) async fn upsert(
 /// Changes a repo's name and returns the repo as it was before.
 async fn rename(txn: &Txn, repo: &Repo) -> Result<Repo, Failure> {
     // The insert found it, so a missing row was deleted concurrently.
-    let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Overtaken)?;
+    let earlier = lock(txn, &repo.id).await?.ok_or(Failure::Conflict)?;
     if earlier.workspace_id != repo.workspace.as_str() {
         return Err(Error::Immovable {
             noun: Noun::Repo,

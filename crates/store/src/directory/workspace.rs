@@ -104,7 +104,7 @@ pub(super) async fn upsert(
     let mut earlier_name = None;
     if inserted == 0 {
         // The insert found it, so a missing row was deleted concurrently.
-        let earlier = lock(txn, &workspace.id).await?.ok_or(Failure::Overtaken)?;
+        let earlier = lock(txn, &workspace.id).await?.ok_or(Failure::Conflict)?;
         if earlier.organization_id != workspace.organization.as_str() {
             let (noun, parent) = (Noun::Workspace, Noun::Organization);
             return Err(Error::Immovable { noun, parent }.into());

@@ -69,7 +69,7 @@ pub(super) async fn append(
     Entity::insert(row.into_active_model().reset_all())
         .exec_without_returning(txn)
         .await
-        .map_err(overtaken)?;
+        .map_err(conflict)?;
     add_to_day(txn, key_id, charge).await?;
     issued_key::Entity::update(key)
         .exec_without_returning(txn)
@@ -137,9 +137,9 @@ async fn add_to_day(txn: &Txn, key_id: Uuid, charge: &Charge) -> Result<(), Fail
 }
 
 /// Maps a conflict with a transaction that did not lock the key; the next attempt finds its row.
-pub(super) fn overtaken(error: DbErr) -> Failure {
+pub(super) fn conflict(error: DbErr) -> Failure {
     match meaning(&error) {
-        Meaning::Unique => Failure::Overtaken,
+        Meaning::Unique => Failure::Conflict,
         _ => error.into(),
     }
 }

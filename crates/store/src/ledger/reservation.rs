@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::charge::overtaken;
+use super::charge::conflict;
 use crate::entity::issued_key;
 use crate::entity::reservation::{ActiveModel, Column, Entity, Model};
 use crate::error::Failure;
@@ -114,7 +114,7 @@ pub(super) async fn insert(txn: &Txn, key: Uuid, reservation: &Reservation) -> R
     Entity::insert(row.into_active_model().reset_all())
         .exec_without_returning(txn)
         .await
-        .map_err(overtaken)?;
+        .map_err(conflict)?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn insert(txn: &Txn, link: &Link) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
         // Created by a transaction that did not lock the key; the next attempt finds it.
-        Err(error) if meaning(&error) == Meaning::Unique => Err(Failure::Overtaken),
+        Err(error) if meaning(&error) == Meaning::Unique => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }
 }
