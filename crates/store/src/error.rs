@@ -36,9 +36,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// Meaning of a database error.
+/// Kind of a database error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum DbErrorKind {
     /// The transaction lost against a concurrent one; a retry may succeed.
     Conflict,
     /// SQLite waited for the maximum time without success; a retry would wait as long again.
@@ -74,18 +74,18 @@ pub(crate) struct DeadlinePassed;
 #[error("the transaction was overtaken by others too often")]
 pub(crate) struct RetriesExhausted;
 
-/// Returns the meaning of a database error.
-pub(crate) fn meaning(error: &DbErr) -> Meaning {
+/// Returns the kind of a database error.
+pub(crate) fn classify(error: &DbErr) -> DbErrorKind {
     match error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
-            Meaning::Unavailable
+            DbErrorKind::Unavailable
         }
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => driver_meaning(error),
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => classify_driver(error),
         // Created by the pool.
-        DbErr::Conn(RuntimeErr::Internal(_)) => Meaning::Unavailable,
-        _ => Meaning::Other,
+        DbErr::Conn(RuntimeErr::Internal(_)) => DbErrorKind::Unavailable,
+        _ => DbErrorKind::Other,
     }
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn is_unwritable(error: &DbErr) -> bool {
 
 /// Returns true if SQLite waited for a lock without success.
 pub(crate) fn is_busy(error: &DbErr) -> bool {
-    matches!(meaning(error), Meaning::Busy | Meaning::Conflict)
+    matches!(classify(error), DbErrorKind::Busy | DbErrorKind::Conflict)
 }
 
 /// Returns true if PostgreSQL has no free connection slot: too_many_connections.
@@ -181,19 +181,19 @@ fn sqlite_primary(code: &str) -> u32 {
     }
 }
 
-pub(crate) fn driver_meaning(error: &SqlxError) -> Meaning {
+pub(crate) fn classify_driver(error: &SqlxError) -> DbErrorKind {
     match error {
         SqlxError::Database(error) => {
             let code = error.code().unwrap_or_default();
             if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
                 match is_outdated_plan(error) {
-                    true => Meaning::Conflict,
-                    false => postgres_meaning(&code),
+                    true => DbErrorKind::Conflict,
+                    false => classify_postgres(&code),
                 }
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
-                sqlite_meaning(&code)
+                classify_sqlite(&code)
             } else {
-                Meaning::Other
+                DbErrorKind::Other
             }
         }
         SqlxError::Io(_)
@@ -202,69 +202,69 @@ pub(crate) fn driver_meaning(error: &SqlxError) -> Meaning {
         | SqlxError::PoolTimedOut
         | SqlxError::PoolClosed
         | SqlxError::WorkerCrashed
-        | SqlxError::BeginFailed => Meaning::Unavailable,
-        _ => Meaning::Other,
+        | SqlxError::BeginFailed => DbErrorKind::Unavailable,
+        _ => DbErrorKind::Other,
     }
 }
 
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn postgres_meaning(code: &str) -> Meaning {
+fn classify_postgres(code: &str) -> DbErrorKind {
     match code {
         // serialization_failure, deadlock_detected
-        "40001" | "40P01" => Meaning::Conflict,
+        "40001" | "40P01" => DbErrorKind::Conflict,
         // lock_not_available
-        "55P03" => Meaning::Locked,
-        "23505" => Meaning::Unique,
+        "55P03" => DbErrorKind::Locked,
+        "23505" => DbErrorKind::Unique,
         // foreign_key_violation; restrict_violation, which PostgreSQL 18 has for RESTRICT
-        "23503" | "23001" => Meaning::ForeignKey,
+        "23503" | "23001" => DbErrorKind::ForeignKey,
         // query_canceled: by the statement timeout
-        "57014" => Meaning::Deadline,
+        "57014" => DbErrorKind::Deadline,
         // read_only_sql_transaction: the server has become a standby; idle_in_transaction_session_timeout: the server
         // has closed the connection; invalid_catalog_name: the database does not exist; io_error
-        "25006" | "25P03" | "3D000" | "58030" => Meaning::Unavailable,
+        "25006" | "25P03" | "3D000" | "58030" => DbErrorKind::Unavailable,
         // invalid_sql_statement_name: the server does not have the statement that this connection prepared
-        "26000" => Meaning::Conflict,
+        "26000" => DbErrorKind::Conflict,
         // connection exceptions, rejected logins, exhausted resources, shutdowns and start-ups
         _ if ["08", "28", "53", "57"]
             .iter()
             .any(|class| code.starts_with(class)) =>
         {
-            Meaning::Unavailable
+            DbErrorKind::Unavailable
         }
-        _ => Meaning::Other,
+        _ => DbErrorKind::Other,
     }
 }
 
 /// <https://www.sqlite.org/rescode.html>
-fn sqlite_meaning(code: &str) -> Meaning {
+fn classify_sqlite(code: &str) -> DbErrorKind {
     let Ok(code) = code.parse::<u32>() else {
-        return Meaning::Other;
+        return DbErrorKind::Other;
     };
     match code {
         // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE
-        1555 | 2067 => Meaning::Unique,
+        1555 | 2067 => DbErrorKind::Unique,
         // SQLITE_CONSTRAINT_FOREIGNKEY, and SQLITE_CONSTRAINT_TRIGGER, which SQLite returns for RESTRICT
-        787 | 1811 => Meaning::ForeignKey,
+        787 | 1811 => DbErrorKind::ForeignKey,
         // SQLITE_BUSY_SNAPSHOT, for which SQLite does not wait
-        517 => Meaning::Conflict,
+        517 => DbErrorKind::Conflict,
         _ => match code & 0xff {
             // SQLITE_BUSY
-            5 => Meaning::Busy,
+            5 => DbErrorKind::Busy,
             // SQLITE_LOCKED
-            6 => Meaning::Conflict,
+            6 => DbErrorKind::Conflict,
             // SQLITE_READONLY: the file may have been read-only only when this connection was opened; a new connection
             // shows that. SQLite begins an immediate transaction on a read-only file without an error.
-            8 => Meaning::Conflict,
+            8 => DbErrorKind::Conflict,
             // SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
-            9 | 10 | 13 | 14 => Meaning::Unavailable,
-            _ => Meaning::Other,
+            9 | 10 | 13 | 14 => DbErrorKind::Unavailable,
+            _ => DbErrorKind::Other,
         },
     }
 }
 
 /// Returns true if the error is a violation of this unique constraint. Engines name either the index or its columns.
 pub(crate) fn violates_unique(error: &DbErr, index: &str, column: &str) -> bool {
-    if meaning(error) != Meaning::Unique {
+    if classify(error) != DbErrorKind::Unique {
         return false;
     }
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
@@ -306,31 +306,34 @@ pub(crate) fn status_code(error: &DbErr) -> Option<String> {
 
 /// Returns the kind of an error for spans and metrics, from a fixed set of words.
 pub(crate) fn error_type(error: &DbErr) -> &'static str {
-    match meaning(error) {
-        Meaning::Conflict => "conflict",
-        Meaning::Busy => "busy",
-        Meaning::Locked => "lock_timeout",
-        Meaning::Unique => "unique_violation",
-        Meaning::ForeignKey => "foreign_key_violation",
-        Meaning::Deadline => "deadline_exceeded",
-        Meaning::Unavailable => "unavailable",
-        Meaning::Other => "_OTHER",
+    match classify(error) {
+        DbErrorKind::Conflict => "conflict",
+        DbErrorKind::Busy => "busy",
+        DbErrorKind::Locked => "lock_timeout",
+        DbErrorKind::Unique => "unique_violation",
+        DbErrorKind::ForeignKey => "foreign_key_violation",
+        DbErrorKind::Deadline => "deadline_exceeded",
+        DbErrorKind::Unavailable => "unavailable",
+        DbErrorKind::Other => "_OTHER",
     }
 }
 
 /// Returns the core's error for a database error that has no special meaning for the caller.
 pub(crate) fn translate(error: &DbErr) -> Error {
     let cause = cause(error);
-    match meaning(error) {
-        Meaning::Conflict | Meaning::Busy | Meaning::Locked | Meaning::Unavailable => {
-            Error::Unavailable(cause)
-        }
+    match classify(error) {
+        DbErrorKind::Conflict
+        | DbErrorKind::Busy
+        | DbErrorKind::Locked
+        | DbErrorKind::Unavailable => Error::Unavailable(cause),
         // The server's time limit for one statement was shorter than the deadline.
-        Meaning::Deadline if deadline::remaining() > Some(Duration::from_secs(1)) => {
+        DbErrorKind::Deadline if deadline::remaining() > Some(Duration::from_secs(1)) => {
             Error::Unavailable(cause)
         }
-        Meaning::Deadline => Error::unavailable(DeadlinePassed),
-        Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::Internal(cause),
+        DbErrorKind::Deadline => Error::unavailable(DeadlinePassed),
+        DbErrorKind::Unique | DbErrorKind::ForeignKey | DbErrorKind::Other => {
+            Error::Internal(cause)
+        }
     }
 }
 
@@ -346,13 +349,15 @@ pub(crate) fn translate_connecting(error: &SqlxError) -> Error {
         _ => driver_text(error),
     };
     let cause = DatabaseFailure { text };
-    match driver_meaning(error) {
-        Meaning::Conflict
-        | Meaning::Busy
-        | Meaning::Locked
-        | Meaning::Unavailable
-        | Meaning::Deadline => Error::unavailable(cause),
-        Meaning::Unique | Meaning::ForeignKey | Meaning::Other => Error::internal(cause),
+    match classify_driver(error) {
+        DbErrorKind::Conflict
+        | DbErrorKind::Busy
+        | DbErrorKind::Locked
+        | DbErrorKind::Unavailable
+        | DbErrorKind::Deadline => Error::unavailable(cause),
+        DbErrorKind::Unique | DbErrorKind::ForeignKey | DbErrorKind::Other => {
+            Error::internal(cause)
+        }
     }
 }
 
@@ -429,11 +434,11 @@ mod tests {
     fn sqlite_waits_once() {
         // SQLITE_BUSY, SQLITE_BUSY_RECOVERY, SQLITE_BUSY_TIMEOUT: after the busy timeout
         for code in ["5", "261", "773"] {
-            assert_eq!(sqlite_meaning(code), Meaning::Busy, "{code}");
+            assert_eq!(classify_sqlite(code), DbErrorKind::Busy, "{code}");
         }
         // SQLITE_BUSY_SNAPSHOT, SQLITE_LOCKED, SQLITE_LOCKED_SHAREDCACHE: at once
         for code in ["517", "6", "262"] {
-            assert_eq!(sqlite_meaning(code), Meaning::Conflict, "{code}");
+            assert_eq!(classify_sqlite(code), DbErrorKind::Conflict, "{code}");
         }
     }
 }

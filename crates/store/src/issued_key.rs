@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::directory::hold_workspace;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::observed::Txn;
 use crate::{Store, audit};
 
@@ -219,9 +219,9 @@ fn check_place(grant: &Grant<Manage>, key: &IssuedKey) -> Result<(), Error> {
 }
 
 fn reject_without_workspace(error: DbErr) -> Failure {
-    match meaning(&error) {
+    match classify(&error) {
         // The workspace was deleted after the grant was made: rejected like one that does not exist.
-        Meaning::ForeignKey => Error::Denied.into(),
+        DbErrorKind::ForeignKey => Error::Denied.into(),
         _ => error.into(),
     }
 }

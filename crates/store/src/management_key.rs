@@ -17,7 +17,7 @@ use sea_orm::{
 };
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::issued_key;
 use crate::observed::Txn;
 use crate::{Store, audit, creator};
@@ -131,8 +131,8 @@ pub(crate) async fn any_in_organization(
 }
 
 fn reject(error: DbErr) -> Failure {
-    match meaning(&error) {
-        Meaning::ForeignKey => Error::NotFound(Noun::Organization).into(),
+    match classify(&error) {
+        DbErrorKind::ForeignKey => Error::NotFound(Noun::Organization).into(),
         _ => error.into(),
     }
 }

@@ -27,7 +27,7 @@ use sea_orm::{
 use crate::directory::{hold_workspace, in_organization, workspace_from_rows};
 use crate::entity::provider_key::{Column, Entity, Model};
 use crate::entity::{organization, workspace};
-use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::error::{DbErrorKind, Failure, classify, violates_unique};
 use crate::observed::Txn;
 use crate::{Store, audit, data_key};
 
@@ -140,7 +140,7 @@ impl ProviderKeyStore for Store {
             match Entity::delete_by_id(id.as_uuid()).exec(&*txn).await {
                 Ok(_) => audit::insert(&txn, &grant.event_scope(), event).await,
                 // The link was created by a transaction without the lock; the next attempt counts it.
-                Err(error) if meaning(&error) == Meaning::ForeignKey => Err(Failure::Conflict),
+                Err(error) if classify(&error) == DbErrorKind::ForeignKey => Err(Failure::Conflict),
                 Err(error) => Err(error.into()),
             }
         })
@@ -292,9 +292,9 @@ fn reject_duplicate(error: DbErr) -> Failure {
     if violates_unique(&error, FINGERPRINT_INDEX, FINGERPRINT_COLUMN) {
         return Error::DuplicateCredentials.into();
     }
-    match meaning(&error) {
+    match classify(&error) {
         // The workspace was deleted after the grant was made: rejected like one that does not exist.
-        Meaning::ForeignKey => Error::Denied.into(),
+        DbErrorKind::ForeignKey => Error::Denied.into(),
         _ => error.into(),
     }
 }

@@ -26,7 +26,7 @@ use sea_orm::{
 use crate::directory::{hold_workspace, in_organization};
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
-use crate::error::{Failure, Meaning, meaning, violates_unique};
+use crate::error::{DbErrorKind, Failure, classify, violates_unique};
 use crate::observed::Txn;
 use crate::page::older_than;
 use crate::{Store, audit, data_key};
@@ -253,8 +253,8 @@ fn reject(error: DbErr) -> Failure {
     if violates_unique(&error, NAME_INDEX, NAME_COLUMN) {
         return Error::DuplicateName.into();
     }
-    match meaning(&error) {
-        Meaning::ForeignKey => Error::Denied.into(),
+    match classify(&error) {
+        DbErrorKind::ForeignKey => Error::Denied.into(),
         _ => error.into(),
     }
 }

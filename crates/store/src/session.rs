@@ -15,7 +15,9 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::connect::STATEMENT_TIMEOUT;
-use crate::error::{DeadlinePassed, Failure, Meaning, RetriesExhausted, cause, meaning, translate};
+use crate::error::{
+    DbErrorKind, DeadlinePassed, Failure, RetriesExhausted, cause, classify, translate,
+};
 use crate::metrics;
 use crate::observed::{Observed, Operation, Txn, observed};
 use crate::occupancy::unoccupied;
@@ -165,7 +167,8 @@ impl Store {
             match self.run_once(lock_timeout, work).await {
                 Ok((txn, value)) => return Ok((guards, txn, value)),
                 Err(Failure::Database(error))
-                    if meaning(&error) == Meaning::Locked && started.elapsed() < MAX_LOCK_WAIT =>
+                    if classify(&error) == DbErrorKind::Locked
+                        && started.elapsed() < MAX_LOCK_WAIT =>
                 {
                     waits += 1;
                     metrics::retry(operation);
@@ -320,7 +323,7 @@ where
         let (cause, answer) = match attempt().await {
             Ok(value) => return Ok(value),
             Err(Failure::Rejected(error)) => return Err(error),
-            Err(Failure::Database(error)) if meaning(&error) != Meaning::Conflict => {
+            Err(Failure::Database(error)) if classify(&error) != DbErrorKind::Conflict => {
                 return Err(translate(&error));
             }
             Err(Failure::Database(error)) => (cause(&error), translate(&error)),

@@ -15,7 +15,7 @@ use sea_orm::{
 use super::stored_id;
 use crate::entity::member::{Column, Entity, Model};
 use crate::entity::{organization, workspace, workspace_access};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::observed::Txn;
 
 /// Maximum number of values of a list in a statement; every engine supports far more.
@@ -165,8 +165,8 @@ async fn check_parents(txn: &Txn, member: &Member) -> Result<(), Failure> {
 
 /// Maps a parent that was deleted after the check to "not found".
 fn gone(error: sea_orm::DbErr, noun: Noun) -> Failure {
-    match meaning(&error) {
-        Meaning::ForeignKey => Error::NotFound(noun).into(),
+    match classify(&error) {
+        DbErrorKind::ForeignKey => Error::NotFound(noun).into(),
         _ => error.into(),
     }
 }

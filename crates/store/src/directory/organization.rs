@@ -13,7 +13,7 @@ use sea_orm::{
 use super::stored_id;
 use crate::entity::organization::{ActiveModel, Column, Entity, Model};
 use crate::entity::{member, workspace};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::management_key;
 use crate::observed::Txn;
 
@@ -117,7 +117,7 @@ pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
         Ok(_) => Ok(()),
-        Err(error) if meaning(&error) == Meaning::ForeignKey => {
+        Err(error) if classify(&error) == DbErrorKind::ForeignKey => {
             Err(not_empty("workspaces, members or management keys").into())
         }
         Err(error) => Err(error.into()),

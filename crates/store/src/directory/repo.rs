@@ -14,7 +14,7 @@ use sea_orm::{
 use super::stored_id;
 use crate::entity::repo::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::observed::Txn;
 use crate::repo_ai_key;
 
@@ -76,7 +76,7 @@ pub(super) async fn upsert(
     {
         Ok(0) => Ok((organization, Some(rename(txn, repo).await?))),
         Ok(_) => Ok((organization, None)),
-        Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
+        Err(error) if classify(&error) == DbErrorKind::ForeignKey => Err(not_found()),
         Err(error) => Err(error.into()),
     }
 }
@@ -114,7 +114,7 @@ pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<EventScope, Failure
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
         Ok(_) => Ok(scope),
-        Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_empty().into()),
+        Err(error) if classify(&error) == DbErrorKind::ForeignKey => Err(not_empty().into()),
         Err(error) => Err(error.into()),
     }
 }

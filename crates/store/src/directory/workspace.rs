@@ -14,7 +14,7 @@ use sea_orm::{
 use super::{organization, stored_id};
 use crate::entity::workspace::{ActiveModel, Column, Entity, Model};
 use crate::entity::{self, issued_key, provider_key, repo};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::observed::Txn;
 
 pub(super) async fn find(
@@ -172,7 +172,7 @@ pub(super) async fn delete(txn: &Txn, id: &WorkspaceId) -> Result<OrganizationId
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {
         Ok(_) => {}
-        Err(error) if meaning(&error) == Meaning::ForeignKey => {
+        Err(error) if classify(&error) == DbErrorKind::ForeignKey => {
             return Err(not_empty("repos, API keys or issued keys").into());
         }
         Err(error) => return Err(error.into()),

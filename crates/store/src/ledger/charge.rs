@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::entity::charge::{Entity, Model};
 use crate::entity::{daily_usage, issued_key};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::issued_key::nanos;
 use crate::observed::Txn;
 
@@ -138,8 +138,8 @@ async fn add_to_day(txn: &Txn, key_id: Uuid, charge: &Charge) -> Result<(), Fail
 
 /// Maps a conflict with a transaction that did not lock the key; the next attempt finds its row.
 pub(super) fn conflict(error: DbErr) -> Failure {
-    match meaning(&error) {
-        Meaning::Unique => Failure::Conflict,
+    match classify(&error) {
+        DbErrorKind::Unique => Failure::Conflict,
         _ => error.into(),
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{
 use super::not_found;
 use super::row::from_column;
 use crate::entity::provider_key_link::{Column, Entity, Model};
-use crate::error::{Failure, Meaning, meaning};
+use crate::error::{DbErrorKind, Failure, classify};
 use crate::observed::Txn;
 
 /// Returns the number of buckets and of AI models that use a key.
@@ -62,9 +62,9 @@ pub(super) async fn insert(txn: &Txn, link: &Link) -> Result<(), Failure> {
     let row = row.into_active_model().reset_all();
     match Entity::insert(row).exec_without_returning(txn).await {
         Ok(_) => Ok(()),
-        Err(error) if meaning(&error) == Meaning::ForeignKey => Err(not_found()),
+        Err(error) if classify(&error) == DbErrorKind::ForeignKey => Err(not_found()),
         // Created by a transaction that did not lock the key; the next attempt finds it.
-        Err(error) if meaning(&error) == Meaning::Unique => Err(Failure::Conflict),
+        Err(error) if classify(&error) == DbErrorKind::Unique => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }
 }
