@@ -22,8 +22,8 @@ use sea_orm::{
 use crate::Store;
 use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
+use crate::instrumented::Txn;
 use crate::ledger::extent;
-use crate::observed::Txn;
 
 #[async_trait]
 impl AuditStore for Store {

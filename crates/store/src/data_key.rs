@@ -21,7 +21,7 @@ use crate::directory::hold_workspace;
 use crate::entity::data_key::{Column, Entity, Model};
 use crate::entity::{provider_key, repo_ai_key};
 use crate::error::Failure;
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 
 #[async_trait]
 impl DataKeyStore for Store {

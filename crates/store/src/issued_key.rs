@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::directory::hold_workspace;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 use crate::{Store, audit};
 
 pub(crate) use place::{workspace_and_hash_of, workspace_of};

@@ -30,9 +30,9 @@ use sea_orm::{ColumnTrait, QueryFilter, Select};
 use crate::Store;
 use crate::entity::issued_key::{Column, Entity, Model};
 use crate::error::Failure;
+use crate::instrumented::Txn;
 use crate::issued_key::{live, metered, not_found, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
-use crate::observed::Txn;
 use crate::time::{StoreTime, lock_with_time};
 
 pub(crate) use reservation::HELD;

@@ -18,8 +18,8 @@ use sea_orm::{
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
+use crate::instrumented::Txn;
 use crate::issued_key;
-use crate::observed::Txn;
 use crate::{Store, audit, creator};
 
 #[async_trait]

@@ -28,7 +28,7 @@ use crate::directory::{hold_workspace, in_organization, workspace_from_rows};
 use crate::entity::provider_key::{Column, Entity, Model};
 use crate::entity::{organization, workspace};
 use crate::error::{DbErrorKind, Failure, classify, violates_unique};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 use crate::{Store, audit, data_key};
 
 /// Unique index that detects duplicate credentials.

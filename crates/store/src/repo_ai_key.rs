@@ -27,7 +27,7 @@ use crate::directory::{hold_workspace, in_organization};
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{DbErrorKind, Failure, classify, violates_unique};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 use crate::page::older_than;
 use crate::{Store, audit, data_key};
 

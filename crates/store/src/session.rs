@@ -18,8 +18,8 @@ use crate::connect::STATEMENT_TIMEOUT;
 use crate::error::{
     DbErrorKind, DeadlinePassed, Failure, RetriesExhausted, cause, classify, translate,
 };
+use crate::instrumented::{Instrumented, Operation, Txn, instrumented};
 use crate::metrics;
-use crate::observed::{Observed, Operation, Txn, observed};
 use crate::occupancy::unoccupied;
 use crate::pool::{Begin, Lease};
 use crate::{Store, deadline};
@@ -67,7 +67,7 @@ impl Store {
     /// Runs work that only reads: in separate statements on SQLite, in a transaction on PostgreSQL.
     pub(crate) async fn read<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
-        F: Fn(Observed<Lease>) -> R + Send + Sync,
+        F: Fn(Instrumented<Lease>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
         // The transaction ends when the work drops it: the pool rolls it back, and the caller does not wait for that.
@@ -201,7 +201,7 @@ impl Store {
             Err(failure) => {
                 // The locks are released before the caller gets the outcome, and before the next attempt.
                 let rollback = txn.into_inner().rollback();
-                if let Err(error) = observed(backend, Operation::ROLLBACK, rollback).await {
+                if let Err(error) = instrumented(backend, Operation::ROLLBACK, rollback).await {
                     tracing::debug!(cause = %cause(&error), "failed to roll back");
                 }
                 Err(failure)
@@ -222,10 +222,10 @@ impl Store {
         let begun = self.pool.begin(&begin);
         let backend = self.engine.backend();
         let lease = match writes || backend == sea_orm::DbBackend::Postgres {
-            true => observed(backend, Operation::BEGIN, begun).await?,
+            true => instrumented(backend, Operation::BEGIN, begun).await?,
             false => begun.await?,
         };
-        Ok(Observed::new(lease))
+        Ok(Instrumented::new(lease))
     }
 }
 
@@ -249,7 +249,7 @@ async fn commit(guards: Guards, txn: Txn) -> Result<(), Failure> {
     let committing = async move {
         let backend = txn.get_database_backend();
         let commit = txn.into_inner().commit();
-        let outcome = observed(backend, Operation::COMMIT, commit).await;
+        let outcome = instrumented(backend, Operation::COMMIT, commit).await;
         drop(guards);
         outcome
     };

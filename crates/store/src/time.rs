@@ -18,7 +18,7 @@ use sea_orm::{
 use tokio::time::Instant;
 
 use crate::error::Failure;
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 use crate::pool::Link;
 use crate::{Store, metrics};
 

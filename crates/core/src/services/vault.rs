@@ -14,7 +14,7 @@
 //! the associated data. It needs no authentication: either form with the other form's byte has other
 //! associated data and does not open.
 
-mod observed;
+mod instrumented;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::model::id::WorkspaceId;
 use crate::policy::WorkspaceScope;
 use crate::ports::DataKeyStore;
 
-use observed::{observed, observed_async};
+use instrumented::{instrumented, instrumented_async};
 
 /// Context of a sealed text, which is its associated data (RFC 5116). The text does not open in any other
 /// context.
@@ -189,7 +189,7 @@ impl Vault {
         let context = data_key_context(workspace, purpose, version);
         let wrapping = self.kek.wrap(&key, &context);
         let version_then = Some(self.kek.primary_version());
-        let wrapped = observed_async(VaultOperation::Wrap, version_then, wrapping).await?;
+        let wrapped = instrumented_async(VaultOperation::Wrap, version_then, wrapping).await?;
         Ok(WrappedDataKey {
             purpose,
             version,
@@ -209,7 +209,8 @@ impl Vault {
             let context = data_key_context(workspace, key.purpose, key.version);
             let kek_version = self.kek.version_of(&key.wrapped);
             let unwrapping = self.kek.unwrap(&key.wrapped, &context);
-            let unwrapped = observed_async(VaultOperation::Unwrap, kek_version, unwrapping).await?;
+            let unwrapped =
+                instrumented_async(VaultOperation::Unwrap, kek_version, unwrapping).await?;
             match key.purpose {
                 DataKeyPurpose::Seal => {
                     let key_with_version = SealKey {
@@ -249,7 +250,7 @@ impl WorkspaceKeys {
             .seal
             .last_key_value()
             .ok_or_else(|| Error::internal("no seal key"))?;
-        observed(VaultOperation::Seal, *kek_version, || {
+        instrumented(VaultOperation::Seal, *kek_version, || {
             let text = text.expose().as_bytes();
             let is_bound = !context.bound_to.is_empty();
             let aad = self.associated_data(context, is_bound);
@@ -275,7 +276,7 @@ impl WorkspaceKeys {
             .seal
             .get(&envelope.key_version())
             .ok_or_else(|| Error::internal("the envelope's data key is not there"))?;
-        observed(VaultOperation::Open, *kek_version, || {
+        instrumented(VaultOperation::Open, *kek_version, || {
             let aad = self.associated_data(context, is_bound);
             let opened = keyward_crypto::open(key, &envelope, &aad)?;
             let text = std::str::from_utf8(opened.expose())

@@ -16,7 +16,7 @@ use super::stored_id;
 use crate::entity::member::{Column, Entity, Model};
 use crate::entity::{organization, workspace, workspace_access};
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 
 /// Maximum number of values of a list in a statement; every engine supports far more.
 const MAX_LIST_VALUES: usize = 500;

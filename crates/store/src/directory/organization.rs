@@ -14,8 +14,8 @@ use super::stored_id;
 use crate::entity::organization::{ActiveModel, Column, Entity, Model};
 use crate::entity::{member, workspace};
 use crate::error::{DbErrorKind, Failure, classify};
+use crate::instrumented::Txn;
 use crate::management_key;
-use crate::observed::Txn;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,

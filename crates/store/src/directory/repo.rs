@@ -15,7 +15,7 @@ use super::stored_id;
 use crate::entity::repo::{ActiveModel, Column, Entity, Model};
 use crate::entity::workspace;
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 use crate::repo_ai_key;
 
 pub(super) async fn find(db: &impl ConnectionTrait, id: &RepoId) -> Result<Option<Repo>, Failure> {

@@ -15,7 +15,7 @@ use super::{organization, stored_id};
 use crate::entity::workspace::{ActiveModel, Column, Entity, Model};
 use crate::entity::{self, issued_key, provider_key, repo};
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::entity::charge::{Entity, Model};
 use crate::entity::{daily_usage, issued_key};
 use crate::error::{DbErrorKind, Failure, classify};
+use crate::instrumented::Txn;
 use crate::issued_key::nanos;
-use crate::observed::Txn;
 
 pub(super) async fn find(
     txn: &Txn,

@@ -17,8 +17,8 @@ use super::charge::conflict;
 use crate::entity::issued_key;
 use crate::entity::reservation::{ActiveModel, Column, Entity, Model};
 use crate::error::Failure;
+use crate::instrumented::Txn;
 use crate::issued_key::nanos;
-use crate::observed::Txn;
 
 /// State of a reservation that has not ended, except by expiry.
 pub(crate) const HELD: &str = "held";

@@ -14,7 +14,7 @@ use super::not_found;
 use super::row::from_column;
 use crate::entity::provider_key_link::{Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::observed::Txn;
+use crate::instrumented::Txn;
 
 /// Returns the number of buckets and of AI models that use a key.
 pub(super) async fn count(

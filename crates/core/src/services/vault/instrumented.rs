@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::metrics::{self, VaultOperation};
 
 /// Runs a synchronous operation.
-pub(super) fn observed<T>(
+pub(super) fn instrumented<T>(
     operation: VaultOperation,
     kek_version: Option<u32>,
     work: impl FnOnce() -> Result<T, Error>,
@@ -22,7 +22,7 @@ pub(super) fn observed<T>(
 }
 
 /// Runs an operation of the KEK, which may be a remote service.
-pub(super) async fn observed_async<T>(
+pub(super) async fn instrumented_async<T>(
     operation: VaultOperation,
     kek_version: Option<u32>,
     work: impl Future<Output = Result<T, keyward_crypto::Error>>,

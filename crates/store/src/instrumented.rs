@@ -16,10 +16,10 @@ use crate::metrics;
 use crate::pool::Lease;
 
 /// A connection or transaction with a span and metrics for every statement.
-pub(crate) struct Observed<C>(C);
+pub(crate) struct Instrumented<C>(C);
 
 /// A transaction in progress.
-pub(crate) type Txn = Observed<Lease>;
+pub(crate) type Txn = Instrumented<Lease>;
 
 /// Operation and table of a statement, for its span and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Operation {
     table: Option<&'static str>,
 }
 
-impl<C> Observed<C> {
+impl<C> Instrumented<C> {
     /// Wraps a connection or transaction.
     pub(crate) fn new(inner: C) -> Self {
         Self(inner)
@@ -41,7 +41,7 @@ impl<C> Observed<C> {
 }
 
 #[async_trait]
-impl<C: ConnectionTrait + Send> ConnectionTrait for Observed<C> {
+impl<C: ConnectionTrait + Send> ConnectionTrait for Instrumented<C> {
     fn get_database_backend(&self) -> DbBackend {
         self.0.get_database_backend()
     }
@@ -49,25 +49,25 @@ impl<C: ConnectionTrait + Send> ConnectionTrait for Observed<C> {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let operation = Operation::of(&statement.sql);
         let work = self.0.execute_raw(statement);
-        observed(self.get_database_backend(), operation, work).await
+        instrumented(self.get_database_backend(), operation, work).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let operation = Operation::of(sql);
         let work = self.0.execute_unprepared(sql);
-        observed(self.get_database_backend(), operation, work).await
+        instrumented(self.get_database_backend(), operation, work).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let operation = Operation::of(&statement.sql);
         let work = self.0.query_one_raw(statement);
-        observed(self.get_database_backend(), operation, work).await
+        instrumented(self.get_database_backend(), operation, work).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let operation = Operation::of(&statement.sql);
         let work = self.0.query_all_raw(statement);
-        observed(self.get_database_backend(), operation, work).await
+        instrumented(self.get_database_backend(), operation, work).await
     }
 
     fn support_returning(&self) -> bool {
@@ -80,7 +80,7 @@ impl<C: ConnectionTrait + Send> ConnectionTrait for Observed<C> {
 }
 
 /// Runs one database operation in a span. If the operation is cancelled, its span ends then.
-pub(crate) async fn observed<T>(
+pub(crate) async fn instrumented<T>(
     backend: DbBackend,
     operation: Operation,
     work: impl Future<Output = Result<T, DbErr>>,
