@@ -32,8 +32,8 @@ mod probe;
 mod provider_key;
 mod repo_ai_key;
 mod schema;
-mod session;
 mod time;
+mod transaction;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};

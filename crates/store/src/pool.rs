@@ -383,7 +383,7 @@ mod tests {
     }
 
     async fn create_table(store: &Store, name: &'static str) -> Result<(), Error> {
-        let work = |txn: crate::session::Transaction| async move {
+        let work = |txn: crate::transaction::Transaction| async move {
             let sql = format!("CREATE TABLE {name} (x int)");
             txn.execute_unprepared(&sql).await?;
             Ok(())
@@ -414,7 +414,7 @@ mod tests {
     async fn transaction_that_the_database_ended_is_not_committed() {
         let database = TestDatabase::sqlite();
         let store = store(&database).await;
-        let work = |txn: crate::session::Transaction| async move {
+        let work = |txn: crate::transaction::Transaction| async move {
             // SQLite does this on its own when a disk is full.
             txn.execute_unprepared("ROLLBACK").await?;
             Ok(())
@@ -448,7 +448,7 @@ mod tests {
             return;
         };
         let store = store(&database).await;
-        let work = |txn: crate::session::Transaction| async move {
+        let work = |txn: crate::transaction::Transaction| async move {
             txn.execute_unprepared("CREATE TABLE lost (x int)").await?;
             let _ = txn.execute_unprepared("SELECT 1 / 0").await;
             Ok(())

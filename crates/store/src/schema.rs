@@ -17,7 +17,7 @@ use sea_orm_migration::MigratorTrait;
 use crate::Store;
 use crate::error::{Failure, cause, is_lock_timeout};
 use crate::migration::Migrator;
-use crate::session::retrying;
+use crate::transaction::retrying;
 
 /// Advisory lock under which PostgreSQL lets one process migrate at a time.
 const MIGRATION_LOCK: i64 = 0x6b65_7977_6172_6400;
