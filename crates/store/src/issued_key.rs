@@ -4,7 +4,7 @@
 //! that exist or may still be recorded, but no longer refers to its workspace by a foreign key.
 
 mod account;
-mod place;
+mod locate;
 mod row;
 
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
 use crate::{Store, audit};
 
-pub(crate) use place::{workspace_and_hash_of, workspace_of};
+pub(crate) use locate::{workspace_and_hash_of, workspace_of};
 pub(crate) use row::{hash, nanos};
 
 #[async_trait]

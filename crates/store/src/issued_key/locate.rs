@@ -11,8 +11,9 @@ use crate::entity::{organization, workspace};
 use crate::error::Failure;
 use crate::issued_key::row;
 
+/// Workspace and organization of a key, and the columns that describe them.
 #[derive(FromQueryResult)]
-struct Place {
+struct KeyLocation {
     hash: String,
     workspace_id: String,
     organization_id: String,
@@ -42,19 +43,19 @@ pub(crate) async fn workspace_and_hash_of(
         .column(organization::Column::DefaultWorkspaceId)
         .join(JoinType::LeftJoin, Relation::Workspace.def())
         .join(JoinType::LeftJoin, workspace::Relation::Organization.def())
-        .into_model::<Place>()
+        .into_model::<KeyLocation>()
         .one(db)
         .await?;
     Ok(found.map(from_row).transpose()?)
 }
 
-fn from_row(place: Place) -> Result<(Workspace, KeyHash), Error> {
-    let is_default = place.default_workspace_id.as_ref() == Some(&place.workspace_id);
+fn from_row(location: KeyLocation) -> Result<(Workspace, KeyHash), Error> {
+    let is_default = location.default_workspace_id.as_ref() == Some(&location.workspace_id);
     let workspace = Workspace {
-        id: WorkspaceId::parse(place.workspace_id).map_err(Error::internal)?,
-        organization: OrganizationId::parse(place.organization_id).map_err(Error::internal)?,
-        name: place.name.unwrap_or_default(),
+        id: WorkspaceId::parse(location.workspace_id).map_err(Error::internal)?,
+        organization: OrganizationId::parse(location.organization_id).map_err(Error::internal)?,
+        name: location.name.unwrap_or_default(),
         is_default,
     };
-    Ok((workspace, row::hash(&place.hash)?))
+    Ok((workspace, row::hash(&location.hash)?))
 }
