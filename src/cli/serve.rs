@@ -175,7 +175,7 @@ pub(super) async fn open_store_waiting(
     patience: Duration,
 ) -> Result<Store, Failure> {
     let mut options = config.database.read().map_err(misconfigured)?;
-    options.busy_timeout = options.busy_timeout.max(patience);
+    options.limits.busy_timeout = options.limits.busy_timeout.max(patience);
     Store::connect(&options).await.map_err(|error| match error {
         keyward_core::Error::Invalid { .. } => Failure::new(
             Failure::CONFIG,

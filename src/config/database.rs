@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyward_crypto::{GroupAccess, Secret, read_private_file};
-use keyward_store::{KeyBounds, StoreOptions};
+use keyward_store::{KeyBounds, StoreLimits, StoreOptions};
 
 use super::value::{positive, positive_millis};
 use super::{ConfigError, raw};
@@ -15,12 +15,8 @@ const MAX_URL_BYTES: usize = 64 * 1024;
 /// Database.
 pub struct DatabaseSettings {
     url: Url,
-    max_connections: u32,
-    acquire_timeout: Duration,
-    busy_timeout: Duration,
-    bounds: KeyBounds,
+    limits: StoreLimits,
     allow_unverified_tls: bool,
-    max_clock_difference: Duration,
 }
 
 /// Source of the database's URL.
@@ -41,20 +37,23 @@ impl DatabaseSettings {
                 ));
             }
         };
-        Ok(Self {
-            url,
+        let limits = StoreLimits {
             max_connections: positive("database.max_connections", database.max_connections)?,
             acquire_timeout: positive_millis(
                 "database.acquire_timeout_ms",
                 database.acquire_timeout_ms,
             )?,
             busy_timeout: Duration::from_millis(database.busy_timeout_ms),
-            bounds,
-            allow_unverified_tls: database.allow_unverified_tls,
             max_clock_difference: positive_millis(
                 "database.max_clock_difference_ms",
                 database.max_clock_difference_ms,
             )?,
+            bounds,
+        };
+        Ok(Self {
+            url,
+            limits,
+            allow_unverified_tls: database.allow_unverified_tls,
         })
     }
 
@@ -63,13 +62,8 @@ impl DatabaseSettings {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&self) -> Result<StoreOptions, ConfigError> {
-        let mut options = StoreOptions::new(self.url.read()?);
-        options.max_connections = self.max_connections;
-        options.acquire_timeout = self.acquire_timeout;
-        options.busy_timeout = self.busy_timeout;
-        options.bounds = self.bounds;
+        let mut options = StoreOptions::new(self.url.read()?, self.limits);
         options.allow_unverified_tls = self.allow_unverified_tls;
-        options.max_clock_difference = self.max_clock_difference;
         Ok(options)
     }
 }

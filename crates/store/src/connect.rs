@@ -46,7 +46,7 @@ impl Connector {
     pub(crate) fn new(options: &StoreOptions) -> Result<Self, Error> {
         let url = options.url.expose();
         match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => sqlite(url, options.busy_timeout),
+            Some("sqlite") => sqlite(url, options.limits.busy_timeout),
             Some("postgres" | "postgresql") => postgres(url, options.allow_unverified_tls),
             _ => Err(Error::invalid(
                 URL_FIELD,
@@ -195,9 +195,10 @@ mod tests {
     use sea_orm::Statement;
 
     use super::*;
+    use crate::test_options::options;
 
     async fn open(database: &TestDatabase) -> Link {
-        let connector = Connector::new(&StoreOptions::new(database.secret_url())).unwrap();
+        let connector = Connector::new(&options(database.secret_url())).unwrap();
         connector.open().await.unwrap()
     }
 
@@ -254,7 +255,7 @@ mod tests {
         let Some(database) = TestDatabase::postgres().await else {
             return;
         };
-        let options = |setting: &str| {
+        let with_setting = |setting: &str| {
             let and = if database.url().contains('?') {
                 '&'
             } else {
@@ -264,7 +265,7 @@ mod tests {
                 "{}{and}options=-c%20synchronous_commit%3D{setting}",
                 database.url()
             );
-            StoreOptions::new(keyward_crypto::Secret::new(url))
+            options(keyward_crypto::Secret::new(url))
         };
         for (setting, wanted) in [
             ("off", "on"),
@@ -273,7 +274,7 @@ mod tests {
             ("on", "on"),
             ("remote_apply", "remote_apply"),
         ] {
-            let connector = Connector::new(&options(setting)).unwrap();
+            let connector = Connector::new(&with_setting(setting)).unwrap();
             let mut db = connector.open().await.unwrap();
             let found = value::<String>(&mut db, "SHOW synchronous_commit").await;
             assert_eq!(found, wanted, "{setting}");

@@ -32,8 +32,15 @@ mod probe;
 mod provider_key;
 mod repo_ai_key;
 mod schema;
+#[cfg(test)]
+#[path = "../tests/common/options.rs"]
+mod test_options;
 mod time;
 mod transaction;
+
+// The options of tests are shared with the integration tests, for which this crate has its own name.
+#[cfg(test)]
+extern crate self as keyward_store;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -56,15 +63,6 @@ pub use file_lock::InUse;
 pub use schema::{SchemaState, SchemaTooNew};
 pub use time::{ClockDiffers, TimeSource};
 
-/// Default maximum number of connections.
-const DEFAULT_MAX_CONNECTIONS: u32 = 16;
-/// Default maximum time that a call waits for a connection.
-const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default maximum time that a write waits for another process's lock on SQLite.
-const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default maximum clock difference with which a store is ready.
-const DEFAULT_MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
-
 /// Maximum numbers of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyBounds {
@@ -74,13 +72,19 @@ pub struct KeyBounds {
     pub ai_keys_per_repo: u32,
 }
 
-impl Default for KeyBounds {
-    fn default() -> Self {
-        Self {
-            provider_keys_per_workspace: 10_000,
-            ai_keys_per_repo: 10_000,
-        }
-    }
+/// Limits of a [`Store`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Maximum number of connections.
+    pub max_connections: u32,
+    /// Maximum time that a call waits for a connection.
+    pub acquire_timeout: Duration,
+    /// Maximum total time that a write waits for another process's lock on SQLite.
+    pub busy_timeout: Duration,
+    /// Maximum difference between the machine's clock and PostgreSQL's clock with which the store is ready.
+    pub max_clock_difference: Duration,
+    /// Maximum numbers of keys.
+    pub bounds: KeyBounds,
 }
 
 /// Settings for [`Store`].
@@ -88,18 +92,10 @@ impl Default for KeyBounds {
 pub struct StoreOptions {
     /// `sqlite:PATH`, `postgres://…` or `postgresql://…`; it may contain a password.
     pub url: Secret<String>,
-    /// Maximum number of connections.
-    pub max_connections: u32,
-    /// Maximum time that a call waits for a connection.
-    pub acquire_timeout: Duration,
-    /// Maximum total time that a write waits for another process's lock on SQLite.
-    pub busy_timeout: Duration,
-    /// Maximum numbers of keys.
-    pub bounds: KeyBounds,
+    /// Limits on connections, waits and rows.
+    pub limits: StoreLimits,
     /// Allows connections to PostgreSQL beyond loopback without a verified certificate.
     pub allow_unverified_tls: bool,
-    /// Maximum difference between the machine's clock and PostgreSQL's clock with which the store is ready.
-    pub max_clock_difference: Duration,
     /// The machine's clock.
     pub machine_clock: Arc<dyn Clock>,
     /// Clock that the store uses on PostgreSQL.
@@ -107,17 +103,14 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Returns the default settings for a URL.
+    /// Returns the settings for a URL, with the machine's real clock, and verified TLS and the server's clock on
+    /// PostgreSQL.
     #[must_use]
-    pub fn new(url: Secret<String>) -> Self {
+    pub fn new(url: Secret<String>, limits: StoreLimits) -> Self {
         Self {
             url,
-            max_connections: DEFAULT_MAX_CONNECTIONS,
-            acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
-            busy_timeout: DEFAULT_BUSY_TIMEOUT,
-            bounds: KeyBounds::default(),
+            limits,
             allow_unverified_tls: false,
-            max_clock_difference: DEFAULT_MAX_CLOCK_DIFFERENCE,
             machine_clock: StoreTime::system(),
             time_source: TimeSource::Server,
         }
@@ -127,10 +120,7 @@ impl StoreOptions {
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOptions")
-            .field("max_connections", &self.max_connections)
-            .field("acquire_timeout", &self.acquire_timeout)
-            .field("busy_timeout", &self.busy_timeout)
-            .field("max_clock_difference", &self.max_clock_difference)
+            .field("limits", &self.limits)
             .field("time_source", &self.time_source)
             .finish_non_exhaustive()
     }
@@ -187,16 +177,17 @@ impl Store {
         let follows_server =
             engine == Engine::Postgres && options.time_source == TimeSource::Server;
         let machine = Arc::clone(&options.machine_clock);
-        let time = StoreTime::new(machine, options.max_clock_difference, follows_server);
-        let max_connections = options.max_connections.max(1);
-        let pool = Pool::new(connector, max_connections, options.acquire_timeout);
+        let limits = &options.limits;
+        let time = StoreTime::new(machine, limits.max_clock_difference, follows_server);
+        let max_connections = limits.max_connections.max(1);
+        let pool = Pool::new(connector, max_connections, limits.acquire_timeout);
         // A store opens even if the clocks differ too much, but it is not ready.
         pool.connect_first(&time).await?;
         let lock_waits = (max_connections as usize / 4).max(1);
         Ok(Self {
             pool,
             engine,
-            bounds: options.bounds,
+            bounds: limits.bounds,
             writer_lock: (engine == Engine::Sqlite).then(Arc::default),
             key_queue: Arc::default(),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),

@@ -375,11 +375,13 @@ mod tests {
     use sea_orm::sqlx::ConnectOptions;
 
     use super::*;
-    use crate::{Store, StoreOptions};
+    use crate::Store;
+    use crate::test_options::options;
 
     async fn store(database: &TestDatabase) -> Store {
-        let options = StoreOptions::new(database.secret_url());
-        Store::connect(&options).await.unwrap()
+        Store::connect(&options(database.secret_url()))
+            .await
+            .unwrap()
     }
 
     async fn create_table(store: &Store, name: &'static str) -> Result<(), Error> {

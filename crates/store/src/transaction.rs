@@ -369,11 +369,11 @@ mod tests {
     use sea_orm::TransactionTrait;
 
     use super::*;
-    use crate::StoreOptions;
+    use crate::test_options::options;
 
     async fn sqlite(database: &TestDatabase) -> Store {
-        let mut options = StoreOptions::new(database.secret_url());
-        options.busy_timeout = Duration::from_millis(20);
+        let mut options = options(database.secret_url());
+        options.limits.busy_timeout = Duration::from_millis(20);
         Store::connect(&options).await.unwrap()
     }
 

@@ -17,7 +17,7 @@ use keyward_core::ledger::Charge;
 use keyward_core::ports::{DirectoryStore, LedgerStore, ProviderKeyStore, StoreHealth};
 use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
-use keyward_store::{Engine, Store, StoreOptions, deadline};
+use keyward_store::{Engine, Store, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
@@ -27,6 +27,8 @@ use keyward_testkit::fixtures::{
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::common::options::options;
 
 async fn fixture() -> Option<Fixture<Store>> {
     Some(common::open(TestDatabase::postgres().await?).await)
@@ -303,7 +305,7 @@ async fn time_of_a_change_is_the_servers_after_the_wait() {
     let created = event("issued_key.create", Noun::IssuedKey, "key");
     let (keys, manage) = (fixture.issued_keys(), manage_grant(&world.a));
     keys.insert(&manage, &key, &created).await.unwrap();
-    let mut options = StoreOptions::new(fixture.database.secret_url());
+    let mut options = options(fixture.database.secret_url());
     options.machine_clock = fixture.clock.clone();
     let store = Store::connect(&options).await.unwrap();
 
@@ -528,7 +530,7 @@ async fn unreachable_server_is_unavailable() {
 
 /// Checks that the error contains the reason, and no part of the URL.
 async fn assert_connection_rejected(url: String, reason: &str) {
-    let options = StoreOptions::new(Secret::new(url));
+    let options = options(Secret::new(url));
     let error = Store::connect(&options).await.err().unwrap();
     let Error::Unavailable(cause) = &error else {
         panic!("{error:?}")
@@ -564,8 +566,8 @@ async fn silent_server_is_unavailable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let url = format!("postgresql://user:canary@127.0.0.1:{port}/canary");
-    let mut options = StoreOptions::new(Secret::new(url));
-    options.acquire_timeout = Duration::from_millis(200);
+    let mut options = options(Secret::new(url));
+    options.limits.acquire_timeout = Duration::from_millis(200);
     let error = Store::connect(&options).await.err().unwrap();
     let Error::Unavailable(cause) = &error else {
         panic!("{error:?}")

@@ -14,12 +14,14 @@ use std::time::Duration;
 use keyward_core::ports::DirectoryStore;
 use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
-use keyward_store::{Engine, Store, StoreOptions, deadline};
+use keyward_store::{Engine, Store, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{World, directory_grant, event, organization, repo, workspace};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::time::Instant;
+
+use crate::common::options::options;
 
 async fn fixture() -> Option<Fixture<Store>> {
     Some(common::open(TestDatabase::sqlite()).await)
@@ -68,7 +70,7 @@ async fn mode_of_a_file_that_is_there_stays() {
 async fn missing_directory_is_an_error_without_the_url() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("canary/keyward.db");
-    let options = StoreOptions::new(Secret::new(format!("sqlite:{}", file.display())));
+    let options = options(Secret::new(format!("sqlite:{}", file.display())));
     let error = Store::connect(&options).await.err().unwrap();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
@@ -87,7 +89,7 @@ async fn unfit_urls_are_rejected_without_repeating_them() {
         "postgres://user:canary@host:port/db",
         "postgres://user:canary@host/db?sslmode=canary",
     ] {
-        let options = StoreOptions::new(Secret::new(url.to_owned()));
+        let options = options(Secret::new(url.to_owned()));
         assert!(!format!("{options:?}").contains("canary"));
         let error = Store::connect(&options).await.err().unwrap();
         assert!(
@@ -117,8 +119,8 @@ async fn hold_write_lock(fixture: &Fixture<Store>) -> sea_orm::DatabaseTransacti
 async fn lock_that_is_not_released_is_unavailable() {
     let database = TestDatabase::sqlite();
     let fixture = common::open(database).await;
-    let mut options = StoreOptions::new(fixture.database.secret_url());
-    options.busy_timeout = Duration::from_millis(5);
+    let mut options = options(fixture.database.secret_url());
+    options.limits.busy_timeout = Duration::from_millis(5);
     let impatient = Store::connect(&options).await.unwrap();
     let lock = hold_write_lock(&fixture).await;
     let told = event("organization.upsert", Noun::Organization, "org");
@@ -177,8 +179,8 @@ async fn processes_share_a_file() {
     let fixture = fixture().await.unwrap();
     World::create(&*fixture.store).await;
     // To SQLite, another store is the same as another process.
-    let mut options = StoreOptions::new(fixture.database.secret_url());
-    options.busy_timeout = Duration::from_secs(60);
+    let mut options = options(fixture.database.secret_url());
+    options.limits.busy_timeout = Duration::from_secs(60);
     let mut writing = Vec::new();
     for writer in 0..4 {
         let store = Store::connect(&options).await.unwrap();

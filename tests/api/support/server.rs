@@ -19,7 +19,7 @@ use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_core::services::{AuditSettings, LedgerSettings, ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Keyring, Secret};
-use keyward_store::{KeyBounds, Store, StoreOptions, TimeSource};
+use keyward_store::{KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::NOON;
 use keyward_testkit::{ManualClock, TestDatabase};
 use tempfile::NamedTempFile;
@@ -113,7 +113,10 @@ impl OnEngine for Setup {
                 min_bytes_per_second: 16 * 1024,
             },
             max_page_items: MAX_PAGE_ITEMS,
-            bounds: KeyBounds::default(),
+            bounds: KeyBounds {
+                provider_keys_per_workspace: 10_000,
+                ai_keys_per_repo: 10_000,
+            },
             trusted_proxies: TrustedProxies::default(),
             jwks_min_refresh: LONG,
             jwks_max_age: LONG,
@@ -169,9 +172,14 @@ impl Setup {
             .store_url
             .clone()
             .unwrap_or_else(|| self.database.url().to_owned());
-        let mut options = StoreOptions::new(Secret::new(url));
-        options.acquire_timeout = ACQUIRE_TIMEOUT;
-        options.bounds = self.bounds;
+        let limits = StoreLimits {
+            max_connections: 16,
+            acquire_timeout: ACQUIRE_TIMEOUT,
+            busy_timeout: Duration::from_secs(5),
+            max_clock_difference: Duration::from_secs(5),
+            bounds: self.bounds,
+        };
+        let mut options = StoreOptions::new(Secret::new(url), limits);
         let clock = Arc::new(ManualClock::new(self.machine_time));
         options.machine_clock = Arc::clone(&clock) as _;
         options.time_source = self.time_source;

@@ -7,14 +7,15 @@ use keyward_testkit::fixtures::{NOON, after_noon};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryTrait, Statement};
 
 use super::*;
-use crate::StoreOptions;
+use crate::test_options::options;
 
 const EVENTS: u32 = 20_000;
 
 /// Fills a long trail in which every text has a few values and most calls have their own request id.
 async fn trail(database: &TestDatabase) -> Store {
-    let options = StoreOptions::new(database.secret_url());
-    let store = Store::connect(&options).await.unwrap();
+    let store = Store::connect(&options(database.secret_url()))
+        .await
+        .unwrap();
     store.migrate().await.unwrap();
     let (id, text) = match store.engine().backend() {
         DbBackend::Postgres => ("gen_random_uuid()", "i::text"),

@@ -1,12 +1,14 @@
 //! Tests that run on both engines.
 
+pub(crate) mod options;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_core::data_key::UsedDataKeys;
 use keyward_core::ports::{DirectoryStore, ProviderKeyStore, StoreHealth};
 use keyward_core::{Error, Noun};
-use keyward_store::{SchemaState, SchemaTooNew, Store, StoreOptions, TimeSource, deadline};
+use keyward_store::{SchemaState, SchemaTooNew, Store, TimeSource, deadline};
 use keyward_testkit::conformance::Fixture;
 use keyward_testkit::fixtures::{
     World, directory_grant, event, organization, serve_grant, stored_key, workspace_id, write_grant,
@@ -16,10 +18,10 @@ use tokio::time::Instant;
 
 /// Opens a store on this database, with the current schema.
 pub(crate) async fn open(database: TestDatabase) -> Fixture<Store> {
-    let mut options = StoreOptions::new(database.secret_url());
-    options.max_connections = 8;
+    let mut options = options::options(database.secret_url());
+    options.limits.max_connections = 8;
     // The machine may be busy with other tests.
-    (options.acquire_timeout, options.busy_timeout) =
+    (options.limits.acquire_timeout, options.limits.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     let clock = Arc::new(ManualClock::default());
     options.machine_clock = Arc::clone(&clock) as _;

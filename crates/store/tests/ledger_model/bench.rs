@@ -41,10 +41,10 @@ pub(crate) struct Taken {
 }
 
 fn options(database: &TestDatabase) -> StoreOptions {
-    let mut options = StoreOptions::new(database.secret_url());
-    options.max_connections = 2;
+    let mut options = crate::options::options(database.secret_url());
+    options.limits.max_connections = 2;
     // The machine may be busy with other tests.
-    (options.acquire_timeout, options.busy_timeout) =
+    (options.limits.acquire_timeout, options.limits.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     options
 }

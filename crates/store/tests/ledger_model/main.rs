@@ -13,6 +13,8 @@ mod account;
 mod bench;
 mod calendar;
 mod model;
+#[path = "../common/options.rs"]
+mod options;
 mod outcome;
 mod rows;
 mod step;

@@ -8,6 +8,8 @@
 )]
 
 mod network;
+#[path = "../common/options.rs"]
+mod options;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +18,7 @@ use std::time::Duration;
 use keyward_core::ports::{DirectoryStore, IssuedKeyStore, LedgerStore, StoreHealth};
 use keyward_core::{Error, Noun};
 use keyward_crypto::Secret;
-use keyward_store::{Store, StoreOptions, deadline};
+use keyward_store::{Store, deadline};
 use keyward_testkit::TestDatabase;
 use keyward_testkit::fixtures::{
     World, charge, directory_grant, event, issued_key, manage_grant, repo, serve_grant,
@@ -33,8 +35,8 @@ const RESUMES_WITHIN: Duration = Duration::from_secs(15 + 5);
 const CONNECTIONS: u32 = 4;
 
 async fn open(url: &str) -> Arc<Store> {
-    let mut options = StoreOptions::new(Secret::new(url.to_owned()));
-    options.max_connections = CONNECTIONS;
+    let mut options = options::options(Secret::new(url.to_owned()));
+    options.limits.max_connections = CONNECTIONS;
     let store = Store::connect(&options).await.unwrap();
     store.migrate().await.unwrap();
     Arc::new(store)

@@ -9,22 +9,24 @@
 )]
 
 mod fill;
+#[path = "../common/options.rs"]
+mod options;
 mod reading;
 mod tables;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keyward_store::{SchemaState, Store, StoreOptions};
+use keyward_store::{SchemaState, Store};
 use keyward_testkit::TestDatabase;
 use sea_orm::DbBackend;
 
 use crate::tables::Tables;
 
 async fn connect(database: &TestDatabase) -> Store {
-    let mut options = StoreOptions::new(database.secret_url());
+    let mut options = options::options(database.secret_url());
     // The machine may be busy with other tests.
-    (options.acquire_timeout, options.busy_timeout) =
+    (options.limits.acquire_timeout, options.limits.busy_timeout) =
         (Duration::from_secs(60), Duration::from_secs(60));
     Store::connect(&options).await.unwrap()
 }
