@@ -29,11 +29,6 @@ pub(crate) fn too_many_for_key() -> Status {
 /// Converts a failure of a use case to a status with `google.rpc` details.
 pub(crate) fn status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
-        && keyward_store::deadline::is_cause(cause)
-    {
-        return deadline_exceeded();
-    }
-    if let Error::Unavailable(cause) = &error
         && keyward_store::per_key_queue::is_cause(cause)
     {
         return too_many_for_key();
@@ -119,6 +114,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::NotEmpty { .. } => (Code::FailedPrecondition, "NOT_EMPTY"),
         Error::TooManyKeys { .. } => (Code::FailedPrecondition, "TOO_MANY_KEYS"),
         Error::Immovable { .. } => (Code::FailedPrecondition, "BELONGS_ELSEWHERE"),
+        Error::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         _ => (Code::Internal, "INTERNAL"),
     }
@@ -147,8 +143,7 @@ fn not_found_reason(noun: Noun) -> &'static str {
 
 /// Returns the status of an expired deadline, regardless of the component that detects it.
 pub(crate) fn deadline_exceeded() -> Status {
-    let message = "The deadline expired before the call could complete";
-    plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
+    status(Error::DeadlineExceeded)
 }
 
 /// Returns the status of a health check for an unknown service.
@@ -258,5 +253,22 @@ mod tests {
             status(Error::unavailable("no route")).code(),
             Code::Unavailable
         );
+    }
+
+    #[test]
+    fn expired_deadline_has_its_own_status() {
+        let status = status(Error::DeadlineExceeded);
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(
+            status.message(),
+            "The deadline expired before the call could complete"
+        );
+        let details = status.get_error_details();
+        let info = details.error_info();
+        assert_eq!(
+            info.map(|info| (info.reason.as_str(), info.domain.as_str())),
+            Some(("DEADLINE_EXCEEDED", ERROR_DOMAIN))
+        );
+        assert_eq!(info.map(|info| info.metadata.len()), Some(0));
     }
 }

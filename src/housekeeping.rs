@@ -84,6 +84,6 @@ async fn expire(audit: &AuditTrail) {
 }
 
 fn warn(failure: &Error, what: &'static str) {
-    let cause = error::chain(failure);
+    let cause = std::error::Error::source(failure).map(|_| error::chain(failure));
     tracing::warn!(%failure, cause, "{what}");
 }

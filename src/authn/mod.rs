@@ -49,6 +49,9 @@ pub enum AuthnError {
     /// The token is malformed, expired, not for Keyward, or of an unknown principal; the reason is only logged.
     #[error("Invalid token")]
     Invalid(&'static str),
+    /// The deadline of the call passed during authentication.
+    #[error("The deadline expired before the call could complete")]
+    DeadlineExceeded,
     /// The token cannot be verified now.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),
@@ -378,6 +381,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthnError> {
 
 fn store_failure(error: keyward_core::Error) -> AuthnError {
     match error {
+        keyward_core::Error::DeadlineExceeded => AuthnError::DeadlineExceeded,
         keyward_core::Error::Unavailable(cause) => AuthnError::Unavailable(cause),
         other => AuthnError::Internal(other.into()),
     }

@@ -91,7 +91,9 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
         .create(&caller(ACTOR), &organization, args.name.clone())
         .await
         .map_err(|error| match error {
-            Error::Unavailable(_) | Error::Internal(_) => serve::unavailable(&error),
+            Error::DeadlineExceeded | Error::Unavailable(_) | Error::Internal(_) => {
+                serve::unavailable(&error)
+            }
             error => reject(&error),
         })?;
     // Before anything else, since the plaintext cannot be read again.

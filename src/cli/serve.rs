@@ -312,7 +312,11 @@ pub(super) fn claim(store: &Store) -> Result<(), Failure> {
 }
 
 pub(super) fn unavailable(error: &keyward_core::Error) -> Failure {
-    Failure::caused(Failure::UNAVAILABLE, "the database cannot be used", error)
+    let what = match error {
+        Error::DeadlineExceeded => "the database does not answer in time",
+        _ => "the database cannot be used",
+    };
+    Failure::caused(Failure::UNAVAILABLE, what, error)
 }
 
 fn no_signals(error: std::io::Error) -> Failure {

@@ -136,9 +136,7 @@ fn tell(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
         Err(AuthnError::Invalid(_)) => attempt.failed(),
         // The time that the server had decides whether this counts as the client's failure, see `Drop` of
         // `Attempt`.
-        Err(AuthnError::Unavailable(cause)) if keyward_store::deadline::is_cause(cause) => {
-            drop(attempt);
-        }
+        Err(AuthnError::DeadlineExceeded) => drop(attempt),
         Err(_) => attempt.abandoned(),
     }
 }
@@ -150,9 +148,7 @@ fn status(error: &AuthnError) -> Status {
             tracing::debug!(why, "rejected a token");
             (Code::Unauthenticated, "TOKEN_INVALID")
         }
-        AuthnError::Unavailable(cause) if keyward_store::deadline::is_cause(cause) => {
-            return error::deadline_exceeded();
-        }
+        AuthnError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         AuthnError::Overloaded(wait) => {
             metrics::rejected(RejectReason::Overload);
             return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);

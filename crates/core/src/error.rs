@@ -149,6 +149,9 @@ pub enum Error {
         /// Kind of its parent.
         parent: Noun,
     },
+    /// The deadline of the call passed before the store responded.
+    #[error("The deadline expired before the call could complete")]
+    DeadlineExceeded,
     /// A failure that a retry may not meet, such as a store or a key service that cannot be reached.
     #[error("Service unavailable")]
     Unavailable(#[source] Cause),

@@ -5,10 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use keyward_core::Cause;
 use tokio::time::Instant;
-
-use crate::error::DeadlinePassed;
 
 tokio::task_local! {
     static DEADLINE: Instant;
@@ -24,12 +21,6 @@ pub async fn scope<F: Future>(at: Instant, future: F) -> F::Output {
 #[must_use]
 pub fn remaining() -> Option<Duration> {
     current().map(|at| at.saturating_duration_since(Instant::now()))
-}
-
-/// Returns true if the cause is that the deadline passed before the database responded.
-#[must_use]
-pub fn is_cause(cause: &Cause) -> bool {
-    cause.is::<DeadlinePassed>()
 }
 
 /// Returns the deadline in scope.

@@ -64,11 +64,6 @@ pub(crate) struct DatabaseFailure {
     text: String,
 }
 
-/// The deadline passed before the database responded.
-#[derive(Debug, thiserror::Error)]
-#[error("the deadline passed before the database answered")]
-pub(crate) struct DeadlinePassed;
-
 /// Concurrent transactions changed the same rows in every attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction was overtaken by others too often")]
@@ -330,7 +325,7 @@ pub(crate) fn translate(error: &DbErr) -> Error {
         DbErrorKind::Deadline if deadline::remaining() > Some(Duration::from_secs(1)) => {
             Error::Unavailable(cause)
         }
-        DbErrorKind::Deadline => Error::unavailable(DeadlinePassed),
+        DbErrorKind::Deadline => Error::DeadlineExceeded,
         DbErrorKind::Unique | DbErrorKind::ForeignKey | DbErrorKind::Other => {
             Error::Internal(cause)
         }

@@ -15,9 +15,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::connect::STATEMENT_TIMEOUT;
-use crate::error::{
-    DbErrorKind, DeadlinePassed, Failure, RetriesExhausted, cause, classify, translate,
-};
+use crate::error::{DbErrorKind, Failure, RetriesExhausted, cause, classify, translate};
 use crate::instrumented::{Instrumented, Operation, Txn, instrumented};
 use crate::metrics;
 use crate::occupancy::unoccupied;
@@ -268,14 +266,14 @@ async fn before_deadline<T>(
         None => work.await,
         Some(at) => tokio::time::timeout_at(at, work)
             .await
-            .unwrap_or_else(|_| Err(Error::unavailable(DeadlinePassed).into())),
+            .unwrap_or_else(|_| Err(Error::DeadlineExceeded.into())),
     }
 }
 
 /// Fails if a deadline is in scope and has passed.
 fn in_time() -> Result<(), Failure> {
     match deadline::remaining() {
-        Some(Duration::ZERO) => Err(Error::unavailable(DeadlinePassed).into()),
+        Some(Duration::ZERO) => Err(Error::DeadlineExceeded.into()),
         _ => Ok(()),
     }
 }
@@ -299,7 +297,7 @@ where
     }
     // A rejection is a valid response and not a fault.
     let fault = match &outcome {
-        Err(Error::Unavailable(_)) => Some("unavailable"),
+        Err(Error::Unavailable(_) | Error::DeadlineExceeded) => Some("unavailable"),
         Err(Error::Internal(_)) => Some("internal"),
         _ => None,
     };
@@ -378,10 +376,10 @@ mod tests {
     }
 
     fn assert_deadline<T: std::fmt::Debug>(outcome: Result<T, Error>) {
-        match outcome {
-            Err(Error::Unavailable(cause)) => assert!(deadline::is_cause(&cause), "{cause}"),
-            other => panic!("{other:?}"),
-        }
+        assert!(
+            matches!(outcome, Err(Error::DeadlineExceeded)),
+            "{outcome:?}"
+        );
     }
 
     #[tokio::test]

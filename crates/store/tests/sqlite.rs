@@ -159,7 +159,7 @@ async fn call_is_given_up_at_the_deadline() {
         .upsert_organization(&grant, &organization, &told);
     let rejected = deadline::scope(at, call).await;
     assert!(
-        matches!(rejected, Err(Error::Unavailable(_))),
+        matches!(rejected, Err(Error::DeadlineExceeded)),
         "{rejected:?}"
     );
     assert_eq!(deadline::remaining(), None);
