@@ -49,9 +49,9 @@ const _: () = {{
             &mut self,
             member: usize,
             members: &mut __A,
-            reading: &__json::Reading<'_>,
+            context: &__json::ReadContext<'_>,
         ) -> ::core::result::Result<(), __A::Error> {{
-            _ = reading;
+            _ = context;
             match member {{
 {read}                _ => _ = members.next_value::<__serde::de::IgnoredAny>()?,
             }}
@@ -61,9 +61,9 @@ const _: () = {{
         fn write<__S: __serde::ser::SerializeStruct>(
             &self,
             members: &mut __S,
-            writing: &__json::Writing<'_>,
+            context: &__json::WriteContext<'_>,
         ) -> ::core::result::Result<(), __S::Error> {{
-            _ = (&members, writing);
+            _ = (&members, context);
 {write}            ::core::result::Result::Ok(())
         }}
 {update_mask}    }}
@@ -156,25 +156,25 @@ fn read(place: usize, member: &Member) -> String {
     let taken = match &member.shape {
         // Its paths are names of members, which come from the message.
         Shape::Omitted | Shape::Null if codec == "__json::UpdatePaths" => {
-            format!("take_update_mask(&mut self.{field}, &INFO, members, reading)?")
+            format!("take_update_mask(&mut self.{field}, &INFO, members, context)?")
         }
-        Shape::Always => format!("take::<{codec}, __A>(&mut self.{field}, members, reading)?"),
+        Shape::Always => format!("take::<{codec}, __A>(&mut self.{field}, members, context)?"),
         Shape::Omitted | Shape::Null => {
-            format!("take_present::<{codec}, __A>(&mut self.{field}, members, reading)?")
+            format!("take_present::<{codec}, __A>(&mut self.{field}, members, context)?")
         }
         Shape::List => {
-            format!("take::<__json::List<{codec}>, __A>(&mut self.{field}, members, reading)?")
+            format!("take::<__json::List<{codec}>, __A>(&mut self.{field}, members, context)?")
         }
         Shape::Map(key) => {
             format!(
-                "take::<__json::Map<{key}, {codec}>, __A>(&mut self.{field}, members, reading)?"
+                "take::<__json::Map<{key}, {codec}>, __A>(&mut self.{field}, members, context)?"
             )
         }
         Shape::Choice { variant, .. } => format!(
             "take_choice::<{codec}, _, __A>(
                     &mut self.{field},
                     members,
-                    reading,
+                    context,
                     |choice| match choice {{
                         {variant}(value) => ::core::result::Result::Ok(value),
                         other => ::core::result::Result::Err(other),
@@ -226,7 +226,7 @@ fn write(member: &Member) -> String {
             (format!("{put}::<{codec}, __S>"), value)
         }
     };
-    format!("            __json::{put}(members, {json_name:?}, {value}, writing)?;\n")
+    format!("            __json::{put}(members, {json_name:?}, {value}, context)?;\n")
 }
 
 /// `JsonMessage::update_mask`, if the message has the mask.

@@ -7,9 +7,9 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Codec;
+use super::context::{ReadContext, Step, WriteContext};
 use super::info::MessageInfo;
 use super::message::{JsonMessage, Message};
-use super::options::{Reading, Step, Writing};
 use super::slot::{Out, Slot};
 use super::text::TextError;
 use super::tree::{Tree, members};
@@ -26,8 +26,8 @@ type Entries = [(String, Tree)];
 pub struct AnyType {
     pub(super) info: &'static MessageInfo,
     has_own_form: bool,
-    read: fn(&Entries, &Reading<'_>) -> Result<Vec<u8>, TextError>,
-    write: fn(&[u8], &Writing<'_>) -> Result<String, TextError>,
+    read: fn(&Entries, &ReadContext<'_>) -> Result<Vec<u8>, TextError>,
+    write: fn(&[u8], &WriteContext<'_>) -> Result<String, TextError>,
 }
 
 impl AnyType {
@@ -63,36 +63,36 @@ impl fmt::Debug for AnyType {
 
 fn read_members<M: JsonMessage + prost::Message>(
     entries: &Entries,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<Vec<u8>, TextError> {
     let mut message = Box::<M>::default();
-    Message::<M>::object(&mut message, members(entries, TYPE), reading)?;
+    Message::<M>::object(&mut message, members(entries, TYPE), context)?;
     Ok(message.encode_to_vec())
 }
 
 fn read_value<M: JsonMessage + prost::Message>(
     entries: &Entries,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<Vec<u8>, TextError> {
     let value = only(entries, VALUE).map_err(|()| TextError::custom("must have one `value`"))?;
     let value = value.ok_or_else(|| TextError::custom("must have a `value`"))?;
-    if reading.rejects_unknown_members() && entries.len() > 2 {
+    if context.rejects_unknown_members() && entries.len() > 2 {
         return Err(TextError::custom("must have no unknown members"));
     }
     let mut message = Box::<M>::default();
-    Slot::<M::Form>::new(&mut message, reading)
+    Slot::<M::Form>::new(&mut message, context)
         .deserialize(value)
-        .inspect_err(|_| reading.failed_in(Step::Member(VALUE)))?;
+        .inspect_err(|_| context.failed_in(Step::Member(VALUE)))?;
     Ok(message.encode_to_vec())
 }
 
 fn write<M: JsonMessage + prost::Message>(
     bytes: &[u8],
-    writing: &Writing<'_>,
+    context: &WriteContext<'_>,
 ) -> Result<String, TextError> {
     let message = <M as prost::Message>::decode(bytes)
         .map_err(|_| TextError::custom("an Any does not hold its declared type"))?;
-    serde_json::to_string(&Out::<M::Form>::new(&message, writing)).map_err(TextError::custom)
+    serde_json::to_string(&Out::<M::Form>::new(&message, context)).map_err(TextError::custom)
 }
 
 /// Returns the only entry of this name, if present.
@@ -122,14 +122,14 @@ impl Codec for Any {
     fn write<S: Serializer>(
         any: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         if any.type_url.is_empty() && any.value.is_empty() {
             return serializer.collect_map(std::iter::empty::<((), ())>());
         }
-        let known = full_name(&any.type_url).and_then(|name| writing.options.any_type(name));
+        let known = full_name(&any.type_url).and_then(|name| context.options.any_type(name));
         let known = known.ok_or_else(|| S::Error::custom("an Any holds an unknown type"))?;
-        let inner = (known.write)(&any.value, &writing.in_any()?).map_err(S::Error::custom)?;
+        let inner = (known.write)(&any.value, &context.in_any()?).map_err(S::Error::custom)?;
         let url = serde_json::to_string(&any.type_url).map_err(S::Error::custom)?;
         let text = match inner.strip_prefix('{').filter(|_| !known.has_own_form) {
             Some("}") => format!("{{{TYPE:?}:{url}}}"),
@@ -144,7 +144,7 @@ impl Codec for Any {
     fn object<'de, A: MapAccess<'de>>(
         any: &mut Self::Value,
         mut object: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = object.next_entry::<String, Tree>()? {
@@ -157,11 +157,11 @@ impl Codec for Any {
         let Ok(Some(Tree::Text(url))) = only(&entries, TYPE) else {
             return Err(A::Error::custom("must have one `@type` that is a string"));
         };
-        let known = full_name(url).and_then(|name| reading.options.any_type(name));
+        let known = full_name(url).and_then(|name| context.options.any_type(name));
         let known =
             known.ok_or_else(|| A::Error::custom("must have an `@type` that is known here"))?;
-        let value = reading
-            .in_any(|| (known.read)(&entries, reading))
+        let value = context
+            .in_any(|| (known.read)(&entries, context))
             .ok_or_else(|| A::Error::custom("must not be nested so deeply"))?
             .map_err(A::Error::custom)?;
         *any = prost_types::Any {

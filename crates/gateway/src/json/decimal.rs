@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::ser::Serializer;
 
 use super::Codec;
-use super::options::Writing;
+use super::context::WriteContext;
 
 /// Largest integer up to which every integer is exact as a floating-point number.
 const EXACT: u128 = 1 << 53;
@@ -23,7 +23,11 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     type Value = T;
     const EXPECTED: &'static str = DECIMAL;
 
-    fn write<S: Serializer>(value: &T, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        value: &T,
+        serializer: S,
+        _: &WriteContext<'_>,
+    ) -> Result<S::Ok, S::Error> {
         let units: i128 = (*value).into();
         let scale = 10_i128.pow(PLACES);
         if units % scale == 0 {
@@ -116,14 +120,14 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
 mod tests {
     use super::super::options::JsonOptions;
     use super::super::slot::Out;
-    use super::super::{Codec, Writing};
+    use super::super::{Codec, WriteContext};
     use super::Decimal;
 
     type Nanos = Decimal<i64, 9>;
 
     fn written(value: i64) -> String {
         let options = JsonOptions::default();
-        serde_json::to_string(&Out::<Nanos>::new(&value, &Writing::new(&options))).unwrap()
+        serde_json::to_string(&Out::<Nanos>::new(&value, &WriteContext::new(&options))).unwrap()
     }
 
     #[test]

@@ -8,9 +8,10 @@ use serde_json::error::Category;
 use tonic::Status;
 
 use super::Codec;
+use super::context::{Masked, Mode, ReadContext};
 use super::decimal::DECIMAL;
 use super::message::{JsonMessage, Message, failed_in};
-use super::options::{JsonOptions, Masked, Mode, Reading};
+use super::options::JsonOptions;
 use super::slot::Slot;
 use super::text::Members;
 use super::tree::Tree;
@@ -56,7 +57,7 @@ impl Fault {
 
     /// Creates the fault for invalid JSON text.
     #[cold]
-    fn of_json(error: &serde_json::Error, reading: &Reading<'_>) -> Self {
+    fn of_json(error: &serde_json::Error, context: &ReadContext<'_>) -> Self {
         if error.classify() != Category::Data {
             let (line, column) = (error.line(), error.column());
             let description = format!("Malformed JSON at line {line} column {column}");
@@ -69,7 +70,7 @@ impl Fault {
         // The parser appends the position to the codec's message.
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
-        Self::at(reading, text.strip_suffix(&place).unwrap_or(&text))
+        Self::at(context, text.strip_suffix(&place).unwrap_or(&text))
     }
 
     /// Creates the fault for a body that is not UTF-8, which
@@ -80,10 +81,10 @@ impl Fault {
     }
 
     #[cold]
-    fn at(reading: &Reading<'_>, text: &str) -> Self {
-        let field = reading.path();
+    fn at(context: &ReadContext<'_>, text: &str) -> Self {
+        let field = context.path();
         let is_decimal = text.strip_prefix("must be ") == Some(DECIMAL);
-        if let Some(expected) = reading.expected_decimal().filter(|_| is_decimal) {
+        if let Some(expected) = context.expected_decimal().filter(|_| is_decimal) {
             let description = format!("`{field}` must be {expected}");
             return Self::of_field(field, description);
         }
@@ -92,7 +93,7 @@ impl Fault {
             text if field.is_empty() => format!("The body {text}"),
             text => format!("`{field}` {text}"),
         };
-        Self::of_field(field, description).with_nearest(reading.nearest())
+        Self::of_field(field, description).with_nearest(context.nearest())
     }
 }
 
@@ -128,12 +129,12 @@ pub(crate) fn read_body<M: JsonMessage>(
     options: &JsonOptions,
     masked: Option<Masked>,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, Mode::Json).with_mask_of(masked);
+    let context = ReadContext::new(options, Mode::Json).with_mask_of(masked);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
-    Slot::<M::Form>::new(message, &reading)
+    Slot::<M::Form>::new(message, &context)
         .deserialize(&mut text)
         .and_then(|_| text.end())
-        .map_err(|error| Fault::of_json(&error, &reading))
+        .map_err(|error| Fault::of_json(&error, &context))
 }
 
 /// Reads the body of a request into one member of a message.
@@ -147,13 +148,13 @@ pub fn decode_member_into<M: JsonMessage>(
     body: &[u8],
     options: &JsonOptions,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, Mode::Json);
+    let context = ReadContext::new(options, Mode::Json);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     message
-        .read(member, &mut OnlyValue(&mut text), &reading)
-        .inspect_err(|_| failed_in::<M>(member, &reading))
+        .read(member, &mut OnlyValue(&mut text), &context)
+        .inspect_err(|_| failed_in::<M>(member, &context))
         .and_then(|()| text.end())
-        .map_err(|error| Fault::of_json(&error, &reading))
+        .map_err(|error| Fault::of_json(&error, &context))
 }
 
 /// Reads a body without regard to its type.
@@ -163,8 +164,8 @@ pub fn decode_member_into<M: JsonMessage>(
 /// Gives the position where the text is not JSON.
 pub(super) fn parse(body: &[u8]) -> Result<Tree, Fault> {
     let options = JsonOptions::default();
-    let reading = Reading::new(&options, Mode::Json);
-    serde_json::from_str(utf8(body)?).map_err(|error| Fault::of_json(&error, &reading))
+    let context = ReadContext::new(&options, Mode::Json);
+    serde_json::from_str(utf8(body)?).map_err(|error| Fault::of_json(&error, &context))
 }
 
 fn utf8(body: &[u8]) -> Result<&str, Fault> {
@@ -183,8 +184,8 @@ pub fn bind_path<M: JsonMessage>(
     text: &str,
     options: &JsonOptions,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, Mode::Path);
-    bind(message, vec![(path, text)], &reading)
+    let context = ReadContext::new(options, Mode::Path);
+    bind(message, vec![(path, text)], &context)
 }
 
 /// Sets the fields of query parameters. Each parameter is a path, as for [`bind_path`], and a text.
@@ -208,21 +209,21 @@ pub(crate) fn read_query<M: JsonMessage>(
     options: &JsonOptions,
     masked: Option<Masked>,
 ) -> Result<(), Fault> {
-    let reading = Reading::new(options, Mode::Query).with_mask_of(masked);
+    let context = ReadContext::new(options, Mode::Query).with_mask_of(masked);
     let values = values
         .iter()
         .map(|(path, text)| (path.as_slice(), text.as_ref()))
         .collect();
-    bind(message, values, &reading)
+    bind(message, values, &context)
 }
 
 fn bind<M: JsonMessage>(
     message: &mut M,
     values: Vec<(&[usize], &str)>,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<(), Fault> {
-    Message::<M>::object(message, Members::new(values), reading)
-        .map_err(|error| Fault::at(reading, &error.to_string()))
+    Message::<M>::object(message, Members::new(values), context)
+        .map_err(|error| Fault::at(context, &error.to_string()))
 }
 
 /// Single value, presented to a map reader without a key.

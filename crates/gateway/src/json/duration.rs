@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::ser::{Error, Serializer};
 
 use super::Codec;
-use super::options::Writing;
+use super::context::WriteContext;
 
 /// Maximum number of seconds of a duration: about ten thousand years.
 const MAX_SECONDS: i64 = 315_576_000_000;
@@ -21,7 +21,7 @@ impl Codec for Duration {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         match format(value) {
             Some(text) => serializer.serialize_str(&text),

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde::ser::SerializeStruct;
 use serde_json::Error;
 
+use super::context::WriteContext;
 use super::message::JsonMessage;
-use super::options::{JsonOptions, Writing};
+use super::options::JsonOptions;
 use super::slot::Out;
 
 /// Writes a message as the body of a response.
@@ -14,8 +15,8 @@ use super::slot::Out;
 ///
 /// A value, such as a timestamp after the year 9999, has no form in JSON.
 pub fn encode<M: JsonMessage>(message: &M, options: &JsonOptions) -> Result<Vec<u8>, Error> {
-    let writing = Writing::new(options);
-    serde_json::to_vec(&Out::<M::Form>::new(message, &writing))
+    let context = WriteContext::new(options);
+    serde_json::to_vec(&Out::<M::Form>::new(message, &context))
 }
 
 /// Writes one member of a message as the body of a response, or null if it is absent.
@@ -33,7 +34,7 @@ pub fn encode_member<M: JsonMessage>(
         name: name.unwrap_or_default(),
         text: None,
     };
-    message.write(&mut one, &Writing::of_member(options))?;
+    message.write(&mut one, &WriteContext::of_member(options))?;
     Ok(one.text.unwrap_or_else(|| b"null".to_vec()))
 }
 

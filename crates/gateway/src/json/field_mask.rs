@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::de::{Error as _, MapAccess};
 use serde::ser::{Error, Serializer};
 
+use super::context::{ReadContext, WriteContext};
 use super::info::mask_path;
 use super::nearest::{nearest_path, suggestion};
-use super::options::{Reading, Writing};
 use super::slot::take_present;
 use super::{Codec, MessageInfo};
 
@@ -21,7 +21,7 @@ impl Codec for FieldMask {
     fn write<S: Serializer>(
         mask: &Self::Value,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         let paths: Option<Vec<String>> = mask.paths.iter().map(|path| camel(path)).collect();
         match paths {
@@ -57,9 +57,9 @@ impl Codec for UpdatePaths {
     fn write<S: Serializer>(
         mask: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        _ = writing;
+        _ = context;
         let paths = mask.paths.iter();
         let paths: Vec<_> = paths
             .map(|path| camel(path).map_or(Cow::Borrowed(path.as_str()), Cow::Owned))
@@ -86,10 +86,10 @@ pub fn take_update_mask<'de, A: MapAccess<'de>>(
     mask: &mut Option<prost_types::FieldMask>,
     info: &'static MessageInfo,
     members: &mut A,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    take_present::<UpdatePaths, A>(mask, members, reading)?;
-    let changed = reading.masked_by(info);
+    take_present::<UpdatePaths, A>(mask, members, context)?;
+    let changed = context.masked_by(info);
     let paths = mask.iter_mut().flat_map(|mask| &mut mask.paths);
     for (place, path) in paths.enumerate() {
         let snake = snake(path);
@@ -100,7 +100,7 @@ pub fn take_update_mask<'de, A: MapAccess<'de>>(
         let Some(found) = found else {
             let nearest = changed.and_then(|info| nearest_path(info, path));
             let suggested = suggestion(nearest.as_deref());
-            reading.suggest(nearest);
+            context.suggest(nearest);
             return Err(A::Error::custom(format_args!(
                 "must name fields, and its path {} does not{suggested}",
                 place + 1

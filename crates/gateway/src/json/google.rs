@@ -7,8 +7,8 @@ use tonic_types::pb;
 
 use super::{
     Any, AnyType, Binary, Bool, Double, Duration, FieldMask, Float, Int32, Int64, JsonMessage,
-    List, ListValue, Map, MemberInfo, MemberKind, Message, MessageInfo, Reading, Struct, Text,
-    Timestamp, UInt32, UInt64, Value, Writing, info, put, put_present, take, take_present,
+    List, ListValue, Map, MemberInfo, MemberKind, Message, MessageInfo, ReadContext, Struct, Text,
+    Timestamp, UInt32, UInt64, Value, WriteContext, info, put, put_present, take, take_present,
 };
 
 /// Types that every `Any` may contain.
@@ -44,20 +44,20 @@ pub(super) static BUILT_IN: &[AnyType] = &[
 ];
 
 macro_rules! take_member {
-    (always, $codec:ty, $field:expr, $members:expr, $reading:expr) => {
-        take::<$codec, A>(&mut $field, $members, $reading)
+    (always, $codec:ty, $field:expr, $members:expr, $context:expr) => {
+        take::<$codec, A>(&mut $field, $members, $context)
     };
-    (present, $codec:ty, $field:expr, $members:expr, $reading:expr) => {
-        take_present::<$codec, A>(&mut $field, $members, $reading)
+    (present, $codec:ty, $field:expr, $members:expr, $context:expr) => {
+        take_present::<$codec, A>(&mut $field, $members, $context)
     };
 }
 
 macro_rules! put_member {
-    (always, $codec:ty, $name:expr, $field:expr, $members:expr, $writing:expr) => {
-        put::<$codec, S>($members, $name, &$field, $writing)
+    (always, $codec:ty, $name:expr, $field:expr, $members:expr, $context:expr) => {
+        put::<$codec, S>($members, $name, &$field, $context)
     };
-    (present, $codec:ty, $name:expr, $field:expr, $members:expr, $writing:expr) => {
-        put_present::<$codec, S>($members, $name, $field.as_ref(), $writing)
+    (present, $codec:ty, $name:expr, $field:expr, $members:expr, $context:expr) => {
+        put_present::<$codec, S>($members, $name, $field.as_ref(), $context)
     };
 }
 
@@ -96,13 +96,13 @@ macro_rules! message {
                     &mut self,
                     member: usize,
                     members: &mut A,
-                    reading: &Reading<'_>,
+                    context: &ReadContext<'_>,
                 ) -> Result<(), A::Error> {
-                    _ = reading;
+                    _ = context;
                     match member {
                         $($place => {
                             let $this = self;
-                            take_member!($shape, $codec, $field, members, reading)
+                            take_member!($shape, $codec, $field, members, context)
                         })*
                         _ => members.next_value::<IgnoredAny>().map(|_| ()),
                     }
@@ -111,12 +111,12 @@ macro_rules! message {
                 fn write<S: SerializeStruct>(
                     &self,
                     members: &mut S,
-                    writing: &Writing<'_>,
+                    context: &WriteContext<'_>,
                 ) -> Result<(), S::Error> {
-                    _ = (&members, writing);
+                    _ = (&members, context);
                     $(
                         let $this = self;
-                        put_member!($shape, $codec, $json_name, $field, members, writing)?;
+                        put_member!($shape, $codec, $json_name, $field, members, context)?;
                     )*
                     Ok(())
                 }

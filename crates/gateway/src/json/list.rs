@@ -9,7 +9,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::Codec;
-use super::options::{Reading, Step, Writing};
+use super::context::{ReadContext, Step, WriteContext};
 use super::slot::{Out, Slot};
 
 /// Any number of values; an array in JSON.
@@ -22,11 +22,11 @@ impl<C: Codec> Codec for List<C> {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         let mut array = serializer.serialize_seq(Some(value.len()))?;
         for element in value {
-            array.serialize_element(&Out::<C>::new(element, writing))?;
+            array.serialize_element(&Out::<C>::new(element, context))?;
         }
         array.end()
     }
@@ -42,15 +42,15 @@ impl<C: Codec> Codec for List<C> {
     fn array<'de, A: SeqAccess<'de>>(
         values: &mut Self::Value,
         mut array: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         values.clear();
         let mut place = 0;
         loop {
             let mut value = C::Value::default();
             let read = array
-                .next_element_seed(Slot::<C>::new(&mut value, reading))
-                .inspect_err(|_| reading.failed_in(Step::Place(place)))?;
+                .next_element_seed(Slot::<C>::new(&mut value, context))
+                .inspect_err(|_| context.failed_in(Step::Place(place)))?;
             match read {
                 None => return Ok(()),
                 Some(true) => values.push(value),
@@ -75,13 +75,13 @@ where
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         let mut entries: Vec<_> = value.iter().collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         let mut object = serializer.serialize_map(Some(entries.len()))?;
         for (key, value) in entries {
-            object.serialize_entry(&Shown(key), &Out::<C>::new(value, writing))?;
+            object.serialize_entry(&Shown(key), &Out::<C>::new(value, context))?;
         }
         object.end()
     }
@@ -93,14 +93,14 @@ where
     fn object<'de, A: MapAccess<'de>>(
         values: &mut Self::Value,
         mut object: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         values.clear();
         while let Some(key) = object.next_key_seed(Key::<K>(PhantomData))? {
             let mut value = C::Value::default();
             let is_there = object
-                .next_value_seed(Slot::<C>::new(&mut value, reading))
-                .inspect_err(|_| reading.failed_in(Step::Entry))?;
+                .next_value_seed(Slot::<C>::new(&mut value, context))
+                .inspect_err(|_| context.failed_in(Step::Entry))?;
             if is_there && values.insert(key, value).is_some() {
                 return Err(de::Error::custom("must have each key once"));
             }
@@ -152,16 +152,16 @@ impl<C: Codec> Codec for Boxed<C> {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        C::write(value, serializer, writing)
+        C::write(value, serializer, context)
     }
 
     fn object<'de, A: MapAccess<'de>>(
         value: &mut Self::Value,
         object: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
-        C::object(value, object, reading)
+        C::object(value, object, context)
     }
 }

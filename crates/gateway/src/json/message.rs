@@ -7,9 +7,10 @@ use prost_types::FieldMask;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 
+use super::context::{Mode, ReadContext, Step, WriteContext};
 use super::info::MessageInfo;
 use super::nearest::{nearest, shown, suggestion};
-use super::options::{JsonOptions, Mode, Reading, Step, Writing};
+use super::options::JsonOptions;
 use super::slot::Slot;
 use super::unread::Unread;
 use super::{Codec, GIVEN_TWICE};
@@ -36,7 +37,7 @@ pub trait JsonMessage: Default {
         &mut self,
         member: usize,
         members: &mut A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error>;
 
     /// Writes every member.
@@ -47,7 +48,7 @@ pub trait JsonMessage: Default {
     fn write<S: SerializeStruct>(
         &self,
         members: &mut S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<(), S::Error>;
 
     /// Returns the message's `update_mask`, if it has one.
@@ -75,9 +76,9 @@ impl<M: JsonMessage> Codec for Message<M> {
     fn write<S: Serializer>(
         value: &M,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        let inside = writing.deeper()?;
+        let inside = context.deeper()?;
         let mut members = serializer.serialize_struct("", M::INFO.members.len())?;
         value.write(&mut members, &inside)?;
         members.end()
@@ -86,22 +87,22 @@ impl<M: JsonMessage> Codec for Message<M> {
     fn object<'de, A: MapAccess<'de>>(
         message: &mut M,
         mut object: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut seen = Seen::default();
         let name = || MemberName::<M> {
             message: PhantomData,
-            is_kept: reading.rejects_unknown_members(),
+            is_kept: context.rejects_unknown_members(),
         };
         while let Some(member) = object.next_key_seed(name())? {
             match member {
-                Name::Unknown(Some(name)) => return Err(unknown::<M, _>(&name, reading)),
+                Name::Unknown(Some(name)) => return Err(unknown::<M, _>(&name, context)),
                 Name::Unknown(None) => _ = object.next_value::<Unread>()?,
                 Name::Known(member) if seen.insert(member) => message
-                    .read(member, &mut object, reading)
-                    .inspect_err(|_| failed_in::<M>(member, reading))?,
+                    .read(member, &mut object, context)
+                    .inspect_err(|_| failed_in::<M>(member, context))?,
                 Name::Known(member) => {
-                    failed_in::<M>(member, reading);
+                    failed_in::<M>(member, context);
                     return Err(de::Error::custom(GIVEN_TWICE));
                 }
             }
@@ -113,22 +114,22 @@ impl<M: JsonMessage> Codec for Message<M> {
 /// Rejection of a member that the message does not have. It has the member's name, shortened if
 /// necessary, and the nearest known name.
 #[cold]
-fn unknown<M: JsonMessage, E: de::Error>(name: &str, reading: &Reading<'_>) -> E {
+fn unknown<M: JsonMessage, E: de::Error>(name: &str, context: &ReadContext<'_>) -> E {
     let Some(shown) = shown(name) else {
         return E::custom("must have no unknown members");
     };
     let nearest = nearest(M::INFO, name);
-    reading.failed_in(Step::Unknown(shown));
-    reading.suggest(nearest.map(str::to_owned));
+    context.failed_in(Step::Unknown(shown));
+    context.suggest(nearest.map(str::to_owned));
     E::custom(format_args!("is not a known member{}", suggestion(nearest)))
 }
 
 /// Records the member that failed.
 #[cold]
-pub(super) fn failed_in<M: JsonMessage>(member: usize, reading: &Reading<'_>) {
+pub(super) fn failed_in<M: JsonMessage>(member: usize, context: &ReadContext<'_>) {
     if let Some(member) = M::INFO.members.get(member) {
-        reading.failed_in(Step::Member(member.json_name));
-        reading.expected(member.expected);
+        context.failed_in(Step::Member(member.json_name));
+        context.expected(member.expected);
     }
 }
 
@@ -141,7 +142,11 @@ pub fn serialize<M: JsonMessage, S: Serializer>(
     message: &M,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    M::Form::write(message, serializer, &Writing::new(&JsonOptions::default()))
+    M::Form::write(
+        message,
+        serializer,
+        &WriteContext::new(&JsonOptions::default()),
+    )
 }
 
 /// Reads a message. Called by the generated `Deserialize`.
@@ -153,9 +158,9 @@ pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<M, D::Error> {
     let options = JsonOptions::default();
-    let reading = Reading::new(&options, Mode::Json);
+    let context = ReadContext::new(&options, Mode::Json);
     let mut message = M::default();
-    Slot::<M::Form>::new(&mut message, &reading).deserialize(deserializer)?;
+    Slot::<M::Form>::new(&mut message, &context).deserialize(deserializer)?;
     Ok(message)
 }
 

@@ -7,6 +7,7 @@
 //! Errors never repeat a value: a [`Fault`] has the position and the expected form.
 
 mod any;
+mod context;
 mod decimal;
 mod decode;
 mod duration;
@@ -32,6 +33,8 @@ use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::Serializer;
 
 pub use any::{Any, AnyType};
+pub(crate) use context::{MAX_PARAMETER_DEPTH, Masked};
+pub use context::{ReadContext, WriteContext};
 pub use decimal::Decimal;
 pub use decode::{Fault, bind_path, bind_query, decode, decode_into, decode_member_into};
 pub(crate) use decode::{read_body, read_query};
@@ -44,8 +47,7 @@ pub use info::{
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
 pub(crate) use nearest::{nearest_path, shown, suggestion};
-pub use options::{JsonOptions, Reading, Writing};
-pub(crate) use options::{MAX_PARAMETER_DEPTH, Masked};
+pub use options::JsonOptions;
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};
 pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};
 pub use structure::{ListValue, NullValue, Struct, Value};
@@ -70,7 +72,7 @@ pub trait Codec {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error>;
 
     /// Returns true if the value is the default of a field without presence, which may be omitted.
@@ -130,9 +132,9 @@ pub trait Codec {
     fn array<'de, A: SeqAccess<'de>>(
         _: &mut Self::Value,
         _: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
-        if reading.is_text() {
+        if context.is_text() {
             return Err(de::Error::custom(GIVEN_TWICE));
         }
         Err(expected::<Self, _>())
@@ -146,7 +148,7 @@ pub trait Codec {
     fn object<'de, A: MapAccess<'de>>(
         _: &mut Self::Value,
         _: A,
-        _: &Reading<'_>,
+        _: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         Err(expected::<Self, _>())
     }

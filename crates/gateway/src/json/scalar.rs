@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, ge
 use serde::ser::Serializer;
 
 use super::Codec;
-use super::options::Writing;
+use super::context::WriteContext;
 
 /// `bool`.
 pub struct Bool;
@@ -20,7 +20,7 @@ impl Codec for Bool {
     fn write<S: Serializer>(
         value: &bool,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(*value)
     }
@@ -48,7 +48,7 @@ impl Codec for Text {
     fn write<S: Serializer>(
         value: &String,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(value)
     }
@@ -99,7 +99,7 @@ macro_rules! integer {
             type Value = $value;
             const EXPECTED: &'static str = $expected;
 
-            fn write<S: Serializer>(value: &$value, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
+            fn write<S: Serializer>(value: &$value, serializer: S, _: &WriteContext<'_>) -> Result<S::Ok, S::Error> {
                 $write(*value, serializer)
             }
 
@@ -155,7 +155,7 @@ impl Codec for Double {
     fn write<S: Serializer>(
         value: &f64,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         if value.is_finite() {
             serializer.serialize_f64(*value)
@@ -208,12 +208,12 @@ impl Codec for Float {
     fn write<S: Serializer>(
         value: &f32,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         if value.is_finite() {
             serializer.serialize_f32(*value)
         } else {
-            Double::write(&f64::from(*value), serializer, writing)
+            Double::write(&f64::from(*value), serializer, context)
         }
     }
 
@@ -257,7 +257,7 @@ impl Codec for Binary {
     fn write<S: Serializer>(
         value: &Vec<u8>,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&general_purpose::STANDARD.encode(value))
     }
@@ -297,7 +297,7 @@ impl<E: JsonEnum> Codec for Enum<E> {
     fn write<S: Serializer>(
         value: &i32,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         match E::name(*value) {
             Some(name) => serializer.serialize_str(name),

@@ -6,19 +6,19 @@ use std::marker::PhantomData;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::options::{Mode, Reading, Writing};
+use super::context::{Mode, ReadContext, WriteContext};
 use super::{Codec, expected};
 
 /// Slot that a value is read into. The result is false if no value was read: an unknown enum name
 /// may be ignored.
 pub(super) struct Slot<'s, 'o, C: Codec> {
     value: &'s mut C::Value,
-    reading: &'s Reading<'o>,
+    context: &'s ReadContext<'o>,
 }
 
 impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
-    pub(super) fn new(value: &'s mut C::Value, reading: &'s Reading<'o>) -> Self {
-        Self { value, reading }
+    pub(super) fn new(value: &'s mut C::Value, context: &'s ReadContext<'o>) -> Self {
+        Self { value, context }
     }
 
     fn set<E: de::Error>(self, read: Option<C::Value>) -> Result<bool, E> {
@@ -33,7 +33,7 @@ impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
 
     /// Sets a value that was read from a string.
     fn set_named<E: de::Error>(self, read: Option<C::Value>) -> Result<bool, E> {
-        if C::IS_ENUM && read.is_none() && self.reading.ignores_unknown_enum_names() {
+        if C::IS_ENUM && read.is_none() && self.context.ignores_unknown_enum_names() {
             return Ok(false);
         }
         self.set(read)
@@ -82,7 +82,7 @@ impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<bool, E> {
-        if self.reading.is_text() {
+        if self.context.is_text() {
             *self.value =
                 C::text(value).map_err(|expected| E::custom(format_args!("must be {expected}")))?;
             return Ok(true);
@@ -107,11 +107,11 @@ impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<bool, A::Error> {
-        C::array(self.value, array, self.reading).map(|()| true)
+        C::array(self.value, array, self.context).map(|()| true)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<bool, A::Error> {
-        C::object(self.value, object, self.reading).map(|()| true)
+        C::object(self.value, object, self.context).map(|()| true)
     }
 }
 
@@ -129,9 +129,9 @@ macro_rules! with_null {
             fn write<S: Serializer>(
                 value: &Self::Value,
                 serializer: S,
-                writing: &Writing<'_>,
+                context: &WriteContext<'_>,
             ) -> Result<S::Ok, S::Error> {
-                $write(value, serializer, writing)
+                $write(value, serializer, context)
             }
 
             fn bool(value: bool) -> Option<Self::Value> {
@@ -169,17 +169,17 @@ macro_rules! with_null {
             fn array<'de, A: SeqAccess<'de>>(
                 value: &mut Self::Value,
                 array: A,
-                reading: &Reading<'_>,
+                context: &ReadContext<'_>,
             ) -> Result<(), A::Error> {
-                C::array($open(value), array, reading)
+                C::array($open(value), array, context)
             }
 
             fn object<'de, A: MapAccess<'de>>(
                 value: &mut Self::Value,
                 object: A,
-                reading: &Reading<'_>,
+                context: &ReadContext<'_>,
             ) -> Result<(), A::Error> {
-                C::object($open(value), object, reading)
+                C::object($open(value), object, context)
             }
         }
     };
@@ -192,8 +192,8 @@ with_null!(
     Some,
     |value| Option::get_or_insert_with(value, Default::default),
     C::null(),
-    |value: &Option<C::Value>, serializer: S, writing| match value {
-        Some(value) => C::write(value, serializer, writing),
+    |value: &Option<C::Value>, serializer: S, context| match value {
+        Some(value) => C::write(value, serializer, context),
         None => serializer.serialize_none(),
     }
 );
@@ -211,18 +211,18 @@ with_null!(
 /// Value to write.
 pub(super) struct Out<'a, 'o, C: Codec> {
     value: &'a C::Value,
-    writing: &'a Writing<'o>,
+    context: &'a WriteContext<'o>,
 }
 
 impl<'a, 'o, C: Codec> Out<'a, 'o, C> {
-    pub(super) fn new(value: &'a C::Value, writing: &'a Writing<'o>) -> Self {
-        Self { value, writing }
+    pub(super) fn new(value: &'a C::Value, context: &'a WriteContext<'o>) -> Self {
+        Self { value, context }
     }
 }
 
 impl<C: Codec> Serialize for Out<'_, '_, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        C::write(self.value, serializer, self.writing)
+        C::write(self.value, serializer, self.context)
     }
 }
 
@@ -234,9 +234,9 @@ impl<C: Codec> Serialize for Out<'_, '_, C> {
 pub fn take<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut C::Value,
     members: &mut A,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    let slot = Slot::<OrDefault<C>>::new(value, reading);
+    let slot = Slot::<OrDefault<C>>::new(value, context);
     members.next_value_seed(slot).map(|_| ())
 }
 
@@ -248,9 +248,9 @@ pub fn take<'de, C: Codec, A: MapAccess<'de>>(
 pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut Option<C::Value>,
     members: &mut A,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    let slot = Slot::<OrNull<C>>::new(value, reading);
+    let slot = Slot::<OrNull<C>>::new(value, context);
     members.next_value_seed(slot).map(|_| ())
 }
 
@@ -264,7 +264,7 @@ pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
 pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
     choice: &mut Option<O>,
     members: &mut A,
-    reading: &Reading<'_>,
+    context: &ReadContext<'_>,
     open: impl FnOnce(O) -> Result<C::Value, O>,
     wrap: impl FnOnce(C::Value) -> O,
 ) -> Result<(), A::Error> {
@@ -275,8 +275,8 @@ pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
     };
     members.next_value_seed(Choice::<C> {
         value: &mut value,
-        is_taken: other.is_some() && reading.mode != Mode::Path,
-        reading,
+        is_taken: other.is_some() && context.mode != Mode::Path,
+        context,
     })?;
     *choice = value.map(wrap).or(other);
     Ok(())
@@ -286,14 +286,14 @@ pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
 struct Choice<'s, 'o, C: Codec> {
     value: &'s mut Option<C::Value>,
     is_taken: bool,
-    reading: &'s Reading<'o>,
+    context: &'s ReadContext<'o>,
 }
 
 impl<'de, C: Codec> DeserializeSeed<'de> for Choice<'_, '_, C> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let slot = Slot::<OrNull<C>>::new(self.value, self.reading);
+        let slot = Slot::<OrNull<C>>::new(self.value, self.context);
         deserializer.deserialize_any(slot)?;
         if self.is_taken && self.value.is_some() {
             return Err(de::Error::custom(
@@ -313,12 +313,12 @@ pub fn put<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: &C::Value,
-    writing: &Writing<'_>,
+    context: &WriteContext<'_>,
 ) -> Result<(), S::Error> {
-    if writing.omits_defaults() && C::is_default(value) {
+    if context.omits_defaults() && C::is_default(value) {
         return members.skip_field(name);
     }
-    members.serialize_field(name, &Out::<C>::new(value, writing))
+    members.serialize_field(name, &Out::<C>::new(value, context))
 }
 
 /// Writes a member that is left out when it is unset.
@@ -330,10 +330,10 @@ pub fn put_present<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: Option<&C::Value>,
-    writing: &Writing<'_>,
+    context: &WriteContext<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => members.serialize_field(name, &Out::<C>::new(value, writing)),
+        Some(value) => members.serialize_field(name, &Out::<C>::new(value, context)),
         None => members.skip_field(name),
     }
 }
@@ -347,10 +347,10 @@ pub fn put_or_null<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: Option<&C::Value>,
-    writing: &Writing<'_>,
+    context: &WriteContext<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => members.serialize_field(name, &Out::<C>::new(value, writing)),
+        Some(value) => members.serialize_field(name, &Out::<C>::new(value, context)),
         None => members.serialize_field(name, &()),
     }
 }

@@ -6,7 +6,8 @@ use prost_types::value::Kind;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
 
-use super::options::{JsonOptions, MAX_PARAMETER_DEPTH, Mode, Reading, Step, Writing};
+use super::context::{MAX_PARAMETER_DEPTH, Mode, ReadContext, Step, WriteContext};
+use super::options::JsonOptions;
 use super::slot::{Out, Slot};
 use super::{Codec, GIVEN_TWICE, JsonMessage};
 
@@ -21,7 +22,11 @@ impl Codec for NullValue {
     const EXPECTED: &'static str = "null";
     const IS_ENUM: bool = true;
 
-    fn write<S: Serializer>(_: &i32, serializer: S, _: &Writing<'_>) -> Result<S::Ok, S::Error> {
+    fn write<S: Serializer>(
+        _: &i32,
+        serializer: S,
+        _: &WriteContext<'_>,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()
     }
 
@@ -56,14 +61,14 @@ impl Codec for Value {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         match &value.kind {
             Some(Kind::NullValue(_)) => serializer.serialize_unit(),
             Some(Kind::BoolValue(value)) => serializer.serialize_bool(*value),
             Some(Kind::StringValue(value)) => serializer.serialize_str(value),
-            Some(Kind::ListValue(list)) => ListValue::write(list, serializer, writing),
-            Some(Kind::StructValue(object)) => Struct::write(object, serializer, writing),
+            Some(Kind::ListValue(list)) => ListValue::write(list, serializer, context),
+            Some(Kind::StructValue(object)) => Struct::write(object, serializer, context),
             #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
             Some(Kind::NumberValue(value))
                 if value.fract() == 0.0
@@ -117,10 +122,10 @@ impl Codec for Value {
     fn array<'de, A: SeqAccess<'de>>(
         value: &mut Self::Value,
         array: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut list = prost_types::ListValue::default();
-        ListValue::array(&mut list, array, reading)?;
+        ListValue::array(&mut list, array, context)?;
         value.kind = Some(Kind::ListValue(list));
         Ok(())
     }
@@ -128,10 +133,10 @@ impl Codec for Value {
     fn object<'de, A: MapAccess<'de>>(
         value: &mut Self::Value,
         object: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut fields = prost_types::Struct::default();
-        Struct::object(&mut fields, object, reading)?;
+        Struct::object(&mut fields, object, context)?;
         value.kind = Some(Kind::StructValue(fields));
         Ok(())
     }
@@ -147,9 +152,9 @@ impl Codec for ListValue {
     fn write<S: Serializer>(
         list: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        let inside = writing.deeper()?;
+        let inside = context.deeper()?;
         let mut array = serializer.serialize_seq(Some(list.values.len()))?;
         for value in &list.values {
             array.serialize_element(&Out::<Value>::new(value, &inside))?;
@@ -164,13 +169,13 @@ impl Codec for ListValue {
     fn array<'de, A: SeqAccess<'de>>(
         list: &mut Self::Value,
         array: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         // The text of a parameter is an array by itself.
-        if reading.is_text() {
+        if context.is_text() {
             return Err(A::Error::custom(GIVEN_TWICE));
         }
-        super::List::<Value>::array(&mut list.values, array, reading)
+        super::List::<Value>::array(&mut list.values, array, context)
     }
 }
 
@@ -184,9 +189,9 @@ impl Codec for Struct {
     fn write<S: Serializer>(
         object: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        let inside = writing.deeper()?;
+        let inside = context.deeper()?;
         let mut members = serializer.serialize_map(Some(object.fields.len()))?;
         for (name, value) in &object.fields {
             members.serialize_entry(name, &Out::<Value>::new(value, &inside))?;
@@ -201,14 +206,14 @@ impl Codec for Struct {
     fn object<'de, A: MapAccess<'de>>(
         object: &mut Self::Value,
         mut members: A,
-        reading: &Reading<'_>,
+        context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut fields = BTreeMap::new();
         while let Some(name) = members.next_key::<String>()? {
             let mut value = prost_types::Value::default();
             members
-                .next_value_seed(Slot::<Value>::new(&mut value, reading))
-                .inspect_err(|_| reading.failed_in(Step::Entry))?;
+                .next_value_seed(Slot::<Value>::new(&mut value, context))
+                .inspect_err(|_| context.failed_in(Step::Entry))?;
             if fields.insert(name, value).is_some() {
                 return Err(A::Error::custom("must have each member once"));
             }
@@ -221,16 +226,16 @@ impl Codec for Struct {
 /// Reads a parameter whose text is JSON, as grpc-gateway does.
 fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'static str> {
     let options = JsonOptions::default();
-    let reading = Reading::new(&options, Mode::Json);
+    let context = ReadContext::new(&options, Mode::Json);
     let mut value = C::Value::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    Slot::<C>::new(&mut value, &reading)
+    Slot::<C>::new(&mut value, &context)
         .deserialize(&mut json)
         .and_then(|_| json.end())
         .map_err(|_| C::EXPECTED)?;
     // The value may be nested in as many messages as a parameter's name may have, and the total
     // depth must not exceed that of JSON that can be written and read again.
-    let inside = Writing::at_depth(&options, MAX_PARAMETER_DEPTH + 1);
+    let inside = WriteContext::at_depth(&options, MAX_PARAMETER_DEPTH + 1);
     serde_json::to_writer(std::io::sink(), &Out::<C>::new(&value, &inside))
         .map_err(|_| "nested less deeply")?;
     Ok(value)

@@ -3,7 +3,8 @@
 use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
 
-use super::options::{JsonOptions, Mode, Reading, Writing};
+use super::context::{Mode, ReadContext, WriteContext};
+use super::options::JsonOptions;
 use super::slot::{Out, Slot};
 use super::{
     Binary, Bool, Codec, Double, Float, Int32, Int64, List, Map, NullValue, Struct, Text, UInt32,
@@ -14,9 +15,9 @@ use super::{
 fn through<C: Codec>(json: &str) -> Result<String, String> {
     let options = JsonOptions::default();
     let mut value = C::Value::default();
-    let reading = Reading::new(&options, Mode::Json);
+    let context = ReadContext::new(&options, Mode::Json);
     let mut text = Deserializer::from_str(json);
-    Slot::<C>::new(&mut value, &reading)
+    Slot::<C>::new(&mut value, &context)
         .deserialize(&mut text)
         .map_err(|error| {
             error
@@ -26,7 +27,7 @@ fn through<C: Codec>(json: &str) -> Result<String, String> {
                 .unwrap_or_default()
                 .to_owned()
         })?;
-    Ok(serde_json::to_string(&Out::<C>::new(&value, &Writing::new(&options))).unwrap())
+    Ok(serde_json::to_string(&Out::<C>::new(&value, &WriteContext::new(&options))).unwrap())
 }
 
 #[track_caller]
@@ -157,7 +158,7 @@ fn a_value_is_any_json() {
     );
     let options = JsonOptions::default();
     let unset = prost_types::Value::default();
-    let writing = Writing::new(&options);
-    let error = serde_json::to_string(&Out::<Value>::new(&unset, &writing)).unwrap_err();
+    let context = WriteContext::new(&options);
+    let error = serde_json::to_string(&Out::<Value>::new(&unset, &context)).unwrap_err();
     assert_eq!(error.to_string(), "a Value has no kind");
 }

@@ -3,7 +3,7 @@
 use serde::ser::{Error, Serializer};
 
 use super::Codec;
-use super::options::Writing;
+use super::context::WriteContext;
 
 /// First second of the year 1.
 const MIN_SECONDS: i64 = -62_135_596_800;
@@ -22,7 +22,7 @@ impl<const DIGITS: usize> Codec for Timestamp<DIGITS> {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        _: &Writing<'_>,
+        _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; 30];
         match format(value, DIGITS, &mut buffer) {
@@ -49,9 +49,9 @@ impl<const DIGITS: usize> Codec for Utc<DIGITS> {
     fn write<S: Serializer>(
         value: &Self::Value,
         serializer: S,
-        writing: &Writing<'_>,
+        context: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        Timestamp::<DIGITS>::write(value, serializer, writing)
+        Timestamp::<DIGITS>::write(value, serializer, context)
     }
 
     fn str(value: &str) -> Option<Self::Value> {
@@ -217,7 +217,7 @@ fn civil(days: i64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, JsonOptions, Writing};
+    use super::super::{Codec, JsonOptions, WriteContext};
     use super::{MAX_SECONDS, MIN_SECONDS, Utc, civil, days, format, parse};
     use prost_types::Timestamp;
 
@@ -346,7 +346,7 @@ mod tests {
         let written = Utc::<3>::write(
             &value,
             serde_json::value::Serializer,
-            &Writing::new(&JsonOptions::default()),
+            &WriteContext::new(&JsonOptions::default()),
         )
         .unwrap();
         assert_eq!(written, "1970-01-01T00:00:00.005Z");
