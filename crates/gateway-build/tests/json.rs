@@ -60,11 +60,11 @@ fn maps_oneofs_and_messages_inside_themselves_have_a_form() {
     ));
     let text = text.unwrap();
     for expected in [
-        "__json::take::<__json::Map<__json::Bool, __json::Enum<ask::Kind>>, __A>(&mut self.a,",
-        "__json::take::<__json::Map<__json::Text, __json::Message<Ask>>, __A>(&mut self.b,",
-        "__json::take::<__json::List<__json::Message<Ask>>, __A>(&mut self.c,",
-        "__json::take_present::<__json::Boxed<__json::Message<Ask>>, __A>(&mut self.d,",
-        "__json::take_choice::<__json::Boxed<__json::Message<Ask>>, _, __A>(",
+        "__json::read_field::<__json::Map<__json::Bool, __json::Enum<ask::Kind>>, __A>(&mut self.a,",
+        "__json::read_field::<__json::Map<__json::Text, __json::Message<Ask>>, __A>(&mut self.b,",
+        "__json::read_field::<__json::List<__json::Message<Ask>>, __A>(&mut self.c,",
+        "__json::read_optional_field::<__json::Boxed<__json::Message<Ask>>, __A>(&mut self.d,",
+        "__json::read_oneof_field::<__json::Boxed<__json::Message<Ask>>, _, __A>(",
         "ask::Of::F(value)",
         "ask::Of::Type(value)",
         "kind: __json::MemberKind::Message(__json::info::<Ask>)",
@@ -136,9 +136,9 @@ fn utc_is_asked_for_where_it_is_declared() {
          google.protobuf.Timestamp c = 3 [(keyward.gateway.v1.field) = { utc_only: false }];",
     ));
     let text = text.unwrap();
-    assert!(text.contains("__json::take_present::<__json::Utc<0>, __A>(&mut self.a"));
-    assert!(text.contains("__json::take::<__json::List<__json::Utc<0>>, __A>(&mut self.b"));
-    assert!(text.contains("__json::take_present::<__json::Timestamp<0>, __A>(&mut self.c"));
+    assert!(text.contains("__json::read_optional_field::<__json::Utc<0>, __A>(&mut self.a"));
+    assert!(text.contains("__json::read_field::<__json::List<__json::Utc<0>>, __A>(&mut self.b"));
+    assert!(text.contains("__json::read_optional_field::<__json::Timestamp<0>, __A>(&mut self.c"));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn an_update_mask_is_one_by_name_and_type() {
     );
     assert!(text.contains("mask: &mut self.update_mask,"));
     assert!(text.contains("member: 1,"));
-    assert!(text.contains("__json::take_update_mask(&mut self.update_mask"));
+    assert!(text.contains("__json::read_update_mask(&mut self.update_mask"));
     for fields in [
         "string a = 1;",
         "string update_mask = 1;",

@@ -153,25 +153,29 @@ fn lookup(place: usize, member: &Member) -> String {
 
 fn read(place: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
-    let taken = match &member.shape {
+    let call = match &member.shape {
         // Its paths are names of members, which come from the message.
         Shape::Omitted | Shape::Null if codec == "__json::UpdatePaths" => {
-            format!("take_update_mask(&mut self.{field}, &INFO, members, context)?")
+            format!("read_update_mask(&mut self.{field}, &INFO, members, context)?")
         }
-        Shape::Always => format!("take::<{codec}, __A>(&mut self.{field}, members, context)?"),
+        Shape::Always => {
+            format!("read_field::<{codec}, __A>(&mut self.{field}, members, context)?")
+        }
         Shape::Omitted | Shape::Null => {
-            format!("take_present::<{codec}, __A>(&mut self.{field}, members, context)?")
+            format!("read_optional_field::<{codec}, __A>(&mut self.{field}, members, context)?")
         }
         Shape::List => {
-            format!("take::<__json::List<{codec}>, __A>(&mut self.{field}, members, context)?")
+            format!(
+                "read_field::<__json::List<{codec}>, __A>(&mut self.{field}, members, context)?"
+            )
         }
         Shape::Map(key) => {
             format!(
-                "take::<__json::Map<{key}, {codec}>, __A>(&mut self.{field}, members, context)?"
+                "read_field::<__json::Map<{key}, {codec}>, __A>(&mut self.{field}, members, context)?"
             )
         }
         Shape::Choice { variant, .. } => format!(
-            "take_choice::<{codec}, _, __A>(
+            "read_oneof_field::<{codec}, _, __A>(
                     &mut self.{field},
                     members,
                     context,
@@ -183,7 +187,7 @@ fn read(place: usize, member: &Member) -> String {
                 )?"
         ),
     };
-    format!("                {place} => __json::{taken},\n")
+    format!("                {place} => __json::{call},\n")
 }
 
 fn write(member: &Member) -> String {
@@ -193,29 +197,32 @@ fn write(member: &Member) -> String {
         json_name,
         ..
     } = member;
-    let (put, value) = match &member.shape {
-        Shape::Always => (format!("put::<{codec}, __S>"), format!("&self.{field}")),
+    let (function, value) = match &member.shape {
+        Shape::Always => (
+            format!("write_field::<{codec}, __S>"),
+            format!("&self.{field}"),
+        ),
         Shape::Omitted => (
-            format!("put_present::<{codec}, __S>"),
+            format!("write_optional_field::<{codec}, __S>"),
             format!("self.{field}.as_ref()"),
         ),
         Shape::Null => (
-            format!("put_or_null::<{codec}, __S>"),
+            format!("write_nullable_field::<{codec}, __S>"),
             format!("self.{field}.as_ref()"),
         ),
         Shape::List => (
-            format!("put::<__json::List<{codec}>, __S>"),
+            format!("write_field::<__json::List<{codec}>, __S>"),
             format!("&self.{field}"),
         ),
         Shape::Map(key) => (
-            format!("put::<__json::Map<{key}, {codec}>, __S>"),
+            format!("write_field::<__json::Map<{key}, {codec}>, __S>"),
             format!("&self.{field}"),
         ),
         Shape::Choice { variant, is_null } => {
-            let put = if *is_null {
-                "put_or_null"
+            let function = if *is_null {
+                "write_nullable_field"
             } else {
-                "put_present"
+                "write_optional_field"
             };
             let value = format!(
                 "match &self.{field} {{
@@ -223,10 +230,10 @@ fn write(member: &Member) -> String {
                 _ => ::core::option::Option::None,
             }}"
             );
-            (format!("{put}::<{codec}, __S>"), value)
+            (format!("{function}::<{codec}, __S>"), value)
         }
     };
-    format!("            __json::{put}(members, {json_name:?}, {value}, context)?;\n")
+    format!("            __json::{function}(members, {json_name:?}, {value}, context)?;\n")
 }
 
 /// `JsonMessage::update_mask`, if the message has the mask.

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use super::Codec;
 use super::context::{ReadContext, Step, WriteContext};
+use super::field::{FieldRef, FieldSeed};
 use super::info::MessageInfo;
 use super::message::{JsonMessage, Message};
-use super::slot::{Out, Slot};
 use super::text::TextError;
 use super::tree::{Tree, members};
 
@@ -80,7 +80,7 @@ fn read_value<M: JsonMessage + prost::Message>(
         return Err(TextError::custom("must have no unknown members"));
     }
     let mut message = Box::<M>::default();
-    Slot::<M::Form>::new(&mut message, context)
+    FieldSeed::<M::Form>::new(&mut message, context)
         .deserialize(value)
         .inspect_err(|_| context.failed_in(Step::Member(VALUE)))?;
     Ok(message.encode_to_vec())
@@ -92,7 +92,7 @@ fn write<M: JsonMessage + prost::Message>(
 ) -> Result<String, TextError> {
     let message = <M as prost::Message>::decode(bytes)
         .map_err(|_| TextError::custom("an Any does not hold its declared type"))?;
-    serde_json::to_string(&Out::<M::Form>::new(&message, context)).map_err(TextError::custom)
+    serde_json::to_string(&FieldRef::<M::Form>::new(&message, context)).map_err(TextError::custom)
 }
 
 /// Returns the only entry of this name, if present.

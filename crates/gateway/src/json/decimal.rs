@@ -118,8 +118,8 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::FieldRef;
     use super::super::options::JsonOptions;
-    use super::super::slot::Out;
     use super::super::{Codec, WriteContext};
     use super::Decimal;
 
@@ -127,7 +127,11 @@ mod tests {
 
     fn written(value: i64) -> String {
         let options = JsonOptions::default();
-        serde_json::to_string(&Out::<Nanos>::new(&value, &WriteContext::new(&options))).unwrap()
+        serde_json::to_string(&FieldRef::<Nanos>::new(
+            &value,
+            &WriteContext::new(&options),
+        ))
+        .unwrap()
     }
 
     #[test]

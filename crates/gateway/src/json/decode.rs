@@ -10,9 +10,9 @@ use tonic::Status;
 use super::Codec;
 use super::context::{Masked, Mode, ReadContext};
 use super::decimal::DECIMAL;
+use super::field::FieldSeed;
 use super::message::{JsonMessage, Message, failed_in};
 use super::options::JsonOptions;
-use super::slot::Slot;
 use super::text::Members;
 use super::tree::Tree;
 use crate::check::{Violation, rejected_fields};
@@ -131,7 +131,7 @@ pub(crate) fn read_body<M: JsonMessage>(
 ) -> Result<(), Fault> {
     let context = ReadContext::new(options, Mode::Json).with_mask_of(masked);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
-    Slot::<M::Form>::new(message, &context)
+    FieldSeed::<M::Form>::new(message, &context)
         .deserialize(&mut text)
         .and_then(|_| text.end())
         .map_err(|error| Fault::of_json(&error, &context))

@@ -5,9 +5,9 @@ use serde::ser::SerializeStruct;
 use serde_json::Error;
 
 use super::context::WriteContext;
+use super::field::FieldRef;
 use super::message::JsonMessage;
 use super::options::JsonOptions;
-use super::slot::Out;
 
 /// Writes a message as the body of a response.
 ///
@@ -16,7 +16,7 @@ use super::slot::Out;
 /// A value, such as a timestamp after the year 9999, has no form in JSON.
 pub fn encode<M: JsonMessage>(message: &M, options: &JsonOptions) -> Result<Vec<u8>, Error> {
     let context = WriteContext::new(options);
-    serde_json::to_vec(&Out::<M::Form>::new(message, &context))
+    serde_json::to_vec(&FieldRef::<M::Form>::new(message, &context))
 }
 
 /// Writes one member of a message as the body of a response, or null if it is absent.

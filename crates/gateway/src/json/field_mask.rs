@@ -6,9 +6,9 @@ use serde::de::{Error as _, MapAccess};
 use serde::ser::{Error, Serializer};
 
 use super::context::{ReadContext, WriteContext};
+use super::field::read_optional_field;
 use super::info::mask_path;
 use super::nearest::{nearest_path, suggestion};
-use super::slot::take_present;
 use super::{Codec, MessageInfo};
 
 /// `google.protobuf.FieldMask`: its paths in lowerCamel, joined by commas.
@@ -46,7 +46,7 @@ impl Codec for FieldMask {
 
 /// Field mask of a request, `update_mask`. It is written as any other mask but may also be read
 /// with the names of the proto file: REST clients use the names that they see, which may have
-/// underscores. Paths are read verbatim, and [`take_update_mask`] converts them to names of the
+/// underscores. Paths are read verbatim, and [`read_update_mask`] converts them to names of the
 /// proto file. A path without a form in lowerCamel is written verbatim, since it is read that way.
 pub struct UpdatePaths;
 
@@ -81,14 +81,14 @@ impl Codec for UpdatePaths {
 ///
 /// # Errors
 ///
-/// As [`take_present`].
-pub fn take_update_mask<'de, A: MapAccess<'de>>(
+/// As [`read_optional_field`].
+pub fn read_update_mask<'de, A: MapAccess<'de>>(
     mask: &mut Option<prost_types::FieldMask>,
     info: &'static MessageInfo,
     members: &mut A,
     context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    take_present::<UpdatePaths, A>(mask, members, context)?;
+    read_optional_field::<UpdatePaths, A>(mask, members, context)?;
     let changed = context.masked_by(info);
     let paths = mask.iter_mut().flat_map(|mask| &mut mask.paths);
     for (place, path) in paths.enumerate() {

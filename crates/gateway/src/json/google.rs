@@ -8,7 +8,8 @@ use tonic_types::pb;
 use super::{
     Any, AnyType, Binary, Bool, Double, Duration, FieldMask, Float, Int32, Int64, JsonMessage,
     List, ListValue, Map, MemberInfo, MemberKind, Message, MessageInfo, ReadContext, Struct, Text,
-    Timestamp, UInt32, UInt64, Value, WriteContext, info, put, put_present, take, take_present,
+    Timestamp, UInt32, UInt64, Value, WriteContext, info, read_field, read_optional_field,
+    write_field, write_optional_field,
 };
 
 /// Types that every `Any` may contain.
@@ -43,21 +44,21 @@ pub(super) static BUILT_IN: &[AnyType] = &[
     AnyType::message::<pb::Status>(),
 ];
 
-macro_rules! take_member {
+macro_rules! read_member {
     (always, $codec:ty, $field:expr, $members:expr, $context:expr) => {
-        take::<$codec, A>(&mut $field, $members, $context)
+        read_field::<$codec, A>(&mut $field, $members, $context)
     };
     (present, $codec:ty, $field:expr, $members:expr, $context:expr) => {
-        take_present::<$codec, A>(&mut $field, $members, $context)
+        read_optional_field::<$codec, A>(&mut $field, $members, $context)
     };
 }
 
-macro_rules! put_member {
+macro_rules! write_member {
     (always, $codec:ty, $name:expr, $field:expr, $members:expr, $context:expr) => {
-        put::<$codec, S>($members, $name, &$field, $context)
+        write_field::<$codec, S>($members, $name, &$field, $context)
     };
     (present, $codec:ty, $name:expr, $field:expr, $members:expr, $context:expr) => {
-        put_present::<$codec, S>($members, $name, $field.as_ref(), $context)
+        write_optional_field::<$codec, S>($members, $name, $field.as_ref(), $context)
     };
 }
 
@@ -102,7 +103,7 @@ macro_rules! message {
                     match member {
                         $($place => {
                             let $this = self;
-                            take_member!($shape, $codec, $field, members, context)
+                            read_member!($shape, $codec, $field, members, context)
                         })*
                         _ => members.next_value::<IgnoredAny>().map(|_| ()),
                     }
@@ -116,7 +117,7 @@ macro_rules! message {
                     _ = (&members, context);
                     $(
                         let $this = self;
-                        put_member!($shape, $codec, $json_name, $field, members, context)?;
+                        write_member!($shape, $codec, $json_name, $field, members, context)?;
                     )*
                     Ok(())
                 }

@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::Codec;
 use super::context::{ReadContext, Step, WriteContext};
-use super::slot::{Out, Slot};
+use super::field::{FieldRef, FieldSeed};
 
 /// Any number of values; an array in JSON.
 pub struct List<C>(PhantomData<C>);
@@ -26,7 +26,7 @@ impl<C: Codec> Codec for List<C> {
     ) -> Result<S::Ok, S::Error> {
         let mut array = serializer.serialize_seq(Some(value.len()))?;
         for element in value {
-            array.serialize_element(&Out::<C>::new(element, context))?;
+            array.serialize_element(&FieldRef::<C>::new(element, context))?;
         }
         array.end()
     }
@@ -49,7 +49,7 @@ impl<C: Codec> Codec for List<C> {
         loop {
             let mut value = C::Value::default();
             let read = array
-                .next_element_seed(Slot::<C>::new(&mut value, context))
+                .next_element_seed(FieldSeed::<C>::new(&mut value, context))
                 .inspect_err(|_| context.failed_in(Step::Place(place)))?;
             match read {
                 None => return Ok(()),
@@ -81,7 +81,7 @@ where
         entries.sort_unstable_by_key(|(key, _)| *key);
         let mut object = serializer.serialize_map(Some(entries.len()))?;
         for (key, value) in entries {
-            object.serialize_entry(&Shown(key), &Out::<C>::new(value, context))?;
+            object.serialize_entry(&Shown(key), &FieldRef::<C>::new(value, context))?;
         }
         object.end()
     }
@@ -99,7 +99,7 @@ where
         while let Some(key) = object.next_key_seed(Key::<K>(PhantomData))? {
             let mut value = C::Value::default();
             let is_there = object
-                .next_value_seed(Slot::<C>::new(&mut value, context))
+                .next_value_seed(FieldSeed::<C>::new(&mut value, context))
                 .inspect_err(|_| context.failed_in(Step::Entry))?;
             if is_there && values.insert(key, value).is_some() {
                 return Err(de::Error::custom("must have each key once"));

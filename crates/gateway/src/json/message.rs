@@ -8,10 +8,10 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::context::{Mode, ReadContext, Step, WriteContext};
+use super::field::FieldSeed;
 use super::info::MessageInfo;
 use super::nearest::{nearest, shown, suggestion};
 use super::options::JsonOptions;
-use super::slot::Slot;
 use super::unread::Unread;
 use super::{Codec, GIVEN_TWICE};
 
@@ -160,7 +160,7 @@ pub fn deserialize<'de, M: JsonMessage, D: Deserializer<'de>>(
     let options = JsonOptions::default();
     let context = ReadContext::new(&options, Mode::Json);
     let mut message = M::default();
-    Slot::<M::Form>::new(&mut message, &context).deserialize(deserializer)?;
+    FieldSeed::<M::Form>::new(&mut message, &context).deserialize(deserializer)?;
     Ok(message)
 }
 

@@ -12,6 +12,7 @@ mod decimal;
 mod decode;
 mod duration;
 mod encode;
+mod field;
 mod field_mask;
 mod google;
 mod info;
@@ -20,7 +21,6 @@ mod message;
 mod nearest;
 mod options;
 mod scalar;
-mod slot;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -40,7 +40,11 @@ pub use decode::{Fault, bind_path, bind_query, decode, decode_into, decode_membe
 pub(crate) use decode::{read_body, read_query};
 pub use duration::Duration;
 pub use encode::{encode, encode_member};
-pub use field_mask::{FieldMask, UpdatePaths, take_update_mask};
+pub use field::{
+    read_field, read_oneof_field, read_optional_field, write_field, write_nullable_field,
+    write_optional_field,
+};
+pub use field_mask::{FieldMask, UpdatePaths, read_update_mask};
 pub use info::{
     MemberInfo, MemberKind, MessageInfo, body_paths, info, members, proto_path, resolve,
 };
@@ -49,7 +53,6 @@ pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
 pub(crate) use nearest::{nearest_path, shown, suggestion};
 pub use options::JsonOptions;
 pub use scalar::{Binary, Bool, Double, Enum, Float, Int32, Int64, JsonEnum, Text, UInt32, UInt64};
-pub use slot::{put, put_or_null, put_present, take, take_choice, take_present};
 pub use structure::{ListValue, NullValue, Struct, Value};
 pub use timestamp::{Timestamp, Utc};
 

@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
 
 use super::context::{MAX_PARAMETER_DEPTH, Mode, ReadContext, Step, WriteContext};
+use super::field::{FieldRef, FieldSeed};
 use super::options::JsonOptions;
-use super::slot::{Out, Slot};
 use super::{Codec, GIVEN_TWICE, JsonMessage};
 
 /// Largest integer up to which every integer is exact as a floating-point number.
@@ -157,7 +157,7 @@ impl Codec for ListValue {
         let inside = context.deeper()?;
         let mut array = serializer.serialize_seq(Some(list.values.len()))?;
         for value in &list.values {
-            array.serialize_element(&Out::<Value>::new(value, &inside))?;
+            array.serialize_element(&FieldRef::<Value>::new(value, &inside))?;
         }
         array.end()
     }
@@ -194,7 +194,7 @@ impl Codec for Struct {
         let inside = context.deeper()?;
         let mut members = serializer.serialize_map(Some(object.fields.len()))?;
         for (name, value) in &object.fields {
-            members.serialize_entry(name, &Out::<Value>::new(value, &inside))?;
+            members.serialize_entry(name, &FieldRef::<Value>::new(value, &inside))?;
         }
         members.end()
     }
@@ -212,7 +212,7 @@ impl Codec for Struct {
         while let Some(name) = members.next_key::<String>()? {
             let mut value = prost_types::Value::default();
             members
-                .next_value_seed(Slot::<Value>::new(&mut value, context))
+                .next_value_seed(FieldSeed::<Value>::new(&mut value, context))
                 .inspect_err(|_| context.failed_in(Step::Entry))?;
             if fields.insert(name, value).is_some() {
                 return Err(A::Error::custom("must have each member once"));
@@ -229,14 +229,14 @@ fn json_text<C: Codec<Value: JsonMessage>>(text: &str) -> Result<C::Value, &'sta
     let context = ReadContext::new(&options, Mode::Json);
     let mut value = C::Value::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    Slot::<C>::new(&mut value, &context)
+    FieldSeed::<C>::new(&mut value, &context)
         .deserialize(&mut json)
         .and_then(|_| json.end())
         .map_err(|_| C::EXPECTED)?;
     // The value may be nested in as many messages as a parameter's name may have, and the total
     // depth must not exceed that of JSON that can be written and read again.
     let inside = WriteContext::at_depth(&options, MAX_PARAMETER_DEPTH + 1);
-    serde_json::to_writer(std::io::sink(), &Out::<C>::new(&value, &inside))
+    serde_json::to_writer(std::io::sink(), &FieldRef::<C>::new(&value, &inside))
         .map_err(|_| "nested less deeply")?;
     Ok(value)
 }

@@ -4,8 +4,8 @@ use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
 
 use super::context::{Mode, ReadContext, WriteContext};
+use super::field::{FieldRef, FieldSeed};
 use super::options::JsonOptions;
-use super::slot::{Out, Slot};
 use super::{
     Binary, Bool, Codec, Double, Float, Int32, Int64, List, Map, NullValue, Struct, Text, UInt32,
     UInt64, Value,
@@ -17,7 +17,7 @@ fn through<C: Codec>(json: &str) -> Result<String, String> {
     let mut value = C::Value::default();
     let context = ReadContext::new(&options, Mode::Json);
     let mut text = Deserializer::from_str(json);
-    Slot::<C>::new(&mut value, &context)
+    FieldSeed::<C>::new(&mut value, &context)
         .deserialize(&mut text)
         .map_err(|error| {
             error
@@ -27,7 +27,7 @@ fn through<C: Codec>(json: &str) -> Result<String, String> {
                 .unwrap_or_default()
                 .to_owned()
         })?;
-    Ok(serde_json::to_string(&Out::<C>::new(&value, &WriteContext::new(&options))).unwrap())
+    Ok(serde_json::to_string(&FieldRef::<C>::new(&value, &WriteContext::new(&options))).unwrap())
 }
 
 #[track_caller]
@@ -159,6 +159,6 @@ fn a_value_is_any_json() {
     let options = JsonOptions::default();
     let unset = prost_types::Value::default();
     let context = WriteContext::new(&options);
-    let error = serde_json::to_string(&Out::<Value>::new(&unset, &context)).unwrap_err();
+    let error = serde_json::to_string(&FieldRef::<Value>::new(&unset, &context)).unwrap_err();
     assert_eq!(error.to_string(), "a Value has no kind");
 }

@@ -90,13 +90,13 @@ fn format<'b>(
     ];
     let mut length = 0;
     for (number, width, end) in parts {
-        length = put(buffer, length, number, width);
+        length = write_digits(buffer, length, number, width);
         *buffer.get_mut(length)? = end;
         length += 1;
     }
     if digits > 0 {
         let power = u32::try_from(9 - digits).ok()?;
-        length = put(buffer, length, nanos / 10_u64.pow(power), digits);
+        length = write_digits(buffer, length, nanos / 10_u64.pow(power), digits);
         *buffer.get_mut(length)? = b'Z';
         length += 1;
     }
@@ -104,7 +104,7 @@ fn format<'b>(
 }
 
 /// Writes a number's last `width` digits and returns their end.
-fn put(buffer: &mut [u8; 30], start: usize, mut number: u64, width: usize) -> usize {
+fn write_digits(buffer: &mut [u8; 30], start: usize, mut number: u64, width: usize) -> usize {
     for place in buffer.iter_mut().skip(start).take(width).rev() {
         *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
         number /= 10;

@@ -1,4 +1,4 @@
-//! Slot that a value is read into, and the value to write.
+//! Fields to read and to write.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,14 +9,14 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::context::{Mode, ReadContext, WriteContext};
 use super::{Codec, expected};
 
-/// Slot that a value is read into. The result is false if no value was read: an unknown enum name
+/// Reads a value into a field. The result is false if no value was read: an unknown enum name
 /// may be ignored.
-pub(super) struct Slot<'s, 'o, C: Codec> {
+pub(super) struct FieldSeed<'s, 'o, C: Codec> {
     value: &'s mut C::Value,
     context: &'s ReadContext<'o>,
 }
 
-impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
+impl<'s, 'o, C: Codec> FieldSeed<'s, 'o, C> {
     pub(super) fn new(value: &'s mut C::Value, context: &'s ReadContext<'o>) -> Self {
         Self { value, context }
     }
@@ -40,7 +40,7 @@ impl<'s, 'o, C: Codec> Slot<'s, 'o, C> {
     }
 }
 
-impl<'de, C: Codec> DeserializeSeed<'de> for Slot<'_, '_, C> {
+impl<'de, C: Codec> DeserializeSeed<'de> for FieldSeed<'_, '_, C> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -50,7 +50,7 @@ impl<'de, C: Codec> DeserializeSeed<'de> for Slot<'_, '_, C> {
 
 /// Accepts any JSON and lets the codec decide if it is valid. Every method is implemented here,
 /// since serde's defaults put the value into the error.
-impl<'de, C: Codec> Visitor<'de> for Slot<'_, '_, C> {
+impl<'de, C: Codec> Visitor<'de> for FieldSeed<'_, '_, C> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,19 +208,19 @@ with_null!(
     C::write
 );
 
-/// Value to write.
-pub(super) struct Out<'a, 'o, C: Codec> {
+/// Field to write.
+pub(super) struct FieldRef<'a, 'o, C: Codec> {
     value: &'a C::Value,
     context: &'a WriteContext<'o>,
 }
 
-impl<'a, 'o, C: Codec> Out<'a, 'o, C> {
+impl<'a, 'o, C: Codec> FieldRef<'a, 'o, C> {
     pub(super) fn new(value: &'a C::Value, context: &'a WriteContext<'o>) -> Self {
         Self { value, context }
     }
 }
 
-impl<C: Codec> Serialize for Out<'_, '_, C> {
+impl<C: Codec> Serialize for FieldRef<'_, '_, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         C::write(self.value, serializer, self.context)
     }
@@ -231,13 +231,13 @@ impl<C: Codec> Serialize for Out<'_, '_, C> {
 /// # Errors
 ///
 /// Gives the expected form of the value.
-pub fn take<'de, C: Codec, A: MapAccess<'de>>(
+pub fn read_field<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut C::Value,
     members: &mut A,
     context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    let slot = Slot::<OrDefault<C>>::new(value, context);
-    members.next_value_seed(slot).map(|_| ())
+    let seed = FieldSeed::<OrDefault<C>>::new(value, context);
+    members.next_value_seed(seed).map(|_| ())
 }
 
 /// Reads the value of a member that can be unset; null leaves it unset.
@@ -245,13 +245,13 @@ pub fn take<'de, C: Codec, A: MapAccess<'de>>(
 /// # Errors
 ///
 /// Gives the expected form of the value.
-pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
+pub fn read_optional_field<'de, C: Codec, A: MapAccess<'de>>(
     value: &mut Option<C::Value>,
     members: &mut A,
     context: &ReadContext<'_>,
 ) -> Result<(), A::Error> {
-    let slot = Slot::<OrNull<C>>::new(value, context);
-    members.next_value_seed(slot).map(|_| ())
+    let seed = FieldSeed::<OrNull<C>>::new(value, context);
+    members.next_value_seed(seed).map(|_| ())
 }
 
 /// Reads the value of a member of a oneof. `open` returns the value if the choice is this member,
@@ -261,7 +261,7 @@ pub fn take_present<'de, C: Codec, A: MapAccess<'de>>(
 ///
 /// Gives the expected form of the value, or reports that another member of the oneof is set; a path
 /// variable replaces that member instead.
-pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
+pub fn read_oneof_field<'de, C: Codec, O, A: MapAccess<'de>>(
     choice: &mut Option<O>,
     members: &mut A,
     context: &ReadContext<'_>,
@@ -282,7 +282,7 @@ pub fn take_choice<'de, C: Codec, O, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Slot of a oneof's member. It rejects at the value, so that the error has the member's path.
+/// Reads a member of a oneof. It rejects at the value, so that the error has the member's path.
 struct Choice<'s, 'o, C: Codec> {
     value: &'s mut Option<C::Value>,
     is_taken: bool,
@@ -293,8 +293,8 @@ impl<'de, C: Codec> DeserializeSeed<'de> for Choice<'_, '_, C> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let slot = Slot::<OrNull<C>>::new(self.value, self.context);
-        deserializer.deserialize_any(slot)?;
+        let seed = FieldSeed::<OrNull<C>>::new(self.value, self.context);
+        deserializer.deserialize_any(seed)?;
         if self.is_taken && self.value.is_some() {
             return Err(de::Error::custom(
                 "must not be given beside another member of its oneof",
@@ -309,7 +309,7 @@ impl<'de, C: Codec> DeserializeSeed<'de> for Choice<'_, '_, C> {
 /// # Errors
 ///
 /// As [`Codec::write`].
-pub fn put<C: Codec, S: SerializeStruct>(
+pub fn write_field<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: &C::Value,
@@ -318,7 +318,7 @@ pub fn put<C: Codec, S: SerializeStruct>(
     if context.omits_defaults() && C::is_default(value) {
         return members.skip_field(name);
     }
-    members.serialize_field(name, &Out::<C>::new(value, context))
+    members.serialize_field(name, &FieldRef::<C>::new(value, context))
 }
 
 /// Writes a member that is left out when it is unset.
@@ -326,14 +326,14 @@ pub fn put<C: Codec, S: SerializeStruct>(
 /// # Errors
 ///
 /// As [`Codec::write`].
-pub fn put_present<C: Codec, S: SerializeStruct>(
+pub fn write_optional_field<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: Option<&C::Value>,
     context: &WriteContext<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => members.serialize_field(name, &Out::<C>::new(value, context)),
+        Some(value) => members.serialize_field(name, &FieldRef::<C>::new(value, context)),
         None => members.skip_field(name),
     }
 }
@@ -343,14 +343,14 @@ pub fn put_present<C: Codec, S: SerializeStruct>(
 /// # Errors
 ///
 /// As [`Codec::write`].
-pub fn put_or_null<C: Codec, S: SerializeStruct>(
+pub fn write_nullable_field<C: Codec, S: SerializeStruct>(
     members: &mut S,
     name: &'static str,
     value: Option<&C::Value>,
     context: &WriteContext<'_>,
 ) -> Result<(), S::Error> {
     match value {
-        Some(value) => members.serialize_field(name, &Out::<C>::new(value, context)),
+        Some(value) => members.serialize_field(name, &FieldRef::<C>::new(value, context)),
         None => members.serialize_field(name, &()),
     }
 }
