@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tonic::Status;
 
 use crate::json::{
-    self, Fault, JsonMessage, MAX_PARAMETER_DEPTH, MemberKind, MessageInfo, members,
+    self, DecodeError, JsonMessage, MAX_PARAMETER_DEPTH, MemberKind, MessageInfo, members,
 };
 use crate::mask::masked;
 use crate::percent::{self, Keep};
@@ -29,12 +29,15 @@ pub(crate) fn bind_query<M: JsonMessage>(
     route: &RouteSpec,
     settings: &Settings,
 ) -> Result<(), Status> {
-    let rejected = |fault: Fault| fault.into_status(REASON, route.method.error_domain);
+    let rejected = |error: DecodeError| error.into_status(REASON, route.method.error_domain);
     let mut values: Vec<(Vec<usize>, Cow<'_, str>)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = percent::decode(name, Keep::NothingPlusIsSpace)
-            .ok_or_else(|| rejected(Fault::of_all("The query must be percent-encoded UTF-8")))?;
+        let name = percent::decode(name, Keep::NothingPlusIsSpace).ok_or_else(|| {
+            rejected(DecodeError::of_all(
+                "The query must be percent-encoded UTF-8",
+            ))
+        })?;
         let path = parameter(M::INFO, &name);
         let Some(value) = percent::decode(value, Keep::NothingPlusIsSpace) else {
             return Err(rejected(malformed(M::INFO, path.as_deref())));
@@ -70,18 +73,18 @@ fn is_settable(info: &'static MessageInfo, path: &[usize]) -> bool {
     matches!(kind, Some(MemberKind::Single | MemberKind::Repeated))
 }
 
-fn malformed(info: &'static MessageInfo, path: Option<&[usize]>) -> Fault {
+fn malformed(info: &'static MessageInfo, path: Option<&[usize]>) -> DecodeError {
     match path.map(|path| shown(info, path)) {
         Some(field) => {
             let description = format!("`{field}` must be percent-encoded UTF-8");
-            Fault::of_field(field, description)
+            DecodeError::of_field(field, description)
         }
-        None => Fault::of_all("The query must be percent-encoded UTF-8"),
+        None => DecodeError::of_all("The query must be percent-encoded UTF-8"),
     }
 }
 
 /// Rejection of a parameter whose field is known but cannot come from the query.
-fn misplaced(info: &'static MessageInfo, path: &[usize], route: &RouteSpec) -> Fault {
+fn misplaced(info: &'static MessageInfo, path: &[usize], route: &RouteSpec) -> DecodeError {
     let field = shown(info, path);
     let rule = if route.is_in_body(path) {
         "must be given in the body and not in the query"
@@ -89,17 +92,17 @@ fn misplaced(info: &'static MessageInfo, path: &[usize], route: &RouteSpec) -> F
         "must not be given in the query"
     };
     let description = format!("`{field}` {rule}");
-    Fault::of_field(field, description)
+    DecodeError::of_field(field, description)
 }
 
-fn unknown(info: &'static MessageInfo, name: &str) -> Fault {
+fn unknown(info: &'static MessageInfo, name: &str) -> DecodeError {
     let Some(shown) = json::shown(name) else {
-        return Fault::of_all("The query must have no unknown parameters");
+        return DecodeError::of_all("The query must have no unknown parameters");
     };
     let nearest = json::nearest_path(info, name);
     let suggested = json::suggestion(nearest.as_deref());
     let description = format!("`{shown}` is not a known query parameter{suggested}");
-    Fault::of_field(shown, description).with_nearest(nearest)
+    DecodeError::of_field(shown, description).with_nearest(nearest)
 }
 
 impl RouteSpec {
@@ -132,7 +135,7 @@ pub(crate) fn bind_path<M: JsonMessage>(
 ) -> Result<(), Status> {
     for (variable, value) in route.variables.iter().zip(values) {
         json::bind_path(message, variable.path, value, &settings.json)
-            .map_err(|fault| fault.into_status(REASON, route.method.error_domain))?;
+            .map_err(|error| error.into_status(REASON, route.method.error_domain))?;
     }
     Ok(())
 }

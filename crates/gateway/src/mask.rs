@@ -3,7 +3,7 @@
 use http::Method;
 use prost_types::FieldMask;
 
-use crate::json::{self, Fault, JsonMessage, Masked, MemberKind, MessageInfo, proto_path};
+use crate::json::{self, DecodeError, JsonMessage, Masked, MemberKind, MessageInfo, proto_path};
 use crate::spec::{BodyBinding, RouteSpec};
 
 /// Sets the mask of a PATCH from its body, unless the client sent a mask that is not empty.
@@ -21,7 +21,7 @@ pub(crate) fn fill_mask<M: JsonMessage>(
     http_method: &Method,
     body: &[u8],
     route: &RouteSpec,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let Some(changed) = changed(M::INFO, route).filter(|_| http_method == Method::PATCH) else {
         return Ok(());
     };

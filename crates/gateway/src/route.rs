@@ -163,7 +163,7 @@ impl RestCall {
     fn into_request<M: JsonMessage>(mut self) -> Result<tonic::Request<M>, Rejection> {
         let settings = &*self.settings;
         let domain = self.spec.method.error_domain;
-        let malformed = |fault: json::Fault| fault.into_status("JSON_MALFORMED", domain);
+        let malformed = |error: json::DecodeError| error.into_status("JSON_MALFORMED", domain);
         let mut message = M::default();
         if !self.body.is_empty() && self.spec.body != BodyBinding::None {
             if !is_json(&self.parts.headers) {

@@ -19,7 +19,7 @@ use crate::check::{Violation, rejected_fields};
 
 /// Reason why a part of a request could not be read. Never contains the value that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct DecodeError {
     /// Path of the invalid value, in JSON names; empty for the whole request.
     pub field: String,
     /// Description of the error, as a sentence.
@@ -28,8 +28,8 @@ pub struct Fault {
     pub metadata: Vec<(&'static str, String)>,
 }
 
-impl Fault {
-    /// Creates the fault of `field`, which the description names.
+impl DecodeError {
+    /// Creates the error of `field`, which the description names.
     pub(crate) fn of_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -38,7 +38,7 @@ impl Fault {
         }
     }
 
-    /// Creates the fault of a request as a whole.
+    /// Creates the error of a request as a whole.
     pub(crate) fn of_all(description: impl Into<String>) -> Self {
         Self::of_field("", description)
     }
@@ -49,13 +49,13 @@ impl Fault {
         self
     }
 
-    /// Converts the fault to an INVALID_ARGUMENT status.
+    /// Converts the error to an INVALID_ARGUMENT status.
     pub fn into_status(self, reason: &str, domain: &str) -> Status {
         let violation = Violation::new(self.field, self.description);
         rejected_fields(&[violation], reason, domain, self.metadata)
     }
 
-    /// Creates the fault for invalid JSON text.
+    /// Creates the error for invalid JSON text.
     #[cold]
     fn of_json(error: &serde_json::Error, context: &ReadContext<'_>) -> Self {
         if error.classify() != Category::Data {
@@ -73,7 +73,7 @@ impl Fault {
         Self::at(context, text.strip_suffix(&place).unwrap_or(&text))
     }
 
-    /// Creates the fault for a body that is not UTF-8, which
+    /// Creates the error for a body that is not UTF-8, which
     /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1> requires.
     #[cold]
     fn of_bytes(_: Utf8Error) -> Self {
@@ -102,7 +102,7 @@ impl Fault {
 /// # Errors
 ///
 /// As [`decode_into`].
-pub fn decode<M: JsonMessage>(body: &[u8], options: &JsonOptions) -> Result<M, Fault> {
+pub fn decode<M: JsonMessage>(body: &[u8], options: &JsonOptions) -> Result<M, DecodeError> {
     let mut message = M::default();
     decode_into(&mut message, body, options)?;
     Ok(message)
@@ -117,7 +117,7 @@ pub fn decode_into<M: JsonMessage>(
     message: &mut M,
     body: &[u8],
     options: &JsonOptions,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     read_body(message, body, options, None)
 }
 
@@ -128,13 +128,13 @@ pub(crate) fn read_body<M: JsonMessage>(
     body: &[u8],
     options: &JsonOptions,
     masked: Option<Masked>,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let context = ReadContext::new(options, Mode::Json).with_mask_of(masked);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     FieldSeed::<M::Form>::new(message, &context)
         .deserialize(&mut text)
         .and_then(|_| text.end())
-        .map_err(|error| Fault::of_json(&error, &context))
+        .map_err(|error| DecodeError::of_json(&error, &context))
 }
 
 /// Reads the body of a request into one member of a message.
@@ -147,14 +147,14 @@ pub fn decode_member_into<M: JsonMessage>(
     member: usize,
     body: &[u8],
     options: &JsonOptions,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let context = ReadContext::new(options, Mode::Json);
     let mut text = serde_json::Deserializer::from_str(utf8(body)?);
     message
         .read(member, &mut OnlyValue(&mut text), &context)
         .inspect_err(|_| failed_in::<M>(member, &context))
         .and_then(|()| text.end())
-        .map_err(|error| Fault::of_json(&error, &context))
+        .map_err(|error| DecodeError::of_json(&error, &context))
 }
 
 /// Reads a body without regard to its type.
@@ -162,14 +162,14 @@ pub fn decode_member_into<M: JsonMessage>(
 /// # Errors
 ///
 /// Gives the position where the text is not JSON.
-pub(super) fn parse(body: &[u8]) -> Result<Tree, Fault> {
+pub(super) fn parse(body: &[u8]) -> Result<Tree, DecodeError> {
     let options = JsonOptions::default();
     let context = ReadContext::new(&options, Mode::Json);
-    serde_json::from_str(utf8(body)?).map_err(|error| Fault::of_json(&error, &context))
+    serde_json::from_str(utf8(body)?).map_err(|error| DecodeError::of_json(&error, &context))
 }
 
-fn utf8(body: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(body).map_err(Fault::of_bytes)
+fn utf8(body: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(body).map_err(DecodeError::of_bytes)
 }
 
 /// Sets the field of a path variable and replaces its value. `path` has the indices of the members
@@ -183,7 +183,7 @@ pub fn bind_path<M: JsonMessage>(
     path: &[usize],
     text: &str,
     options: &JsonOptions,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let context = ReadContext::new(options, Mode::Path);
     bind(message, vec![(path, text)], &context)
 }
@@ -197,7 +197,7 @@ pub fn bind_query<M: JsonMessage>(
     message: &mut M,
     values: &[(Vec<usize>, Cow<'_, str>)],
     options: &JsonOptions,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     read_query(message, values, options, None)
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn read_query<M: JsonMessage>(
     values: &[(Vec<usize>, Cow<'_, str>)],
     options: &JsonOptions,
     masked: Option<Masked>,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let context = ReadContext::new(options, Mode::Query).with_mask_of(masked);
     let values = values
         .iter()
@@ -221,9 +221,9 @@ fn bind<M: JsonMessage>(
     message: &mut M,
     values: Vec<(&[usize], &str)>,
     context: &ReadContext<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     Message::<M>::object(message, Members::new(values), context)
-        .map_err(|error| Fault::at(context, &error.to_string()))
+        .map_err(|error| DecodeError::at(context, &error.to_string()))
 }
 
 /// Single value, presented to a map reader without a key.

@@ -1,7 +1,7 @@
 //! Static facts about messages.
 
 use super::JsonMessage;
-use super::decode::{Fault, parse};
+use super::decode::{DecodeError, parse};
 use super::tree::Tree;
 
 /// Description of a message, from the generator. Members are in the order of their declaration. A
@@ -147,7 +147,7 @@ fn walk(
 /// # Errors
 ///
 /// Gives the position where the text is not JSON.
-pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, Fault> {
+pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut paths = Vec::new();
     if !body.is_empty() {
         add_paths(info, &parse(body)?, "", &mut paths);

@@ -4,7 +4,7 @@
 //! Every kind of field is one [`Codec`]; the generated code only selects the codec of each member.
 //! Values are read in place, so reading a member again merges into the existing value. Path
 //! variables and query parameters are read by the same code and merge with the body in this way.
-//! Errors never repeat a value: a [`Fault`] has the position and the expected form.
+//! Errors never repeat a value: a [`DecodeError`] has the position and the expected form.
 
 mod any;
 mod context;
@@ -36,7 +36,7 @@ pub use any::{Any, AnyType};
 pub(crate) use context::{MAX_PARAMETER_DEPTH, Masked};
 pub use context::{ReadContext, WriteContext};
 pub use decimal::Decimal;
-pub use decode::{Fault, bind_path, bind_query, decode, decode_into, decode_member_into};
+pub use decode::{DecodeError, bind_path, bind_query, decode, decode_into, decode_member_into};
 pub(crate) use decode::{read_body, read_query};
 pub use duration::Duration;
 pub use encode::{encode, encode_member};

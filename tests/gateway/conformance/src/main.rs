@@ -91,7 +91,7 @@ fn answer(request: ConformanceRequest) -> Answer {
             TestAllTypesProto3::decode(bytes.as_slice()).map_err(|error| error.to_string())
         }
         Some(Payload::JsonPayload(text)) => {
-            json::decode(text.as_bytes(), &options).map_err(|fault| fault.description)
+            json::decode(text.as_bytes(), &options).map_err(|error| error.description)
         }
         _ => return Answer::Skipped("neither binary nor JSON comes in".to_owned()),
     };

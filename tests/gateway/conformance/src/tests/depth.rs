@@ -43,7 +43,7 @@ fn deep_nesting_is_rejected_without_overflow() {
             _ => inner,
         };
         let deep = outer(nested(&open, thing, close, depth - 1));
-        let message = read(&deep).unwrap_or_else(|fault| panic!("{open} {fault:?}"));
+        let message = read(&deep).unwrap_or_else(|error| panic!("{open} {error:?}"));
         assert_eq!(written(&message), Ok(deep), "{open}");
         for deeper in [130, 100_000] {
             let deeper = outer(nested(&open, thing, close, deeper));

@@ -4,7 +4,7 @@ mod depth;
 mod own;
 mod request;
 
-use keyward_gateway::json::{self, Fault, JsonOptions};
+use keyward_gateway::json::{self, DecodeError, JsonOptions};
 use prost::Message;
 
 use crate::proto::protobuf_test_messages::proto3::test_all_types_proto3::OneofField;
@@ -16,7 +16,7 @@ fn options() -> JsonOptions {
     JsonOptions::default().with_types(TYPES).omit_defaults()
 }
 
-fn read(text: &str) -> Result<All, Fault> {
+fn read(text: &str) -> Result<All, DecodeError> {
     json::decode(text.as_bytes(), &options())
 }
 
@@ -26,10 +26,10 @@ fn written(message: &All) -> Result<String, String> {
 }
 
 #[track_caller]
-fn rejected<T: std::fmt::Debug>(read: Result<T, Fault>, field: &str, description: &str) {
-    let fault = read.unwrap_err();
+fn rejected<T: std::fmt::Debug>(read: Result<T, DecodeError>, field: &str, description: &str) {
+    let error = read.unwrap_err();
     assert_eq!(
-        (fault.field.as_str(), fault.description.as_str()),
+        (error.field.as_str(), error.description.as_str()),
         (field, description)
     );
 }
@@ -55,7 +55,7 @@ fn a_body_comes_back_as_it_was() {
         r#"{"optionalAny":{"@type":"x/google.protobuf.Any","value":{"@type":"y/google.protobuf.Empty"}}}"#,
         r#"{"repeatedAny":[{},{"@type":"x/google.rpc.ErrorInfo","metadata":{"a":"b"}}]}"#,
     ] {
-        let message = read(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+        let message = read(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         assert_eq!(written(&message).unwrap(), text);
         assert_eq!(All::decode(message.encode_to_vec().as_slice()), Ok(message));
     }

@@ -19,7 +19,7 @@ mod v1 {
 use v1::{Formed, Inner, Kind, Ruled, Secret, formed, ruled, secret};
 
 fn read<M: JsonMessage>(text: &str) -> Result<M, String> {
-    json::decode(text.as_bytes(), &JsonOptions::default()).map_err(|fault| fault.description)
+    json::decode(text.as_bytes(), &JsonOptions::default()).map_err(|error| error.description)
 }
 
 fn written<M: JsonMessage>(message: &M) -> String {

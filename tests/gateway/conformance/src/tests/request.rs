@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keyward_gateway::json::{self, Fault, JsonMessage, MemberKind};
+use keyward_gateway::json::{self, DecodeError, JsonMessage, MemberKind};
 
 use super::{All, options, read, rejected, written};
 use crate::proto::protobuf_test_messages::proto3::ForeignMessage;
@@ -12,7 +12,7 @@ fn path(path: &str) -> Vec<usize> {
     json::resolve(All::INFO, path).unwrap()
 }
 
-fn queried(pairs: &[(&str, &'static str)]) -> Result<All, Fault> {
+fn queried(pairs: &[(&str, &'static str)]) -> Result<All, DecodeError> {
     let mut message = All::default();
     let values: Vec<_> = pairs
         .iter()
