@@ -7,19 +7,19 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Codec;
+use super::buffered::{BufferedValue, members};
 use super::context::{ReadContext, Step, WriteContext};
 use super::field::{FieldRef, FieldSeed};
 use super::info::MessageInfo;
 use super::message::{JsonMessage, Message};
 use super::text::TextError;
-use super::tree::{Tree, members};
 
 /// Member with the type.
 const TYPE: &str = "@type";
 /// Member with a value that is not an object of members.
 const VALUE: &str = "value";
 
-type Entries = [(String, Tree)];
+type Entries = [(String, BufferedValue)];
 
 /// Type that an `Any` may contain.
 #[derive(Clone, Copy)]
@@ -96,7 +96,7 @@ fn write<M: JsonMessage + prost::Message>(
 }
 
 /// Returns the only entry of this name, if present.
-fn only<'e>(entries: &'e Entries, name: &str) -> Result<Option<&'e Tree>, ()> {
+fn only<'e>(entries: &'e Entries, name: &str) -> Result<Option<&'e BufferedValue>, ()> {
     let mut found = entries.iter().filter(|(known, _)| known == name);
     let first = found.next().map(|(_, value)| value);
     if found.next().is_some() {
@@ -147,14 +147,14 @@ impl Codec for Any {
         context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = object.next_entry::<String, Tree>()? {
+        while let Some(entry) = object.next_entry::<String, BufferedValue>()? {
             entries.push(entry);
         }
         if entries.is_empty() {
             *any = prost_types::Any::default();
             return Ok(());
         }
-        let Ok(Some(Tree::Text(url))) = only(&entries, TYPE) else {
+        let Ok(Some(BufferedValue::Text(url))) = only(&entries, TYPE) else {
             return Err(A::Error::custom("must have one `@type` that is a string"));
         };
         let known = full_name(url).and_then(|name| context.options.any_type(name));

@@ -8,13 +8,13 @@ use serde_json::error::Category;
 use tonic::Status;
 
 use super::Codec;
+use super::buffered::BufferedValue;
 use super::context::{Masked, Mode, ReadContext};
 use super::decimal::DECIMAL;
 use super::field::FieldSeed;
 use super::message::{JsonMessage, Message, failed_in};
 use super::options::JsonOptions;
 use super::text::Members;
-use super::tree::Tree;
 use crate::check::{Violation, rejected_fields};
 
 /// Reason why a part of a request could not be read. Never contains the value that the client sent.
@@ -162,7 +162,7 @@ pub fn decode_member_into<M: JsonMessage>(
 /// # Errors
 ///
 /// Gives the position where the text is not JSON.
-pub(super) fn parse(body: &[u8]) -> Result<Tree, DecodeError> {
+pub(super) fn parse(body: &[u8]) -> Result<BufferedValue, DecodeError> {
     let options = JsonOptions::default();
     let context = ReadContext::new(&options, Mode::Json);
     serde_json::from_str(utf8(body)?).map_err(|error| DecodeError::of_json(&error, &context))

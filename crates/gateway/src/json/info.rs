@@ -1,8 +1,8 @@
 //! Static facts about messages.
 
 use super::JsonMessage;
+use super::buffered::BufferedValue;
 use super::decode::{DecodeError, parse};
-use super::tree::Tree;
 
 /// Description of a message, from the generator. Members are in the order of their declaration. A
 /// message that can contain itself is among the kinds of its own members.
@@ -155,11 +155,11 @@ pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>
     Ok(paths)
 }
 
-fn add_paths(info: &MessageInfo, tree: &Tree, outer: &str, paths: &mut Vec<String>) {
-    let Tree::Object(entries) = tree else {
+fn add_paths(info: &MessageInfo, value: &BufferedValue, outer: &str, paths: &mut Vec<String>) {
+    let BufferedValue::Object(entries) = value else {
         return;
     };
-    let mut given: Vec<(usize, &Tree)> = entries
+    let mut given: Vec<(usize, &BufferedValue)> = entries
         .iter()
         .filter_map(|(name, value)| Some((info.place(name)?, value)))
         .collect();

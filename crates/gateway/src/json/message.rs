@@ -12,7 +12,7 @@ use super::field::FieldSeed;
 use super::info::MessageInfo;
 use super::nearest::{nearest, shown, suggestion};
 use super::options::JsonOptions;
-use super::unread::Unread;
+use super::skipped::Skipped;
 use super::{Codec, GIVEN_TWICE};
 
 /// Description of a message, from the generator. Members are counted from zero, in the order of
@@ -97,7 +97,7 @@ impl<M: JsonMessage> Codec for Message<M> {
         while let Some(member) = object.next_key_seed(name())? {
             match member {
                 Name::Unknown(Some(name)) => return Err(unknown::<M, _>(&name, context)),
-                Name::Unknown(None) => _ = object.next_value::<Unread>()?,
+                Name::Unknown(None) => _ = object.next_value::<Skipped>()?,
                 Name::Known(member) if seen.insert(member) => message
                     .read(member, &mut object, context)
                     .inspect_err(|_| failed_in::<M>(member, context))?,

@@ -7,6 +7,7 @@
 //! Errors never repeat a value: a [`DecodeError`] has the position and the expected form.
 
 mod any;
+mod buffered;
 mod context;
 mod decimal;
 mod decode;
@@ -21,13 +22,12 @@ mod message;
 mod nearest;
 mod options;
 mod scalar;
+mod skipped;
 mod structure;
 #[cfg(test)]
 mod tests;
 mod text;
 mod timestamp;
-mod tree;
-mod unread;
 
 use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::Serializer;
