@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use keyward_gateway::{
-    BodyTooLarge, DOCUMENT_METHODS, Protocol, Rejection, RestRouter, allowed, complete_grpc_error,
+    BodyTooLarge, DOCUMENT_METHODS, Protocol, Rejection, RestRouter, allowed, finish_error_headers,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -135,7 +135,7 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
     if let Some(rejection) = undecodable(response.headers(), limit) {
         return layers::reject(target, rejection.into());
     }
-    complete_grpc_error(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
+    finish_error_headers(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
     response
 }
 

@@ -18,8 +18,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::body::Body;
+use crate::finish_error::finish_error;
 use crate::json::JsonMessage;
-use crate::refine::refine;
 use crate::route::{Answer, encode, reply};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
@@ -201,6 +201,6 @@ impl<Req: PagedRequest, Res: PagedResponse> Stream for Pages<Req, Res> {
         self.next = None;
         let method = self.spec.method;
         let piece = self.piece(answer);
-        Poll::Ready(Some(piece.map_err(|status| refine(method, status))))
+        Poll::Ready(Some(piece.map_err(|status| finish_error(method, status))))
     }
 }

@@ -12,9 +12,9 @@ use tonic::{Code, Status};
 use crate::body::Body;
 use crate::details;
 use crate::error_json;
+use crate::finish_error::{UNAVAILABLE_RETRY_S, finish_error};
 use crate::json::JsonOptions;
 use crate::protocol::Protocol;
-use crate::refine::{UNAVAILABLE_RETRY_S, refine};
 use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
 
@@ -108,12 +108,12 @@ impl Rejection {
         Self::new(Status::not_found("Not found")).with_http_status(StatusCode::NOT_FOUND)
     }
 
-    /// Returns the status for gRPC clients, before the method's declaration refines it.
+    /// Returns the status for gRPC clients, before the method's declaration finishes it.
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// Creates the response. The refined status is in its extensions, for the log. The JSON has the
+    /// Creates the response. The finished status is in its extensions, for the log. The JSON has the
     /// details of `google.rpc`; a router's [`render`](crate::RestRouter::render) also has the types
     /// of the router.
     pub fn render(self, protocol: Protocol, spec: &MethodSpec) -> Response<Body> {
@@ -127,7 +127,7 @@ impl Rejection {
         spec: &MethodSpec,
         options: &JsonOptions,
     ) -> Response<Body> {
-        let status = refine(spec, self.status);
+        let status = finish_error(spec, self.status);
         match protocol {
             Protocol::Grpc => grpc(status, "application/grpc"),
             Protocol::GrpcWeb => grpc(status, "application/grpc-web+proto"),
@@ -239,7 +239,7 @@ impl From<BodyTooLarge> for Status {
     fn from(error: BodyTooLarge) -> Self {
         let (code, message) = (Code::ResourceExhausted, error.to_string());
         let limit = ("limitBytes", error.limit_bytes.to_string());
-        // [`refine`] sets the domain of the service.
+        // [`finish_error`] sets the domain of the service.
         let info = details::error_info(details::code_name(code), "", vec![limit]);
         let bytes = details::encode(code, &message, vec![info]);
         let mut status = Status::with_details(code, message, bytes);

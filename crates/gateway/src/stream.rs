@@ -19,9 +19,9 @@ use tonic::Status;
 
 use crate::body::Body;
 use crate::error_json;
+use crate::finish_error::finish_error;
 use crate::json::JsonMessage;
 use crate::preference::Preferences;
-use crate::refine::refine;
 use crate::route::{Answer, copy_custom_headers, encode, success};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
@@ -180,7 +180,7 @@ where
             Some(Ok(json)) => Some(self.format.message(&json)),
             Some(Err(status)) => {
                 self.messages = None;
-                let status = refine(self.spec.method, status);
+                let status = finish_error(self.spec.method, status);
                 let json = error_json::status(&status, &self.settings.json);
                 Some(self.format.error(&json))
             }

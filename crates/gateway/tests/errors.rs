@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use keyward_gateway::{
-    Body, BodyTooLarge, ErrorRule, MethodSpec, Protocol, Rejection, Violation, complete_grpc_error,
-    invalid, refine,
+    Body, BodyTooLarge, ErrorRule, MethodSpec, Protocol, Rejection, Violation, finish_error,
+    finish_error_headers, invalid,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -166,14 +166,14 @@ async fn the_challenge_of_the_service_wins() {
 }
 
 #[test]
-fn refining_fixes_text_and_details_and_does_so_once() {
-    let refined = refine(&SPEC, Status::permission_denied("the cause"));
+fn finishing_fixes_text_and_details_once() {
+    let finished = finish_error(&SPEC, Status::permission_denied("the cause"));
     assert_eq!(
-        (refined.code(), refined.message()),
+        (finished.code(), finished.message()),
         (Code::PermissionDenied, "Do not")
     );
     assert_eq!(
-        refined
+        finished
             .source()
             .unwrap()
             .downcast_ref::<Status>()
@@ -181,16 +181,16 @@ fn refining_fixes_text_and_details_and_does_so_once() {
             .message(),
         "the cause"
     );
-    let info = refined.get_error_details();
+    let info = finished.get_error_details();
     let info = info.error_info().unwrap();
     assert_eq!(
         (info.reason.as_str(), info.domain.as_str()),
         ("PERMISSION_DENIED", "probe")
     );
-    assert_eq!(packed_message(&refined), "Do not");
+    assert_eq!(packed_message(&finished), "Do not");
 
-    let again = refine(&SPEC, refined.clone());
-    assert_eq!(again.details(), refined.details());
+    let again = finish_error(&SPEC, finished.clone());
+    assert_eq!(again.details(), finished.details());
     assert_eq!(
         again
             .source()
@@ -203,19 +203,19 @@ fn refining_fixes_text_and_details_and_does_so_once() {
 }
 
 #[test]
-fn refining_keeps_details_and_metadata() {
+fn finishing_keeps_details_and_metadata() {
     let mut details = ErrorDetails::with_bad_request_violation("a", "b");
     details.set_error_info("MINE", "mine", [("key".to_owned(), "value".to_owned())]);
     let mut status = Status::with_error_details(Code::NotFound, "gone", details);
     status.metadata_mut().insert("x-mine", "1".parse().unwrap());
-    let refined = refine(&SPEC, status);
-    let details = refined.get_error_details_vec();
+    let finished = finish_error(&SPEC, status);
+    let details = finished.get_error_details_vec();
     assert_eq!(details.len(), 2);
     assert_eq!(
-        refined.get_error_details().error_info().unwrap().reason,
+        finished.get_error_details().error_info().unwrap().reason,
         "MINE"
     );
-    assert_eq!(refined.metadata().get("x-mine").unwrap(), "1");
+    assert_eq!(finished.metadata().get("x-mine").unwrap(), "1");
 }
 
 #[test]
@@ -223,9 +223,9 @@ fn an_internal_error_loses_details_that_could_tell_its_cause() {
     let mut details = ErrorDetails::with_debug_info(vec!["stack".to_owned()], "the cause");
     details.set_error_info("MINE", "mine", [("a".to_owned(), "b".to_owned())]);
     let status = Status::with_error_details(Code::Internal, "the cause", details);
-    let refined = refine(&SPEC, status);
-    assert_eq!(refined.get_error_details_vec().len(), 1);
-    let wire = String::from_utf8_lossy(refined.details()).into_owned();
+    let finished = finish_error(&SPEC, status);
+    assert_eq!(finished.get_error_details_vec().len(), 1);
+    let wire = String::from_utf8_lossy(finished.details()).into_owned();
     assert!(!wire.contains("cause") && !wire.contains("stack"), "{wire}");
 }
 
@@ -235,7 +235,7 @@ fn violations_name_every_field_and_speak_with_the_first() {
         Violation::new("a", "A is required"),
         Violation::new("b.c", "C is required"),
     ];
-    let status = refine(&SPEC, invalid(&list, "probe"));
+    let status = finish_error(&SPEC, invalid(&list, "probe"));
     assert_eq!(
         (status.code(), status.message()),
         (Code::InvalidArgument, "A is required")
@@ -276,7 +276,7 @@ fn errors_that_tonic_makes_are_completed() {
     let mut headers = HeaderMap::new();
     headers.insert("grpc-status", "12".parse().unwrap());
     headers.insert("x-request-id", "1".parse().unwrap());
-    complete_grpc_error(&mut headers, None, "probe");
+    finish_error_headers(&mut headers, None, "probe");
     let status = Status::from_header_map(&headers).unwrap();
     assert_eq!(
         status.get_error_details().error_info().unwrap().domain,
@@ -285,20 +285,20 @@ fn errors_that_tonic_makes_are_completed() {
     assert_eq!(headers["x-request-id"], "1");
 
     let before = headers.clone();
-    complete_grpc_error(&mut headers, Some(&SPEC), "other");
+    finish_error_headers(&mut headers, Some(&SPEC), "other");
     assert_eq!(headers, before);
 
     let mut headers = HeaderMap::new();
     headers.insert("grpc-status", "13".parse().unwrap());
     headers.insert("grpc-message", "the%20cause".parse().unwrap());
-    complete_grpc_error(&mut headers, Some(&SPEC), "other");
+    finish_error_headers(&mut headers, Some(&SPEC), "other");
     assert_eq!(headers["grpc-message"], "Internal%20server%20error");
 
     let mut headers = HeaderMap::new();
-    complete_grpc_error(&mut headers, None, "probe");
+    finish_error_headers(&mut headers, None, "probe");
     assert!(headers.is_empty());
     headers.insert("grpc-status", "0".parse().unwrap());
-    complete_grpc_error(&mut headers, None, "probe");
+    finish_error_headers(&mut headers, None, "probe");
     assert_eq!(headers.len(), 1);
 }
 

@@ -200,8 +200,8 @@ fn declared(service: &Service) -> String {
         methods.push_str(&declared_method(service, method));
     }
     format!(
-        "/// A [`{name}`]({server}) that validates requests by the rules of the proto file: requests
-/// are checked before the inner service sees them, and errors leave it refined.
+        "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
+/// are checked before the inner service sees them, and errors leave it finished.
 /// gRPC and REST both go through it.
 pub struct Declared{name}<__S>(pub ::std::sync::Arc<__S>);
 
@@ -235,22 +235,22 @@ fn declared_method(service: &Service, method: &Method) -> String {
     } else {
         let check = format!(
             "        ::keyward_gateway::check_request(&{spec}, request.get_ref())
-            .map_err(|status| ::keyward_gateway::refine(&{spec}, status))?;\n"
+            .map_err(|status| ::keyward_gateway::finish_error(&{spec}, status))?;\n"
         );
         (input, check)
     };
-    let (response, refined) = if descriptor.is_server_streaming() {
-        let refined = format!(
+    let (response, finished) = if descriptor.is_server_streaming() {
+        let finished = format!(
             "
             .map(|response| {{
-                response.map(|messages| ::keyward_gateway::refine_stream(&{spec}, messages))
+                response.map(|messages| ::keyward_gateway::finish_stream_error(&{spec}, messages))
             }})"
         );
-        (format!("::tonic::codegen::BoxStream<{output}>"), refined)
+        (format!("::tonic::codegen::BoxStream<{output}>"), finished)
     } else {
-        let refined = "
+        let finished = "
             .map(::keyward_gateway::uncompressed_if_small)";
-        (output, refined.to_owned())
+        (output, finished.to_owned())
     };
     // Same as the macro of async-trait, whose own text says `Box`, which may be a message here.
     format!(
@@ -269,7 +269,7 @@ fn declared_method(service: &Service, method: &Method) -> String {
         ::std::boxed::Box::pin(async move {{
 {check}            __S::{name}(&self.0, request)
                 .await
-                .map_err(|status| ::keyward_gateway::refine(&{spec}, status)){refined}
+                .map_err(|status| ::keyward_gateway::finish_error(&{spec}, status)){finished}
         }})
     }}
 ",

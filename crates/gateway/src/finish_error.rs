@@ -23,12 +23,12 @@ pub(crate) const UNAVAILABLE_RETRY_S: i64 = 1;
 /// for every internal error, exactly one `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which
 /// REST clients get `Retry-After`. Other details and the metadata are kept, except that an internal
 /// error keeps only its `ErrorInfo`. The original status becomes the source of the new one, for the
-/// log. Refining twice has no further effect.
-pub fn refine(spec: &MethodSpec, status: Status) -> Status {
-    refine_with(Some(spec), spec.error_domain, status)
+/// log. Finishing twice has no further effect.
+pub fn finish_error(spec: &MethodSpec, status: Status) -> Status {
+    finish_with(Some(spec), spec.error_domain, status)
 }
 
-fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Status {
+fn finish_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Status {
     let code = status.code();
     if code == Code::Ok {
         return status;
@@ -69,50 +69,50 @@ fn refine_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
     }
     let bytes = details::encode(code, &message, list);
     let metadata = status.metadata().clone();
-    let mut refined = Status::with_details_and_metadata(code, message, bytes, metadata);
-    refined.set_source(Arc::new(status));
-    refined
+    let mut finished = Status::with_details_and_metadata(code, message, bytes, metadata);
+    finished.set_source(Arc::new(status));
+    finished
 }
 
-/// Applies [`refine`] to the errors of a stream.
-pub fn refine_stream<M: 'static>(
+/// Applies [`finish_error`] to the errors of a stream.
+pub fn finish_stream_error<M: 'static>(
     spec: &'static MethodSpec,
     messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
 ) -> BoxStream<M> {
-    Box::pin(Refined {
+    Box::pin(FinishedErrors {
         messages: Box::pin(messages),
         spec,
     })
 }
 
-struct Refined<S> {
+struct FinishedErrors<S> {
     messages: Pin<Box<S>>,
     spec: &'static MethodSpec,
 }
 
-impl<M, S: Stream<Item = Result<M, Status>>> Stream for Refined<S> {
+impl<M, S: Stream<Item = Result<M, Status>>> Stream for FinishedErrors<S> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let spec = self.spec;
         let next = self.messages.as_mut().poll_next(context);
-        next.map(|next| Some(next?.map_err(|status| refine(spec, status))))
+        next.map(|next| Some(next?.map_err(|status| finish_error(spec, status))))
     }
 }
 
-/// Refines the error in the headers of a gRPC response without a body, such as the responses that
+/// Finishes the error in the headers of a gRPC response without a body, such as the responses that
 /// tonic generates for an unknown method or a message that it cannot decode. Other responses are
 /// not changed.
-pub fn complete_grpc_error(headers: &mut HeaderMap, spec: Option<&MethodSpec>, domain: &str) {
+pub fn finish_error_headers(headers: &mut HeaderMap, spec: Option<&MethodSpec>, domain: &str) {
     let Some(status) = Status::from_header_map(headers) else {
         return;
     };
     if status.code() == Code::Ok {
         return;
     }
-    let refined = refine_with(spec, spec.map_or(domain, |spec| spec.error_domain), status);
+    let finished = finish_with(spec, spec.map_or(domain, |spec| spec.error_domain), status);
     let mut rewritten = HeaderMap::new();
-    if refined.add_header(&mut rewritten).is_ok() {
+    if finished.add_header(&mut rewritten).is_ok() {
         for name in [
             Status::GRPC_STATUS,
             Status::GRPC_MESSAGE,
