@@ -28,7 +28,7 @@ pub(crate) struct Method {
 }
 
 impl Service {
-    /// Returns the static of the service's family; those of its methods begin with it.
+    /// Returns the static of the service's defaults; those of its methods begin with it.
     pub(crate) fn static_name(&self) -> String {
         self.service.name().to_shouty_snake_case()
     }

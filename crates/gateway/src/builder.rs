@@ -158,7 +158,10 @@ impl RestRouterBuilder {
         if settings.rejects_unknown {
             settings.json = settings.json.reject_unknown_members();
         }
-        let first = self.routes.first().map(|route| route.spec().family);
+        let first = self
+            .routes
+            .first()
+            .map(|route| route.spec().service_defaults);
         Ok(RestRouter {
             root: Arc::new(root),
             routes: self.routes.into(),

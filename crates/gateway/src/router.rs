@@ -134,9 +134,9 @@ impl RestRouter {
             };
         };
         if trie::is_malformed(&segments) {
-            let family = self.root.near(&mut segments).family;
+            let service_defaults = self.root.near(&mut segments).service_defaults;
             return Resolution::Malformed {
-                method: family.unwrap_or(self.unknown),
+                method: service_defaults.unwrap_or(self.unknown),
             };
         }
         let found = self.root.find(method.as_str(), &mut segments);
@@ -148,16 +148,18 @@ impl RestRouter {
             });
         }
         let near = self.root.near(&mut segments);
-        let family = near.family.unwrap_or(self.unknown);
+        let service_defaults = near.service_defaults.unwrap_or(self.unknown);
         match near.allow_header() {
-            None => Resolution::NotFound { method: family },
+            None => Resolution::NotFound {
+                method: service_defaults,
+            },
             Some(allow) if method == Method::OPTIONS => Resolution::Options {
                 allow,
-                method: family,
+                method: service_defaults,
             },
             Some(allow) => Resolution::MethodNotAllowed {
                 allow,
-                method: family,
+                method: service_defaults,
             },
         }
     }

@@ -4,7 +4,7 @@ use tonic::Code;
 
 /// Declaration of one method.
 ///
-/// A service has an additional one, its family, whose `method` is empty: the error format for paths
+/// A service has an additional one, its defaults, whose `method` is empty: the error format for paths
 /// of the service that belong to no method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodSpec {
@@ -84,7 +84,7 @@ pub struct RouteSpec {
     /// Method of the route.
     pub method: &'static MethodSpec,
     /// Error format for errors of the path that are not the method's.
-    pub family: &'static MethodSpec,
+    pub service_defaults: &'static MethodSpec,
 }
 
 /// Segment of a path template.

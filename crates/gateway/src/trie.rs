@@ -21,7 +21,7 @@ pub(crate) struct Node {
     /// Routes whose `**` begins here.
     rest: Vec<End>,
     /// Error format at this node and below.
-    family: Option<&'static MethodSpec>,
+    service_defaults: Option<&'static MethodSpec>,
 }
 
 /// End of a template.
@@ -73,7 +73,7 @@ impl Node {
                     node
                 }
             };
-            node.family.get_or_insert(spec.family);
+            node.service_defaults.get_or_insert(spec.service_defaults);
         }
         let ends = if ends_in_rest {
             &mut node.rest
@@ -215,15 +215,15 @@ impl Search<'_> {
 pub(crate) struct Near {
     /// Methods that have a route for the path.
     pub(crate) allowed: Vec<&'static str>,
-    /// Family of the deepest known node on the path.
-    pub(crate) family: Option<&'static MethodSpec>,
+    /// Service defaults of the deepest known node on the path.
+    pub(crate) service_defaults: Option<&'static MethodSpec>,
     depth: usize,
 }
 
 impl Near {
     fn look(&mut self, node: &Node, rest: &[PathSegment<'_>], verb: Option<&str>, depth: usize) {
-        if depth >= self.depth && node.family.is_some() {
-            self.family = node.family;
+        if depth >= self.depth && node.service_defaults.is_some() {
+            self.service_defaults = node.service_defaults;
             self.depth = depth + 1;
         }
         match rest.split_first() {

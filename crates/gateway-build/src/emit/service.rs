@@ -13,7 +13,7 @@ use crate::template::Segment;
 /// Returns all code of one service.
 pub(crate) fn service(service: &Service, builder: &Builder) -> String {
     let mut text = String::new();
-    text.push_str(&family(service, builder));
+    text.push_str(&service_defaults(service, builder));
     for method in &service.methods {
         text.push_str(&spec(service, method, builder));
         if !method.routes.is_empty() {
@@ -41,7 +41,7 @@ pub static METHODS: &[&::keyward_gateway::MethodSpec] = &[
     )
 }
 
-fn family(service: &Service, builder: &Builder) -> String {
+fn service_defaults(service: &Service, builder: &Builder) -> String {
     let name = service.service.full_name();
     let doc = format!("What `{name}` declares for errors of its paths that no method makes.");
     let rules = &service.rest.errors;
@@ -136,7 +136,7 @@ pub static {name}_ROUTES: [::keyward_gateway::RouteSpec; {count}] = [{specs}
     )
 }
 
-fn route_spec(rule: &HttpRule, method: &str, family: &str) -> String {
+fn route_spec(rule: &HttpRule, method: &str, service_defaults: &str) -> String {
     let segments: Vec<String> = rule.segments.iter().map(segment).collect();
     let variables: Vec<String> = rule.variables.iter().map(variable).collect();
     let body = match &rule.body {
@@ -155,7 +155,7 @@ fn route_spec(rule: &HttpRule, method: &str, family: &str) -> String {
         body: ::keyward_gateway::BodyBinding::{body},
         response_body: {response_body},
         method: &{method},
-        family: &{family},
+        service_defaults: &{service_defaults},
     }},",
         http_method = rule.http_method,
         path = rule.path,

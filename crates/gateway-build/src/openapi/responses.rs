@@ -78,7 +78,7 @@ impl<'a> Failures<'a> {
             let name = if is_own {
                 format!("{}{status}", self.method.method.name())
             } else {
-                format!("{}{status}", family(self.service.service.name()))
+                format!("{}{status}", schema_prefix(self.service.service.name()))
             };
             let response = self.response(status, &failures, schemas)?;
             shared.insert(name.clone(), response.into());
@@ -189,7 +189,7 @@ impl<'a> Failures<'a> {
         failures: &[Failure],
         schemas: &mut Schemas,
     ) -> Result<Object, Error> {
-        let family = family(self.service.service.name());
+        let prefix = schema_prefix(self.service.service.name());
         let mut bodies: Vec<Option<&str>> = Vec::new();
         let (mut descriptions, mut examples) = (Vec::new(), Object::default());
         for failure in failures {
@@ -217,7 +217,7 @@ impl<'a> Failures<'a> {
             let own = &self.service.rest.error_body;
             let own = own.as_deref().or(self.builder.error_body.as_deref());
             let name = if own == body {
-                format!("{family}Error")
+                format!("{prefix}Error")
             } else {
                 format!("{}{status}Error", self.method.method.name())
             };
@@ -258,7 +258,7 @@ impl<'a> Failures<'a> {
 }
 
 /// Returns the name of a service without its common suffix.
-fn family(service: &str) -> &str {
+fn schema_prefix(service: &str) -> &str {
     service
         .strip_suffix("Service")
         .filter(|rest| !rest.is_empty())

@@ -41,7 +41,7 @@ fn template(random: &mut Random) -> RouteSpec {
         body: BodyBinding::None,
         response_body: None,
         method: &UNDECLARED,
-        family: &UNDECLARED,
+        service_defaults: &UNDECLARED,
     }
 }
 
