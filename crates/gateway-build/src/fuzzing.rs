@@ -23,8 +23,8 @@ pub fn template(text: &str) -> Result<String, String> {
         }
         match segment {
             Segment::Literal(text) => printed.push_str(&escaped(text)),
-            Segment::One => printed.push('*'),
-            Segment::Rest => printed.push_str("**"),
+            Segment::Wildcard => printed.push('*'),
+            Segment::CatchAll => printed.push_str("**"),
         }
         let last = template.segments.len() - 1;
         let ends = template.variables.iter().any(|one| {

@@ -27,9 +27,9 @@ pub(crate) enum Segment {
     /// Literal text.
     Literal(String),
     /// `*`, one segment.
-    One,
+    Wildcard,
     /// `**`, all remaining segments.
-    Rest,
+    CatchAll,
 }
 
 /// Field and the segments with its value.
@@ -72,8 +72,8 @@ impl Template {
                     let end = rest.find('/').unwrap_or(rest.len());
                     let (text, after) = rest.split_at(end);
                     let segment = match text {
-                        "*" => Segment::One,
-                        "**" => Segment::Rest,
+                        "*" => Segment::Wildcard,
+                        "**" => Segment::CatchAll,
                         other => Segment::Literal(literal(other)?),
                     };
                     self.push(segment)?;
@@ -88,7 +88,7 @@ impl Template {
     }
 
     fn push(&mut self, segment: Segment) -> Result<(), String> {
-        if self.segments.last() == Some(&Segment::Rest) {
+        if self.segments.last() == Some(&Segment::CatchAll) {
             return Err("** must be the last segment".to_owned());
         }
         self.segments.push(segment);
@@ -103,7 +103,7 @@ impl Template {
         }
         let first = self.segments.len();
         self.read(pattern, false)?;
-        let open = self.segments.last() == Some(&Segment::Rest);
+        let open = self.segments.last() == Some(&Segment::CatchAll);
         self.variables.push(Variable {
             path: names,
             first,
@@ -181,8 +181,8 @@ mod tests {
             .iter()
             .map(|segment| match segment {
                 Segment::Literal(text) => text.as_str(),
-                Segment::One => "*",
-                Segment::Rest => "**",
+                Segment::Wildcard => "*",
+                Segment::CatchAll => "**",
             })
             .collect();
         let mut shown = segments.join(" ");

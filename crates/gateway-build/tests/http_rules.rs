@@ -98,7 +98,7 @@ fn declared_rules_are_the_written_ones() {
     for expected in [
         r#"http_method: "POST""#,
         r#"template: "/v1/{inner.text=a%20b/*/**}:go""#,
-        r#"segments: &[::keyward_gateway::Segment::Literal("v1"), ::keyward_gateway::Segment::Literal("a b"), ::keyward_gateway::Segment::One, ::keyward_gateway::Segment::Rest]"#,
+        r#"segments: &[::keyward_gateway::Segment::Literal("v1"), ::keyward_gateway::Segment::Literal("a b"), ::keyward_gateway::Segment::Wildcard, ::keyward_gateway::Segment::CatchAll]"#,
         r#"verb: ::core::option::Option::Some("go")"#,
         "Variable { path: &[4, 0], first: 1, count: ::keyward_gateway::Variable::OPEN }",
         "body: ::keyward_gateway::BodyBinding::Member(2)",

@@ -93,9 +93,9 @@ pub enum Segment {
     /// Matches the literal text; percent-decoded.
     Literal(&'static str),
     /// `*`: matches one segment that is not empty.
-    One,
+    Wildcard,
     /// `**`: matches any number of segments, including zero. Always the last segment.
-    Rest,
+    CatchAll,
 }
 
 /// Variable of a path template.

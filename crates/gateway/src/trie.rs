@@ -67,8 +67,8 @@ impl Node {
         for segment in spec.segments {
             node = match segment {
                 Segment::Literal(text) => node.literals.entry(text).or_default(),
-                Segment::One => node.one.get_or_insert_default(),
-                Segment::Rest => {
+                Segment::Wildcard => node.one.get_or_insert_default(),
+                Segment::CatchAll => {
                     ends_in_rest = true;
                     node
                 }

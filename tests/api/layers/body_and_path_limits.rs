@@ -1,5 +1,5 @@
 //! Limits for every path: sizes, media types, methods and unknown paths, each reported in the error body of
-//! the path's family.
+//! the path's service.
 
 use std::io::Write as _;
 
@@ -282,7 +282,7 @@ async fn unknown_path_is_unknown_with_and_without_a_token(server: TestServer) {
             without.is(404, &body);
         }
     }
-    // Paths under /v1 belong to the family of the audit trail.
+    // Paths under /v1 belong to the audit service.
     for path in ["/v1", "/v1/apikeys", "/v1/audit-events/x"] {
         for call in [server.get(path).bearer(&token), server.get(path)] {
             let answer = call.send().await;

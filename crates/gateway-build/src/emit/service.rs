@@ -174,8 +174,8 @@ fn segment(segment: &Segment) -> String {
     let of = |kind: &str| format!("::keyward_gateway::Segment::{kind}");
     match segment {
         Segment::Literal(text) => of(&format!("Literal({text:?})")),
-        Segment::One => of("One"),
-        Segment::Rest => of("Rest"),
+        Segment::Wildcard => of("Wildcard"),
+        Segment::CatchAll => of("CatchAll"),
     }
 }
 

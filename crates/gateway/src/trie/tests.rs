@@ -25,12 +25,12 @@ fn template(random: &mut Random) -> RouteSpec {
     let mut segments = Vec::new();
     for _ in 0..=random.below(4) {
         segments.push(match random.below(4) {
-            0 => Segment::One,
+            0 => Segment::Wildcard,
             _ => Segment::Literal(random.one_of(&["a", "b", "c"])),
         });
     }
     if random.below(4) == 0 {
-        segments.push(Segment::Rest);
+        segments.push(Segment::CatchAll);
     }
     RouteSpec {
         http_method: random.one_of(&["GET", "POST", "HEAD", "*"]),
@@ -61,8 +61,8 @@ fn rank(spec: &RouteSpec, verb: Option<&str>, path: &[&str], method: &str) -> Op
     for segment in spec.segments {
         match segment {
             Segment::Literal(text) if rest.next() == Some(text) => ranks.push(0),
-            Segment::One if rest.next().is_some_and(|text| !text.is_empty()) => ranks.push(1),
-            Segment::Rest => {
+            Segment::Wildcard if rest.next().is_some_and(|text| !text.is_empty()) => ranks.push(1),
+            Segment::CatchAll => {
                 ranks.push(2);
                 rest.by_ref().for_each(drop);
             }

@@ -59,11 +59,11 @@ fn decode(text: &str) -> Option<String> {
 fn covers(template: &[Segment], path: &[String]) -> bool {
     match (template, path) {
         ([], []) => true,
-        ([Segment::Rest], _) => true,
+        ([Segment::CatchAll], _) => true,
         ([Segment::Literal(literal), template @ ..], [first, path @ ..]) => {
             literal == first && covers(template, path)
         }
-        ([Segment::One, template @ ..], [first, path @ ..]) => {
+        ([Segment::Wildcard, template @ ..], [first, path @ ..]) => {
             !first.is_empty() && covers(template, path)
         }
         _ => false,
@@ -75,8 +75,8 @@ fn covers(template: &[Segment], path: &[String]) -> bool {
 fn rank(spec: &RouteSpec, method: &Method) -> (bool, Vec<u8>, Option<u8>) {
     let segments = spec.segments.iter().map(|segment| match segment {
         Segment::Literal(_) => 0,
-        Segment::One => 1,
-        Segment::Rest => 2,
+        Segment::Wildcard => 1,
+        Segment::CatchAll => 2,
     });
     (
         spec.verb.is_none(),
