@@ -294,27 +294,27 @@ impl Services {
         let mut grpc = Routes::builder();
         grpc.add_service(declared!(
             ApiKeyServiceServer<_>,
-            v1::DeclaredApiKeyService,
+            v1::ValidatedApiKeyService,
             self.api_keys
         ))
         .add_service(declared!(
             RepoAiKeyServiceServer<_>,
-            v1::DeclaredRepoAiKeyService,
+            v1::ValidatedRepoAiKeyService,
             self.repo_ai_keys
         ))
         .add_service(declared!(
             ManagementKeyServiceServer<_>,
-            v1::DeclaredManagementKeyService,
+            v1::ValidatedManagementKeyService,
             self.management_keys
         ))
         .add_service(declared!(
             AuditServiceServer<_>,
-            v1::DeclaredAuditService,
+            v1::ValidatedAuditService,
             self.audit
         ))
         .add_service(declared!(
             DirectoryServiceServer<_>,
-            v1::DeclaredDirectoryService,
+            v1::ValidatedDirectoryService,
             self.directory
         ))
         .add_service(held!(HealthServer::new(health), max_unauthenticated_bytes));

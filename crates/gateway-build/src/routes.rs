@@ -44,7 +44,7 @@ impl Service {
         let full_name = self.service.full_name();
         let mut items = vec![
             (full_name, format!("static {}", self.static_name())),
-            (full_name, format!("struct Declared{name}")),
+            (full_name, format!("struct Validated{name}")),
         ];
         if self.has_routes() {
             items.push((full_name, format!("fn {}", self.routes_function())));

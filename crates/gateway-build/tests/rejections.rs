@@ -156,9 +156,9 @@ fn two_items_that_would_have_one_name_in_rust() {
         "A.BRoutes: static A_B_ROUTES would be the name of probe.v1.A.B too",
     );
     rejected_at(
-        &format!("{ANSWER}message DeclaredUser {{}}\n{user}"),
+        &format!("{ANSWER}message ValidatedUser {{}}\n{user}"),
         3,
-        "struct DeclaredUser would be the name of probe.v1.DeclaredUser too",
+        "struct ValidatedUser would be the name of probe.v1.ValidatedUser too",
     );
     compile(&format!("{ANSWER}{user}")).unwrap();
     compile(&routes.replace(&get("/b"), "")).unwrap();

@@ -15,11 +15,11 @@ use crate::spec::{MethodSpec, RouteSpec, Segment, Variable};
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     literals: BTreeMap<&'static str, Node>,
-    one: Option<Box<Node>>,
+    wildcard: Option<Box<Node>>,
     /// Routes whose templates end here.
     ends: Vec<End>,
     /// Routes whose `**` begins here.
-    rest: Vec<End>,
+    catch_all: Vec<End>,
     /// Error format at this node and below.
     service_defaults: Option<&'static MethodSpec>,
 }
@@ -67,7 +67,7 @@ impl Node {
         for segment in spec.segments {
             node = match segment {
                 Segment::Literal(text) => node.literals.entry(text).or_default(),
-                Segment::Wildcard => node.one.get_or_insert_default(),
+                Segment::Wildcard => node.wildcard.get_or_insert_default(),
                 Segment::CatchAll => {
                     ends_in_rest = true;
                     node
@@ -76,7 +76,7 @@ impl Node {
             node.service_defaults.get_or_insert(spec.service_defaults);
         }
         let ends = if ends_in_rest {
-            &mut node.rest
+            &mut node.catch_all
         } else {
             &mut node.ends
         };
@@ -184,13 +184,16 @@ impl Search<'_> {
             None => self.pick(&node.ends),
             Some((segment, rest)) => {
                 let literal = node.literals.get(&*segment.text);
-                let one = node.one.as_deref().filter(|_| !segment.text.is_empty());
+                let one = node
+                    .wildcard
+                    .as_deref()
+                    .filter(|_| !segment.text.is_empty());
                 literal
                     .and_then(|literal| self.find(literal, rest))
                     .or_else(|| one.and_then(|one| self.find(one, rest)))
             }
         };
-        further.or_else(|| self.pick(&node.rest))
+        further.or_else(|| self.pick(&node.catch_all))
     }
 
     /// Returns the route among these that accepts the method: by name, as GET for HEAD, or as a
@@ -232,12 +235,16 @@ impl Near {
                 if let Some(literal) = node.literals.get(&*segment.text) {
                     self.look(literal, rest, verb, depth + 1);
                 }
-                if let Some(one) = node.one.as_deref().filter(|_| !segment.text.is_empty()) {
+                if let Some(one) = node
+                    .wildcard
+                    .as_deref()
+                    .filter(|_| !segment.text.is_empty())
+                {
                     self.look(one, rest, verb, depth + 1);
                 }
             }
         }
-        self.allow(&node.rest, verb);
+        self.allow(&node.catch_all, verb);
     }
 
     fn allow(&mut self, ends: &[End], verb: Option<&str>) {

@@ -199,9 +199,9 @@ async fn an_update_has_a_mask_of_what_its_body_has() {
 
 #[tokio::test]
 async fn the_grpc_protocol_goes_through_the_same_declaration() {
-    let declared = DeclaredApiKeyService(Arc::new(Recorder::default()));
+    let validated = ValidatedApiKeyService(Arc::new(Recorder::default()));
     let request = tonic::Request::new(CreateApiKeyRequest::default());
-    let status = declared.create_api_key(request).await.unwrap_err();
+    let status = validated.create_api_key(request).await.unwrap_err();
     assert_eq!(status.message(), "Workspace ID is required");
     let details = status.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "FIELD_REQUIRED");

@@ -1,4 +1,4 @@
-//! Method specs, the wrapper of a service with its declarations, and its routes.
+//! Method specs, the validating wrapper of a service, and its routes.
 
 use super::quoted;
 use crate::Builder;
@@ -23,7 +23,7 @@ pub(crate) fn service(service: &Service, builder: &Builder) -> String {
             }
         }
     }
-    text.push_str(&declared(service));
+    text.push_str(&validated(service));
     if service.has_routes() {
         text.push_str(&routes(service));
     }
@@ -191,40 +191,40 @@ fn variable(variable: &Variable) -> String {
     )
 }
 
-/// Returns the struct that wraps a service with its declarations.
-fn declared(service: &Service) -> String {
+/// Returns the struct that validates the requests of a service.
+fn validated(service: &Service) -> String {
     let name = service.service.name();
     let server = format!("{}_server::{name}", names::service_module(name));
     let mut methods = String::new();
     for method in &service.methods {
-        methods.push_str(&declared_method(service, method));
+        methods.push_str(&validated_method(service, method));
     }
     format!(
         "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
 /// are checked before the inner service sees them, and errors leave it finished.
 /// gRPC and REST both go through it.
-pub struct Declared{name}<__S>(pub ::std::sync::Arc<__S>);
+pub struct Validated{name}<__S>(pub ::std::sync::Arc<__S>);
 
-impl<__S> ::core::clone::Clone for Declared{name}<__S> {{
+impl<__S> ::core::clone::Clone for Validated{name}<__S> {{
     fn clone(&self) -> Self {{
         Self(::std::sync::Arc::clone(&self.0))
     }}
 }}
 
-impl<__S> ::core::fmt::Debug for Declared{name}<__S> {{
+impl<__S> ::core::fmt::Debug for Validated{name}<__S> {{
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{
         f.write_str({debug:?})
     }}
 }}
 
-impl<__S: {server}> {server} for Declared{name}<__S> {{
+impl<__S: {server}> {server} for Validated{name}<__S> {{
 {methods}}}
 ",
-        debug = format!("Declared{name}"),
+        debug = format!("Validated{name}"),
     )
 }
 
-fn declared_method(service: &Service, method: &Method) -> String {
+fn validated_method(service: &Service, method: &Method) -> String {
     let descriptor = &method.method;
     let package = service.service.package_name();
     let input = names::message(&descriptor.input(), package);
@@ -310,7 +310,7 @@ fn routes(service: &Service) -> String {
 pub fn {function}<__S: {server}>(
     service: ::std::sync::Arc<__S>,
 ) -> ::std::vec::Vec<::keyward_gateway::Route> {{
-    let service = ::std::sync::Arc::new(Declared{name}(service));
+    let service = ::std::sync::Arc::new(Validated{name}(service));
     ::std::vec![
 {list}    ]
 }}

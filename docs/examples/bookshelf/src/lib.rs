@@ -30,7 +30,7 @@ pub fn app(shelf: Arc<Shelf>) -> Result<Router, AmbiguousRoute> {
         .types(v1::TYPES)
         .build()?;
     let grpc = v1::bookshelf_service_server::BookshelfServiceServer::new(
-        v1::DeclaredBookshelfService(shelf),
+        v1::ValidatedBookshelfService(shelf),
     );
     let router = Routes::new(grpc).into_axum_router().reset_fallback();
     Ok(router

@@ -74,14 +74,14 @@ impl Probe {
         let probe = Arc::new(self.clone());
         let mut routes = Routes::builder();
         routes
-            .add_service(v1::echo_server::EchoServer::new(v1::DeclaredEcho(
+            .add_service(v1::echo_server::EchoServer::new(v1::ValidatedEcho(
                 Arc::clone(&probe),
             )))
             .add_service(v1::outcomes_server::OutcomesServer::new(
-                v1::DeclaredOutcomes(Arc::clone(&probe)),
+                v1::ValidatedOutcomes(Arc::clone(&probe)),
             ))
             .add_service(v1::enveloped_server::EnvelopedServer::new(
-                v1::DeclaredEnveloped(probe),
+                v1::ValidatedEnveloped(probe),
             ));
         routes.routes()
     }
