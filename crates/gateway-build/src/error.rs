@@ -17,7 +17,7 @@ pub enum Error {
     #[error("{0}")]
     Protos(String),
     /// An annotation is invalid or cannot be implemented.
-    #[error("{}: {item}: {reason}", place(file, *line))]
+    #[error("{}: {item}: {reason}", position(file, *line))]
     Declaration {
         /// Proto file.
         file: String,
@@ -29,7 +29,7 @@ pub enum Error {
         reason: String,
     },
     /// Two routes match the same requests.
-    #[error("{}: {item}: the route {route} matches the same requests as {other}'s", place(file, *line))]
+    #[error("{}: {item}: the route {route} matches the same requests as {other}'s", position(file, *line))]
     AmbiguousRoute {
         /// Proto file.
         file: String,
@@ -68,7 +68,7 @@ impl fmt::Debug for Error {
     }
 }
 
-fn place(file: &str, line: Option<u32>) -> String {
+fn position(file: &str, line: Option<u32>) -> String {
     match line {
         Some(line) => format!("{file}:{line}"),
         None => file.to_owned(),

@@ -11,8 +11,8 @@ pub(crate) struct FieldPath {
 
 impl FieldPath {
     /// Returns the index of each field.
-    pub(crate) fn places(&self) -> Vec<usize> {
-        self.fields.iter().map(place).collect()
+    pub(crate) fn indices(&self) -> Vec<usize> {
+        self.fields.iter().map(index).collect()
     }
 
     /// Returns true if the two exclude each other as members of one oneof.
@@ -26,7 +26,7 @@ impl FieldPath {
 }
 
 /// Returns the index of a field in its message: its member in the generated code.
-pub(crate) fn place(field: &FieldDescriptor) -> usize {
+pub(crate) fn index(field: &FieldDescriptor) -> usize {
     let mut fields = field.parent_message().fields();
     fields.position(|other| other == *field).unwrap_or_default()
 }
@@ -55,12 +55,12 @@ const TEXTS: [&str; 12] = [
 pub(crate) fn resolve(message: &MessageDescriptor, path: &[String]) -> Result<FieldPath, String> {
     let mut fields: Vec<FieldDescriptor> = Vec::new();
     let mut message = message.clone();
-    for (place, name) in path.iter().enumerate() {
-        let shown = path.get(..=place).unwrap_or(path).join(".");
+    for (index, name) in path.iter().enumerate() {
+        let shown = path.get(..=index).unwrap_or(path).join(".");
         let field = message
             .get_field_by_name(name)
             .ok_or_else(|| format!("the request has no field {shown}"))?;
-        let last = place + 1 == path.len();
+        let last = index + 1 == path.len();
         if field.is_map() {
             return Err(format!("the field {shown} is a map"));
         }

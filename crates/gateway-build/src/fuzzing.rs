@@ -12,8 +12,8 @@ use crate::template::{Segment, Template};
 pub fn template(text: &str) -> Result<String, String> {
     let template = Template::parse(text)?;
     let mut printed = String::new();
-    for (place, segment) in template.segments.iter().enumerate() {
-        let begins = |first: usize| first == place;
+    for (index, segment) in template.segments.iter().enumerate() {
+        let begins = |first: usize| first == index;
         let begun = template.variables.iter().find(|one| begins(one.first));
         printed.push('/');
         if let Some(variable) = begun {
@@ -29,7 +29,7 @@ pub fn template(text: &str) -> Result<String, String> {
         let last = template.segments.len() - 1;
         let ends = template.variables.iter().any(|one| {
             let end = one.count.map_or(last, |count| one.first + count - 1);
-            end == place
+            end == index
         });
         if ends {
             printed.push('}');

@@ -16,8 +16,8 @@ pub(crate) fn snake(name: &str) -> String {
 /// Returns the module of a service, before `_server` or `_client`.
 pub(crate) fn service_module(service: &str) -> String {
     let mut name = String::with_capacity(service.len() + 4);
-    for (place, character) in service.chars().enumerate() {
-        if character.is_uppercase() && place > 0 {
+    for (index, character) in service.chars().enumerate() {
+        if character.is_uppercase() && index > 0 {
             name.push('_');
         }
         name.extend(character.to_lowercase());

@@ -132,7 +132,7 @@ pub(crate) fn field(field: &FieldDescriptor) -> Result<FieldJson, Error> {
 
 /// Returns true if the other field of the message is declared after this one.
 fn after(field: &FieldDescriptor, other: &FieldDescriptor) -> bool {
-    field_path::place(other) > field_path::place(field)
+    field_path::index(other) > field_path::index(field)
 }
 
 fn is_integer(kind: &Kind) -> bool {
@@ -224,10 +224,10 @@ fn rules(rest: &DynamicMessage) -> Result<Vec<ErrorRule>, String> {
         .iter()
         .filter_map(|value| value.as_message());
     let rules: Vec<ErrorRule> = messages.map(rule).collect::<Result<_, _>>()?;
-    for (place, rule) in rules.iter().enumerate() {
+    for (index, rule) in rules.iter().enumerate() {
         if rules
             .iter()
-            .take(place)
+            .take(index)
             .any(|earlier| earlier.code == rule.code)
         {
             return Err(format!("two error rules for the same code ({})", rule.code));

@@ -142,8 +142,8 @@ impl RestRouterBuilder {
     /// have no such routes.
     pub fn build(self) -> Result<RestRouter, AmbiguousRoute> {
         let mut root = Node::default();
-        for (place, route) in self.routes.iter().enumerate() {
-            if let Err(known) = root.insert(route.spec(), place)
+        for (index, route) in self.routes.iter().enumerate() {
+            if let Err(known) = root.insert(route.spec(), index)
                 && let Some(other) = self.routes.get(known)
             {
                 return Err(AmbiguousRoute {

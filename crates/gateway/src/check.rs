@@ -82,11 +82,11 @@ pub fn check_nested<M: Check>(field: &str, message: Option<&M>, violations: &mut
 /// Checks each message in `field` and adds its violations under the field's name and the message's
 /// index.
 pub fn check_list<M: Check>(field: &str, messages: &[M], violations: &mut Vec<Violation>) {
-    for (place, message) in messages.iter().enumerate() {
+    for (index, message) in messages.iter().enumerate() {
         if violations.len() >= MAX_VIOLATIONS {
             return;
         }
-        check_nested(&format!("{field}[{place}]"), Some(message), violations);
+        check_nested(&format!("{field}[{index}]"), Some(message), violations);
     }
 }
 

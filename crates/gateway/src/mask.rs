@@ -40,7 +40,7 @@ pub(crate) fn fill_mask<M: JsonMessage>(
         .variables
         .iter()
         .filter_map(|variable| relative(variable.path, route.body))
-        .map(|places| proto_path(changed, places))
+        .map(|indices| proto_path(changed, indices))
         .chain(own)
         .collect();
     let mut paths = json::body_paths(changed, body)?;

@@ -38,7 +38,7 @@ impl Protocol {
         let media_type = value.split(|byte| *byte == b';').next()?;
         let media_type = media_type.trim_ascii().to_ascii_lowercase();
         let (name, encoding) = match media_type.iter().position(|byte| *byte == b'+') {
-            Some(place) => media_type.split_at(place),
+            Some(index) => media_type.split_at(index),
             None => (media_type.as_slice(), &b"+proto"[..]),
         };
         let protocol = match name {

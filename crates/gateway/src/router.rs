@@ -140,7 +140,7 @@ impl RestRouter {
             };
         }
         let found = self.root.find(method.as_str(), &mut segments);
-        if let Some(route) = found.and_then(|place| self.routes.get(place)) {
+        if let Some(route) = found.and_then(|index| self.routes.get(index)) {
             let keep = self.settings.keep_in_segments;
             return Resolution::Matched(Matched {
                 variables: trie::values(route.spec(), &segments, keep).into(),

@@ -162,8 +162,8 @@ pub(crate) fn values(spec: &RouteSpec, segments: &[PathSegment<'_>], keep: Keep)
 /// escaped ones.
 fn several(segments: &[PathSegment<'_>], keep: Keep) -> String {
     let mut value = String::new();
-    for (place, segment) in segments.iter().enumerate() {
-        if place > 0 {
+    for (index, segment) in segments.iter().enumerate() {
+        if index > 0 {
             value.push('/');
         }
         // The segment was decoded before, so this cannot fail.

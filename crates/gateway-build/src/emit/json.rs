@@ -20,7 +20,7 @@ pub(crate) fn message(json: &JsonType) -> String {
         json.members
             .iter()
             .enumerate()
-            .map(|(place, member)| line(place, member))
+            .map(|(index, member)| line(index, member))
             .collect()
     };
     format!(
@@ -143,15 +143,15 @@ fn info(member: &Member) -> String {
     )
 }
 
-fn lookup(place: usize, member: &Member) -> String {
+fn lookup(index: usize, member: &Member) -> String {
     let mut pattern = quoted(&member.json_name);
     if member.reads_proto_name && member.proto_name != member.json_name {
         pattern = format!("{pattern} | {}", quoted(&member.proto_name));
     }
-    format!("                {pattern} => ::core::option::Option::Some({place}),\n")
+    format!("                {pattern} => ::core::option::Option::Some({index}),\n")
 }
 
-fn read(place: usize, member: &Member) -> String {
+fn read(index: usize, member: &Member) -> String {
     let Member { field, codec, .. } = member;
     let call = match &member.shape {
         // Its paths are names of members, which come from the message.
@@ -187,7 +187,7 @@ fn read(place: usize, member: &Member) -> String {
                 )?"
         ),
     };
-    format!("                {place} => __json::{call},\n")
+    format!("                {index} => __json::{call},\n")
 }
 
 fn write(member: &Member) -> String {
@@ -238,8 +238,8 @@ fn write(member: &Member) -> String {
 
 /// `JsonMessage::update_mask`, if the message has the mask.
 fn update_mask(json: &JsonType) -> String {
-    let place = json.update_mask;
-    let Some((place, member)) = place.and_then(|at| Some((at, json.members.get(at)?))) else {
+    let index = json.update_mask;
+    let Some((index, member)) = index.and_then(|at| Some((at, json.members.get(at)?))) else {
         return String::new();
     };
     format!(
@@ -247,7 +247,7 @@ fn update_mask(json: &JsonType) -> String {
         fn update_mask(&mut self) -> ::core::option::Option<__json::UpdateMask<'_>> {{
             ::core::option::Option::Some(__json::UpdateMask {{
                 mask: &mut self.{field},
-                member: {place},
+                member: {index},
             }})
         }}
 ",

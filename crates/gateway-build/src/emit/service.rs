@@ -2,7 +2,7 @@
 
 use super::quoted;
 use crate::Builder;
-use crate::field_path::place;
+use crate::field_path::index;
 use crate::http_rule::{Body, HttpRule, Variable};
 use crate::names;
 use crate::options::ErrorRule;
@@ -142,7 +142,7 @@ fn route_spec(rule: &HttpRule, method: &str, service_defaults: &str) -> String {
     let body = match &rule.body {
         Body::None => "None".to_owned(),
         Body::All => "All".to_owned(),
-        Body::Field(field) => format!("Member({})", place(field)),
+        Body::Field(field) => format!("Member({})", index(field)),
     };
     format!(
         "
@@ -165,7 +165,7 @@ fn route_spec(rule: &HttpRule, method: &str, service_defaults: &str) -> String {
         response_body = option(
             rule.response_body
                 .as_ref()
-                .map(|field| place(field).to_string())
+                .map(|field| index(field).to_string())
         ),
     )
 }
@@ -186,7 +186,7 @@ fn variable(variable: &Variable) -> String {
     };
     format!(
         "::keyward_gateway::Variable {{ path: &{path:?}, first: {first}, count: {count} }}",
-        path = variable.field.places(),
+        path = variable.field.indices(),
         first = variable.first,
     )
 }
@@ -290,10 +290,10 @@ fn routes(service: &Service) -> String {
         } else {
             "unary"
         };
-        for place in 0..method.routes.len() {
+        for index in 0..method.routes.len() {
             list.push_str(&format!(
                 "        ::keyward_gateway::Route::{kind}(
-            &{spec}_ROUTES[{place}],
+            &{spec}_ROUTES[{index}],
             ::std::sync::Arc::clone(&service),
             |service, request| async move {{
                 {server}::{call}(&*service, request).await

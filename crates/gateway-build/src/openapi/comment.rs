@@ -53,8 +53,8 @@ impl Comments {
                 let leading = Some(location.leading_comments()).filter(|text| !text.is_empty());
                 let text = leading.unwrap_or_else(|| location.trailing_comments());
                 if !text.is_empty() {
-                    let place = (file.name().to_owned(), location.path.clone());
-                    comments.insert(place, text.to_owned());
+                    let location = (file.name().to_owned(), location.path.clone());
+                    comments.insert(location, text.to_owned());
                 }
             }
         }
@@ -68,8 +68,8 @@ impl Comments {
         path: &[i32],
         item: &str,
     ) -> Result<Comment, Error> {
-        let place = (file.name().to_owned(), path.to_vec());
-        match self.0.get(&place) {
+        let location = (file.name().to_owned(), path.to_vec());
+        match self.0.get(&location) {
             Some(text) => read(text).map_err(|reason| declaration(file, item, reason)),
             None => Ok(Comment::default()),
         }

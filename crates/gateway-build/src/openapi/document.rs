@@ -8,7 +8,7 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 use super::node::{Node, Object, object};
 use super::operation::{self, Request};
 use super::responses::Failures;
-use super::scalar::Place;
+use super::scalar::Position;
 use super::schema::Schemas;
 use super::{OpenApi, declared, example, scalar, stream};
 use crate::Builder;
@@ -40,9 +40,9 @@ pub(crate) fn document(
     let names = operation_names(services);
     let methods = services.iter().flat_map(|service| &service.methods);
     let ids = methods.flat_map(|method| {
-        let places = 0..method.routes.len();
-        places
-            .map(|place| operation_id(&names, method, place))
+        let indices = 0..method.routes.len();
+        indices
+            .map(|index| operation_id(&names, method, index))
             .collect::<Vec<_>>()
     });
     let mut document = Document {
@@ -109,11 +109,11 @@ fn member(http_method: &str) -> String {
 }
 
 /// Returns the method's name; for an additional binding, with its mount or its number.
-fn operation_id(names: &BTreeMap<String, String>, method: &Method, place: usize) -> String {
+fn operation_id(names: &BTreeMap<String, String>, method: &Method, index: usize) -> String {
     let name = names.get(method.method.full_name());
     let name = name.map_or(method.method.name(), String::as_str);
-    let path = |place: usize| method.routes.get(place).map(|route| route.path.as_str());
-    let (Some(first), Some(this)) = (path(0), path(place).filter(|_| place > 0)) else {
+    let path = |index: usize| method.routes.get(index).map(|route| route.path.as_str());
+    let (Some(first), Some(this)) = (path(0), path(index).filter(|_| index > 0)) else {
         return name.to_owned();
     };
     let mount = this
@@ -121,7 +121,7 @@ fn operation_id(names: &BTreeMap<String, String>, method: &Method, place: usize)
         .map(ToUpperCamelCase::to_upper_camel_case);
     match mount.filter(|mount| !mount.is_empty()) {
         Some(mount) => format!("{name}_{mount}"),
-        None => format!("{name}_{}", place + 1),
+        None => format!("{name}_{}", index + 1),
     }
 }
 
@@ -145,11 +145,11 @@ impl Document<'_> {
         let tag = facts.title.unwrap_or_else(|| descriptor.name().to_owned());
         let routes = service.methods.iter().flat_map(|method| {
             let routes = method.routes.iter().enumerate();
-            routes.map(move |(place, route)| (place, method, route))
+            routes.map(move |(index, route)| (index, method, route))
         });
         let mut routes: Vec<_> = routes.collect();
-        routes.sort_by_key(|(place, ..)| *place);
-        for (place, method, route) in routes {
+        routes.sort_by_key(|(index, ..)| *index);
+        for (index, method, route) in routes {
             let http_method = member(&route.http_method);
             let mut request = Request::new(method, route);
             let is_free = |item: &Node| item.get(&http_method).is_none();
@@ -166,7 +166,7 @@ impl Document<'_> {
                 request.path.renamed(number);
             }
             let path = request.path.text.clone();
-            let operation = self.operation(service, method, route, &request, place, &tag)?;
+            let operation = self.operation(service, method, route, &request, index, &tag)?;
             match self.paths.get_mut(&path) {
                 Some(Node::Object(item)) => item.set(http_method, operation),
                 _ => self.paths.set(path, object! {http_method => operation}),
@@ -188,7 +188,7 @@ impl Document<'_> {
         method: &Method,
         route: &HttpRule,
         request: &Request,
-        place: usize,
+        index: usize,
         tag: &str,
     ) -> Result<Object, Error> {
         let descriptor = &method.method;
@@ -199,12 +199,12 @@ impl Document<'_> {
             .of(&file, descriptor.path(), descriptor.full_name())?;
         let (summary, description) = comment.split();
         let mut operation = object! {
-            "operationId" => self.operation_id(method, place),
+            "operationId" => self.operation_id(method, index),
             "tags" => vec![tag],
         };
         operation.set_some("summary", summary);
         operation.set_some("description", description);
-        if place > 0 {
+        if index > 0 {
             operation.set(SAME_AS, self.operation_id(method, 0));
         }
         if options::flag(&descriptor.options(), "deprecated") {
@@ -213,7 +213,7 @@ impl Document<'_> {
         operation.set_list("parameters", request.parameters(&mut self.schemas)?);
         operation.set_some("requestBody", request.body(&mut self.schemas)?);
         let mut responses = object! {
-            method.rest.success_status.to_string() => self.success(method, route, place)?,
+            method.rest.success_status.to_string() => self.success(method, route, index)?,
         };
         let failures = Failures::of(self.settings, self.builder, service, method);
         let failed =
@@ -226,15 +226,15 @@ impl Document<'_> {
         Ok(operation)
     }
 
-    fn operation_id(&self, method: &Method, place: usize) -> String {
-        operation_id(&self.names, method, place)
+    fn operation_id(&self, method: &Method, index: usize) -> String {
+        operation_id(&self.names, method, index)
     }
 
     fn success(
         &mut self,
         method: &Method,
         route: &HttpRule,
-        place: usize,
+        index: usize,
     ) -> Result<Object, Error> {
         let status = method.rest.success_status;
         let output = method.method.output();
@@ -253,7 +253,7 @@ impl Document<'_> {
             };
             response.set("content", content);
         }
-        let links = operation::links(method, |target| self.linked(method, place, target))?;
+        let links = operation::links(method, |target| self.linked(method, index, target))?;
         if !links.is_empty() {
             response.set("links", links);
         }
@@ -267,24 +267,24 @@ impl Document<'_> {
         route: &HttpRule,
     ) -> Result<(Object, Node), Error> {
         if let Some(field) = &route.response_body {
-            let schema = self.schemas.value(field, Place::Response)?;
+            let schema = self.schemas.value(field, Position::Response)?;
             return Ok((
                 schema,
-                example::field(&self.schemas, field, Place::Response)?,
+                example::field(&self.schemas, field, Position::Response)?,
             ));
         }
-        let schema = match scalar::well_known(output.full_name(), Place::Response, 0, false) {
+        let schema = match scalar::well_known(output.full_name(), Position::Response, 0, false) {
             Some(schema) => schema,
-            None => self.schemas.message(output, Place::Response)?,
+            None => self.schemas.message(output, Position::Response)?,
         };
-        let example = example::message(&self.schemas, output, Place::Response, &[])?;
+        let example = example::message(&self.schemas, output, Position::Response, &[])?;
         Ok((schema, example))
     }
 
     /// Returns the operation that a link from a binding leads to: with the same mount, if there is
     /// one.
-    fn linked(&self, method: &Method, place: usize, target: &str) -> String {
-        let id = self.operation_id(method, place);
+    fn linked(&self, method: &Method, index: usize, target: &str) -> String {
+        let id = self.operation_id(method, index);
         let own = self.operation_id(method, 0);
         let mount = id.strip_prefix(own.as_str()).unwrap_or_default();
         let name = self.names.get(target).map_or(target, String::as_str);

@@ -3,7 +3,7 @@
 use prost_reflect::EnumDescriptor;
 
 use super::node::{Node, Object, object};
-use super::scalar::Place;
+use super::scalar::Position;
 use super::schema::{NULL, Schemas, refer};
 use crate::error::Error;
 use crate::options::{self, flag};
@@ -13,28 +13,32 @@ impl Schemas {
     pub(super) fn enumeration(
         &mut self,
         descriptor: &EnumDescriptor,
-        place: Place,
+        position: Position,
     ) -> Result<Object, Error> {
         if descriptor.full_name() == NULL {
-            return Ok(match place {
-                Place::Response => object! {"type" => "null"},
+            return Ok(match position {
+                Position::Response => object! {"type" => "null"},
                 _ => one_of(vec![Node::Null, "NULL_VALUE".into(), 0_i64.into()]),
             });
         }
         // Texts and JSON are accepted in the same forms.
-        let place = match place {
-            Place::Text => Place::Request,
+        let position = match position {
+            Position::Text => Position::Request,
             other => other,
         };
-        let name = self.name(descriptor.full_name(), place);
+        let name = self.name(descriptor.full_name(), position);
         if !self.components.contains_key(&name) {
-            let schema = self.enum_schema(descriptor, place)?;
+            let schema = self.enum_schema(descriptor, position)?;
             self.components.insert(name.clone(), schema.into());
         }
         Ok(refer(&name))
     }
 
-    fn enum_schema(&self, descriptor: &EnumDescriptor, place: Place) -> Result<Object, Error> {
+    fn enum_schema(
+        &self,
+        descriptor: &EnumDescriptor,
+        position: Position,
+    ) -> Result<Object, Error> {
         let file = descriptor.parent_file();
         let comment = self
             .comments
@@ -56,14 +60,14 @@ impl Schemas {
             let number = Node::from(i64::from(value.number()));
             let is_first = !numbers.contains(&number);
             // A response has the first of several names, a request any of them.
-            if is_first || place != Place::Response {
+            if is_first || position != Position::Response {
                 names.push(Node::from(name));
             }
             if is_first {
                 numbers.push(number);
             }
         }
-        if place != Place::Response {
+        if position != Position::Response {
             names.append(&mut originals);
             names.append(&mut numbers);
         }

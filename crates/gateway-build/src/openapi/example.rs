@@ -3,7 +3,7 @@
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::node::{Node, Object};
-use super::scalar::Place;
+use super::scalar::Position;
 use super::schema::{Schemas, is_required};
 use crate::error::Error;
 use crate::options;
@@ -15,25 +15,25 @@ const MAX_DEPTH: usize = 5;
 pub(crate) fn message(
     schemas: &Schemas,
     message: &MessageDescriptor,
-    place: Place,
+    position: Position,
     without: &[FieldDescriptor],
 ) -> Result<Node, Error> {
-    inside(schemas, message, place, without, 0)
+    inside(schemas, message, position, without, 0)
 }
 
 /// Returns an example of a field's value.
 pub(crate) fn field(
     schemas: &Schemas,
     field: &FieldDescriptor,
-    place: Place,
+    position: Position,
 ) -> Result<Node, Error> {
-    value(schemas, field, place, 0)
+    value(schemas, field, position, 0)
 }
 
 fn inside(
     schemas: &Schemas,
     message: &MessageDescriptor,
-    place: Place,
+    position: Position,
     without: &[FieldDescriptor],
     depth: usize,
 ) -> Result<Node, Error> {
@@ -48,8 +48,8 @@ fn inside(
     let mut object = Object::default();
     for field in options::json_fields(message).filter(|field| !without.contains(field)) {
         let has_own = !schemas.field_comment(&field)?.examples.is_empty();
-        if has_own || is_required(&field, place)? {
-            object.set(field.json_name(), value(schemas, &field, place, depth)?);
+        if has_own || is_required(&field, position)? {
+            object.set(field.json_name(), value(schemas, &field, position, depth)?);
         }
     }
     Ok(object.into())
@@ -58,7 +58,7 @@ fn inside(
 fn value(
     schemas: &Schemas,
     field: &FieldDescriptor,
-    place: Place,
+    position: Position,
     depth: usize,
 ) -> Result<Node, Error> {
     let own = schemas.field_comment(field)?.examples.into_iter().next();
@@ -69,7 +69,7 @@ fn value(
     if field.is_map() {
         return Ok(Object::default().into());
     }
-    if json.null_when_unset && place == Place::Response {
+    if json.null_when_unset && position == Position::Response {
         return Ok(Node::Null);
     }
     if field.is_list() && depth >= MAX_DEPTH {
@@ -86,7 +86,7 @@ fn value(
             match well_known(&inner, options::timestamp_digits(&field.parent_file())?) {
                 Some(known) => known,
                 None if depth >= MAX_DEPTH => Object::default().into(),
-                None => inside(schemas, &inner, place, &[], depth + 1)?,
+                None => inside(schemas, &inner, position, &[], depth + 1)?,
             }
         }
         _ => 0_i64.into(),

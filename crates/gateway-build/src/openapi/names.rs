@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_reflect::{Kind, MessageDescriptor};
 
-use super::scalar::{self, Place};
+use super::scalar::{self, Position};
 
 /// Collects every message and enum inside a message, by full name, with the package.
 pub(super) fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
@@ -33,7 +33,7 @@ pub(super) fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, St
 
 /// Returns true if a message has its own JSON form, and so no schema under its name.
 pub(super) fn is_plain(message: &MessageDescriptor) -> bool {
-    scalar::well_known(message.full_name(), Place::Response, 0, false).is_some()
+    scalar::well_known(message.full_name(), Position::Response, 0, false).is_some()
 }
 
 /// Returns the shortest unambiguous names of all types: without the package if possible.

@@ -69,8 +69,8 @@ impl Object {
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Node> {
-        let place = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.remove(place).1)
+        let index = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.remove(index).1)
     }
 
     /// Sets every member of another object.

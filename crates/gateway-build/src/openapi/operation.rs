@@ -7,7 +7,7 @@ use super::example;
 use super::names::is_plain;
 use super::node::{Node, Object, object};
 use super::path::{self, Path};
-use super::scalar::Place;
+use super::scalar::Position;
 use super::schema::{NULL, Schemas, is_required};
 use crate::error::Error;
 use crate::field_path::FieldPath;
@@ -84,7 +84,7 @@ impl Request {
             let comment = schemas.field_comment(&field)?;
             notes.splice(..0, comment.description());
             if parameter.pattern.is_none() {
-                schema = schemas.value(&field, Place::Text)?;
+                schema = schemas.value(&field, Position::Text)?;
                 let is_text = schema.get("type").and_then(Node::as_str) == Some("string");
                 if is_text && schema.get("minLength").is_none() && !parameter.is_rest {
                     schema.set("minLength", 1_u64);
@@ -153,15 +153,16 @@ impl Request {
                 for field in
                     options::json_fields(&self.message).filter(|field| !without.contains(field))
                 {
-                    required |= is_required(&field, Place::Request)?;
+                    required |= is_required(&field, Position::Request)?;
                 }
-                let example = example::message(schemas, &self.message, Place::Request, &without)?;
+                let example =
+                    example::message(schemas, &self.message, Position::Request, &without)?;
                 (schemas.body(&self.message, &without)?, required, example)
             }
             Body::Field(field) => {
-                let example = example::field(schemas, field, Place::Request)?;
-                let required = is_required(field, Place::Request)?;
-                (schemas.value(field, Place::Request)?, required, example)
+                let example = example::field(schemas, field, Position::Request)?;
+                let required = is_required(field, Position::Request)?;
+                (schemas.value(field, Position::Request)?, required, example)
             }
         };
         let mut media = object! {"schema" => schema};
@@ -179,13 +180,13 @@ fn query_parameter(way: &[FieldDescriptor], schemas: &mut Schemas) -> Result<Obj
     if let Some(field) = way.last() {
         let comment = schemas.field_comment(field)?;
         object.set_some("description", comment.description());
-        if is_required(field, Place::Text)? && way.len() == 1 {
+        if is_required(field, Position::Text)? && way.len() == 1 {
             object.set("required", true);
         }
         if flag(&field.options(), "deprecated") {
             object.set("deprecated", true);
         }
-        let mut schema = schemas.value(field, Place::Text)?;
+        let mut schema = schemas.value(field, Position::Text)?;
         schema.set_list("examples", comment.examples);
         object.set("schema", schema);
     }

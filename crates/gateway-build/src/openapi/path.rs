@@ -73,8 +73,8 @@ impl Path {
         shown: &impl Fn(&str) -> String,
     ) {
         let wildcards = text.split('/').filter(|part| part.starts_with('*')).count();
-        for (place, part) in text.split('/').enumerate() {
-            if place > 0 {
+        for (index, part) in text.split('/').enumerate() {
+            if index > 0 {
                 self.text.push('/');
             }
             let (stars, verb) = part.split_at(part.len() - part.trim_start_matches('*').len());
@@ -120,8 +120,8 @@ impl Path {
 fn parts(text: &str) -> (Vec<&str>, Vec<&str>) {
     text.split(['{', '}'])
         .enumerate()
-        .fold((Vec::new(), Vec::new()), |mut found, (place, part)| {
-            if place % 2 == 0 {
+        .fold((Vec::new(), Vec::new()), |mut found, (index, part)| {
+            if index % 2 == 0 {
                 found.0.push(part);
             } else {
                 found.1.push(part);

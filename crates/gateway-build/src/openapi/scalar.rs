@@ -6,7 +6,7 @@ use super::node::{Node, Object, object};
 
 /// Position of a value, which determines its forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum Position {
     /// In the JSON of a request, where several forms are accepted.
     Request,
     /// In a path or a query, as text.
@@ -29,36 +29,36 @@ const MAX_DURATION: u64 = 315_576_000_000;
 const FIELD_MASK: &str = "^[^_]*$";
 
 /// Returns the schema of a scalar other than an enum.
-pub(crate) fn scalar(kind: &Kind, place: Place) -> Object {
+pub(crate) fn scalar(kind: &Kind, position: Position) -> Object {
     match kind {
         Kind::Bool => object! {"type" => "boolean"},
         Kind::Bytes => object! {
             "type" => "string",
             "contentEncoding" => "base64",
-            "pattern" => if place == Place::Response { BASE64 } else { ANY_BASE64 },
+            "pattern" => if position == Position::Response { BASE64 } else { ANY_BASE64 },
         },
-        Kind::Double => floating("double", f64::MAX, place),
-        Kind::Float => floating("float", f64::from(f32::MAX), place),
+        Kind::Double => floating("double", f64::MAX, position),
+        Kind::Float => floating("float", f64::from(f32::MAX), position),
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
-            small_integer("int32", i64::from(i32::MIN), i64::from(i32::MAX), place)
+            small_integer("int32", i64::from(i32::MIN), i64::from(i32::MAX), position)
         }
-        Kind::Uint32 | Kind::Fixed32 => small_integer("uint32", 0, i64::from(u32::MAX), place),
+        Kind::Uint32 | Kind::Fixed32 => small_integer("uint32", 0, i64::from(u32::MAX), position),
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
-            large_integer("int64", i64::MIN, i64::MAX.unsigned_abs(), place)
+            large_integer("int64", i64::MIN, i64::MAX.unsigned_abs(), position)
         }
-        Kind::Uint64 | Kind::Fixed64 => large_integer("uint64", 0, u64::MAX, place),
+        Kind::Uint64 | Kind::Fixed64 => large_integer("uint64", 0, u64::MAX, position),
         Kind::String | Kind::Enum(_) | Kind::Message(_) => object! {"type" => "string"},
     }
 }
 
 /// In JSON a number, or a text for values that JSON numbers cannot express; in a request, any
 /// number may be a text.
-fn floating(format: &str, max: f64, place: Place) -> Object {
+fn floating(format: &str, max: f64, position: Position) -> Object {
     let mut schema = object! {
         "type" => vec!["number", "string"],
         "format" => format,
     };
-    if place == Place::Response {
+    if position == Position::Response {
         schema.set("pattern", "^(?:NaN|-?Infinity)$");
     } else {
         schema.set("minimum", -max);
@@ -69,14 +69,14 @@ fn floating(format: &str, max: f64, place: Place) -> Object {
 }
 
 /// In JSON a number; a text is accepted too.
-fn small_integer(format: &str, min: i64, max: i64, place: Place) -> Object {
+fn small_integer(format: &str, min: i64, max: i64, position: Position) -> Object {
     let mut schema = object! {
         "type" => "integer",
         "format" => format,
         "minimum" => min,
         "maximum" => max,
     };
-    if place == Place::Request {
+    if position == Position::Request {
         schema.set("type", vec!["integer", "string"]);
         schema.set("pattern", range(min, max.unsigned_abs()));
     }
@@ -84,16 +84,16 @@ fn small_integer(format: &str, min: i64, max: i64, place: Place) -> Object {
 }
 
 /// In JSON a text, since JavaScript's numbers are too small; a number is accepted too.
-fn large_integer(format: &str, min: i64, max: u64, place: Place) -> Object {
+fn large_integer(format: &str, min: i64, max: u64, position: Position) -> Object {
     let mut schema = object! {"type" => "string", "format" => format};
-    if place == Place::Response {
+    if position == Position::Response {
         let pattern = if min < 0 { "^-?[0-9]+$" } else { "^[0-9]+$" };
         schema.set("pattern", pattern);
         return schema;
     }
     schema.set("minimum", min);
     schema.set("maximum", max);
-    if place == Place::Text {
+    if position == Position::Text {
         schema.set("type", "integer");
     } else {
         schema.set("type", vec!["string", "integer"]);
@@ -121,8 +121,8 @@ fn up_to(max: u64) -> String {
         2 => forms.push("[0-9]".to_owned()),
         length => forms.push(format!("0|[1-9][0-9]{{0,{}}}", length - 2)),
     }
-    for (place, digit) in text.char_indices() {
-        let least = if place == 0 && text.len() > 1 {
+    for (position, digit) in text.char_indices() {
+        let least = if position == 0 && text.len() > 1 {
             '1'
         } else {
             '0'
@@ -138,8 +138,8 @@ fn up_to(max: u64) -> String {
         } else {
             format!("[{least}-{below}]")
         };
-        let before = text.get(..place).unwrap_or_default();
-        let rest = match text.len() - place - 1 {
+        let before = text.get(..position).unwrap_or_default();
+        let rest = match text.len() - position - 1 {
             0 => String::new(),
             1 => "[0-9]".to_owned(),
             more => format!("[0-9]{{{more}}}"),
@@ -151,7 +151,7 @@ fn up_to(max: u64) -> String {
 }
 
 /// Returns the schema of an integer in units of ten to the minus `places`.
-pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
+pub(crate) fn decimal(kind: &Kind, places: u32, position: Position) -> Object {
     let (min, max): (i128, i128) = match kind {
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => (i32::MIN.into(), i32::MAX.into()),
         Kind::Uint32 | Kind::Fixed32 => (0, u32::MAX.into()),
@@ -159,7 +159,7 @@ pub(crate) fn decimal(kind: &Kind, places: u32, place: Place) -> Object {
         _ => (i64::MIN.into(), i64::MAX.into()),
     };
     let mut schema = object! {"type" => "number"};
-    if place != Place::Response {
+    if position != Position::Response {
         schema.set("minimum", -greatest(-min, places));
         schema.set("maximum", greatest(max, places));
     }
@@ -196,10 +196,15 @@ fn scaled(text: &str, places: u32) -> Option<i128> {
 
 /// Returns the schema of a well-known type with its own JSON form. `digits` is the declared number
 /// of a timestamp's fractional digits.
-pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) -> Option<Object> {
-    let wrapped = |kind: &Kind| Some(scalar(kind, place));
+pub(crate) fn well_known(
+    name: &str,
+    position: Position,
+    digits: u32,
+    utc_only: bool,
+) -> Option<Object> {
+    let wrapped = |kind: &Kind| Some(scalar(kind, position));
     Some(match name {
-        "google.protobuf.Timestamp" => timestamp(place, digits, utc_only),
+        "google.protobuf.Timestamp" => timestamp(position, digits, utc_only),
         "google.protobuf.Duration" => {
             let seconds = up_to(MAX_DURATION);
             object! {
@@ -238,13 +243,13 @@ pub(crate) fn well_known(name: &str, place: Place, digits: u32, utc_only: bool) 
     })
 }
 
-fn timestamp(place: Place, digits: u32, utc_only: bool) -> Object {
-    let fraction = match (place, digits) {
-        (Place::Response, 0) => r"(?:\.(?:[0-9]{3}){1,3})?".to_owned(),
-        (Place::Response, digits) => format!(r"\.[0-9]{{{digits}}}"),
+fn timestamp(position: Position, digits: u32, utc_only: bool) -> Object {
+    let fraction = match (position, digits) {
+        (Position::Response, 0) => r"(?:\.(?:[0-9]{3}){1,3})?".to_owned(),
+        (Position::Response, digits) => format!(r"\.[0-9]{{{digits}}}"),
         _ => r"(?:\.[0-9]{1,9})?".to_owned(),
     };
-    let zone = if place == Place::Response || utc_only {
+    let zone = if position == Position::Response || utc_only {
         "Z"
     } else {
         "(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -292,7 +297,7 @@ pub(crate) fn nullable(mut schema: Object) -> Object {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, decimal, range, up_to};
+    use super::{Position, decimal, range, up_to};
     use prost_reflect::Kind;
 
     #[test]
@@ -308,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_bounds_of_decimals_are_the_last_numbers_that_are_read() {
-        let schema = decimal(&Kind::Int64, 9, Place::Request);
+        let schema = decimal(&Kind::Int64, 9, Position::Request);
         let bound = schema.get("maximum").map(super::Node::compact);
         assert_eq!(bound.as_deref(), Some("9223372036.854774"));
     }

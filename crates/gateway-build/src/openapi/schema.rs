@@ -13,7 +13,7 @@ use super::declared;
 use super::enumeration::forms_of_zero;
 use super::names::{names, reach};
 use super::node::{Node, Object, object};
-use super::scalar::{self, Place};
+use super::scalar::{self, Position};
 use crate::error::Error;
 use crate::options::{self, FieldJson, flag};
 
@@ -92,10 +92,10 @@ impl Schemas {
         self.comments.of(&file, field.path(), field.full_name())
     }
 
-    pub(super) fn name(&self, full_name: &str, place: Place) -> String {
+    pub(super) fn name(&self, full_name: &str, position: Position) -> String {
         let name = self.names.get(full_name).cloned();
         let mut name = name.unwrap_or_else(|| full_name.to_owned());
-        if place == Place::Request && self.in_responses.contains(full_name) {
+        if position == Position::Request && self.in_responses.contains(full_name) {
             name.push_str("Input");
         }
         name
@@ -105,12 +105,12 @@ impl Schemas {
     pub(crate) fn message(
         &mut self,
         message: &MessageDescriptor,
-        place: Place,
+        position: Position,
     ) -> Result<Object, Error> {
-        let name = self.name(message.full_name(), place);
+        let name = self.name(message.full_name(), position);
         if !self.components.contains_key(&name) {
             self.components.insert(name.clone(), Node::Null);
-            let schema = self.message_schema(message, place, &[])?;
+            let schema = self.message_schema(message, position, &[])?;
             self.components.insert(name.clone(), schema.into());
         }
         Ok(refer(&name))
@@ -123,10 +123,10 @@ impl Schemas {
         without: &[FieldDescriptor],
     ) -> Result<Object, Error> {
         if without.is_empty() {
-            return self.message(message, Place::Request);
+            return self.message(message, Position::Request);
         }
-        let schema = self.message_schema(message, Place::Request, without)?;
-        let name = self.name(message.full_name(), Place::Request);
+        let schema = self.message_schema(message, Position::Request, without)?;
+        let name = self.name(message.full_name(), Position::Request);
         Ok(self.add(&name, schema))
     }
 
@@ -134,7 +134,7 @@ impl Schemas {
     fn message_schema(
         &mut self,
         message: &MessageDescriptor,
-        place: Place,
+        position: Position,
         without: &[FieldDescriptor],
     ) -> Result<Object, Error> {
         let comment = self.message_comment(message)?;
@@ -145,10 +145,10 @@ impl Schemas {
             if without.contains(&field) {
                 continue;
             }
-            if is_required(&field, place)? {
+            if is_required(&field, position)? {
                 required.push(Node::from(field.json_name()));
             }
-            properties.set(field.json_name(), self.property(&field, place)?);
+            properties.set(field.json_name(), self.property(&field, position)?);
         }
         if !properties.is_empty() {
             schema.set("properties", properties);
@@ -159,7 +159,7 @@ impl Schemas {
             "allOf",
             oneofs.flat_map(|oneof| at_most_one(&oneof)).collect(),
         );
-        if place == Place::Request && self.rejects_unknown {
+        if position == Position::Request && self.rejects_unknown {
             schema.set("additionalProperties", false);
         }
         schema.merge(declared::message(message)?);
@@ -175,14 +175,14 @@ impl Schemas {
     }
 
     /// Returns the schema of a member, with its declarations.
-    fn property(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
+    fn property(&mut self, field: &FieldDescriptor, position: Position) -> Result<Object, Error> {
         let json = options::field(field)?;
         let typed = declared::field(field)?.schema.get("type").is_some();
-        let mut schema = self.value(field, place)?;
-        let takes_null = match place {
-            Place::Request => !is_required(field, place)?,
-            Place::Response => json.null_when_unset,
-            Place::Text => false,
+        let mut schema = self.value(field, position)?;
+        let takes_null = match position {
+            Position::Request => !is_required(field, position)?,
+            Position::Response => json.null_when_unset,
+            Position::Text => false,
         };
         if takes_null && !typed {
             schema = scalar::nullable(schema);
@@ -207,16 +207,20 @@ impl Schemas {
     }
 
     /// Returns the schema of a field's value, single or repeated.
-    pub(crate) fn value(&mut self, field: &FieldDescriptor, place: Place) -> Result<Object, Error> {
+    pub(crate) fn value(
+        &mut self,
+        field: &FieldDescriptor,
+        position: Position,
+    ) -> Result<Object, Error> {
         let json = options::field(field)?;
         let mut keywords = declared::field(field)?.schema;
         if let Kind::Message(entry) = field.kind()
             && field.is_map()
         {
-            return self.map(&entry, place, keywords);
+            return self.map(&entry, position, keywords);
         }
         if !field.is_list() {
-            return self.single(field, place, &json, keywords);
+            return self.single(field, position, &json, keywords);
         }
         let mut array = object! {"type" => "array"};
         for name in ARRAY_KEYWORDS {
@@ -225,14 +229,14 @@ impl Schemas {
         if json.not_empty.is_some() && array.get("minItems").is_none() {
             array.set("minItems", 1_u64);
         }
-        array.set("items", self.single(field, place, &json, keywords)?);
+        array.set("items", self.single(field, position, &json, keywords)?);
         Ok(array)
     }
 
     fn map(
         &mut self,
         entry: &MessageDescriptor,
-        place: Place,
+        position: Position,
         keywords: Object,
     ) -> Result<Object, Error> {
         let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
@@ -241,14 +245,14 @@ impl Schemas {
             Kind::String => None,
             Kind::Bool => Some(object! {"enum" => vec!["true", "false"]}),
             kind => {
-                let number = scalar::scalar(&kind, Place::Request);
+                let number = scalar::scalar(&kind, Position::Request);
                 number
                     .get("pattern")
                     .map(|pattern| object! {"pattern" => pattern.clone()})
             }
         };
         schema.set_some("propertyNames", names);
-        schema.set("additionalProperties", self.value(&value, place)?);
+        schema.set("additionalProperties", self.value(&value, position)?);
         schema.merge(keywords);
         Ok(schema)
     }
@@ -257,31 +261,31 @@ impl Schemas {
     fn single(
         &mut self,
         field: &FieldDescriptor,
-        place: Place,
+        position: Position,
         json: &FieldJson,
         keywords: Object,
     ) -> Result<Object, Error> {
         let kind = field.kind();
         let mut schema = match (&kind, json.decimal_places) {
-            (_, Some(places)) => scalar::decimal(&kind, places, place),
-            (Kind::Enum(inner), _) => self.enumeration(inner, place)?,
+            (_, Some(places)) => scalar::decimal(&kind, places, position),
+            (Kind::Enum(inner), _) => self.enumeration(inner, position)?,
             (Kind::Message(inner), _) => {
                 let digits = options::timestamp_digits(&field.parent_file())?;
-                match scalar::well_known(inner.full_name(), place, digits, json.utc_only) {
+                match scalar::well_known(inner.full_name(), position, digits, json.utc_only) {
                     // The mask of an update is also read with the names of the proto file.
-                    Some(_) if is_update_mask(field) && place != Place::Response => {
+                    Some(_) if is_update_mask(field) && position != Position::Response => {
                         object! {"type" => "string"}
                     }
                     Some(schema) => schema,
-                    None => self.message(inner, place)?,
+                    None => self.message(inner, position)?,
                 }
             }
-            (kind, None) => scalar::scalar(kind, place),
+            (kind, None) => scalar::scalar(kind, position),
         };
         if options::is_redacted(field) && kind == Kind::String {
             schema.set("format", "password");
         }
-        if json.not_empty.is_some() && !field.is_list() && place != Place::Response {
+        if json.not_empty.is_some() && !field.is_list() && position != Position::Response {
             match &kind {
                 Kind::String | Kind::Bytes => schema.set("minLength", 1_u64),
                 Kind::Enum(inner) => schema.set("not", forms_of_zero(inner)),
@@ -295,12 +299,14 @@ impl Schemas {
 
 /// Returns true if a member is required: in a request because it is rejected without, in a response
 /// because it is always written.
-pub(crate) fn is_required(field: &FieldDescriptor, place: Place) -> Result<bool, Error> {
+pub(crate) fn is_required(field: &FieldDescriptor, position: Position) -> Result<bool, Error> {
     let json = options::field(field)?;
     let presence = field.supports_presence();
-    Ok(match place {
-        Place::Response => !presence || json.null_when_unset || declared::field(field)?.always_set,
-        Place::Request | Place::Text => {
+    Ok(match position {
+        Position::Response => {
+            !presence || json.null_when_unset || declared::field(field)?.always_set
+        }
+        Position::Request | Position::Text => {
             let is_message = matches!(field.kind(), Kind::Message(_));
             json.not_empty.is_some() && (!presence || is_message)
         }
@@ -321,8 +327,8 @@ fn at_most_one(oneof: &OneofDescriptor) -> Vec<Node> {
     };
     let fields: Vec<FieldDescriptor> = oneof.fields().collect();
     let mut rules = Vec::new();
-    for (place, first) in fields.iter().enumerate() {
-        for second in fields.iter().skip(place + 1) {
+    for (position, first) in fields.iter().enumerate() {
+        for second in fields.iter().skip(position + 1) {
             let (one, other) = (first.json_name(), second.json_name());
             let both = object! {
                 "required" => vec![one, other],

@@ -91,11 +91,11 @@ fn schema(node: &Node) -> Object {
             object
         }
         Node::List(list) if !list.is_empty() => {
-            let places: Vec<Node> = list.iter().map(|node| schema(node).into()).collect();
+            let items: Vec<Node> = list.iter().map(|node| schema(node).into()).collect();
             let count = list.len() as u64;
             object! {
                 "type" => "array",
-                "prefixItems" => places,
+                "prefixItems" => items,
                 "items" => false,
                 "minItems" => count,
                 "maxItems" => count,
@@ -125,14 +125,14 @@ fn with_status(node: &Node, status: u32) -> Option<Object> {
         return Some(object! {"const" => i64::from(status)});
     }
     if let Some(list) = node.as_list() {
-        let places: Vec<_> = list.iter().map(|node| with_status(node, status)).collect();
-        if places.iter().all(Option::is_none) {
+        let items: Vec<_> = list.iter().map(|node| with_status(node, status)).collect();
+        if items.iter().all(Option::is_none) {
             return None;
         }
         // An object without a member is a schema of any value.
-        let places = places.into_iter().map(Option::unwrap_or_default);
-        let places: Vec<Node> = places.map(Node::from).collect();
-        return Some(object! {"prefixItems" => places});
+        let items = items.into_iter().map(Option::unwrap_or_default);
+        let items: Vec<Node> = items.map(Node::from).collect();
+        return Some(object! {"prefixItems" => items});
     }
     let mut properties = Object::default();
     for (name, value) in node.as_object()?.iter() {

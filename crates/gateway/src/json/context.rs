@@ -37,7 +37,7 @@ pub(super) enum Step {
     Member(&'static str),
     /// Unknown member, with its name as errors show it.
     Unknown(String),
-    Place(usize),
+    Index(usize),
     /// Value of a map. Its key comes from the client and is not repeated.
     Entry,
 }
@@ -122,7 +122,7 @@ impl<'o> ReadContext<'o> {
     #[cold]
     pub(super) fn failed_in(&self, step: Step) {
         // Parameters have no index: each is identified by its name.
-        if matches!(step, Step::Place(_)) && self.is_text() {
+        if matches!(step, Step::Index(_)) && self.is_text() {
             return;
         }
         self.trail.borrow_mut().push(step);
@@ -166,7 +166,7 @@ impl<'o> ReadContext<'o> {
             match step {
                 Step::Member(name) => add(&mut path, name),
                 Step::Unknown(name) => add(&mut path, name),
-                Step::Place(place) => _ = write!(path, "[{place}]"),
+                Step::Index(index) => _ = write!(path, "[{index}]"),
                 Step::Entry => path.push_str("[*]"),
             }
         }

@@ -61,16 +61,16 @@ impl DecodeError {
         if error.classify() != Category::Data {
             let (line, column) = (error.line(), error.column());
             let description = format!("Malformed JSON at line {line} column {column}");
-            let place = [("line", line), ("column", column)];
+            let position = [("line", line), ("column", column)];
             return Self {
-                metadata: place.map(|(name, at)| (name, at.to_string())).into(),
+                metadata: position.map(|(name, at)| (name, at.to_string())).into(),
                 ..Self::of_all(description)
             };
         }
         // The parser appends the position to the codec's message.
         let text = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        Self::at(context, text.strip_suffix(&place).unwrap_or(&text))
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        Self::at(context, text.strip_suffix(&position).unwrap_or(&text))
     }
 
     /// Creates the error for a body that is not UTF-8, which

@@ -91,7 +91,7 @@ pub fn read_update_mask<'de, A: MapAccess<'de>>(
     read_optional_field::<UpdatePaths, A>(mask, members, context)?;
     let changed = context.masked_by(info);
     let paths = mask.iter_mut().flat_map(|mask| &mut mask.paths);
-    for (place, path) in paths.enumerate() {
+    for (index, path) in paths.enumerate() {
         let snake = snake(path);
         let found = match changed {
             Some(info) => mask_path(info, path, &snake),
@@ -103,7 +103,7 @@ pub fn read_update_mask<'de, A: MapAccess<'de>>(
             context.suggest(nearest);
             return Err(A::Error::custom(format_args!(
                 "must name fields, and its path {} does not{suggested}",
-                place + 1
+                index + 1
             )));
         };
         *path = found;

@@ -65,7 +65,7 @@ macro_rules! write_member {
 /// Implements for a message the code that the generator would emit.
 macro_rules! message {
     ($rust:ty, $full_name:literal, $form:ty {$(
-        $place:literal $json_name:literal $proto_name:literal
+        $index:literal $json_name:literal $proto_name:literal
         $shape:ident $kind:ident $(of $inner:ty)?, $codec:ty, |$this:ident| $field:expr;
     )*}) => {
         const _: () = {
@@ -88,7 +88,7 @@ macro_rules! message {
                 #[allow(unreachable_patterns, reason = "both names may be one")]
                 fn member(name: &str) -> Option<usize> {
                     match name {
-                        $($json_name | $proto_name => Some($place),)*
+                        $($json_name | $proto_name => Some($index),)*
                         _ => None,
                     }
                 }
@@ -101,7 +101,7 @@ macro_rules! message {
                 ) -> Result<(), A::Error> {
                     _ = context;
                     match member {
-                        $($place => {
+                        $($index => {
                             let $this = self;
                             read_member!($shape, $codec, $field, members, context)
                         })*

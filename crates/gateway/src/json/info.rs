@@ -54,7 +54,7 @@ pub fn info<M: JsonMessage>() -> &'static MessageInfo {
 
 impl MessageInfo {
     /// Returns the index of the member that is read under this name.
-    pub(super) fn place(&self, name: &str) -> Option<usize> {
+    pub(super) fn index(&self, name: &str) -> Option<usize> {
         (self.member)(name)
     }
 }
@@ -62,18 +62,18 @@ impl MessageInfo {
 /// Returns the indices of the members on a path such as `limits.per_day`, where each name is the
 /// one in JSON or in the proto file. `None` for an unknown path.
 pub fn resolve(info: &'static MessageInfo, path: &str) -> Option<Vec<usize>> {
-    let mut places = Vec::new();
+    let mut indices = Vec::new();
     let mut message = Some(info);
     for name in path.split('.') {
         let outer = message?;
-        let place = outer.place(name)?;
-        places.push(place);
-        message = match outer.members.get(place)?.kind {
+        let index = outer.index(name)?;
+        indices.push(index);
+        message = match outer.members.get(index)?.kind {
             MemberKind::Message(inner) => Some(inner()),
             _ => None,
         };
     }
-    Some(places)
+    Some(indices)
 }
 
 /// Returns the description of each member on a path.
@@ -82,8 +82,8 @@ pub fn members<'p>(
     path: &'p [usize],
 ) -> impl Iterator<Item = &'static MemberInfo> + use<'p> {
     let mut message = Some(info);
-    path.iter().map_while(move |place| {
-        let member = message?.members.get(*place)?;
+    path.iter().map_while(move |index| {
+        let member = message?.members.get(*index)?;
         message = match member.kind {
             MemberKind::Message(inner) => Some(inner()),
             _ => None,
@@ -93,8 +93,8 @@ pub fn members<'p>(
 }
 
 /// Returns the path of a mask, with names of the proto file.
-pub fn proto_path(info: &'static MessageInfo, places: &[usize]) -> String {
-    let names: Vec<&str> = members(info, places)
+pub fn proto_path(info: &'static MessageInfo, indices: &[usize]) -> String {
+    let names: Vec<&str> = members(info, indices)
         .map(|member| member.proto_name)
         .collect();
     names.join(".")
@@ -107,7 +107,7 @@ pub(super) fn mask_path(info: &'static MessageInfo, path: &str, snake: &str) -> 
     if path == "*" {
         return Some(path.to_owned());
     }
-    let by_json = walk(info, path, MessageInfo::place);
+    let by_json = walk(info, path, MessageInfo::index);
     by_json.or_else(|| {
         walk(info, snake, |message, name| {
             let mut members = message.members.iter();
@@ -161,11 +161,11 @@ fn add_paths(info: &MessageInfo, value: &BufferedValue, outer: &str, paths: &mut
     };
     let mut given: Vec<(usize, &BufferedValue)> = entries
         .iter()
-        .filter_map(|(name, value)| Some((info.place(name)?, value)))
+        .filter_map(|(name, value)| Some((info.index(name)?, value)))
         .collect();
-    given.sort_by_key(|(place, _)| *place);
-    for (place, value) in given {
-        let Some(member) = info.members.get(place) else {
+    given.sort_by_key(|(index, _)| *index);
+    for (index, value) in given {
+        let Some(member) = info.members.get(index) else {
             continue;
         };
         let path = if outer.is_empty() {

@@ -45,18 +45,18 @@ impl<C: Codec> Codec for List<C> {
         context: &ReadContext<'_>,
     ) -> Result<(), A::Error> {
         values.clear();
-        let mut place = 0;
+        let mut index = 0;
         loop {
             let mut value = C::Value::default();
             let read = array
                 .next_element_seed(FieldSeed::<C>::new(&mut value, context))
-                .inspect_err(|_| context.failed_in(Step::Place(place)))?;
+                .inspect_err(|_| context.failed_in(Step::Index(index)))?;
             match read {
                 None => return Ok(()),
                 Some(true) => values.push(value),
                 Some(false) => {}
             }
-            place += 1;
+            index += 1;
         }
     }
 }

@@ -217,14 +217,14 @@ impl<M: JsonMessage> Visitor<'_> for MemberName<M> {
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
         Ok(match M::member(name) {
-            Some(place) => Name::Known(place),
+            Some(index) => Name::Known(index),
             None => Name::Unknown(self.is_kept.then(|| name.to_owned())),
         })
     }
 
-    fn visit_u64<E: de::Error>(self, place: u64) -> Result<Name, E> {
-        let place = usize::try_from(place);
-        Ok(place.map_or(Name::Unknown(None), Name::Known))
+    fn visit_u64<E: de::Error>(self, index: u64) -> Result<Name, E> {
+        let index = usize::try_from(index);
+        Ok(index.map_or(Name::Unknown(None), Name::Known))
     }
 }
 

@@ -49,8 +49,8 @@ pub(crate) fn nearest_path(info: &'static MessageInfo, path: &str) -> Option<Str
     let mut names: Vec<&str> = Vec::new();
     let mut message = info;
     for name in path.split('.') {
-        let known = message.place(name);
-        let Some(member) = known.and_then(|place| message.members.get(place)) else {
+        let known = message.index(name);
+        let Some(member) = known.and_then(|index| message.members.get(index)) else {
             names.push(nearest(message, name)?);
             return Some(names.join("."));
         };
@@ -88,7 +88,7 @@ fn edits(from: &[char], to: &[char], most: usize) -> Option<usize> {
         let mut next = Vec::with_capacity(last.len());
         next.push(row + 1);
         for (column, other) in to.iter().enumerate() {
-            let at = |list: &[usize], place: usize| list.get(place).copied().unwrap_or(usize::MAX);
+            let at = |list: &[usize], index: usize| list.get(index).copied().unwrap_or(usize::MAX);
             let swapped =
                 previous == Some(*other) && column > 0 && to.get(column - 1) == Some(character);
             let substituted = at(&last, column) + usize::from(character != other);

@@ -61,9 +61,9 @@ impl<'de> MapAccess<'de> for Members<'_> {
         for (path, _) in &mut self.value {
             *path = path.get(1..).unwrap_or_default();
         }
-        let place = u64::try_from(member).unwrap_or(u64::MAX);
-        let place: U64Deserializer<TextError> = place.into_deserializer();
-        seed.deserialize(place).map(Some)
+        let index = u64::try_from(member).unwrap_or(u64::MAX);
+        let index: U64Deserializer<TextError> = index.into_deserializer();
+        seed.deserialize(index).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, TextError> {

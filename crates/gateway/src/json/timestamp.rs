@@ -105,8 +105,8 @@ fn format<'b>(
 
 /// Writes a number's last `width` digits and returns their end.
 fn write_digits(buffer: &mut [u8; 30], start: usize, mut number: u64, width: usize) -> usize {
-    for place in buffer.iter_mut().skip(start).take(width).rev() {
-        *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+    for index in buffer.iter_mut().skip(start).take(width).rev() {
+        *index = b'0' + u8::try_from(number % 10).unwrap_or_default();
         number /= 10;
     }
     start + width
@@ -117,7 +117,7 @@ fn parse(text: &[u8]) -> Option<prost_types::Timestamp> {
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     if separators
         .iter()
-        .any(|(place, byte)| date_time.get(*place) != Some(byte))
+        .any(|(index, byte)| date_time.get(*index) != Some(byte))
     {
         return None;
     }

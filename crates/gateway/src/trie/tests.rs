@@ -80,9 +80,9 @@ fn best(specs: &[&'static RouteSpec], path: &str, method: &str) -> Option<usize>
     let of = |path: &str, verb: Option<&str>| {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let fits = specs.iter().enumerate();
-        fits.filter_map(|(place, spec)| Some((rank(spec, verb, &segments, method)?, place)))
+        fits.filter_map(|(index, spec)| Some((rank(spec, verb, &segments, method)?, index)))
             .min()
-            .map(|(_, place)| place)
+            .map(|(_, index)| index)
     };
     let last = path.rfind('/').unwrap_or_default();
     let verb = path[last..]
@@ -113,13 +113,13 @@ fn the_tree_finds_what_trying_every_template_finds() {
             }
             path.push_str(random.one_of(&["", "", ":v", ":w", ":x", ":v:w"]));
             let method = random.one_of(&["GET", "POST", "HEAD", "OPTIONS"]);
-            let place = root.find(method, &mut split(&path).unwrap());
+            let index = root.find(method, &mut split(&path).unwrap());
             assert_eq!(
-                place,
+                index,
                 best(&specs, &path, method),
                 "{method} {path} {specs:?}"
             );
-            found += usize::from(place.is_some());
+            found += usize::from(index.is_some());
         }
     }
     assert!(found > 1_000, "{found}");

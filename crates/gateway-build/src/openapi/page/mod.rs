@@ -82,13 +82,13 @@ fn html(document: &Node) -> Option<String> {
 }
 
 /// Operation and its location.
-struct Place<'a> {
+struct OperationRef<'a> {
     path: &'a str,
     method: &'a str,
     operation: &'a Object,
 }
 
-impl Place<'_> {
+impl OperationRef<'_> {
     fn has_tag(&self, tag: &str) -> bool {
         let tags = self
             .operation
@@ -111,13 +111,13 @@ impl Place<'_> {
     }
 }
 
-fn operations(document: &Node) -> Vec<Place<'_>> {
+fn operations(document: &Node) -> Vec<OperationRef<'_>> {
     let paths = document.get("paths").and_then(Node::as_object);
     let mut found = Vec::new();
     for (path, item) in paths.into_iter().flat_map(Object::iter) {
         for (method, operation) in item.as_object().into_iter().flat_map(Object::iter) {
             if let Some(operation) = operation.as_object() {
-                found.push(Place {
+                found.push(OperationRef {
                     path,
                     method,
                     operation,
@@ -129,24 +129,29 @@ fn operations(document: &Node) -> Vec<Place<'_>> {
 }
 
 /// Returns the first bindings of a tag's operations.
-fn own<'a>(operations: &'a [Place<'a>], tag: &'a str) -> impl Iterator<Item = &'a Place<'a>> {
-    let own = move |place: &&Place<'_>| place.has_tag(tag) && place.same_as().is_none();
+fn own<'a>(
+    operations: &'a [OperationRef<'a>],
+    tag: &'a str,
+) -> impl Iterator<Item = &'a OperationRef<'a>> {
+    let own = move |operation: &&OperationRef<'_>| {
+        operation.has_tag(tag) && operation.same_as().is_none()
+    };
     operations.iter().filter(own)
 }
 
 /// Returns the other paths of an operation, for readers and as link targets.
-fn further(operations: &[Place<'_>], id: &str) -> String {
+fn further(operations: &[OperationRef<'_>], id: &str) -> String {
     operations
         .iter()
-        .filter(|place| place.same_as() == Some(id))
-        .map(|place| {
+        .filter(|operation| operation.same_as() == Some(id))
+        .map(|operation| {
             format!(
                 "<p class=\"route\" id=\"{}\"><span class=\"method {method}\">{upper}</span> \
                  <code>{}</code></p>\n",
-                escape(place.text("operationId")),
-                escape(place.path),
-                method = place.method,
-                upper = escape(&shown(place.method)),
+                escape(operation.text("operationId")),
+                escape(operation.path),
+                method = operation.method,
+                upper = escape(&shown(operation.method)),
             )
         })
         .collect()
@@ -177,7 +182,7 @@ fn slug(tag: &str) -> String {
     format!("tag-{}", tag.chars().map(word).collect::<String>())
 }
 
-fn navigation(tags: &[&Object], operations: &[Place<'_>]) -> String {
+fn navigation(tags: &[&Object], operations: &[OperationRef<'_>]) -> String {
     let mut html = String::new();
     for tag in tags {
         let name = name(tag);
@@ -186,13 +191,13 @@ fn navigation(tags: &[&Object], operations: &[Place<'_>]) -> String {
             slug(name),
             escape(name)
         ));
-        for place in own(operations, name) {
+        for operation in own(operations, name) {
             html.push_str(&format!(
                 "<li><a href=\"#{}\"><span class=\"method {method}\">{upper}</span> {}</a></li>\n",
-                escape(place.text("operationId")),
-                escape(place.path),
-                method = place.method,
-                upper = escape(&shown(place.method)),
+                escape(operation.text("operationId")),
+                escape(operation.path),
+                method = operation.method,
+                upper = escape(&shown(operation.method)),
             ));
         }
         html.push_str("</ul>\n");
@@ -223,7 +228,11 @@ fn authentication(components: &Object) -> String {
     format!("<section id=\"tokens\">\n<h2>Tokens</h2>\n<dl>\n{rows}</dl>\n</section>\n")
 }
 
-fn sections(tags: &[&Object], operations: &[Place<'_>], resolver: &Resolver<'_>) -> Option<String> {
+fn sections(
+    tags: &[&Object],
+    operations: &[OperationRef<'_>],
+    resolver: &Resolver<'_>,
+) -> Option<String> {
     let mut html = String::new();
     for tag in tags {
         let name = name(tag);
@@ -237,9 +246,9 @@ fn sections(tags: &[&Object], operations: &[Place<'_>], resolver: &Resolver<'_>)
             escape(name),
             blocks(about)
         ));
-        for place in own(operations, name) {
-            let further = further(operations, place.text("operationId"));
-            html.push_str(&operation::operation(resolver, place, &further)?);
+        for operation in own(operations, name) {
+            let further = further(operations, operation.text("operationId"));
+            html.push_str(&operation::operation(resolver, operation, &further)?);
         }
         html.push_str("</section>\n");
     }

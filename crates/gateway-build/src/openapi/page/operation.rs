@@ -3,7 +3,7 @@
 use super::super::node::{Node, Object};
 use super::schema::{members, row, table};
 use super::text::{blocks, code, escape, line};
-use super::{Place, shown};
+use super::{OperationRef, shown};
 
 /// Resolves the references of an operation.
 pub(super) struct Resolver<'a> {
@@ -25,10 +25,10 @@ impl<'a> Resolver<'a> {
 /// Renders one operation with all its details and its other paths.
 pub(super) fn operation(
     resolver: &Resolver<'_>,
-    place: &Place<'_>,
+    reference: &OperationRef<'_>,
     further: &str,
 ) -> Option<String> {
-    let (path, method, operation) = (place.path, place.method, place.operation);
+    let (path, method, operation) = (reference.path, reference.method, reference.operation);
     let text = |name: &str| {
         operation
             .get(name)
@@ -88,11 +88,11 @@ fn parameters(operation: &Object) -> String {
         .and_then(Node::as_list)
         .unwrap_or_default();
     let mut html = String::new();
-    for (place, title) in [("path", "Path"), ("query", "Query")] {
+    for (location, title) in [("path", "Path"), ("query", "Query")] {
         let rows: String = list
             .iter()
             .filter_map(Node::as_object)
-            .filter(|parameter| parameter.get("in").and_then(Node::as_str) == Some(place))
+            .filter(|parameter| parameter.get("in").and_then(Node::as_str) == Some(location))
             .filter_map(|parameter| {
                 let name = parameter.get("name")?.as_str()?;
                 let schema = parameter.get("schema")?.as_object()?;

@@ -19,9 +19,9 @@ pub(super) fn escape(text: &str) -> String {
 /// Renders a line; text between backticks is code.
 pub(super) fn line(text: &str) -> String {
     let mut html = String::new();
-    for (place, part) in text.split('`').enumerate() {
+    for (index, part) in text.split('`').enumerate() {
         let escaped = escape(part);
-        if place % 2 == 1 {
+        if index % 2 == 1 {
             html.push_str(&format!("<code>{escaped}</code>"));
         } else {
             html.push_str(&escaped);
