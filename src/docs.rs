@@ -64,7 +64,7 @@ impl Descriptions {
             Description::OpenApi => &self.openapi,
             Description::Page => &DOCS,
         };
-        match document.answer(request.method(), request.headers()) {
+        match document.respond(request.method(), request.headers()) {
             Some(response) => response.map(Body::new),
             None => layers::reject(target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         }

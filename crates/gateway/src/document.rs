@@ -51,7 +51,7 @@ impl Document {
     /// Returns the response to GET, HEAD or OPTIONS, or `None` for another method. A client that
     /// has the document already gets 304 (RFC 9110, section 13.1.2). Clients must revalidate each
     /// time, since the next release may change the document.
-    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
+    pub fn respond(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         if *method == Method::OPTIONS {
             return Some(allowed(DOCUMENT_METHODS));
         }
@@ -100,8 +100,8 @@ impl<B> tower_service::Service<Request<B>> for &'static Document {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = self.answer(request.method(), request.headers());
-        ready(Ok(answer.unwrap_or_else(|| {
+        let response = self.respond(request.method(), request.headers());
+        ready(Ok(response.unwrap_or_else(|| {
             Rejection::method_not_allowed(DOCUMENT_METHODS).render(Protocol::Rest, &UNDECLARED)
         })))
     }
@@ -121,18 +121,18 @@ mod tests {
         body: Bytes::from_static(b"{}"),
     };
 
-    fn answer(method: Method, known: Option<&'static str>) -> Option<Response<Body>> {
+    fn respond(method: Method, known: Option<&'static str>) -> Option<Response<Body>> {
         let mut headers = HeaderMap::new();
         if let Some(known) = known {
             headers.insert(IF_NONE_MATCH, HeaderValue::from_static(known));
         }
-        DOCUMENT.answer(&method, &headers)
+        DOCUMENT.respond(&method, &headers)
     }
 
     #[tokio::test]
     async fn other_or_no_etag_gets_the_document() {
         for known in [None, Some("\"b\""), Some("a")] {
-            let response = answer(Method::GET, known).unwrap();
+            let response = respond(Method::GET, known).unwrap();
             assert_eq!(response.status(), 200, "{known:?}");
             assert_eq!(response.headers()[ETAG], "\"a\"");
             assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
@@ -145,7 +145,7 @@ mod tests {
     async fn matching_etag_gets_not_modified() {
         for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             for method in [Method::GET, Method::HEAD] {
-                let response = answer(method, Some(known)).unwrap();
+                let response = respond(method, Some(known)).unwrap();
                 assert_eq!(response.status(), 304, "{known}");
                 assert_eq!(response.headers()[ETAG], "\"a\"");
                 let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_has_the_headers_of_a_get_alone() {
-        let response = answer(Method::HEAD, None).unwrap();
+        let response = respond(Method::HEAD, None).unwrap();
         assert_eq!(response.headers()[CONTENT_LENGTH], "2");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.is_empty());
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn other_methods_have_no_answer_and_options_says_so() {
-        assert!(answer(Method::POST, None).is_none());
-        let response = answer(Method::OPTIONS, None).unwrap();
+        assert!(respond(Method::POST, None).is_none());
+        let response = respond(Method::OPTIONS, None).unwrap();
         assert_eq!(response.status(), 204);
         assert_eq!(response.headers()[ALLOW], DOCUMENT_METHODS);
     }

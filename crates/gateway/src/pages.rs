@@ -20,7 +20,8 @@ use tonic::{Request, Response, Status};
 use crate::body::Body;
 use crate::finish_error::finish_error;
 use crate::json::JsonMessage;
-use crate::route::{Answer, encode, reply};
+use crate::rejection::Rejection;
+use crate::reply::{encode_body, reply};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
 
@@ -82,7 +83,7 @@ pub(crate) async fn whole_list<Req, Res>(
     spec: &'static RouteSpec,
     settings: Arc<Settings>,
     mut caller: Caller<Req, Res>,
-) -> Answer
+) -> Result<http::Response<Body>, Rejection>
 where
     Req: PagedRequest + 'static,
     Res: PagedResponse + 'static,
@@ -125,9 +126,9 @@ impl Split {
         settings: &Settings,
     ) -> Result<Self, Status> {
         let items = std::mem::take(page.items());
-        let empty = encode(spec, page, settings)?;
+        let empty = encode_body(spec, page, settings)?;
         *page.items() = items;
-        let json = encode(spec, page, settings)?;
+        let json = encode_body(spec, page, settings)?;
         let items = empty.len().saturating_sub(CLOSING.len());
         if !json.ends_with(CLOSING) || json.get(..items) != empty.get(..items) {
             return Err(Status::internal("The list is not the last of the response"));
@@ -170,8 +171,8 @@ impl<Req, Res> Unpin for Pages<Req, Res> {}
 
 impl<Req: PagedRequest, Res: PagedResponse> Pages<Req, Res> {
     /// Returns the items of a page, and the closing after the last page.
-    fn piece(&mut self, answer: Result<Response<Res>, Status>) -> Result<Bytes, Status> {
-        let mut page = answer?.into_inner();
+    fn piece(&mut self, response: Result<Response<Res>, Status>) -> Result<Bytes, Status> {
+        let mut page = response?.into_inner();
         let token = std::mem::take(page.next_page_token());
         if !token.is_empty() && token == self.token {
             return Err(Status::internal("A page leads to itself"));
@@ -197,10 +198,10 @@ impl<Req: PagedRequest, Res: PagedResponse> Stream for Pages<Req, Res> {
         let Some(next) = &mut self.next else {
             return Poll::Ready(None);
         };
-        let answer = std::task::ready!(next.as_mut().poll(context));
+        let response = std::task::ready!(next.as_mut().poll(context));
         self.next = None;
         let method = self.spec.method;
-        let piece = self.piece(answer);
+        let piece = self.piece(response);
         Poll::Ready(Some(piece.map_err(|status| finish_error(method, status))))
     }
 }

@@ -13,9 +13,9 @@ use crate::body::Body;
 use crate::details;
 use crate::error_json;
 use crate::finish_error::{UNAVAILABLE_RETRY_S, finish_error};
+use crate::headers::copy_custom_headers;
 use crate::json::JsonOptions;
 use crate::protocol::Protocol;
-use crate::route::copy_custom_headers;
 use crate::spec::MethodSpec;
 
 /// Failed request: the status for gRPC clients and, where HTTP is more specific than the gRPC code,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -18,12 +18,15 @@ use crate::json::{self, JsonMessage};
 use crate::mask::{fill_mask, masked};
 use crate::pages::{self, PagedRequest, PagedResponse};
 use crate::rejection::Rejection;
+use crate::reply::reply;
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, RouteSpec};
 use crate::stream::{self, Format};
 
-pub(crate) type Answer = Result<Response<Body>, Rejection>;
-type Handler = dyn Fn(RestCall) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+type Handler = dyn Fn(RestCall) -> Responding + Send + Sync;
+
+/// Future of the response to a REST call.
+type Responding = Pin<Box<dyn Future<Output = Result<Response<Body>, Rejection>> + Send>>;
 
 /// HTTP binding of a method and its handler.
 #[derive(Clone)]
@@ -48,11 +51,11 @@ impl Route {
             let called = rest
                 .into_request::<Req>()
                 .map(|request| call(service.clone(), request));
-            let answer = async move {
+            let response = async move {
                 let response = called?.await?;
                 reply(spec, response, &settings)
             };
-            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+            Box::pin(response) as Responding
         };
         Self {
             spec,
@@ -81,11 +84,11 @@ impl Route {
             let called = rest
                 .into_request::<Req>()
                 .map(|request| call(service.clone(), request));
-            let answer = async move {
+            let response = async move {
                 let response = called?.await?;
                 stream::reply(spec, format, settings, response).await
             };
-            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+            Box::pin(response) as Responding
         };
         Self {
             spec,
@@ -111,13 +114,13 @@ impl Route {
             let settings = rest.settings.clone();
             let (service, call) = (service.clone(), call.clone());
             let request = rest.into_request::<Req>();
-            let answer = async move {
+            let response = async move {
                 let caller = pages::Caller::new(request?, move |request| {
                     Box::pin(call(service.clone(), request))
                 });
                 pages::whole_list(spec, settings, caller).await
             };
-            Box::pin(answer) as Pin<Box<dyn Future<Output = Answer> + Send>>
+            Box::pin(response) as Responding
         };
         Self {
             spec,
@@ -130,7 +133,8 @@ impl Route {
         self.spec
     }
 
-    pub(crate) fn answer(&self, call: RestCall) -> impl Future<Output = Answer> + Send + use<> {
+    /// Calls the method and renders its result.
+    pub(crate) fn call(&self, call: RestCall) -> Responding {
         (self.handler)(call)
     }
 }
@@ -214,71 +218,4 @@ fn is_json(headers: &HeaderMap) -> bool {
         .to_ascii_lowercase();
     media_type == "application/json"
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
-}
-
-pub(crate) fn reply<M: JsonMessage>(
-    spec: &RouteSpec,
-    response: tonic::Response<M>,
-    settings: &Settings,
-) -> Answer {
-    let (metadata, message, extensions) = response.into_parts();
-    let mut reply = Response::default();
-    *reply.status_mut() = success(spec);
-    *reply.extensions_mut() = extensions;
-    copy_custom_headers(metadata, reply.headers_mut());
-    // These have no content, regardless of the message.
-    if !matches!(spec.method.success_status, 204 | 205) {
-        *reply.body_mut() = Body::full(encode(spec, &message, settings)?);
-        let json = HeaderValue::from_static("application/json");
-        reply.headers_mut().insert(CONTENT_TYPE, json);
-    }
-    Ok(reply)
-}
-
-/// Returns the HTTP status of success of the method.
-pub(crate) fn success(spec: &RouteSpec) -> StatusCode {
-    StatusCode::from_u16(spec.method.success_status).unwrap_or(StatusCode::OK)
-}
-
-/// Writes a response, or the one member of it that is the route's body.
-pub(crate) fn encode<M: JsonMessage>(
-    spec: &RouteSpec,
-    message: &M,
-    settings: &Settings,
-) -> Result<Vec<u8>, Status> {
-    let text = match spec.response_body {
-        Some(member) => json::encode_member(message, member, &settings.json),
-        None => json::encode(message, &settings.json),
-    };
-    text.map_err(|error| {
-        let mut status = Status::internal("The response cannot be written as JSON");
-        status.set_source(Arc::new(error));
-        status
-    })
-}
-
-/// Copies the service's own metadata and skips that of the protocol: headers of one connection (RFC
-/// 9113, 8.2.2) and headers that the server sets itself.
-pub(crate) fn copy_custom_headers(metadata: MetadataMap, headers: &mut HeaderMap) {
-    const RESERVED: [&str; 13] = [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "date",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    ];
-    let custom = metadata.into_headers();
-    for (name, value) in &custom {
-        if !name.as_str().starts_with("grpc-") && !RESERVED.contains(&name.as_str()) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
 }

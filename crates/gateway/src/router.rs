@@ -18,7 +18,7 @@ use crate::builder::RestRouterBuilder;
 use crate::compression::{self, Accepted, Coding};
 use crate::protocol::Protocol;
 use crate::rejection::{Rejection, allowed};
-use crate::route::{Answer, RestCall, Route};
+use crate::route::{RestCall, Route};
 use crate::settings::Settings;
 use crate::spec::{BodyBinding, MethodSpec, RouteSpec};
 use crate::trie::{self, Node};
@@ -178,8 +178,8 @@ impl RestRouter {
         let spec = resolution.method();
         let is_head = request.method() == Method::HEAD;
         let accepted = Accepted::of(request.headers());
-        let answer = match resolution {
-            Resolution::Matched(matched) => self.answer(matched, request).await,
+        let result = match resolution {
+            Resolution::Matched(matched) => self.call_route(matched, request).await,
             Resolution::Options { allow, .. } => Ok(allowed(&allow)),
             Resolution::MethodNotAllowed { allow, .. } => {
                 Err(Rejection::method_not_allowed(&allow))
@@ -188,7 +188,7 @@ impl RestRouter {
             Resolution::UnsupportedGrpc { .. } => Err(Rejection::unsupported_grpc()),
             Resolution::NotFound { .. } => Err(Rejection::not_found()),
         };
-        let mut response = answer.unwrap_or_else(|rejection| self.render(rejection, spec));
+        let mut response = result.unwrap_or_else(|rejection| self.render(rejection, spec));
         if self.settings.compresses {
             compression::compress(&accepted, &mut response);
         }
@@ -210,7 +210,12 @@ impl RestRouter {
         rejection.render_with(protocol, self.unknown, &self.settings.json)
     }
 
-    async fn answer<B>(&self, matched: Matched, request: Request<B>) -> Answer
+    /// Reads the body and calls the route.
+    async fn call_route<B>(
+        &self,
+        matched: Matched,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -231,7 +236,7 @@ impl RestRouter {
             body,
             settings: Arc::clone(&self.settings),
         };
-        matched.route.answer(call).await
+        matched.route.call(call).await
     }
 }
 

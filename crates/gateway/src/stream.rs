@@ -20,9 +20,11 @@ use tonic::Status;
 use crate::body::Body;
 use crate::error_json;
 use crate::finish_error::finish_error;
+use crate::headers::copy_custom_headers;
 use crate::json::JsonMessage;
 use crate::preference::Preferences;
-use crate::route::{Answer, copy_custom_headers, encode, success};
+use crate::rejection::Rejection;
+use crate::reply::{encode_body, success_status};
 use crate::settings::Settings;
 use crate::spec::RouteSpec;
 
@@ -97,7 +99,7 @@ pub(crate) async fn reply<M, S>(
     format: Format,
     settings: Arc<Settings>,
     response: tonic::Response<S>,
-) -> Answer
+) -> Result<Response<Body>, Rejection>
 where
     M: JsonMessage + 'static,
     S: Stream<Item = Result<M, Status>> + Send + 'static,
@@ -122,7 +124,7 @@ where
         }
     }
     let mut reply = Response::new(Body::stream(pieces));
-    *reply.status_mut() = success(spec);
+    *reply.status_mut() = success_status(spec);
     *reply.extensions_mut() = extensions;
     let headers = reply.headers_mut();
     copy_custom_headers(metadata, headers);
@@ -160,7 +162,9 @@ where
             return Poll::Ready(None);
         };
         let next = messages.as_mut().poll_next(context);
-        next.map(|next| Some(next?.and_then(|message| encode(self.spec, &message, &self.settings))))
+        next.map(|next| {
+            Some(next?.and_then(|message| encode_body(self.spec, &message, &self.settings)))
+        })
     }
 }
 

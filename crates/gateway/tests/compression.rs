@@ -13,7 +13,7 @@ use http_body_util::{Empty, Full, StreamBody};
 use keyward_gateway_testserver::Probe;
 use serde_json::Value;
 
-use support::{Answer, call_on, router};
+use support::{RestResponse, call_on, router};
 
 const BODY: &[u8] = br#"{"aString":"compressed"}"#;
 
@@ -27,7 +27,7 @@ fn zstd(data: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(data, 3).unwrap()
 }
 
-async fn sent(encoding: &str, body: Vec<u8>) -> Answer {
+async fn sent(encoding: &str, body: Vec<u8>) -> RestResponse {
     let request = Request::post("/body")
         .header("content-type", "application/json")
         .header("content-encoding", encoding)
@@ -259,7 +259,7 @@ async fn the_limit_holds_for_what_is_sent_too() {
     }
 }
 
-async fn asked(uri: &str, accept: Option<&str>) -> Answer {
+async fn asked(uri: &str, accept: Option<&str>) -> RestResponse {
     let mut builder = Request::get(uri);
     if let Some(accept) = accept {
         builder = builder.header("accept-encoding", accept);
@@ -268,7 +268,7 @@ async fn asked(uri: &str, accept: Option<&str>) -> Answer {
 }
 
 /// Undoes the content coding of a response.
-fn decoded(answer: &Answer) -> Value {
+fn decoded(answer: &RestResponse) -> Value {
     let text = match answer.header("content-encoding") {
         None => answer.bytes.to_vec(),
         Some("zstd") => zstd::stream::decode_all(&*answer.bytes).unwrap(),

@@ -37,7 +37,7 @@ async fn over_grpc(plan: v1::Plan) -> Status {
 }
 
 /// Returns the response that REST clients get for the plan.
-async fn over_rest(plan: &v1::Plan) -> support::Answer {
+async fn over_rest(plan: &v1::Plan) -> support::RestResponse {
     let details: String = plan
         .details
         .iter()

@@ -12,9 +12,9 @@ use http_body_util::{BodyExt, Empty};
 use keyward_gateway_testserver::Probe;
 use serde_json::{Value, json};
 
-use support::{Answer, call, call_on, router};
+use support::{RestResponse, call, call_on, router};
 
-async fn watched(uri: &str, accept: Option<&str>) -> Answer {
+async fn watched(uri: &str, accept: Option<&str>) -> RestResponse {
     let mut builder = Request::get(uri);
     if let Some(accept) = accept {
         builder = builder.header("accept", accept);
@@ -22,7 +22,7 @@ async fn watched(uri: &str, accept: Option<&str>) -> Answer {
     call_on(router(), builder.body(Empty::<Bytes>::new()).unwrap()).await
 }
 
-fn lines(answer: &Answer) -> Vec<Value> {
+fn lines(answer: &RestResponse) -> Vec<Value> {
     let text = answer.text();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());

@@ -22,13 +22,13 @@ pub(crate) fn router() -> &'static RestRouter {
 }
 
 /// Complete response.
-pub(crate) struct Answer {
+pub(crate) struct RestResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: Bytes,
 }
 
-impl Answer {
+impl RestResponse {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.bytes.to_vec()).unwrap()
     }
@@ -74,14 +74,14 @@ pub(crate) fn request(line: &str, body: &str) -> Request<Full<Bytes>> {
 }
 
 /// Calls a router.
-pub(crate) async fn call_on<B>(router: &RestRouter, request: Request<B>) -> Answer
+pub(crate) async fn call_on<B>(router: &RestRouter, request: Request<B>) -> RestResponse
 where
     B: http_body::Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let resolution = router.resolve(request.method(), request.uri().path());
     let (parts, body) = router.call(resolution, request).await.into_parts();
-    Answer {
+    RestResponse {
         status: parts.status.as_u16(),
         headers: parts.headers,
         bytes: body.collect().await.unwrap().to_bytes(),
@@ -89,7 +89,7 @@ where
 }
 
 /// Calls the probe.
-pub(crate) async fn call(line: &str, body: &str) -> Answer {
+pub(crate) async fn call(line: &str, body: &str) -> RestResponse {
     call_on(router(), request(line, body)).await
 }
 

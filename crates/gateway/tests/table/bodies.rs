@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, call, call_on, request, router, told};
+use crate::support::{RestResponse, call, call_on, request, router, told};
 use keyward_gateway_testserver::Probe;
 
 fn nested(text: &str, number: &str) -> Value {
@@ -142,7 +142,7 @@ async fn empty_messages_and_other_statuses() {
     assert_eq!(answer.header("content-type"), None);
 }
 
-async fn sent(line: &str, content_type: Option<&str>, body: &'static str) -> Answer {
+async fn sent(line: &str, content_type: Option<&str>, body: &'static str) -> RestResponse {
     let (method, uri) = line.split_once(' ').unwrap();
     let mut builder = Request::builder().method(method).uri(uri);
     if let Some(content_type) = content_type {

@@ -37,7 +37,7 @@ use keyward_gateway::json::{self, JsonOptions};
 use prost::Message;
 
 use proto::conformance::conformance_request::Payload;
-use proto::conformance::conformance_response::Result as Answer;
+use proto::conformance::conformance_response::Result as ConformanceResult;
 use proto::conformance::{
     ConformanceRequest, ConformanceResponse, FailureSet, TestCategory, WireFormat,
 };
@@ -56,8 +56,8 @@ fn main() -> io::Result<()> {
         input.read_exact(&mut request)?;
 
         let result = match ConformanceRequest::decode(request.as_slice()) {
-            Ok(request) => answer(request),
-            Err(error) => Answer::RuntimeError(error.to_string()),
+            Ok(request) => run(request),
+            Err(error) => ConformanceResult::RuntimeError(error.to_string()),
         };
         let response = ConformanceResponse {
             result: Some(result),
@@ -70,13 +70,13 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn answer(request: ConformanceRequest) -> Answer {
+fn run(request: ConformanceRequest) -> ConformanceResult {
     // The first request asks for the known failures, which are in the runner's list.
     if request.message_type == "conformance.FailureSet" {
-        return Answer::ProtobufPayload(FailureSet::default().encode_to_vec());
+        return ConformanceResult::ProtobufPayload(FailureSet::default().encode_to_vec());
     }
     if request.message_type != "protobuf_test_messages.proto3.TestAllTypesProto3" {
-        return Answer::Skipped("only proto3".to_owned());
+        return ConformanceResult::Skipped("only proto3".to_owned());
     }
     let mut options = JsonOptions::default().with_types(TYPES).omit_defaults();
     if request.test_category() == TestCategory::JsonIgnoreUnknownParsingTest {
@@ -93,23 +93,23 @@ fn answer(request: ConformanceRequest) -> Answer {
         Some(Payload::JsonPayload(text)) => {
             json::decode(text.as_bytes(), &options).map_err(|error| error.description)
         }
-        _ => return Answer::Skipped("neither binary nor JSON comes in".to_owned()),
+        _ => return ConformanceResult::Skipped("neither binary nor JSON comes in".to_owned()),
     };
     let message: TestAllTypesProto3 = match message {
         Ok(message) => message,
-        Err(error) => return Answer::ParseError(error),
+        Err(error) => return ConformanceResult::ParseError(error),
     };
     match output {
-        WireFormat::Protobuf => Answer::ProtobufPayload(message.encode_to_vec()),
+        WireFormat::Protobuf => ConformanceResult::ProtobufPayload(message.encode_to_vec()),
         WireFormat::Json => written(&message, &options),
-        _ => Answer::Skipped("neither binary nor JSON is to go out".to_owned()),
+        _ => ConformanceResult::Skipped("neither binary nor JSON is to go out".to_owned()),
     }
 }
 
-fn written(message: &TestAllTypesProto3, options: &JsonOptions) -> Answer {
+fn written(message: &TestAllTypesProto3, options: &JsonOptions) -> ConformanceResult {
     let text = json::encode(message, options).map_err(|error| error.to_string());
     match text.and_then(|text| String::from_utf8(text).map_err(|error| error.to_string())) {
-        Ok(text) => Answer::JsonPayload(text),
-        Err(error) => Answer::SerializeError(error),
+        Ok(text) => ConformanceResult::JsonPayload(text),
+        Err(error) => ConformanceResult::SerializeError(error),
     }
 }

@@ -193,7 +193,7 @@ fn responses(resolver: &Resolver<'_>, operation: &Object) -> Option<String> {
         html.push_str(&blocks(said.strip_prefix(first).unwrap_or_default()));
         html.push_str(&headers(response));
         if let Some((_, media)) = json(response.get("content")) {
-            html.push_str(&answer(resolver, media));
+            html.push_str(&response_body(resolver, media));
         }
         html.push_str("</details>\n");
     }
@@ -213,7 +213,7 @@ fn headers(response: &Object) -> String {
     format!("<p class=\"limits\">Headers: {}</p>\n", names.join(", "))
 }
 
-fn answer(resolver: &Resolver<'_>, media: &Object) -> String {
+fn response_body(resolver: &Resolver<'_>, media: &Object) -> String {
     let mut html = String::new();
     if let Some(schema) = media.get("schema") {
         let named = schema.get("$ref").is_some();
