@@ -6,7 +6,7 @@ use prost_reflect::{
 };
 
 use crate::error::{Error, annotation, declaration};
-use crate::{field_path, names, openapi, pages};
+use crate::{field_path, names, pages};
 
 /// Maximum number of decimal places in 64 bits.
 const MAX_DECIMAL_PLACES: u32 = 18;
@@ -259,7 +259,7 @@ fn rule(rule: &DynamicMessage) -> Result<ErrorRule, String> {
         message: text(rule, "message"),
         body,
         description: text(rule, "description"),
-        examples: openapi::declared::texts(rule, "examples"),
+        examples: texts(rule, "examples"),
     })
 }
 
@@ -339,4 +339,14 @@ pub(crate) fn text(message: &DynamicMessage, field: &str) -> Option<String> {
         .as_str()
         .filter(|text| !text.is_empty())
         .map(str::to_owned)
+}
+
+/// Returns the texts of a list.
+pub(crate) fn texts(message: &DynamicMessage, field: &str) -> Vec<String> {
+    let list = message.get_field_by_name(field);
+    let list = list.as_deref().and_then(|value| value.as_list());
+    let values = list.unwrap_or_default().iter();
+    values
+        .filter_map(|value| value.as_str().map(str::to_owned))
+        .collect()
 }

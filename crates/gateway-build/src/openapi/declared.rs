@@ -6,7 +6,7 @@ use prost_reflect::{
 
 use super::node::{Node, Object};
 use crate::error::{Error, declaration};
-use crate::options::{extension, flag, text};
+use crate::options::{extension, flag, text, texts};
 
 /// Declarations of a field.
 #[derive(Debug, Default)]
@@ -147,14 +147,5 @@ fn messages(message: &DynamicMessage, field: &str) -> Vec<DynamicMessage> {
     let values = list.unwrap_or_default().iter();
     values
         .filter_map(|value| value.as_message().cloned())
-        .collect()
-}
-
-pub(crate) fn texts(message: &DynamicMessage, field: &str) -> Vec<String> {
-    let list = message.get_field_by_name(field);
-    let list = list.as_deref().and_then(|value| value.as_list());
-    let values = list.unwrap_or_default().iter();
-    values
-        .filter_map(|value| value.as_str().map(str::to_owned))
         .collect()
 }
