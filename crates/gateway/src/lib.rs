@@ -46,6 +46,7 @@ pub use compression::uncompressed_if_small;
 pub use details::code_name;
 pub use document::{DOCUMENT_METHODS, Document};
 pub use finish_error::{finish_error, finish_error_headers, finish_stream_error};
+pub use mask::body_paths;
 pub use pages::{PagedRequest, PagedResponse};
 pub use protocol::Protocol;
 pub use rejection::{BodyTooLarge, Rejection, allowed};

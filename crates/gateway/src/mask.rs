@@ -3,7 +3,9 @@
 use http::Method;
 use prost_types::FieldMask;
 
-use crate::json::{self, DecodeError, JsonMessage, Masked, MemberKind, MessageInfo, proto_path};
+use crate::json::{
+    BufferedValue, DecodeError, JsonMessage, Masked, MemberKind, MessageInfo, parse, proto_path,
+};
 use crate::spec::{BodyBinding, RouteSpec};
 
 /// Sets the mask of a PATCH from its body, unless the client sent a mask that is not empty.
@@ -43,7 +45,7 @@ pub(crate) fn fill_mask<M: JsonMessage>(
         .map(|indices| proto_path(changed, indices))
         .chain(own)
         .collect();
-    let mut paths = json::body_paths(changed, body)?;
+    let mut paths = body_paths(changed, body)?;
     paths.retain(|path| !by_path.iter().any(|given| covers(given, path)));
     *update.mask = Some(FieldMask { paths });
     Ok(())
@@ -84,4 +86,47 @@ fn relative(path: &[usize], body: BodyBinding) -> Option<&[usize]> {
 fn covers(given: &str, path: &str) -> bool {
     path.strip_prefix(given)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Returns the paths that a body changes, as in a field mask: in proto names, in the order of
+/// declaration. Nested messages are descended into; null, lists, maps, values with their own form
+/// and empty messages are changed as a whole. A body that is not a JSON object changes nothing.
+///
+/// # Errors
+///
+/// Gives the position where the text is not JSON.
+pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let mut paths = Vec::new();
+    if !body.is_empty() {
+        add_paths(info, &parse(body)?, "", &mut paths);
+    }
+    Ok(paths)
+}
+
+fn add_paths(info: &MessageInfo, value: &BufferedValue, outer: &str, paths: &mut Vec<String>) {
+    let BufferedValue::Object(entries) = value else {
+        return;
+    };
+    let mut given: Vec<(usize, &BufferedValue)> = entries
+        .iter()
+        .filter_map(|(name, value)| Some((info.index(name)?, value)))
+        .collect();
+    given.sort_by_key(|(index, _)| *index);
+    for (index, value) in given {
+        let Some(member) = info.members.get(index) else {
+            continue;
+        };
+        let path = if outer.is_empty() {
+            member.proto_name.to_owned()
+        } else {
+            format!("{outer}.{}", member.proto_name)
+        };
+        let before = paths.len();
+        if let MemberKind::Message(inner) = member.kind {
+            add_paths(inner(), value, &path, paths);
+        }
+        if paths.len() == before {
+            paths.push(path);
+        }
+    }
 }

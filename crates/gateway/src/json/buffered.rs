@@ -10,7 +10,7 @@ use super::text::TextError;
 
 /// JSON value. Integers are exact, and every member is kept, including duplicates.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum BufferedValue {
+pub(crate) enum BufferedValue {
     Null,
     Bool(bool),
     Signed(i64),

@@ -162,7 +162,7 @@ pub fn decode_member_into<M: JsonMessage>(
 /// # Errors
 ///
 /// Gives the position where the text is not JSON.
-pub(super) fn parse(body: &[u8]) -> Result<BufferedValue, DecodeError> {
+pub(crate) fn parse(body: &[u8]) -> Result<BufferedValue, DecodeError> {
     let options = JsonOptions::default();
     let context = ReadContext::new(&options, Mode::Json);
     serde_json::from_str(utf8(body)?).map_err(|error| DecodeError::of_json(&error, &context))

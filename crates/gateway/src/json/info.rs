@@ -1,8 +1,6 @@
 //! Static facts about messages.
 
 use super::JsonMessage;
-use super::buffered::BufferedValue;
-use super::decode::{DecodeError, parse};
 
 /// Description of a message, from the generator. Members are in the order of their declaration. A
 /// message that can contain itself is among the kinds of its own members.
@@ -54,7 +52,7 @@ pub fn info<M: JsonMessage>() -> &'static MessageInfo {
 
 impl MessageInfo {
     /// Returns the index of the member that is read under this name.
-    pub(super) fn index(&self, name: &str) -> Option<usize> {
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
         (self.member)(name)
     }
 }
@@ -138,47 +136,4 @@ fn walk(
         };
     }
     Some(found.join("."))
-}
-
-/// Returns the paths that a body changes, as in a field mask: in proto names, in the order of
-/// declaration. Nested messages are descended into; null, lists, maps, values with their own form
-/// and empty messages are changed as a whole. A body that is not a JSON object changes nothing.
-///
-/// # Errors
-///
-/// Gives the position where the text is not JSON.
-pub fn body_paths(info: &'static MessageInfo, body: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut paths = Vec::new();
-    if !body.is_empty() {
-        add_paths(info, &parse(body)?, "", &mut paths);
-    }
-    Ok(paths)
-}
-
-fn add_paths(info: &MessageInfo, value: &BufferedValue, outer: &str, paths: &mut Vec<String>) {
-    let BufferedValue::Object(entries) = value else {
-        return;
-    };
-    let mut given: Vec<(usize, &BufferedValue)> = entries
-        .iter()
-        .filter_map(|(name, value)| Some((info.index(name)?, value)))
-        .collect();
-    given.sort_by_key(|(index, _)| *index);
-    for (index, value) in given {
-        let Some(member) = info.members.get(index) else {
-            continue;
-        };
-        let path = if outer.is_empty() {
-            member.proto_name.to_owned()
-        } else {
-            format!("{outer}.{}", member.proto_name)
-        };
-        let before = paths.len();
-        if let MemberKind::Message(inner) = member.kind {
-            add_paths(inner(), value, &path, paths);
-        }
-        if paths.len() == before {
-            paths.push(path);
-        }
-    }
 }

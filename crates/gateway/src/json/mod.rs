@@ -33,11 +33,12 @@ use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::Serializer;
 
 pub use any::{Any, AnyType};
+pub(crate) use buffered::BufferedValue;
 pub(crate) use context::{MAX_PARAMETER_DEPTH, Masked};
 pub use context::{ReadContext, WriteContext};
 pub use decimal::Decimal;
 pub use decode::{DecodeError, bind_path, bind_query, decode, decode_into, decode_member_into};
-pub(crate) use decode::{read_body, read_query};
+pub(crate) use decode::{parse, read_body, read_query};
 pub use duration::Duration;
 pub use encode::{encode, encode_member};
 pub use field::{
@@ -45,9 +46,7 @@ pub use field::{
     write_optional_field,
 };
 pub use field_mask::{FieldMask, UpdatePaths, read_update_mask};
-pub use info::{
-    MemberInfo, MemberKind, MessageInfo, body_paths, info, members, proto_path, resolve,
-};
+pub use info::{MemberInfo, MemberKind, MessageInfo, info, members, proto_path, resolve};
 pub use list::{Boxed, List, Map};
 pub use message::{JsonMessage, Message, UpdateMask, deserialize, serialize};
 pub(crate) use nearest::{nearest_path, shown, suggestion};

@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 
 /// Text of an error.
 #[derive(Debug)]
-pub(super) struct TextError(String);
+pub(crate) struct TextError(String);
 
 impl Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -240,11 +240,11 @@ fn a_body_names_what_it_changes() {
             "oneof_nested_message.a,optional_struct",
         ),
     ] {
-        let paths = json::body_paths(All::INFO, body.as_bytes()).unwrap();
+        let paths = keyward_gateway::body_paths(All::INFO, body.as_bytes()).unwrap();
         assert_eq!(paths.join(","), expected, "{body}");
     }
     for body in ["{", r#"{"other":1e999}"#, "1 2"] {
-        let paths = json::body_paths(All::INFO, body.as_bytes());
+        let paths = keyward_gateway::body_paths(All::INFO, body.as_bytes());
         assert!(paths.is_err(), "{body}");
     }
 }
