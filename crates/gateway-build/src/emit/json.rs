@@ -282,13 +282,13 @@ pub(crate) fn enumeration(descriptor: &EnumDescriptor) -> String {
     impl __json::JsonEnum for {rust} {{
         const EXPECTED: &'static str = {expected:?};
 
-        fn name(number: i32) -> ::core::option::Option<&'static str> {{
+        fn name_from_number(number: i32) -> ::core::option::Option<&'static str> {{
             ::core::option::Option::Some(match number {{
 {to_name}                _ => return ::core::option::Option::None,
             }})
         }}
 
-        fn number(name: &str) -> ::core::option::Option<i32> {{
+        fn number_from_name(name: &str) -> ::core::option::Option<i32> {{
             ::core::option::Option::Some(match name {{
 {to_number}                _ => return ::core::option::Option::None,
             }})

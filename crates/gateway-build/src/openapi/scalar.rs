@@ -176,14 +176,14 @@ fn greatest(units: i128, places: u32) -> f64 {
         return 0.0;
     }
     let mut candidate = units as f64 / 10_f64.powi(places.cast_signed());
-    while scaled(&format!("{candidate}"), places).is_none_or(|found| found > units) {
+    while units_from_text(&format!("{candidate}"), places).is_none_or(|found| found > units) {
         candidate = candidate.next_down();
     }
     candidate
 }
 
 /// Returns the decimal number `text` (without exponent) times ten to the `places`, rounded up.
-fn scaled(text: &str, places: u32) -> Option<i128> {
+fn units_from_text(text: &str, places: u32) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut units: i128 = whole.parse().ok()?;
     let mut digits = fraction.bytes();

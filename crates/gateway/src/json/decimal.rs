@@ -33,7 +33,7 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
         if units % scale == 0 {
             serializer.serialize_i128(units / scale)
         } else {
-            serializer.serialize_f64(shown(units, PLACES))
+            serializer.serialize_f64(number_from_units(units, PLACES))
         }
     }
 
@@ -58,7 +58,9 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     fn f64(value: f64) -> Option<T> {
         // The shortest text of the number is the client's text. Scaling the text is exact; scaling
         // the number is not.
-        scaled(&format!("{value}"), PLACES)?.try_into().ok()
+        units_from_text(&format!("{value}"), PLACES)?
+            .try_into()
+            .ok()
     }
 
     fn text(text: &str) -> Result<T, &'static str> {
@@ -81,7 +83,7 @@ impl<T: Copy + Default + TryFrom<i128> + Into<i128>, const PLACES: u32> Codec
     clippy::cast_precision_loss,
     reason = "both are exact, or the text is taken"
 )]
-fn shown(units: i128, places: u32) -> f64 {
+fn number_from_units(units: i128, places: u32) -> f64 {
     let scale = 10_i128.pow(places);
     if units.unsigned_abs() <= EXACT {
         return units as f64 / scale as f64;
@@ -99,7 +101,7 @@ fn shown(units: i128, places: u32) -> f64 {
 
 /// Returns the decimal number `text` (without exponent) times ten to the `places`, or `None` if it
 /// has more places.
-fn scaled(text: &str, places: u32) -> Option<i128> {
+fn units_from_text(text: &str, places: u32) -> Option<i128> {
     let (negative, text) = text
         .strip_prefix('-')
         .map_or((false, text), |rest| (true, rest));

@@ -23,7 +23,11 @@ impl Codec for FieldMask {
         serializer: S,
         _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        let paths: Option<Vec<String>> = mask.paths.iter().map(|path| camel(path)).collect();
+        let paths: Option<Vec<String>> = mask
+            .paths
+            .iter()
+            .map(|path| camel_from_snake(path))
+            .collect();
         match paths {
             Some(paths) => serializer.serialize_str(&paths.join(",")),
             None => Err(S::Error::custom(
@@ -38,7 +42,7 @@ impl Codec for FieldMask {
         }
         let mut mask = UpdatePaths::str(value)?;
         for path in &mut mask.paths {
-            *path = snake(path);
+            *path = snake_from_camel(path);
         }
         Some(mask)
     }
@@ -62,7 +66,7 @@ impl Codec for UpdatePaths {
         _ = context;
         let paths = mask.paths.iter();
         let paths: Vec<_> = paths
-            .map(|path| camel(path).map_or(Cow::Borrowed(path.as_str()), Cow::Owned))
+            .map(|path| camel_from_snake(path).map_or(Cow::Borrowed(path.as_str()), Cow::Owned))
             .collect();
         serializer.serialize_str(&paths.join(","))
     }
@@ -92,10 +96,10 @@ pub fn read_update_mask<'de, A: MapAccess<'de>>(
     let changed = context.masked_by(info);
     let paths = mask.iter_mut().flat_map(|mask| &mut mask.paths);
     for (index, path) in paths.enumerate() {
-        let snake = snake(path);
+        let snake = snake_from_camel(path);
         let found = match changed {
             Some(info) => mask_path(info, path, &snake),
-            None => Some(snake).filter(|snake| camel(snake).is_some()),
+            None => Some(snake).filter(|snake| camel_from_snake(snake).is_some()),
         };
         let Some(found) = found else {
             let nearest = changed.and_then(|info| nearest_path(info, path));
@@ -112,7 +116,7 @@ pub fn read_update_mask<'de, A: MapAccess<'de>>(
 }
 
 /// Returns `a_b` as `aB`, or `None` if the conversion cannot be reversed.
-fn camel(path: &str) -> Option<String> {
+fn camel_from_snake(path: &str) -> Option<String> {
     let mut name = String::with_capacity(path.len());
     let mut characters = path.chars();
     while let Some(character) = characters.next() {
@@ -131,7 +135,7 @@ fn camel(path: &str) -> Option<String> {
 }
 
 /// Returns `aB` as `a_b`.
-fn snake(path: &str) -> String {
+fn snake_from_camel(path: &str) -> String {
     let mut name = String::with_capacity(path.len() + 4);
     for character in path.chars() {
         if character.is_ascii_uppercase() {
@@ -145,7 +149,7 @@ fn snake(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Codec;
-    use super::{FieldMask, UpdatePaths, camel};
+    use super::{FieldMask, UpdatePaths, camel_from_snake};
 
     fn read<C: Codec<Value = prost_types::FieldMask>>(text: &str) -> Option<String> {
         C::str(text).map(|mask| mask.paths.join(","))
@@ -181,7 +185,7 @@ mod tests {
             ("a_", None),
             ("_a", Some("A")),
         ] {
-            assert_eq!(camel(path).as_deref(), expected, "{path}");
+            assert_eq!(camel_from_snake(path).as_deref(), expected, "{path}");
         }
     }
 }

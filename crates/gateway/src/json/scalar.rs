@@ -280,10 +280,10 @@ pub trait JsonEnum {
     const EXPECTED: &'static str;
 
     /// Returns the name of a value in JSON.
-    fn name(number: i32) -> Option<&'static str>;
+    fn name_from_number(number: i32) -> Option<&'static str>;
 
     /// Returns the value with this name in JSON or in the proto file.
-    fn number(name: &str) -> Option<i32>;
+    fn number_from_name(name: &str) -> Option<i32>;
 }
 
 /// Enum: the name of its value; a number is accepted too.
@@ -299,7 +299,7 @@ impl<E: JsonEnum> Codec for Enum<E> {
         serializer: S,
         _: &WriteContext<'_>,
     ) -> Result<S::Ok, S::Error> {
-        match E::name(*value) {
+        match E::name_from_number(*value) {
             Some(name) => serializer.serialize_str(name),
             None => serializer.serialize_i32(*value),
         }
@@ -318,11 +318,11 @@ impl<E: JsonEnum> Codec for Enum<E> {
     }
 
     fn str(value: &str) -> Option<i32> {
-        E::number(value)
+        E::number_from_name(value)
     }
 
     fn text(text: &str) -> Result<i32, &'static str> {
-        let number = E::number(text).or_else(|| text.parse().ok());
+        let number = E::number_from_name(text).or_else(|| text.parse().ok());
         number.ok_or(Self::EXPECTED)
     }
 }

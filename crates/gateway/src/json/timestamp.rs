@@ -71,7 +71,7 @@ fn format<'b>(
     if !in_range {
         return None;
     }
-    let (year, month, day) = civil(value.seconds.div_euclid(DAY_SECONDS));
+    let (year, month, day) = civil_from_days(value.seconds.div_euclid(DAY_SECONDS));
     let second = value.seconds.rem_euclid(DAY_SECONDS).unsigned_abs();
     let digits = match digits {
         0 if nanos == 0 => 0,
@@ -143,7 +143,8 @@ fn parse(text: &[u8]) -> Option<prost_types::Timestamp> {
         None => (0, rest),
     };
     let seconds =
-        days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset(zone)?;
+        days_from_civil(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second
+            - offset(zone)?;
     let nanos = i32::try_from(nanos).ok()?;
     (MIN_SECONDS..=MAX_SECONDS)
         .contains(&seconds)
@@ -187,7 +188,7 @@ fn days_in(year: i64, month: i64) -> i64 {
 
 /// Returns the days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here,
 /// so that the leap day is the last day of a year.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -195,7 +196,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Returns the year, month and day of a number of days after 1970-01-01.
-fn civil(days: i64) -> (u64, u64, u64) {
+fn civil_from_days(days: i64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -354,9 +355,9 @@ mod tests {
 
     #[test]
     fn every_day_of_the_calendar_comes_back() {
-        for day in days(1, 1, 1)..=days(9999, 12, 31) {
-            let (year, month, date) = civil(day);
-            let back = days(year.cast_signed(), month.cast_signed(), date.cast_signed());
+        for day in days_from_civil(1, 1, 1)..=days_from_civil(9999, 12, 31) {
+            let (year, month, date) = civil_from_days(day);
+            let back = days_from_civil(year.cast_signed(), month.cast_signed(), date.cast_signed());
             assert_eq!(back, day);
         }
     }
