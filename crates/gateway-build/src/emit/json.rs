@@ -88,8 +88,8 @@ pub(crate) fn types<'t>(messages: impl Iterator<Item = &'t JsonType>) -> String 
         })
         .collect();
     format!(
-        "/// Every message of the package that has a form in JSON, for a
-/// `google.protobuf.Any` to hold.
+        "/// Every message of the package that a
+/// `google.protobuf.Any` may contain.
 pub static TYPES: &[::keyward_gateway::json::AnyType] = &[
 {list}];
 "

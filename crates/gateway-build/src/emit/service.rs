@@ -43,13 +43,13 @@ pub static METHODS: &[&::keyward_gateway::MethodSpec] = &[
 
 fn service_defaults(service: &Service, builder: &Builder) -> String {
     let name = service.service.full_name();
-    let doc = format!("What `{name}` declares for errors of its paths that no method makes.");
+    let doc = format!("Declaration of the errors of paths of `{name}` that belong to no method.");
     let rules = &service.rest.errors;
     method_spec(service, builder, &doc, &service.static_name(), None, rules)
 }
 
 fn spec(service: &Service, method: &Method, builder: &Builder) -> String {
-    let doc = format!("What is declared of `{}`.", method.method.full_name());
+    let doc = format!("Declaration of `{}`.", method.method.full_name());
     let rules: Vec<ErrorRule> = method
         .rest
         .errors
@@ -200,9 +200,8 @@ fn validated(service: &Service) -> String {
         methods.push_str(&validated_method(service, method));
     }
     format!(
-        "/// A [`{name}`]({server}) that keeps what the proto file declares: requests
-/// are checked before the inner service sees them, and errors leave it finished.
-/// gRPC and REST both go through it.
+        "/// Validating [`{name}`]({server}): checks each request before the inner service
+/// receives it, and gives each error its final form. gRPC and REST both call it.
 pub struct Validated{name}<__S>(pub ::std::sync::Arc<__S>);
 
 impl<__S> ::core::clone::Clone for Validated{name}<__S> {{
