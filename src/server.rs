@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use activity::Activity;
 use axum::Router;
-use connection::{Builders, House};
+use connection::{Builders, Shared};
 use eviction::Open;
 use keyward_core::principal::ServiceName;
 use pace::Pace;
@@ -158,7 +158,7 @@ impl Server {
             connections: JoinSet::new(),
             open: Arc::default(),
             accepted: None,
-            house: Arc::new(House {
+            shared: Arc::new(Shared {
                 unread: Unread::new(self.settings.max_unread_bytes),
                 pace: self
                     .settings
@@ -176,7 +176,7 @@ impl Server {
 
 /// Accepts connections.
 struct Door {
-    house: Arc<House>,
+    shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     places: Arc<PerAddress>,
     rate: Limiter<IpAddr>,
@@ -259,14 +259,14 @@ impl Door {
             return turn_away(NotAdmitted::TooOften);
         }
         let held = Held::new(slot, place);
-        let house = Arc::clone(&self.house);
+        let shared = Arc::clone(&self.shared);
         let activity = Activity::new(Instant::now());
         let (opened, number) = (Arc::clone(&self.open), self.open.number());
         let serving = Arc::clone(&activity);
         let task = self.connections.spawn(async move {
             let _held = held;
             let _open = opened.guard(number);
-            connection::serve(house, stream, peer, serving, is_exempt).await;
+            connection::serve(shared, stream, peer, serving, is_exempt).await;
         });
         if !is_exempt {
             self.open.insert(number, task, activity);

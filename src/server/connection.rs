@@ -44,7 +44,7 @@ use crate::error::{is_outage, is_rejected};
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// State that all connections share.
-pub(super) struct House {
+pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) router: Router,
     pub(super) tls: Option<Arc<Tls>>,
@@ -107,13 +107,13 @@ fn builder(settings: &Settings) -> auto::Builder<StreamExecutor> {
 
 /// Serves one connection until it ends.
 pub(super) async fn serve(
-    house: Arc<House>,
+    shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
     activity: Arc<Activity>,
     is_exempt: bool,
 ) {
-    let settings = &house.settings;
+    let settings = &shared.settings;
     // Responses are small; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     // Unread responses fill the system's memory, and the system then slows down every connection.
@@ -123,11 +123,11 @@ pub(super) async fn serve(
     let _ = sockopt::set_tcp_keepidle(&stream, settings.keep_alive_interval);
     let _ = sockopt::set_tcp_keepintvl(&stream, settings.keep_alive_timeout);
     let socket = Socket::new(stream, Arc::clone(&activity), settings.write_timeout);
-    let (stream, service): (Box<dyn Stream>, _) = match &house.tls {
+    let (stream, service): (Box<dyn Stream>, _) = match &shared.tls {
         None => (Box::new(socket), None),
         Some(tls) => {
             let shaking = tls.accept(socket);
-            let Some(stream) = before_last_call(shaking, house.phase.clone())
+            let Some(stream) = before_last_call(shaking, shared.phase.clone())
                 .await
                 .flatten()
             else {
@@ -150,26 +150,26 @@ pub(super) async fn serve(
     };
     let heard = Heard::new(stream, Arc::clone(&activity));
     let address = || Owner::Address(counted(peer.ip()));
-    let pace = house.pace.clone().filter(|_| !is_exempt);
+    let pace = shared.pace.clone().filter(|_| !is_exempt);
     let payer = pace.map(|pace| (pace, address()));
     let paced = Paced::new(heard, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
-    let builder = house.builders.of(activity.seen().version);
+    let builder = shared.builders.of(activity.seen().version);
     if service.is_some() {
         activity.prove(None);
     }
     let calls = Calls {
-        house: Arc::clone(&house),
+        shared: Arc::clone(&shared),
         activity: Arc::clone(&activity),
         peer: Peer(peer),
         service,
         is_exempt,
-        secure: house.tls.is_some().then_some(Secure),
+        secure: shared.tls.is_some().then_some(Secure),
         old: times.old,
     };
     let connection =
         builder.serve_connection(io, service_fn(move |request| calls.clone().begin(request)));
-    let phase = house.phase.clone();
+    let phase = shared.phase.clone();
     if let Err(error) = supervise(connection, &activity, settings, times, phase).await {
         tracing::debug!(
             cause = error.as_ref() as &dyn std::error::Error,
@@ -181,7 +181,7 @@ pub(super) async fn serve(
 /// State that all calls of a connection share.
 #[derive(Clone)]
 struct Calls {
-    house: Arc<House>,
+    shared: Arc<Shared>,
     activity: Arc<Activity>,
     peer: Peer,
     service: Option<PeerService>,
@@ -235,7 +235,7 @@ impl Calls {
             return None;
         }
         if owner.is_service() || self.is_exempt || !is_known && is_limited {
-            return self.house.pace.as_ref()?.pay(owner.clone(), 1);
+            return self.shared.pace.as_ref()?.pay(owner.clone(), 1);
         }
         self.activity.owe(owner, 1);
         None
@@ -245,7 +245,11 @@ impl Calls {
     /// the first, so pausing the reader would delay none of them.
     async fn pay(&self) {
         let owed = self.activity.owed();
-        let pause = self.house.pace.as_ref().and_then(|pace| pace.pay_all(owed));
+        let pause = self
+            .shared
+            .pace
+            .as_ref()
+            .and_then(|pace| pace.pay_all(owed));
         if let Some(pause) = pause {
             sleep(pause).await;
         }
@@ -270,11 +274,11 @@ impl Calls {
         if let Some(secure) = self.secure {
             request.extensions_mut().insert(secure);
         }
-        let router = self.house.router.clone();
+        let router = self.shared.router.clone();
         let answered = router.oneshot(request).await;
         let mut response = answered.unwrap_or_else(|infallible| match infallible {});
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);
-        if is_http1 && (is_old || *self.house.phase.borrow() != Phase::Serving) {
+        if is_http1 && (is_old || *self.shared.phase.borrow() != Phase::Serving) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -293,7 +297,7 @@ impl Calls {
         if let Some(delayed) = self.settle(&response, &payer, is_charged) {
             sleep(delayed).await;
         }
-        Ok(response.map(|body| call.answer(body, owner, &self.house.unread)))
+        Ok(response.map(|body| call.answer(body, owner, &self.shared.unread)))
     }
 }
 
