@@ -125,32 +125,32 @@ impl Server {
         } = self.settings;
         // Outlives the connections that watch it.
         let (phase, _) = watch::channel(Phase::Serving);
-        let mut door = self.door(router, phase.subscribe());
-        door.admit_until(&listener, shutdown).await;
+        let mut acceptor = self.acceptor(router, phase.subscribe());
+        acceptor.admit_until(&listener, shutdown).await;
         phase.send_replace(Phase::Leaving);
         if !shutdown_delay.is_zero() {
             tracing::info!(
                 delay_ms = shutdown_delay.as_millis() as u64,
                 "asked to end; serving on until it is noticed"
             );
-            door.admit_until(&listener, sleep(shutdown_delay)).await;
+            acceptor.admit_until(&listener, sleep(shutdown_delay)).await;
         }
-        door.admit_last(listener);
+        acceptor.admit_last(listener);
         phase.send_replace(Phase::Ending);
         tracing::info!("draining connections");
-        let finished = async { while door.connections.join_next().await.is_some() {} };
+        let finished = async { while acceptor.connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, finished).await.is_err() {
             tracing::warn!("some calls did not finish in time");
         }
         // Dropping the acceptor aborts the remaining connections.
     }
 
-    fn door(self, router: Router, phase: watch::Receiver<Phase>) -> Door {
+    fn acceptor(self, router: Router, phase: watch::Receiver<Phase>) -> Acceptor {
         let slots = Arc::new(Semaphore::new(max_connections(
             self.settings.max_connections,
         )));
         let most = self.settings.max_connections_per_address;
-        Door {
+        Acceptor {
             slots,
             places: PerAddress::new(most, Arc::clone(&self.exempt)),
             rate: Limiter::new(self.settings.connection_rate),
@@ -175,7 +175,7 @@ impl Server {
 }
 
 /// Accepts connections.
-struct Door {
+struct Acceptor {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     places: Arc<PerAddress>,
@@ -187,7 +187,7 @@ struct Door {
     accepted: Option<(TcpStream, SocketAddr)>,
 }
 
-impl Door {
+impl Acceptor {
     async fn admit_until(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);
         loop {
