@@ -250,21 +250,21 @@ impl Acceptor {
         // A dual-stack socket reports IPv4 addresses in their IPv6-mapped form.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(place) = self.places.take(peer.ip()) else {
-            return turn_away(NotAdmitted::TooMany);
+            return reject_connection(NotAdmitted::TooMany);
         };
         // The cost of a connection, mainly the handshake, comes before the client is authenticated, and a
         // client that is cut off could reconnect at once.
         let is_exempt = (self.exempt)(peer.ip());
         if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
-            return turn_away(NotAdmitted::TooOften);
+            return reject_connection(NotAdmitted::TooOften);
         }
-        let held = Held::new(slot, place);
+        let guard = ConnectionGuard::new(slot, place);
         let shared = Arc::clone(&self.shared);
         let activity = Activity::new(Instant::now());
         let (opened, number) = (Arc::clone(&self.open), self.open.number());
         let serving = Arc::clone(&activity);
         let task = self.connections.spawn(async move {
-            let _held = held;
+            let _guard = guard;
             let _open = opened.guard(number);
             connection::serve(shared, stream, peer, serving, is_exempt).await;
         });
@@ -277,18 +277,18 @@ impl Acceptor {
 }
 
 /// Counts a connection that is closed at once.
-fn turn_away(reason: NotAdmitted) {
+fn reject_connection(reason: NotAdmitted) {
     metrics::not_admitted(reason);
     tracing::debug!(reason = reason.name(), "rejected a connection");
 }
 
 /// Resources that a connection holds until it ends.
-struct Held {
+struct ConnectionGuard {
     _slot: OwnedSemaphorePermit,
     _place: Place,
 }
 
-impl Held {
+impl ConnectionGuard {
     fn new(slot: OwnedSemaphorePermit, place: Place) -> Self {
         metrics::connections(1);
         Self {
@@ -298,7 +298,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         metrics::connections(-1);
     }
