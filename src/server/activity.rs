@@ -96,7 +96,7 @@ struct Untaken {
 pub(super) struct Seen {
     pub(super) version: Version,
     /// True if the client has sent anything.
-    pub(super) heard: bool,
+    pub(super) has_received: bool,
     /// Number of calls under way.
     pub(super) calls: usize,
     /// Time since which no call is under way.
@@ -117,7 +117,7 @@ impl Activity {
     pub(super) fn new(now: Instant) -> Arc<Self> {
         let seen = Seen {
             version: Version::Unknown,
-            heard: false,
+            has_received: false,
             calls: 0,
             idle_since: now,
             head_since: Some(now),
@@ -156,12 +156,12 @@ impl Activity {
     }
 
     /// Records bytes that the client sent.
-    pub(super) fn hear(&self, bytes: &[u8]) {
+    pub(super) fn on_bytes(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let mut state = self.state();
-        state.seen.heard = true;
+        state.seen.has_received = true;
         if state.seen.version == Version::Unknown {
             let expected = &PREFACE[state.preface..];
             let compared = expected.len().min(bytes.len());

@@ -33,7 +33,7 @@ use super::activity::{Activity, Answer, Call, Seen, Version};
 use super::executor::StreamExecutor;
 use super::pace::Pace;
 use super::paced::Paced;
-use super::stream::{Heard, Socket, Stream};
+use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
 use super::unread::Unread;
 use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted};
@@ -148,11 +148,11 @@ pub(super) async fn serve(
         old: settings.max_age.map(|age| Instant::now() + jittered(age)),
         ending: None,
     };
-    let heard = Heard::new(stream, Arc::clone(&activity));
+    let tracked = TrackedStream::new(stream, Arc::clone(&activity));
     let address = || Owner::Address(counted(peer.ip()));
     let pace = shared.pace.clone().filter(|_| !is_exempt);
     let payer = pace.map(|pace| (pace, address()));
-    let paced = Paced::new(heard, Arc::clone(&activity), payer);
+    let paced = Paced::new(tracked, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
     let builder = shared.builders.of(activity.seen().version);
     if service.is_some() {
@@ -399,7 +399,7 @@ async fn finish<C: GracefulConnection>(
 /// again after that suffices.
 fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step {
     let mut due = Vec::with_capacity(4);
-    if !seen.heard || seen.version == Version::Unknown {
+    if !seen.has_received || seen.version == Version::Unknown {
         due.push((times.opened + settings.header_timeout, Step::Cut));
         if let Some(ending) = times.ending {
             due.push((ending.max(times.opened) + LAST_CALL, Step::Cut));

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use super::activity::{Activity, Version};
 use super::calls_read::CallsRead;
 use super::pace::Pace;
-use super::stream::Heard;
+use super::stream::TrackedStream;
 use crate::budget::Owner;
 
 /// Size of the piece that is read after one with a call in it, in bytes. After one without a call, such as a
@@ -23,7 +23,7 @@ const MAX_PIECE: usize = 16 * 1024;
 
 /// A stream that is read at its owner's pace.
 pub(super) struct Paced {
-    stream: Heard,
+    stream: TrackedStream,
     /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
     /// read at any pace.
     payer: Option<(Arc<Pace>, Owner)>,
@@ -37,7 +37,7 @@ pub(super) struct Paced {
 impl Paced {
     /// Charges the connection itself to the address, so that a new one of an address in debt has to wait.
     pub(super) fn new(
-        stream: Heard,
+        stream: TrackedStream,
         activity: Arc<Activity>,
         payer: Option<(Arc<Pace>, Owner)>,
     ) -> Self {

@@ -1,4 +1,4 @@
-//! Byte streams of a connection: [`Socket`] wraps the system's socket, and [`Heard`] is the stream that HTTP
+//! Byte streams of a connection: [`Socket`] wraps the system's socket, and [`TrackedStream`] is the stream that HTTP
 //! reads and writes, with TLS between the two if it is enabled.
 //!
 //! A client must read its response within a timeout. After the server has closed its side, it reads and
@@ -124,7 +124,7 @@ impl AsyncWrite for Socket {
 }
 
 /// Stream that HTTP reads and writes.
-pub(super) struct Heard {
+pub(super) struct TrackedStream {
     stream: Box<dyn Stream>,
     activity: Arc<Activity>,
     farewell: Farewell,
@@ -140,7 +140,7 @@ enum Farewell {
     Done,
 }
 
-impl Heard {
+impl TrackedStream {
     /// Reports received bytes to `activity`.
     pub(super) fn new(stream: Box<dyn Stream>, activity: Arc<Activity>) -> Self {
         Self {
@@ -151,7 +151,7 @@ impl Heard {
     }
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -160,12 +160,12 @@ impl AsyncRead for Heard {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.activity
-            .hear(buffer.filled().get(before..).unwrap_or_default());
+            .on_bytes(buffer.filled().get(before..).unwrap_or_default());
         polled
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for TrackedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

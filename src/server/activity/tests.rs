@@ -32,11 +32,11 @@ async fn the_version_is_known_as_soon_as_it_can_be() {
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore", Version::Http2),
     ] {
         let whole = Activity::new(Instant::now());
-        whole.hear(said);
+        whole.on_bytes(said);
         assert_eq!(whole.seen().version, version);
         let in_parts = Activity::new(Instant::now());
         for byte in said {
-            in_parts.hear(&[*byte]);
+            in_parts.on_bytes(&[*byte]);
         }
         assert_eq!(in_parts.seen().version, version);
     }
@@ -45,7 +45,7 @@ async fn the_version_is_known_as_soon_as_it_can_be() {
 #[tokio::test(start_paused = true)]
 async fn a_call_is_under_way_until_its_answer_is_taken() {
     let activity = Activity::new(Instant::now());
-    activity.hear(b"GET / HTTP/1.1\r\n\r\n");
+    activity.on_bytes(b"GET / HTTP/1.1\r\n\r\n");
     let call = activity.begin();
     assert_eq!(activity.seen().calls, 1);
     assert_eq!(activity.seen().head_since, None);
@@ -67,6 +67,6 @@ async fn a_call_is_under_way_until_its_answer_is_taken() {
     assert_eq!(activity.seen().idle_since, Instant::now());
     // The next request begins with its first byte.
     assert_eq!(activity.seen().head_since, None);
-    activity.hear(b"G");
+    activity.on_bytes(b"G");
     assert_eq!(activity.seen().head_since, Some(Instant::now()));
 }

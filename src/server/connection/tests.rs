@@ -35,7 +35,7 @@ fn settings() -> Settings {
 fn idle(version: Version, now: Instant) -> (Seen, Times) {
     let seen = Seen {
         version,
-        heard: true,
+        has_received: true,
         calls: 0,
         idle_since: now,
         head_since: None,
@@ -73,7 +73,7 @@ async fn silent_connection_is_closed_and_sooner_on_shutdown() {
     for version in [Version::Unknown, Version::Http1, Version::Http2] {
         let (seen, mut times) = idle(version, now);
         let silent = Seen {
-            heard: false,
+            has_received: false,
             head_since: Some(now),
             ..seen
         };
