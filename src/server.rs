@@ -225,7 +225,7 @@ impl Acceptor {
 
     /// Admits the clients that have already connected, and closes the listener.
     fn admit_last(&mut self, listener: TcpListener) {
-        // The system may have connections that the runtime has not seen yet.
+        // The system may have connections that the runtime has not snapshot yet.
         let Ok(listener) = listener.into_std() else {
             return;
         };

@@ -47,7 +47,7 @@ pub(super) struct Activity {
 }
 
 struct State {
-    seen: Seen,
+    snapshot: Snapshot,
     /// Number of bytes of the HTTP/2 preface that were received, while the version is unknown.
     preface: usize,
     /// Calls whose responses wait for the client to read them.
@@ -93,7 +93,7 @@ struct Untaken {
 
 /// Snapshot of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct Snapshot {
     pub(super) version: Version,
     /// True if the client has sent anything.
     pub(super) has_received: bool,
@@ -115,7 +115,7 @@ pub(super) struct Seen {
 impl Activity {
     /// Returns the state of a new connection.
     pub(super) fn new(now: Instant) -> Arc<Self> {
-        let seen = Seen {
+        let snapshot = Snapshot {
             version: Version::Unknown,
             has_received: false,
             calls: 0,
@@ -127,7 +127,7 @@ impl Activity {
         };
         Arc::new(Self {
             state: Mutex::new(State {
-                seen,
+                snapshot,
                 preface: 0,
                 waiting: BTreeMap::new(),
                 is_proven: false,
@@ -142,17 +142,17 @@ impl Activity {
     }
 
     /// Returns a snapshot.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let state = self.state();
-        Seen {
+        Snapshot {
             waiting_since: state.waiting.values().filter_map(|it| it.since).min(),
-            ..state.seen
+            ..state.snapshot
         }
     }
 
     /// Records the version that was negotiated before the first byte.
     pub(super) fn agree(&self, version: Version) {
-        self.state().seen.version = version;
+        self.state().snapshot.version = version;
     }
 
     /// Records bytes that the client sent.
@@ -161,29 +161,32 @@ impl Activity {
             return;
         }
         let mut state = self.state();
-        state.seen.has_received = true;
-        if state.seen.version == Version::Unknown {
+        state.snapshot.has_received = true;
+        if state.snapshot.version == Version::Unknown {
             let expected = &PREFACE[state.preface..];
             let compared = expected.len().min(bytes.len());
             if bytes[..compared] != expected[..compared] {
-                state.seen.version = Version::Http1;
+                state.snapshot.version = Version::Http1;
             } else if compared == expected.len() {
-                state.seen.version = Version::Http2;
+                state.snapshot.version = Version::Http2;
             } else {
                 state.preface += compared;
             }
         }
-        let seen = &mut state.seen;
-        if seen.version == Version::Http1 && seen.calls == 0 && seen.head_since.is_none() {
-            seen.head_since = Some(Instant::now());
+        let snapshot = &mut state.snapshot;
+        if snapshot.version == Version::Http1
+            && snapshot.calls == 0
+            && snapshot.head_since.is_none()
+        {
+            snapshot.head_since = Some(Instant::now());
         }
     }
 
     /// Begins a call.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         let mut state = self.state();
-        state.seen.calls += 1;
-        state.seen.head_since = None;
+        state.snapshot.calls += 1;
+        state.snapshot.head_since = None;
         let id = state.next_call;
         state.next_call += 1;
         drop(state);
@@ -251,7 +254,7 @@ impl Activity {
                 stream.abort();
             }
             None => {
-                state.seen.is_condemned = true;
+                state.snapshot.is_condemned = true;
                 drop(state);
                 self.told_off.notify_one();
             }
@@ -273,7 +276,7 @@ impl Activity {
 
     /// Records that a response announced the end of the connection.
     pub(super) fn tell_off(&self) {
-        self.state().seen.is_told_off = true;
+        self.state().snapshot.is_told_off = true;
         self.told_off.notify_one();
     }
 
@@ -386,8 +389,8 @@ impl Drop for Call {
             }
             Entry::Vacant(_) => None,
         };
-        state.seen.calls -= 1;
-        state.seen.idle_since = Instant::now();
+        state.snapshot.calls -= 1;
+        state.snapshot.idle_since = Instant::now();
         // A call that its client cancels costs as much as a rejected one.
         if !self.is_answered
             && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())

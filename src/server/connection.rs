@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tower::ServiceExt;
 
-use super::activity::{Activity, Answer, Call, Seen, Version};
+use super::activity::{Activity, Answer, Call, Snapshot, Version};
 use super::executor::StreamExecutor;
 use super::pace::Pace;
 use super::paced::Paced;
@@ -154,7 +154,7 @@ pub(super) async fn serve(
     let payer = pace.map(|pace| (pace, address()));
     let paced = Paced::new(tracked, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
-    let builder = shared.builders.of(activity.seen().version);
+    let builder = shared.builders.of(activity.snapshot().version);
     if service.is_some() {
         activity.prove(None);
     }
@@ -339,7 +339,7 @@ where
         if times.ending.is_none() && *phase.borrow_and_update() == Phase::Ending {
             times.ending = Some(Instant::now());
         }
-        let step = || decide(&activity.seen(), settings, &times, Instant::now());
+        let step = || decide(&activity.snapshot(), settings, &times, Instant::now());
         match step() {
             Step::Wait(until) => tokio::select! {
                 biased;
@@ -376,13 +376,13 @@ async fn finish<C: GracefulConnection>(
 ) -> Result<(), C::Error> {
     let begun = Instant::now();
     loop {
-        let (seen, now) = (activity.seen(), Instant::now());
-        if seen.is_condemned {
+        let (snapshot, now) = (activity.snapshot(), Instant::now());
+        if snapshot.is_condemned {
             return Ok(());
         }
         activity.shed_untaken(settings.write_timeout);
-        let quiet_since = match seen.calls {
-            0 => seen.idle_since.max(begun),
+        let quiet_since = match snapshot.calls {
+            0 => snapshot.idle_since.max(begun),
             _ => now,
         };
         let until = (quiet_since + settings.write_timeout).min(begun + settings.grace);
@@ -397,35 +397,35 @@ async fn finish<C: GracefulConnection>(
 
 /// Returns the next step. No new deadline is reached before the shortest timeout has passed, so checking
 /// again after that suffices.
-fn decide(seen: &Seen, settings: &Settings, times: &Times, now: Instant) -> Step {
+fn decide(snapshot: &Snapshot, settings: &Settings, times: &Times, now: Instant) -> Step {
     let mut due = Vec::with_capacity(4);
-    if !seen.has_received || seen.version == Version::Unknown {
+    if !snapshot.has_received || snapshot.version == Version::Unknown {
         due.push((times.opened + settings.header_timeout, Step::Cut));
         if let Some(ending) = times.ending {
             due.push((ending.max(times.opened) + LAST_CALL, Step::Cut));
         }
     } else {
-        let is_http2 = seen.version == Version::Http2;
-        match seen.head_since {
+        let is_http2 = snapshot.version == Version::Http2;
+        match snapshot.head_since {
             // The response announces that it is the last one.
             Some(since) if !is_http2 => due.push((since + settings.header_timeout, Step::Cut)),
             _ => due.extend(times.ending.map(|ending| (ending, Step::End))),
         }
         if is_http2 {
             due.extend(times.old.map(|old| (old, Step::End)));
-            due.extend(seen.is_told_off.then_some((now, Step::End)));
+            due.extend(snapshot.is_told_off.then_some((now, Step::End)));
         }
-        if seen.calls == 0 && (is_http2 || seen.head_since.is_none()) {
-            due.push((seen.idle_since + settings.idle_timeout, Step::End));
+        if snapshot.calls == 0 && (is_http2 || snapshot.head_since.is_none()) {
+            due.push((snapshot.idle_since + settings.idle_timeout, Step::End));
         }
-        let waiting = seen.waiting_since;
+        let waiting = snapshot.waiting_since;
         // Over HTTP/1.1 there is one response, and the socket has the timeout.
         due.extend(waiting.map(|since| match is_http2 {
             true => (since + settings.write_timeout, Step::Shed),
             false => (since + settings.idle_timeout, Step::End),
         }));
     }
-    due.extend(seen.is_condemned.then_some((times.opened, Step::Cut)));
+    due.extend(snapshot.is_condemned.then_some((times.opened, Step::Cut)));
     let shortest = settings
         .header_timeout
         .min(settings.idle_timeout)

@@ -81,7 +81,7 @@ impl Paced {
     /// Charges the calls in the bytes that were read.
     fn charge(&mut self, bytes: &[u8]) {
         let calls = self.calls.count(bytes);
-        if self.activity.seen().version != Version::Http2 {
+        if self.activity.snapshot().version != Version::Http2 {
             // One call at a time, charged when it begins.
             self.piece = MAX_PIECE;
             return;

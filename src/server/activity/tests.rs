@@ -33,12 +33,12 @@ async fn the_version_is_known_as_soon_as_it_can_be() {
     ] {
         let whole = Activity::new(Instant::now());
         whole.on_bytes(said);
-        assert_eq!(whole.seen().version, version);
+        assert_eq!(whole.snapshot().version, version);
         let in_parts = Activity::new(Instant::now());
         for byte in said {
             in_parts.on_bytes(&[*byte]);
         }
-        assert_eq!(in_parts.seen().version, version);
+        assert_eq!(in_parts.snapshot().version, version);
     }
 }
 
@@ -47,26 +47,26 @@ async fn a_call_is_under_way_until_its_answer_is_taken() {
     let activity = Activity::new(Instant::now());
     activity.on_bytes(b"GET / HTTP/1.1\r\n\r\n");
     let call = activity.begin();
-    assert_eq!(activity.seen().calls, 1);
-    assert_eq!(activity.seen().head_since, None);
-    assert_eq!(activity.seen().waiting_since, None);
+    assert_eq!(activity.snapshot().calls, 1);
+    assert_eq!(activity.snapshot().head_since, None);
+    assert_eq!(activity.snapshot().waiting_since, None);
     let answered = Instant::now();
     let owner = Owner::Address([127, 0, 0, 1].into());
     let mut answer = call.answer(Body::from("text"), owner, &Unread::new(1 << 20));
-    assert_eq!(activity.seen().waiting_since, Some(answered));
+    assert_eq!(activity.snapshot().waiting_since, Some(answered));
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let taken = answer.frame().await.unwrap().unwrap();
-    assert_eq!(activity.seen().waiting_since, Some(Instant::now()));
+    assert_eq!(activity.snapshot().waiting_since, Some(Instant::now()));
     drop(taken);
-    assert_eq!(activity.seen().waiting_since, None);
+    assert_eq!(activity.snapshot().waiting_since, None);
     assert!(answer.frame().await.is_none());
-    assert_eq!(activity.seen().waiting_since, None);
-    assert_eq!(activity.seen().calls, 1);
+    assert_eq!(activity.snapshot().waiting_since, None);
+    assert_eq!(activity.snapshot().calls, 1);
     drop(answer);
-    assert_eq!(activity.seen().calls, 0);
-    assert_eq!(activity.seen().idle_since, Instant::now());
+    assert_eq!(activity.snapshot().calls, 0);
+    assert_eq!(activity.snapshot().idle_since, Instant::now());
     // The next request begins with its first byte.
-    assert_eq!(activity.seen().head_since, None);
+    assert_eq!(activity.snapshot().head_since, None);
     activity.on_bytes(b"G");
-    assert_eq!(activity.seen().head_since, Some(Instant::now()));
+    assert_eq!(activity.snapshot().head_since, Some(Instant::now()));
 }

@@ -32,8 +32,8 @@ fn settings() -> Settings {
 }
 
 /// Returns a connection without calls, opened at `now`.
-fn idle(version: Version, now: Instant) -> (Seen, Times) {
-    let seen = Seen {
+fn idle(version: Version, now: Instant) -> (Snapshot, Times) {
+    let snapshot = Snapshot {
         version,
         has_received: true,
         calls: 0,
@@ -48,14 +48,14 @@ fn idle(version: Version, now: Instant) -> (Seen, Times) {
         old: Some(now + 600 * SECOND),
         ending: None,
     };
-    (seen, times)
+    (snapshot, times)
 }
 
 /// Returns the number of seconds until `step` is decided, checking at the times that the connection asks for.
-fn comes(seen: &Seen, times: &Times, opened: Instant, step: Step) -> Option<u64> {
+fn comes(snapshot: &Snapshot, times: &Times, opened: Instant, step: Step) -> Option<u64> {
     let mut now = opened;
     for _ in 0..1000 {
-        match decide(seen, &settings(), times, now) {
+        match decide(snapshot, &settings(), times, now) {
             Step::Wait(until) => {
                 assert!(until > now, "it would not wait at all");
                 now = until;
@@ -71,11 +71,11 @@ fn comes(seen: &Seen, times: &Times, opened: Instant, step: Step) -> Option<u64>
 async fn silent_connection_is_closed_and_sooner_on_shutdown() {
     let now = Instant::now();
     for version in [Version::Unknown, Version::Http1, Version::Http2] {
-        let (seen, mut times) = idle(version, now);
-        let silent = Seen {
+        let (snapshot, mut times) = idle(version, now);
+        let silent = Snapshot {
             has_received: false,
             head_since: Some(now),
-            ..seen
+            ..snapshot
         };
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(10));
         times.ending = Some(now + 3 * SECOND);
@@ -91,11 +91,11 @@ async fn silent_connection_is_closed_and_sooner_on_shutdown() {
 async fn without_a_call_a_connection_ends_in_time() {
     let now = Instant::now();
     for version in [Version::Http1, Version::Http2] {
-        let (seen, mut times) = idle(version, now);
-        assert_eq!(comes(&seen, &times, now, Step::End), Some(120));
+        let (snapshot, mut times) = idle(version, now);
+        assert_eq!(comes(&snapshot, &times, now, Step::End), Some(120));
         times.ending = Some(now + 7 * SECOND);
         assert_eq!(
-            decide(&seen, &settings(), &times, now + 7 * SECOND),
+            decide(&snapshot, &settings(), &times, now + 7 * SECOND),
             Step::End
         );
     }
@@ -104,10 +104,10 @@ async fn without_a_call_a_connection_ends_in_time() {
 #[tokio::test(start_paused = true)]
 async fn begun_request_is_awaited_up_to_the_header_timeout() {
     let now = Instant::now();
-    let (seen, mut times) = idle(Version::Http1, now);
-    let begun = Seen {
+    let (snapshot, mut times) = idle(Version::Http1, now);
+    let begun = Snapshot {
         head_since: Some(now),
-        ..seen
+        ..snapshot
     };
     assert_eq!(comes(&begun, &times, now, Step::Cut), Some(10));
     times.ending = Some(now);
@@ -117,11 +117,14 @@ async fn begun_request_is_awaited_up_to_the_header_timeout() {
 #[tokio::test(start_paused = true)]
 async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
     let now = Instant::now();
-    let (seen, times) = idle(Version::Http2, now);
-    let busy = Seen { calls: 1, ..seen };
+    let (snapshot, times) = idle(Version::Http2, now);
+    let busy = Snapshot {
+        calls: 1,
+        ..snapshot
+    };
     assert_eq!(comes(&busy, &times, now, Step::End), Some(600));
     // Over HTTP/1.1 the response announces it.
-    let busy = Seen {
+    let busy = Snapshot {
         version: Version::Http1,
         ..busy
     };
@@ -131,7 +134,7 @@ async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
         (Version::Http1, Step::End, 120),
         (Version::Http2, Step::Shed, 10),
     ] {
-        let waiting = Seen {
+        let waiting = Snapshot {
             version,
             waiting_since: Some(now),
             ..busy
