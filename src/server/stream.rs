@@ -19,8 +19,8 @@ use super::activity::Activity;
 
 /// Time and number of bytes for which the server discards input after it has closed its side. A system that
 /// closes a socket with unread input resets the connection and drops output that the client has not read.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES: usize = 1024 * 1024;
+const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGERING_CLOSE_BYTES: usize = 1024 * 1024;
 
 /// Any byte stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -127,13 +127,13 @@ impl AsyncWrite for Socket {
 pub(super) struct TrackedStream {
     stream: Box<dyn Stream>,
     activity: Arc<Activity>,
-    farewell: Farewell,
+    lingering_close: LingeringClose,
 }
 
-enum Farewell {
-    NotSaid,
+enum LingeringClose {
+    NotStarted,
     /// Input is discarded.
-    Listening {
+    Discarding {
         time: Pin<Box<Sleep>>,
         bytes: usize,
     },
@@ -146,7 +146,7 @@ impl TrackedStream {
         Self {
             stream,
             activity,
-            farewell: Farewell::NotSaid,
+            lingering_close: LingeringClose::NotStarted,
         }
     }
 }
@@ -181,17 +181,17 @@ impl AsyncWrite for TrackedStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            match &mut this.farewell {
-                Farewell::NotSaid => {
+            match &mut this.lingering_close {
+                LingeringClose::NotStarted => {
                     ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-                    this.farewell = Farewell::Listening {
-                        time: Box::pin(sleep(FAREWELL)),
-                        bytes: FAREWELL_BYTES,
+                    this.lingering_close = LingeringClose::Discarding {
+                        time: Box::pin(sleep(LINGERING_CLOSE_TIMEOUT)),
+                        bytes: LINGERING_CLOSE_BYTES,
                     };
                 }
-                Farewell::Listening { time, bytes } => {
-                    let mut thrown_away = [0; 4096];
-                    let mut buffer = ReadBuf::new(&mut thrown_away);
+                LingeringClose::Discarding { time, bytes } => {
+                    let mut discarded = [0; 4096];
+                    let mut buffer = ReadBuf::new(&mut discarded);
                     let is_over = time.as_mut().poll(context).is_ready();
                     let read = Pin::new(&mut this.stream).poll_read(context, &mut buffer);
                     let count = buffer.filled().len();
@@ -200,10 +200,10 @@ impl AsyncWrite for TrackedStream {
                         Poll::Ready(Ok(())) if !is_over && (1..*bytes).contains(&count) => {
                             *bytes -= count;
                         }
-                        _ => this.farewell = Farewell::Done,
+                        _ => this.lingering_close = LingeringClose::Done,
                     }
                 }
-                Farewell::Done => return Poll::Ready(Ok(())),
+                LingeringClose::Done => return Poll::Ready(Ok(())),
             }
         }
     }
