@@ -43,7 +43,7 @@ pub(super) enum Version {
 pub(super) struct Activity {
     state: Mutex<State>,
     look_again: AtomicBool,
-    told_off: Notify,
+    close_requested: Notify,
 }
 
 struct State {
@@ -109,7 +109,7 @@ pub(super) struct Snapshot {
     /// itself.
     pub(super) is_condemned: bool,
     /// True if a response announced that the connection will end.
-    pub(super) is_told_off: bool,
+    pub(super) close_requested: bool,
 }
 
 impl Activity {
@@ -123,7 +123,7 @@ impl Activity {
             head_since: Some(now),
             waiting_since: None,
             is_condemned: false,
-            is_told_off: false,
+            close_requested: false,
         };
         Arc::new(Self {
             state: Mutex::new(State {
@@ -137,7 +137,7 @@ impl Activity {
                 next_call: 0,
             }),
             look_again: AtomicBool::new(false),
-            told_off: Notify::new(),
+            close_requested: Notify::new(),
         })
     }
 
@@ -256,7 +256,7 @@ impl Activity {
             None => {
                 state.snapshot.is_condemned = true;
                 drop(state);
-                self.told_off.notify_one();
+                self.close_requested.notify_one();
             }
         }
     }
@@ -275,14 +275,14 @@ impl Activity {
     }
 
     /// Records that a response announced the end of the connection.
-    pub(super) fn tell_off(&self) {
-        self.state().snapshot.is_told_off = true;
-        self.told_off.notify_one();
+    pub(super) fn request_close(&self) {
+        self.state().snapshot.close_requested = true;
+        self.close_requested.notify_one();
     }
 
     /// Waits until a response announces the end of the connection.
-    pub(super) async fn told_off(&self) {
-        self.told_off.notified().await;
+    pub(super) async fn close_requested(&self) {
+        self.close_requested.notified().await;
     }
 
     /// Makes the next read query the system, because the readiness cached by the runtime may be stale.

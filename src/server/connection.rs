@@ -284,7 +284,7 @@ impl Calls {
         }
         // A layer asks for the end by this header; HTTP/2 has GOAWAY instead.
         if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
-            self.activity.tell_off();
+            self.activity.request_close();
         }
         let owner = response.extensions_mut().remove::<Owner>();
         if response.extensions().get::<Proven>().is_some() {
@@ -345,7 +345,7 @@ where
                 biased;
                 ended = &mut connection => return ended,
                 () = sleep_until(until) => {}
-                () = activity.told_off() => {}
+                () = activity.close_requested() => {}
                 Ok(()) = phase.changed() => {}
             },
             Step::Cut => return Ok(()),
@@ -413,7 +413,7 @@ fn decide(snapshot: &Snapshot, settings: &Settings, times: &Times, now: Instant)
         }
         if is_http2 {
             due.extend(times.old.map(|old| (old, Step::End)));
-            due.extend(snapshot.is_told_off.then_some((now, Step::End)));
+            due.extend(snapshot.close_requested.then_some((now, Step::End)));
         }
         if snapshot.calls == 0 && (is_http2 || snapshot.head_since.is_none()) {
             due.push((snapshot.idle_since + settings.idle_timeout, Step::End));

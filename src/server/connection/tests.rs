@@ -41,7 +41,7 @@ fn idle(version: Version, now: Instant) -> (Snapshot, Times) {
         head_since: None,
         waiting_since: None,
         is_condemned: false,
-        is_told_off: false,
+        close_requested: false,
     };
     let times = Times {
         opened: now,
