@@ -87,7 +87,7 @@ pub(crate) fn start() {
     for reason in RejectReason::ALL {
         REJECTIONS.add(0, &[KeyValue::new("reason", reason.name())]);
     }
-    for reason in NotAdmitted::ALL {
+    for reason in ConnectionRejected::ALL {
         CONNECTIONS_REJECTED.add(0, &[KeyValue::new("reason", reason.name())]);
     }
     gauge("keyward.connections", "", "Open connections.", || {
@@ -263,29 +263,29 @@ pub(crate) fn rejected(reason: RejectReason) {
 
 /// Reason for closing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotAdmitted {
+pub(crate) enum ConnectionRejected {
     /// Its address has the maximum number of connections.
-    TooMany,
+    PerIpLimit,
     /// Its address connects too often.
-    TooOften,
+    PerIpRate,
     /// It was open without a valid token, and another connection needed its slot.
     Evicted,
 }
 
-impl NotAdmitted {
-    const ALL: [Self; 3] = [Self::TooMany, Self::TooOften, Self::Evicted];
+impl ConnectionRejected {
+    const ALL: [Self; 3] = [Self::PerIpLimit, Self::PerIpRate, Self::Evicted];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::TooMany => "per_ip_limit",
-            Self::TooOften => "per_ip_rate",
+            Self::PerIpLimit => "per_ip_limit",
+            Self::PerIpRate => "per_ip_rate",
             Self::Evicted => "evicted",
         }
     }
 }
 
 /// Counts a closed connection.
-pub(crate) fn not_admitted(reason: NotAdmitted) {
+pub(crate) fn connection_rejected(reason: ConnectionRejected) {
     CONNECTIONS_REJECTED.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 

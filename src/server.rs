@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use unread::Unread;
 
-use crate::metrics::{self, NotAdmitted};
+use crate::metrics::{self, ConnectionRejected};
 use crate::rate::Limiter;
 
 pub use addresses::Exempt;
@@ -212,7 +212,7 @@ impl Acceptor {
             self.accepted = Some(listener.accept().await?);
             if self.slots.available_permits() == 0 {
                 match self.open.evict() {
-                    true => metrics::not_admitted(NotAdmitted::Evicted),
+                    true => metrics::connection_rejected(ConnectionRejected::Evicted),
                     false => tracing::warn!("every connection is in use; new ones wait"),
                 }
             }
@@ -225,7 +225,7 @@ impl Acceptor {
 
     /// Admits the clients that have already connected, and closes the listener.
     fn admit_last(&mut self, listener: TcpListener) {
-        // The system may have connections that the runtime has not snapshot yet.
+        // The system may have connections that the runtime has not seen yet.
         let Ok(listener) = listener.into_std() else {
             return;
         };
@@ -250,13 +250,13 @@ impl Acceptor {
         // A dual-stack socket reports IPv4 addresses in their IPv6-mapped form.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(place) = self.places.take(peer.ip()) else {
-            return reject_connection(NotAdmitted::TooMany);
+            return reject_connection(ConnectionRejected::PerIpLimit);
         };
         // The cost of a connection, mainly the handshake, comes before the client is authenticated, and a
         // client that is cut off could reconnect at once.
         let is_exempt = (self.exempt)(peer.ip());
         if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
-            return reject_connection(NotAdmitted::TooOften);
+            return reject_connection(ConnectionRejected::PerIpRate);
         }
         let guard = ConnectionGuard::new(slot, place);
         let shared = Arc::clone(&self.shared);
@@ -277,8 +277,8 @@ impl Acceptor {
 }
 
 /// Counts a connection that is closed at once.
-fn reject_connection(reason: NotAdmitted) {
-    metrics::not_admitted(reason);
+fn reject_connection(reason: ConnectionRejected) {
+    metrics::connection_rejected(reason);
     tracing::debug!(reason = reason.name(), "rejected a connection");
 }
 
