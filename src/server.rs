@@ -74,9 +74,9 @@ enum Phase {
     /// Shutdown was not requested.
     Serving,
     /// All requests are served, and clients are asked to reconnect.
-    Leaving,
+    Draining,
     /// No new requests are served.
-    Ending,
+    Closing,
 }
 
 /// Listener: its settings, TLS, and the exempt addresses.
@@ -127,7 +127,7 @@ impl Server {
         let (phase, _) = watch::channel(Phase::Serving);
         let mut acceptor = self.acceptor(router, phase.subscribe());
         acceptor.admit_until(&listener, shutdown).await;
-        phase.send_replace(Phase::Leaving);
+        phase.send_replace(Phase::Draining);
         if !shutdown_delay.is_zero() {
             tracing::info!(
                 delay_ms = shutdown_delay.as_millis() as u64,
@@ -136,7 +136,7 @@ impl Server {
             acceptor.admit_until(&listener, sleep(shutdown_delay)).await;
         }
         acceptor.admit_last(listener);
-        phase.send_replace(Phase::Ending);
+        phase.send_replace(Phase::Closing);
         tracing::info!("draining connections");
         let finished = async { while acceptor.connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, finished).await.is_err() {

@@ -40,8 +40,8 @@ use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
-/// Time in which a client that has just connected must send its first bytes in `Phase::Ending`.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// Time in which a client that has just connected must send its first bytes in `Phase::Closing`.
+const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all connections share.
 pub(super) struct Shared {
@@ -127,7 +127,7 @@ pub(super) async fn serve(
         None => (Box::new(socket), None),
         Some(tls) => {
             let shaking = tls.accept(socket);
-            let Some(stream) = before_last_call(shaking, shared.phase.clone())
+            let Some(stream) = within_final_read(shaking, shared.phase.clone())
                 .await
                 .flatten()
             else {
@@ -146,7 +146,7 @@ pub(super) async fn serve(
     let times = Times {
         opened: Instant::now(),
         old: settings.max_age.map(|age| Instant::now() + jittered(age)),
-        ending: None,
+        closing: None,
     };
     let tracked = TrackedStream::new(stream, Arc::clone(&activity));
     let address = || Owner::Address(counted(peer.ip()));
@@ -307,8 +307,8 @@ struct Times {
     opened: Instant,
     /// Time from which the connection is old.
     old: Option<Instant>,
-    /// Time at which the connection saw `Phase::Ending`, if it did.
-    ending: Option<Instant>,
+    /// Time at which the connection saw `Phase::Closing`, if it did.
+    closing: Option<Instant>,
 }
 
 /// Next step for a connection.
@@ -336,8 +336,8 @@ where
 {
     let mut connection = pin!(connection);
     loop {
-        if times.ending.is_none() && *phase.borrow_and_update() == Phase::Ending {
-            times.ending = Some(Instant::now());
+        if times.closing.is_none() && *phase.borrow_and_update() == Phase::Closing {
+            times.closing = Some(Instant::now());
         }
         let step = || decide(&activity.snapshot(), settings, &times, Instant::now());
         match step() {
@@ -401,15 +401,15 @@ fn decide(snapshot: &Snapshot, settings: &Settings, times: &Times, now: Instant)
     let mut due = Vec::with_capacity(4);
     if !snapshot.has_received || snapshot.version == Version::Unknown {
         due.push((times.opened + settings.header_timeout, Step::Cut));
-        if let Some(ending) = times.ending {
-            due.push((ending.max(times.opened) + LAST_CALL, Step::Cut));
+        if let Some(closing) = times.closing {
+            due.push((closing.max(times.opened) + FINAL_READ_TIMEOUT, Step::Cut));
         }
     } else {
         let is_http2 = snapshot.version == Version::Http2;
         match snapshot.head_since {
             // The response announces that it is the last one.
             Some(since) if !is_http2 => due.push((since + settings.header_timeout, Step::Cut)),
-            _ => due.extend(times.ending.map(|ending| (ending, Step::End))),
+            _ => due.extend(times.closing.map(|closing| (closing, Step::End))),
         }
         if is_http2 {
             due.extend(times.old.map(|old| (old, Step::End)));
@@ -437,17 +437,19 @@ fn decide(snapshot: &Snapshot, settings: &Settings, times: &Times, now: Instant)
     }
 }
 
-/// Waits for the future, but for at most `LAST_CALL` once `Phase::Ending` has begun.
-async fn before_last_call<T>(
+/// Waits for the future, but for at most `FINAL_READ_TIMEOUT` once `Phase::Closing` has begun.
+async fn within_final_read<T>(
     future: impl Future<Output = T>,
     mut phase: watch::Receiver<Phase>,
 ) -> Option<T> {
     let mut future: Pin<&mut _> = pin!(future);
     tokio::select! {
         done = &mut future => return Some(done),
-        Ok(_) = phase.wait_for(|phase| *phase == Phase::Ending) => {}
+        Ok(_) = phase.wait_for(|phase| *phase == Phase::Closing) => {}
     }
-    timeout_at(Instant::now() + LAST_CALL, future).await.ok()
+    timeout_at(Instant::now() + FINAL_READ_TIMEOUT, future)
+        .await
+        .ok()
 }
 
 /// Returns the time, plus or minus up to a tenth, so that connections that began together do not end

@@ -46,7 +46,7 @@ fn idle(version: Version, now: Instant) -> (Snapshot, Times) {
     let times = Times {
         opened: now,
         old: Some(now + 600 * SECOND),
-        ending: None,
+        closing: None,
     };
     (snapshot, times)
 }
@@ -78,10 +78,10 @@ async fn silent_connection_is_closed_and_sooner_on_shutdown() {
             ..snapshot
         };
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(10));
-        times.ending = Some(now + 3 * SECOND);
+        times.closing = Some(now + 3 * SECOND);
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(4));
         // A client that connects during shutdown already has this time.
-        times.ending = Some(now);
+        times.closing = Some(now);
         times.opened = now + 2 * SECOND;
         assert_eq!(comes(&silent, &times, now, Step::Cut), Some(3));
     }
@@ -93,7 +93,7 @@ async fn without_a_call_a_connection_ends_in_time() {
     for version in [Version::Http1, Version::Http2] {
         let (snapshot, mut times) = idle(version, now);
         assert_eq!(comes(&snapshot, &times, now, Step::End), Some(120));
-        times.ending = Some(now + 7 * SECOND);
+        times.closing = Some(now + 7 * SECOND);
         assert_eq!(
             decide(&snapshot, &settings(), &times, now + 7 * SECOND),
             Step::End
@@ -110,7 +110,7 @@ async fn begun_request_is_awaited_up_to_the_header_timeout() {
         ..snapshot
     };
     assert_eq!(comes(&begun, &times, now, Step::Cut), Some(10));
-    times.ending = Some(now);
+    times.closing = Some(now);
     assert_eq!(comes(&begun, &times, now, Step::Cut), Some(10));
 }
 
