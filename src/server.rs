@@ -4,7 +4,6 @@
 //! replaces it: it records the peer's address and drains connections at shutdown.
 
 mod activity;
-mod addresses;
 mod calls_read;
 mod connection;
 mod eviction;
@@ -12,6 +11,7 @@ mod executor;
 mod pace;
 mod paced;
 mod settings;
+mod slots;
 mod stream;
 mod tls;
 mod unread;
@@ -38,9 +38,9 @@ use unread::Unread;
 use crate::metrics::{self, ConnectionRejected};
 use crate::rate::Limiter;
 
-pub use addresses::Exempt;
-pub(crate) use addresses::{PerAddress, Place, counted};
 pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
+pub use slots::Exempt;
+pub(crate) use slots::{PerIpSlots, Slot, counted};
 pub use tls::{Tls, TlsError};
 
 /// Number of open files reserved for the database, the collector and the issuers.
@@ -149,10 +149,10 @@ impl Server {
         let slots = Arc::new(Semaphore::new(max_connections(
             self.settings.max_connections,
         )));
-        let most = self.settings.max_connections_per_address;
+        let max = self.settings.max_connections_per_address;
         Acceptor {
             slots,
-            places: PerAddress::new(most, Arc::clone(&self.exempt)),
+            ip_slots: PerIpSlots::new(max, Arc::clone(&self.exempt)),
             rate: Limiter::new(self.settings.connection_rate),
             exempt: self.exempt,
             connections: JoinSet::new(),
@@ -178,7 +178,7 @@ impl Server {
 struct Acceptor {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
-    places: Arc<PerAddress>,
+    ip_slots: Arc<PerIpSlots>,
     rate: Limiter<IpAddr>,
     exempt: Exempt,
     connections: JoinSet<()>,
@@ -249,7 +249,7 @@ impl Acceptor {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
         // A dual-stack socket reports IPv4 addresses in their IPv6-mapped form.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let Some(place) = self.places.take(peer.ip()) else {
+        let Some(ip_slot) = self.ip_slots.take(peer.ip()) else {
             return reject_connection(ConnectionRejected::PerIpLimit);
         };
         // The cost of a connection, mainly the handshake, comes before the client is authenticated, and a
@@ -258,7 +258,7 @@ impl Acceptor {
         if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
             return reject_connection(ConnectionRejected::PerIpRate);
         }
-        let guard = ConnectionGuard::new(slot, place);
+        let guard = ConnectionGuard::new(slot, ip_slot);
         let shared = Arc::clone(&self.shared);
         let activity = Activity::new(Instant::now());
         let (opened, number) = (Arc::clone(&self.open), self.open.number());
@@ -285,15 +285,15 @@ fn reject_connection(reason: ConnectionRejected) {
 /// Resources that a connection holds until it ends.
 struct ConnectionGuard {
     _slot: OwnedSemaphorePermit,
-    _place: Place,
+    _ip_slot: Slot,
 }
 
 impl ConnectionGuard {
-    fn new(slot: OwnedSemaphorePermit, place: Place) -> Self {
+    fn new(slot: OwnedSemaphorePermit, ip_slot: Slot) -> Self {
         metrics::connections(1);
         Self {
             _slot: slot,
-            _place: place,
+            _ip_slot: ip_slot,
         }
     }
 }

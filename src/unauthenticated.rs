@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::error;
 use crate::layers::{Client, TrustedProxies};
 use crate::metrics::{self, RejectReason};
-use crate::server::{Peer, PerAddress, Place};
+use crate::server::{Peer, PerIpSlots, Slot};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
 #[derive(Debug, Clone)]
@@ -35,13 +35,13 @@ pub struct UnauthenticatedLimits {
 #[derive(Clone)]
 pub(crate) struct OpenStreams {
     all: Arc<Semaphore>,
-    places: Arc<PerAddress>,
+    slots: Arc<PerIpSlots>,
 }
 
 /// Slot of a stream, released on drop.
 pub(crate) struct OpenStream {
     _permit: OwnedSemaphorePermit,
-    _place: Option<Place>,
+    _slot: Option<Slot>,
 }
 
 impl OpenStreams {
@@ -52,7 +52,7 @@ impl OpenStreams {
         let exempt = Arc::new(move |address| proxies.trusts(address));
         Self {
             all: Arc::new(Semaphore::new(limits.max_streams)),
-            places: PerAddress::new(limits.max_streams_per_address, exempt),
+            slots: PerIpSlots::new(limits.max_streams_per_address, exempt),
         }
     }
 
@@ -61,22 +61,22 @@ impl OpenStreams {
     /// # Errors
     /// RESOURCE_EXHAUSTED: the maximum of all streams, or of this address, is reached.
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<OpenStream, Status> {
-        self.place(extensions).ok_or_else(|| {
+        self.take(extensions).ok_or_else(|| {
             metrics::rejected(RejectReason::OpenStreams);
             error::too_many_streams()
         })
     }
 
-    fn place(&self, extensions: &Extensions) -> Option<OpenStream> {
+    fn take(&self, extensions: &Extensions) -> Option<OpenStream> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         // In-process callers have no address, and are not counted.
-        let place = match address(extensions) {
-            Some(address) => Some(self.places.take(address)?),
+        let slot = match address(extensions) {
+            Some(address) => Some(self.slots.take(address)?),
             None => None,
         };
         Some(OpenStream {
             _permit: permit,
-            _place: place,
+            _slot: slot,
         })
     }
 }

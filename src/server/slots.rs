@@ -8,39 +8,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub type Exempt = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Counts by address.
-pub(crate) struct PerAddress {
+pub(crate) struct PerIpSlots {
     /// Maximum for one address. Zero means no limit.
-    most: usize,
+    max: usize,
     exempt: Exempt,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A slot of an address.
-pub(crate) struct Place(Option<(Arc<PerAddress>, IpAddr)>);
+pub(crate) struct Slot(Option<(Arc<PerIpSlots>, IpAddr)>);
 
-impl PerAddress {
-    /// Allows every address that is not exempt `most` slots.
-    pub(crate) fn new(most: usize, exempt: Exempt) -> Arc<Self> {
+impl PerIpSlots {
+    /// Allows every address that is not exempt `max` slots.
+    pub(crate) fn new(max: usize, exempt: Exempt) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            max,
             exempt,
             taken: Mutex::default(),
         })
     }
 
     /// Takes a slot for the address. `None` if all of its slots are taken.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        if self.most == 0 || (self.exempt)(address) {
-            return Some(Place(None));
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        if self.max == 0 || (self.exempt)(address) {
+            return Some(Slot(None));
         }
         let counted = counted(address);
         let mut taken = self.taken();
         let count = taken.entry(counted).or_default();
-        if *count >= self.most {
+        if *count >= self.max {
             return None;
         }
         *count += 1;
-        Some(Place(Some((Arc::clone(self), counted))))
+        Some(Slot(Some((Arc::clone(self), counted))))
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -48,7 +48,7 @@ impl PerAddress {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let Some((counts, address)) = &self.0 else {
             return;
@@ -85,35 +85,35 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
-        let places = PerAddress::new(2, Arc::new(|_| false));
+        let slots = PerIpSlots::new(2, Arc::new(|_| false));
         let one = address("192.0.2.1");
-        let first = places.take(one).unwrap();
-        let _second = places.take(one).unwrap();
-        assert!(places.take(one).is_none());
+        let first = slots.take(one).unwrap();
+        let _second = slots.take(one).unwrap();
+        assert!(slots.take(one).is_none());
         // The same address as a dual-stack socket reports it.
-        assert!(places.take(address("::ffff:192.0.2.1")).is_none());
-        let _other = places.take(address("192.0.2.2")).unwrap();
+        assert!(slots.take(address("::ffff:192.0.2.1")).is_none());
+        let _other = slots.take(address("192.0.2.2")).unwrap();
         drop(first);
-        assert!(places.take(one).is_some());
+        assert!(slots.take(one).is_some());
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one() {
-        let places = PerAddress::new(1, Arc::new(|_| false));
-        let _one = places.take(address("2001:db8::1")).unwrap();
-        assert!(places.take(address("2001:db8::ffff:2")).is_none());
-        assert!(places.take(address("2001:db8:0:1::1")).is_some());
+        let slots = PerIpSlots::new(1, Arc::new(|_| false));
+        let _one = slots.take(address("2001:db8::1")).unwrap();
+        assert!(slots.take(address("2001:db8::ffff:2")).is_none());
+        assert!(slots.take(address("2001:db8:0:1::1")).is_some());
     }
 
     #[test]
     fn exempt_address_is_not_counted_and_closed_ones_are_removed() {
-        let places = PerAddress::new(1, Arc::new(|address| address.is_loopback()));
+        let slots = PerIpSlots::new(1, Arc::new(|address| address.is_loopback()));
         let mine = address("127.0.0.1");
-        let all: Vec<_> = (0..10).map(|_| places.take(mine).unwrap()).collect();
+        let all: Vec<_> = (0..10).map(|_| slots.take(mine).unwrap()).collect();
         drop(all);
-        drop(places.take(address("192.0.2.1")));
-        assert!(places.taken().is_empty());
-        let unlimited = PerAddress::new(0, Arc::new(|_| false));
+        drop(slots.take(address("192.0.2.1")));
+        assert!(slots.taken().is_empty());
+        let unlimited = PerIpSlots::new(0, Arc::new(|_| false));
         let all: Vec<_> = (0..10).filter_map(|_| unlimited.take(mine)).collect();
         assert_eq!(all.len(), 10);
     }
