@@ -8,8 +8,8 @@ mod calls_read;
 mod connection;
 mod eviction;
 mod executor;
-mod pace;
 mod paced;
+mod pacer;
 mod settings;
 mod slots;
 mod stream;
@@ -27,7 +27,7 @@ use axum::Router;
 use connection::{Builders, Shared};
 use eviction::Open;
 use keyward_core::principal::ServiceName;
-use pace::Pace;
+use pacer::ReadPacer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -160,10 +160,10 @@ impl Server {
             accepted: None,
             shared: Arc::new(Shared {
                 unread: Unread::new(self.settings.max_unread_bytes),
-                pace: self
+                pacer: self
                     .settings
                     .rejected_call_rate
-                    .map(|rate| Arc::new(Pace::new(rate))),
+                    .map(|rate| Arc::new(ReadPacer::new(rate))),
                 builders: Builders::new(&self.settings),
                 settings: self.settings,
                 router,

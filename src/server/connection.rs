@@ -31,8 +31,8 @@ use tower::ServiceExt;
 
 use super::activity::{Activity, Answer, Call, Snapshot, Version};
 use super::executor::StreamExecutor;
-use super::pace::Pace;
 use super::paced::Paced;
+use super::pacer::ReadPacer;
 use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
 use super::unread::Unread;
@@ -53,7 +53,7 @@ pub(super) struct Shared {
     /// Responses that wait for their clients.
     pub(super) unread: Arc<Unread>,
     /// Rate limit of rejected calls, if any.
-    pub(super) pace: Option<Arc<Pace>>,
+    pub(super) pacer: Option<Arc<ReadPacer>>,
 }
 
 /// HTTP implementations, by version.
@@ -150,8 +150,8 @@ pub(super) async fn serve(
     };
     let tracked = TrackedStream::new(stream, Arc::clone(&activity));
     let address = || Owner::Address(counted(peer.ip()));
-    let pace = shared.pace.clone().filter(|_| !is_exempt);
-    let payer = pace.map(|pace| (pace, address()));
+    let pacer = shared.pacer.clone().filter(|_| !is_exempt);
+    let payer = pacer.map(|pacer| (pacer, address()));
     let paced = Paced::new(tracked, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
     let builder = shared.builders.of(activity.snapshot().version);
@@ -213,7 +213,7 @@ impl Calls {
     /// Charges a call for its outcome, unless that is the server's own failure. A service and a proxy call
     /// for many clients: the server continues to read their connections and delays only their rejected calls.
     /// Returns that delay.
-    fn settle(
+    fn charge_outcome(
         &self,
         response: &Response<Body>,
         owner: &Owner,
@@ -235,7 +235,7 @@ impl Calls {
             return None;
         }
         if owner.is_service() || self.is_exempt || !is_known && is_limited {
-            return self.shared.pace.as_ref()?.pay(owner.clone(), 1);
+            return self.shared.pacer.as_ref()?.charge(owner.clone(), 1);
         }
         self.activity.owe(owner, 1);
         None
@@ -243,13 +243,13 @@ impl Calls {
 
     /// Waits until the client has paid for its calls. Over HTTP/1.1 the next requests may have been read with
     /// the first, so pausing the reader would delay none of them.
-    async fn pay(&self) {
+    async fn wait_until_paid(&self) {
         let owed = self.activity.owed();
         let pause = self
             .shared
-            .pace
+            .pacer
             .as_ref()
-            .and_then(|pace| pace.pay_all(owed));
+            .and_then(|pacer| pacer.charge_all(owed));
         if let Some(pause) = pause {
             sleep(pause).await;
         }
@@ -264,7 +264,7 @@ impl Calls {
         let is_http1 = request.version() < http::Version::HTTP_2;
         // The first call is paid for with the connection.
         if is_http1 && !call.is_first() {
-            self.pay().await;
+            self.wait_until_paid().await;
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
@@ -294,7 +294,7 @@ impl Calls {
         let payer = owner.clone().or_else(|| self.activity.owner());
         let owner = owner.unwrap_or_else(|| self.address());
         let payer = payer.unwrap_or_else(|| self.address());
-        if let Some(delayed) = self.settle(&response, &payer, is_charged) {
+        if let Some(delayed) = self.charge_outcome(&response, &payer, is_charged) {
             sleep(delayed).await;
         }
         Ok(response.map(|body| call.answer(body, owner, &self.shared.unread)))

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::{Activity, Version};
 use super::calls_read::CallsRead;
-use super::pace::Pace;
+use super::pacer::ReadPacer;
 use super::stream::TrackedStream;
 use crate::budget::Owner;
 
@@ -25,8 +25,8 @@ const MAX_PIECE: usize = 16 * 1024;
 pub(super) struct Paced {
     stream: TrackedStream,
     /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
-    /// read at any pace.
-    payer: Option<(Arc<Pace>, Owner)>,
+    /// not paced.
+    payer: Option<(Arc<ReadPacer>, Owner)>,
     activity: Arc<Activity>,
     calls: CallsRead,
     piece: usize,
@@ -39,7 +39,7 @@ impl Paced {
     pub(super) fn new(
         stream: TrackedStream,
         activity: Arc<Activity>,
-        payer: Option<(Arc<Pace>, Owner)>,
+        payer: Option<(Arc<ReadPacer>, Owner)>,
     ) -> Self {
         if let Some((_, address)) = &payer {
             activity.set_paced();
@@ -58,7 +58,7 @@ impl Paced {
     /// Ready once the client has paid for its calls, or while the received bytes are read for the last time.
     fn poll_paid(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.paused.is_none()
-            && let Some(pause) = self.pay()
+            && let Some(pause) = self.charge_owed()
         {
             self.paused = Some(Box::pin(sleep(pause)));
             self.piece = FIRST_PIECE;
@@ -73,9 +73,9 @@ impl Paced {
     }
 
     /// Pays for the calls so far; returns the longest pause of the owners.
-    fn pay(&self) -> Option<Duration> {
-        let (pace, _) = self.payer.as_ref()?;
-        pace.pay_all(self.activity.owed())
+    fn charge_owed(&self) -> Option<Duration> {
+        let (pacer, _) = self.payer.as_ref()?;
+        pacer.charge_all(self.activity.owed())
     }
 
     /// Charges the calls in the bytes that were read.
@@ -100,7 +100,7 @@ impl Paced {
 
 impl Drop for Paced {
     fn drop(&mut self) {
-        self.pay();
+        self.charge_owed();
     }
 }
 

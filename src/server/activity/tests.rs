@@ -10,7 +10,7 @@ async fn each_owner_pays_for_its_calls_and_cancelled_ones() {
     let address = Owner::Address([127, 0, 0, 1].into());
     let organization = Owner::Organization("o".to_owned());
     activity.owe(&address, 1);
-    assert!(activity.owed().is_empty(), "it is read at any pace");
+    assert!(activity.owed().is_empty(), "the connection is not paced");
     activity.set_paced();
     activity.owe(&address, 3);
     activity.prove(Some(&organization));

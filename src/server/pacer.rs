@@ -29,7 +29,7 @@ const MAX_OWNERS: usize = 10_000;
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accounts of all owners.
-pub(super) struct Pace {
+pub(super) struct ReadPacer {
     /// Mean time between two calls of one owner.
     interval: Duration,
     /// Time that an owner may owe without a pause.
@@ -47,7 +47,7 @@ struct Accounts {
     removed: Instant,
 }
 
-impl Pace {
+impl ReadPacer {
     /// Limits each owner to a rate.
     pub(super) fn new(rate: Rate) -> Self {
         let now = Instant::now();
@@ -65,15 +65,15 @@ impl Pace {
 
     /// Charges calls to an owner, or refunds them if the number is negative. Returns the pause before more is
     /// read from the owner, `None` while it has credit.
-    pub(super) fn pay(&self, owner: Owner, calls: i32) -> Option<Duration> {
+    pub(super) fn charge(&self, owner: Owner, calls: i32) -> Option<Duration> {
         let now = Instant::now();
         let cost = self.interval * calls.unsigned_abs();
         let is_address = matches!(owner, Owner::Address(_));
         let mut accounts = self.accounts();
         let own = accounts.account(owner, now);
-        let mut owed = self.charge(own, now, cost, calls < 0);
+        let mut owed = self.add(own, now, cost, calls < 0);
         if is_address {
-            let all = self.charge(&mut accounts.addresses, now, cost / ADDRESSES, calls < 0);
+            let all = self.add(&mut accounts.addresses, now, cost / ADDRESSES, calls < 0);
             owed = owed.max(all);
         }
         drop(accounts);
@@ -86,21 +86,15 @@ impl Pace {
     }
 
     /// Charges the calls of several owners; returns the longest pause.
-    pub(super) fn pay_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
+    pub(super) fn charge_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
         let calls = calls.into_iter();
         calls
-            .filter_map(|(owner, calls)| self.pay(owner, calls))
+            .filter_map(|(owner, calls)| self.charge(owner, calls))
             .max()
     }
 
     /// Changes an account; returns the new debt.
-    fn charge(
-        &self,
-        paid: &mut Instant,
-        now: Instant,
-        cost: Duration,
-        is_refund: bool,
-    ) -> Duration {
+    fn add(&self, paid: &mut Instant, now: Instant, cost: Duration, is_refund: bool) -> Duration {
         let before = (*paid).max(now);
         *paid = match is_refund {
             true => before.checked_sub(cost).unwrap_or(now),
@@ -146,66 +140,66 @@ mod tests {
         Owner::Address(std::net::Ipv4Addr::from(number).into())
     }
 
-    fn pace() -> Pace {
-        Pace::new(Rate::per_second(100, 100).unwrap())
+    fn pacer() -> ReadPacer {
+        ReadPacer::new(Rate::per_second(100, 100).unwrap())
     }
 
     #[tokio::test(start_paused = true)]
     async fn owner_within_its_rate_is_read_at_once() {
-        let pace = pace();
+        let pacer = pacer();
         for _ in 0..10 {
-            assert_eq!(pace.pay(organization(1), 100), None);
+            assert_eq!(pacer.charge(organization(1), 100), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn connections_of_an_owner_beyond_its_rate_take_turns() {
-        let pace = pace();
-        assert_eq!(pace.pay(organization(1), 100), None);
+        let pacer = pacer();
+        assert_eq!(pacer.charge(organization(1), 100), None);
         for turn in 1..=3 {
             let pause = Duration::from_millis(500) * turn;
-            assert_eq!(pace.pay(organization(1), 50), Some(pause));
+            assert_eq!(pacer.charge(organization(1), 50), Some(pause));
         }
-        assert_eq!(pace.pay(organization(2), 100), None);
+        assert_eq!(pacer.charge(organization(2), 100), None);
         // A refund takes effect at the next turn.
-        pace.pay(organization(1), -100);
+        pacer.charge(organization(1), -100);
         let pause = Duration::from_secs(1);
-        assert_eq!(pace.pay(organization(1), 50), Some(pause));
+        assert_eq!(pacer.charge(organization(1), 50), Some(pause));
     }
 
     #[tokio::test(start_paused = true)]
     async fn debt_of_an_owner_is_bounded() {
-        let pace = pace();
+        let pacer = pacer();
         for _ in 0..1000 {
-            let pause = pace.pay(organization(1), 1000).unwrap();
+            let pause = pacer.charge(organization(1), 1000).unwrap();
             assert!(pause >= MAX_PAUSE / 2 && pause <= MAX_PAUSE, "{pause:?}");
         }
         tokio::time::advance(MAX_PAUSE + Duration::from_secs(1)).await;
-        assert_eq!(pace.pay(organization(1), 100), None);
+        assert_eq!(pacer.charge(organization(1), 100), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_addresses_together_have_a_rate() {
-        let pace = pace();
+        let pacer = pacer();
         for number in 0..20 {
-            assert_eq!(pace.pay(address(number), 50), None);
+            assert_eq!(pacer.charge(address(number), 50), None);
         }
-        let pause = pace.pay(address(20), 50);
+        let pause = pacer.charge(address(20), 50);
         assert_eq!(pause, Some(Duration::from_millis(50)));
-        assert_eq!(pace.pay(organization(1), 100), None);
+        assert_eq!(pacer.charge(organization(1), 100), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn accounts_are_bounded_and_further_owners_share_one() {
-        let pace = pace();
+        let pacer = pacer();
         for number in 0..2 * MAX_OWNERS as u32 {
-            pace.pay(organization(number), 100);
+            pacer.charge(organization(number), 100);
         }
-        assert_eq!(pace.accounts().paid.len(), MAX_OWNERS);
-        assert!(pace.pay(organization(u32::MAX), 1).is_some());
+        assert_eq!(pacer.accounts().paid.len(), MAX_OWNERS);
+        assert!(pacer.charge(organization(u32::MAX), 1).is_some());
         tokio::time::advance(Duration::from_secs(4)).await;
-        assert_eq!(pace.pay(organization(1), 1), None);
-        assert!(pace.accounts().paid.len() <= 1);
+        assert_eq!(pacer.charge(organization(1), 1), None);
+        assert!(pacer.accounts().paid.len() <= 1);
     }
 }
