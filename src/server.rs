@@ -4,11 +4,11 @@
 //! replaces it: it records the peer's address and drains connections at shutdown.
 
 mod activity;
-mod calls_read;
+mod call_counter;
 mod connection;
 mod eviction;
 mod executor;
-mod paced;
+mod paced_stream;
 mod pacer;
 mod settings;
 mod slots;

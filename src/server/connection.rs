@@ -31,7 +31,7 @@ use tower::ServiceExt;
 
 use super::activity::{Activity, Answer, Call, Snapshot, Version};
 use super::executor::StreamExecutor;
-use super::paced::Paced;
+use super::paced_stream::PacedStream;
 use super::pacer::ReadPacer;
 use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
@@ -152,7 +152,7 @@ pub(super) async fn serve(
     let address = || Owner::Address(counted(peer.ip()));
     let pacer = shared.pacer.clone().filter(|_| !is_exempt);
     let payer = pacer.map(|pacer| (pacer, address()));
-    let paced = Paced::new(tracked, Arc::clone(&activity), payer);
+    let paced = PacedStream::new(tracked, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
     let builder = shared.builders.of(activity.snapshot().version);
     if service.is_some() {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::activity::{Activity, Version};
-use super::calls_read::CallsRead;
+use super::call_counter::CallCounter;
 use super::pacer::ReadPacer;
 use super::stream::TrackedStream;
 use crate::budget::Owner;
@@ -22,19 +22,19 @@ const FIRST_PIECE: usize = 256;
 const MAX_PIECE: usize = 16 * 1024;
 
 /// A stream that is read at its owner's pace.
-pub(super) struct Paced {
+pub(super) struct PacedStream {
     stream: TrackedStream,
     /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
     /// not paced.
     payer: Option<(Arc<ReadPacer>, Owner)>,
     activity: Arc<Activity>,
-    calls: CallsRead,
+    calls: CallCounter,
     piece: usize,
     /// Runs while the client has to pay for its calls.
     paused: Option<Pin<Box<Sleep>>>,
 }
 
-impl Paced {
+impl PacedStream {
     /// Charges the connection itself to the address, so that a new one of an address in debt has to wait.
     pub(super) fn new(
         stream: TrackedStream,
@@ -49,7 +49,7 @@ impl Paced {
             stream,
             payer,
             activity,
-            calls: CallsRead::new(),
+            calls: CallCounter::new(),
             piece: FIRST_PIECE,
             paused: None,
         }
@@ -98,13 +98,13 @@ impl Paced {
     }
 }
 
-impl Drop for Paced {
+impl Drop for PacedStream {
     fn drop(&mut self) {
         self.charge_owed();
     }
 }
 
-impl AsyncRead for Paced {
+impl AsyncRead for PacedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl AsyncRead for Paced {
     }
 }
 
-impl AsyncWrite for Paced {
+impl AsyncWrite for PacedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -10,14 +10,14 @@ const HEADERS: u8 = 1;
 
 /// Position of the reader in the client's frames.
 #[derive(Debug)]
-pub(super) struct CallsRead {
+pub(super) struct CallCounter {
     /// Bytes to skip before the next frame header.
     skip: usize,
     header: [u8; HEADER_BYTES],
     header_read: usize,
 }
 
-impl CallsRead {
+impl CallCounter {
     /// Returns the position at the start of a connection.
     pub(super) fn new() -> Self {
         Self {
@@ -68,7 +68,7 @@ mod tests {
             bytes.extend(frame(kind, payload));
         }
         for size in [1, 2, 8, 9, 10, 255, 1024, bytes.len()] {
-            let mut calls = CallsRead::new();
+            let mut calls = CallCounter::new();
             let counted: i32 = bytes.chunks(size).map(|chunk| calls.count(chunk)).sum();
             assert_eq!(counted, 3, "in pieces of {size}");
         }
