@@ -33,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use unread::Unread;
+use unread::UnreadResponses;
 
 use crate::metrics::{self, ConnectionRejected};
 use crate::rate::Limiter;
@@ -159,7 +159,7 @@ impl Server {
             open: Arc::default(),
             accepted: None,
             shared: Arc::new(Shared {
-                unread: Unread::new(self.settings.max_unread_bytes),
+                unread: UnreadResponses::new(self.settings.max_unread_bytes),
                 pacer: self
                     .settings
                     .rejected_call_rate

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::executor::current_stream;
-use super::unread::{Held, Unread};
+use super::unread::{UnreadCharge, UnreadResponses};
 use crate::budget::Owner;
 use crate::metrics::{self, RejectReason};
 
@@ -51,7 +51,7 @@ struct State {
     /// Number of bytes of the HTTP/2 preface that were received, while the version is unknown.
     preface: usize,
     /// Calls whose responses wait for the client to read them.
-    waiting: BTreeMap<u64, Untaken>,
+    waiting: BTreeMap<u64, PendingResponse>,
     /// True if a call of this connection has presented a valid token, or the connection a valid certificate.
     is_proven: bool,
     /// Owner of the last such call.
@@ -76,7 +76,7 @@ impl State {
 }
 
 /// A response, or a part of it, that waits for the client.
-struct Untaken {
+struct PendingResponse {
     /// Time since which the client has read none of it. `None` while there is nothing to read.
     since: Option<Instant>,
     /// Number of pieces passed to HTTP and not yet written.
@@ -88,7 +88,7 @@ struct Untaken {
     /// True if there is nothing to read now, as in a stream that waits for events.
     is_idle: bool,
     /// Charge for its memory until it is idle. Idle streams are bounded elsewhere.
-    held: Option<Held>,
+    charge: Option<UnreadCharge>,
 }
 
 /// Snapshot of a connection.
@@ -244,12 +244,12 @@ impl Activity {
     /// HTTP already has the whole response or there are no streams.
     pub(super) fn shed(&self, call: u64) {
         let mut state = self.state();
-        let Some(untaken) = state.waiting.get_mut(&call) else {
+        let Some(pending) = state.waiting.get_mut(&call) else {
             return;
         };
-        match untaken.stream.take() {
+        match pending.stream.take() {
             Some(stream) => {
-                untaken.since = None;
+                pending.since = None;
                 drop(state);
                 stream.abort();
             }
@@ -262,10 +262,10 @@ impl Activity {
     }
 
     /// Sheds every response of which the client has read nothing for `patience`.
-    pub(super) fn shed_untaken(&self, patience: Duration) {
+    pub(super) fn shed_unread(&self, patience: Duration) {
         let state = self.state();
-        let untaken = state.waiting.iter();
-        let old = untaken.filter(|(_, it)| it.since.is_some_and(|at| at.elapsed() >= patience));
+        let old = (state.waiting.iter())
+            .filter(|(_, it)| it.since.is_some_and(|at| at.elapsed() >= patience));
         let old: Vec<u64> = old.map(|(call, _)| *call).collect();
         drop(state);
         for call in old {
@@ -320,21 +320,26 @@ impl Call {
 
     /// Wraps the body of the response. The call ends when HTTP drops the body; pieces not yet written continue to
     /// wait for the client.
-    pub(super) fn answer(mut self, body: Body, owner: Owner, unread: &Arc<Unread>) -> Answer {
+    pub(super) fn answer(
+        mut self,
+        body: Body,
+        owner: Owner,
+        unread: &Arc<UnreadResponses>,
+    ) -> Answer {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.is_answered = true;
-        let held = unread.hold(owner, bytes, &self.activity, self.id);
+        let charge = unread.charge(owner, bytes, &self.activity, self.id);
         let mut state = self.activity.state();
         state.waiting.insert(
             self.id,
-            Untaken {
+            PendingResponse {
                 since: Some(Instant::now()),
                 pieces: 0,
                 is_over: false,
                 stream: current_stream(),
                 is_idle: false,
-                held: Some(held),
+                charge: Some(charge),
             },
         );
         drop(state);
@@ -348,24 +353,24 @@ impl Call {
     /// Records that HTTP asked for more of the response, and that there is more or nothing for now.
     fn asked(&self, is_there: bool) {
         let mut state = self.activity.state();
-        let Some(untaken) = state.waiting.get_mut(&self.id) else {
+        let Some(pending) = state.waiting.get_mut(&self.id) else {
             return;
         };
-        untaken.is_idle = !is_there;
+        pending.is_idle = !is_there;
         if is_there {
-            untaken.since = Some(Instant::now());
-        } else if untaken.pieces == 0 {
-            untaken.since = None;
-            let held = untaken.held.take();
+            pending.since = Some(Instant::now());
+        } else if pending.pieces == 0 {
+            pending.since = None;
+            let charge = pending.charge.take();
             drop(state);
-            drop(held);
+            drop(charge);
         }
     }
 
     /// Wraps a piece of the response, which waits for the client until it is dropped.
     fn piece(&self, bytes: Bytes) -> Bytes {
-        if let Some(untaken) = self.activity.state().waiting.get_mut(&self.id) {
-            untaken.pieces += 1;
+        if let Some(pending) = self.activity.state().waiting.get_mut(&self.id) {
+            pending.pieces += 1;
         }
         Bytes::from_owner(Piece {
             bytes,
@@ -379,12 +384,12 @@ impl Drop for Call {
     fn drop(&mut self) {
         let mut state = self.activity.state();
         let removed = match state.waiting.entry(self.id) {
-            Entry::Occupied(untaken) if untaken.get().pieces == 0 => Some(untaken.remove()),
-            Entry::Occupied(mut untaken) => {
-                let untaken = untaken.get_mut();
-                untaken.is_over = true;
-                untaken.stream = None;
-                untaken.since = Some(Instant::now());
+            Entry::Occupied(pending) if pending.get().pieces == 0 => Some(pending.remove()),
+            Entry::Occupied(mut pending) => {
+                let pending = pending.get_mut();
+                pending.is_over = true;
+                pending.stream = None;
+                pending.since = Some(Instant::now());
                 None
             }
             Entry::Vacant(_) => None,
@@ -418,22 +423,22 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         let mut state = self.activity.state();
-        let Entry::Occupied(mut untaken) = state.waiting.entry(self.call) else {
+        let Entry::Occupied(mut pending) = state.waiting.entry(self.call) else {
             return;
         };
-        let found = untaken.get_mut();
+        let found = pending.get_mut();
         found.pieces -= 1;
         found.since = (found.pieces > 0).then(Instant::now);
-        let mut held = None;
+        let mut charge = None;
         if found.pieces == 0 {
             if found.is_over {
-                held = untaken.remove().held;
+                charge = pending.remove().charge;
             } else if found.is_idle {
-                held = found.held.take();
+                charge = found.charge.take();
             }
         }
         drop(state);
-        drop(held);
+        drop(charge);
     }
 }
 

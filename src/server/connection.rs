@@ -35,7 +35,7 @@ use super::paced_stream::PacedStream;
 use super::pacer::ReadPacer;
 use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
-use super::unread::Unread;
+use super::unread::UnreadResponses;
 use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted};
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) builders: Builders,
     /// Responses that wait for their clients.
-    pub(super) unread: Arc<Unread>,
+    pub(super) unread: Arc<UnreadResponses>,
     /// Rate limit of rejected calls, if any.
     pub(super) pacer: Option<Arc<ReadPacer>>,
 }
@@ -350,7 +350,7 @@ where
             },
             Step::Cut => return Ok(()),
             Step::Shed if !activity.is_proven() => return Ok(()),
-            Step::Shed => activity.shed_untaken(settings.write_timeout),
+            Step::Shed => activity.shed_unread(settings.write_timeout),
             Step::End => {
                 // Requests that have arrived but were not yet read are still served.
                 activity.look_again();
@@ -380,7 +380,7 @@ async fn finish<C: GracefulConnection>(
         if snapshot.is_condemned {
             return Ok(());
         }
-        activity.shed_untaken(settings.write_timeout);
+        activity.shed_unread(settings.write_timeout);
         let quiet_since = match snapshot.calls {
             0 => snapshot.idle_since.max(begun),
             _ => now,

@@ -47,7 +47,7 @@ fn class_of(owner: &Owner) -> Class {
 }
 
 /// All responses that wait for their clients.
-pub(super) struct Unread {
+pub(super) struct UnreadResponses {
     max_bytes: usize,
     table: Mutex<Table>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Unread {
 #[derive(Default)]
 struct Table {
     next: u64,
-    answers: HashMap<u64, Entry>,
+    responses: HashMap<u64, Entry>,
     owners: HashMap<Owner, Account>,
     /// Responses of each class, oldest first, and their bytes.
     classes: [Account; CLASSES],
@@ -64,7 +64,7 @@ struct Table {
 #[derive(Default)]
 struct Account {
     bytes: usize,
-    answers: BTreeSet<u64>,
+    responses: BTreeSet<u64>,
 }
 
 struct Entry {
@@ -75,12 +75,12 @@ struct Entry {
 }
 
 /// Charge for a response, released on drop.
-pub(super) struct Held {
-    unread: Arc<Unread>,
+pub(super) struct UnreadCharge {
+    unread: Arc<UnreadResponses>,
     number: u64,
 }
 
-impl Unread {
+impl UnreadResponses {
     /// Bounds the bytes of all responses together.
     pub(super) fn new(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -90,13 +90,13 @@ impl Unread {
     }
 
     /// Charges a response with a body of this number of bytes, and sheds older ones if it does not fit.
-    pub(super) fn hold(
+    pub(super) fn charge(
         self: &Arc<Self>,
         owner: Owner,
         body_bytes: usize,
         connection: &Arc<Activity>,
         call: u64,
-    ) -> Held {
+    ) -> UnreadCharge {
         let class = class_of(&owner);
         let mut table = self.table();
         let number = table.next;
@@ -123,7 +123,7 @@ impl Unread {
                 connection.shed(entry.call);
             }
         }
-        Held {
+        UnreadCharge {
             unread: Arc::clone(self),
             number,
         }
@@ -146,20 +146,20 @@ impl Table {
         let owner = self.owners.entry(entry.owner.clone()).or_default();
         for account in [class, owner] {
             account.bytes += entry.bytes;
-            account.answers.insert(number);
+            account.responses.insert(number);
         }
-        self.answers.insert(number, entry);
+        self.responses.insert(number, entry);
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.answers.remove(&number)?;
+        let entry = self.responses.remove(&number)?;
         let class = &mut self.classes[class_of(&entry.owner).index];
         class.bytes -= entry.bytes;
-        class.answers.remove(&number);
+        class.responses.remove(&number);
         if let Some(owner) = self.owners.get_mut(&entry.owner) {
             owner.bytes -= entry.bytes;
-            owner.answers.remove(&number);
-            if owner.answers.is_empty() {
+            owner.responses.remove(&number);
+            if owner.responses.is_empty() {
                 self.owners.remove(&entry.owner);
             }
         }
@@ -170,7 +170,7 @@ impl Table {
     fn excess(&self, owner: &Owner, class: Class, max_bytes: usize) -> Option<u64> {
         let over = |account: &Account, parts: usize| {
             let is_over = account.bytes > max_bytes / parts;
-            account.answers.first().filter(|_| is_over).copied()
+            account.responses.first().filter(|_| is_over).copied()
         };
         let own = self.owners.get(owner);
         own.and_then(|own| over(own, class.whole_over_owner))
@@ -178,7 +178,7 @@ impl Table {
     }
 }
 
-impl Drop for Held {
+impl Drop for UnreadCharge {
     fn drop(&mut self) {
         self.unread.table().remove(self.number);
     }
@@ -198,15 +198,15 @@ mod tests {
 
     #[tokio::test]
     async fn unread_answers_of_one_owner_are_bounded() {
-        let unread = Unread::new(WHOLE);
+        let unread = UnreadResponses::new(WHOLE);
         let connection = Activity::new(Instant::now());
         for (owner, parts) in [
             (address(1), 32),
             (Owner::Organization("o".to_owned()), 4),
             (Owner::Service("s".to_owned()), 4),
         ] {
-            let held: Vec<Held> = (0..10_000)
-                .map(|call| unread.hold(owner.clone(), 100, &connection, call))
+            let held: Vec<UnreadCharge> = (0..10_000)
+                .map(|call| unread.charge(owner.clone(), 100, &connection, call))
                 .collect();
             let most = WHOLE / parts;
             assert!(unread.bytes() <= most && unread.bytes() > most / 2);
@@ -218,27 +218,27 @@ mod tests {
 
     #[tokio::test]
     async fn unread_answers_of_many_addresses_are_bounded_together() {
-        let unread = Unread::new(WHOLE);
+        let unread = UnreadResponses::new(WHOLE);
         let connection = Activity::new(Instant::now());
-        let mine = unread.hold(Owner::Organization("o".to_owned()), 0, &connection, 0);
-        let held: Vec<Held> = (0..20_000)
-            .map(|call| unread.hold(address((call % 100) as u8), 100, &connection, call))
+        let mine = unread.charge(Owner::Organization("o".to_owned()), 0, &connection, 0);
+        let held: Vec<UnreadCharge> = (0..20_000)
+            .map(|call| unread.charge(address((call % 100) as u8), 100, &connection, call))
             .collect();
         assert!(unread.bytes() <= WHOLE / 4 + CALL_BYTES);
         // The responses of other owners are not shed for this one.
-        assert!(unread.table().answers.contains_key(&mine.number));
+        assert!(unread.table().responses.contains_key(&mine.number));
         drop(held);
     }
 
     #[tokio::test]
     async fn a_large_answer_sheds_older_ones_and_stays() {
-        let unread = Unread::new(WHOLE);
+        let unread = UnreadResponses::new(WHOLE);
         let connection = Activity::new(Instant::now());
         let owner = || Owner::Organization("o".to_owned());
-        let small = unread.hold(owner(), 0, &connection, 0);
-        let large = unread.hold(owner(), WHOLE, &connection, 1);
+        let small = unread.charge(owner(), 0, &connection, 0);
+        let large = unread.charge(owner(), WHOLE, &connection, 1);
         let table = unread.table();
-        assert!(!table.answers.contains_key(&small.number));
-        assert!(table.answers.contains_key(&large.number));
+        assert!(!table.responses.contains_key(&small.number));
+        assert!(table.responses.contains_key(&large.number));
     }
 }
