@@ -95,15 +95,15 @@ impl Tls {
                 metrics::tls_certificate_expiry(expires_at);
                 tracing::info!(expires_at, "the files of TLS have changed, and are in use");
             }
-            Err(unfit) => {
+            Err(unusable) => {
                 let mut rejected = self.rejected();
-                if is_asked || rejected.as_ref() != Some(&unfit) {
+                if is_asked || rejected.as_ref() != Some(&unusable) {
                     tracing::error!(
-                        cause = %unfit.1,
+                        cause = %unusable.1,
                         "failed to load changed TLS files; the previous ones stay in use"
                     );
                 }
-                *rejected = Some(unfit);
+                *rejected = Some(unusable);
             }
         }
     }
@@ -141,8 +141,8 @@ impl Tls {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&current.config)
         };
-        let shaking = TlsAcceptor::from(config).accept(stream);
-        match tokio::time::timeout(self.settings.handshake_timeout, shaking).await {
+        let handshake = TlsAcceptor::from(config).accept(stream);
+        match tokio::time::timeout(self.settings.handshake_timeout, handshake).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 tracing::debug!(cause = %error, "failed to complete the TLS handshake");
