@@ -25,7 +25,7 @@ use std::time::Duration;
 use activity::Activity;
 use axum::Router;
 use connection::{Builders, Shared};
-use eviction::Open;
+use eviction::OpenConnections;
 use keyward_core::principal::ServiceName;
 use pacer::ReadPacer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -182,7 +182,7 @@ struct Acceptor {
     rate: Limiter<IpAddr>,
     exempt: Exempt,
     connections: JoinSet<()>,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
     /// An accepted connection that waits for a slot.
     accepted: Option<(TcpStream, SocketAddr)>,
 }
@@ -261,11 +261,11 @@ impl Acceptor {
         let guard = ConnectionGuard::new(slot, ip_slot);
         let shared = Arc::clone(&self.shared);
         let activity = Activity::new(Instant::now());
-        let (opened, number) = (Arc::clone(&self.open), self.open.number());
+        let (open, number) = (Arc::clone(&self.open), self.open.number());
         let serving = Arc::clone(&activity);
         let task = self.connections.spawn(async move {
             let _guard = guard;
-            let _open = opened.guard(number);
+            let _open_guard = open.guard(number);
             connection::serve(shared, stream, peer, serving, is_exempt).await;
         });
         if !is_exempt {

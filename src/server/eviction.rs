@@ -12,18 +12,18 @@ use super::activity::Activity;
 
 /// Open connections that may be evicted, oldest first.
 #[derive(Default)]
-pub(super) struct Open {
+pub(super) struct OpenConnections {
     next: AtomicU64,
     connections: Mutex<BTreeMap<u64, (AbortHandle, Arc<Activity>)>>,
 }
 
 /// Removes a connection when it ends.
-pub(super) struct Opened {
-    open: Arc<Open>,
+pub(super) struct OpenGuard {
+    open: Arc<OpenConnections>,
     number: u64,
 }
 
-impl Open {
+impl OpenConnections {
     /// Returns the number of a new connection.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -38,8 +38,8 @@ impl Open {
     }
 
     /// Returns a guard that removes the connection on drop.
-    pub(super) fn guard(self: Arc<Self>, number: u64) -> Opened {
-        Opened { open: self, number }
+    pub(super) fn guard(self: Arc<Self>, number: u64) -> OpenGuard {
+        OpenGuard { open: self, number }
     }
 
     /// Closes the oldest unproven connection. Returns false if all are proven.
@@ -66,7 +66,7 @@ impl Open {
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.open.connections().remove(&self.number);
     }
