@@ -42,7 +42,7 @@ pub(super) enum Version {
 /// State of one connection.
 pub(super) struct Activity {
     state: Mutex<State>,
-    look_again: AtomicBool,
+    recheck: AtomicBool,
     close_requested: Notify,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Snapshot {
     pub(super) waiting_since: Option<Instant>,
     /// True if the connection must end because the client does not read a response that cannot be shed by
     /// itself.
-    pub(super) is_condemned: bool,
+    pub(super) must_close: bool,
     /// True if a response announced that the connection will end.
     pub(super) close_requested: bool,
 }
@@ -122,7 +122,7 @@ impl Activity {
             idle_since: now,
             head_since: Some(now),
             waiting_since: None,
-            is_condemned: false,
+            must_close: false,
             close_requested: false,
         };
         Arc::new(Self {
@@ -136,7 +136,7 @@ impl Activity {
                 owed: Vec::new(),
                 next_call: 0,
             }),
-            look_again: AtomicBool::new(false),
+            recheck: AtomicBool::new(false),
             close_requested: Notify::new(),
         })
     }
@@ -151,7 +151,7 @@ impl Activity {
     }
 
     /// Records the version that was negotiated before the first byte.
-    pub(super) fn agree(&self, version: Version) {
+    pub(super) fn set_version(&self, version: Version) {
         self.state().snapshot.version = version;
     }
 
@@ -193,7 +193,7 @@ impl Activity {
         Call {
             activity: Arc::clone(self),
             id,
-            is_answered: false,
+            has_response: false,
         }
     }
 
@@ -254,7 +254,7 @@ impl Activity {
                 stream.abort();
             }
             None => {
-                state.snapshot.is_condemned = true;
+                state.snapshot.must_close = true;
                 drop(state);
                 self.close_requested.notify_one();
             }
@@ -286,18 +286,18 @@ impl Activity {
     }
 
     /// Makes the next read query the system, because the readiness cached by the runtime may be stale.
-    pub(super) fn look_again(&self) {
-        self.look_again.store(true, Ordering::Relaxed);
+    pub(super) fn request_recheck(&self) {
+        self.recheck.store(true, Ordering::Relaxed);
     }
 
     /// Returns true if the next read will query the system.
-    pub(super) fn is_looking_again(&self) -> bool {
-        self.look_again.load(Ordering::Relaxed)
+    pub(super) fn is_recheck_requested(&self) -> bool {
+        self.recheck.load(Ordering::Relaxed)
     }
 
     /// Returns true if this read must query the system, and clears the flag.
-    pub(super) fn is_to_look_again(&self) -> bool {
-        self.look_again.load(Ordering::Relaxed) && self.look_again.swap(false, Ordering::Relaxed)
+    pub(super) fn take_recheck(&self) -> bool {
+        self.recheck.load(Ordering::Relaxed) && self.recheck.swap(false, Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -309,7 +309,7 @@ impl Activity {
 pub(super) struct Call {
     activity: Arc<Activity>,
     id: u64,
-    is_answered: bool,
+    has_response: bool,
 }
 
 impl Call {
@@ -320,15 +320,15 @@ impl Call {
 
     /// Wraps the body of the response. The call ends when HTTP drops the body; pieces not yet written continue to
     /// wait for the client.
-    pub(super) fn answer(
+    pub(super) fn respond(
         mut self,
         body: Body,
         owner: Owner,
         unread: &Arc<UnreadResponses>,
-    ) -> Answer {
+    ) -> ResponseBody {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.is_answered = true;
+        self.has_response = true;
         let charge = unread.charge(owner, bytes, &self.activity, self.id);
         let mut state = self.activity.state();
         state.waiting.insert(
@@ -343,7 +343,7 @@ impl Call {
             },
         );
         drop(state);
-        Answer {
+        ResponseBody {
             body,
             rest: Bytes::new(),
             call: self,
@@ -351,13 +351,13 @@ impl Call {
     }
 
     /// Records that HTTP asked for more of the response, and that there is more or nothing for now.
-    fn asked(&self, is_there: bool) {
+    fn on_poll(&self, is_ready: bool) {
         let mut state = self.activity.state();
         let Some(pending) = state.waiting.get_mut(&self.id) else {
             return;
         };
-        pending.is_idle = !is_there;
-        if is_there {
+        pending.is_idle = !is_ready;
+        if is_ready {
             pending.since = Some(Instant::now());
         } else if pending.pieces == 0 {
             pending.since = None;
@@ -397,7 +397,7 @@ impl Drop for Call {
         state.snapshot.calls -= 1;
         state.snapshot.idle_since = Instant::now();
         // A call that its client cancels costs as much as a rejected one.
-        if !self.is_answered
+        if !self.has_response
             && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())
         {
             state.change_owed(&owner, 1);
@@ -443,14 +443,14 @@ impl Drop for Piece {
 }
 
 /// Body of a response. Its call is under way until HTTP has taken all of it or drops it.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     /// Rest of a frame that is longer than a piece.
     rest: Bytes,
     call: Call,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -461,7 +461,7 @@ impl HttpBody for Answer {
         let this = &mut *self;
         if this.rest.is_empty() {
             let polled = Pin::new(&mut this.body).poll_frame(context);
-            this.call.asked(matches!(polled, Poll::Ready(Some(_))));
+            this.call.on_poll(matches!(polled, Poll::Ready(Some(_))));
             let frame = match polled {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 other => return other,
@@ -471,7 +471,7 @@ impl HttpBody for Answer {
                 Err(other) => return Poll::Ready(Some(Ok(other))),
             }
         } else {
-            this.call.asked(true);
+            this.call.on_poll(true);
         }
         let piece = this.rest.split_to(PIECE_BYTES.min(this.rest.len()));
         Poll::Ready(Some(Ok(Frame::data(this.call.piece(piece)))))

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tower::ServiceExt;
 
-use super::activity::{Activity, Answer, Call, Snapshot, Version};
+use super::activity::{Activity, Call, ResponseBody, Snapshot, Version};
 use super::executor::StreamExecutor;
 use super::paced_stream::PacedStream;
 use super::pacer::ReadPacer;
@@ -126,8 +126,8 @@ pub(super) async fn serve(
     let (stream, service): (Box<dyn Stream>, _) = match &shared.tls {
         None => (Box::new(socket), None),
         Some(tls) => {
-            let shaking = tls.accept(socket);
-            let Some(stream) = within_final_read(shaking, shared.phase.clone())
+            let handshake = tls.accept(socket);
+            let Some(stream) = within_final_read(handshake, shared.phase.clone())
                 .await
                 .flatten()
             else {
@@ -135,8 +135,8 @@ pub(super) async fn serve(
             };
             let (_, session) = stream.get_ref();
             match session.alpn_protocol() {
-                Some(b"h2") => activity.agree(Version::Http2),
-                Some(_) => activity.agree(Version::Http1),
+                Some(b"h2") => activity.set_version(Version::Http2),
+                Some(_) => activity.set_version(Version::Http1),
                 None => {}
             }
             let service = tls.service(session).map(PeerService);
@@ -196,7 +196,7 @@ impl Calls {
     fn begin(
         self,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
         let call = self.activity.begin();
         let is_charged = !self.is_exempt && !self.activity.is_proven();
         // Over HTTP/2, calls are charged when they are read.
@@ -260,7 +260,7 @@ impl Calls {
         request: Request<Incoming>,
         call: Call,
         is_charged: bool,
-    ) -> Result<Response<Answer>, Infallible> {
+    ) -> Result<Response<ResponseBody>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;
         // The first call is paid for with the connection.
         if is_http1 && !call.is_first() {
@@ -275,8 +275,8 @@ impl Calls {
             request.extensions_mut().insert(secure);
         }
         let router = self.shared.router.clone();
-        let answered = router.oneshot(request).await;
-        let mut response = answered.unwrap_or_else(|infallible| match infallible {});
+        let result = router.oneshot(request).await;
+        let mut response = result.unwrap_or_else(|infallible| match infallible {});
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);
         if is_http1 && (is_old || *self.shared.phase.borrow() != Phase::Serving) {
             let close = HeaderValue::from_static("close");
@@ -297,7 +297,7 @@ impl Calls {
         if let Some(delayed) = self.charge_outcome(&response, &payer, is_charged) {
             sleep(delayed).await;
         }
-        Ok(response.map(|body| call.answer(body, owner, &self.shared.unread)))
+        Ok(response.map(|body| call.respond(body, owner, &self.shared.unread)))
     }
 }
 
@@ -353,7 +353,7 @@ where
             Step::Shed => activity.shed_unread(settings.write_timeout),
             Step::End => {
                 // Requests that have arrived but were not yet read are still served.
-                activity.look_again();
+                activity.request_recheck();
                 if let std::task::Poll::Ready(ended) = poll!(&mut connection) {
                     return ended;
                 }
@@ -377,7 +377,7 @@ async fn finish<C: GracefulConnection>(
     let begun = Instant::now();
     loop {
         let (snapshot, now) = (activity.snapshot(), Instant::now());
-        if snapshot.is_condemned {
+        if snapshot.must_close {
             return Ok(());
         }
         activity.shed_unread(settings.write_timeout);
@@ -425,7 +425,7 @@ fn decide(snapshot: &Snapshot, settings: &Settings, times: &Times, now: Instant)
             false => (since + settings.idle_timeout, Step::End),
         }));
     }
-    due.extend(snapshot.is_condemned.then_some((times.opened, Step::Cut)));
+    due.extend(snapshot.must_close.then_some((times.opened, Step::Cut)));
     let shortest = settings
         .header_timeout
         .min(settings.idle_timeout)

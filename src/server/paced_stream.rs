@@ -64,7 +64,7 @@ impl PacedStream {
             self.piece = FIRST_PIECE;
         }
         if let Some(paused) = &mut self.paused
-            && !self.activity.is_looking_again()
+            && !self.activity.is_recheck_requested()
         {
             ready!(paused.as_mut().poll(context));
             self.paused = None;

@@ -73,7 +73,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.activity.is_to_look_again() {
+        if self.activity.take_recheck() {
             match recv(
                 &self.stream,
                 buffer.initialize_unfilled(),

@@ -52,7 +52,7 @@ async fn a_call_is_under_way_until_its_answer_is_taken() {
     assert_eq!(activity.snapshot().waiting_since, None);
     let answered = Instant::now();
     let owner = Owner::Address([127, 0, 0, 1].into());
-    let mut answer = call.answer(Body::from("text"), owner, &UnreadResponses::new(1 << 20));
+    let mut answer = call.respond(Body::from("text"), owner, &UnreadResponses::new(1 << 20));
     assert_eq!(activity.snapshot().waiting_since, Some(answered));
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let taken = answer.frame().await.unwrap().unwrap();

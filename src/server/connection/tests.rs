@@ -40,7 +40,7 @@ fn idle(version: Version, now: Instant) -> (Snapshot, Times) {
         idle_since: now,
         head_since: None,
         waiting_since: None,
-        is_condemned: false,
+        must_close: false,
         close_requested: false,
     };
     let times = Times {
