@@ -62,7 +62,7 @@ pub(crate) struct Secure;
 
 /// Marks a response, in its extensions, as sent to a client that has presented a valid token or certificate.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Proven;
+pub(crate) struct Authenticated;
 
 /// Marks a response, in its extensions, as a rejection by a limit.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ use crate::error;
 use crate::in_flight;
 use crate::metrics::{self, RejectReason};
 use crate::rate::Rate;
-use crate::server::{Peer, PeerService, Proven};
+use crate::server::{Authenticated, Peer, PeerService};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::FailedAuthentications,
@@ -116,7 +116,7 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
                 source: client.map(|client| client.0),
             });
             let mut response = next.run(request).await;
-            response.extensions_mut().insert(Proven);
+            response.extensions_mut().insert(Authenticated);
             response.extensions_mut().insert(owner);
             response
         }

@@ -22,7 +22,7 @@ use super::RejectionSpec;
 use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
 use crate::metrics::RejectReason;
-use crate::server::{Limited, Proven};
+use crate::server::{Authenticated, Limited};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::Overload,
@@ -51,8 +51,8 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
     if permit.is_limited() {
         response.extensions_mut().insert(Limited);
     }
-    let is_proven = response.extensions().get::<Proven>().is_some();
-    if target.is_stream() || !is_proven || is_rejected(&response) {
+    let is_authenticated = response.extensions().get::<Authenticated>().is_some();
+    if target.is_stream() || !is_authenticated || is_rejected(&response) {
         return response;
     }
     permit.answered();

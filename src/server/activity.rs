@@ -53,7 +53,7 @@ struct State {
     /// Calls whose responses wait for the client to read them.
     waiting: BTreeMap<u64, PendingResponse>,
     /// True if a call of this connection has presented a valid token, or the connection a valid certificate.
-    is_proven: bool,
+    is_authenticated: bool,
     /// Owner of the last such call.
     owner: Option<Owner>,
     /// True if the connection is read at the pace of its owners.
@@ -130,7 +130,7 @@ impl Activity {
                 snapshot,
                 preface: 0,
                 waiting: BTreeMap::new(),
-                is_proven: false,
+                is_authenticated: false,
                 owner: None,
                 is_paced: false,
                 owed: Vec::new(),
@@ -198,17 +198,17 @@ impl Activity {
     }
 
     /// Records that the client has presented a valid token or certificate.
-    pub(super) fn prove(&self, owner: Option<&Owner>) {
+    pub(super) fn set_authenticated(&self, owner: Option<&Owner>) {
         let mut state = self.state();
-        state.is_proven = true;
+        state.is_authenticated = true;
         if owner.is_some() {
             state.owner = owner.cloned();
         }
     }
 
     /// Returns true if the client has presented a valid token or certificate.
-    pub(super) fn is_proven(&self) -> bool {
-        self.state().is_proven
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.state().is_authenticated
     }
 
     /// Returns the owner of the last call that has presented a valid token.

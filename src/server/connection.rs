@@ -36,7 +36,7 @@ use super::pacer::ReadPacer;
 use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
 use super::unread::UnreadResponses;
-use super::{Limited, Peer, PeerService, Phase, Proven, Secure, Settings, counted};
+use super::{Authenticated, Limited, Peer, PeerService, Phase, Secure, Settings, counted};
 use crate::budget::Owner;
 use crate::error::{is_outage, is_rejected};
 
@@ -156,7 +156,7 @@ pub(super) async fn serve(
     let io = TokioIo::new(paced);
     let builder = shared.builders.of(activity.snapshot().version);
     if service.is_some() {
-        activity.prove(None);
+        activity.set_authenticated(None);
     }
     let calls = Calls {
         shared: Arc::clone(&shared),
@@ -198,7 +198,7 @@ impl Calls {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
         let call = self.activity.begin();
-        let is_charged = !self.is_exempt && !self.activity.is_proven();
+        let is_charged = !self.is_exempt && !self.activity.is_authenticated();
         // Over HTTP/2, calls are charged when they are read.
         if is_charged && request.version() < http::Version::HTTP_2 {
             self.activity.owe(&self.address(), 1);
@@ -219,7 +219,7 @@ impl Calls {
         owner: &Owner,
         is_charged: bool,
     ) -> Option<Duration> {
-        let is_known = response.extensions().get::<Proven>().is_some();
+        let is_known = response.extensions().get::<Authenticated>().is_some();
         let is_limited = response.extensions().get::<Limited>().is_some();
         let costs = is_limited || !is_outage(response) && (!is_known || is_rejected(response));
         if is_charged {
@@ -287,8 +287,8 @@ impl Calls {
             self.activity.request_close();
         }
         let owner = response.extensions_mut().remove::<Owner>();
-        if response.extensions().get::<Proven>().is_some() {
-            self.activity.prove(owner.as_ref());
+        if response.extensions().get::<Authenticated>().is_some() {
+            self.activity.set_authenticated(owner.as_ref());
         }
         // A call that is rejected before authentication counts for the last caller of the connection.
         let payer = owner.clone().or_else(|| self.activity.owner());
@@ -349,7 +349,7 @@ where
                 Ok(()) = phase.changed() => {}
             },
             Step::Cut => return Ok(()),
-            Step::Shed if !activity.is_proven() => return Ok(()),
+            Step::Shed if !activity.is_authenticated() => return Ok(()),
             Step::Shed => activity.shed_unread(settings.write_timeout),
             Step::End => {
                 // Requests that have arrived but were not yet read are still served.

@@ -42,13 +42,13 @@ impl OpenConnections {
         OpenGuard { open: self, number }
     }
 
-    /// Closes the oldest unproven connection. Returns false if all are proven.
+    /// Closes the oldest unauthenticated connection. Returns false if all are authenticated.
     pub(super) fn evict(&self) -> bool {
         let mut connections = self.connections();
         connections.retain(|_, (task, _)| !task.is_finished());
         let oldest = connections
             .iter()
-            .find(|(_, (_, activity))| !activity.is_proven())
+            .find(|(_, (_, activity))| !activity.is_authenticated())
             .map(|(number, _)| *number);
         match oldest.and_then(|number| connections.remove(&number)) {
             Some((task, _)) => {

@@ -112,7 +112,7 @@ impl AsyncRead for PacedStream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(this.poll_paid(context));
-        if this.payer.is_none() || this.activity.is_proven() {
+        if this.payer.is_none() || this.activity.is_authenticated() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             this.calls.count(&buffer.filled()[before..]);
