@@ -5,39 +5,20 @@
 //! Responses that wait for their clients have their own budget (`server/unread.rs`), since those are not
 //! rejected but shed.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_core::principal::Principal;
+use keyward_throttle::{KeyedCounts, Owner};
 
-/// Caller that a request or a response is charged to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Owner {
-    /// A client without a valid token, by its address.
-    Address(IpAddr),
-    /// The users and keys of an organization.
-    Organization(String),
-    /// An internal service.
-    Service(String),
-}
-
-impl Owner {
-    /// Returns the owner of a principal.
-    pub(crate) fn of(principal: &Principal) -> Self {
-        let organization = match principal {
-            Principal::Service(name) => return Self::Service(name.0.clone()),
-            Principal::User(member) => &member.organization,
-            Principal::IssuedKey { organization, .. }
-            | Principal::ManagementKey { organization, .. } => organization,
-        };
-        Self::Organization(organization.to_string())
-    }
-
-    /// Returns true for an internal service, for which a part of every budget is reserved.
-    pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Service(_))
-    }
+/// Returns the owner that the calls of a principal are charged to.
+pub(crate) fn owner_of(principal: &Principal) -> Owner {
+    let organization = match principal {
+        Principal::Service(name) => return Owner::Service(name.0.clone()),
+        Principal::User(member) => &member.organization,
+        Principal::IssuedKey { organization, .. }
+        | Principal::ManagementKey { organization, .. } => organization,
+    };
+    Owner::Organization(organization.to_string())
 }
 
 /// Divisor of the total that gives the share of an owner that is not a service.
@@ -55,7 +36,7 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Drawn {
     all: usize,
-    by_owner: HashMap<Owner, usize>,
+    by_owner: KeyedCounts<Owner>,
 }
 
 /// Bytes that a request has drawn, returned on drop.
@@ -110,12 +91,12 @@ impl Charge {
     pub(crate) fn draw(&mut self, bytes: usize) -> bool {
         let (share, all) = self.budget.bounds(&self.owner);
         let mut drawn = self.budget.drawn();
-        let own = drawn.by_owner.get(&self.owner).copied().unwrap_or_default();
+        let own = drawn.by_owner.get(&self.owner);
         if own.saturating_add(bytes) > share || drawn.all.saturating_add(bytes) > all {
             return false;
         }
         drawn.all += bytes;
-        drawn.by_owner.insert(self.owner.clone(), own + bytes);
+        drawn.by_owner.add(self.owner.clone(), bytes);
         self.bytes += bytes;
         true
     }
@@ -128,12 +109,7 @@ impl Drop for Charge {
         }
         let mut drawn = self.budget.drawn();
         drawn.all -= self.bytes;
-        if let Some(own) = drawn.by_owner.get_mut(&self.owner) {
-            *own -= self.bytes;
-            if *own == 0 {
-                drawn.by_owner.remove(&self.owner);
-            }
-        }
+        drawn.by_owner.subtract(&self.owner, self.bytes);
     }
 }
 
@@ -180,6 +156,6 @@ mod tests {
             assert!(charge.draw(1 << 18) && !charge.draw(1));
         }
         let drawn = budget.drawn();
-        assert_eq!((drawn.all, drawn.by_owner.len()), (0, 0));
+        assert!(drawn.all == 0 && drawn.by_owner.is_empty());
     }
 }

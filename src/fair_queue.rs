@@ -13,9 +13,9 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_store::occupancy::Occupancy;
+use keyward_throttle::Owner;
 use tokio::sync::oneshot;
 
-use crate::budget::Owner;
 use crate::in_flight::Overloaded;
 
 /// Seats that one flow leaves to others, as a divisor of all seats.

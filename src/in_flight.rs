@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use keyward_throttle::{KeyedCounts, Owner};
 use tokio::time::Instant;
 
 use crate::authn;
-use crate::budget::Owner;
 
 /// Time that a client may read a response before its permit is given to another call.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ struct Taken {
     unknown: usize,
     /// Number of permits of internal services.
     services: usize,
-    by_organization: HashMap<Owner, usize>,
+    by_organization: KeyedCounts<Owner>,
     next: u64,
     looked: Instant,
 }
@@ -108,7 +108,7 @@ impl Calls {
             permits: HashMap::new(),
             unknown: 0,
             services: 0,
-            by_organization: HashMap::new(),
+            by_organization: KeyedCounts::default(),
             next: 0,
             looked: Instant::now(),
         });
@@ -150,9 +150,8 @@ impl Calls {
             if owner.is_service() {
                 return taken.known() < self.max;
             }
-            let own = taken.by_organization.get(owner).copied();
-            let has_share =
-                self.max_per_organization == 0 || own.unwrap_or(0) < self.max_per_organization;
+            let own = taken.by_organization.get(owner);
+            let has_share = self.max_per_organization == 0 || own < self.max_per_organization;
             let unreserved = self.max - self.max / WHOLE_PER_RESERVE;
             has_share && taken.known() - taken.services < unreserved && taken.known() < self.max
         };
@@ -173,7 +172,7 @@ impl Taken {
         match &owner {
             None => self.unknown += 1,
             Some(owner) if owner.is_service() => self.services += 1,
-            Some(owner) => *self.by_organization.entry(owner.clone()).or_default() += 1,
+            Some(owner) => self.by_organization.add(owner.clone(), 1),
         }
         let read_since = None;
         self.permits.insert(number, Use { owner, read_since });
@@ -186,14 +185,7 @@ impl Taken {
         match owner {
             None => self.unknown -= 1,
             Some(owner) if owner.is_service() => self.services -= 1,
-            Some(owner) => {
-                if let Some(count) = self.by_organization.get_mut(&owner) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.by_organization.remove(&owner);
-                    }
-                }
-            }
+            Some(owner) => self.by_organization.subtract(&owner, 1),
         }
     }
 

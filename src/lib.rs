@@ -22,7 +22,6 @@ pub mod layers;
 mod metrics;
 pub mod operations;
 pub mod proto;
-pub mod rate;
 pub mod server;
 pub mod telemetry;
 pub mod unauthenticated;

@@ -11,7 +11,6 @@ mod executor;
 mod paced_stream;
 mod pacer;
 mod settings;
-mod slots;
 mod stream;
 mod tls;
 mod unread;
@@ -27,6 +26,7 @@ use axum::Router;
 use connection::{Builders, Shared};
 use eviction::OpenConnections;
 use keyward_core::principal::ServiceName;
+use keyward_throttle::{Exempt, PerIpSlots, RateLimiter, Slot, client_network};
 use pacer::ReadPacer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,11 +36,8 @@ use tokio::time::{Instant, sleep};
 use unread::UnreadResponses;
 
 use crate::metrics::{self, ConnectionRejected};
-use crate::rate::Limiter;
 
 pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
-pub use slots::Exempt;
-pub(crate) use slots::{PerIpSlots, Slot, counted};
 pub use tls::{Tls, TlsError};
 
 /// Number of open files reserved for the database, the collector and the issuers.
@@ -153,7 +150,7 @@ impl Server {
         Acceptor {
             slots,
             ip_slots: PerIpSlots::new(max, Arc::clone(&self.exempt)),
-            rate: Limiter::new(self.settings.connection_rate),
+            rate: RateLimiter::new(self.settings.connection_rate),
             exempt: self.exempt,
             connections: JoinSet::new(),
             open: Arc::default(),
@@ -178,8 +175,8 @@ impl Server {
 struct Acceptor {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
-    ip_slots: Arc<PerIpSlots>,
-    rate: Limiter<IpAddr>,
+    ip_slots: PerIpSlots,
+    rate: RateLimiter<IpAddr>,
     exempt: Exempt,
     connections: JoinSet<()>,
     open: Arc<OpenConnections>,
@@ -255,7 +252,7 @@ impl Acceptor {
         // The cost of a connection, mainly the handshake, comes before the client is authenticated, and a
         // client that is cut off could reconnect at once.
         let is_exempt = (self.exempt)(peer.ip());
-        if !is_exempt && self.rate.admit(counted(peer.ip())).is_err() {
+        if !is_exempt && self.rate.admit(client_network(peer.ip())).is_err() {
             return reject_connection(ConnectionRejected::PerIpRate);
         }
         let guard = ConnectionGuard::new(slot, ip_slot);
@@ -285,11 +282,11 @@ fn reject_connection(reason: ConnectionRejected) {
 /// Resources that a connection holds until it ends.
 struct ConnectionGuard {
     _slot: OwnedSemaphorePermit,
-    _ip_slot: Slot,
+    _ip_slot: Slot<IpAddr>,
 }
 
 impl ConnectionGuard {
-    fn new(slot: OwnedSemaphorePermit, ip_slot: Slot) -> Self {
+    fn new(slot: OwnedSemaphorePermit, ip_slot: Slot<IpAddr>) -> Self {
         metrics::connections(1);
         Self {
             _slot: slot,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Extensions;
+use keyward_throttle::{PerIpSlots, Slot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
@@ -35,13 +36,13 @@ pub struct UnauthenticatedLimits {
 #[derive(Clone)]
 pub(crate) struct OpenStreams {
     all: Arc<Semaphore>,
-    slots: Arc<PerIpSlots>,
+    slots: PerIpSlots,
 }
 
 /// Slot of a stream, released on drop.
 pub(crate) struct OpenStream {
     _permit: OwnedSemaphorePermit,
-    _slot: Option<Slot>,
+    _slot: Option<Slot<IpAddr>>,
 }
 
 impl OpenStreams {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use keyward_throttle::Rate;
+
 use super::value::{positive, positive_millis, size};
 use super::{ConfigError, raw};
 use crate::layers::{BodyTime, RequestLimits};
-use crate::rate::Rate;
 
 /// Returns the limits that the layers apply. `max_running` is the number of database connections, since a
 /// running call needs one. Without `per_address`, the limits for each address are off.

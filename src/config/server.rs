@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use keyward_throttle::Rate;
+
 use super::value::{in_range, positive, positive_millis, size};
 use super::{Config, ConfigError, raw};
-use crate::rate::Rate;
 use crate::server::{Http2Bounds, Settings};
 
 /// Minimum limit that the HTTP/1.1 parser supports, in bytes.

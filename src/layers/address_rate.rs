@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use keyward_throttle::RateLimiter;
 use tonic::Code;
 
 use super::RejectionSpec;
 use super::client::Client;
 use crate::metrics::RejectReason;
-use crate::rate::Limiter;
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::AddressRate,
@@ -21,7 +21,7 @@ const REJECTION: RejectionSpec = RejectionSpec {
 };
 
 pub(super) async fn layer(
-    State(limiter): State<Limiter<IpAddr>>,
+    State(limiter): State<RateLimiter<IpAddr>>,
     request: Request,
     next: Next,
 ) -> Response {

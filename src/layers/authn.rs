@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONNECTION;
 use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_throttle::Rate;
 use tonic::{Code, Status};
 
 use super::RejectionSpec;
@@ -16,11 +17,10 @@ use super::failed_authn::{Attempt, Failures};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use crate::authn::{Authenticator, AuthnError, Permit};
-use crate::budget::Owner;
+use crate::budget::owner_of;
 use crate::error;
 use crate::in_flight;
 use crate::metrics::{self, RejectReason};
-use crate::rate::Rate;
 use crate::server::{Authenticated, Peer, PeerService};
 
 const REJECTION: RejectionSpec = RejectionSpec {
@@ -108,7 +108,7 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
             }
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
-            let owner = Owner::of(&principal);
+            let owner = owner_of(&principal);
             request.extensions_mut().insert(owner.clone());
             request.extensions_mut().insert(Caller {
                 principal,

@@ -16,11 +16,12 @@ use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use keyward_gateway::{Rejection, Resolution};
+use keyward_throttle::Owner;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
 use super::{Kind, RejectionSpec, RequestLimits, Target};
-use crate::budget::{Budget, Charge, Owner};
+use crate::budget::{Budget, Charge};
 use crate::error;
 use crate::in_flight::unoccupied;
 use crate::metrics::{self, RejectReason};

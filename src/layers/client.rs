@@ -14,9 +14,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+use keyward_throttle::{Owner, client_network};
 
-use crate::budget::Owner;
-use crate::server::{Peer, counted};
+use crate::server::Peer;
 
 /// Header to which proxies append the address of their peer.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -28,7 +28,7 @@ pub(crate) struct Client(pub(crate) IpAddr);
 impl Client {
     /// Returns the address that limits count: an IPv4 address, or a /64 of IPv6.
     pub(super) fn counted(self) -> IpAddr {
-        counted(self.0)
+        client_network(self.0)
     }
 }
 

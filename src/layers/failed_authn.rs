@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use keyward_throttle::{Rate, RateLimiter};
 use tokio::time::Instant;
 
 use super::client::Client;
-use crate::rate::{Limiter, Rate};
 
 /// Maximum number of tokens remembered as good, 8 bytes each.
 const REMEMBERED_TOKENS: usize = 16 * 1024;
@@ -30,14 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Counts failures by address, and remembers good tokens.
 #[derive(Clone)]
 pub(super) struct Failures {
-    limiter: Limiter<IpAddr>,
+    limiter: RateLimiter<IpAddr>,
     good: Arc<GoodTokens>,
 }
 
 impl Failures {
     pub(super) fn new(rate: Option<Rate>) -> Self {
         Self {
-            limiter: Limiter::new(rate),
+            limiter: RateLimiter::new(rate),
             good: Arc::new(GoodTokens::new(REMEMBERED_TOKENS)),
         }
     }
@@ -57,7 +57,7 @@ impl Failures {
         let token = self.good.tag(headers);
         let was_good = self.good.holds(token);
         if !was_good {
-            self.limiter.ask(address)?;
+            self.limiter.check(address)?;
         }
         Ok(Attempt(Some(Judged {
             failures: self,
@@ -236,7 +236,7 @@ mod tests {
             some.attempt(None, &token).unwrap().failed();
             some.attempt(client(), &empty).unwrap().failed();
         }
-        assert_eq!(some.limiter.remembered(), 0);
+        assert_eq!(some.limiter.tracked_keys(), 0);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::Request;
 use keyward_gateway::{Rejection, RestRouter};
+use keyward_throttle::{Rate, RateLimiter};
 use tonic::Code;
 use tower::ServiceBuilder;
 
@@ -35,7 +36,6 @@ use crate::authn::Authenticator;
 use crate::error;
 use crate::fair_queue::FairQueue;
 use crate::metrics::{self, RejectReason};
-use crate::rate::{Limiter, Rate};
 use crate::server::Limited;
 use crate::unauthenticated::UnauthenticatedLimits;
 
@@ -127,7 +127,7 @@ chain! { given:
     // Inside the span, so that a panic is recorded in it and rendered like any failure.
     panic,
     // Before any costly work: an address with too many calls takes no permit from others.
-    address_rate(Limiter::new(given.requests.address_rate)),
+    address_rate(RateLimiter::new(given.requests.address_rate)),
     // Around everything that waits, so that no call that needs a token waits without having been admitted; before
     // authentication, so that a rejection is cheap.
     in_flight(in_flight::InFlight::new(
@@ -145,7 +145,7 @@ chain! { given:
         &given.trusted_proxies,
     )),
     // Needs the principal.
-    rate_limit(Limiter::new(given.requests.caller_rate)),
+    rate_limit(RateLimiter::new(given.requests.caller_rate)),
     // After the rate limit, so that its rejections do not use up the share.
     share(FairQueue::new(given.requests.max_running)),
     // Before the body is read: the method and the kind of principal decide.

@@ -9,11 +9,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal};
+use keyward_throttle::RateLimiter;
 use tonic::Code;
 
 use super::RejectionSpec;
 use crate::metrics::RejectReason;
-use crate::rate::Limiter;
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::RateLimit,
@@ -23,7 +23,7 @@ const REJECTION: RejectionSpec = RejectionSpec {
 };
 
 pub(super) async fn layer(
-    State(limiter): State<Limiter<Counted>>,
+    State(limiter): State<RateLimiter<Counted>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -35,7 +35,7 @@ pub(super) async fn layer(
 }
 
 /// Counts a call of a principal that is limited.
-fn admit(limiter: &Limiter<Counted>, principal: &Principal) -> Result<(), Duration> {
+fn admit(limiter: &RateLimiter<Counted>, principal: &Principal) -> Result<(), Duration> {
     match principal {
         Principal::Service(_) => Ok(()),
         _ if !limiter.is_on() => Ok(()),
@@ -76,7 +76,7 @@ mod tests {
     use keyward_testkit::fixtures;
 
     use super::*;
-    use crate::rate::Rate;
+    use keyward_throttle::Rate;
 
     fn user(organization: &str, id: &str) -> Principal {
         Principal::User(fixtures::member(organization, id, &[]))
@@ -90,10 +90,10 @@ mod tests {
     }
 
     /// Returns a limiter that admits one call per hour.
-    fn limiter() -> Limiter<Counted> {
+    fn limiter() -> RateLimiter<Counted> {
         let interval = Duration::from_secs(3600);
         let burst = NonZeroU32::MIN;
-        Limiter::new(Some(Rate { interval, burst }))
+        RateLimiter::new(Some(Rate { interval, burst }))
     }
 
     #[test]
@@ -117,6 +117,6 @@ mod tests {
         let limiter = limiter();
         let service = Principal::Service(ServiceName("any".to_owned()));
         assert!((0..1000).all(|_| admit(&limiter, &service).is_ok()));
-        assert_eq!(limiter.remembered(), 0);
+        assert_eq!(limiter.tracked_keys(), 0);
     }
 }

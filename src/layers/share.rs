@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use keyward_throttle::Owner;
 
 use super::in_flight::overloaded;
-use crate::budget::Owner;
 use crate::fair_queue::{FairQueue, Turn};
 use crate::in_flight::admit;
 

@@ -16,12 +16,12 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use hyper::body::{Frame, SizeHint};
+use keyward_throttle::Owner;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::executor::current_stream;
 use super::unread::{UnreadCharge, UnreadResponses};
-use crate::budget::Owner;
 use crate::metrics::{self, RejectReason};
 
 /// Connection preface of HTTP/2 (RFC 9113, section 3.4).

@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
+use keyward_throttle::{Owner, client_network};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -36,8 +37,7 @@ use super::pacer::ReadPacer;
 use super::stream::{Socket, Stream, TrackedStream};
 use super::tls::Tls;
 use super::unread::UnreadResponses;
-use super::{Authenticated, Limited, Peer, PeerService, Phase, Secure, Settings, counted};
-use crate::budget::Owner;
+use super::{Authenticated, Limited, Peer, PeerService, Phase, Secure, Settings};
 use crate::error::{is_outage, is_rejected};
 
 /// Time in which a client that has just connected must send its first bytes in `Phase::Closing`.
@@ -149,7 +149,7 @@ pub(super) async fn serve(
         closing: None,
     };
     let tracked = TrackedStream::new(stream, Arc::clone(&activity));
-    let address = || Owner::Address(counted(peer.ip()));
+    let address = || Owner::Address(client_network(peer.ip()));
     let pacer = shared.pacer.clone().filter(|_| !is_exempt);
     let payer = pacer.map(|pacer| (pacer, address()));
     let paced = PacedStream::new(tracked, Arc::clone(&activity), payer);
@@ -207,7 +207,7 @@ impl Calls {
     }
 
     fn address(&self) -> Owner {
-        Owner::Address(counted(self.peer.0.ip()))
+        Owner::Address(client_network(self.peer.0.ip()))
     }
 
     /// Charges a call for its outcome, unless that is the server's own failure. A service and a proxy call

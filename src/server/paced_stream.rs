@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use keyward_throttle::Owner;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -14,7 +15,6 @@ use super::activity::{Activity, Version};
 use super::call_counter::CallCounter;
 use super::pacer::ReadPacer;
 use super::stream::TrackedStream;
-use crate::budget::Owner;
 
 /// Size of the piece that is read after one with a call in it, in bytes. After one without a call, such as a
 /// part of a body, the next may be twice as large.

@@ -14,10 +14,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use keyward_throttle::{Owner, Rate};
 use tokio::time::Instant;
-
-use crate::budget::Owner;
-use crate::rate::Rate;
 
 /// Maximum pause before a connection is read. Owners that owe more are read no later.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keyward_throttle::Rate;
 use serde::Deserialize;
-
-use crate::rate::Rate;
 
 /// Maximum number of connections to the operations listener.
 const MAX_OPERATIONS_CONNECTIONS: usize = 64;

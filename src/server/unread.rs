@@ -5,8 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use keyward_throttle::Owner;
+
 use super::activity::Activity;
-use crate::budget::Owner;
 
 /// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
 /// task, headers and the span. `tests/load/attacks` measures it.

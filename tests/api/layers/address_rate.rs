@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyward::layers::TrustedProxies;
 use keyward::proto::v1::ListApiKeysRequest;
-use keyward::rate::Rate;
+use keyward_throttle::Rate;
 use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use keyward::layers::TrustedProxies;
 use keyward::proto::v1::{ListApiKeysRequest, RevokeManagementKeyRequest};
-use keyward::rate::Rate;
 use keyward_crypto::{Token, TokenKind};
+use keyward_throttle::Rate;
 use serde_json::json;
 use tonic::{Code, Status};
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use keyward::proto::v1::ListApiKeysRequest;
-use keyward::rate::Rate;
+use keyward_throttle::Rate;
 use serde_json::json;
 use tonic::Status;
 

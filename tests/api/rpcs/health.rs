@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use keyward::proto;
-use keyward::rate::Rate;
+use keyward_throttle::Rate;
 use prost::Message;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Streaming};

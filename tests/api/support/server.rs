@@ -11,7 +11,6 @@ use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSourc
 use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, BodyTime, RequestLimits, TrustedProxies};
-use keyward::rate::Rate;
 use keyward::server::{Server, Settings};
 use keyward::unauthenticated::UnauthenticatedLimits;
 use keyward_core::clock::{Clock, Timestamp};
@@ -22,6 +21,7 @@ use keyward_crypto::{Keyring, Secret};
 use keyward_store::{KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::NOON;
 use keyward_testkit::{ManualClock, TestDatabase};
+use keyward_throttle::Rate;
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -1,71 +1,95 @@
-//! Counts per address. Dropping a slot releases it.
+//! Slots that a key holds for a time, such as the connections of an address. Dropping a slot releases it.
 
-use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Predicate for addresses that are not counted, since many clients share them.
-pub type Exempt = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+use crate::counts::KeyedCounts;
 
-/// Counts by address.
-pub(crate) struct PerIpSlots {
-    /// Maximum for one address. Zero means no limit.
+/// Slots by key, of which each key can take a maximum number.
+pub struct KeyedSlots<K> {
+    /// Maximum for one key. Zero means no limit.
     max: usize,
-    exempt: Exempt,
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<KeyedCounts<K>>,
 }
 
-/// A slot of an address.
-pub(crate) struct Slot(Option<(Arc<PerIpSlots>, IpAddr)>);
+/// A slot of a key, released on drop. Empty if the key is not limited.
+pub struct Slot<K: Eq + Hash>(Option<(Arc<KeyedSlots<K>>, K)>);
 
-impl PerIpSlots {
-    /// Allows every address that is not exempt `max` slots.
-    pub(crate) fn new(max: usize, exempt: Exempt) -> Arc<Self> {
+impl<K: Clone + Eq + Hash> KeyedSlots<K> {
+    /// Allows every key `max` slots; 0 means no limit.
+    #[must_use]
+    pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
-            exempt,
             taken: Mutex::default(),
         })
     }
 
-    /// Takes a slot for the address. `None` if all of its slots are taken.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        if self.max == 0 || (self.exempt)(address) {
+    /// Takes a slot for the key. `None` if all of its slots are taken.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, key: K) -> Option<Slot<K>> {
+        if self.max == 0 {
             return Some(Slot(None));
         }
-        let counted = counted(address);
         let mut taken = self.taken();
-        let count = taken.entry(counted).or_default();
-        if *count >= self.max {
+        if taken.get(&key) >= self.max {
             return None;
         }
-        *count += 1;
-        Some(Slot(Some((Arc::clone(self), counted))))
+        taken.add(key.clone(), 1);
+        drop(taken);
+        Some(Slot(Some((Arc::clone(self), key))))
     }
+}
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+impl<K> KeyedSlots<K> {
+    fn taken(&self) -> MutexGuard<'_, KeyedCounts<K>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Slot {
+impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
-        let Some((counts, address)) = &self.0 else {
-            return;
-        };
-        let mut taken = counts.taken();
-        if let Some(count) = taken.get_mut(address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(address);
-            }
+        if let Some((slots, key)) = &self.0 {
+            slots.taken().subtract(key, 1);
         }
+    }
+}
+
+/// Predicate for addresses that are not counted, since many clients share them.
+pub type Exempt = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Slots by client network.
+#[derive(Clone)]
+pub struct PerIpSlots {
+    slots: Arc<KeyedSlots<IpAddr>>,
+    exempt: Exempt,
+}
+
+impl PerIpSlots {
+    /// Allows every network that is not exempt `max` slots; 0 means no limit.
+    #[must_use]
+    pub fn new(max: usize, exempt: Exempt) -> Self {
+        Self {
+            slots: KeyedSlots::new(max),
+            exempt,
+        }
+    }
+
+    /// Takes a slot for the address. `None` if all slots of its network are taken.
+    #[must_use]
+    pub fn take(&self, address: IpAddr) -> Option<Slot<IpAddr>> {
+        if (self.exempt)(address) {
+            return Some(Slot(None));
+        }
+        self.slots.take(client_network(address))
     }
 }
 
 /// Returns the address that limits count: for IPv6 the /64 network, since a client usually controls all
 /// addresses of its network.
-pub(crate) fn counted(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
@@ -84,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
+    fn address_gets_its_slots_back() {
         let slots = PerIpSlots::new(2, Arc::new(|_| false));
         let one = address("192.0.2.1");
         let first = slots.take(one).unwrap();
@@ -98,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one() {
+    fn ipv6_network_counts_as_one_address() {
         let slots = PerIpSlots::new(1, Arc::new(|_| false));
         let _one = slots.take(address("2001:db8::1")).unwrap();
         assert!(slots.take(address("2001:db8::ffff:2")).is_none());
@@ -112,7 +136,7 @@ mod tests {
         let all: Vec<_> = (0..10).map(|_| slots.take(mine).unwrap()).collect();
         drop(all);
         drop(slots.take(address("192.0.2.1")));
-        assert!(slots.taken().is_empty());
+        assert!(slots.slots.taken().is_empty());
         let unlimited = PerIpSlots::new(0, Arc::new(|_| false));
         let all: Vec<_> = (0..10).filter_map(|_| unlimited.take(mine)).collect();
         assert_eq!(all.len(), 10);
