@@ -7,13 +7,13 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
-use http_body_util::BodyExt as _;
 use keyward_gateway::{
     BodyTooLarge, DOCUMENT_METHODS, Protocol, Rejection, RestRouter, allowed, finish_error_headers,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
+use crate::body::OnEnd;
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
@@ -94,13 +94,7 @@ async fn call_reflection(inside: Inside, target: &Target, request: Request) -> R
         Body::from_stream(heard)
     });
     let response = call_grpc(inside, target, request).await;
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            // Until the last frame, or until the stream is dropped.
-            let _open = &stream;
-            frame
-        }))
-    })
+    response.map(|body| Body::new(OnEnd::new(body, stream)))
 }
 
 /// Encodings of gRPC messages that tonic's services support.

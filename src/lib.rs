@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod authn;
+mod body;
 mod budget;
 pub mod cli;
 pub mod conditions;

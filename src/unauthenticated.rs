@@ -14,6 +14,7 @@ use keyward_throttle::{PerIpSlots, Slot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
+use crate::body::{End, Observer};
 use crate::error;
 use crate::layers::{Client, TrustedProxies};
 use crate::metrics::{self, RejectReason};
@@ -43,6 +44,10 @@ pub(crate) struct OpenStreams {
 pub(crate) struct OpenStream {
     _permit: OwnedSemaphorePermit,
     _slot: Option<Slot<IpAddr>>,
+}
+
+impl Observer for OpenStream {
+    fn ended(self, _: End<'_>) {}
 }
 
 impl OpenStreams {

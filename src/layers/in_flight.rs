@@ -6,19 +6,17 @@
 //! the response begins: streams, since they may last for days while idle; responses to clients without a valid
 //! token, which could otherwise hold permits by reading slowly; and rejections.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
 use tonic::Code;
 
 use super::RejectionSpec;
+use crate::body::{End, Observer, OnEnd};
 use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
 use crate::metrics::RejectReason;
@@ -56,7 +54,7 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
         return response;
     }
     permit.answered();
-    response.map(|body| Body::new(Answer::new(body, permit)))
+    response.map(|body| Body::new(OnEnd::new(body, ResponsePermit(permit))))
 }
 
 /// Calls under way, if they are limited.
@@ -70,58 +68,18 @@ impl InFlight {
     }
 }
 
-/// Response body that holds a permit until its end.
-struct Answer {
-    body: Body,
-    permit: Option<Arc<Permit>>,
-}
+/// Permit that a response holds until its end.
+struct ResponsePermit(Arc<Permit>);
 
-impl Answer {
-    fn new(body: Body, permit: Arc<Permit>) -> Self {
-        let mut answer = Self {
-            body,
-            permit: Some(permit),
-        };
-        answer.leave_at_end();
-        answer
-    }
-
-    /// Releases the permit before the last part is sent, so that a client that has read the response finds it
-    /// free.
-    fn leave_at_end(&mut self) {
-        if http_body::Body::is_end_stream(&self.body) {
-            self.permit = None;
+impl Observer for ResponsePermit {
+    fn polled(&mut self, is_ready: bool) {
+        match is_ready {
+            true => self.0.answered(),
+            false => self.0.working(),
         }
     }
-}
 
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        match &frame {
-            Poll::Ready(None | Some(Err(_))) => self.permit = None,
-            Poll::Ready(Some(Ok(_))) => {
-                self.leave_at_end();
-                self.permit.iter().for_each(|permit| permit.answered());
-            }
-            Poll::Pending => self.permit.iter().for_each(|permit| permit.working()),
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        http_body::Body::is_end_stream(&self.body)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.body)
-    }
+    fn ended(self, _: End<'_>) {}
 }
 
 #[cfg(test)]
@@ -130,18 +88,18 @@ mod tests {
 
     use super::*;
 
-    fn answer(calls: &Arc<Calls>, body: Body) -> Answer {
+    fn response(calls: &Arc<Calls>, body: Body) -> OnEnd<ResponsePermit> {
         let permit = calls.enter().unwrap();
         permit.answered();
-        Answer::new(body, permit)
+        OnEnd::new(body, ResponsePermit(permit))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slot_is_held_to_the_end_of_the_response() {
+    async fn permit_is_held_to_the_end_of_the_response() {
         let calls = Calls::new(1, 0);
         let pieces = [Ok::<_, axum::Error>("a"), Ok("b")];
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        let mut body = answer(&calls, body);
+        let mut body = response(&calls, body);
         for _ in 0..2 {
             assert!(body.frame().await.is_some());
             assert!(calls.enter().is_none());
@@ -151,26 +109,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slot_is_free_before_the_last_frame() {
+    async fn permit_is_free_before_the_last_frame_is_sent() {
         let calls = Calls::new(1, 0);
-        let mut body = answer(&calls, Body::from("whole"));
+        let mut body = response(&calls, Body::from("whole"));
         assert!(calls.enter().is_none());
         assert!(body.frame().await.is_some());
         assert!(calls.enter().is_some());
-        let empty = answer(&calls, Body::empty());
+        let empty = response(&calls, Body::empty());
         assert!(calls.enter().is_some());
         assert!(http_body::Body::is_end_stream(&empty));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_or_unread_response_frees_its_slot() {
+    async fn failed_or_dropped_response_releases_its_permit() {
         let calls = Calls::new(1, 0);
         let failing = [Err::<&str, _>(axum::Error::new(std::fmt::Error))];
         let body = Body::from_stream(futures_util::stream::iter(failing));
-        let mut body = answer(&calls, body);
+        let mut body = response(&calls, body);
         assert!(body.frame().await.unwrap().is_err());
         assert!(calls.enter().is_some());
-        drop(answer(&calls, Body::from("unread")));
+        drop(response(&calls, Body::from("unread")));
         assert!(calls.enter().is_some());
     }
 }

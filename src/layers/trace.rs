@@ -30,7 +30,7 @@ use super::request_id::RequestId;
 use super::target::{self, Kind, Target};
 use crate::metrics;
 use crate::server::Secure;
-use ending::{Ending, Watched};
+use ending::{Ending, at_end_of};
 
 /// Slot in a request's extensions for the call's principal, which the authentication layer fills. It outlives
 /// the request, so that the access log and the span of a rejected call name the principal too.
@@ -49,7 +49,7 @@ pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(call.principal.clone());
     let (span, lines) = (call.span.clone(), call.lines.clone());
     let response = next.run(request).instrument(span).instrument(lines).await;
-    Watched::response(call, response)
+    at_end_of(response, call)
 }
 
 /// A call under way. Dropping it ends the call.

@@ -3,18 +3,15 @@
 //!
 //! A server fault is an error of the span. A rejection is not an error; it has its code and its reason.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::StatusCode;
 use keyward_gateway::code_name;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{Call, Named};
+use crate::body::{End, Observer, OnEnd};
 use crate::metrics::{self, HttpCall};
 
 /// Outcome of a call.
@@ -30,38 +27,24 @@ pub(super) struct Ending {
     complete: bool,
 }
 
-/// Response body that records the end of its call.
-pub(super) struct Watched {
-    body: Body,
-    call: Option<Call>,
+/// Ends the call with the end of this response.
+pub(super) fn at_end_of(response: Response, mut call: Call) -> Response {
+    call.ending.status = Some(response.status());
+    let status = match call.kind {
+        Named::Http(_) => response.extensions().get::<Status>().cloned(),
+        Named::Rpc(_) => Status::from_header_map(response.headers()),
+    };
+    call.ending.take(status);
+    response.map(|body| Body::new(OnEnd::new(body, call)))
 }
 
-impl Watched {
-    /// Ends the call with this response.
-    pub(super) fn response(mut call: Call, response: Response) -> Response {
-        call.ending.status = Some(response.status());
-        let status = match call.kind {
-            Named::Http(_) => response.extensions().get::<Status>().cloned(),
-            Named::Rpc(_) => Status::from_header_map(response.headers()),
-        };
-        call.ending.take(status);
-        response.map(|body| {
-            let mut watched = Self {
-                body,
-                call: Some(call),
-            };
-            if watched.body.is_end_stream() {
-                watched.end();
-            }
-            Body::new(watched)
-        })
-    }
-
-    fn end(&mut self) {
-        if let Some(call) = &mut self.call {
-            call.ending.complete = true;
+impl Observer for Call {
+    fn ended(mut self, end: End<'_>) {
+        let End::Complete(trailers) = end else { return };
+        self.ending.complete = true;
+        if let Some(trailers) = trailers {
+            self.ending.take(Status::from_header_map(trailers));
         }
-        self.call = None;
     }
 }
 
@@ -83,45 +66,6 @@ impl Ending {
             None => Code::Cancelled,
         }
     }
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Pending => return polled,
-            Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(trailers), Some(call)) = (frame.trailers_ref(), &mut self.call) {
-                    call.ending.take(grpc_status(trailers));
-                    self.end();
-                } else if self.body.is_end_stream() {
-                    self.end();
-                }
-            }
-            // The client does not receive the rest.
-            Poll::Ready(Some(Err(_))) => self.call = None,
-            Poll::Ready(None) => self.end(),
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-fn grpc_status(trailers: &HeaderMap) -> Option<Status> {
-    Status::from_header_map(trailers)
 }
 
 impl Drop for Call {
