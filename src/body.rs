@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 
 /// End of a body.
 pub(crate) enum End<'a> {
-    /// HTTP takes the last frame. Holds the trailers, if that is what the frame is.
+    /// HTTP takes the last frame, with the trailers that it holds.
     Complete(Option<&'a HeaderMap>),
     /// The body failed, so the client does not receive the rest.
     Failed,

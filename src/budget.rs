@@ -2,7 +2,7 @@
 //! and a part is reserved for internal services: if a caller sends slow, large or many bodies, its further
 //! requests are rejected, and other callers are not affected.
 //!
-//! Responses that wait for their clients have their own budget (`server/unread.rs`), since those are not
+//! Responses that wait for their clients have their own budget (in `keyward_listener`), since those are not
 //! rejected but shed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
 use keyward_core::{Ending, Error, Noun};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -187,38 +186,6 @@ pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -
 pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     Status::with_error_details(code, message, details)
-}
-
-/// Returns true if a call was rejected because of its principal or a limit.
-pub(crate) fn is_rejected<B>(response: &Response<B>) -> bool {
-    let by_grpc = Status::from_header_map(response.headers()).is_some_and(|status| {
-        matches!(
-            status.code(),
-            Code::PermissionDenied
-                | Code::ResourceExhausted
-                | Code::Unavailable
-                | Code::Unauthenticated
-        )
-    });
-    by_grpc
-        || matches!(
-            response.status(),
-            StatusCode::UNAUTHORIZED
-                | StatusCode::FORBIDDEN
-                | StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::SERVICE_UNAVAILABLE
-        )
-}
-
-/// Returns true if the server failed to serve a call, or to do so in time.
-pub(crate) fn is_outage<B>(response: &Response<B>) -> bool {
-    let by_grpc = Status::from_header_map(response.headers())
-        .is_some_and(|status| matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded));
-    by_grpc
-        || matches!(
-            response.status(),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        )
 }
 
 /// Returns the causes of a failure, outermost first, for the log.

@@ -23,6 +23,5 @@ pub mod layers;
 mod metrics;
 pub mod operations;
 pub mod proto;
-pub mod server;
 pub mod telemetry;
 pub mod unauthenticated;

@@ -1,5 +1,5 @@
 //! Metrics of the process, recorded with OpenTelemetry's API only: the SDK in `telemetry` exports them. The
-//! metrics of use cases and of the store are in files of the same name in their crates.
+//! metrics of use cases, of the store and of connections are in files of the same name in their crates.
 //!
 //! No attribute holds a key, a user, a workspace, an organization, or any other text that a client sent: each
 //! has a few fixed values. Names and units are in OpenTelemetry's form; on `/metrics` dots are underscores, and
@@ -57,13 +57,6 @@ static REJECTIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
-static CONNECTIONS_REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    METER
-        .u64_counter("keyward.connections.rejected")
-        .with_description("Connections that were closed at once, by reason.")
-        .build()
-});
-
 static TOKEN_LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
         .u64_counter("keyward.token_cache.lookups")
@@ -71,28 +64,21 @@ static TOKEN_LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
-static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static READY: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicI64 = AtomicI64::new(UNKNOWN);
-static CERTIFICATE_EXPIRY: AtomicI64 = AtomicI64::new(UNKNOWN);
 
 /// Creates the instruments that are read on collection, and initializes all series that are known in advance.
 /// Call it once, after the SDK is set up and in a runtime.
 pub(crate) fn start() {
     keyward_core::metrics::show();
     keyward_store::metrics::show();
+    keyward_listener::metrics::start(|| rejected(RejectReason::UntakenAnswer));
     for hit in [false, true] {
         TOKEN_LOOKUPS.add(0, &[lookup(hit)]);
     }
     for reason in RejectReason::ALL {
         REJECTIONS.add(0, &[KeyValue::new("reason", reason.name())]);
     }
-    for reason in ConnectionRejected::ALL {
-        CONNECTIONS_REJECTED.add(0, &[KeyValue::new("reason", reason.name())]);
-    }
-    gauge("keyward.connections", "", "Open connections.", || {
-        Some(CONNECTIONS.load(Ordering::Relaxed))
-    });
     gauge(
         "keyward.ready",
         "",
@@ -104,12 +90,6 @@ pub(crate) fn start() {
         "",
         "Reservations that hold something, of all replicas together, as last read from the store.",
         || known(&HELD),
-    );
-    gauge(
-        "keyward.tls.certificate.expiry_timestamp",
-        "s",
-        "When the server's certificate expires, since 1970-01-01T00:00:00Z.",
-        || known(&CERTIFICATE_EXPIRY),
     );
     let runtime = tokio::runtime::Handle::current();
     gauge("keyward.tasks", "", "Tasks that are alive.", move || {
@@ -261,34 +241,6 @@ pub(crate) fn rejected(reason: RejectReason) {
     REJECTIONS.add(1, &[KeyValue::new("reason", reason.name())]);
 }
 
-/// Reason for closing a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConnectionRejected {
-    /// Its address has the maximum number of connections.
-    PerIpLimit,
-    /// Its address connects too often.
-    PerIpRate,
-    /// It was open without a valid token, and another connection needed its slot.
-    Evicted,
-}
-
-impl ConnectionRejected {
-    const ALL: [Self; 3] = [Self::PerIpLimit, Self::PerIpRate, Self::Evicted];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::PerIpLimit => "per_ip_limit",
-            Self::PerIpRate => "per_ip_rate",
-            Self::Evicted => "evicted",
-        }
-    }
-}
-
-/// Counts a closed connection.
-pub(crate) fn connection_rejected(reason: ConnectionRejected) {
-    CONNECTIONS_REJECTED.add(1, &[KeyValue::new("reason", reason.name())]);
-}
-
 /// Counts a lookup in the cache of verified tokens.
 pub(crate) fn token_looked_up(hit: bool) {
     TOKEN_LOOKUPS.add(1, &[lookup(hit)]);
@@ -296,11 +248,6 @@ pub(crate) fn token_looked_up(hit: bool) {
 
 fn lookup(hit: bool) -> KeyValue {
     KeyValue::new("result", if hit { "hit" } else { "miss" })
-}
-
-/// Changes the number of open connections.
-pub(crate) fn connections(change: i64) {
-    CONNECTIONS.fetch_add(change, Ordering::Relaxed);
 }
 
 /// Records the last result for readiness.
@@ -312,9 +259,4 @@ pub(crate) fn ready(ready: bool) {
 pub(crate) fn reservations_held(held: Option<u64>) {
     let held = held.and_then(|held| i64::try_from(held).ok());
     HELD.store(held.unwrap_or(UNKNOWN), Ordering::Relaxed);
-}
-
-/// Records the expiration time of the server's certificate, in seconds since 1970-01-01T00:00:00Z.
-pub(crate) fn tls_certificate_expiry(unix_seconds: i64) {
-    CERTIFICATE_EXPIRY.store(unix_seconds, Ordering::Relaxed);
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Extensions;
+use keyward_listener::Peer;
 use keyward_throttle::{PerIpSlots, Slot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
@@ -18,7 +19,6 @@ use crate::body::{End, Observer};
 use crate::error;
 use crate::layers::{Client, TrustedProxies};
 use crate::metrics::{self, RejectReason};
-use crate::server::{Peer, PerIpSlots, Slot};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
 #[derive(Debug, Clone)]

@@ -12,13 +12,13 @@ use keyward_core::principal::Principal;
 use keyward_core::services::Directory;
 use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 use keyward_crypto::{Keyring, Secret};
+use keyward_listener::Server;
 
 use super::admin::caller;
 use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
 use super::{Failure, say, serve};
 use crate::app::UseCases;
 use crate::config::Config;
-use crate::server::Server;
 
 /// Actor in the audit trail.
 const ACTOR: &str = "keyward-dev";

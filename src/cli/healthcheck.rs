@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyward_listener::{ClientCertificates, TlsSettings};
+
 use super::Failure;
 use super::serve::misconfigured;
 use crate::config::Config;
-use crate::server::{ClientCertificates, TlsSettings};
 
 /// Default URL of the server.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_core::Error;
-use keyward_core::clock::SystemClock;
+use keyward_core::clock::{Clock as _, SystemClock};
 use keyward_core::ports::ProviderKeyStore;
 use keyward_core::services::{KekMismatch, SecretBinding};
 use keyward_crypto::Keyring;
+use keyward_listener::{Server, Tls};
 use keyward_store::{SchemaState, SchemaTooNew, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +23,6 @@ use crate::authn::Authenticator;
 use crate::config::{BindSecrets, Config, ConfigError};
 use crate::housekeeping;
 use crate::operations;
-use crate::server::{Server, Tls};
 use crate::telemetry::{Exposition, Telemetry};
 
 /// Timeout for closing the store's connections.
@@ -83,7 +83,7 @@ fn tls(config: &Config, hangups: &Hangups) -> Result<Option<Arc<Tls>>, Failure> 
     let Some(settings) = config.tls.clone() else {
         return Ok(None);
     };
-    let tls = Tls::load(settings, Arc::new(SystemClock))
+    let tls = Tls::load(settings, || SystemClock.now().unix_millis() / 1000)
         .map_err(|error| Failure::new(Failure::CONFIG, format!("configuration: {error}")))?;
     tokio::spawn(Arc::clone(&tls).keep_current(hangups.0.clone()));
     Ok(Some(tls))

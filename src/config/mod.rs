@@ -27,12 +27,12 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use keyward_core::provider::ProviderRegistry;
 use keyward_core::services::{AuditSettings, LedgerSettings};
+use keyward_listener::{Settings, TlsSettings};
 use serde::Deserialize;
 
 use self::problem::describe;
 use crate::authn::AuthnSettings;
 use crate::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
-use crate::server::{Settings, TlsSettings};
 use crate::telemetry::LogFormat;
 use crate::unauthenticated::UnauthenticatedLimits;
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use keyward_crypto::Secret;
+use keyward_listener::ClientCertificates;
 use serde::{Deserialize, Deserializer};
 
 use super::{BindSecrets, LogSettings, UnknownFields};
-use crate::server::ClientCertificates;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use keyward_listener::{Http2Bounds, Settings};
 use keyward_throttle::Rate;
 
 use super::value::{in_range, positive, positive_millis, size};
 use super::{Config, ConfigError, raw};
-use crate::server::{Http2Bounds, Settings};
 
 /// Minimum limit that the HTTP/1.1 parser supports, in bytes.
 const MIN_HEADER_BYTES: u32 = 8 * 1024;

@@ -1,8 +1,9 @@
 //! `[server.tls]`: TLS, which is enabled if a certificate is configured.
 
+use keyward_listener::{ClientCertificates, TlsSettings};
+
 use super::value::positive_millis;
 use super::{ConfigError, raw};
-use crate::server::{ClientCertificates, TlsSettings};
 
 /// Returns the settings for TLS; `None` if it is disabled.
 pub(super) fn parse(tls: raw::Tls) -> Result<Option<TlsSettings>, ConfigError> {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONNECTION;
 use keyward_core::principal::{Caller, Principal, ServiceName};
+use keyward_listener::{Authenticated, Peer, PeerService};
 use keyward_throttle::Rate;
 use tonic::{Code, Status};
 
@@ -21,7 +22,6 @@ use crate::budget::owner_of;
 use crate::error;
 use crate::in_flight;
 use crate::metrics::{self, RejectReason};
-use crate::server::{Authenticated, Peer, PeerService};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::FailedAuthentications,
@@ -60,7 +60,7 @@ impl Gate {
             return None;
         }
         let service = request.extensions().get::<PeerService>();
-        service.map(|service| service.0.clone())
+        service.map(|service| ServiceName(service.0.clone()))
     }
 
     /// Closes the connection after this response. Otherwise a client that keeps sending bad tokens over it,

@@ -14,9 +14,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+use keyward_listener::Peer;
 use keyward_throttle::{Owner, client_network};
-
-use crate::server::Peer;
 
 /// Header to which proxies append the address of their peer.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -14,8 +14,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyward_gateway::Protocol;
-
-use crate::server::Secure;
+use keyward_listener::Secure;
 
 /// `retry-after` in seconds of a 503 without its own.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("1");

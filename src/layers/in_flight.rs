@@ -13,14 +13,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use keyward_listener::{Authenticated, Limited, is_rejected};
 use tonic::Code;
 
 use super::RejectionSpec;
 use crate::body::{End, Observer, OnEnd};
-use crate::error::is_rejected;
 use crate::in_flight::{Calls, Permit, with_permit};
 use crate::metrics::RejectReason;
-use crate::server::{Authenticated, Limited};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::Overload,

@@ -28,6 +28,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::Request;
 use keyward_gateway::{Rejection, RestRouter};
+use keyward_listener::Limited;
 use keyward_throttle::{Rate, RateLimiter};
 use tonic::Code;
 use tower::ServiceBuilder;
@@ -36,7 +37,6 @@ use crate::authn::Authenticator;
 use crate::error;
 use crate::fair_queue::FairQueue;
 use crate::metrics::{self, RejectReason};
-use crate::server::Limited;
 use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use body::BodyTime;

@@ -16,6 +16,7 @@ use axum::response::Response;
 use http::{HeaderMap, Version};
 use keyward_core::principal::Actor;
 use keyward_gateway::{Protocol, Resolution};
+use keyward_listener::Secure;
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
@@ -29,7 +30,6 @@ use super::client::Client;
 use super::request_id::RequestId;
 use super::target::{self, Kind, Target};
 use crate::metrics;
-use crate::server::Secure;
 use ending::{Ending, at_end_of};
 
 /// Slot in a request's extensions for the call's principal, which the authentication layer fills. It outlives

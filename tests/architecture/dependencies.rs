@@ -137,8 +137,8 @@ fn dependency_chain_has_one_direction() {
                 .filter(|name| name.starts_with("keyward"))
                 .collect();
             let helpers = match kind {
-                Normal => ["keyward-gateway"],
-                _ => ["keyward-gateway-build"],
+                Normal => &["keyward-gateway", "keyward-listener", "keyward-throttle"][..],
+                _ => &["keyward-gateway-build"],
             };
             for ours in ours {
                 let allowed = CHAIN[..place].contains(&ours) && kind == Normal
@@ -149,6 +149,35 @@ fn dependency_chain_has_one_direction() {
     }
     // The test detects an existing edge.
     assert!(linked(member("keyward")).is_superset(&CHAIN[..3].iter().copied().collect()));
+}
+
+#[test]
+fn listener_and_throttle_know_no_policy() {
+    for (name, allowed) in [
+        ("keyward-throttle", &[][..]),
+        ("keyward-listener", &["keyward-crypto", "keyward-throttle"]),
+    ] {
+        let package = member(name);
+        let ours: BTreeSet<_> = linked(package)
+            .into_iter()
+            .filter(|name| name.starts_with("keyward"))
+            .collect();
+        assert_eq!(ours, allowed.iter().copied().collect(), "{name}");
+        expect_none(
+            name,
+            &declared(package, Build),
+            &[name, "keyward-gateway-build"],
+        );
+        expect_none(name, &linked(package), &SQL);
+        expect_none(
+            name,
+            &linked(package),
+            &["prost", "tonic", "figment", "clap"],
+        );
+    }
+    let throttle = linked(member("keyward-throttle"));
+    expect_none("keyward-throttle", &throttle, &TRANSPORT);
+    expect_none("keyward-throttle", &throttle, &["tokio"]);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn secrets_are_exposed_in_few_places() {
         "crates/core/src/services/issued_keys.rs",
         "crates/core/src/services/repo_ai_keys.rs",
         // The TLS key is read from its file.
-        "src/server/tls/files.rs",
+        "crates/listener/src/tls/files.rs",
         // The development signing key, and its management key, which is written to a file.
         "src/cli/token.rs",
         "src/cli/dev.rs",

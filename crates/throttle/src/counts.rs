@@ -27,7 +27,7 @@ impl<K: Eq + Hash> KeyedCounts<K> {
         }
     }
 
-    /// Subtracts what was added to the count of a key.
+    /// Subtracts from the count of a key.
     pub fn subtract(&mut self, key: &K, amount: usize) {
         if let Some(count) = self.0.get_mut(key) {
             *count = count.saturating_sub(amount);

@@ -11,13 +11,13 @@ use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSourc
 use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, BodyTime, RequestLimits, TrustedProxies};
-use keyward::server::{Server, Settings};
 use keyward::unauthenticated::UnauthenticatedLimits;
 use keyward_core::clock::{Clock, Timestamp};
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_core::services::{AuditSettings, LedgerSettings, ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Keyring, Secret};
+use keyward_listener::{Server, Settings};
 use keyward_store::{KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::NOON;
 use keyward_testkit::{ManualClock, TestDatabase};

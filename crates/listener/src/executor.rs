@@ -14,7 +14,7 @@ tokio::task_local! {
 
 /// Spawns a task for each stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StreamExecutor;
+pub(crate) struct StreamExecutor;
 
 impl<F> Executor<F> for StreamExecutor
 where
@@ -28,6 +28,6 @@ where
 }
 
 /// Returns the handle that resets the current stream. `None` over HTTP/1.1, which has no streams.
-pub(super) fn current_stream() -> Option<AbortHandle> {
+pub(crate) fn current_stream() -> Option<AbortHandle> {
     STREAM.try_with(Clone::clone).ok()
 }

@@ -8,29 +8,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use super::activity::Activity;
+use crate::activity::Activity;
 
 /// Open connections that may be evicted, oldest first.
 #[derive(Default)]
-pub(super) struct OpenConnections {
+pub(crate) struct OpenConnections {
     next: AtomicU64,
     connections: Mutex<BTreeMap<u64, (AbortHandle, Arc<Activity>)>>,
 }
 
 /// Removes a connection when it ends.
-pub(super) struct OpenGuard {
+pub(crate) struct OpenGuard {
     open: Arc<OpenConnections>,
     number: u64,
 }
 
 impl OpenConnections {
     /// Returns the number of a new connection.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Adds a connection.
-    pub(super) fn insert(&self, number: u64, task: AbortHandle, activity: Arc<Activity>) {
+    pub(crate) fn insert(&self, number: u64, task: AbortHandle, activity: Arc<Activity>) {
         // The task may have ended already, on another thread.
         if !task.is_finished() {
             self.connections().insert(number, (task, activity));
@@ -38,12 +38,12 @@ impl OpenConnections {
     }
 
     /// Returns a guard that removes the connection on drop.
-    pub(super) fn guard(self: Arc<Self>, number: u64) -> OpenGuard {
+    pub(crate) fn guard(self: Arc<Self>, number: u64) -> OpenGuard {
         OpenGuard { open: self, number }
     }
 
     /// Closes the oldest unauthenticated connection. Returns false if all are authenticated.
-    pub(super) fn evict(&self) -> bool {
+    pub(crate) fn evict(&self) -> bool {
         let mut connections = self.connections();
         connections.retain(|_, (task, _)| !task.is_finished());
         let oldest = connections

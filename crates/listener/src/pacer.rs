@@ -18,7 +18,7 @@ use keyward_throttle::{Owner, Rate};
 use tokio::time::Instant;
 
 /// Maximum pause before a connection is read. Owners that owe more are read no later.
-pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Rate of all addresses together, as a multiple of the rate of one.
 const ADDRESSES: u32 = 10;
 /// Maximum number of owners with their own account; further owners share one.
@@ -27,7 +27,7 @@ const MAX_OWNERS: usize = 10_000;
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accounts of all owners.
-pub(super) struct ReadPacer {
+pub(crate) struct ReadPacer {
     /// Mean time between two calls of one owner.
     interval: Duration,
     /// Time that an owner may owe without a pause.
@@ -47,7 +47,7 @@ struct Accounts {
 
 impl ReadPacer {
     /// Limits each owner to a rate.
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let now = Instant::now();
         Self {
             interval: rate.interval,
@@ -63,7 +63,7 @@ impl ReadPacer {
 
     /// Charges calls to an owner, or refunds them if the number is negative. Returns the pause before more is
     /// read from the owner, `None` while it has credit.
-    pub(super) fn charge(&self, owner: Owner, calls: i32) -> Option<Duration> {
+    pub(crate) fn charge(&self, owner: Owner, calls: i32) -> Option<Duration> {
         let now = Instant::now();
         let cost = self.interval * calls.unsigned_abs();
         let is_address = matches!(owner, Owner::Address(_));
@@ -84,7 +84,7 @@ impl ReadPacer {
     }
 
     /// Charges the calls of several owners; returns the longest pause.
-    pub(super) fn charge_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
+    pub(crate) fn charge_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
         let calls = calls.into_iter();
         calls
             .filter_map(|(owner, calls)| self.charge(owner, calls))

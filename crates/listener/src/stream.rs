@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::activity::Activity;
+use crate::activity::Activity;
 
 /// Time and number of bytes for which the server discards input after it has closed its side. A system that
 /// closes a socket with unread input resets the connection and drops output that the client has not read.
@@ -23,12 +23,12 @@ const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGERING_CLOSE_BYTES: usize = 1024 * 1024;
 
 /// Any byte stream.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The system's socket of a connection.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     /// Timeout for a blocked write.
@@ -39,7 +39,7 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Wraps the stream.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
         Self {
             stream,
             activity,
@@ -124,7 +124,7 @@ impl AsyncWrite for Socket {
 }
 
 /// Stream that HTTP reads and writes.
-pub(super) struct TrackedStream {
+pub(crate) struct TrackedStream {
     stream: Box<dyn Stream>,
     activity: Arc<Activity>,
     lingering_close: LingeringClose,
@@ -142,7 +142,7 @@ enum LingeringClose {
 
 impl TrackedStream {
     /// Reports received bytes to `activity`.
-    pub(super) fn new(stream: Box<dyn Stream>, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>, activity: Arc<Activity>) -> Self {
         Self {
             stream,
             activity,

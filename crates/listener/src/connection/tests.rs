@@ -1,6 +1,9 @@
 //! Tests of the decisions about a connection.
 
+use http::header::CONNECTION;
+
 use super::*;
+use crate::activity::Snapshot;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,7 +21,7 @@ fn settings() -> Settings {
         idle_timeout: 120 * SECOND,
         max_age: Some(600 * SECOND),
         grace: 60 * SECOND,
-        http2: crate::server::Http2Bounds {
+        http2: crate::Http2Bounds {
             max_concurrent_streams: 200,
             max_pending_resets: 20,
             stream_window_bytes: 65_536,
@@ -88,7 +91,7 @@ async fn silent_connection_is_closed_and_sooner_on_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_call_a_connection_ends_in_time() {
+async fn connection_without_a_call_ends_in_time() {
     let now = Instant::now();
     for version in [Version::Http1, Version::Http2] {
         let (snapshot, mut times) = idle(version, now);
@@ -115,7 +118,7 @@ async fn begun_request_is_awaited_up_to_the_header_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_under_way_is_not_idle_but_its_connection_grows_old() {
+async fn connection_with_a_call_is_not_idle_but_grows_old() {
     let now = Instant::now();
     let (snapshot, times) = idle(Version::Http2, now);
     let busy = Snapshot {
@@ -156,7 +159,7 @@ async fn close_header_ends_the_connection_and_no_call_fails() {
     let router = Router::new().route("/", get(answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let server = crate::server::Server::new(settings());
+    let server = crate::Server::new(settings());
     let server = tokio::spawn(server.serve(listener, router, std::future::pending()));
     let builder = || reqwest::Client::builder().no_proxy();
     for client in [builder(), builder().http2_prior_knowledge()] {

@@ -10,7 +10,7 @@ const HEADERS: u8 = 1;
 
 /// Position of the reader in the client's frames.
 #[derive(Debug)]
-pub(super) struct CallCounter {
+pub(crate) struct CallCounter {
     /// Bytes to skip before the next frame header.
     skip: usize,
     header: [u8; HEADER_BYTES],
@@ -19,7 +19,7 @@ pub(super) struct CallCounter {
 
 impl CallCounter {
     /// Returns the position at the start of a connection.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             skip: PREFACE_BYTES,
             header: [0; HEADER_BYTES],
@@ -28,7 +28,7 @@ impl CallCounter {
     }
 
     /// Returns the number of calls that begin in these bytes.
-    pub(super) fn count(&mut self, mut bytes: &[u8]) -> i32 {
+    pub(crate) fn count(&mut self, mut bytes: &[u8]) -> i32 {
         let mut calls = 0;
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());

@@ -7,31 +7,30 @@
 //! up; other systems write in place or over the network. Only reading the files detects all of these, so a
 //! watch on directories would be redundant.
 
+mod client_identity;
 mod files;
-mod services;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use keyward_core::clock::Clock;
-use keyward_core::principal::ServiceName;
+use client_identity::ClientIdentities;
+use files::{Digest, Files, Loaded};
 use rustls::{ServerConfig, ServerConnection};
-use services::Services;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::TlsSettings;
 use crate::metrics;
-use files::{Digest, Files, Loaded};
+use crate::settings::TlsSettings;
 
 pub use files::TlsError;
 
 /// TLS configuration loaded from the files.
 pub struct Tls {
     settings: TlsSettings,
-    services: Services,
-    clock: Arc<dyn Clock>,
+    identities: ClientIdentities,
+    /// Returns the time in seconds since 1970-01-01T00:00:00Z.
+    now: fn() -> i64,
     current: RwLock<Current>,
     /// Last rejected files, so that the error is logged once.
     rejected: Mutex<Option<(Option<Digest>, TlsError)>>,
@@ -45,14 +44,14 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files. `now` returns the time in seconds since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
     /// A file cannot be used. An expired certificate can be used and logs a warning.
-    pub fn load(settings: TlsSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
+    pub fn load(settings: TlsSettings, now: fn() -> i64) -> Result<Arc<Self>, TlsError> {
         let files = Files::read(&settings)?;
         let Loaded { config, expires_at } = files.load(&settings)?;
-        if is_past(expires_at, clock.as_ref()) {
+        if now() >= expires_at {
             tracing::warn!(expires_at, "`server.tls.cert_file` has expired");
         }
         metrics::tls_certificate_expiry(expires_at);
@@ -62,9 +61,9 @@ impl Tls {
             expires_at,
         };
         Ok(Arc::new(Self {
-            services: Services::new(&settings.services),
+            identities: ClientIdentities::new(&settings.services),
             settings,
-            clock,
+            now,
             current: RwLock::new(current),
             rejected: Mutex::new(None),
         }))
@@ -121,8 +120,8 @@ impl Tls {
         let Loaded { config, expires_at } = files
             .load(&self.settings)
             .map_err(|error| (Some(digest), error))?;
-        let clock = self.clock.as_ref();
-        if is_past(expires_at, clock) && !is_past(was, clock) {
+        let now = (self.now)();
+        if now >= expires_at && now < was {
             return Err((Some(digest), TlsError::new("cert_file", "has expired")));
         }
         Ok(Some(Current {
@@ -133,7 +132,7 @@ impl Tls {
     }
 
     /// Performs the handshake. `None` if it fails or times out.
-    pub(super) async fn accept<S>(&self, stream: S) -> Option<TlsStream<S>>
+    pub(crate) async fn accept<S>(&self, stream: S) -> Option<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -156,15 +155,12 @@ impl Tls {
     }
 
     /// Returns the service that the client's certificate names, if it is configured.
-    pub(super) fn service(&self, session: &ServerConnection) -> Option<ServiceName> {
-        self.services.of(session.peer_certificates()?.first()?)
+    pub(crate) fn service(&self, session: &ServerConnection) -> Option<String> {
+        self.identities
+            .service_of(session.peer_certificates()?.first()?)
     }
 
     fn rejected(&self) -> std::sync::MutexGuard<'_, Option<(Option<Digest>, TlsError)>> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_past(unix_seconds: i64, clock: &dyn Clock) -> bool {
-    clock.now().unix_millis() / 1000 >= unix_seconds
 }

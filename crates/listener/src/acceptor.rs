@@ -1,19 +1,4 @@
-//! The listener: HTTP/1.1 and HTTP/2 on one port, in plaintext or over TLS, with graceful shutdown.
-//!
-//! The server of tonic supports only HTTP/2 over TLS, so it could not serve every protocol there. This module
-//! replaces it: it records the peer's address and drains connections at shutdown.
-
-mod activity;
-mod call_counter;
-mod connection;
-mod eviction;
-mod executor;
-mod paced_stream;
-mod pacer;
-mod settings;
-mod stream;
-mod tls;
-mod unread;
+//! Accepts connections, and rejects those beyond the limits of their address.
 
 use std::future::Future;
 use std::io;
@@ -21,158 +6,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use activity::Activity;
-use axum::Router;
-use connection::{Builders, Shared};
-use eviction::OpenConnections;
-use keyward_core::principal::ServiceName;
 use keyward_throttle::{Exempt, PerIpSlots, RateLimiter, Slot, client_network};
-use pacer::ReadPacer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use unread::UnreadResponses;
 
+use crate::activity::Activity;
+use crate::connection::{self, Shared};
+use crate::eviction::OpenConnections;
 use crate::metrics::{self, ConnectionRejected};
-
-pub use settings::{ClientCertificates, Http2Bounds, Settings, TlsSettings};
-pub use tls::{Tls, TlsError};
 
 /// Number of open files reserved for the database, the collector and the issuers.
 const RESERVED_FILES: usize = 128;
 /// Pause after the system could not accept a connection, such as for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Address of the connection's peer, in the extensions of every request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
-/// Service that the verified certificate of the connection's client names, in the extensions of its requests.
-#[derive(Debug, Clone)]
-pub(crate) struct PeerService(pub(crate) ServiceName);
-
-/// Marks a request, in its extensions, as received over TLS.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Secure;
-
-/// Marks a response, in its extensions, as sent to a client that has presented a valid token or certificate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Authenticated;
-
-/// Marks a response, in its extensions, as a rejection by a limit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limited;
-
-/// Phase of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Shutdown was not requested.
-    Serving,
-    /// All requests are served, and clients are asked to reconnect.
-    Draining,
-    /// No new requests are served.
-    Closing,
-}
-
-/// Listener: its settings, TLS, and the exempt addresses.
-pub struct Server {
-    settings: Settings,
-    tls: Option<Arc<Tls>>,
-    exempt: Exempt,
-}
-
-impl Server {
-    /// Returns a plaintext server that limits connections from every address.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            tls: None,
-            exempt: Arc::new(|_| false),
-        }
-    }
-
-    /// Enables TLS if `tls` is `Some`.
-    #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
-        Self { tls, ..self }
-    }
-
-    /// Exempts addresses that many clients share, such as a proxy's, from the limits on the number and the rate
-    /// of connections.
-    #[must_use]
-    pub fn with_exempt(self, exempt: Exempt) -> Self {
-        Self { exempt, ..self }
-    }
-
-    /// Serves until `shutdown` completes and for the configured delay after that, then drains the calls under
-    /// way.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        router: Router,
-        shutdown: impl Future<Output = ()>,
-    ) {
-        let Settings {
-            shutdown_delay,
-            drain,
-            ..
-        } = self.settings;
-        // Outlives the connections that watch it.
-        let (phase, _) = watch::channel(Phase::Serving);
-        let mut acceptor = self.acceptor(router, phase.subscribe());
-        acceptor.admit_until(&listener, shutdown).await;
-        phase.send_replace(Phase::Draining);
-        if !shutdown_delay.is_zero() {
-            tracing::info!(
-                delay_ms = shutdown_delay.as_millis() as u64,
-                "asked to end; serving on until it is noticed"
-            );
-            acceptor.admit_until(&listener, sleep(shutdown_delay)).await;
-        }
-        acceptor.admit_last(listener);
-        phase.send_replace(Phase::Closing);
-        tracing::info!("draining connections");
-        let finished = async { while acceptor.connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(drain, finished).await.is_err() {
-            tracing::warn!("some calls did not finish in time");
-        }
-        // Dropping the acceptor aborts the remaining connections.
-    }
-
-    fn acceptor(self, router: Router, phase: watch::Receiver<Phase>) -> Acceptor {
-        let slots = Arc::new(Semaphore::new(max_connections(
-            self.settings.max_connections,
-        )));
-        let max = self.settings.max_connections_per_address;
-        Acceptor {
-            slots,
-            ip_slots: PerIpSlots::new(max, Arc::clone(&self.exempt)),
-            rate: RateLimiter::new(self.settings.connection_rate),
-            exempt: self.exempt,
-            connections: JoinSet::new(),
-            open: Arc::default(),
-            accepted: None,
-            shared: Arc::new(Shared {
-                unread: UnreadResponses::new(self.settings.max_unread_bytes),
-                pacer: self
-                    .settings
-                    .rejected_call_rate
-                    .map(|rate| Arc::new(ReadPacer::new(rate))),
-                builders: Builders::new(&self.settings),
-                settings: self.settings,
-                router,
-                tls: self.tls,
-                phase,
-            }),
-        }
-    }
-}
-
 /// Accepts connections.
-struct Acceptor {
+pub(crate) struct Acceptor {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     ip_slots: PerIpSlots,
@@ -185,7 +37,28 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn admit_until(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
+    /// Accepts connections that share this state. Does not limit exempt addresses.
+    pub(crate) fn new(shared: Arc<Shared>, exempt: Exempt) -> Self {
+        let settings = &shared.settings;
+        let max_per_ip = settings.max_connections_per_address;
+        Self {
+            slots: Arc::new(Semaphore::new(max_connections(settings.max_connections))),
+            ip_slots: PerIpSlots::new(max_per_ip, Arc::clone(&exempt)),
+            rate: RateLimiter::new(settings.connection_rate),
+            exempt,
+            connections: JoinSet::new(),
+            open: Arc::default(),
+            accepted: None,
+            shared,
+        }
+    }
+
+    /// Admits connections until `end` completes.
+    pub(crate) async fn admit_until(
+        &mut self,
+        listener: &TcpListener,
+        end: impl Future<Output = ()>,
+    ) {
         let mut end = std::pin::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -221,7 +94,7 @@ impl Acceptor {
     }
 
     /// Admits the clients that have already connected, and closes the listener.
-    fn admit_last(&mut self, listener: TcpListener) {
+    pub(crate) fn admit_last(&mut self, listener: TcpListener) {
         // The system may have connections that the runtime has not seen yet.
         let Ok(listener) = listener.into_std() else {
             return;
@@ -241,6 +114,11 @@ impl Acceptor {
                 self.admit(stream, peer, slot);
             }
         }
+    }
+
+    /// Waits until every connection has ended.
+    pub(crate) async fn finished(&mut self) {
+        while self.connections.join_next().await.is_some() {}
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {

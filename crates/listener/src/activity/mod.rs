@@ -4,35 +4,29 @@
 //! The stream reports bytes, and the service reports calls and responses; `connection.rs` reads the state and
 //! decides.
 
+mod call;
+
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
-use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use hyper::body::{Frame, SizeHint};
 use keyward_throttle::Owner;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::executor::current_stream;
-use super::unread::{UnreadCharge, UnreadResponses};
-use crate::metrics::{self, RejectReason};
+use crate::metrics;
+use crate::unread::UnreadCharge;
+
+pub(crate) use call::{Call, ResponseBody};
 
 /// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Size of the pieces of a response that are passed to HTTP. The client has `write_timeout` for each of them.
-const PIECE_BYTES: usize = 16 * 1024;
-
 /// Version of HTTP on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// Too few bytes were received to determine it.
     Unknown,
     Http1,
@@ -40,7 +34,7 @@ pub(super) enum Version {
 }
 
 /// State of one connection.
-pub(super) struct Activity {
+pub(crate) struct Activity {
     state: Mutex<State>,
     recheck: AtomicBool,
     close_requested: Notify,
@@ -93,28 +87,28 @@ struct PendingResponse {
 
 /// Snapshot of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Snapshot {
-    pub(super) version: Version,
+pub(crate) struct Snapshot {
+    pub(crate) version: Version,
     /// True if the client has sent anything.
-    pub(super) has_received: bool,
+    pub(crate) has_received: bool,
     /// Number of calls under way.
-    pub(super) calls: usize,
+    pub(crate) calls: usize,
     /// Time since which no call is under way.
-    pub(super) idle_since: Instant,
+    pub(crate) idle_since: Instant,
     /// Time since which the headers of a request arrive over HTTP/1.1.
-    pub(super) head_since: Option<Instant>,
+    pub(crate) head_since: Option<Instant>,
     /// Time since which a response waits for the client, if any does.
-    pub(super) waiting_since: Option<Instant>,
+    pub(crate) waiting_since: Option<Instant>,
     /// True if the connection must end because the client does not read a response that cannot be shed by
     /// itself.
-    pub(super) must_close: bool,
+    pub(crate) must_close: bool,
     /// True if a response announced that the connection will end.
-    pub(super) close_requested: bool,
+    pub(crate) close_requested: bool,
 }
 
 impl Activity {
     /// Returns the state of a new connection.
-    pub(super) fn new(now: Instant) -> Arc<Self> {
+    pub(crate) fn new(now: Instant) -> Arc<Self> {
         let snapshot = Snapshot {
             version: Version::Unknown,
             has_received: false,
@@ -142,7 +136,7 @@ impl Activity {
     }
 
     /// Returns a snapshot.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state();
         Snapshot {
             waiting_since: state.waiting.values().filter_map(|it| it.since).min(),
@@ -151,12 +145,12 @@ impl Activity {
     }
 
     /// Records the version that was negotiated before the first byte.
-    pub(super) fn set_version(&self, version: Version) {
+    pub(crate) fn set_version(&self, version: Version) {
         self.state().snapshot.version = version;
     }
 
     /// Records bytes that the client sent.
-    pub(super) fn on_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn on_bytes(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -182,23 +176,8 @@ impl Activity {
         }
     }
 
-    /// Begins a call.
-    pub(super) fn begin(self: &Arc<Self>) -> Call {
-        let mut state = self.state();
-        state.snapshot.calls += 1;
-        state.snapshot.head_since = None;
-        let id = state.next_call;
-        state.next_call += 1;
-        drop(state);
-        Call {
-            activity: Arc::clone(self),
-            id,
-            has_response: false,
-        }
-    }
-
     /// Records that the client has presented a valid token or certificate.
-    pub(super) fn set_authenticated(&self, owner: Option<&Owner>) {
+    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) {
         let mut state = self.state();
         state.is_authenticated = true;
         if owner.is_some() {
@@ -207,22 +186,22 @@ impl Activity {
     }
 
     /// Returns true if the client has presented a valid token or certificate.
-    pub(super) fn is_authenticated(&self) -> bool {
+    pub(crate) fn is_authenticated(&self) -> bool {
         self.state().is_authenticated
     }
 
     /// Returns the owner of the last call that has presented a valid token.
-    pub(super) fn owner(&self) -> Option<Owner> {
+    pub(crate) fn owner(&self) -> Option<Owner> {
         self.state().owner.clone()
     }
 
     /// Charges the connection for calls.
-    pub(super) fn owe(&self, owner: &Owner, calls: i32) {
+    pub(crate) fn owe(&self, owner: &Owner, calls: i32) {
         self.change_owed(owner, calls);
     }
 
     /// Refunds the charge of a call.
-    pub(super) fn refund(&self, owner: &Owner) {
+    pub(crate) fn refund(&self, owner: &Owner) {
         self.change_owed(owner, -1);
     }
 
@@ -231,18 +210,18 @@ impl Activity {
     }
 
     /// Marks the connection as paced, so that its calls are charged.
-    pub(super) fn set_paced(&self) {
+    pub(crate) fn set_paced(&self) {
         self.state().is_paced = true;
     }
 
     /// Takes the calls to charge now, by owner.
-    pub(super) fn owed(&self) -> Vec<(Owner, i32)> {
+    pub(crate) fn owed(&self) -> Vec<(Owner, i32)> {
         std::mem::take(&mut self.state().owed)
     }
 
     /// Sheds the response of a call that the client has not read: resets its stream, or ends the connection if
     /// HTTP already has the whole response or there are no streams.
-    pub(super) fn shed(&self, call: u64) {
+    pub(crate) fn shed(&self, call: u64) {
         let mut state = self.state();
         let Some(pending) = state.waiting.get_mut(&call) else {
             return;
@@ -262,234 +241,46 @@ impl Activity {
     }
 
     /// Sheds every response of which the client has read nothing for `patience`.
-    pub(super) fn shed_unread(&self, patience: Duration) {
+    pub(crate) fn shed_unread(&self, patience: Duration) {
         let state = self.state();
         let old = (state.waiting.iter())
             .filter(|(_, it)| it.since.is_some_and(|at| at.elapsed() >= patience));
         let old: Vec<u64> = old.map(|(call, _)| *call).collect();
         drop(state);
         for call in old {
-            metrics::rejected(RejectReason::UntakenAnswer);
+            metrics::response_shed();
             self.shed(call);
         }
     }
 
     /// Records that a response announced the end of the connection.
-    pub(super) fn request_close(&self) {
+    pub(crate) fn request_close(&self) {
         self.state().snapshot.close_requested = true;
         self.close_requested.notify_one();
     }
 
     /// Waits until a response announces the end of the connection.
-    pub(super) async fn close_requested(&self) {
+    pub(crate) async fn close_requested(&self) {
         self.close_requested.notified().await;
     }
 
     /// Makes the next read query the system, because the readiness cached by the runtime may be stale.
-    pub(super) fn request_recheck(&self) {
+    pub(crate) fn request_recheck(&self) {
         self.recheck.store(true, Ordering::Relaxed);
     }
 
     /// Returns true if the next read will query the system.
-    pub(super) fn is_recheck_requested(&self) -> bool {
+    pub(crate) fn is_recheck_requested(&self) -> bool {
         self.recheck.load(Ordering::Relaxed)
     }
 
     /// Returns true if this read must query the system, and clears the flag.
-    pub(super) fn take_recheck(&self) -> bool {
+    pub(crate) fn take_recheck(&self) -> bool {
         self.recheck.load(Ordering::Relaxed) && self.recheck.swap(false, Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A call that is under way until this guard is dropped.
-pub(super) struct Call {
-    activity: Arc<Activity>,
-    id: u64,
-    has_response: bool,
-}
-
-impl Call {
-    /// Returns true for the first call of its connection.
-    pub(super) fn is_first(&self) -> bool {
-        self.id == 0
-    }
-
-    /// Wraps the body of the response. The call ends when HTTP drops the body; pieces not yet written continue to
-    /// wait for the client.
-    pub(super) fn respond(
-        mut self,
-        body: Body,
-        owner: Owner,
-        unread: &Arc<UnreadResponses>,
-    ) -> ResponseBody {
-        let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.has_response = true;
-        let charge = unread.charge(owner, bytes, &self.activity, self.id);
-        let mut state = self.activity.state();
-        state.waiting.insert(
-            self.id,
-            PendingResponse {
-                since: Some(Instant::now()),
-                pieces: 0,
-                is_over: false,
-                stream: current_stream(),
-                is_idle: false,
-                charge: Some(charge),
-            },
-        );
-        drop(state);
-        ResponseBody {
-            body,
-            rest: Bytes::new(),
-            call: self,
-        }
-    }
-
-    /// Records that HTTP asked for more of the response, and that there is more or nothing for now.
-    fn on_poll(&self, is_ready: bool) {
-        let mut state = self.activity.state();
-        let Some(pending) = state.waiting.get_mut(&self.id) else {
-            return;
-        };
-        pending.is_idle = !is_ready;
-        if is_ready {
-            pending.since = Some(Instant::now());
-        } else if pending.pieces == 0 {
-            pending.since = None;
-            let charge = pending.charge.take();
-            drop(state);
-            drop(charge);
-        }
-    }
-
-    /// Wraps a piece of the response, which waits for the client until it is dropped.
-    fn piece(&self, bytes: Bytes) -> Bytes {
-        if let Some(pending) = self.activity.state().waiting.get_mut(&self.id) {
-            pending.pieces += 1;
-        }
-        Bytes::from_owner(Piece {
-            bytes,
-            activity: Arc::clone(&self.activity),
-            call: self.id,
-        })
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let mut state = self.activity.state();
-        let removed = match state.waiting.entry(self.id) {
-            Entry::Occupied(pending) if pending.get().pieces == 0 => Some(pending.remove()),
-            Entry::Occupied(mut pending) => {
-                let pending = pending.get_mut();
-                pending.is_over = true;
-                pending.stream = None;
-                pending.since = Some(Instant::now());
-                None
-            }
-            Entry::Vacant(_) => None,
-        };
-        state.snapshot.calls -= 1;
-        state.snapshot.idle_since = Instant::now();
-        // A call that its client cancels costs as much as a rejected one.
-        if !self.has_response
-            && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())
-        {
-            state.change_owed(&owner, 1);
-        }
-        drop(state);
-        drop(removed);
-    }
-}
-
-/// Part of a response that HTTP has.
-struct Piece {
-    bytes: Bytes,
-    activity: Arc<Activity>,
-    call: u64,
-}
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        let mut state = self.activity.state();
-        let Entry::Occupied(mut pending) = state.waiting.entry(self.call) else {
-            return;
-        };
-        let found = pending.get_mut();
-        found.pieces -= 1;
-        found.since = (found.pieces > 0).then(Instant::now);
-        let mut charge = None;
-        if found.pieces == 0 {
-            if found.is_over {
-                charge = pending.remove().charge;
-            } else if found.is_idle {
-                charge = found.charge.take();
-            }
-        }
-        drop(state);
-        drop(charge);
-    }
-}
-
-/// Body of a response. Its call is under way until HTTP has taken all of it or drops it.
-pub(super) struct ResponseBody {
-    body: Body,
-    /// Rest of a frame that is longer than a piece.
-    rest: Bytes,
-    call: Call,
-}
-
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        if this.rest.is_empty() {
-            let polled = Pin::new(&mut this.body).poll_frame(context);
-            this.call.on_poll(matches!(polled, Poll::Ready(Some(_))));
-            let frame = match polled {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                other => return other,
-            };
-            match frame.into_data() {
-                Ok(data) => this.rest = data,
-                Err(other) => return Poll::Ready(Some(Ok(other))),
-            }
-        } else {
-            this.call.on_poll(true);
-        }
-        let piece = this.rest.split_to(PIECE_BYTES.min(this.rest.len()));
-        Poll::Ready(Some(Ok(Frame::data(this.call.piece(piece)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.len() as u64;
-        let of_body = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(of_body.lower() + rest);
-        if let Some(upper) = of_body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use keyward_throttle::Owner;
 
-use super::activity::Activity;
+use crate::activity::Activity;
 
 /// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
 /// task, headers and the span. `tests/load/attacks` measures it.
@@ -48,7 +48,7 @@ fn class_of(owner: &Owner) -> Class {
 }
 
 /// All responses that wait for their clients.
-pub(super) struct UnreadResponses {
+pub(crate) struct UnreadResponses {
     max_bytes: usize,
     table: Mutex<Table>,
 }
@@ -76,14 +76,14 @@ struct Entry {
 }
 
 /// Charge for a response, released on drop.
-pub(super) struct UnreadCharge {
+pub(crate) struct UnreadCharge {
     unread: Arc<UnreadResponses>,
     number: u64,
 }
 
 impl UnreadResponses {
     /// Bounds the bytes of all responses together.
-    pub(super) fn new(max_bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
             table: Mutex::default(),
@@ -91,7 +91,7 @@ impl UnreadResponses {
     }
 
     /// Charges a response with a body of this number of bytes, and sheds older ones if it does not fit.
-    pub(super) fn charge(
+    pub(crate) fn charge(
         self: &Arc<Self>,
         owner: Owner,
         body_bytes: usize,

@@ -1,11 +1,13 @@
 //! Tests of the snapshots and the charges of a connection.
 
+use axum::body::Body;
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::unread::UnreadResponses;
 
 #[tokio::test]
-async fn each_owner_pays_for_its_calls_and_cancelled_ones() {
+async fn owner_is_charged_for_its_calls_and_cancelled_ones() {
     let activity = Activity::new(Instant::now());
     let address = Owner::Address([127, 0, 0, 1].into());
     let organization = Owner::Organization("o".to_owned());
@@ -23,7 +25,7 @@ async fn each_owner_pays_for_its_calls_and_cancelled_ones() {
 }
 
 #[tokio::test]
-async fn the_version_is_known_as_soon_as_it_can_be() {
+async fn version_is_known_from_the_first_bytes_that_decide() {
     for (said, version) in [
         (&b"GET"[..], Version::Http1),
         (b"P", Version::Unknown),
@@ -43,7 +45,7 @@ async fn the_version_is_known_as_soon_as_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_under_way_until_its_answer_is_taken() {
+async fn call_is_under_way_until_its_response_is_read() {
     let activity = Activity::new(Instant::now());
     activity.on_bytes(b"GET / HTTP/1.1\r\n\r\n");
     let call = activity.begin();

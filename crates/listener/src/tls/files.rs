@@ -14,14 +14,14 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 
-use crate::server::{ClientCertificates, TlsSettings};
+use crate::settings::{ClientCertificates, TlsSettings};
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Number of attempts to read files that change while they are read.
 const READS: usize = 3;
 /// Digest of the contents of all files.
-pub(super) type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// Error for a TLS file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub struct TlsError {
 }
 
 impl TlsError {
-    pub(super) fn new(field: &'static str, problem: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(field: &'static str, problem: impl std::fmt::Display) -> Self {
         Self {
             field,
             problem: problem.to_string(),
@@ -41,22 +41,22 @@ impl TlsError {
 }
 
 /// Contents of the files.
-pub(super) struct Files {
+pub(crate) struct Files {
     certificate: Vec<u8>,
     key: Secret<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
 }
 
 /// Loaded server configuration.
-pub(super) struct Loaded {
-    pub(super) config: Arc<ServerConfig>,
+pub(crate) struct Loaded {
+    pub(crate) config: Arc<ServerConfig>,
     /// Time at which the certificate expires, in seconds since 1970-01-01T00:00:00Z.
-    pub(super) expires_at: i64,
+    pub(crate) expires_at: i64,
 }
 
 impl Files {
     /// Reads a consistent snapshot of all files.
-    pub(super) fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
+    pub(crate) fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
         let mut files = Self::read_once(settings)?;
         for _ in 1..READS {
             let again = Self::read_once(settings)?;
@@ -80,7 +80,7 @@ impl Files {
     }
 
     /// Returns the digest of the contents.
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         let client_ca = self.client_ca.as_deref().unwrap_or_default();
         for part in [&self.certificate, self.key.expose(), client_ca] {
@@ -91,7 +91,7 @@ impl Files {
     }
 
     /// Builds the server configuration.
-    pub(super) fn load(&self, settings: &TlsSettings) -> Result<Loaded, TlsError> {
+    pub(crate) fn load(&self, settings: &TlsSettings) -> Result<Loaded, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = certificates("cert_file", &self.certificate)?;
         let expires_at = expires_at(&chain)?;

@@ -5,19 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyward_core::principal::ServiceName;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
-/// Services by the names in certificates.
-pub(super) struct Services {
+/// Services by the names in the certificates of clients.
+pub(crate) struct ClientIdentities {
     by_uri: BTreeMap<String, String>,
     by_dns_name: BTreeMap<String, String>,
 }
 
-impl Services {
+impl ClientIdentities {
     /// Builds the maps from the configuration. A name with a colon is a URI, since DNS names have no colon.
-    pub(super) fn new(configured: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(configured: &BTreeMap<String, String>) -> Self {
         let (by_uri, others): (BTreeMap<_, _>, BTreeMap<_, _>) = configured
             .clone()
             .into_iter()
@@ -32,7 +31,7 @@ impl Services {
     }
 
     /// Returns the service if the certificate's names map to exactly one.
-    pub(super) fn of(&self, certificate: &CertificateDer<'_>) -> Option<ServiceName> {
+    pub(crate) fn service_of(&self, certificate: &CertificateDer<'_>) -> Option<String> {
         let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
         let names = certificate.subject_alternative_name().ok()??;
         let services: BTreeSet<&String> = names
@@ -49,6 +48,6 @@ impl Services {
             tracing::warn!("ignored a client certificate that names several services");
             return None;
         }
-        services.first().map(|name| ServiceName((*name).clone()))
+        services.first().map(|name| (*name).clone())
     }
 }

@@ -11,10 +11,10 @@ use keyward_throttle::Owner;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::activity::{Activity, Version};
-use super::call_counter::CallCounter;
-use super::pacer::ReadPacer;
-use super::stream::TrackedStream;
+use crate::activity::{Activity, Version};
+use crate::call_counter::CallCounter;
+use crate::pacer::ReadPacer;
+use crate::stream::TrackedStream;
 
 /// Size of the piece that is read after one with a call in it, in bytes. After one without a call, such as a
 /// part of a body, the next may be twice as large.
@@ -22,7 +22,7 @@ const FIRST_PIECE: usize = 256;
 const MAX_PIECE: usize = 16 * 1024;
 
 /// A stream that is read at its owner's pace.
-pub(super) struct PacedStream {
+pub(crate) struct PacedStream {
     stream: TrackedStream,
     /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
     /// not paced.
@@ -36,7 +36,7 @@ pub(super) struct PacedStream {
 
 impl PacedStream {
     /// Charges the connection itself to the address, so that a new one of an address in debt has to wait.
-    pub(super) fn new(
+    pub(crate) fn new(
         stream: TrackedStream,
         activity: Arc<Activity>,
         payer: Option<(Arc<ReadPacer>, Owner)>,
