@@ -6,7 +6,7 @@ use prost_reflect::{
 };
 
 use crate::error::{Error, annotation, declaration};
-use crate::{field_path, names, pages};
+use crate::{field_path, names};
 
 /// Maximum number of decimal places in 64 bits.
 const MAX_DECIMAL_PLACES: u32 = 18;
@@ -204,9 +204,6 @@ pub(crate) fn method(method: &MethodDescriptor) -> Result<MethodRest, Error> {
         )));
     }
     let whole_list = flag(&rest, "whole_list");
-    if whole_list {
-        pages::check(method).map_err(fault)?;
-    }
     Ok(MethodRest {
         success_status,
         errors: rules(&rest).map_err(fault)?,

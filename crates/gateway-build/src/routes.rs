@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use heck::{ToShoutySnakeCase, ToSnakeCase};
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-use crate::error::{Error, declaration, line};
+use crate::error::{Error, annotation, declaration, line};
 use crate::http_rule::{self, HttpRule};
-use crate::names;
 use crate::options::{self, MethodRest, ServiceRest};
 use crate::template::Segment;
+use crate::{names, pages};
 
 /// Service with its methods.
 #[derive(Debug)]
@@ -97,6 +97,12 @@ pub(crate) fn collect(pool: &DescriptorPool, files: &[String]) -> Result<Vec<Ser
 
 fn method(method: MethodDescriptor) -> Result<Method, Error> {
     let rest = options::method(&method)?;
+    if rest.whole_list {
+        pages::check(&method).map_err(|reason| {
+            let extension = "keyward.gateway.v1.method";
+            annotation(&method.parent_file(), method.full_name(), extension, reason)
+        })?;
+    }
     Ok(Method {
         routes: http_rule::read(&method, rest.success_status)?,
         rest,
