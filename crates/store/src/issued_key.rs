@@ -30,7 +30,7 @@ use crate::instrumented::Txn;
 use crate::{Store, audit};
 
 pub(crate) use locate::{workspace_and_hash_of, workspace_of};
-pub(crate) use row::{hash, nanos};
+pub(crate) use row::nanos;
 
 #[async_trait]
 impl IssuedKeyStore for Store {

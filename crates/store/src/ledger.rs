@@ -33,7 +33,8 @@ use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::issued_key::{live, metered, not_found, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
-use crate::time::{StoreTime, lock_with_time};
+use crate::locked_row::lock_with_time;
+use crate::time::StoreTime;
 
 pub(crate) use reservation::HELD;
 pub(crate) use roll_up::extent;

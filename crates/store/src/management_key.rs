@@ -19,7 +19,7 @@ use sea_orm::{
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
-use crate::issued_key;
+use crate::key_hash;
 use crate::{Store, audit, creator};
 
 #[async_trait]
@@ -157,7 +157,7 @@ fn to_row(key: &ManagementKey) -> Model {
 fn from_row(row: Model) -> Result<ManagementKey, Error> {
     Ok(ManagementKey {
         id: ManagementKeyId::from_uuid(row.id),
-        hash: issued_key::hash(&row.hash)?,
+        hash: key_hash::parse(&row.hash)?,
         label: row.label,
         organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
         name: row.name,

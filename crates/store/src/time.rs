@@ -10,15 +10,9 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::clock::{Clock, SystemClock, Timestamp};
-use sea_orm::sea_query::{Asterisk, Expr, Query};
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryResult, QuerySelect,
-    QueryTrait, Select, Statement,
-};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement};
 use tokio::time::Instant;
 
-use crate::error::Failure;
-use crate::instrumented::Txn;
 use crate::pool::Link;
 use crate::{Store, metrics};
 
@@ -30,8 +24,8 @@ const COMPARISON_INTERVAL: Duration = Duration::from_secs(5);
 /// Round trip above which a response is too old to set the time, once there is a better one.
 const MAX_ROUND_TRIP: Duration = Duration::from_millis(250);
 /// Expression for the server's clock, in milliseconds since 1970.
-const SERVER_NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
-const NOW: &str = "now_millis";
+pub(crate) const SERVER_NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
+pub(crate) const NOW: &str = "now_millis";
 
 /// Clock that a store uses on PostgreSQL. On SQLite it is always the machine's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,7 +49,7 @@ pub struct ClockDiffers {
 pub(crate) struct StoreTime {
     machine: Arc<dyn Clock>,
     max_difference: Duration,
-    follows_server: bool,
+    pub(crate) follows_server: bool,
     compared: RwLock<Option<Compared>>,
 }
 
@@ -243,36 +237,6 @@ fn server_clock() -> Statement {
 fn shown(row: Option<QueryResult>) -> Result<Timestamp, DbErr> {
     let row = row.ok_or_else(|| DbErr::RecordNotFound("the server's clock".to_owned()))?;
     Ok(Timestamp::from_unix_millis(row.try_get("", NOW)?))
-}
-
-/// Locks a row until the transaction ends and reads the clock after that.
-///
-/// Both are one statement: the inner query locks, and the outer one evaluates the clock for the locked row. In a query
-/// that locks by itself, PostgreSQL evaluates the clock before the wait for the lock.
-pub(crate) async fn lock_with_time<E>(
-    txn: &Txn,
-    time: &StoreTime,
-    rows: Select<E>,
-) -> Result<Option<(E::Model, Timestamp)>, Failure>
-where
-    E: EntityTrait,
-    E::Model: FromQueryResult,
-{
-    let locking = rows.lock_exclusive();
-    if !time.follows_server {
-        let found = locking.one(txn).await?;
-        return Ok(found.map(|model| (model, time.now())));
-    }
-    let select = Query::select()
-        .column(Asterisk)
-        .expr_as(Expr::cust(SERVER_NOW), NOW)
-        .from_subquery(locking.into_query(), "locked")
-        .to_owned();
-    let Some(row) = txn.query_one(&select).await? else {
-        return Ok(None);
-    };
-    let now = Timestamp::from_unix_millis(row.try_get("", NOW)?);
-    Ok(Some((E::Model::from_query_result(&row, "")?, now)))
 }
 
 #[cfg(test)]

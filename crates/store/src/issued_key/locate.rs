@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, JoinType, QuerySelect, RelationT
 use crate::entity::issued_key::{Column, Entity, Relation};
 use crate::entity::{organization, workspace};
 use crate::error::Failure;
-use crate::issued_key::row;
+use crate::key_hash;
 
 /// Workspace and organization of a key, and the columns that describe them.
 #[derive(FromQueryResult)]
@@ -57,5 +57,5 @@ fn from_row(location: KeyLocation) -> Result<(Workspace, KeyHash), Error> {
         name: location.name.unwrap_or_default(),
         is_default,
     };
-    Ok((workspace, row::hash(&location.hash)?))
+    Ok((workspace, key_hash::parse(&location.hash)?))
 }

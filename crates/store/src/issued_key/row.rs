@@ -6,11 +6,11 @@ use keyward_core::id::{IssuedKeyId, OrganizationId, WorkspaceId};
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::money::Nanos;
 use keyward_core::window::LimitReset;
-use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
 
 use crate::creator;
 use crate::entity::issued_key::{ActiveModel, Model};
+use crate::key_hash;
 
 /// Returns every column of a new key, with zero usage.
 pub(super) fn insertion(key: &IssuedKey) -> ActiveModel {
@@ -53,7 +53,7 @@ pub(super) fn replacement(key: &IssuedKey) -> ActiveModel {
 pub(super) fn key(row: Model) -> Result<IssuedKey, Error> {
     Ok(IssuedKey {
         id: IssuedKeyId::from_uuid(row.id),
-        hash: hash(&row.hash)?,
+        hash: key_hash::parse(&row.hash)?,
         label: row.label,
         organization: OrganizationId::parse(row.organization_id).map_err(Error::internal)?,
         workspace: WorkspaceId::parse(row.workspace_id).map_err(Error::internal)?,
@@ -80,9 +80,4 @@ pub(crate) fn nanos(column: i64) -> Result<Nanos, Error> {
 fn reset(name: &str) -> Result<LimitReset, Error> {
     LimitReset::from_name(name)
         .ok_or_else(|| Error::internal("a stored key's limit has an unknown reset"))
-}
-
-/// Parses the hash of a key.
-pub(crate) fn hash(text: &str) -> Result<KeyHash, Error> {
-    KeyHash::parse(text).ok_or_else(|| Error::internal("a stored hash is malformed"))
 }
