@@ -88,7 +88,7 @@ fn imports(code: &str) -> Vec<Import> {
         let end = text.find(|character| !is_word(character));
         let (word, after) = text.split_at(end.unwrap_or(text.len()));
         rest = after;
-        if word == "use" && between.chars().last() != Some('#') {
+        if word == "use" && !between.ends_with('#') {
             let end = after.find(';').unwrap_or(after.len());
             let is_export = before == "pub" || before == "crate" && between.trim() == ")";
             let mut paths = Vec::new();
