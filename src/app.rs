@@ -21,7 +21,9 @@ use crate::conditions::Conditions;
 use crate::config::UnknownFields;
 use crate::dispatch::{self, Inside};
 use crate::docs::Descriptions;
-use crate::grpc::{self, ApiKeys, AuditEvents, DirectoryEntries, HealthChecks, Pages};
+use crate::grpc::{
+    AuditGrpc, DirectoryGrpc, HealthGrpc, IssuedKeyGrpc, Pages, ProviderKeyGrpc, RepoAiKeyGrpc,
+};
 use crate::health::Health;
 use crate::layers::{self, AllowedOrigins, Given, RequestLimits, TrustedProxies};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
@@ -184,7 +186,7 @@ impl App {
         )?;
         let streams = OpenStreams::new(&parts.unauthenticated, &parts.trusted_proxies);
         let grpc = services.routes(
-            HealthChecks::new(health.clone(), streams.clone()),
+            HealthGrpc::new(health.clone(), streams.clone()),
             parts.reflection,
             parts.requests.max_body_bytes,
             parts.unauthenticated.max_message_bytes,
@@ -226,24 +228,26 @@ fn protocols(
     unknown_fields: UnknownFields,
 ) -> Result<(RestRouter, Services), AmbiguousRoute> {
     let services = Services {
-        api_keys: Arc::new(ApiKeys::new(use_cases.provider_keys.clone(), pages)),
-        directory: Arc::new(DirectoryEntries::new(use_cases.directory.clone(), pages)),
-        repo_ai_keys: Arc::new(grpc::RepoAiKeys::new(use_cases.repo_ai_keys.clone(), pages)),
-        management_keys: Arc::new(grpc::ManagementKeys::new(
+        provider_keys: Arc::new(ProviderKeyGrpc::new(use_cases.provider_keys.clone(), pages)),
+        directory: Arc::new(DirectoryGrpc::new(use_cases.directory.clone(), pages)),
+        repo_ai_keys: Arc::new(RepoAiKeyGrpc::new(use_cases.repo_ai_keys.clone(), pages)),
+        issued_keys: Arc::new(IssuedKeyGrpc::new(
             use_cases.issued_keys.clone(),
             use_cases.management_keys.clone(),
             use_cases.ledger.clone(),
             pages,
         )),
-        audit: Arc::new(AuditEvents::new(use_cases.audit.clone(), pages)),
+        audit: Arc::new(AuditGrpc::new(use_cases.audit.clone(), pages)),
     };
     let mut rest = RestRouter::builder()
-        .routes(v1::api_key_service_routes(Arc::clone(&services.api_keys)))
+        .routes(v1::api_key_service_routes(Arc::clone(
+            &services.provider_keys,
+        )))
         .routes(v1::repo_ai_key_service_routes(Arc::clone(
             &services.repo_ai_keys,
         )))
         .routes(v1::management_key_service_routes(Arc::clone(
-            &services.management_keys,
+            &services.issued_keys,
         )))
         .routes(v1::audit_service_routes(Arc::clone(&services.audit)))
         .unknown(proto::UNKNOWN)
@@ -257,18 +261,18 @@ fn protocols(
 }
 
 struct Services {
-    api_keys: Arc<ApiKeys>,
-    directory: Arc<DirectoryEntries>,
-    repo_ai_keys: Arc<grpc::RepoAiKeys>,
-    management_keys: Arc<grpc::ManagementKeys>,
-    audit: Arc<AuditEvents>,
+    provider_keys: Arc<ProviderKeyGrpc>,
+    directory: Arc<DirectoryGrpc>,
+    repo_ai_keys: Arc<RepoAiKeyGrpc>,
+    issued_keys: Arc<IssuedKeyGrpc>,
+    audit: Arc<AuditGrpc>,
 }
 
 impl Services {
     /// Returns the routes of gRPC.
     fn routes(
         self,
-        health: HealthChecks,
+        health: HealthGrpc,
         reflection: bool,
         max_body_bytes: u64,
         max_unauthenticated_bytes: usize,
@@ -295,7 +299,7 @@ impl Services {
         grpc.add_service(declared!(
             ApiKeyServiceServer<_>,
             v1::ValidatedApiKeyService,
-            self.api_keys
+            self.provider_keys
         ))
         .add_service(declared!(
             RepoAiKeyServiceServer<_>,
@@ -305,7 +309,7 @@ impl Services {
         .add_service(declared!(
             ManagementKeyServiceServer<_>,
             v1::ValidatedManagementKeyService,
-            self.management_keys
+            self.issued_keys
         ))
         .add_service(declared!(
             AuditServiceServer<_>,

@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::dispatch::probe;
-use crate::grpc::HealthChecks;
+use crate::grpc::HealthGrpc;
 use crate::health::Health;
 use crate::layers::{HEALTHZ, METRICS, READYZ, TrustedProxies};
 use crate::telemetry::Exposition;
@@ -24,7 +24,7 @@ pub fn router(
     proxies: &TrustedProxies,
     exposition: Exposition,
 ) -> Router {
-    let checks = HealthChecks::new(health.clone(), OpenStreams::new(limits, proxies));
+    let checks = HealthGrpc::new(health.clone(), OpenStreams::new(limits, proxies));
     let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_message_bytes);
     let grpc = Routes::new(checks).into_axum_router().reset_fallback();
     let ours = Router::new()

@@ -16,12 +16,12 @@ use crate::proto::v1::{
 };
 
 /// Serves provider keys.
-pub(crate) struct ApiKeys {
+pub(crate) struct ProviderKeyGrpc {
     keys: ProviderKeys,
     pages: Pages,
 }
 
-impl ApiKeys {
+impl ProviderKeyGrpc {
     /// Serves these keys, with pages of this size.
     pub(crate) fn new(keys: ProviderKeys, pages: Pages) -> Self {
         Self { keys, pages }
@@ -29,7 +29,7 @@ impl ApiKeys {
 }
 
 #[tonic::async_trait]
-impl ApiKeyService for ApiKeys {
+impl ApiKeyService for ProviderKeyGrpc {
     async fn list_api_keys(
         &self,
         request: Request<ListApiKeysRequest>,

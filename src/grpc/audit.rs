@@ -10,12 +10,12 @@ use crate::proto::v1::audit_service_server::AuditService;
 use crate::proto::v1::{ListAuditEventsRequest, ListAuditEventsResponse};
 
 /// Serves the audit trail.
-pub(crate) struct AuditEvents {
+pub(crate) struct AuditGrpc {
     trail: AuditTrail,
     pages: Pages,
 }
 
-impl AuditEvents {
+impl AuditGrpc {
     /// Serves this trail, with pages of this size.
     pub(crate) fn new(trail: AuditTrail, pages: Pages) -> Self {
         Self { trail, pages }
@@ -23,7 +23,7 @@ impl AuditEvents {
 }
 
 #[tonic::async_trait]
-impl AuditService for AuditEvents {
+impl AuditService for AuditGrpc {
     async fn list_audit_events(
         &self,
         request: Request<ListAuditEventsRequest>,

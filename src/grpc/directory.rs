@@ -10,12 +10,12 @@ use crate::proto::v1 as pb;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
 /// Serves the directory.
-pub(crate) struct DirectoryEntries {
+pub(crate) struct DirectoryGrpc {
     directory: Directory,
     pages: Pages,
 }
 
-impl DirectoryEntries {
+impl DirectoryGrpc {
     /// Serves this directory, with pages of this size.
     pub(crate) fn new(directory: Directory, pages: Pages) -> Self {
         Self { directory, pages }
@@ -23,7 +23,7 @@ impl DirectoryEntries {
 }
 
 #[tonic::async_trait]
-impl DirectoryService for DirectoryEntries {
+impl DirectoryService for DirectoryGrpc {
     async fn upsert_organization(
         &self,
         request: Request<pb::UpsertOrganizationRequest>,

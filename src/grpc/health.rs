@@ -8,8 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_server::Health as HealthService;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
 use crate::error;
 use crate::health::{Health, Readiness};
@@ -18,14 +17,14 @@ use crate::proto;
 use crate::unauthenticated::{OpenStream, OpenStreams};
 
 /// Serves readiness.
-pub(crate) struct HealthChecks {
+pub(crate) struct HealthGrpc {
     health: Health,
     /// Known service names.
     names: HashSet<&'static str>,
     streams: OpenStreams,
 }
 
-impl HealthChecks {
+impl HealthGrpc {
     /// Serves this health, with these streams.
     pub(crate) fn new(health: Health, streams: OpenStreams) -> Self {
         let services = proto::METHODS.iter().map(|method| method.service);
@@ -38,7 +37,7 @@ impl HealthChecks {
 }
 
 #[tonic::async_trait]
-impl HealthService for HealthChecks {
+impl health_server::Health for HealthGrpc {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,

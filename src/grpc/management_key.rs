@@ -1,7 +1,7 @@
 //! ManagementKeyService.
 
 use keyward_core::id::ReservationId;
-use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys as Administrators};
+use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys};
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
@@ -20,24 +20,24 @@ use crate::proto::v1::{
 };
 
 /// Serves issued keys, the keys that administer them, and the ledger.
-pub(crate) struct ManagementKeys {
+pub(crate) struct IssuedKeyGrpc {
     keys: IssuedKeys,
-    administrators: Administrators,
+    management_keys: ManagementKeys,
     ledger: Ledger,
     pages: Pages,
 }
 
-impl ManagementKeys {
+impl IssuedKeyGrpc {
     /// Serves these keys, with pages of this size.
     pub(crate) fn new(
         keys: IssuedKeys,
-        administrators: Administrators,
+        management_keys: ManagementKeys,
         ledger: Ledger,
         pages: Pages,
     ) -> Self {
         Self {
             keys,
-            administrators,
+            management_keys,
             ledger,
             pages,
         }
@@ -45,7 +45,7 @@ impl ManagementKeys {
 }
 
 #[tonic::async_trait]
-impl ManagementKeyService for ManagementKeys {
+impl ManagementKeyService for IssuedKeyGrpc {
     async fn get_current_key(
         &self,
         request: Request<GetCurrentKeyRequest>,
@@ -189,7 +189,7 @@ impl ManagementKeyService for ManagementKeys {
         let (caller, message, _running) = enter(request).await?;
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let minted = self
-            .administrators
+            .management_keys
             .create(&caller, &organization, message.name)
             .await
             .map_err(status)?;
@@ -204,7 +204,7 @@ impl ManagementKeyService for ManagementKeys {
         let organization = convert::organization_id(message.organization_id).map_err(status)?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
-            .administrators
+            .management_keys
             .list(&caller, &organization, &page)
             .await;
         let page = page.map_err(status)?;
@@ -222,7 +222,7 @@ impl ManagementKeyService for ManagementKeys {
     ) -> Result<Response<RevokeManagementKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
-        let revoked = self.administrators.revoke(&caller, hash).await;
+        let revoked = self.management_keys.revoke(&caller, hash).await;
         revoked.map_err(status)?;
         Ok(Response::new(RevokeManagementKeyResponse {}))
     }

@@ -8,12 +8,12 @@ mod health;
 mod management_key;
 mod repo_ai_key;
 
-pub(crate) use api_key::ApiKeys;
-pub(crate) use audit::AuditEvents;
-pub(crate) use directory::DirectoryEntries;
-pub(crate) use health::HealthChecks;
-pub(crate) use management_key::ManagementKeys;
-pub(crate) use repo_ai_key::RepoAiKeys;
+pub(crate) use api_key::ProviderKeyGrpc;
+pub(crate) use audit::AuditGrpc;
+pub(crate) use directory::DirectoryGrpc;
+pub(crate) use health::HealthGrpc;
+pub(crate) use management_key::IssuedKeyGrpc;
+pub(crate) use repo_ai_key::RepoAiKeyGrpc;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! RepoAiKeyService.
 
 use keyward_core::id::RepoAiKeyId;
-use keyward_core::services::RepoAiKeys as UseCases;
+use keyward_core::services::RepoAiKeys;
 use keyward_crypto::Secret;
 use tonic::{Request, Response, Status};
 
@@ -16,20 +16,20 @@ use crate::proto::v1::{
 };
 
 /// Serves repo AI keys.
-pub(crate) struct RepoAiKeys {
-    keys: UseCases,
+pub(crate) struct RepoAiKeyGrpc {
+    keys: RepoAiKeys,
     pages: Pages,
 }
 
-impl RepoAiKeys {
+impl RepoAiKeyGrpc {
     /// Serves these keys, with pages of this size.
-    pub(crate) fn new(keys: UseCases, pages: Pages) -> Self {
+    pub(crate) fn new(keys: RepoAiKeys, pages: Pages) -> Self {
         Self { keys, pages }
     }
 }
 
 #[tonic::async_trait]
-impl RepoAiKeyService for RepoAiKeys {
+impl RepoAiKeyService for RepoAiKeyGrpc {
     async fn list_repo_ai_keys(
         &self,
         request: Request<ListRepoAiKeysRequest>,
