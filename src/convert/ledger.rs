@@ -8,7 +8,7 @@ use keyward_core::id::RequestId;
 use keyward_core::ledger::{NewReservation, Recorded, Reserved};
 use keyward_core::money::Nanos;
 
-use super::management_key::remaining;
+use super::issued_key::remaining;
 use super::{id, timestamp};
 use crate::proto::v1::{
     RecordUsageResponse, ReserveSpendRequest, ReserveSpendResponse, SettleSpendResponse,

@@ -1,10 +1,10 @@
 //! Conversion between the API's messages and the core's types. Input is parsed only here.
 
-pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod directory;
+pub(crate) mod issued_key;
 pub(crate) mod ledger;
-pub(crate) mod management_key;
+pub(crate) mod provider_key;
 pub(crate) mod repo_ai_key;
 
 use keyward_core::Error;

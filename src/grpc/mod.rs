@@ -1,18 +1,18 @@
 //! tonic services: each method converts its message to the input of a use case, calls it, and converts the
 //! result.
 
-mod api_key;
 mod audit;
 mod directory;
 mod health;
-mod management_key;
+mod issued_key;
+mod provider_key;
 mod repo_ai_key;
 
-pub(crate) use api_key::ProviderKeyGrpc;
 pub(crate) use audit::AuditGrpc;
 pub(crate) use directory::DirectoryGrpc;
 pub(crate) use health::HealthGrpc;
-pub(crate) use management_key::IssuedKeyGrpc;
+pub(crate) use issued_key::IssuedKeyGrpc;
+pub(crate) use provider_key::ProviderKeyGrpc;
 pub(crate) use repo_ai_key::RepoAiKeyGrpc;
 
 use std::sync::Arc;

@@ -127,8 +127,8 @@ fn secrets_are_exposed_in_few_places() {
         "src/cli/dev.rs",
         // Outputs: resolved secrets, or new ones that are shown once.
         "src/cli/admin.rs",
-        "src/convert/api_key.rs",
-        "src/convert/management_key.rs",
+        "src/convert/provider_key.rs",
+        "src/convert/issued_key.rs",
         "src/convert/repo_ai_key.rs",
     ];
     let places = outside(&allowed, |line| line.contains(".expose()"));

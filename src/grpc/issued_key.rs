@@ -5,7 +5,7 @@ use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys};
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
-use crate::convert::{ledger as convert_ledger, management_key as convert, moment};
+use crate::convert::{issued_key as convert, ledger as convert_ledger, moment};
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_for_change, enter_list, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;

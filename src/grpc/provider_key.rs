@@ -4,7 +4,7 @@ use keyward_core::id::ProviderKeyId;
 use keyward_core::services::ProviderKeys;
 use tonic::{Request, Response, Status};
 
-use crate::convert::api_key as convert;
+use crate::convert::provider_key as convert;
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
