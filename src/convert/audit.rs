@@ -7,13 +7,12 @@ use keyward_core::audit::RecordedEvent;
 use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 
-use super::{moment, timestamp};
-use crate::proto::v1::{AuditEvent, ListAuditEventsRequest};
+use super::{timestamp_from_proto, timestamp_to_proto};
+use crate::proto::v1;
 
 /// Converts a filter. Empty texts match all events.
-pub(crate) fn filter(message: ListAuditEventsRequest) -> Result<AuditFilter, Error> {
+pub(crate) fn filter_from_proto(message: v1::ListAuditEventsRequest) -> Result<AuditFilter, Error> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let bound = |field, label, at: Option<_>| at.map(|at| bound(field, label, at)).transpose();
     Ok(AuditFilter {
         organization: given(message.organization_id),
         workspace: given(message.workspace_id),
@@ -23,24 +22,30 @@ pub(crate) fn filter(message: ListAuditEventsRequest) -> Result<AuditFilter, Err
         actor_kind: given(message.actor_kind),
         actor_id: given(message.actor_id),
         request_id: given(message.request_id),
-        start: bound("startTime", "Start time", message.start_time)?,
-        end: bound("endTime", "End time", message.end_time)?,
+        start: bound_from_proto("startTime", "Start time", message.start_time)?,
+        end: bound_from_proto("endTime", "End time", message.end_time)?,
     })
 }
 
-/// Rounds a time up to a millisecond. Events have whole milliseconds, so as either bound of a range it matches
-/// the same events as the exact time.
-fn bound(field: &'static str, label: &str, at: prost_types::Timestamp) -> Result<Timestamp, Error> {
+/// Parses a bound of a range, and rounds it up to a millisecond. Events have whole milliseconds, so as either
+/// bound it matches the same events as the exact time.
+fn bound_from_proto(
+    field: &'static str,
+    label: &str,
+    at: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Error> {
+    let Some(at) = at else { return Ok(None) };
     let is_between = at.nanos % 1_000_000 != 0;
-    let millis = moment(field, label, at)?.unix_millis();
-    Ok(Timestamp::from_unix_millis(millis + i64::from(is_between)))
+    let millis = timestamp_from_proto(field, label, at)?.unix_millis();
+    let rounded = Timestamp::from_unix_millis(millis + i64::from(is_between));
+    Ok(Some(rounded))
 }
 
 /// Converts an event to its message.
-pub(crate) fn event(event: RecordedEvent) -> AuditEvent {
-    AuditEvent {
+pub(crate) fn event_to_proto(event: RecordedEvent) -> v1::AuditEvent {
+    v1::AuditEvent {
         id: event.cursor.id.to_string(),
-        occurred_at: Some(timestamp(event.cursor.occurred_at)),
+        occurred_at: Some(timestamp_to_proto(event.cursor.occurred_at)),
         actor_kind: event.actor_kind,
         actor_id: event.actor_id,
         action: event.action,

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use keyward_core::Error;
 use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
-use keyward_core::tenancy as core;
+use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 
-use super::id;
-use crate::proto::v1::{
-    AccessType, Member, Organization, OrganizationRole, Repo, Workspace, WorkspaceAccess,
-};
+use super::id_from_proto;
+use crate::proto::v1;
 
-pub(crate) fn organization_id(text: String) -> Result<OrganizationId, Error> {
-    id(
+pub(crate) fn organization_id_from_proto(text: String) -> Result<OrganizationId, Error> {
+    id_from_proto(
         OrganizationId::parse,
         "organizationId",
         "Organization ID",
@@ -20,16 +18,16 @@ pub(crate) fn organization_id(text: String) -> Result<OrganizationId, Error> {
     )
 }
 
-pub(crate) fn workspace_id(text: String) -> Result<WorkspaceId, Error> {
-    id(WorkspaceId::parse, "workspaceId", "Workspace ID", text)
+pub(crate) fn workspace_id_from_proto(text: String) -> Result<WorkspaceId, Error> {
+    id_from_proto(WorkspaceId::parse, "workspaceId", "Workspace ID", text)
 }
 
-pub(crate) fn user_id(text: String) -> Result<UserId, Error> {
-    id(UserId::parse, "userId", "User ID", text)
+pub(crate) fn user_id_from_proto(text: String) -> Result<UserId, Error> {
+    id_from_proto(UserId::parse, "userId", "User ID", text)
 }
 
-pub(crate) fn repo_id(text: String) -> Result<RepoId, Error> {
-    id(RepoId::parse, "repoId", "Repo ID", text)
+pub(crate) fn repo_id_from_proto(text: String) -> Result<RepoId, Error> {
+    id_from_proto(RepoId::parse, "repoId", "Repo ID", text)
 }
 
 /// Returns the required message.
@@ -37,23 +35,25 @@ fn required<T>(message: Option<T>, field: &'static str, label: &str) -> Result<T
     message.ok_or_else(|| Error::invalid(field, format!("{label} is required")))
 }
 
-pub(crate) fn organization(message: Option<Organization>) -> Result<core::Organization, Error> {
+pub(crate) fn organization_from_proto(
+    message: Option<v1::Organization>,
+) -> Result<Organization, Error> {
     let message = required(message, "organization", "Organization")?;
-    let id = id(
+    let id = id_from_proto(
         OrganizationId::parse,
         "organization.id",
         "Organization ID",
         message.id,
     )?;
-    Ok(core::Organization {
+    Ok(Organization {
         id,
         name: message.name,
         default_workspace: None,
     })
 }
 
-pub(crate) fn organization_message(organization: core::Organization) -> Organization {
-    Organization {
+pub(crate) fn organization_to_proto(organization: Organization) -> v1::Organization {
+    v1::Organization {
         id: organization.id.to_string(),
         name: organization.name,
         default_workspace_id: organization
@@ -63,17 +63,17 @@ pub(crate) fn organization_message(organization: core::Organization) -> Organiza
     }
 }
 
-pub(crate) fn workspace(message: Option<Workspace>) -> Result<core::Workspace, Error> {
+pub(crate) fn workspace_from_proto(message: Option<v1::Workspace>) -> Result<Workspace, Error> {
     let message = required(message, "workspace", "Workspace")?;
     let organization = message.organization_id;
-    Ok(core::Workspace {
-        id: id(
+    Ok(Workspace {
+        id: id_from_proto(
             WorkspaceId::parse,
             "workspace.id",
             "Workspace ID",
             message.id,
         )?,
-        organization: id(
+        organization: id_from_proto(
             OrganizationId::parse,
             "workspace.organizationId",
             "Organization ID",
@@ -84,8 +84,8 @@ pub(crate) fn workspace(message: Option<Workspace>) -> Result<core::Workspace, E
     })
 }
 
-pub(crate) fn workspace_message(workspace: core::Workspace) -> Workspace {
-    Workspace {
+pub(crate) fn workspace_to_proto(workspace: Workspace) -> v1::Workspace {
+    v1::Workspace {
         id: workspace.id.to_string(),
         organization_id: workspace.organization.to_string(),
         name: workspace.name,
@@ -93,47 +93,49 @@ pub(crate) fn workspace_message(workspace: core::Workspace) -> Workspace {
     }
 }
 
-pub(crate) fn member(message: Option<Member>) -> Result<core::Member, Error> {
+pub(crate) fn member_from_proto(message: Option<v1::Member>) -> Result<Member, Error> {
     let message = required(message, "member", "Member")?;
     let role = match message.role() {
-        OrganizationRole::User => core::OrganizationRole::User,
-        OrganizationRole::Billing => core::OrganizationRole::Billing,
-        OrganizationRole::Workspaces => core::OrganizationRole::Workspaces,
-        OrganizationRole::Administrators => core::OrganizationRole::Administrators,
-        OrganizationRole::Owner => core::OrganizationRole::Owner,
-        OrganizationRole::Unspecified => {
+        v1::OrganizationRole::User => OrganizationRole::User,
+        v1::OrganizationRole::Billing => OrganizationRole::Billing,
+        v1::OrganizationRole::Workspaces => OrganizationRole::Workspaces,
+        v1::OrganizationRole::Administrators => OrganizationRole::Administrators,
+        v1::OrganizationRole::Owner => OrganizationRole::Owner,
+        v1::OrganizationRole::Unspecified => {
             return Err(Error::invalid("member.role", "Role is required"));
         }
     };
     let mut access = BTreeMap::new();
     for entry in message.workspaces {
-        let (workspace, granted) = workspace_access(entry)?;
+        let (workspace, granted) = workspace_access_from_proto(entry)?;
         if access.insert(workspace, granted).is_some() {
             let message = "A workspace must not be named twice";
             return Err(Error::invalid("member.workspaces", message));
         }
     }
     let organization = message.organization_id;
-    Ok(core::Member {
-        organization: id(
+    Ok(Member {
+        organization: id_from_proto(
             OrganizationId::parse,
             "member.organizationId",
             "Organization ID",
             organization,
         )?,
-        user: id(UserId::parse, "member.userId", "User ID", message.user_id)?,
+        user: id_from_proto(UserId::parse, "member.userId", "User ID", message.user_id)?,
         role,
         validated: message.validated,
         access,
     })
 }
 
-fn workspace_access(message: WorkspaceAccess) -> Result<(WorkspaceId, core::Access), Error> {
+fn workspace_access_from_proto(
+    message: v1::WorkspaceAccess,
+) -> Result<(WorkspaceId, Access), Error> {
     let access = match message.access() {
-        AccessType::Read => core::Access::Read,
-        AccessType::Write => core::Access::Write,
-        AccessType::Admin => core::Access::Admin,
-        AccessType::Unspecified => {
+        v1::AccessType::Read => Access::Read,
+        v1::AccessType::Write => Access::Write,
+        v1::AccessType::Admin => Access::Admin,
+        v1::AccessType::Unspecified => {
             return Err(Error::invalid(
                 "member.workspaces.access",
                 "Access is required",
@@ -142,7 +144,7 @@ fn workspace_access(message: WorkspaceAccess) -> Result<(WorkspaceId, core::Acce
     };
     let field = "member.workspaces.workspaceId";
     Ok((
-        id(
+        id_from_proto(
             WorkspaceId::parse,
             field,
             "Workspace ID",
@@ -152,20 +154,20 @@ fn workspace_access(message: WorkspaceAccess) -> Result<(WorkspaceId, core::Acce
     ))
 }
 
-pub(crate) fn member_message(member: core::Member) -> Member {
+pub(crate) fn member_to_proto(member: Member) -> v1::Member {
     let role = match member.role {
-        core::OrganizationRole::User => OrganizationRole::User,
-        core::OrganizationRole::Billing => OrganizationRole::Billing,
-        core::OrganizationRole::Workspaces => OrganizationRole::Workspaces,
-        core::OrganizationRole::Administrators => OrganizationRole::Administrators,
-        core::OrganizationRole::Owner => OrganizationRole::Owner,
+        OrganizationRole::User => v1::OrganizationRole::User,
+        OrganizationRole::Billing => v1::OrganizationRole::Billing,
+        OrganizationRole::Workspaces => v1::OrganizationRole::Workspaces,
+        OrganizationRole::Administrators => v1::OrganizationRole::Administrators,
+        OrganizationRole::Owner => v1::OrganizationRole::Owner,
     };
     let access = |access| match access {
-        core::Access::Read => AccessType::Read,
-        core::Access::Write => AccessType::Write,
-        core::Access::Admin => AccessType::Admin,
+        Access::Read => v1::AccessType::Read,
+        Access::Write => v1::AccessType::Write,
+        Access::Admin => v1::AccessType::Admin,
     };
-    Member {
+    v1::Member {
         organization_id: member.organization.to_string(),
         user_id: member.user.to_string(),
         role: role.into(),
@@ -173,7 +175,7 @@ pub(crate) fn member_message(member: core::Member) -> Member {
         workspaces: member
             .access
             .into_iter()
-            .map(|(workspace, granted)| WorkspaceAccess {
+            .map(|(workspace, granted)| v1::WorkspaceAccess {
                 workspace_id: workspace.to_string(),
                 access: access(granted).into(),
             })
@@ -181,11 +183,11 @@ pub(crate) fn member_message(member: core::Member) -> Member {
     }
 }
 
-pub(crate) fn repo(message: Option<Repo>) -> Result<core::Repo, Error> {
+pub(crate) fn repo_from_proto(message: Option<v1::Repo>) -> Result<Repo, Error> {
     let message = required(message, "repo", "Repo")?;
-    Ok(core::Repo {
-        id: id(RepoId::parse, "repo.id", "Repo ID", message.id)?,
-        workspace: id(
+    Ok(Repo {
+        id: id_from_proto(RepoId::parse, "repo.id", "Repo ID", message.id)?,
+        workspace: id_from_proto(
             WorkspaceId::parse,
             "repo.workspaceId",
             "Workspace ID",
@@ -195,8 +197,8 @@ pub(crate) fn repo(message: Option<Repo>) -> Result<core::Repo, Error> {
     })
 }
 
-pub(crate) fn repo_message(repo: core::Repo) -> Repo {
-    Repo {
+pub(crate) fn repo_to_proto(repo: Repo) -> v1::Repo {
+    v1::Repo {
         id: repo.id.to_string(),
         workspace_id: repo.workspace.to_string(),
         name: repo.name,

@@ -13,7 +13,7 @@ use keyward_core::id::IdError;
 use keyward_core::principal::Creator;
 
 /// Converts a time to its message.
-pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn timestamp_to_proto(moment: Timestamp) -> prost_types::Timestamp {
     let millis = moment.unix_millis();
     prost_types::Timestamp {
         seconds: millis.div_euclid(1000),
@@ -22,7 +22,7 @@ pub(crate) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
 }
 
 /// Returns the kind and the ID of the principal that created a resource.
-pub(crate) fn creator(creator: Option<Creator>) -> (Option<String>, Option<String>) {
+pub(crate) fn creator_to_proto(creator: Option<Creator>) -> (Option<String>, Option<String>) {
     creator.map(|Creator { kind, id }| (kind, id)).unzip()
 }
 
@@ -31,7 +31,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 
 /// Parses a time and truncates it to milliseconds; `label` names it in the error's text and `field` in its
 /// details.
-pub(crate) fn moment(
+pub(crate) fn timestamp_from_proto(
     field: &'static str,
     label: &str,
     timestamp: prost_types::Timestamp,
@@ -46,7 +46,7 @@ pub(crate) fn moment(
 }
 
 /// Parses an identifier; `label` names it in the error's text and `field` in its details.
-pub(crate) fn id<T>(
+pub(crate) fn id_from_proto<T>(
     parse: impl FnOnce(String) -> Result<T, IdError>,
     field: &'static str,
     label: &str,

@@ -1,41 +1,41 @@
 //! Provider keys.
 
 use keyward_core::Error;
-use keyward_core::id::{ResourceId, WorkspaceId};
+use keyward_core::id::ResourceId;
 use keyward_core::provider::Capabilities;
 use keyward_core::provider_key::{
     Link, ListedProviderKey, NewProviderKey, ProviderKeyFilter, ProviderKeyPatch, Resource,
-    ResourceKind as Kind,
+    ResourceKind,
 };
 use keyward_core::services::OpenedProviderKey;
 use keyward_crypto::Secret;
 
-use super::{creator, id, timestamp};
-use crate::proto::v1::{
-    ApiKey, ApiKeyLink, CreateApiKeyRequest, ListApiKeysRequest, ResolveApiKeyResponse,
-    ResourceKind, UpdateApiKeyRequest,
-};
-
-fn workspace_id(text: String) -> Result<WorkspaceId, Error> {
-    id(WorkspaceId::parse, "workspaceId", "Workspace ID", text)
-}
+use super::directory::workspace_id_from_proto;
+use super::{creator_to_proto, id_from_proto, timestamp_to_proto};
+use crate::proto::v1;
 
 fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-pub(crate) fn filter(message: ListApiKeysRequest) -> Result<ProviderKeyFilter, Error> {
+pub(crate) fn filter_from_proto(
+    message: v1::ListApiKeysRequest,
+) -> Result<ProviderKeyFilter, Error> {
     Ok(ProviderKeyFilter {
-        workspace: given(message.workspace_id).map(workspace_id).transpose()?,
+        workspace: given(message.workspace_id)
+            .map(workspace_id_from_proto)
+            .transpose()?,
         provider: given(message.provider),
         capability: message.capability.map(Capabilities),
     })
 }
 
-pub(crate) fn new_key(message: CreateApiKeyRequest) -> Result<NewProviderKey, Error> {
+pub(crate) fn new_key_from_proto(
+    message: v1::CreateApiKeyRequest,
+) -> Result<NewProviderKey, Error> {
     Ok(NewProviderKey {
         secret: Secret::new(message.secret),
-        workspace: workspace_id(message.workspace_id)?,
+        workspace: workspace_id_from_proto(message.workspace_id)?,
         provider: message.provider,
         key: message.key,
         endpoint: message.endpoint,
@@ -46,7 +46,7 @@ pub(crate) fn new_key(message: CreateApiKeyRequest) -> Result<NewProviderKey, Er
     })
 }
 
-pub(crate) fn patch(message: UpdateApiKeyRequest) -> ProviderKeyPatch {
+pub(crate) fn patch_from_proto(message: v1::UpdateApiKeyRequest) -> ProviderKeyPatch {
     ProviderKeyPatch {
         provider: message.provider,
         key: message.key,
@@ -59,10 +59,10 @@ pub(crate) fn patch(message: UpdateApiKeyRequest) -> ProviderKeyPatch {
     }
 }
 
-pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
+pub(crate) fn provider_key_to_proto(listed: ListedProviderKey) -> v1::ApiKey {
     let key = listed.key;
-    let (created_by_kind, created_by_id) = creator(key.created_by);
-    ApiKey {
+    let (created_by_kind, created_by_id) = creator_to_proto(key.created_by);
+    v1::ApiKey {
         id: key.id.to_string(),
         key: key.key,
         endpoint: key.endpoint,
@@ -71,7 +71,7 @@ pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
         subscription_id: key.subscription_id,
         provider: key.provider.as_str().to_owned(),
         description: key.description,
-        created_at: Some(timestamp(key.created_at)),
+        created_at: Some(timestamp_to_proto(key.created_at)),
         bucket_count: u32::try_from(listed.buckets).unwrap_or(u32::MAX),
         aillm_count: u32::try_from(listed.ai_models).unwrap_or(u32::MAX),
         created_by_kind,
@@ -80,9 +80,9 @@ pub(crate) fn api_key(listed: ListedProviderKey) -> ApiKey {
 }
 
 /// Converts an opened key. Only this function puts a credential's secret into a message.
-pub(crate) fn resolved(opened: OpenedProviderKey) -> ResolveApiKeyResponse {
+pub(crate) fn opened_key_to_proto(opened: OpenedProviderKey) -> v1::ResolveApiKeyResponse {
     let key = opened.key;
-    ResolveApiKeyResponse {
+    v1::ResolveApiKeyResponse {
         uuid: key.id.to_string(),
         workspace_id: key.workspace.to_string(),
         provider: key.provider.as_str().to_owned(),
@@ -96,29 +96,32 @@ pub(crate) fn resolved(opened: OpenedProviderKey) -> ResolveApiKeyResponse {
     }
 }
 
-pub(crate) fn resource(kind: ResourceKind, resource_id: String) -> Result<Resource, Error> {
+pub(crate) fn resource_from_proto(
+    kind: v1::ResourceKind,
+    resource_id: String,
+) -> Result<Resource, Error> {
     let kind = match kind {
-        ResourceKind::Bucket => Kind::Bucket,
-        ResourceKind::AiModel => Kind::AiModel,
-        ResourceKind::Unspecified => {
+        v1::ResourceKind::Bucket => ResourceKind::Bucket,
+        v1::ResourceKind::AiModel => ResourceKind::AiModel,
+        v1::ResourceKind::Unspecified => {
             return Err(Error::invalid("resourceKind", "Resource kind is required"));
         }
     };
     Ok(Resource {
         kind,
-        id: id(ResourceId::parse, "resourceId", "Resource ID", resource_id)?,
+        id: id_from_proto(ResourceId::parse, "resourceId", "Resource ID", resource_id)?,
     })
 }
 
-pub(crate) fn link(link: Link) -> ApiKeyLink {
+pub(crate) fn link_to_proto(link: Link) -> v1::ApiKeyLink {
     let kind = match link.resource.kind {
-        Kind::Bucket => ResourceKind::Bucket,
-        Kind::AiModel => ResourceKind::AiModel,
+        ResourceKind::Bucket => v1::ResourceKind::Bucket,
+        ResourceKind::AiModel => v1::ResourceKind::AiModel,
     };
-    ApiKeyLink {
+    v1::ApiKeyLink {
         uuid: link.key.to_string(),
         resource_kind: kind.into(),
         resource_id: link.resource.id.to_string(),
-        created_at: Some(timestamp(link.created_at)),
+        created_at: Some(timestamp_to_proto(link.created_at)),
     }
 }

@@ -2,22 +2,21 @@
 
 use keyward_core::Error;
 use keyward_core::id::RepoId;
-use keyward_core::repo_ai_key::{AiType as Kind, NewRepoAiKey, RepoAiKey as Key};
+use keyward_core::repo_ai_key::{AiType, NewRepoAiKey, RepoAiKey};
 use keyward_core::services::{CreatedRepoAiKey, VerifiedRepoAiKey};
 
-use super::{creator, timestamp};
-use crate::proto::v1::{
-    AiType, CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, RepoAiKey, RepoAiKeyVerdict,
-    VerifyRepoAiKeyResponse,
-};
+use super::{creator_to_proto, timestamp_to_proto};
+use crate::proto::v1;
 
 /// Parses the repo in a path. `None` if the text is not an ID.
-pub(crate) fn repo(text: String) -> Option<RepoId> {
+pub(crate) fn repo_from_proto(text: String) -> Option<RepoId> {
     RepoId::parse(text).ok()
 }
 
-pub(crate) fn new_key(message: CreateRepoAiKeyRequest) -> Result<NewRepoAiKey, Error> {
-    let ai_type = ai_type(message.ai_type())?;
+pub(crate) fn new_key_from_proto(
+    message: v1::CreateRepoAiKeyRequest,
+) -> Result<NewRepoAiKey, Error> {
+    let ai_type = ai_type_from_proto(message.ai_type())?;
     Ok(NewRepoAiKey {
         repo: RepoId::parse(message.repo_id).map_err(|_| Error::Denied)?,
         name: message.name,
@@ -25,40 +24,40 @@ pub(crate) fn new_key(message: CreateRepoAiKeyRequest) -> Result<NewRepoAiKey, E
     })
 }
 
-fn ai_type(ai_type: AiType) -> Result<Kind, Error> {
+fn ai_type_from_proto(ai_type: v1::AiType) -> Result<AiType, Error> {
     match ai_type {
-        AiType::Openai => Ok(Kind::OpenAi),
-        AiType::Google => Ok(Kind::Google),
-        AiType::Anthropic => Ok(Kind::Anthropic),
-        AiType::Aws => Ok(Kind::Aws),
-        AiType::Other => Ok(Kind::Other),
+        v1::AiType::Openai => Ok(AiType::OpenAi),
+        v1::AiType::Google => Ok(AiType::Google),
+        v1::AiType::Anthropic => Ok(AiType::Anthropic),
+        v1::AiType::Aws => Ok(AiType::Aws),
+        v1::AiType::Other => Ok(AiType::Other),
         // Missing types are rejected before; this is a number without a type.
-        AiType::Unspecified => {
+        v1::AiType::Unspecified => {
             let message = "AI type must be one of OPENAI, GOOGLE, ANTHROPIC, AWS, OTHER";
             Err(Error::invalid("aiType", message))
         }
     }
 }
 
-fn ai_type_message(kind: Kind) -> AiType {
+fn ai_type_to_proto(kind: AiType) -> v1::AiType {
     match kind {
-        Kind::OpenAi => AiType::Openai,
-        Kind::Google => AiType::Google,
-        Kind::Anthropic => AiType::Anthropic,
-        Kind::Aws => AiType::Aws,
-        Kind::Other => AiType::Other,
+        AiType::OpenAi => v1::AiType::Openai,
+        AiType::Google => v1::AiType::Google,
+        AiType::Anthropic => v1::AiType::Anthropic,
+        AiType::Aws => v1::AiType::Aws,
+        AiType::Other => v1::AiType::Other,
     }
 }
 
-pub(crate) fn repo_ai_key(key: Key) -> RepoAiKey {
-    let (created_by_kind, created_by_id) = creator(key.created_by);
-    RepoAiKey {
+pub(crate) fn repo_ai_key_to_proto(key: RepoAiKey) -> v1::RepoAiKey {
+    let (created_by_kind, created_by_id) = creator_to_proto(key.created_by);
+    v1::RepoAiKey {
         id: key.id.to_string(),
         name: key.name,
         repo_id: key.repo.to_string(),
         key: key.key,
-        ai_type: ai_type_message(key.ai_type).into(),
-        created_at: Some(timestamp(key.created_at)),
+        ai_type: ai_type_to_proto(key.ai_type).into(),
+        created_at: Some(timestamp_to_proto(key.created_at)),
         deleted_at: None,
         created_by_kind,
         created_by_id,
@@ -66,8 +65,8 @@ pub(crate) fn repo_ai_key(key: Key) -> RepoAiKey {
 }
 
 /// Converts a created key. Only this function puts a repo AI key's secret into a message.
-pub(crate) fn created(created: CreatedRepoAiKey) -> CreateRepoAiKeyResponse {
-    CreateRepoAiKeyResponse {
+pub(crate) fn created_key_to_proto(created: CreatedRepoAiKey) -> v1::CreateRepoAiKeyResponse {
+    v1::CreateRepoAiKeyResponse {
         success: true,
         id: created.key.id.to_string(),
         key: created.key.key,
@@ -75,19 +74,21 @@ pub(crate) fn created(created: CreatedRepoAiKey) -> CreateRepoAiKeyResponse {
     }
 }
 
-pub(crate) fn verified(verified: Option<VerifiedRepoAiKey>) -> VerifyRepoAiKeyResponse {
+pub(crate) fn verified_key_to_proto(
+    verified: Option<VerifiedRepoAiKey>,
+) -> v1::VerifyRepoAiKeyResponse {
     let Some(VerifiedRepoAiKey { key, organization }) = verified else {
-        return VerifyRepoAiKeyResponse {
-            verdict: RepoAiKeyVerdict::NotFound.into(),
+        return v1::VerifyRepoAiKeyResponse {
+            verdict: v1::RepoAiKeyVerdict::NotFound.into(),
             ..Default::default()
         };
     };
-    VerifyRepoAiKeyResponse {
-        verdict: RepoAiKeyVerdict::Valid.into(),
+    v1::VerifyRepoAiKeyResponse {
+        verdict: v1::RepoAiKeyVerdict::Valid.into(),
         id: key.id.to_string(),
         repo_id: key.repo.to_string(),
         workspace_id: key.workspace.to_string(),
         organization_id: organization.to_string(),
-        ai_type: ai_type_message(key.ai_type).into(),
+        ai_type: ai_type_to_proto(key.ai_type).into(),
     }
 }

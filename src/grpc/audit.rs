@@ -3,7 +3,7 @@
 use keyward_core::services::AuditTrail;
 use tonic::{Request, Response, Status};
 
-use crate::convert::audit as convert;
+use crate::convert::audit;
 use crate::error::status;
 use crate::grpc::{Pages, enter_list};
 use crate::proto::v1::audit_service_server::AuditService;
@@ -30,13 +30,13 @@ impl AuditService for AuditGrpc {
     ) -> Result<Response<ListAuditEventsResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token);
-        let filter = convert::filter(message).map_err(status)?;
+        let filter = audit::filter_from_proto(message).map_err(status)?;
         let page = page?;
         let page = self.trail.list(&caller, &filter, &page).await;
         let page = page.map_err(status)?;
         let next_page_token = page.next_token();
         Ok(Response::new(ListAuditEventsResponse {
-            events: page.items.into_iter().map(convert::event).collect(),
+            events: page.items.into_iter().map(audit::event_to_proto).collect(),
             next_page_token,
         }))
     }

@@ -3,10 +3,10 @@
 use keyward_core::services::Directory;
 use tonic::{Request, Response, Status};
 
-use crate::convert::directory as convert;
+use crate::convert::directory;
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_list};
-use crate::proto::v1 as pb;
+use crate::proto::v1;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
 /// Serves the directory.
@@ -26,40 +26,41 @@ impl DirectoryGrpc {
 impl DirectoryService for DirectoryGrpc {
     async fn upsert_organization(
         &self,
-        request: Request<pb::UpsertOrganizationRequest>,
-    ) -> Result<Response<pb::UpsertOrganizationResponse>, Status> {
+        request: Request<v1::UpsertOrganizationRequest>,
+    ) -> Result<Response<v1::UpsertOrganizationResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let organization = convert::organization(message.organization).map_err(status)?;
+        let organization =
+            directory::organization_from_proto(message.organization).map_err(status)?;
         let organization = self
             .directory
             .upsert_organization(&caller, organization)
             .await
             .map_err(status)?;
-        let organization = Some(convert::organization_message(organization));
-        Ok(Response::new(pb::UpsertOrganizationResponse {
+        let organization = Some(directory::organization_to_proto(organization));
+        Ok(Response::new(v1::UpsertOrganizationResponse {
             organization,
         }))
     }
 
     async fn get_organization(
         &self,
-        request: Request<pb::GetOrganizationRequest>,
-    ) -> Result<Response<pb::GetOrganizationResponse>, Status> {
+        request: Request<v1::GetOrganizationRequest>,
+    ) -> Result<Response<v1::GetOrganizationResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::organization_id(message.organization_id).map_err(status)?;
+        let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let organization = self
             .directory
             .organization(&caller, &id)
             .await
             .map_err(status)?;
-        let organization = Some(convert::organization_message(organization));
-        Ok(Response::new(pb::GetOrganizationResponse { organization }))
+        let organization = Some(directory::organization_to_proto(organization));
+        Ok(Response::new(v1::GetOrganizationResponse { organization }))
     }
 
     async fn list_organizations(
         &self,
-        request: Request<pb::ListOrganizationsRequest>,
-    ) -> Result<Response<pb::ListOrganizationsResponse>, Status> {
+        request: Request<v1::ListOrganizationsRequest>,
+    ) -> Result<Response<v1::ListOrganizationsResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
@@ -71,9 +72,9 @@ impl DirectoryService for DirectoryGrpc {
         let organizations = page
             .items
             .into_iter()
-            .map(convert::organization_message)
+            .map(directory::organization_to_proto)
             .collect();
-        Ok(Response::new(pb::ListOrganizationsResponse {
+        Ok(Response::new(v1::ListOrganizationsResponse {
             organizations,
             next_page_token,
         }))
@@ -81,54 +82,55 @@ impl DirectoryService for DirectoryGrpc {
 
     async fn delete_organization(
         &self,
-        request: Request<pb::DeleteOrganizationRequest>,
-    ) -> Result<Response<pb::DeleteOrganizationResponse>, Status> {
+        request: Request<v1::DeleteOrganizationRequest>,
+    ) -> Result<Response<v1::DeleteOrganizationResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::organization_id(message.organization_id).map_err(status)?;
+        let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         self.directory
             .delete_organization(&caller, &id)
             .await
             .map_err(status)?;
-        Ok(Response::new(pb::DeleteOrganizationResponse {}))
+        Ok(Response::new(v1::DeleteOrganizationResponse {}))
     }
 
     async fn upsert_workspace(
         &self,
-        request: Request<pb::UpsertWorkspaceRequest>,
-    ) -> Result<Response<pb::UpsertWorkspaceResponse>, Status> {
+        request: Request<v1::UpsertWorkspaceRequest>,
+    ) -> Result<Response<v1::UpsertWorkspaceResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let workspace = convert::workspace(message.workspace).map_err(status)?;
+        let workspace = directory::workspace_from_proto(message.workspace).map_err(status)?;
         let workspace = self
             .directory
             .upsert_workspace(&caller, workspace)
             .await
             .map_err(status)?;
-        let workspace = Some(convert::workspace_message(workspace));
-        Ok(Response::new(pb::UpsertWorkspaceResponse { workspace }))
+        let workspace = Some(directory::workspace_to_proto(workspace));
+        Ok(Response::new(v1::UpsertWorkspaceResponse { workspace }))
     }
 
     async fn get_workspace(
         &self,
-        request: Request<pb::GetWorkspaceRequest>,
-    ) -> Result<Response<pb::GetWorkspaceResponse>, Status> {
+        request: Request<v1::GetWorkspaceRequest>,
+    ) -> Result<Response<v1::GetWorkspaceResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::workspace_id(message.workspace_id).map_err(status)?;
+        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         let workspace = self
             .directory
             .workspace(&caller, &id)
             .await
             .map_err(status)?;
-        let workspace = Some(convert::workspace_message(workspace));
-        Ok(Response::new(pb::GetWorkspaceResponse { workspace }))
+        let workspace = Some(directory::workspace_to_proto(workspace));
+        Ok(Response::new(v1::GetWorkspaceResponse { workspace }))
     }
 
     async fn list_workspaces(
         &self,
-        request: Request<pb::ListWorkspacesRequest>,
-    ) -> Result<Response<pb::ListWorkspacesResponse>, Status> {
+        request: Request<v1::ListWorkspacesRequest>,
+    ) -> Result<Response<v1::ListWorkspacesResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let organization =
+            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let page = self
             .directory
             .workspaces(&caller, &organization, &page)
@@ -138,9 +140,9 @@ impl DirectoryService for DirectoryGrpc {
         let workspaces = page
             .items
             .into_iter()
-            .map(convert::workspace_message)
+            .map(directory::workspace_to_proto)
             .collect();
-        Ok(Response::new(pb::ListWorkspacesResponse {
+        Ok(Response::new(v1::ListWorkspacesResponse {
             workspaces,
             next_page_token,
         }))
@@ -148,55 +150,57 @@ impl DirectoryService for DirectoryGrpc {
 
     async fn delete_workspace(
         &self,
-        request: Request<pb::DeleteWorkspaceRequest>,
-    ) -> Result<Response<pb::DeleteWorkspaceResponse>, Status> {
+        request: Request<v1::DeleteWorkspaceRequest>,
+    ) -> Result<Response<v1::DeleteWorkspaceResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::workspace_id(message.workspace_id).map_err(status)?;
+        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         self.directory
             .delete_workspace(&caller, &id)
             .await
             .map_err(status)?;
-        Ok(Response::new(pb::DeleteWorkspaceResponse {}))
+        Ok(Response::new(v1::DeleteWorkspaceResponse {}))
     }
 
     async fn upsert_member(
         &self,
-        request: Request<pb::UpsertMemberRequest>,
-    ) -> Result<Response<pb::UpsertMemberResponse>, Status> {
+        request: Request<v1::UpsertMemberRequest>,
+    ) -> Result<Response<v1::UpsertMemberResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let member = convert::member(message.member).map_err(status)?;
+        let member = directory::member_from_proto(message.member).map_err(status)?;
         let member = self
             .directory
             .upsert_member(&caller, member)
             .await
             .map_err(status)?;
-        let member = Some(convert::member_message(member));
-        Ok(Response::new(pb::UpsertMemberResponse { member }))
+        let member = Some(directory::member_to_proto(member));
+        Ok(Response::new(v1::UpsertMemberResponse { member }))
     }
 
     async fn get_member(
         &self,
-        request: Request<pb::GetMemberRequest>,
-    ) -> Result<Response<pb::GetMemberResponse>, Status> {
+        request: Request<v1::GetMemberRequest>,
+    ) -> Result<Response<v1::GetMemberResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
-        let user = convert::user_id(message.user_id).map_err(status)?;
+        let organization =
+            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+        let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
         let member = self
             .directory
             .member(&caller, &organization, &user)
             .await
             .map_err(status)?;
-        let member = Some(convert::member_message(member));
-        Ok(Response::new(pb::GetMemberResponse { member }))
+        let member = Some(directory::member_to_proto(member));
+        Ok(Response::new(v1::GetMemberResponse { member }))
     }
 
     async fn list_members(
         &self,
-        request: Request<pb::ListMembersRequest>,
-    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        request: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let organization =
+            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let page = self
             .directory
             .members(&caller, &organization, &page)
@@ -206,9 +210,9 @@ impl DirectoryService for DirectoryGrpc {
         let members = page
             .items
             .into_iter()
-            .map(convert::member_message)
+            .map(directory::member_to_proto)
             .collect();
-        Ok(Response::new(pb::ListMembersResponse {
+        Ok(Response::new(v1::ListMembersResponse {
             members,
             next_page_token,
         }))
@@ -216,59 +220,64 @@ impl DirectoryService for DirectoryGrpc {
 
     async fn delete_member(
         &self,
-        request: Request<pb::DeleteMemberRequest>,
-    ) -> Result<Response<pb::DeleteMemberResponse>, Status> {
+        request: Request<v1::DeleteMemberRequest>,
+    ) -> Result<Response<v1::DeleteMemberResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
-        let user = convert::user_id(message.user_id).map_err(status)?;
+        let organization =
+            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+        let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
         self.directory
             .delete_member(&caller, &organization, &user)
             .await
             .map_err(status)?;
-        Ok(Response::new(pb::DeleteMemberResponse {}))
+        Ok(Response::new(v1::DeleteMemberResponse {}))
     }
 
     async fn upsert_repo(
         &self,
-        request: Request<pb::UpsertRepoRequest>,
-    ) -> Result<Response<pb::UpsertRepoResponse>, Status> {
+        request: Request<v1::UpsertRepoRequest>,
+    ) -> Result<Response<v1::UpsertRepoResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let repo = convert::repo(message.repo).map_err(status)?;
+        let repo = directory::repo_from_proto(message.repo).map_err(status)?;
         let repo = self
             .directory
             .upsert_repo(&caller, repo)
             .await
             .map_err(status)?;
-        let repo = Some(convert::repo_message(repo));
-        Ok(Response::new(pb::UpsertRepoResponse { repo }))
+        let repo = Some(directory::repo_to_proto(repo));
+        Ok(Response::new(v1::UpsertRepoResponse { repo }))
     }
 
     async fn get_repo(
         &self,
-        request: Request<pb::GetRepoRequest>,
-    ) -> Result<Response<pb::GetRepoResponse>, Status> {
+        request: Request<v1::GetRepoRequest>,
+    ) -> Result<Response<v1::GetRepoResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::repo_id(message.repo_id).map_err(status)?;
+        let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
         let repo = self.directory.repo(&caller, &id).await.map_err(status)?;
-        let repo = Some(convert::repo_message(repo));
-        Ok(Response::new(pb::GetRepoResponse { repo }))
+        let repo = Some(directory::repo_to_proto(repo));
+        Ok(Response::new(v1::GetRepoResponse { repo }))
     }
 
     async fn list_repos(
         &self,
-        request: Request<pb::ListReposRequest>,
-    ) -> Result<Response<pb::ListReposResponse>, Status> {
+        request: Request<v1::ListReposRequest>,
+    ) -> Result<Response<v1::ListReposResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
-        let workspace = convert::workspace_id(message.workspace_id).map_err(status)?;
+        let workspace = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         let page = self
             .directory
             .repos(&caller, &workspace, &page)
             .await
             .map_err(status)?;
         let next_page_token = page.next_token();
-        let repos = page.items.into_iter().map(convert::repo_message).collect();
-        Ok(Response::new(pb::ListReposResponse {
+        let repos = page
+            .items
+            .into_iter()
+            .map(directory::repo_to_proto)
+            .collect();
+        Ok(Response::new(v1::ListReposResponse {
             repos,
             next_page_token,
         }))
@@ -276,14 +285,14 @@ impl DirectoryService for DirectoryGrpc {
 
     async fn delete_repo(
         &self,
-        request: Request<pb::DeleteRepoRequest>,
-    ) -> Result<Response<pb::DeleteRepoResponse>, Status> {
+        request: Request<v1::DeleteRepoRequest>,
+    ) -> Result<Response<v1::DeleteRepoResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let id = convert::repo_id(message.repo_id).map_err(status)?;
+        let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
         self.directory
             .delete_repo(&caller, &id)
             .await
             .map_err(status)?;
-        Ok(Response::new(pb::DeleteRepoResponse {}))
+        Ok(Response::new(v1::DeleteRepoResponse {}))
     }
 }

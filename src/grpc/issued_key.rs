@@ -5,7 +5,8 @@ use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys};
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
-use crate::convert::{issued_key as convert, ledger as convert_ledger, moment};
+use crate::convert::directory::organization_id_from_proto;
+use crate::convert::{issued_key, ledger, timestamp_from_proto};
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_for_change, enter_list, with_secret};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;
@@ -52,7 +53,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<GetCurrentKeyResponse>, Status> {
         let (caller, _, _running) = enter(request).await?;
         let current = self.keys.current(&caller).await.map_err(status)?;
-        let data = Some(convert::current(current));
+        let data = Some(issued_key::current_key_to_proto(current));
         Ok(Response::new(GetCurrentKeyResponse { data }))
     }
 
@@ -61,13 +62,13 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
-        let filter = convert::filter(message).map_err(status)?;
+        let filter = issued_key::filter_from_proto(message).map_err(status)?;
         let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
         let most = self.pages.max_items as usize;
         let data = keys
             .into_iter()
             .take(most)
-            .map(convert::issued_key)
+            .map(issued_key::issued_key_to_proto)
             .collect();
         Ok(Response::new(ListKeysResponse { data }))
     }
@@ -77,9 +78,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let new = convert::new_key(message).map_err(status)?;
+        let new = issued_key::new_key_from_proto(message).map_err(status)?;
         let minted = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(with_secret(convert::created(minted)))
+        Ok(with_secret(issued_key::created_key_to_proto(minted)))
     }
 
     async fn get_key(
@@ -89,7 +90,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let key = self.keys.get(&caller, hash).await.map_err(status)?;
-        let data = Some(convert::issued_key(key));
+        let data = Some(issued_key::issued_key_to_proto(key));
         Ok(Response::new(GetKeyResponse { data }))
     }
 
@@ -99,9 +100,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<UpdateKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
         let hash = KeyHash::parse(&message.hash);
-        let patch = convert::patch(message).map_err(status)?;
+        let patch = issued_key::patch_from_proto(message).map_err(status)?;
         let key = self.keys.update(&caller, hash, patch).await;
-        let data = Some(convert::issued_key(key.map_err(status)?));
+        let data = Some(issued_key::issued_key_to_proto(key.map_err(status)?));
         Ok(Response::new(UpdateKeyResponse { data }))
     }
 
@@ -122,7 +123,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let (caller, message, _running) = enter_for(request, |it| &it.token).await?;
         let token = Secret::new(message.token);
         let verified = self.keys.verify(&caller, &token, message.byok).await;
-        Ok(Response::new(convert::verified(verified.map_err(status)?)))
+        Ok(Response::new(issued_key::verified_key_to_proto(
+            verified.map_err(status)?,
+        )))
     }
 
     async fn record_usage(
@@ -131,11 +134,11 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<RecordUsageResponse>, Status> {
         let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
-        let request_id = convert_ledger::request_id(message.request_id).map_err(status)?;
-        let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
+        let request_id = ledger::request_id_from_proto(message.request_id).map_err(status)?;
+        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
         let occurred_at = message
             .occurred_at
-            .map(|at| moment("occurredAt", "Time of the charge", at))
+            .map(|at| timestamp_from_proto("occurredAt", "Time of the charge", at))
             .transpose()
             .map_err(status)?;
         let recorded = self
@@ -143,7 +146,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
             .record(&caller, hash, request_id, cost, message.byok, occurred_at)
             .await
             .map_err(status)?;
-        Ok(Response::new(convert_ledger::recorded(&recorded)))
+        Ok(Response::new(ledger::recorded_to_proto(&recorded)))
     }
 
     async fn reserve_spend(
@@ -152,10 +155,10 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<ReserveSpendResponse>, Status> {
         let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
-        let new = convert_ledger::new_reservation(message).map_err(status)?;
+        let new = ledger::reservation_from_proto(message).map_err(status)?;
         let reserved = self.ledger.reserve(&caller, hash, new).await;
         let reserved = reserved.map_err(status)?;
-        Ok(Response::new(convert_ledger::reserved(&reserved)))
+        Ok(Response::new(ledger::reserved_to_proto(&reserved)))
     }
 
     async fn settle_spend(
@@ -165,10 +168,10 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let (caller, message, _running) =
             enter_for_change(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
-        let cost = convert_ledger::cost(message.cost_nanos).map_err(status)?;
+        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
         let settled = self.ledger.settle(&caller, id, cost).await;
         let settled = settled.map_err(status)?;
-        Ok(Response::new(convert_ledger::settled(&settled)))
+        Ok(Response::new(ledger::settled_to_proto(&settled)))
     }
 
     async fn release_spend(
@@ -187,13 +190,15 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<CreateManagementKeyRequest>,
     ) -> Result<Response<CreateManagementKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
         let minted = self
             .management_keys
             .create(&caller, &organization, message.name)
             .await
             .map_err(status)?;
-        Ok(with_secret(convert::created_management_key(minted)))
+        Ok(with_secret(issued_key::created_management_key_to_proto(
+            minted,
+        )))
     }
 
     async fn list_management_keys(
@@ -201,7 +206,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<ListManagementKeysRequest>,
     ) -> Result<Response<ListManagementKeysResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
-        let organization = convert::organization_id(message.organization_id).map_err(status)?;
+        let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .management_keys
@@ -209,7 +214,10 @@ impl ManagementKeyService for IssuedKeyGrpc {
             .await;
         let page = page.map_err(status)?;
         let next_page_token = page.next_token();
-        let keys = page.items.into_iter().map(convert::management_key);
+        let keys = page
+            .items
+            .into_iter()
+            .map(issued_key::management_key_to_proto);
         Ok(Response::new(ListManagementKeysResponse {
             management_keys: keys.collect(),
             next_page_token,

@@ -4,7 +4,7 @@ use keyward_core::id::ProviderKeyId;
 use keyward_core::services::ProviderKeys;
 use tonic::{Request, Response, Status};
 
-use crate::convert::provider_key as convert;
+use crate::convert::provider_key;
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
@@ -36,13 +36,17 @@ impl ApiKeyService for ProviderKeyGrpc {
     ) -> Result<Response<ListApiKeysResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
-        let filter = convert::filter(message).map_err(status)?;
+        let filter = provider_key::filter_from_proto(message).map_err(status)?;
         let page = self.keys.list(&caller, &filter, &page).await;
         let page = page.map_err(status)?;
         let next_page_token = page.next_token();
         Ok(Response::new(ListApiKeysResponse {
             success: true,
-            api_keys: page.items.into_iter().map(convert::api_key).collect(),
+            api_keys: page
+                .items
+                .into_iter()
+                .map(provider_key::provider_key_to_proto)
+                .collect(),
             next_page_token,
         }))
     }
@@ -52,7 +56,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let new = convert::new_key(message).map_err(status)?;
+        let new = provider_key::new_key_from_proto(message).map_err(status)?;
         let id = self.keys.create(&caller, new).await.map_err(status)?;
         Ok(Response::new(CreateApiKeyResponse {
             success: true,
@@ -67,7 +71,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         let (caller, message, _running) = enter(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         self.keys
-            .update(&caller, id, convert::patch(message))
+            .update(&caller, id, provider_key::patch_from_proto(message))
             .await
             .map_err(status)?;
         let message = "API key updated successfully".to_owned();
@@ -98,7 +102,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let opened = self.keys.resolve(&caller, id).await.map_err(status)?;
-        Ok(with_secret(convert::resolved(opened)))
+        Ok(with_secret(provider_key::opened_key_to_proto(opened)))
     }
 
     async fn link_api_key(
@@ -108,14 +112,15 @@ impl ApiKeyService for ProviderKeyGrpc {
         let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
-        let resource = convert::resource(kind, message.resource_id).map_err(status)?;
+        let resource =
+            provider_key::resource_from_proto(kind, message.resource_id).map_err(status)?;
         let link = self
             .keys
             .link(&caller, id, resource)
             .await
             .map_err(status)?;
         Ok(Response::new(LinkApiKeyResponse {
-            link: Some(convert::link(link)),
+            link: Some(provider_key::link_to_proto(link)),
         }))
     }
 
@@ -126,7 +131,8 @@ impl ApiKeyService for ProviderKeyGrpc {
         let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
-        let resource = convert::resource(kind, message.resource_id).map_err(status)?;
+        let resource =
+            provider_key::resource_from_proto(kind, message.resource_id).map_err(status)?;
         self.keys
             .unlink(&caller, id, &resource)
             .await
@@ -143,7 +149,11 @@ impl ApiKeyService for ProviderKeyGrpc {
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.links(&caller, id, &page).await.map_err(status)?;
         let next_page_token = page.next_token();
-        let links = page.items.into_iter().map(convert::link).collect();
+        let links = page
+            .items
+            .into_iter()
+            .map(provider_key::link_to_proto)
+            .collect();
         Ok(Response::new(ListApiKeyLinksResponse {
             links,
             next_page_token,

@@ -5,7 +5,7 @@ use keyward_core::services::RepoAiKeys;
 use keyward_crypto::Secret;
 use tonic::{Request, Response, Status};
 
-use crate::convert::repo_ai_key as convert;
+use crate::convert::repo_ai_key;
 use crate::error::status;
 use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
@@ -35,14 +35,18 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         request: Request<ListRepoAiKeysRequest>,
     ) -> Result<Response<ListRepoAiKeysResponse>, Status> {
         let (caller, message, _running) = enter_list(request).await?;
-        let repo = convert::repo(message.repo_id);
+        let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.list(&caller, repo.as_ref(), &page).await;
         let page = page.map_err(status)?;
         let next_page_token = page.next_token();
         Ok(Response::new(ListRepoAiKeysResponse {
             success: true,
-            api_keys: page.items.into_iter().map(convert::repo_ai_key).collect(),
+            api_keys: page
+                .items
+                .into_iter()
+                .map(repo_ai_key::repo_ai_key_to_proto)
+                .collect(),
             next_page_token,
         }))
     }
@@ -52,9 +56,9 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         request: Request<CreateRepoAiKeyRequest>,
     ) -> Result<Response<CreateRepoAiKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let new = convert::new_key(message).map_err(status)?;
+        let new = repo_ai_key::new_key_from_proto(message).map_err(status)?;
         let created = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(with_secret(convert::created(created)))
+        Ok(with_secret(repo_ai_key::created_key_to_proto(created)))
     }
 
     async fn update_repo_ai_key(
@@ -62,7 +66,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         request: Request<UpdateRepoAiKeyRequest>,
     ) -> Result<Response<UpdateRepoAiKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let repo = convert::repo(message.repo_id);
+        let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
             .rename(&caller, repo.as_ref(), id, message.name)
@@ -79,7 +83,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         request: Request<DeleteRepoAiKeyRequest>,
     ) -> Result<Response<DeleteRepoAiKeyResponse>, Status> {
         let (caller, message, _running) = enter(request).await?;
-        let repo = convert::repo(message.repo_id);
+        let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
             .delete(&caller, repo.as_ref(), id)
@@ -98,6 +102,8 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         let (caller, message, _running) = enter_for(request, |it| &it.key).await?;
         let secret = Secret::new(message.secret);
         let verified = self.keys.verify(&caller, &message.key, &secret).await;
-        Ok(Response::new(convert::verified(verified.map_err(status)?)))
+        Ok(Response::new(repo_ai_key::verified_key_to_proto(
+            verified.map_err(status)?,
+        )))
     }
 }
