@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::audit;
 use crate::error::status;
-use crate::grpc::{Pages, enter_list};
+use crate::grpc::{Pages, begin_list};
 use crate::proto::v1::audit_service_server::AuditService;
 use crate::proto::v1::{ListAuditEventsRequest, ListAuditEventsResponse};
 
@@ -28,7 +28,7 @@ impl AuditService for AuditGrpc {
         &self,
         request: Request<ListAuditEventsRequest>,
     ) -> Result<Response<ListAuditEventsResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token);
         let filter = audit::filter_from_proto(message).map_err(status)?;
         let page = page?;

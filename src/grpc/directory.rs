@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::directory;
 use crate::error::status;
-use crate::grpc::{Pages, enter, enter_list};
+use crate::grpc::{Pages, begin_call, begin_list};
 use crate::proto::v1;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
@@ -28,7 +28,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::UpsertOrganizationRequest>,
     ) -> Result<Response<v1::UpsertOrganizationResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let organization =
             directory::organization_from_proto(message.organization).map_err(status)?;
         let organization = self
@@ -46,7 +46,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::GetOrganizationRequest>,
     ) -> Result<Response<v1::GetOrganizationResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let organization = self
             .directory
@@ -61,7 +61,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::ListOrganizationsRequest>,
     ) -> Result<Response<v1::ListOrganizationsResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .directory
@@ -84,7 +84,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::DeleteOrganizationRequest>,
     ) -> Result<Response<v1::DeleteOrganizationResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         self.directory
             .delete_organization(&caller, &id)
@@ -97,7 +97,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::UpsertWorkspaceRequest>,
     ) -> Result<Response<v1::UpsertWorkspaceResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let workspace = directory::workspace_from_proto(message.workspace).map_err(status)?;
         let workspace = self
             .directory
@@ -112,7 +112,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::GetWorkspaceRequest>,
     ) -> Result<Response<v1::GetWorkspaceResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         let workspace = self
             .directory
@@ -127,7 +127,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::ListWorkspacesRequest>,
     ) -> Result<Response<v1::ListWorkspacesResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization =
             directory::organization_id_from_proto(message.organization_id).map_err(status)?;
@@ -152,7 +152,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::DeleteWorkspaceRequest>,
     ) -> Result<Response<v1::DeleteWorkspaceResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         self.directory
             .delete_workspace(&caller, &id)
@@ -165,7 +165,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::UpsertMemberRequest>,
     ) -> Result<Response<v1::UpsertMemberResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let member = directory::member_from_proto(message.member).map_err(status)?;
         let member = self
             .directory
@@ -180,7 +180,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::GetMemberRequest>,
     ) -> Result<Response<v1::GetMemberResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let organization =
             directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
@@ -197,7 +197,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization =
             directory::organization_id_from_proto(message.organization_id).map_err(status)?;
@@ -222,7 +222,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::DeleteMemberRequest>,
     ) -> Result<Response<v1::DeleteMemberResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let organization =
             directory::organization_id_from_proto(message.organization_id).map_err(status)?;
         let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
@@ -237,7 +237,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::UpsertRepoRequest>,
     ) -> Result<Response<v1::UpsertRepoResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let repo = directory::repo_from_proto(message.repo).map_err(status)?;
         let repo = self
             .directory
@@ -252,7 +252,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::GetRepoRequest>,
     ) -> Result<Response<v1::GetRepoResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
         let repo = self.directory.repo(&caller, &id).await.map_err(status)?;
         let repo = Some(directory::repo_to_proto(repo));
@@ -263,7 +263,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::ListReposRequest>,
     ) -> Result<Response<v1::ListReposResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let workspace = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
         let page = self
@@ -287,7 +287,7 @@ impl DirectoryService for DirectoryGrpc {
         &self,
         request: Request<v1::DeleteRepoRequest>,
     ) -> Result<Response<v1::DeleteRepoResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
         self.directory
             .delete_repo(&caller, &id)

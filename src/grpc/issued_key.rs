@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use crate::convert::directory::organization_id_from_proto;
 use crate::convert::{issued_key, ledger, timestamp_from_proto};
 use crate::error::status;
-use crate::grpc::{Pages, enter, enter_for, enter_for_change, enter_list, with_secret};
+use crate::grpc::{Pages, begin_call, begin_call_of, begin_change_of, begin_list, uncompressed};
 use crate::proto::v1::management_key_service_server::ManagementKeyService;
 use crate::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
@@ -51,7 +51,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<GetCurrentKeyRequest>,
     ) -> Result<Response<GetCurrentKeyResponse>, Status> {
-        let (caller, _, _running) = enter(request).await?;
+        let (caller, _, _running) = begin_call(request).await?;
         let current = self.keys.current(&caller).await.map_err(status)?;
         let data = Some(issued_key::current_key_to_proto(current));
         Ok(Response::new(GetCurrentKeyResponse { data }))
@@ -61,7 +61,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let filter = issued_key::filter_from_proto(message).map_err(status)?;
         let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
         let most = self.pages.max_items as usize;
@@ -77,17 +77,17 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let new = issued_key::new_key_from_proto(message).map_err(status)?;
         let minted = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(with_secret(issued_key::created_key_to_proto(minted)))
+        Ok(uncompressed(issued_key::created_key_to_proto(minted)))
     }
 
     async fn get_key(
         &self,
         request: Request<GetKeyRequest>,
     ) -> Result<Response<GetKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let key = self.keys.get(&caller, hash).await.map_err(status)?;
         let data = Some(issued_key::issued_key_to_proto(key));
@@ -98,7 +98,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<UpdateKeyRequest>,
     ) -> Result<Response<UpdateKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let patch = issued_key::patch_from_proto(message).map_err(status)?;
         let key = self.keys.update(&caller, hash, patch).await;
@@ -110,7 +110,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<DeleteKeyRequest>,
     ) -> Result<Response<DeleteKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
         self.keys.delete(&caller, hash).await.map_err(status)?;
         Ok(Response::new(DeleteKeyResponse { deleted: true }))
@@ -120,7 +120,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<VerifyKeyRequest>,
     ) -> Result<Response<VerifyKeyResponse>, Status> {
-        let (caller, message, _running) = enter_for(request, |it| &it.token).await?;
+        let (caller, message, _running) = begin_call_of(request, |it| &it.token).await?;
         let token = Secret::new(message.token);
         let verified = self.keys.verify(&caller, &token, message.byok).await;
         Ok(Response::new(issued_key::verified_key_to_proto(
@@ -132,7 +132,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<RecordUsageRequest>,
     ) -> Result<Response<RecordUsageResponse>, Status> {
-        let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
+        let (caller, message, _running) = begin_change_of(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
         let request_id = ledger::request_id_from_proto(message.request_id).map_err(status)?;
         let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
@@ -153,7 +153,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<ReserveSpendRequest>,
     ) -> Result<Response<ReserveSpendResponse>, Status> {
-        let (caller, message, _running) = enter_for_change(request, |it| &it.hash).await?;
+        let (caller, message, _running) = begin_change_of(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
         let new = ledger::reservation_from_proto(message).map_err(status)?;
         let reserved = self.ledger.reserve(&caller, hash, new).await;
@@ -165,8 +165,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<SettleSpendRequest>,
     ) -> Result<Response<SettleSpendResponse>, Status> {
-        let (caller, message, _running) =
-            enter_for_change(request, |it| &it.reservation_id).await?;
+        let (caller, message, _running) = begin_change_of(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
         let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
         let settled = self.ledger.settle(&caller, id, cost).await;
@@ -178,8 +177,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<ReleaseSpendRequest>,
     ) -> Result<Response<ReleaseSpendResponse>, Status> {
-        let (caller, message, _running) =
-            enter_for_change(request, |it| &it.reservation_id).await?;
+        let (caller, message, _running) = begin_change_of(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
         self.ledger.release(&caller, id).await.map_err(status)?;
         Ok(Response::new(ReleaseSpendResponse {}))
@@ -189,14 +187,14 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<CreateManagementKeyRequest>,
     ) -> Result<Response<CreateManagementKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
         let minted = self
             .management_keys
             .create(&caller, &organization, message.name)
             .await
             .map_err(status)?;
-        Ok(with_secret(issued_key::created_management_key_to_proto(
+        Ok(uncompressed(issued_key::created_management_key_to_proto(
             minted,
         )))
     }
@@ -205,7 +203,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<ListManagementKeysRequest>,
     ) -> Result<Response<ListManagementKeysResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
@@ -228,7 +226,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         &self,
         request: Request<RevokeManagementKeyRequest>,
     ) -> Result<Response<RevokeManagementKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let revoked = self.management_keys.revoke(&caller, hash).await;
         revoked.map_err(status)?;

@@ -38,28 +38,28 @@ impl Pages {
     }
 }
 
-/// Waits for the call's turn and splits its request into the caller, as the authentication layer found it, and
-/// the message. The call runs until the last value is dropped.
-async fn enter<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
+/// Begins a call about a single item: waits for its turn in the fair queue, and returns the caller and the
+/// message. The call runs until the last value is dropped.
+async fn begin_call<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
     begin(request, Work::Item, |_| None::<&str>).await
 }
 
-/// Like [`enter`], for a page of a list.
-async fn enter_list<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
+/// Like [`begin_call`], for a page of a list.
+async fn begin_list<T>(request: Request<T>) -> Result<(Caller, T, Running), Status> {
     begin(request, Work::List, |_| None::<&str>).await
 }
 
-/// Like [`enter`], for a call that internal services make for the users of many keys: calls about different
+/// Like [`begin_call`], for a call that internal services make for the users of many keys: calls about different
 /// keys take turns.
-async fn enter_for<T>(
+async fn begin_call_of<T>(
     request: Request<T>,
     subject: impl Fn(&T) -> &str,
 ) -> Result<(Caller, T, Running), Status> {
     begin(request, Work::Item, |message| Some(subject(message))).await
 }
 
-/// Like [`enter_for`], for a change of a key's account.
-async fn enter_for_change<T>(
+/// Like [`begin_call_of`], for a change of a key's account.
+async fn begin_change_of<T>(
     request: Request<T>,
     subject: impl Fn(&T) -> &str,
 ) -> Result<(Caller, T, Running), Status> {
@@ -71,6 +71,14 @@ async fn begin<T>(
     work: Work,
     subject: impl Fn(&T) -> Option<&str>,
 ) -> Result<(Caller, T, Running), Status> {
+    let (caller, turn, message) = split_caller(request)?;
+    let running = turn.begin(work, subject(&message)).await;
+    let running = running.map_err(|_| error::too_many_for_key())?;
+    Ok((caller, message, running))
+}
+
+/// Splits a request into the caller and the turn, as the layers set them, and the message.
+fn split_caller<T>(request: Request<T>) -> Result<(Caller, Arc<Turn>, T), Status> {
     let (_, mut extensions, message) = request.into_parts();
     let caller = extensions.remove::<Caller>();
     let turn = extensions.remove::<Arc<Turn>>();
@@ -82,15 +90,13 @@ async fn begin<T>(
             "Not authenticated",
         ));
     };
-    let running = turn.begin(work, subject(&message)).await;
-    let running = running.map_err(|_| error::too_many_for_key())?;
-    Ok((caller, message, running))
+    Ok((caller, turn, message))
 }
 
 /// Returns a response that holds a secret or a plaintext key. It is never compressed: it also contains text
 /// that other parties may have written, and the compressed length would reveal the secret (as in CRIME and
 /// BREACH).
-fn with_secret<T>(message: T) -> Response<T> {
+fn uncompressed<T>(message: T) -> Response<T> {
     let mut response = Response::new(message);
     response.disable_compression();
     response

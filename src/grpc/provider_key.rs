@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::provider_key;
 use crate::error::status;
-use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
+use crate::grpc::{Pages, begin_call, begin_call_of, begin_list, uncompressed};
 use crate::proto::v1::api_key_service_server::ApiKeyService;
 use crate::proto::v1::{
     CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
@@ -34,7 +34,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<ListApiKeysRequest>,
     ) -> Result<Response<ListApiKeysResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let filter = provider_key::filter_from_proto(message).map_err(status)?;
         let page = self.keys.list(&caller, &filter, &page).await;
@@ -55,7 +55,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let new = provider_key::new_key_from_proto(message).map_err(status)?;
         let id = self.keys.create(&caller, new).await.map_err(status)?;
         Ok(Response::new(CreateApiKeyResponse {
@@ -68,7 +68,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<UpdateApiKeyRequest>,
     ) -> Result<Response<UpdateApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         self.keys
             .update(&caller, id, provider_key::patch_from_proto(message))
@@ -85,7 +85,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<DeleteApiKeyRequest>,
     ) -> Result<Response<DeleteApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         self.keys.delete(&caller, id).await.map_err(status)?;
         let message = "API key deleted successfully".to_owned();
@@ -99,17 +99,17 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<ResolveApiKeyRequest>,
     ) -> Result<Response<ResolveApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
+        let (caller, message, _running) = begin_call_of(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let opened = self.keys.resolve(&caller, id).await.map_err(status)?;
-        Ok(with_secret(provider_key::opened_key_to_proto(opened)))
+        Ok(uncompressed(provider_key::opened_key_to_proto(opened)))
     }
 
     async fn link_api_key(
         &self,
         request: Request<LinkApiKeyRequest>,
     ) -> Result<Response<LinkApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
+        let (caller, message, _running) = begin_call_of(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource =
@@ -128,7 +128,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<UnlinkApiKeyRequest>,
     ) -> Result<Response<UnlinkApiKeyResponse>, Status> {
-        let (caller, message, _running) = enter_for(request, |it| &it.uuid).await?;
+        let (caller, message, _running) = begin_call_of(request, |it| &it.uuid).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let kind = message.resource_kind();
         let resource =
@@ -144,7 +144,7 @@ impl ApiKeyService for ProviderKeyGrpc {
         &self,
         request: Request<ListApiKeyLinksRequest>,
     ) -> Result<Response<ListApiKeyLinksResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let id = ProviderKeyId::parse(&message.uuid);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.links(&caller, id, &page).await.map_err(status)?;

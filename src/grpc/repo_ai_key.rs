@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::repo_ai_key;
 use crate::error::status;
-use crate::grpc::{Pages, enter, enter_for, enter_list, with_secret};
+use crate::grpc::{Pages, begin_call, begin_call_of, begin_list, uncompressed};
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
 use crate::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
@@ -34,7 +34,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         &self,
         request: Request<ListRepoAiKeysRequest>,
     ) -> Result<Response<ListRepoAiKeysResponse>, Status> {
-        let (caller, message, _running) = enter_list(request).await?;
+        let (caller, message, _running) = begin_list(request).await?;
         let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.list(&caller, repo.as_ref(), &page).await;
@@ -55,17 +55,17 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         &self,
         request: Request<CreateRepoAiKeyRequest>,
     ) -> Result<Response<CreateRepoAiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let new = repo_ai_key::new_key_from_proto(message).map_err(status)?;
         let created = self.keys.create(&caller, new).await.map_err(status)?;
-        Ok(with_secret(repo_ai_key::created_key_to_proto(created)))
+        Ok(uncompressed(repo_ai_key::created_key_to_proto(created)))
     }
 
     async fn update_repo_ai_key(
         &self,
         request: Request<UpdateRepoAiKeyRequest>,
     ) -> Result<Response<UpdateRepoAiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
@@ -82,7 +82,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         &self,
         request: Request<DeleteRepoAiKeyRequest>,
     ) -> Result<Response<DeleteRepoAiKeyResponse>, Status> {
-        let (caller, message, _running) = enter(request).await?;
+        let (caller, message, _running) = begin_call(request).await?;
         let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let id = RepoAiKeyId::parse(&message.apikey_id);
         self.keys
@@ -99,7 +99,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         &self,
         request: Request<VerifyRepoAiKeyRequest>,
     ) -> Result<Response<VerifyRepoAiKeyResponse>, Status> {
-        let (caller, message, _running) = enter_for(request, |it| &it.key).await?;
+        let (caller, message, _running) = begin_call_of(request, |it| &it.key).await?;
         let secret = Secret::new(message.secret);
         let verified = self.keys.verify(&caller, &message.key, &secret).await;
         Ok(Response::new(repo_ai_key::verified_key_to_proto(
