@@ -250,7 +250,7 @@ fn protocols(
             &services.issued_keys,
         )))
         .routes(v1::audit_service_routes(Arc::clone(&services.audit)))
-        .unknown(proto::UNKNOWN)
+        .unknown(proto::FALLBACK_METHOD)
         .types(v1::TYPES)
         // The layers bound the size of the body; this bounds the decompressed size.
         .max_body_bytes(max_body_bytes);

@@ -17,8 +17,8 @@ pub mod v1 {
     tonic::include_proto!("keyward.v1");
 }
 
-/// Error format for paths that do not belong to a service.
-pub static UNKNOWN: &MethodSpec = &v1::API_KEY_SERVICE;
+/// Method whose error format is used for paths that do not belong to a service.
+pub static FALLBACK_METHOD: &MethodSpec = &v1::API_KEY_SERVICE;
 
 /// All methods of the API.
 pub static METHODS: &[&MethodSpec] = v1::METHODS;

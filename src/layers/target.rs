@@ -49,7 +49,7 @@ impl Target {
     pub(crate) fn unknown() -> Self {
         Self {
             protocol: Protocol::Rest,
-            spec: proto::UNKNOWN,
+            spec: proto::FALLBACK_METHOD,
             kind: Kind::Unknown,
         }
     }
@@ -158,7 +158,7 @@ fn find(map: &Map, request: &Request) -> Target {
     };
     let kind = match METHODS.get(path) {
         known if posts && Protocol::is_unsupported_grpc(request.headers()) => {
-            let method = known.copied().unwrap_or(proto::UNKNOWN);
+            let method = known.copied().unwrap_or(proto::FALLBACK_METHOD);
             Kind::Rest(Resolution::UnsupportedGrpc { method })
         }
         Some(spec) if protocol != Protocol::Rest => {
@@ -193,7 +193,7 @@ fn find(map: &Map, request: &Request) -> Target {
     };
     let spec = match &kind {
         Kind::Rest(resolution) => resolution.method(),
-        _ => proto::UNKNOWN,
+        _ => proto::FALLBACK_METHOD,
     };
     Target {
         protocol,
