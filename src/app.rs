@@ -19,13 +19,13 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::authn::{Authenticator, AuthnSettings};
 use crate::conditions::Conditions;
 use crate::config::UnknownFields;
-use crate::dispatch::{self, Inside};
+use crate::dispatch::{self, DispatchState};
 use crate::docs::Descriptions;
 use crate::grpc::{
     AuditGrpc, DirectoryGrpc, HealthGrpc, IssuedKeyGrpc, Pages, ProviderKeyGrpc, RepoAiKeyGrpc,
 };
 use crate::health::Health;
-use crate::layers::{self, AllowedOrigins, Given, RequestLimits, TrustedProxies};
+use crate::layers::{self, AllowedOrigins, LayerState, RequestLimits, TrustedProxies};
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -36,7 +36,7 @@ use crate::telemetry::Exposition;
 use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
 
 /// Dependencies and settings of the application.
-pub struct Parts {
+pub struct AppConfig {
     /// Database.
     pub store: Store,
     /// Wraps the data keys.
@@ -155,62 +155,64 @@ impl App {
     ///
     /// # Errors
     /// Authentication, routes or reflection cannot be set up.
-    pub fn build(parts: Parts) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let store = Arc::new(parts.store);
-        let descriptions = Descriptions::new(&parts.providers);
+    pub fn build(config: AppConfig) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let store = Arc::new(config.store);
+        let descriptions = Descriptions::new(&config.providers);
         let use_cases = UseCases::new(
             &store,
-            parts.kek,
-            parts.providers,
-            parts.ledger,
-            parts.audit,
-            parts.provider_keys,
+            config.kek,
+            config.providers,
+            config.ledger,
+            config.audit,
+            config.provider_keys,
             &store.clock(),
         );
         let conditions = Conditions::default();
         let authenticator = Arc::new(Authenticator::new(
-            parts.authn,
+            config.authn,
             Arc::clone(&store) as _,
             use_cases.issued_keys.clone(),
-            Arc::clone(&parts.clock),
+            Arc::clone(&config.clock),
             &conditions,
         )?);
         let health = Health::new(store, conditions);
         let (rest, services) = protocols(
             &use_cases,
             Pages {
-                max_items: parts.max_page_items,
+                max_items: config.max_page_items,
             },
-            parts.requests.max_body_bytes,
-            parts.unknown_fields,
+            config.requests.max_body_bytes,
+            config.unknown_fields,
         )?;
-        let streams = OpenStreams::new(&parts.unauthenticated, &parts.trusted_proxies);
+        let streams = OpenStreams::new(&config.unauthenticated, &config.trusted_proxies);
         let grpc = services.routes(
             HealthGrpc::new(health.clone(), streams.clone()),
-            parts.reflection,
-            parts.requests.max_body_bytes,
-            parts.unauthenticated.max_message_bytes,
+            config.reflection,
+            config.requests.max_body_bytes,
+            config.unauthenticated.max_message_bytes,
         )?;
-        let inner = Router::new().fallback(dispatch::call).with_state(Inside {
-            rest: rest.clone(),
-            grpc,
-            descriptions,
-            max_body_bytes: parts.requests.max_body_bytes,
-            health: health.clone(),
-            streams,
-            unauthenticated: parts.unauthenticated.clone(),
-            exposition: parts.exposition.clone(),
-        });
-        let given = Given {
+        let inner = Router::new()
+            .fallback(dispatch::call)
+            .with_state(DispatchState {
+                rest: rest.clone(),
+                grpc,
+                descriptions,
+                max_body_bytes: config.requests.max_body_bytes,
+                health: health.clone(),
+                streams,
+                unauthenticated: config.unauthenticated.clone(),
+                exposition: config.exposition.clone(),
+            });
+        let state = LayerState {
             rest,
-            has_metrics: parts.exposition.is_some(),
+            has_metrics: config.exposition.is_some(),
             authenticator: Arc::clone(&authenticator),
-            requests: parts.requests,
-            unauthenticated: parts.unauthenticated,
-            trusted_proxies: parts.trusted_proxies,
-            origins: parts.origins,
+            requests: config.requests,
+            unauthenticated: config.unauthenticated,
+            trusted_proxies: config.trusted_proxies,
+            origins: config.origins,
         };
-        let router = layers::apply(inner, &given);
+        let router = layers::apply(inner, &state);
         Ok(Self {
             router,
             use_cases,

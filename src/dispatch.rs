@@ -22,9 +22,9 @@ use crate::operations;
 use crate::telemetry::Exposition;
 use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
 
-/// Services inside the layers.
+/// Services inside the layers, and the settings of their dispatch.
 #[derive(Clone)]
-pub(crate) struct Inside {
+pub(crate) struct DispatchState {
     /// Routes of REST.
     pub(crate) rest: RestRouter,
     /// Services of gRPC and gRPC-Web.
@@ -44,29 +44,27 @@ pub(crate) struct Inside {
 }
 
 /// Dispatches a call to its protocol.
-pub(crate) async fn call(State(inside): State<Inside>, request: Request) -> Response {
+pub(crate) async fn call(State(state): State<DispatchState>, request: Request) -> Response {
     let target = layers::target(&request);
     match target.kind.clone() {
-        Kind::Rest(resolution) => inside.rest.call(resolution, request).await.map(Body::new),
-        Kind::Description(description) => {
-            inside.descriptions.answer(description, &target, &request)
-        }
+        Kind::Rest(resolution) => state.rest.call(resolution, request).await.map(Body::new),
+        Kind::Description(description) => state.descriptions.answer(description, &target, &request),
         Kind::Open if target.protocol == Protocol::Rest => match request.method().as_str() {
             "GET" | "HEAD" => {
                 let liveness = request.uri().path() == layers::HEALTHZ;
-                probe(&inside.health, liveness).await
+                probe(&state.health, liveness).await
             }
             "OPTIONS" => allowed(DOCUMENT_METHODS),
             _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
-        Kind::Metrics => match (request.method().as_str(), inside.exposition) {
+        Kind::Metrics => match (request.method().as_str(), state.exposition) {
             ("GET" | "HEAD", Some(exposition)) => operations::measured(&exposition),
             ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
             _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
-        Kind::Reflection => call_reflection(inside, &target, request).await,
+        Kind::Reflection => call_reflection(state, &target, request).await,
         Kind::Open | Kind::Watch | Kind::Grpc | Kind::Unknown => {
-            call_grpc(inside, &target, request).await
+            call_grpc(state, &target, request).await
         }
     }
 }
@@ -79,13 +77,13 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
 
 /// Calls reflection. Its streams last for as long as clients wish, so they are counted here, and input ends
 /// after a maximum time or at shutdown, as if the client had closed its side.
-async fn call_reflection(inside: Inside, target: &Target, request: Request) -> Response {
-    let stream = match inside.streams.open(request.extensions()) {
+async fn call_reflection(state: DispatchState, target: &Target, request: Request) -> Response {
+    let stream = match state.streams.open(request.extensions()) {
         Ok(stream) => stream,
         Err(status) => return layers::reject(target, status.into()),
     };
-    let health = inside.health.clone();
-    let most = inside.unauthenticated.reflection_stream_timeout;
+    let health = state.health.clone();
+    let most = state.unauthenticated.reflection_stream_timeout;
     let over = async move {
         let _ = tokio::time::timeout(most, health.ended()).await;
     };
@@ -93,7 +91,7 @@ async fn call_reflection(inside: Inside, target: &Target, request: Request) -> R
         let heard = body.into_data_stream().take_until(Box::pin(over));
         Body::from_stream(heard)
     });
-    let response = call_grpc(inside, target, request).await;
+    let response = call_grpc(state, target, request).await;
     response.map(|body| Body::new(OnEnd::new(body, stream)))
 }
 
@@ -102,7 +100,7 @@ const ENCODINGS: [&str; 3] = ["gzip", "zstd", "identity"];
 /// The same encodings, as a header value.
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,identity");
 
-async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Response {
+async fn call_grpc(state: DispatchState, target: &Target, mut request: Request) -> Response {
     if target.protocol == Protocol::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
         return layers::reject(target, status.into());
@@ -118,13 +116,13 @@ async fn call_grpc(inside: Inside, target: &Target, mut request: Request) -> Res
         return response;
     }
     normalize_content_type(target.protocol, request.headers_mut());
-    let response = inside.grpc.oneshot(request).await;
+    let response = state.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
     let limit = match target.kind {
         Kind::Open | Kind::Watch | Kind::Reflection => {
-            inside.unauthenticated.max_message_bytes as u64
+            state.unauthenticated.max_message_bytes as u64
         }
-        _ => inside.max_body_bytes,
+        _ => state.max_body_bytes,
     };
     if let Some(rejection) = undecodable(response.headers(), limit) {
         return layers::reject(target, rejection.into());

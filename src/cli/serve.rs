@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::Failure;
-use crate::app::{App, Parts};
+use crate::app::{App, AppConfig};
 use crate::authn::Authenticator;
 use crate::config::{BindSecrets, Config, ConfigError};
 use crate::housekeeping;
@@ -221,7 +221,7 @@ pub(super) async fn build(
         keyward_core::metrics::show_kek(version);
     }
     let binding = binding(config.vault.bind_secrets, &store).await?;
-    let app = App::build(Parts {
+    let app = App::build(AppConfig {
         store,
         kek: Arc::new(keyring),
         clock: Arc::new(SystemClock),

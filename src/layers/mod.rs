@@ -73,8 +73,8 @@ pub struct RequestLimits {
     pub body_time: BodyTime,
 }
 
-/// Dependencies of the layers.
-pub(crate) struct Given {
+/// Dependencies and settings of the layers.
+pub(crate) struct LayerState {
     /// Finds the route of a call.
     pub(crate) rest: RestRouter,
     /// True if metrics are served here.
@@ -94,12 +94,12 @@ pub(crate) struct Given {
 /// Generates the chain and the list of its names from one list. A layer is the function `layer` of the module
 /// with its name, with its state in parentheses if it has any.
 macro_rules! chain {
-    ($given:ident: $($name:ident $(($state:expr))?,)*) => {
+    ($all:ident: $($name:ident $(($state:expr))?,)*) => {
         /// Names of the layers, outermost first.
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
         /// Wraps the router in the layers.
-        pub(crate) fn apply(inner: Router, $given: &Given) -> Router {
+        pub(crate) fn apply(inner: Router, $all: &LayerState) -> Router {
             inner.layer(ServiceBuilder::new()$(.layer(chain!(@$name $($state)?)))*)
         }
     };
@@ -107,51 +107,51 @@ macro_rules! chain {
     (@$name:ident $state:expr) => { from_fn_with_state($state.clone(), $name::layer) };
 }
 
-chain! { given:
+chain! { state:
     // First, so that every log line and every response has it.
     request_id,
     // Before all layers that reject, since a rejection is rendered for the client's protocol.
     target(target::Map {
-        rest: given.rest.clone(),
-        has_metrics: given.has_metrics,
+        rest: state.rest.clone(),
+        has_metrics: state.has_metrics,
     }),
     // Before all layers that use the client address, including the span.
-    client(given.trusted_proxies),
+    client(state.trusted_proxies),
     // Around authentication, so that rejected calls have a span too.
     trace,
     // Around all responses, including rejections and preflights.
     headers,
     // Around all layers that reject, so that pages can read rejections; before authentication, since preflights
     // have no token.
-    cors(cors::Cors::new(&given.origins)),
+    cors(cors::Cors::new(&state.origins)),
     // Inside the span, so that a panic is recorded in it and rendered like any failure.
     panic,
     // Before any costly work: an address with too many calls takes no permit from others.
-    address_rate(RateLimiter::new(given.requests.address_rate)),
+    address_rate(RateLimiter::new(state.requests.address_rate)),
     // Around everything that waits, so that no call that needs a token waits without having been admitted; before
     // authentication, so that a rejection is cheap.
     in_flight(in_flight::InFlight::new(
-        given.requests.max_in_flight,
-        given.requests.max_in_flight_per_organization,
+        state.requests.max_in_flight,
+        state.requests.max_in_flight_per_organization,
     )),
     // Around everything that waits, including the lookups of authentication.
-    deadline(given.requests),
+    deadline(state.requests),
     // Before the body is read.
-    body_limit(given.requests.max_body_bytes),
+    body_limit(state.requests.max_body_bytes),
     // The layers inside have an authenticated caller.
     authn(authn::Gate::new(
-        &given.authenticator,
-        given.requests.failed_authentications,
-        &given.trusted_proxies,
+        &state.authenticator,
+        state.requests.failed_authentications,
+        &state.trusted_proxies,
     )),
     // Needs the principal.
-    rate_limit(RateLimiter::new(given.requests.caller_rate)),
+    rate_limit(RateLimiter::new(state.requests.caller_rate)),
     // After the rate limit, so that its rejections do not use up the share.
-    share(FairQueue::new(given.requests.max_running)),
+    share(FairQueue::new(state.requests.max_running)),
     // Before the body is read: the method and the kind of principal decide.
     policy,
     // Innermost: the services inside have the whole body, and do not wait for the client.
-    body(body::Bodies::new(&given.requests, &given.unauthenticated)),
+    body(body::Bodies::new(&state.requests, &state.unauthenticated)),
 }
 
 /// Renders a rejection for the client's protocol.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use keyward::app::{App, Parts, UseCases};
+use keyward::app::{App, AppConfig, UseCases};
 use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
@@ -190,7 +190,7 @@ impl Setup {
         let cluster = Issuer::start(Algorithm::ES256).await;
         let jwks_file = NamedTempFile::new().unwrap();
         std::fs::write(jwks_file.path(), key_set(&[&issuer.key])).unwrap();
-        let app = App::build(Parts {
+        let app = App::build(AppConfig {
             exposition: None,
             store: store.clone(),
             kek: Arc::new(Keyring::generate().unwrap()),
