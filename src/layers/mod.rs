@@ -1,22 +1,22 @@
 //! Layers that every call passes, in this order. REST, gRPC and gRPC-Web share the chain, and no protocol can
 //! bypass a layer.
 
-mod address_rate;
-mod authn;
-mod body;
+mod auth_failure_limit;
+mod authenticate;
 mod body_limit;
-mod client;
+mod buffer_body;
+mod catch_panic;
+mod client_ip;
+mod concurrency_limit;
 mod cors;
 mod deadline;
-mod failed_authn;
-mod headers;
-mod in_flight;
-mod panic;
+mod fair_queue;
+mod ip_rate_limit;
 mod policy;
-mod rate_limit;
+mod principal_rate_limit;
 mod request_id;
-mod share;
-mod target;
+mod route;
+mod security_headers;
 mod trace;
 
 use std::sync::Arc;
@@ -39,12 +39,12 @@ use crate::fair_queue::FairQueue;
 use crate::metrics::{self, RejectReason};
 use crate::unauthenticated::UnauthenticatedLimits;
 
-pub use body::BodyTime;
-pub(crate) use client::Client;
-pub use client::{NotANetwork, TrustedProxies};
+pub use buffer_body::BodyTime;
+pub(crate) use client_ip::Client;
+pub use client_ip::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
-pub(crate) use target::{HEALTHZ, Kind, METRICS, READYZ, Target};
+pub(crate) use route::{HEALTHZ, Kind, METRICS, READYZ, Target};
 
 /// Limits for requests, which the layers apply.
 #[derive(Debug, Clone)]
@@ -111,26 +111,26 @@ chain! { state:
     // First, so that every log line and every response has it.
     request_id,
     // Before all layers that reject, since a rejection is rendered for the client's protocol.
-    target(target::Map {
+    route(route::Map {
         rest: state.rest.clone(),
         has_metrics: state.has_metrics,
     }),
     // Before all layers that use the client address, including the span.
-    client(state.trusted_proxies),
+    client_ip(state.trusted_proxies),
     // Around authentication, so that rejected calls have a span too.
     trace,
     // Around all responses, including rejections and preflights.
-    headers,
+    security_headers,
     // Around all layers that reject, so that pages can read rejections; before authentication, since preflights
     // have no token.
     cors(cors::Cors::new(&state.origins)),
     // Inside the span, so that a panic is recorded in it and rendered like any failure.
-    panic,
+    catch_panic,
     // Before any costly work: an address with too many calls takes no permit from others.
-    address_rate(RateLimiter::new(state.requests.address_rate)),
+    ip_rate_limit(RateLimiter::new(state.requests.address_rate)),
     // Around everything that waits, so that no call that needs a token waits without having been admitted; before
     // authentication, so that a rejection is cheap.
-    in_flight(in_flight::InFlight::new(
+    concurrency_limit(concurrency_limit::InFlight::new(
         state.requests.max_in_flight,
         state.requests.max_in_flight_per_organization,
     )),
@@ -139,19 +139,19 @@ chain! { state:
     // Before the body is read.
     body_limit(state.requests.max_body_bytes),
     // The layers inside have an authenticated caller.
-    authn(authn::Gate::new(
+    authenticate(authenticate::Gate::new(
         &state.authenticator,
         state.requests.failed_authentications,
         &state.trusted_proxies,
     )),
     // Needs the principal.
-    rate_limit(RateLimiter::new(state.requests.caller_rate)),
+    principal_rate_limit(RateLimiter::new(state.requests.caller_rate)),
     // After the rate limit, so that its rejections do not use up the share.
-    share(FairQueue::new(state.requests.max_running)),
+    fair_queue(FairQueue::new(state.requests.max_running)),
     // Before the body is read: the method and the kind of principal decide.
     policy,
     // Innermost: the services inside have the whole body, and do not wait for the client.
-    body(body::Bodies::new(&state.requests, &state.unauthenticated)),
+    buffer_body(buffer_body::Bodies::new(&state.requests, &state.unauthenticated)),
 }
 
 /// Renders a rejection for the client's protocol.
@@ -179,7 +179,7 @@ fn reject_with_retry(target: &Target, spec: &RejectionSpec, wait: Duration) -> R
     response
 }
 
-/// Returns the target that the layer of that name found.
+/// Returns the target that the layer `route` found.
 pub(crate) fn target<B>(request: &Request<B>) -> Target {
     // The layer is part of the chain above. Without it the target is unknown, which needs no token: no call would
     // be authenticated.

@@ -26,9 +26,9 @@ use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-use super::client::Client;
+use super::client_ip::Client;
 use super::request_id::RequestId;
-use super::target::{self, Kind, Target};
+use super::route::{self, Kind, Target};
 use crate::metrics;
 use ending::{Ending, at_end_of};
 
@@ -119,7 +119,7 @@ impl Named {
             return Self::Rpc(match &target.kind {
                 Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
                 Kind::Open | Kind::Watch | Kind::Reflection => {
-                    target::open_method(request.uri().path()).unwrap_or(OTHER)
+                    route::open_method(request.uri().path()).unwrap_or(OTHER)
                 }
                 _ => OTHER,
             });
@@ -127,7 +127,7 @@ impl Named {
         Self::Http(match &target.kind {
             Kind::Rest(Resolution::Matched(matched)) => Some(matched.spec().template),
             Kind::Open | Kind::Metrics | Kind::Description(_) => {
-                target::open_path(request.uri().path())
+                route::open_path(request.uri().path())
             }
             _ => None,
         })

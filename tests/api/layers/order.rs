@@ -12,21 +12,21 @@ const LIST: &str = "/keyward.v1.ApiKeyService/ListApiKeys";
 fn layers_have_these_names_and_this_order() {
     let expected = [
         "request_id",
-        "target",
-        "client",
+        "route",
+        "client_ip",
         "trace",
-        "headers",
+        "security_headers",
         "cors",
-        "panic",
-        "address_rate",
-        "in_flight",
+        "catch_panic",
+        "ip_rate_limit",
+        "concurrency_limit",
         "deadline",
         "body_limit",
-        "authn",
-        "rate_limit",
-        "share",
+        "authenticate",
+        "principal_rate_limit",
+        "fair_queue",
         "policy",
-        "body",
+        "buffer_body",
     ];
     assert_eq!(NAMES, expected);
 }

@@ -10,7 +10,7 @@ use keyward_throttle::RateLimiter;
 use tonic::Code;
 
 use super::RejectionSpec;
-use super::client::Client;
+use super::client_ip::Client;
 use crate::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {

@@ -254,7 +254,7 @@ pub(super) async fn layer(State(bodies): State<Bodies>, request: Request, next: 
     let body = match unoccupied(read).await {
         Ok(Ok(body)) => body,
         Ok(Err(fault)) => return fault.response(&target, bodies.max_bytes_of(&target)),
-        Err(_) => return super::in_flight::overloaded(&target),
+        Err(_) => return super::concurrency_limit::overloaded(&target),
     };
     // The charge lasts as long as the data decoded from the body.
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;

@@ -13,8 +13,8 @@ use keyward_throttle::Rate;
 use tonic::{Code, Status};
 
 use super::RejectionSpec;
-use super::client::{Client, TrustedProxies};
-use super::failed_authn::{Attempt, Failures};
+use super::auth_failure_limit::{Attempt, Failures};
+use super::client_ip::{Client, TrustedProxies};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use crate::authn::{Authenticator, AuthnError, Permit};

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue};
 use keyward_throttle::{Rate, RateLimiter};
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client_ip::Client;
 
 /// Maximum number of tokens remembered as good, 8 bytes each.
 const REMEMBERED_TOKENS: usize = 16 * 1024;

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use keyward_throttle::Owner;
 
-use super::in_flight::overloaded;
+use super::concurrency_limit::overloaded;
 use crate::fair_queue::{FairQueue, Turn};
 use crate::in_flight::admit;
 
