@@ -53,7 +53,7 @@ impl Failures {
         let Some(client) = counted else {
             return Ok(Attempt(None));
         };
-        let address = client.counted();
+        let address = client.network();
         let token = self.good.tag(headers);
         let was_good = self.good.holds(token);
         if !was_good {

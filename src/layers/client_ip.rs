@@ -26,7 +26,7 @@ pub(crate) struct Client(pub(crate) IpAddr);
 
 impl Client {
     /// Returns the address that limits count: an IPv4 address, or a /64 of IPv6.
-    pub(super) fn counted(self) -> IpAddr {
+    pub(super) fn network(self) -> IpAddr {
         client_network(self.0)
     }
 }
@@ -133,7 +133,7 @@ pub(super) async fn layer(
     let mut response = next.run(request).await;
     // A response without a principal is charged to its address until the client has read it.
     let extensions = response.extensions_mut();
-    extensions.get_or_insert_with(|| Owner::Address(client.counted()));
+    extensions.get_or_insert_with(|| Owner::Address(client.network()));
     response
 }
 
@@ -283,7 +283,7 @@ mod tests {
         ] {
             let (one, other) = (Client(ip(one)), Client(ip(other)));
             assert_eq!(
-                one.counted() == other.counted(),
+                one.network() == other.network(),
                 together,
                 "{one:?} {other:?}"
             );

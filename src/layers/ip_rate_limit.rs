@@ -33,7 +33,7 @@ pub(super) async fn layer(
     if target.is_probe() {
         return next.run(request).await;
     }
-    match limiter.admit(client.counted()) {
+    match limiter.admit(client.network()) {
         Ok(()) => next.run(request).await,
         Err(wait) => super::reject_with_retry(&target, &REJECTION, wait),
     }

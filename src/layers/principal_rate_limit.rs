@@ -23,7 +23,7 @@ const REJECTION: RejectionSpec = RejectionSpec {
 };
 
 pub(super) async fn layer(
-    State(limiter): State<RateLimiter<Counted>>,
+    State(limiter): State<RateLimiter<RateKey>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -35,24 +35,24 @@ pub(super) async fn layer(
 }
 
 /// Counts a call of a principal that is limited.
-fn admit(limiter: &RateLimiter<Counted>, principal: &Principal) -> Result<(), Duration> {
+fn admit(limiter: &RateLimiter<RateKey>, principal: &Principal) -> Result<(), Duration> {
     match principal {
         Principal::Service(_) => Ok(()),
         _ if !limiter.is_on() => Ok(()),
-        principal => limiter.admit(Counted::of(principal)),
+        principal => limiter.admit(RateKey::of(principal)),
     }
 }
 
 /// Key by which calls are counted together.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Counted {
+pub(super) struct RateKey {
     kind: &'static str,
     /// Set if the id is not unique across organizations.
     organization: Option<OrganizationId>,
     id: String,
 }
 
-impl Counted {
+impl RateKey {
     fn of(principal: &Principal) -> Self {
         let actor = principal.actor();
         let organization = match principal {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     /// Returns a limiter that admits one call per hour.
-    fn limiter() -> RateLimiter<Counted> {
+    fn limiter() -> RateLimiter<RateKey> {
         let interval = Duration::from_secs(3600);
         let burst = NonZeroU32::MIN;
         RateLimiter::new(Some(Rate { interval, burst }))
