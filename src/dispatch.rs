@@ -17,7 +17,7 @@ use crate::body::OnEnd;
 use crate::docs::Descriptions;
 use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
-use crate::layers::{self, Kind, Target};
+use crate::layers::{self, Endpoint, RouteTarget};
 use crate::operations;
 use crate::telemetry::Exposition;
 use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
@@ -46,24 +46,26 @@ pub(crate) struct DispatchState {
 /// Dispatches a call to its protocol.
 pub(crate) async fn call(State(state): State<DispatchState>, request: Request) -> Response {
     let target = layers::target(&request);
-    match target.kind.clone() {
-        Kind::Rest(resolution) => state.rest.call(resolution, request).await.map(Body::new),
-        Kind::Description(description) => state.descriptions.answer(description, &target, &request),
-        Kind::Open if target.protocol == Protocol::Rest => match request.method().as_str() {
+    match target.endpoint.clone() {
+        Endpoint::Rest(resolution) => state.rest.call(resolution, request).await.map(Body::new),
+        Endpoint::Description(description) => {
+            state.descriptions.answer(description, &target, &request)
+        }
+        Endpoint::LivenessProbe | Endpoint::ReadinessProbe => match request.method().as_str() {
             "GET" | "HEAD" => {
-                let liveness = request.uri().path() == layers::HEALTHZ;
+                let liveness = matches!(target.endpoint, Endpoint::LivenessProbe);
                 probe(&state.health, liveness).await
             }
             "OPTIONS" => allowed(DOCUMENT_METHODS),
             _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
-        Kind::Metrics => match (request.method().as_str(), state.exposition) {
+        Endpoint::Metrics => match (request.method().as_str(), state.exposition) {
             ("GET" | "HEAD", Some(exposition)) => operations::measured(&exposition),
             ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
             _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         },
-        Kind::Reflection => call_reflection(state, &target, request).await,
-        Kind::Open | Kind::Watch | Kind::Grpc | Kind::Unknown => {
+        Endpoint::Reflection => call_reflection(state, &target, request).await,
+        Endpoint::GrpcHealth | Endpoint::GrpcHealthWatch | Endpoint::Grpc | Endpoint::Unknown => {
             call_grpc(state, &target, request).await
         }
     }
@@ -77,7 +79,7 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
 
 /// Calls reflection. Its streams last for as long as clients wish, so they are counted here, and input ends
 /// after a maximum time or at shutdown, as if the client had closed its side.
-async fn call_reflection(state: DispatchState, target: &Target, request: Request) -> Response {
+async fn call_reflection(state: DispatchState, target: &RouteTarget, request: Request) -> Response {
     let stream = match state.streams.open(request.extensions()) {
         Ok(stream) => stream,
         Err(status) => return layers::reject(target, status.into()),
@@ -100,7 +102,7 @@ const ENCODINGS: [&str; 3] = ["gzip", "zstd", "identity"];
 /// The same encodings, as a header value.
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,identity");
 
-async fn call_grpc(state: DispatchState, target: &Target, mut request: Request) -> Response {
+async fn call_grpc(state: DispatchState, target: &RouteTarget, mut request: Request) -> Response {
     if target.protocol == Protocol::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
         return layers::reject(target, status.into());
@@ -118,8 +120,8 @@ async fn call_grpc(state: DispatchState, target: &Target, mut request: Request) 
     normalize_content_type(target.protocol, request.headers_mut());
     let response = state.grpc.oneshot(request).await;
     let mut response = response.unwrap_or_else(|infallible| match infallible {});
-    let limit = match target.kind {
-        Kind::Open | Kind::Watch | Kind::Reflection => {
+    let limit = match target.endpoint {
+        Endpoint::GrpcHealth | Endpoint::GrpcHealthWatch | Endpoint::Reflection => {
             state.unauthenticated.max_message_bytes as u64
         }
         _ => state.max_body_bytes,

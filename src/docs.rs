@@ -10,7 +10,7 @@ use keyward_core::provider::ProviderRegistry;
 use keyward_gateway::{DOCUMENT_METHODS, Document, Rejection};
 use serde_json::Value;
 
-use crate::layers::{self, Target};
+use crate::layers::{self, RouteTarget};
 
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 
@@ -57,7 +57,7 @@ impl Descriptions {
     pub(crate) fn answer(
         &self,
         description: Description,
-        target: &Target,
+        target: &RouteTarget,
         request: &Request,
     ) -> Response {
         let document = match description {

@@ -20,7 +20,7 @@ use keyward_throttle::Owner;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
-use super::{Kind, RejectionSpec, RequestLimits, Target};
+use super::{Endpoint, RejectionSpec, RequestLimits, RouteTarget};
 use crate::budget::{Budget, Charge};
 use crate::error;
 use crate::in_flight::unoccupied;
@@ -83,7 +83,7 @@ impl Bodies {
     }
 
     /// Maximum size of a body, as reported to the client.
-    fn max_bytes_of(&self, target: &Target) -> u64 {
+    fn max_bytes_of(&self, target: &RouteTarget) -> u64 {
         match target.needs_token() {
             true => self.max_bytes,
             false => self.max_unauthenticated_message_bytes,
@@ -207,7 +207,7 @@ impl Fault {
         Self::Malformed
     }
 
-    fn response(self, target: &Target, max_bytes: u64) -> Response {
+    fn response(self, target: &RouteTarget, max_bytes: u64) -> Response {
         let rejection = match self {
             Self::Budget => return super::reject_with_retry(target, &REJECTION, RETRY_AFTER),
             Self::TooLarge => Rejection::body_too_large(max_bytes),
@@ -235,11 +235,12 @@ impl Fault {
 }
 
 /// Returns true if an inner service reads the call's body to its end.
-fn has_message(target: &Target) -> bool {
-    matches!(
-        target.kind,
-        Kind::Rest(Resolution::Matched(_)) | Kind::Grpc | Kind::Open | Kind::Watch
-    )
+fn has_message(target: &RouteTarget) -> bool {
+    let calls_method = matches!(
+        target.endpoint,
+        Endpoint::Rest(Resolution::Matched(_)) | Endpoint::Grpc
+    );
+    calls_method || target.is_probe()
 }
 
 pub(super) async fn layer(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {

@@ -32,7 +32,7 @@ const REJECTION: RejectionSpec = RejectionSpec {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Returns the response to a call if no permit is free.
-pub(super) fn overloaded(target: &super::Target) -> Response {
+pub(super) fn overloaded(target: &super::RouteTarget) -> Response {
     super::reject_with_retry(target, &REJECTION, RETRY_AFTER)
 }
 

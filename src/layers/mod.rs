@@ -44,7 +44,7 @@ pub(crate) use client_ip::Client;
 pub use client_ip::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
-pub(crate) use route::{HEALTHZ, Kind, METRICS, READYZ, Target};
+pub(crate) use route::{Endpoint, HEALTHZ, METRICS, READYZ, RouteTarget};
 
 /// Limits for requests, which the layers apply.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ chain! { state:
     // First, so that every log line and every response has it.
     request_id,
     // Before all layers that reject, since a rejection is rendered for the client's protocol.
-    route(route::Map {
+    route(route::RouteTable {
         rest: state.rest.clone(),
         has_metrics: state.has_metrics,
     }),
@@ -155,7 +155,7 @@ chain! { state:
 }
 
 /// Renders a rejection for the client's protocol.
-pub(crate) fn reject(target: &Target, rejection: Rejection) -> Response {
+pub(crate) fn reject(target: &RouteTarget, rejection: Rejection) -> Response {
     rejection
         .render(target.protocol, target.spec)
         .map(Body::new)
@@ -171,7 +171,7 @@ struct RejectionSpec {
 }
 
 /// Renders a rejection like [`reject`], with the time to retry after.
-fn reject_with_retry(target: &Target, spec: &RejectionSpec, wait: Duration) -> Response {
+fn reject_with_retry(target: &RouteTarget, spec: &RejectionSpec, wait: Duration) -> Response {
     metrics::rejected(spec.counted);
     let status = error::for_now(spec.code, spec.reason, spec.message, wait);
     let mut response = reject(target, status.into());
@@ -179,13 +179,13 @@ fn reject_with_retry(target: &Target, spec: &RejectionSpec, wait: Duration) -> R
     response
 }
 
-/// Returns the target that the layer `route` found.
-pub(crate) fn target<B>(request: &Request<B>) -> Target {
+/// Returns the target of a request, as the layer `route` has resolved it.
+pub(crate) fn target<B>(request: &Request<B>) -> RouteTarget {
     // The layer is part of the chain above. Without it the target is unknown, which needs no token: no call would
     // be authenticated.
     request
         .extensions()
-        .get::<Target>()
+        .get::<RouteTarget>()
         .cloned()
-        .unwrap_or_else(Target::unknown)
+        .unwrap_or_else(RouteTarget::unknown)
 }

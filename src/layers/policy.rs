@@ -9,12 +9,15 @@ use keyward_core::policy;
 use keyward_core::principal::{Caller, Principal};
 use keyward_gateway::Resolution;
 
-use super::Kind;
+use super::Endpoint;
 use crate::error;
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let target = super::target(&request);
-    let calls_method = matches!(target.kind, Kind::Grpc | Kind::Rest(Resolution::Matched(_)));
+    let calls_method = matches!(
+        target.endpoint,
+        Endpoint::Grpc | Endpoint::Rest(Resolution::Matched(_))
+    );
     let caller = request.extensions().get::<Caller>();
     if let Some(caller) = caller.filter(|_| calls_method)
         && let Some(precheck) = precheck_of(target.spec.grpc_path)

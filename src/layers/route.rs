@@ -14,78 +14,90 @@ use crate::proto;
 
 /// Target of a call, in the request's extensions.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct RouteTarget {
     /// Protocol of the client.
     pub(crate) protocol: Protocol,
     /// Method, or for unknown paths the method whose error format they share.
     pub(crate) spec: &'static MethodSpec,
-    /// Kind of the target.
-    pub(crate) kind: Kind,
+    /// Endpoint of the call.
+    pub(crate) endpoint: Endpoint,
 }
 
-/// Kind of a call's target.
+/// Endpoint of a call. Only the first two need a token.
 #[derive(Clone)]
-pub(crate) enum Kind {
+pub(crate) enum Endpoint {
     /// REST: a route, or a rejection.
     Rest(Resolution),
     /// A method of a service of the API.
     Grpc,
-    /// A probe, or a call to the health service; needs no token.
-    Open,
-    /// The stream of health changes; needs no token.
-    Watch,
-    /// The metrics of the process; needs no token.
+    /// The liveness probe over HTTP.
+    LivenessProbe,
+    /// The readiness probe over HTTP.
+    ReadinessProbe,
+    /// A call to the health service, except its stream.
+    GrpcHealth,
+    /// The stream of health changes.
+    GrpcHealthWatch,
+    /// The metrics of the process.
     Metrics,
-    /// Reflection; needs no token.
+    /// Reflection.
     Reflection,
-    /// A description of the API; needs no token.
+    /// A description of the API.
     Description(Description),
     /// Unknown.
     Unknown,
 }
 
-impl Target {
+impl RouteTarget {
     /// Returns the target of a call that was not resolved.
     pub(crate) fn unknown() -> Self {
         Self {
             protocol: Protocol::Rest,
             spec: proto::FALLBACK_METHOD,
-            kind: Kind::Unknown,
+            endpoint: Endpoint::Unknown,
         }
     }
 
     /// Returns true if the call needs a token. Unknown paths need none, so that they respond the same with and
     /// without one.
     pub(crate) fn needs_token(&self) -> bool {
-        match &self.kind {
+        match &self.endpoint {
             // A request for the methods of a path does not learn which callers may use them.
-            Kind::Rest(
+            Endpoint::Rest(
                 Resolution::NotFound { .. }
                 | Resolution::Options { .. }
                 | Resolution::Malformed { .. }
                 | Resolution::UnsupportedGrpc { .. },
             )
-            | Kind::Open
-            | Kind::Watch
-            | Kind::Metrics
-            | Kind::Reflection
-            | Kind::Description(_)
-            | Kind::Unknown => false,
-            Kind::Rest(_) | Kind::Grpc => true,
+            | Endpoint::LivenessProbe
+            | Endpoint::ReadinessProbe
+            | Endpoint::GrpcHealth
+            | Endpoint::GrpcHealthWatch
+            | Endpoint::Metrics
+            | Endpoint::Reflection
+            | Endpoint::Description(_)
+            | Endpoint::Unknown => false,
+            Endpoint::Rest(_) | Endpoint::Grpc => true,
         }
     }
 
     /// Returns true if the call checks health. Such calls are admitted under any load, since an orchestrator
     /// would otherwise end a busy process.
     pub(super) fn is_probe(&self) -> bool {
-        matches!(self.kind, Kind::Open | Kind::Watch)
+        matches!(
+            self.endpoint,
+            Endpoint::LivenessProbe
+                | Endpoint::ReadinessProbe
+                | Endpoint::GrpcHealth
+                | Endpoint::GrpcHealthWatch
+        )
     }
 
     /// Returns true if the response is a stream.
     pub(super) fn is_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Rest(Resolution::Matched(_)) | Kind::Grpc => self.spec.server_streaming,
-            Kind::Reflection | Kind::Watch => true,
+        match &self.endpoint {
+            Endpoint::Rest(Resolution::Matched(_)) | Endpoint::Grpc => self.spec.server_streaming,
+            Endpoint::Reflection | Endpoint::GrpcHealthWatch => true,
             _ => false,
         }
     }
@@ -132,72 +144,80 @@ static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock:
         .collect()
 });
 
-/// Lookup table for targets.
+/// Routes that targets are resolved by.
 #[derive(Clone)]
-pub(super) struct Map {
+pub(super) struct RouteTable {
     /// Routes of REST.
     pub(super) rest: RestRouter,
     /// True if metrics are served here.
     pub(super) has_metrics: bool,
 }
 
-pub(super) async fn layer(State(map): State<Map>, mut request: Request, next: Next) -> Response {
-    let target = find(&map, &request);
+pub(super) async fn layer(
+    State(table): State<RouteTable>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let target = table.resolve(&request);
     request.extensions_mut().insert(target);
     next.run(request).await
 }
 
-fn find(map: &Map, request: &Request) -> Target {
-    let path = request.uri().path();
-    // gRPC uses only POST: any other method is plain HTTP.
-    let posts = request.method() == Method::POST;
-    let protocol = if posts {
-        Protocol::of(request.headers())
-    } else {
-        Protocol::Rest
-    };
-    let kind = match METHODS.get(path) {
-        known if posts && Protocol::is_unsupported_grpc(request.headers()) => {
-            let method = known.copied().unwrap_or(proto::FALLBACK_METHOD);
-            Kind::Rest(Resolution::UnsupportedGrpc { method })
+impl RouteTable {
+    /// Returns the target of a request.
+    fn resolve(&self, request: &Request) -> RouteTarget {
+        let path = request.uri().path();
+        // gRPC uses only POST: any other method is plain HTTP.
+        let posts = request.method() == Method::POST;
+        let protocol = if posts {
+            Protocol::of(request.headers())
+        } else {
+            Protocol::Rest
+        };
+        let endpoint = match METHODS.get(path) {
+            known if posts && Protocol::is_unsupported_grpc(request.headers()) => {
+                let method = known.copied().unwrap_or(proto::FALLBACK_METHOD);
+                Endpoint::Rest(Resolution::UnsupportedGrpc { method })
+            }
+            Some(spec) if protocol != Protocol::Rest => {
+                return RouteTarget {
+                    protocol,
+                    spec,
+                    endpoint: Endpoint::Grpc,
+                };
+            }
+            Some(spec) if !posts => {
+                let allow = "OPTIONS, POST".to_owned();
+                let method = *spec;
+                Endpoint::Rest(match *request.method() {
+                    Method::OPTIONS => Resolution::Options { allow, method },
+                    _ => Resolution::MethodNotAllowed { allow, method },
+                })
+            }
+            _ if protocol != Protocol::Rest && path == WATCH => Endpoint::GrpcHealthWatch,
+            _ if protocol != Protocol::Rest && path.starts_with(HEALTH) => Endpoint::GrpcHealth,
+            _ if protocol != Protocol::Rest
+                && REFLECTION.iter().any(|begin| path.starts_with(begin)) =>
+            {
+                Endpoint::Reflection
+            }
+            _ if protocol != Protocol::Rest => Endpoint::Unknown,
+            _ if path == HEALTHZ => Endpoint::LivenessProbe,
+            _ if path == READYZ => Endpoint::ReadinessProbe,
+            _ if path == METRICS && self.has_metrics => Endpoint::Metrics,
+            _ => match Description::at(path) {
+                Some(description) => Endpoint::Description(description),
+                None => Endpoint::Rest(self.rest.resolve(request.method(), path)),
+            },
+        };
+        let spec = match &endpoint {
+            Endpoint::Rest(resolution) => resolution.method(),
+            _ => proto::FALLBACK_METHOD,
+        };
+        RouteTarget {
+            protocol,
+            spec,
+            endpoint,
         }
-        Some(spec) if protocol != Protocol::Rest => {
-            return Target {
-                protocol,
-                spec,
-                kind: Kind::Grpc,
-            };
-        }
-        Some(spec) if !posts => {
-            let allow = "OPTIONS, POST".to_owned();
-            let method = *spec;
-            Kind::Rest(match *request.method() {
-                Method::OPTIONS => Resolution::Options { allow, method },
-                _ => Resolution::MethodNotAllowed { allow, method },
-            })
-        }
-        _ if protocol != Protocol::Rest && path == WATCH => Kind::Watch,
-        _ if protocol != Protocol::Rest && path.starts_with(HEALTH) => Kind::Open,
-        _ if protocol != Protocol::Rest
-            && REFLECTION.iter().any(|begin| path.starts_with(begin)) =>
-        {
-            Kind::Reflection
-        }
-        _ if protocol != Protocol::Rest => Kind::Unknown,
-        _ if path == HEALTHZ || path == READYZ => Kind::Open,
-        _ if path == METRICS && map.has_metrics => Kind::Metrics,
-        _ => match Description::at(path) {
-            Some(description) => Kind::Description(description),
-            None => Kind::Rest(map.rest.resolve(request.method(), path)),
-        },
-    };
-    let spec = match &kind {
-        Kind::Rest(resolution) => resolution.method(),
-        _ => proto::FALLBACK_METHOD,
-    };
-    Target {
-        protocol,
-        spec,
-        kind,
     }
 }

@@ -70,14 +70,14 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::layers::Target;
+    use crate::layers::RouteTarget;
 
     /// Returns the value of the header in a response over that protocol, with or without TLS.
     async fn header(protocol: Protocol, secure: bool, name: HeaderName) -> Option<HeaderValue> {
         let mut request = Request::new(Body::empty());
-        request.extensions_mut().insert(Target {
+        request.extensions_mut().insert(RouteTarget {
             protocol,
-            ..Target::unknown()
+            ..RouteTarget::unknown()
         });
         if secure {
             request.extensions_mut().insert(Secure);

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::client_ip::Client;
 use super::request_id::RequestId;
-use super::route::{self, Kind, Target};
+use super::route::{self, Endpoint, RouteTarget};
 use crate::metrics;
 use ending::{Ending, at_end_of};
 
@@ -82,7 +82,7 @@ enum Named {
 const OTHER: &str = "_OTHER";
 
 impl Call {
-    fn begin(request: &Request, target: &Target) -> Self {
+    fn begin(request: &Request, target: &RouteTarget) -> Self {
         let (method, kind) = (method(request), Named::of(request, target));
         let request_id = request.extensions().get::<RequestId>();
         let request_id = request_id.map(|id| id.0.as_str());
@@ -114,21 +114,22 @@ impl Call {
 }
 
 impl Named {
-    fn of(request: &Request, target: &Target) -> Self {
+    fn of(request: &Request, target: &RouteTarget) -> Self {
         if target.protocol != Protocol::Rest {
-            return Self::Rpc(match &target.kind {
-                Kind::Grpc => target.spec.grpc_path.trim_start_matches('/'),
-                Kind::Open | Kind::Watch | Kind::Reflection => {
+            return Self::Rpc(match &target.endpoint {
+                Endpoint::Grpc => target.spec.grpc_path.trim_start_matches('/'),
+                Endpoint::GrpcHealth | Endpoint::GrpcHealthWatch | Endpoint::Reflection => {
                     route::open_method(request.uri().path()).unwrap_or(OTHER)
                 }
                 _ => OTHER,
             });
         }
-        Self::Http(match &target.kind {
-            Kind::Rest(Resolution::Matched(matched)) => Some(matched.spec().template),
-            Kind::Open | Kind::Metrics | Kind::Description(_) => {
-                route::open_path(request.uri().path())
-            }
+        Self::Http(match &target.endpoint {
+            Endpoint::Rest(Resolution::Matched(matched)) => Some(matched.spec().template),
+            Endpoint::LivenessProbe
+            | Endpoint::ReadinessProbe
+            | Endpoint::Metrics
+            | Endpoint::Description(_) => route::open_path(request.uri().path()),
             _ => None,
         })
     }
