@@ -33,7 +33,7 @@ use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
 use crate::telemetry::Exposition;
-use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
+use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Dependencies and settings of the application.
 pub struct AppConfig {
@@ -184,7 +184,7 @@ impl App {
             config.requests.max_body_bytes,
             config.unknown_fields,
         )?;
-        let streams = OpenStreams::new(&config.unauthenticated, &config.trusted_proxies);
+        let streams = UnauthenticatedStreams::new(&config.unauthenticated, &config.trusted_proxies);
         let grpc = services.routes(
             HealthGrpc::new(health.clone(), streams.clone()),
             config.reflection,

@@ -20,7 +20,7 @@ use crate::health::Health;
 use crate::layers::{self, Endpoint, RouteTarget};
 use crate::operations;
 use crate::telemetry::Exposition;
-use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
+use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Services inside the layers, and the settings of their dispatch.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(crate) struct DispatchState {
     /// Readiness.
     pub(crate) health: Health,
     /// Streams that need no token.
-    pub(crate) streams: OpenStreams,
+    pub(crate) streams: UnauthenticatedStreams,
     /// Limits for calls that need no token.
     pub(crate) unauthenticated: UnauthenticatedLimits,
     /// Exposition of metrics, if they are served here.

@@ -15,7 +15,7 @@ use crate::grpc::HealthGrpc;
 use crate::health::Health;
 use crate::layers::{HEALTHZ, METRICS, READYZ, TrustedProxies};
 use crate::telemetry::Exposition;
-use crate::unauthenticated::{OpenStreams, UnauthenticatedLimits};
+use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Returns the router of the operations listener.
 pub fn router(
@@ -24,7 +24,7 @@ pub fn router(
     proxies: &TrustedProxies,
     exposition: Exposition,
 ) -> Router {
-    let checks = HealthGrpc::new(health.clone(), OpenStreams::new(limits, proxies));
+    let checks = HealthGrpc::new(health.clone(), UnauthenticatedStreams::new(limits, proxies));
     let checks = HealthServer::new(checks).max_decoding_message_size(limits.max_message_bytes);
     let grpc = Routes::new(checks).into_axum_router().reset_fallback();
     let ours = Router::new()

@@ -35,22 +35,22 @@ pub struct UnauthenticatedLimits {
 
 /// Streams that are open without a token.
 #[derive(Clone)]
-pub(crate) struct OpenStreams {
+pub(crate) struct UnauthenticatedStreams {
     all: Arc<Semaphore>,
     slots: PerIpSlots,
 }
 
 /// Slot of a stream, released on drop.
-pub(crate) struct OpenStream {
+pub(crate) struct UnauthenticatedStream {
     _permit: OwnedSemaphorePermit,
     _slot: Option<Slot<IpAddr>>,
 }
 
-impl Observer for OpenStream {
+impl Observer for UnauthenticatedStream {
     fn ended(self, _: End<'_>) {}
 }
 
-impl OpenStreams {
+impl UnauthenticatedStreams {
     /// Uses the maximums of the limits. The address of a trusted proxy is not counted, since many clients call
     /// through it.
     pub(crate) fn new(limits: &UnauthenticatedLimits, proxies: &TrustedProxies) -> Self {
@@ -66,21 +66,21 @@ impl OpenStreams {
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED: the maximum of all streams, or of this address, is reached.
-    pub(crate) fn open(&self, extensions: &Extensions) -> Result<OpenStream, Status> {
+    pub(crate) fn open(&self, extensions: &Extensions) -> Result<UnauthenticatedStream, Status> {
         self.take(extensions).ok_or_else(|| {
             metrics::rejected(RejectReason::OpenStreams);
             error::too_many_streams()
         })
     }
 
-    fn take(&self, extensions: &Extensions) -> Option<OpenStream> {
+    fn take(&self, extensions: &Extensions) -> Option<UnauthenticatedStream> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         // In-process callers have no address, and are not counted.
         let slot = match address(extensions) {
             Some(address) => Some(self.slots.take(address)?),
             None => None,
         };
-        Some(OpenStream {
+        Some(UnauthenticatedStream {
             _permit: permit,
             _slot: slot,
         })

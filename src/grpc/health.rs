@@ -14,19 +14,19 @@ use crate::error;
 use crate::health::{Health, Readiness};
 use crate::layers::StreamDeadline;
 use crate::proto;
-use crate::unauthenticated::{OpenStream, OpenStreams};
+use crate::unauthenticated::{UnauthenticatedStream, UnauthenticatedStreams};
 
 /// Serves readiness.
 pub(crate) struct HealthGrpc {
     health: Health,
     /// Known service names.
     names: HashSet<&'static str>,
-    streams: OpenStreams,
+    streams: UnauthenticatedStreams,
 }
 
 impl HealthGrpc {
     /// Serves this health, with these streams.
-    pub(crate) fn new(health: Health, streams: OpenStreams) -> Self {
+    pub(crate) fn new(health: Health, streams: UnauthenticatedStreams) -> Self {
         let services = proto::METHODS.iter().map(|method| method.service);
         Self {
             health,
@@ -85,7 +85,7 @@ struct Watching {
     readiness: watch::Receiver<Readiness>,
     /// Last status that was sent.
     told: Option<ServingStatus>,
-    _stream: OpenStream,
+    _stream: UnauthenticatedStream,
 }
 
 impl Watching {

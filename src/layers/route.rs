@@ -117,24 +117,28 @@ const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha
 pub(crate) const METRICS: &str = "/metrics";
 
 /// Methods of those services.
-const OPEN_METHODS: [&str; 4] = [
+const UNAUTHENTICATED_METHODS: [&str; 4] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 /// Paths that no proto file declares.
-const OPEN_PATHS: [&str; 5] = [HEALTHZ, READYZ, METRICS, "/openapi.json", "/docs"];
+const UNAUTHENTICATED_PATHS: [&str; 5] = [HEALTHZ, READYZ, METRICS, "/openapi.json", "/docs"];
 
 /// Returns the name of a method that needs no token. `None` for other methods.
-pub(super) fn open_method(path: &str) -> Option<&'static str> {
+pub(super) fn unauthenticated_method(path: &str) -> Option<&'static str> {
     let name = path.strip_prefix('/')?;
-    OPEN_METHODS.into_iter().find(|known| *known == name)
+    UNAUTHENTICATED_METHODS
+        .into_iter()
+        .find(|known| *known == name)
 }
 
 /// Returns a path that needs no token. `None` for other paths.
-pub(super) fn open_path(path: &str) -> Option<&'static str> {
-    OPEN_PATHS.into_iter().find(|known| *known == path)
+pub(super) fn unauthenticated_path(path: &str) -> Option<&'static str> {
+    UNAUTHENTICATED_PATHS
+        .into_iter()
+        .find(|known| *known == path)
 }
 
 static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock::new(|| {

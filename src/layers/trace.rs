@@ -119,7 +119,7 @@ impl Named {
             return Self::Rpc(match &target.endpoint {
                 Endpoint::Grpc => target.spec.grpc_path.trim_start_matches('/'),
                 Endpoint::GrpcHealth | Endpoint::GrpcHealthWatch | Endpoint::Reflection => {
-                    route::open_method(request.uri().path()).unwrap_or(OTHER)
+                    route::unauthenticated_method(request.uri().path()).unwrap_or(OTHER)
                 }
                 _ => OTHER,
             });
@@ -129,7 +129,7 @@ impl Named {
             Endpoint::LivenessProbe
             | Endpoint::ReadinessProbe
             | Endpoint::Metrics
-            | Endpoint::Description(_) => route::open_path(request.uri().path()),
+            | Endpoint::Description(_) => route::unauthenticated_path(request.uri().path()),
             _ => None,
         })
     }
