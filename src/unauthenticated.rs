@@ -92,34 +92,34 @@ fn address(extensions: &Extensions) -> Option<IpAddr> {
     client.or_else(|| extensions.get::<Peer>().map(|peer| peer.0.ip()))
 }
 
-/// The most recent calls, some of which still wait for their message.
+/// Most recent calls of the health service and of the probes, some of which still wait for their message.
 #[derive(Clone)]
-pub(crate) struct Unfinished(Arc<Begun>);
+pub(crate) struct PendingHealthCalls(Arc<Pending>);
 
-struct Begun {
+struct Pending {
     /// Maximum number of calls.
-    most: usize,
+    max: usize,
     /// Oldest first. Dropping a sender notifies the call that it is given up, if it still waits.
-    places: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
+    calls: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
 }
 
-impl Unfinished {
+impl PendingHealthCalls {
     /// Uses the maximum number of streams.
     pub(crate) fn new(limits: &UnauthenticatedLimits) -> Self {
-        Self(Arc::new(Begun {
-            most: limits.max_streams,
-            places: Mutex::default(),
+        Self(Arc::new(Pending {
+            max: limits.max_streams,
+            calls: Mutex::default(),
         }))
     }
 
     /// Begins a call that waits for its message. The returned receiver completes when the call is given up
     /// because the maximum number of later calls have begun before it ended.
     pub(crate) fn begin(&self) -> oneshot::Receiver<Infallible> {
-        let (place, given_up) = oneshot::channel();
-        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.push_back(place);
-        if places.len() > self.0.most {
-            places.pop_front();
+        let (call, given_up) = oneshot::channel();
+        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push_back(call);
+        if calls.len() > self.0.max {
+            calls.pop_front();
         }
         given_up
     }

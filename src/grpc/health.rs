@@ -64,7 +64,7 @@ impl health_server::Health for HealthGrpc {
             is_known: self.names.contains(request.get_ref().service.as_str()),
             deadline: request.extensions().get::<StreamDeadline>().map(|it| it.0),
             readiness: self.health.watch().await,
-            told: None,
+            sent: None,
             _stream: stream,
         };
         let statuses = stream::unfold(Some(watching), |watching| async { watching?.next().await });
@@ -84,7 +84,7 @@ struct Watching {
     deadline: Option<Instant>,
     readiness: watch::Receiver<Readiness>,
     /// Last status that was sent.
-    told: Option<ServingStatus>,
+    sent: Option<ServingStatus>,
     _stream: UnauthenticatedStream,
 }
 
@@ -98,8 +98,8 @@ impl Watching {
                 Readiness::Ready => ServingStatus::Serving,
                 Readiness::NotReady | Readiness::Ending => ServingStatus::NotServing,
             };
-            if self.told != Some(status) {
-                self.told = Some(status);
+            if self.sent != Some(status) {
+                self.sent = Some(status);
                 return Some((Ok(response(status)), Some(self)));
             }
             if readiness == Readiness::Ending {

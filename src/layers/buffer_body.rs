@@ -25,7 +25,7 @@ use crate::budget::{Budget, Charge};
 use crate::error;
 use crate::in_flight::unoccupied;
 use crate::metrics::{self, RejectReason};
-use crate::unauthenticated::{UnauthenticatedLimits, Unfinished};
+use crate::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::RequestMemory,
@@ -66,7 +66,7 @@ pub(super) struct Bodies {
     /// Maximum charge of a call that needs no token. The service itself bounds the message.
     max_unauthenticated_bytes: usize,
     budget: Arc<Budget>,
-    unfinished: Unfinished,
+    pending: PendingHealthCalls,
 }
 
 impl Bodies {
@@ -78,7 +78,7 @@ impl Bodies {
             max_unauthenticated_message_bytes: max_message_bytes as u64,
             max_unauthenticated_bytes: max_message_bytes * 2 * COPIES + CALL_BYTES,
             budget: Budget::new(requests.max_request_bytes),
-            unfinished: Unfinished::new(unauthenticated),
+            pending: PendingHealthCalls::new(unauthenticated),
         }
     }
 
@@ -93,12 +93,12 @@ impl Bodies {
     /// Reads a body and charges its owner. A call without an owner may send a short body, and is given up if it
     /// is among the oldest of too many.
     async fn read(&self, mut body: Body, charge: Option<&mut Charge>) -> Result<Bytes, Fault> {
-        let is_open = charge.is_none();
+        let is_unauthenticated = charge.is_none();
         let reading = self.collect(&mut body, charge);
-        if !is_open {
+        if !is_unauthenticated {
             return reading.await;
         }
-        let given_up = self.unfinished.begin();
+        let given_up = self.pending.begin();
         tokio::select! {
             biased;
             read = reading => read,
