@@ -16,9 +16,9 @@ use crate::conditions::Conditions;
 use crate::metrics;
 
 /// Interval between checks while there are watchers.
-const INTERVAL: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of a check: less than the usual timeout of a probe, which is one second.
-const PATIENCE: Duration = Duration::from_millis(800);
+const PING_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// Age up to which a probe uses a result without another check.
 const RECENT: Duration = Duration::from_millis(150);
@@ -51,11 +51,11 @@ struct Inner {
     conditions: Conditions,
     readiness: watch::Sender<Readiness>,
     /// Last result of the store, and its time.
-    said: Mutex<Option<(Instant, Readiness)>>,
+    latest: Mutex<Option<(Instant, Readiness)>>,
     /// Held during a check.
     checking: tokio::sync::Mutex<()>,
     /// True if the task that checks for watchers is running.
-    asking: Mutex<bool>,
+    has_watch_task: Mutex<bool>,
 }
 
 impl Health {
@@ -65,9 +65,9 @@ impl Health {
             store,
             conditions,
             readiness: watch::Sender::new(Readiness::NotReady),
-            said: Mutex::default(),
+            latest: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
-            asking: Mutex::new(false),
+            has_watch_task: Mutex::new(false),
         };
         Self {
             inner: Arc::new(inner),
@@ -89,7 +89,7 @@ impl Health {
 
     /// Returns true if the process is ready now.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.inner.ask().await == Readiness::Ready
+        self.inner.current().await == Readiness::Ready
     }
 
     /// Returns the conditions for operators, whether the process is ready or not.
@@ -101,23 +101,23 @@ impl Health {
     pub(crate) async fn watch(&self) -> watch::Receiver<Readiness> {
         let readiness = self.inner.readiness.subscribe();
         self.inner.publish().await;
-        self.keep_asking();
+        self.ensure_watch_task();
         readiness
     }
 
     /// Starts the task that checks for watchers, unless it is running.
-    fn keep_asking(&self) {
-        let mut asking = self
+    fn ensure_watch_task(&self) {
+        let mut has_watch_task = self
             .inner
-            .asking
+            .has_watch_task
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !*asking {
-            *asking = true;
+        if !*has_watch_task {
+            *has_watch_task = true;
             let inner = Arc::clone(&self.inner);
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(INTERVAL).await;
+                    tokio::time::sleep(CHECK_INTERVAL).await;
                     if !inner.is_watched() {
                         return;
                     }
@@ -129,7 +129,7 @@ impl Health {
 }
 
 impl Inner {
-    async fn ask(&self) -> Readiness {
+    async fn current(&self) -> Readiness {
         let found = match self.recent(RECENT) {
             Some(found) => found,
             None => self.check().await,
@@ -145,8 +145,9 @@ impl Inner {
 
     /// Returns the last result of the store, up to this age.
     fn recent(&self, age: Duration) -> Option<Readiness> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.filter(|(at, _)| at.elapsed() < age)
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest
+            .filter(|(at, _)| at.elapsed() < age)
             .map(|(_, found)| found)
     }
 
@@ -166,7 +167,7 @@ impl Inner {
             return found;
         }
         let found = self.ping().await;
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), found));
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), found));
         found
     }
 
@@ -174,7 +175,7 @@ impl Inner {
         if *self.readiness.borrow() == Readiness::Ending {
             return Readiness::Ending;
         }
-        match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+        match tokio::time::timeout(PING_TIMEOUT, self.store.ping()).await {
             Ok(Ok(())) => {
                 self.conditions.clear(CLOCK);
                 Readiness::Ready
@@ -191,7 +192,7 @@ impl Inner {
     }
 
     async fn publish(&self) {
-        let found = self.ask().await;
+        let found = self.current().await;
         self.readiness.send_if_modified(|known| {
             let changes = *known != Readiness::Ending && *known != found;
             if changes {
@@ -204,9 +205,12 @@ impl Inner {
     /// Returns true if there are watchers. If not, the task counts as stopped from here on. A later watcher
     /// subscribes before it checks the flag, so that it always has a task.
     fn is_watched(&self) -> bool {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        *asking = self.readiness.receiver_count() > 0;
-        *asking
+        let mut has_watch_task = self
+            .has_watch_task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *has_watch_task = self.readiness.receiver_count() > 0;
+        *has_watch_task
     }
 }
 
@@ -224,38 +228,38 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Pinged {
+    struct FakeStore {
         times: AtomicUsize,
-        answers: AtomicBool,
+        responds: AtomicBool,
         hangs: AtomicBool,
     }
 
     #[tonic::async_trait]
-    impl StoreHealth for Pinged {
+    impl StoreHealth for FakeStore {
         async fn ping(&self) -> Result<(), Error> {
             self.times.fetch_add(1, Ordering::SeqCst);
             if self.hangs.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            match self.answers.load(Ordering::SeqCst) {
+            match self.responds.load(Ordering::SeqCst) {
                 true => Ok(()),
                 false => Err(Error::unavailable("gone")),
             }
         }
     }
 
-    fn house() -> (Arc<Pinged>, Health) {
-        let store = Arc::new(Pinged::default());
-        store.answers.store(true, Ordering::SeqCst);
+    fn fixture() -> (Arc<FakeStore>, Health) {
+        let store = Arc::new(FakeStore::default());
+        store.responds.store(true, Ordering::SeqCst);
         let health = Health::new(Arc::clone(&store) as _, Conditions::default());
         (store, health)
     }
 
     #[tokio::test(start_paused = true)]
     async fn store_is_pinged_once_for_all_watchers_alone() {
-        let (store, health) = house();
+        let (store, health) = fixture();
         let asked = || store.times.load(Ordering::SeqCst);
-        tokio::time::sleep(100 * INTERVAL).await;
+        tokio::time::sleep(100 * CHECK_INTERVAL).await;
         assert_eq!(asked(), 0);
         let mut watching = Vec::new();
         for _ in 0..10 {
@@ -263,20 +267,20 @@ mod tests {
         }
         // A single check for all watchers, since the result is recent.
         assert_eq!(asked(), 1);
-        tokio::time::sleep(10 * INTERVAL + INTERVAL / 2).await;
+        tokio::time::sleep(10 * CHECK_INTERVAL + CHECK_INTERVAL / 2).await;
         assert_eq!(asked(), 11);
         watching.clear();
-        tokio::time::sleep(100 * INTERVAL).await;
+        tokio::time::sleep(100 * CHECK_INTERVAL).await;
         assert_eq!(asked(), 11);
         // A later watcher starts the task again.
         let _watching = health.watch().await;
-        tokio::time::sleep(5 * INTERVAL + INTERVAL / 2).await;
+        tokio::time::sleep(5 * CHECK_INTERVAL + CHECK_INTERVAL / 2).await;
         assert_eq!(asked(), 17);
     }
 
     #[tokio::test(start_paused = true)]
     async fn concurrent_checks_share_one_ping_of_the_store() {
-        let (store, health) = house();
+        let (store, health) = fixture();
         store.hangs.store(true, Ordering::SeqCst);
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..1000 {
@@ -291,20 +295,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn watch_reports_each_change_and_the_shutdown() {
-        let (store, health) = house();
+        let (store, health) = fixture();
         let mut watching = health.watch().await;
         assert_eq!(*watching.borrow_and_update(), Readiness::Ready);
-        store.answers.store(false, Ordering::SeqCst);
+        store.responds.store(false, Ordering::SeqCst);
         watching.changed().await.unwrap();
         assert_eq!(*watching.borrow_and_update(), Readiness::NotReady);
-        store.answers.store(true, Ordering::SeqCst);
+        store.responds.store(true, Ordering::SeqCst);
         watching.changed().await.unwrap();
         assert_eq!(*watching.borrow_and_update(), Readiness::Ready);
         health.end();
         watching.changed().await.unwrap();
         assert_eq!(*watching.borrow_and_update(), Readiness::Ending);
         // The store's results no longer matter.
-        tokio::time::sleep(10 * INTERVAL).await;
+        tokio::time::sleep(10 * CHECK_INTERVAL).await;
         assert_eq!(*watching.borrow(), Readiness::Ending);
         assert_eq!(*health.watch().await.borrow(), Readiness::Ending);
         assert!(!health.is_ready().await);
@@ -312,7 +316,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_gone() {
-        let (store, health) = house();
+        let (store, health) = fixture();
         assert!(health.is_ready().await);
         store.hangs.store(true, Ordering::SeqCst);
         tokio::time::sleep(MAX_AGE).await;
@@ -325,7 +329,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_answered_while_a_check_hangs() {
-        let (store, health) = house();
+        let (store, health) = fixture();
         assert!(health.is_ready().await);
         store.hangs.store(true, Ordering::SeqCst);
         tokio::time::sleep(RECENT).await;
