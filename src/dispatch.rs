@@ -85,13 +85,13 @@ async fn call_reflection(state: DispatchState, target: &RouteTarget, request: Re
         Err(status) => return layers::reject(target, status.into()),
     };
     let health = state.health.clone();
-    let most = state.unauthenticated.reflection_stream_timeout;
-    let over = async move {
-        let _ = tokio::time::timeout(most, health.ended()).await;
+    let max_duration = state.unauthenticated.reflection_stream_timeout;
+    let end = async move {
+        let _ = tokio::time::timeout(max_duration, health.ended()).await;
     };
     let request = request.map(|body| {
-        let heard = body.into_data_stream().take_until(Box::pin(over));
-        Body::from_stream(heard)
+        let input = body.into_data_stream().take_until(Box::pin(end));
+        Body::from_stream(input)
     });
     let response = call_grpc(state, target, request).await;
     response.map(|body| Body::new(OnEnd::new(body, stream)))

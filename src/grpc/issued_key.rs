@@ -64,10 +64,10 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let (caller, message, _running) = begin_list(request).await?;
         let filter = issued_key::filter_from_proto(message).map_err(status)?;
         let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
-        let most = self.pages.max_items as usize;
+        let max_items = self.pages.max_items as usize;
         let data = keys
             .into_iter()
-            .take(most)
+            .take(max_items)
             .map(issued_key::issued_key_to_proto)
             .collect();
         Ok(Response::new(ListKeysResponse { data }))

@@ -25,7 +25,7 @@ use super::client_ip::Client;
 const REMEMBERED_TOKENS: usize = 16 * 1024;
 
 /// Time after which a disconnect or an expired deadline is attributed to a slow server, not to the client.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_CLIENT_DELAY: Duration = Duration::from_secs(1);
 
 /// Counts failures by address, and remembers good tokens.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl Failures {
         if !was_good {
             self.limiter.check(address)?;
         }
-        Ok(Attempt(Some(Judged {
+        Ok(Attempt(Some(CountedAttempt {
             failures: self,
             address,
             token,
@@ -70,9 +70,9 @@ impl Failures {
 }
 
 /// An attempt to verify a token, if it is counted.
-pub(super) struct Attempt<'a>(Option<Judged<'a>>);
+pub(super) struct Attempt<'a>(Option<CountedAttempt<'a>>);
 
-struct Judged<'a> {
+struct CountedAttempt<'a> {
     failures: &'a Failures,
     address: IpAddr,
     token: u64,
@@ -83,16 +83,16 @@ struct Judged<'a> {
 impl Attempt<'_> {
     /// Records that the token is good.
     pub(super) fn succeeded(mut self) {
-        if let Some(judged) = self.0.take() {
-            judged.failures.good.insert(judged.token);
+        if let Some(attempt) = self.0.take() {
+            attempt.failures.good.insert(attempt.token);
         }
     }
 
     /// Records that the token is invalid.
     pub(super) fn failed(mut self) {
-        if let Some(judged) = self.0.take() {
-            judged.failures.good.remove(judged.token);
-            judged.count();
+        if let Some(attempt) = self.0.take() {
+            attempt.failures.good.remove(attempt.token);
+            attempt.count();
         }
     }
 
@@ -102,7 +102,7 @@ impl Attempt<'_> {
     }
 }
 
-impl Judged<'_> {
+impl CountedAttempt<'_> {
     fn count(&self) {
         // The limit may be exceeded already by attempts that began at the same time.
         let _ = self.failures.limiter.admit(self.address);
@@ -110,14 +110,14 @@ impl Judged<'_> {
 }
 
 /// The client has disconnected or the deadline has passed. Counts a failure if the token was not known as good and
-/// less than `PATIENCE` has passed; after that the server was too slow.
+/// less than `MAX_CLIENT_DELAY` has passed; after that the server was too slow.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(judged) = self.0.take()
-            && !judged.was_good
-            && judged.began.elapsed() < PATIENCE
+        if let Some(attempt) = self.0.take()
+            && !attempt.was_good
+            && attempt.began.elapsed() < MAX_CLIENT_DELAY
         {
-            judged.count();
+            attempt.count();
         }
     }
 }
@@ -144,30 +144,30 @@ impl GoodTokens {
         self.key.hash_one(values).max(1)
     }
 
-    fn place(&self, tag: u64) -> Option<&AtomicU64> {
+    fn slot(&self, tag: u64) -> Option<&AtomicU64> {
         let count = self.tags.len() as u64;
-        let place = tag.checked_rem(count)?;
-        self.tags.get(usize::try_from(place).ok()?)
+        let slot = tag.checked_rem(count)?;
+        self.tags.get(usize::try_from(slot).ok()?)
     }
 
     fn holds(&self, tag: u64) -> bool {
-        let place = self.place(tag);
-        place.is_some_and(|place| place.load(Ordering::Relaxed) == tag)
+        let slot = self.slot(tag);
+        slot.is_some_and(|slot| slot.load(Ordering::Relaxed) == tag)
     }
 
     fn insert(&self, tag: u64) {
         // Most calls find the tag and avoid a write that would contend for the cache line.
-        if let Some(place) = self.place(tag)
-            && place.load(Ordering::Relaxed) != tag
+        if let Some(slot) = self.slot(tag)
+            && slot.load(Ordering::Relaxed) != tag
         {
-            place.store(tag, Ordering::Relaxed);
+            slot.store(tag, Ordering::Relaxed);
         }
     }
 
     fn remove(&self, tag: u64) {
-        if let Some(place) = self.place(tag) {
+        if let Some(slot) = self.slot(tag) {
             // Another token's tag stays.
-            let _ = place.compare_exchange(tag, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = slot.compare_exchange(tag, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
         let unknown = headers(&["Bearer unknown"]);
         for _ in 0..2 * BURST {
             let attempt = failures.attempt(client(), &unknown).unwrap();
-            tokio::time::advance(PATIENCE).await;
+            tokio::time::advance(MAX_CLIENT_DELAY).await;
             drop(attempt);
         }
         assert!(failures.attempt(client(), &unknown).is_ok());

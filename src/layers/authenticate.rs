@@ -32,13 +32,13 @@ const REJECTION: RejectionSpec = RejectionSpec {
 
 /// Authenticates callers whose address has not failed too often.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct Authentication {
     authenticator: Arc<Authenticator>,
     failures: Failures,
     proxies: TrustedProxies,
 }
 
-impl Gate {
+impl Authentication {
     /// Uses this authenticator, and this limit on failed authentications of an address.
     pub(super) fn new(
         authenticator: &Arc<Authenticator>,
@@ -66,7 +66,7 @@ impl Gate {
     /// Closes the connection after this response. Otherwise a client that keeps sending bad tokens over it,
     /// many of them before it reads a response, could take the whole processor for rejections. The connection
     /// of a trusted proxy stays open, since it carries the calls of other clients.
-    fn hang_up(&self, request: &Request, response: &mut Response) {
+    fn close_connection(&self, request: &Request, response: &mut Response) {
         let peer = request.extensions().get::<Peer>();
         if peer.is_some_and(|peer| !self.proxies.trusts(peer.0.ip())) {
             // HTTP/2 has no such header; there the listener sends GOAWAY.
@@ -76,31 +76,35 @@ impl Gate {
     }
 }
 
-pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub(super) async fn layer(
+    State(state): State<Authentication>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let target = super::target(&request);
     if !target.needs_token() {
         return next.run(request).await;
     }
     let client = request.extensions().get::<Client>().copied();
-    let attempt = match gate.failures.attempt(client, request.headers()) {
+    let attempt = match state.failures.attempt(client, request.headers()) {
         Ok(attempt) => attempt,
         Err(wait) => {
             let mut response = super::reject_with_retry(&target, &REJECTION, wait);
-            gate.hang_up(&request, &mut response);
+            state.close_connection(&request, &mut response);
             return response;
         }
     };
-    let certified = gate.certified(&request);
+    let certified = state.certified(&request);
     let held = in_flight::current();
     let permit: &dyn Permit = match &held {
         Some(held) => held.as_ref(),
         None => &(),
     };
-    let found = gate
+    let found = state
         .authenticator
         .authenticate(request.headers(), certified, permit);
     let found = found.await;
-    tell(attempt, &found);
+    record_result(attempt, &found);
     match found {
         Ok(principal) => {
             if let Some(slot) = request.extensions().get::<PrincipalSlot>() {
@@ -130,7 +134,7 @@ pub(super) async fn layer(State(gate): State<Gate>, mut request: Request, next: 
 }
 
 /// Records the result of an attempt.
-fn tell(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
+fn record_result(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
     match found {
         Ok(_) => attempt.succeeded(),
         Err(AuthnError::Invalid(_)) => attempt.failed(),

@@ -26,20 +26,20 @@ pub(super) async fn layer(
     next: Next,
 ) -> Response {
     let target = super::target(&request);
-    let asked = match grpc_timeout(request.headers()) {
-        Ok(asked) => asked,
+    let requested = match grpc_timeout(request.headers()) {
+        Ok(requested) => requested,
         Err(Malformed) => {
             let message = "The grpc-timeout header is malformed";
             let status = error::plain(Code::InvalidArgument, "TIMEOUT_INVALID", message);
             return super::reject(&target, status.into());
         }
     };
-    let allowed = allowed(&limits, target.protocol, asked);
+    let allowed = allowed(&limits, target.protocol, requested);
     if allowed.is_zero() {
         return super::reject(&target, error::deadline_exceeded().into());
     }
     let now = Instant::now();
-    if let Some(end) = asked.and_then(|asked| now.checked_add(asked)) {
+    if let Some(end) = requested.and_then(|requested| now.checked_add(requested)) {
         request.extensions_mut().insert(StreamDeadline(end));
     }
     let deadline = now + allowed;
@@ -52,12 +52,12 @@ pub(super) async fn layer(
 
 /// Returns the time that a call may take. REST has no `grpc-timeout`: if a REST client sends it, it can only
 /// shorten the time.
-fn allowed(limits: &RequestLimits, protocol: Protocol, asked: Option<Duration>) -> Duration {
+fn allowed(limits: &RequestLimits, protocol: Protocol, requested: Option<Duration>) -> Duration {
     let longest = match protocol {
         Protocol::Rest => limits.default_deadline,
         Protocol::Grpc | Protocol::GrpcWeb | Protocol::GrpcWebText => limits.max_deadline,
     };
-    asked.unwrap_or(limits.default_deadline).min(longest)
+    requested.unwrap_or(limits.default_deadline).min(longest)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -104,10 +104,10 @@ mod tests {
             auth.session = { issuer = "unused", audience = "unused", jwks = "unused" }
         "#;
         let limits = crate::config::Config::from_text(text).unwrap().requests;
-        let seconds = |protocol, asked: Option<u64>| {
-            allowed(&limits, protocol, asked.map(Duration::from_secs)).as_secs()
+        let seconds = |protocol, requested: Option<u64>| {
+            allowed(&limits, protocol, requested.map(Duration::from_secs)).as_secs()
         };
-        for (protocol, asked, expected) in [
+        for (protocol, requested, expected) in [
             (Protocol::Rest, None, 15),
             (Protocol::Rest, Some(5), 5),
             (Protocol::Rest, Some(60), 15),
@@ -115,7 +115,11 @@ mod tests {
             (Protocol::Grpc, Some(60), 60),
             (Protocol::GrpcWeb, Some(600), 60),
         ] {
-            assert_eq!(seconds(protocol, asked), expected, "{protocol:?} {asked:?}");
+            assert_eq!(
+                seconds(protocol, requested),
+                expected,
+                "{protocol:?} {requested:?}"
+            );
         }
     }
 

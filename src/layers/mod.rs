@@ -139,7 +139,7 @@ chain! { state:
     // Before the body is read.
     body_limit(state.requests.max_body_bytes),
     // The layers inside have an authenticated caller.
-    authenticate(authenticate::Gate::new(
+    authenticate(authenticate::Authentication::new(
         &state.authenticator,
         state.requests.failed_authentications,
         &state.trusted_proxies,
