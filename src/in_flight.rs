@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use crate::authn;
 
 /// Time that a client may read a response before its permit is given to another call.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval between searches for such responses, while every permit is taken.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Divisor of the total that gives the reserve of internal services.
 const WHOLE_PER_RESERVE: usize = 10;
 
@@ -91,7 +91,7 @@ struct Taken {
     services: usize,
     by_organization: KeyedCounts<Owner>,
     next: u64,
-    looked: Instant,
+    searched: Instant,
 }
 
 /// A permit in use.
@@ -110,7 +110,7 @@ impl Calls {
             services: 0,
             by_organization: KeyedCounts::default(),
             next: 0,
-            looked: Instant::now(),
+            searched: Instant::now(),
         });
         Arc::new(Self {
             max,
@@ -191,13 +191,13 @@ impl Taken {
 
     /// Takes the permits of clients that read too slowly.
     fn clear_slow(&mut self) {
-        if self.looked.elapsed() < LOOK_INTERVAL {
+        if self.searched.elapsed() < SEARCH_INTERVAL {
             return;
         }
-        self.looked = Instant::now();
+        self.searched = Instant::now();
         let is_slow = |it: &Use| {
             it.read_since
-                .is_some_and(|since| since.elapsed() >= READ_PATIENCE)
+                .is_some_and(|since| since.elapsed() >= READ_TIMEOUT)
         };
         let slow = self.permits.iter().filter(|(_, it)| is_slow(it));
         let slow: Vec<u64> = slow.map(|(number, _)| *number).collect();
@@ -383,9 +383,9 @@ mod tests {
         let _working = known(&calls, &organization("a")).unwrap();
         let reading = known(&calls, &organization("a")).unwrap();
         reading.answered();
-        tokio::time::advance(READ_PATIENCE - LOOK_INTERVAL).await;
+        tokio::time::advance(READ_TIMEOUT - SEARCH_INTERVAL).await;
         assert!(calls.enter().is_none());
-        tokio::time::advance(LOOK_INTERVAL).await;
+        tokio::time::advance(SEARCH_INTERVAL).await;
         let next = known(&calls, &organization("a")).unwrap();
         assert!(calls.enter().is_none());
         // The permit belongs to another call now.

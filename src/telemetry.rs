@@ -45,7 +45,7 @@ const OWN_TARGETS: [&str; 4] = [
 
 /// Crates whose verbose lines contain data of requests, such as paths or content types. No filter raises them
 /// above this level, since requests may contain secrets.
-const TALKATIVE_TARGETS: [(&str, LevelFilter); 3] = [
+const VERBOSE_TARGETS: [(&str, LevelFilter); 3] = [
     // Its lines about collectors may contain secrets.
     ("opentelemetry", LevelFilter::WARN),
     ("tonic", LevelFilter::INFO),
@@ -86,7 +86,7 @@ impl Telemetry {
             .and(
                 Targets::new()
                     .with_default(LevelFilter::TRACE)
-                    .with_targets(TALKATIVE_TARGETS),
+                    .with_targets(VERBOSE_TARGETS),
             )
             .and(filter_fn(is_line));
         let lines = tracing_subscriber::fmt::layer()

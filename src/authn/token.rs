@@ -48,9 +48,9 @@ pub(super) struct Claims {
     /// Expiration time, in seconds since 1970-01-01T00:00:00Z.
     #[serde(rename = "exp", deserialize_with = "whole_seconds")]
     expires_at: i64,
-    #[serde(rename = "nbf", default, deserialize_with = "whole_seconds_if_any")]
+    #[serde(rename = "nbf", default, deserialize_with = "optional_whole_seconds")]
     not_before: Option<i64>,
-    #[serde(rename = "iat", default, deserialize_with = "whole_seconds_if_any")]
+    #[serde(rename = "iat", default, deserialize_with = "optional_whole_seconds")]
     issued_at: Option<i64>,
 }
 
@@ -67,7 +67,7 @@ fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::E
     Ok(f64::deserialize(deserializer)?.floor() as i64)
 }
 
-fn whole_seconds_if_any<'de, D: Deserializer<'de>>(
+fn optional_whole_seconds<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<i64>, D::Error> {
     whole_seconds(deserializer).map(Some)

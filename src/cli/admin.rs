@@ -7,7 +7,7 @@ use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_core::services::SecretsBound;
 
-use super::{ConfigArgs, Failure, say, serve};
+use super::{ConfigArgs, Failure, print_line, serve};
 use crate::config::{BindSecrets, Config};
 
 /// Actor in the audit trail.
@@ -62,9 +62,9 @@ async fn bind_secrets(args: &ConfigArgs) -> Result<(), Failure> {
         failed,
         examples,
     } = result.map_err(|error| serve::unavailable(&error))?;
-    let said = say(format_args!("bound {bound} secrets"));
+    let printed = print_line(format_args!("bound {bound} secrets"));
     serve::close(&store).await;
-    said?;
+    printed?;
     if failed == 0 {
         return Ok(());
     }
@@ -97,7 +97,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
             error => reject(&error),
         })?;
     // Before anything else, since the plaintext cannot be read again.
-    let said = say(minted.token.expose()).map_err(|failure| {
+    let printed = print_line(minted.token.expose()).map_err(|failure| {
         let hash = minted.key.hash;
         Failure::new(
             failure.code,
@@ -105,7 +105,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
         )
     });
     serve::close(&store).await;
-    said
+    printed
 }
 
 /// Returns the caller for commands on this machine, for the audit trail.

@@ -16,7 +16,7 @@ use keyward_listener::Server;
 
 use super::admin::caller;
 use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
-use super::{Failure, say, serve};
+use super::{Failure, print_line, serve};
 use crate::app::UseCases;
 use crate::config::Config;
 
@@ -383,5 +383,5 @@ Ctrl-C stops it; everything stays for the next start."#,
         env_file = shell_word(env_file),
     );
     // The server runs even if standard output is closed.
-    let _ = say(tour);
+    let _ = print_line(tour);
 }

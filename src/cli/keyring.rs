@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use keyward_crypto::Keyring;
 
-use super::{Failure, say};
+use super::{Failure, print_line};
 
 #[derive(clap::Subcommand)]
 pub(super) enum KeyringCommand {
@@ -25,7 +25,7 @@ pub(super) fn run(command: &KeyringCommand) -> Result<(), Failure> {
     keyring
         .create_file(file)
         .map_err(|error| Failure::caused(Failure::CANNOT_CREATE, "no keyring", &error))?;
-    say(format_args!(
+    print_line(format_args!(
         "{} has key version {}",
         file.display(),
         keyring.primary()

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, say, serve};
+use super::{Failure, print_line, serve};
 use crate::config::Config;
 
 /// Maximum wait for another process that migrates the same SQLite file. PostgreSQL waits without a limit.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file).map_err(serve::misconfigured)?;
-    let store = serve::open_store_waiting(&config, PATIENCE).await?;
+    let store = serve::open_store_waiting(&config, MAX_WAIT).await?;
     let applied = serve::migrate(&store).await?;
     store.close().await;
-    say(format_args!(
+    print_line(format_args!(
         "{applied} migrations applied; the schema is current"
     ))
 }

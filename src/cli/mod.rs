@@ -140,7 +140,7 @@ fn end(failure: Failure) -> ExitCode {
 }
 
 /// Writes a line to standard output. `println!` would panic if it is closed.
-fn say(text: impl fmt::Display) -> Result<(), Failure> {
+fn print_line(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")
         .and_then(|()| out.flush())

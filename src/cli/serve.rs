@@ -136,13 +136,13 @@ pub(super) async fn serve(
         app.use_cases.audit,
         app.health.clone(),
     ));
-    let asked_to_end = async {
+    let shutdown = async {
         signals.received(1).await;
         // First, so that clients that watch the health service go elsewhere, and their streams do not delay
         // the shutdown.
         app.health.end();
     };
-    let serving = server.serve(listener, app.router, asked_to_end);
+    let serving = server.serve(listener, app.router, shutdown);
     tokio::select! {
         () = serving => {}
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
@@ -169,13 +169,13 @@ pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
     open_store_waiting(config, Duration::ZERO).await
 }
 
-/// Opens a store whose writes on SQLite wait for other processes for at least `patience`.
+/// Opens a store whose writes on SQLite wait for other processes for at least `max_wait`.
 pub(super) async fn open_store_waiting(
     config: &Config,
-    patience: Duration,
+    max_wait: Duration,
 ) -> Result<Store, Failure> {
     let mut options = config.database.read().map_err(misconfigured)?;
-    options.limits.busy_timeout = options.limits.busy_timeout.max(patience);
+    options.limits.busy_timeout = options.limits.busy_timeout.max(max_wait);
     Store::connect(&options).await.map_err(|error| match error {
         keyward_core::Error::Invalid { .. } => Failure::new(
             Failure::CONFIG,

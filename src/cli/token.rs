@@ -13,7 +13,7 @@ use keyward_core::clock::{Clock, SystemClock};
 use keyward_crypto::{GroupAccess, Secret, read_private_file};
 use serde::Serialize;
 
-use super::{Failure, say};
+use super::{Failure, print_line};
 
 /// Issuer of development tokens.
 pub(super) const DEV_ISSUER: &str = "keyward-dev";
@@ -80,7 +80,7 @@ pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
         organization: Some(&args.organization),
         ttl_seconds: args.ttl_seconds,
     })?;
-    say(token)
+    print_line(token)
 }
 
 impl SigningKey {

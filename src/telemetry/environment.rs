@@ -114,7 +114,7 @@ impl Environment {
             return Ok(Self::default());
         }
         variables.check_what_the_sdk_reads()?;
-        variables.reject_what_nobody_honours()?;
+        variables.reject_unsupported()?;
         let named = variables.resource_attributes()?;
         let names = |wanted: &str| named.iter().any(|name| name == wanted);
         Ok(Self {
@@ -212,7 +212,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
     }
 
     /// Rejects settings that would be ignored silently.
-    fn reject_what_nobody_honours(&self) -> Result<(), Malformed> {
+    fn reject_unsupported(&self) -> Result<(), Malformed> {
         // The log of this process goes to standard error.
         self.one_of("OTEL_LOGS_EXPORTER", &["none"])?;
         self.one_of("OTEL_METRICS_EXEMPLAR_FILTER", &["always_off"])?;
@@ -265,7 +265,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
     fn exporting(
         &self,
         signal: &str,
-        timeout: Option<&str>,
+        timeout_variable: Option<&str>,
     ) -> Result<Option<Exporting>, Malformed> {
         let chosen = self.one_of(&format!("OTEL_{signal}_EXPORTER"), &["otlp", "none"])?;
         let is = |name: &str| {
@@ -278,15 +278,15 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         let is_secure = self.is_secure(signal, endpoint.as_ref())?;
         self.check_compression(signal)?;
         self.check_headers(signal)?;
-        let mut patience = match self.of_signal(signal, "TIMEOUT")? {
+        let mut timeout = match self.of_signal(signal, "TIMEOUT")? {
             Some(variable) => Duration::from_millis(number(&variable, 1)?),
             None => DEFAULT_TIMEOUT,
         };
         // The SDK leaves the timeout to the exporter.
-        if let Some(name) = timeout
+        if let Some(name) = timeout_variable
             && let Some(millis) = self.number(name, 1)?
         {
-            patience = patience.min(Duration::from_millis(millis));
+            timeout = timeout.min(Duration::from_millis(millis));
         }
         let authorities = self.file(signal, "CERTIFICATE")?;
         let identity = match (
@@ -306,7 +306,7 @@ impl<F: Fn(&str) -> Option<std::ffi::OsString>> Variables<F> {
         Ok(Some(Exporting {
             protocol,
             is_secure,
-            timeout: patience,
+            timeout,
             authorities,
             identity,
         }))
