@@ -16,7 +16,7 @@ use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::authn::{Authenticator, AuthnSettings};
+use crate::auth::{Authenticator, AuthnSettings};
 use crate::conditions::Conditions;
 use crate::config::UnknownFields;
 use crate::dispatch::{self, DispatchState};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use keyward_throttle::{KeyedCounts, Owner};
 use tokio::time::Instant;
 
-use crate::authn;
+use crate::auth;
 
 /// Time that a client may read a response before its permit is given to another call.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -272,7 +272,7 @@ impl Permit {
     }
 }
 
-impl authn::Permit for Permit {
+impl auth::Permit for Permit {
     fn release(&self) {
         self.leave();
     }

@@ -4,7 +4,7 @@
 //! domain logic is in `keyward_core`; see `docs/ARCHITECTURE.md`.
 
 pub mod app;
-pub mod authn;
+pub mod auth;
 mod body;
 mod budget;
 pub mod cli;

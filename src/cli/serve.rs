@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::Failure;
 use crate::app::{App, AppConfig};
-use crate::authn::Authenticator;
+use crate::auth::Authenticator;
 use crate::config::{BindSecrets, Config, ConfigError};
 use crate::housekeeping;
 use crate::operations;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::value::positive;
 use super::{ConfigError, raw};
-use crate::authn::{AuthnSettings, Issuer, JwksSettings, JwksSource};
+use crate::auth::{AuthnSettings, Issuer, JwksSettings, JwksSource};
 
 /// Returns the settings for authentication.
 pub(super) fn parse(auth: raw::Auth) -> Result<AuthnSettings, ConfigError> {

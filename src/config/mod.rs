@@ -31,7 +31,7 @@ use keyward_listener::{Settings, TlsSettings};
 use serde::Deserialize;
 
 use self::problem::describe;
-use crate::authn::AuthnSettings;
+use crate::auth::AuthnSettings;
 use crate::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
 use crate::telemetry::LogFormat;
 use crate::unauthenticated::UnauthenticatedLimits;

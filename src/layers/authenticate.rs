@@ -17,7 +17,7 @@ use super::auth_failure_limit::{Attempt, Failures};
 use super::client_ip::{Client, TrustedProxies};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
-use crate::authn::{Authenticator, AuthnError, Permit};
+use crate::auth::{Authenticator, AuthnError, Permit};
 use crate::budget::owner_of;
 use crate::error;
 use crate::in_flight;

@@ -33,7 +33,7 @@ use keyward_throttle::{Rate, RateLimiter};
 use tonic::Code;
 use tower::ServiceBuilder;
 
-use crate::authn::Authenticator;
+use crate::auth::Authenticator;
 use crate::error;
 use crate::fair_queue::FairQueue;
 use crate::metrics::{self, RejectReason};

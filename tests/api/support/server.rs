@@ -7,7 +7,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use keyward::app::{App, AppConfig, UseCases};
-use keyward::authn::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
+use keyward::auth::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
 use keyward::config::{Config, UnknownFields};
 use keyward::health::Health;
 use keyward::layers::{AllowedOrigins, BodyTime, RequestLimits, TrustedProxies};
@@ -269,7 +269,7 @@ impl Setup {
             Jwks::Url => JwksSource::Url(issuer.server.url()),
             Jwks::File => JwksSource::File(file.path().to_owned()),
         };
-        let service = authn::Issuer {
+        let service = auth::Issuer {
             issuer: SERVICE_ISSUER.to_owned(),
             audience: SERVICE_AUDIENCE.to_owned(),
             jwks: JwksSource::Url(cluster.server.url()),
@@ -277,7 +277,7 @@ impl Setup {
         };
         let subjects = BTreeMap::from([(SERVICE_SUBJECT.to_owned(), "ai-gateway".to_owned())]);
         AuthnSettings {
-            session: authn::Issuer {
+            session: auth::Issuer {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),
                 jwks,

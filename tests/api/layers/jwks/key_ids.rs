@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{published, status};
 use crate::support::{Algorithm, Setup, SigningKey, TestServer, UNAUTHENTICATED_BODY, User};
 
-/// Maximum number of requests that wait for one issuer's keys, as in `src/authn/jwks.rs`.
+/// Maximum number of requests that wait for one issuer's keys, as in `src/auth/jwks/mod.rs`.
 const MAX_WAITING: usize = 64;
 
 async fn keys_that_share_a_name_or_have_none_are_each_tried(setup: Setup) {

@@ -6,8 +6,8 @@
 //! are also looked up for every call.
 
 mod jwks;
+mod jwt;
 mod key_set;
-mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use tracing::field::Empty;
 use crate::conditions::Conditions;
 use crate::metrics;
 use jwks::Jwks;
-use token::{Claims, Proof, Token, TokenCache, Verifier};
+use jwt::{Claims, Proof, Token, TokenCache, Verifier};
 
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
