@@ -17,7 +17,6 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::auth::{Authenticator, AuthnSettings};
-use crate::conditions::Conditions;
 use crate::config::UnknownFields;
 use crate::dispatch::{self, DispatchState};
 use crate::docs::Descriptions;
@@ -33,6 +32,7 @@ use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
 use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
 use crate::proto::{self, v1};
 use crate::telemetry::Exposition;
+use crate::telemetry::conditions::Conditions;
 use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Dependencies and settings of the application.

@@ -12,8 +12,8 @@ use keyward_store::ClockDiffers;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::conditions::Conditions;
-use crate::metrics;
+use crate::telemetry::conditions::Conditions;
+use crate::telemetry::metrics;
 
 /// Interval between checks while there are watchers.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::error;
 use crate::health::Health;
-use crate::metrics;
+use crate::telemetry::metrics;
 
 /// Interval between cleanups. Replicas may all run them: they are idempotent.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);

@@ -18,7 +18,7 @@ use tonic::Status;
 use crate::body::{End, Observer};
 use crate::error;
 use crate::layers::{Client, TrustedProxies};
-use crate::metrics::{self, RejectReason};
+use crate::telemetry::metrics::{self, RejectReason};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
 #[derive(Debug, Clone)]

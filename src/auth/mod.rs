@@ -27,8 +27,8 @@ pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 use tracing::Instrument;
 use tracing::field::Empty;
 
-use crate::conditions::Conditions;
-use crate::metrics;
+use crate::telemetry::conditions::Conditions;
+use crate::telemetry::metrics;
 use jwks::Jwks;
 use jwt::{Claims, Proof, Token, TokenCache, Verifier};
 

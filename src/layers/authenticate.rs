@@ -21,7 +21,7 @@ use crate::auth::{Authenticator, AuthnError, Permit};
 use crate::budget::owner_of;
 use crate::error;
 use crate::in_flight;
-use crate::metrics::{self, RejectReason};
+use crate::telemetry::metrics::{self, RejectReason};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::FailedAuthentications,

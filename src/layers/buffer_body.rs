@@ -24,7 +24,7 @@ use super::{Endpoint, RejectionSpec, RequestLimits, RouteTarget};
 use crate::budget::{Budget, Charge};
 use crate::error;
 use crate::in_flight::unoccupied;
-use crate::metrics::{self, RejectReason};
+use crate::telemetry::metrics::{self, RejectReason};
 use crate::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
 
 const REJECTION: RejectionSpec = RejectionSpec {

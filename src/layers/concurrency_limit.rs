@@ -19,7 +19,7 @@ use tonic::Code;
 use super::RejectionSpec;
 use crate::body::{End, Observer, OnEnd};
 use crate::in_flight::{Calls, Permit, with_permit};
-use crate::metrics::RejectReason;
+use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::Overload,

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::RejectionSpec;
 use super::client_ip::Client;
-use crate::metrics::RejectReason;
+use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::AddressRate,

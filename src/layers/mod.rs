@@ -36,7 +36,7 @@ use tower::ServiceBuilder;
 use crate::auth::Authenticator;
 use crate::error;
 use crate::fair_queue::FairQueue;
-use crate::metrics::{self, RejectReason};
+use crate::telemetry::metrics::{self, RejectReason};
 use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use buffer_body::BodyTime;

@@ -13,7 +13,7 @@ use keyward_throttle::RateLimiter;
 use tonic::Code;
 
 use super::RejectionSpec;
-use crate::metrics::RejectReason;
+use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::RateLimit,

@@ -29,7 +29,7 @@ use uuid::Uuid;
 use super::client_ip::Client;
 use super::request_id::RequestId;
 use super::route::{self, Endpoint, RouteTarget};
-use crate::metrics;
+use crate::telemetry::metrics;
 use ending::{Ending, at_end_of};
 
 /// Slot in a request's extensions for the call's principal, which the authentication layer fills. It outlives

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::key_set::KeySet;
 use super::{AuthnError, Permit};
-use crate::conditions::Conditions;
+use crate::telemetry::conditions::Conditions;
 
 use source::Source;
 pub use source::{JwksSource, NotAJwksSource};

@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 
 use super::{Call, Named};
 use crate::body::{End, Observer, OnEnd};
-use crate::metrics::{self, HttpCall};
+use crate::telemetry::metrics::{self, HttpCall};
 
 /// Outcome of a call.
 #[derive(Default)]

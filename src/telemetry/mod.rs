@@ -4,9 +4,11 @@
 //! The log filter does not affect exports: spans go only to the exporter, and log lines identify their call
 //! themselves.
 
+pub mod conditions;
 mod environment;
 mod export;
 mod exposition;
+pub(crate) mod metrics;
 mod process;
 mod reporting;
 
@@ -28,7 +30,6 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 pub use exposition::Exposition;
 
-use crate::metrics;
 use environment::Environment;
 
 /// Timeout for the final export, so that an unreachable collector does not delay the exit.
