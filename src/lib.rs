@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod auth;
+mod background;
 mod body;
 mod budget;
 pub mod cli;
@@ -16,7 +17,6 @@ pub mod error;
 mod fair_queue;
 mod grpc;
 pub mod health;
-pub mod housekeeping;
 mod in_flight;
 pub mod layers;
 pub mod operations;

@@ -20,8 +20,8 @@ use tokio::task::AbortHandle;
 use super::Failure;
 use crate::app::{App, AppConfig};
 use crate::auth::Authenticator;
+use crate::background;
 use crate::config::{BindSecrets, Config, ConfigError};
-use crate::housekeeping;
 use crate::operations;
 use crate::telemetry::{Exposition, Telemetry};
 
@@ -131,7 +131,7 @@ pub(super) async fn serve(
     telemetry: Telemetry,
     signals: Signals,
 ) -> Result<(), Failure> {
-    let housekeeping = tokio::spawn(housekeeping::run(
+    let background = tokio::spawn(background::run(
         app.use_cases.ledger,
         app.use_cases.audit,
         app.health.clone(),
@@ -148,7 +148,7 @@ pub(super) async fn serve(
         () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
     }
     // The next start does the work that is left.
-    housekeeping.abort();
+    background.abort();
     close(&store).await;
     // The exporter waits for the network, and must not block the runtime's own threads.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;

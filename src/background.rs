@@ -21,7 +21,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs for as long as it is polled.
-pub async fn run(ledger: Ledger, audit: AuditTrail, health: Health) {
+pub(crate) async fn run(ledger: Ledger, audit: AuditTrail, health: Health) {
     tokio::join!(clean(&ledger, &audit), measure(&ledger, &health));
 }
 
