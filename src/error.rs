@@ -10,7 +10,7 @@ use keyward_core::{Ending, Error, Noun};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::in_flight;
+use crate::admission::permits;
 
 /// `domain` of every ErrorInfo.
 pub const ERROR_DOMAIN: &str = "keyward";
@@ -20,7 +20,7 @@ const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Returns the status of a call for a key that has too many under way.
 pub(crate) fn too_many_for_key() -> Status {
-    in_flight::mark_limited();
+    permits::mark_limited();
     let message = "Too many requests for this key are under way";
     for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
 }

@@ -3,21 +3,19 @@
 //! This crate is the outermost one: configuration, protocols, authentication, telemetry and the process. The
 //! domain logic is in `keyward_core`; see `docs/ARCHITECTURE.md`.
 
+mod admission;
 pub mod app;
 pub mod auth;
 mod background;
 mod body;
-mod budget;
 pub mod cli;
 pub mod config;
 mod convert;
 mod dispatch;
 pub mod docs;
 pub mod error;
-mod fair_queue;
 mod grpc;
 pub mod health;
-mod in_flight;
 pub mod layers;
 pub mod operations;
 pub mod proto;

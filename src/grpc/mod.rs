@@ -21,8 +21,8 @@ use keyward_core::page::PageRequest;
 use keyward_core::principal::Caller;
 use tonic::{Code, Request, Response, Status};
 
+use crate::admission::fair_queue::{Running, Turn, Work};
 use crate::error;
-use crate::fair_queue::{Running, Turn, Work};
 
 /// Page sizes of lists.
 #[derive(Debug, Clone, Copy)]

@@ -17,10 +17,10 @@ use super::auth_failure_limit::{Attempt, Failures};
 use super::client_ip::{Client, TrustedProxies};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
+use crate::admission::budget::owner_of;
+use crate::admission::permits;
 use crate::auth::{Authenticator, AuthnError, Permit};
-use crate::budget::owner_of;
 use crate::error;
-use crate::in_flight;
 use crate::telemetry::metrics::{self, RejectReason};
 
 const REJECTION: RejectionSpec = RejectionSpec {
@@ -95,7 +95,7 @@ pub(super) async fn layer(
         }
     };
     let certified = state.certified(&request);
-    let held = in_flight::current();
+    let held = permits::current();
     let permit: &dyn Permit = match &held {
         Some(held) => held.as_ref(),
         None => &(),

@@ -21,9 +21,9 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
 use super::{Endpoint, RejectionSpec, RequestLimits, RouteTarget};
-use crate::budget::{Budget, Charge};
+use crate::admission::budget::{Budget, Charge};
+use crate::admission::permits::unoccupied;
 use crate::error;
-use crate::in_flight::unoccupied;
 use crate::telemetry::metrics::{self, RejectReason};
 use crate::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
 

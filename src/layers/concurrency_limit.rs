@@ -17,8 +17,8 @@ use keyward_listener::{Authenticated, Limited, is_rejected};
 use tonic::Code;
 
 use super::RejectionSpec;
+use crate::admission::permits::{Calls, Permit, with_permit};
 use crate::body::{End, Observer, OnEnd};
-use crate::in_flight::{Calls, Permit, with_permit};
 use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {

@@ -9,8 +9,8 @@ use axum::response::Response;
 use keyward_throttle::Owner;
 
 use super::concurrency_limit::overloaded;
-use crate::fair_queue::{FairQueue, Turn};
-use crate::in_flight::admit;
+use crate::admission::fair_queue::{FairQueue, Turn};
+use crate::admission::permits::admit;
 
 pub(super) async fn layer(
     State(queue): State<Arc<FairQueue>>,

@@ -33,9 +33,9 @@ use keyward_throttle::{Rate, RateLimiter};
 use tonic::Code;
 use tower::ServiceBuilder;
 
+use crate::admission::fair_queue::FairQueue;
 use crate::auth::Authenticator;
 use crate::error;
-use crate::fair_queue::FairQueue;
 use crate::telemetry::metrics::{self, RejectReason};
 use crate::unauthenticated::UnauthenticatedLimits;
 

@@ -16,7 +16,7 @@ use keyward_store::occupancy::Occupancy;
 use keyward_throttle::Owner;
 use tokio::sync::oneshot;
 
-use crate::in_flight::Overloaded;
+use crate::admission::permits::Overloaded;
 
 /// Seats that one flow leaves to others, as a divisor of all seats.
 const WHOLE_PER_REST: usize = 2;
