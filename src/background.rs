@@ -8,9 +8,8 @@ use keyward_core::ledger::RolledUp;
 use keyward_core::services::{AuditTrail, Ledger};
 use tokio::time::MissedTickBehavior;
 
-use crate::error;
 use crate::health::Health;
-use crate::telemetry::metrics;
+use crate::telemetry::{causes, metrics};
 
 /// Interval between cleanups. Replicas may all run them: they are idempotent.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -84,6 +83,6 @@ async fn expire(audit: &AuditTrail) {
 }
 
 fn warn(failure: &Error, what: &'static str) {
-    let cause = std::error::Error::source(failure).map(|_| error::chain(failure));
+    let cause = std::error::Error::source(failure).map(|_| causes(failure));
     tracing::warn!(%failure, cause, "{what}");
 }

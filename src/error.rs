@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::admission::permits;
+use crate::telemetry::causes;
 
 /// `domain` of every ErrorInfo.
 pub const ERROR_DOMAIN: &str = "keyward";
@@ -58,8 +59,8 @@ pub(crate) fn status(error: Error) -> Status {
         } => {
             details.set_retry_info(Some(*after));
         }
-        Error::Unavailable(_) => tracing::warn!(cause = chain(&error), "dependency unavailable"),
-        Error::Internal(_) => tracing::error!(cause = chain(&error), "internal error"),
+        Error::Unavailable(_) => tracing::warn!(cause = causes(&error), "dependency unavailable"),
+        Error::Internal(_) => tracing::error!(cause = causes(&error), "internal error"),
         _ => {}
     }
     Status::with_error_details(code, message, details)
@@ -186,20 +187,6 @@ pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -
 pub(crate) fn plain(code: Code, reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     Status::with_error_details(code, message, details)
-}
-
-/// Returns the causes of a failure, outermost first, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Failure {
 
     /// Creates a failure from an error and its causes, which contain no secret.
     fn caused(code: u8, what: &str, error: &dyn std::error::Error) -> Self {
-        let causes = crate::error::chain(error);
+        let causes = crate::telemetry::causes(error);
         let tail = if causes.is_empty() {
             String::new()
         } else {

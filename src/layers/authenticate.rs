@@ -21,6 +21,7 @@ use crate::admission::budget::owner_of;
 use crate::admission::permits;
 use crate::auth::{Authenticator, AuthnError, Permit};
 use crate::error;
+use crate::telemetry::causes;
 use crate::telemetry::metrics::{self, RejectReason};
 
 const REJECTION: RejectionSpec = RejectionSpec {
@@ -158,14 +159,11 @@ fn status(error: &AuthnError) -> Status {
             return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
         AuthnError::Unavailable(_) => {
-            tracing::warn!(
-                cause = error::chain(error),
-                "failed to authenticate: unavailable"
-            );
+            tracing::warn!(cause = causes(error), "failed to authenticate: unavailable");
             (Code::Unavailable, "UNAVAILABLE")
         }
         AuthnError::Internal(_) => {
-            tracing::error!(cause = error::chain(error), "failed to authenticate");
+            tracing::error!(cause = causes(error), "failed to authenticate");
             (Code::Internal, "INTERNAL")
         }
     };

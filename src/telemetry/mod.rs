@@ -164,6 +164,20 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
     }
 }
 
+/// Returns the causes of an error, outermost first, for the log.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 /// Logs the location of a panic without its message, which may contain secrets.
 fn report_panics_without_their_message() {
     panic::set_hook(Box::new(|panic| {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::key_set::KeySet;
 use super::{AuthnError, Permit};
+use crate::telemetry;
 use crate::telemetry::conditions::Conditions;
 
 use source::Source;
@@ -277,7 +278,7 @@ impl Inner {
     async fn fetch(&self) -> Result<KeySet, Unavailable> {
         let unavailable = |cause: &dyn std::fmt::Display| Unavailable(cause.to_string().into());
         let text = self.source.read().await.map_err(|cause| {
-            let causes = crate::error::chain(cause.as_ref());
+            let causes = telemetry::causes(cause.as_ref());
             match causes.as_str() {
                 "" => unavailable(&cause),
                 causes => unavailable(&format!("{cause}: {causes}")),
