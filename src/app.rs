@@ -16,24 +16,25 @@ use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::api::proto::v1::api_key_service_server::ApiKeyServiceServer;
+use crate::api::proto::v1::audit_service_server::AuditServiceServer;
+use crate::api::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::api::proto::v1::management_key_service_server::ManagementKeyServiceServer;
+use crate::api::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
+use crate::api::proto::{self, v1};
+use crate::api::services::{
+    AuditGrpc, DirectoryGrpc, IssuedKeyGrpc, Pages, ProviderKeyGrpc, RepoAiKeyGrpc,
+};
 use crate::auth::{Authenticator, AuthnSettings};
 use crate::config::UnknownFields;
 use crate::dispatch::{self, DispatchState};
 use crate::docs::Descriptions;
-use crate::grpc::{
-    AuditGrpc, DirectoryGrpc, HealthGrpc, IssuedKeyGrpc, Pages, ProviderKeyGrpc, RepoAiKeyGrpc,
-};
 use crate::health::Health;
+use crate::http::health_service::HealthGrpc;
+use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 use crate::layers::{self, AllowedOrigins, LayerState, RequestLimits, TrustedProxies};
-use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
-use crate::proto::v1::audit_service_server::AuditServiceServer;
-use crate::proto::v1::directory_service_server::DirectoryServiceServer;
-use crate::proto::v1::management_key_service_server::ManagementKeyServiceServer;
-use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyServiceServer;
-use crate::proto::{self, v1};
 use crate::telemetry::Exposition;
 use crate::telemetry::conditions::Conditions;
-use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Dependencies and settings of the application.
 pub struct AppConfig {

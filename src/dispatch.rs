@@ -13,14 +13,14 @@ use keyward_gateway::{
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
+use crate::api::status::{self, ERROR_DOMAIN};
 use crate::body::OnEnd;
 use crate::docs::Descriptions;
-use crate::error::{self, ERROR_DOMAIN};
 use crate::health::Health;
+use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 use crate::layers::{self, Endpoint, RouteTarget};
 use crate::operations;
 use crate::telemetry::Exposition;
-use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Services inside the layers, and the settings of their dispatch.
 #[derive(Clone)]
@@ -161,7 +161,7 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
         Code::Internal if status.message().starts_with(COMPRESSED_WITHOUT_ENCODING) => None,
         Code::Internal => {
             let message = "The request message cannot be decoded";
-            Some(error::plain(
+            Some(status::plain(
                 Code::InvalidArgument,
                 "MESSAGE_MALFORMED",
                 message,

@@ -4,20 +4,19 @@
 //! domain logic is in `keyward_core`; see `docs/ARCHITECTURE.md`.
 
 mod admission;
+mod api;
 pub mod app;
 pub mod auth;
 mod background;
 mod body;
 pub mod cli;
 pub mod config;
-mod convert;
 mod dispatch;
 pub mod docs;
-pub mod error;
-mod grpc;
 pub mod health;
+pub mod http;
 pub mod layers;
 pub mod operations;
-pub mod proto;
 pub mod telemetry;
-pub mod unauthenticated;
+
+pub use api::proto;

@@ -11,11 +11,11 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::dispatch::probe;
-use crate::grpc::HealthGrpc;
 use crate::health::Health;
+use crate::http::health_service::HealthGrpc;
+use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 use crate::layers::{HEALTHZ, METRICS, READYZ, TrustedProxies};
 use crate::telemetry::Exposition;
-use crate::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 
 /// Returns the router of the operations listener.
 pub fn router(

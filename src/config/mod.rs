@@ -32,9 +32,9 @@ use serde::Deserialize;
 
 use self::problem::describe;
 use crate::auth::AuthnSettings;
+use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
 use crate::telemetry::LogFormat;
-use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use bind_secrets::BindSecrets;
 pub use database::DatabaseSettings;

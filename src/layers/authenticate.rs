@@ -19,8 +19,8 @@ use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use crate::admission::budget::owner_of;
 use crate::admission::permits;
+use crate::api::status;
 use crate::auth::{Authenticator, AuthnError, Permit};
-use crate::error;
 use crate::telemetry::causes;
 use crate::telemetry::metrics::{self, RejectReason};
 
@@ -129,7 +129,7 @@ pub(super) async fn layer(
             if let AuthnError::Missing | AuthnError::Invalid(_) = error {
                 metrics::rejected(RejectReason::Authentication);
             }
-            super::reject(&target, status(&error).into())
+            super::reject(&target, to_status(&error).into())
         }
     }
 }
@@ -146,7 +146,7 @@ fn record_result(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
     }
 }
 
-fn status(error: &AuthnError) -> Status {
+fn to_status(error: &AuthnError) -> Status {
     let (code, reason) = match error {
         AuthnError::Missing => (Code::Unauthenticated, "TOKEN_MISSING"),
         AuthnError::Invalid(why) => {
@@ -156,7 +156,7 @@ fn status(error: &AuthnError) -> Status {
         AuthnError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         AuthnError::Overloaded(wait) => {
             metrics::rejected(RejectReason::Overload);
-            return error::for_now(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
+            return status::with_retry(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
         AuthnError::Unavailable(_) => {
             tracing::warn!(cause = causes(error), "failed to authenticate: unavailable");
@@ -167,5 +167,5 @@ fn status(error: &AuthnError) -> Status {
             (Code::Internal, "INTERNAL")
         }
     };
-    error::plain(code, reason, &error.to_string())
+    status::plain(code, reason, &error.to_string())
 }

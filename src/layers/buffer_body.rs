@@ -23,9 +23,9 @@ use tonic::{Code, Status};
 use super::{Endpoint, RejectionSpec, RequestLimits, RouteTarget};
 use crate::admission::budget::{Budget, Charge};
 use crate::admission::permits::unoccupied;
-use crate::error;
+use crate::api::status;
+use crate::http::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
 use crate::telemetry::metrics::{self, RejectReason};
-use crate::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
 
 const REJECTION: RejectionSpec = RejectionSpec {
     counted: RejectReason::RequestMemory,
@@ -213,21 +213,21 @@ impl Fault {
             Self::TooLarge => Rejection::body_too_large(max_bytes),
             Self::GivenUp => {
                 metrics::rejected(RejectReason::OpenStreams);
-                error::too_many_streams().into()
+                status::too_many_streams().into()
             }
             Self::Slow => {
                 metrics::rejected(RejectReason::SlowBody);
                 let message = "The request body has come too slowly";
-                let status = error::plain(Code::DeadlineExceeded, "BODY_TIMEOUT", message);
+                let status = status::plain(Code::DeadlineExceeded, "BODY_TIMEOUT", message);
                 Rejection::new(status).with_http_status(StatusCode::REQUEST_TIMEOUT)
             }
             Self::Gone => {
                 let message = "The client closed the request";
-                error::plain(Code::Cancelled, "CLIENT_CLOSED_REQUEST", message).into()
+                status::plain(Code::Cancelled, "CLIENT_CLOSED_REQUEST", message).into()
             }
             Self::Malformed => {
                 let message = "The request body cannot be read";
-                error::plain(Code::InvalidArgument, "BODY_MALFORMED", message).into()
+                status::plain(Code::InvalidArgument, "BODY_MALFORMED", message).into()
             }
         };
         super::reject(target, rejection)

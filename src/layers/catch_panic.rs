@@ -9,14 +9,14 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use tonic::Code;
 
-use crate::error;
+use crate::api::status;
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let target = super::target(&request);
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_message) => {
-            let status = error::plain(Code::Internal, "INTERNAL", "Internal server error");
+            let status = status::plain(Code::Internal, "INTERNAL", "Internal server error");
             super::reject(&target, status.into())
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::RequestLimits;
-use crate::error;
+use crate::api::status;
 
 /// Time at which a stream ends, in the extensions of a request whose client has set it.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +30,13 @@ pub(super) async fn layer(
         Ok(requested) => requested,
         Err(Malformed) => {
             let message = "The grpc-timeout header is malformed";
-            let status = error::plain(Code::InvalidArgument, "TIMEOUT_INVALID", message);
+            let status = status::plain(Code::InvalidArgument, "TIMEOUT_INVALID", message);
             return super::reject(&target, status.into());
         }
     };
     let allowed = allowed(&limits, target.protocol, requested);
     if allowed.is_zero() {
-        return super::reject(&target, error::deadline_exceeded().into());
+        return super::reject(&target, status::deadline_exceeded().into());
     }
     let now = Instant::now();
     if let Some(end) = requested.and_then(|requested| now.checked_add(requested)) {
@@ -46,7 +46,7 @@ pub(super) async fn layer(
     let call = keyward_store::deadline::scope(deadline, next.run(request));
     match tokio::time::timeout_at(deadline, call).await {
         Ok(response) => response,
-        Err(_elapsed) => super::reject(&target, error::deadline_exceeded().into()),
+        Err(_elapsed) => super::reject(&target, status::deadline_exceeded().into()),
     }
 }
 

@@ -34,10 +34,10 @@ use tonic::Code;
 use tower::ServiceBuilder;
 
 use crate::admission::fair_queue::FairQueue;
+use crate::api::status;
 use crate::auth::Authenticator;
-use crate::error;
+use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::telemetry::metrics::{self, RejectReason};
-use crate::unauthenticated::UnauthenticatedLimits;
 
 pub use buffer_body::BodyTime;
 pub(crate) use client_ip::Client;
@@ -173,7 +173,7 @@ struct RejectionSpec {
 /// Renders a rejection like [`reject`], with the time to retry after.
 fn reject_with_retry(target: &RouteTarget, spec: &RejectionSpec, wait: Duration) -> Response {
     metrics::rejected(spec.counted);
-    let status = error::for_now(spec.code, spec.reason, spec.message, wait);
+    let status = status::with_retry(spec.code, spec.reason, spec.message, wait);
     let mut response = reject(target, status.into());
     response.extensions_mut().insert(Limited);
     response

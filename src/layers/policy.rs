@@ -10,7 +10,7 @@ use keyward_core::principal::{Caller, Principal};
 use keyward_gateway::Resolution;
 
 use super::Endpoint;
-use crate::error;
+use crate::api::status;
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let target = super::target(&request);
@@ -23,7 +23,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         && let Some(precheck) = precheck_of(target.spec.grpc_path)
         && let Err(denied) = precheck(&caller.principal)
     {
-        return super::reject(&target, error::status(denied).into());
+        return super::reject(&target, status::to_status(denied).into());
     }
     next.run(request).await
 }
@@ -176,7 +176,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::proto;
+    use crate::api::proto;
 
     #[test]
     fn every_method_has_one_rule_and_none_is_left_over() {

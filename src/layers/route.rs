@@ -9,8 +9,8 @@ use axum::response::Response;
 use http::Method;
 use keyward_gateway::{MethodSpec, Protocol, Resolution, RestRouter};
 
+use crate::api::proto;
 use crate::docs::Description;
-use crate::proto;
 
 /// Target of a call, in the request's extensions.
 #[derive(Clone)]

@@ -10,11 +10,11 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
-use crate::error;
+use crate::api::proto;
+use crate::api::status;
 use crate::health::{Health, Readiness};
+use crate::http::unauthenticated::{UnauthenticatedStream, UnauthenticatedStreams};
 use crate::layers::StreamDeadline;
-use crate::proto;
-use crate::unauthenticated::{UnauthenticatedStream, UnauthenticatedStreams};
 
 /// Serves readiness.
 pub(crate) struct HealthGrpc {
@@ -43,7 +43,7 @@ impl health_server::Health for HealthGrpc {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         if !self.names.contains(request.get_ref().service.as_str()) {
-            return Err(error::service_not_found());
+            return Err(status::service_not_found());
         }
         let status = match self.health.is_ready().await {
             true => ServingStatus::Serving,
@@ -103,11 +103,11 @@ impl Watching {
                 return Some((Ok(response(status)), Some(self)));
             }
             if readiness == Readiness::Ending {
-                return Some((Err(error::shutting_down()), None));
+                return Some((Err(status::shutting_down()), None));
             }
             tokio::select! {
                 changed = self.readiness.changed() => changed.ok()?,
-                () = until(self.deadline) => return Some((Err(error::deadline_exceeded()), None)),
+                () = until(self.deadline) => return Some((Err(status::deadline_exceeded()), None)),
             }
         }
     }

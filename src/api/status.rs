@@ -14,7 +14,7 @@ use crate::admission::permits;
 use crate::telemetry::causes;
 
 /// `domain` of every ErrorInfo.
-pub const ERROR_DOMAIN: &str = "keyward";
+pub(crate) const ERROR_DOMAIN: &str = "keyward";
 
 /// Time after which a request for a busy key may be retried.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -23,11 +23,11 @@ const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) fn too_many_for_key() -> Status {
     permits::mark_limited();
     let message = "Too many requests for this key are under way";
-    for_now(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
+    with_retry(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
 }
 
 /// Converts a failure of a use case to a status with `google.rpc` details.
-pub(crate) fn status(error: Error) -> Status {
+pub(crate) fn to_status(error: Error) -> Status {
     if let Error::Unavailable(cause) = &error
         && keyward_store::per_key_queue::is_cause(cause)
     {
@@ -143,7 +143,7 @@ fn not_found_reason(noun: Noun) -> &'static str {
 
 /// Returns the status of an expired deadline, regardless of the component that detects it.
 pub(crate) fn deadline_exceeded() -> Status {
-    status(Error::DeadlineExceeded)
+    to_status(Error::DeadlineExceeded)
 }
 
 /// Returns the status of a health check for an unknown service.
@@ -157,7 +157,7 @@ const STREAM_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Returns the status of a stream beyond the maximum number.
 pub(crate) fn too_many_streams() -> Status {
     let message = "Too many streams are open";
-    for_now(
+    with_retry(
         Code::ResourceExhausted,
         "TOO_MANY_STREAMS",
         message,
@@ -168,7 +168,7 @@ pub(crate) fn too_many_streams() -> Status {
 /// Returns the status that ends a stream at shutdown, so that its client reconnects to another process.
 pub(crate) fn shutting_down() -> Status {
     let message = "The server is shutting down";
-    for_now(
+    with_retry(
         Code::Unavailable,
         "SHUTTING_DOWN",
         message,
@@ -177,7 +177,7 @@ pub(crate) fn shutting_down() -> Status {
 }
 
 /// Returns a rejection with the time to retry after.
-pub(crate) fn for_now(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
+pub(crate) fn with_retry(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     details.set_retry_info(Some(wait));
     Status::with_error_details(code, message, details)
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_cause_of_an_internal_error_stays_inside() {
-        let status = status(Error::internal("table api_keys is on fire"));
+        let status = to_status(Error::internal("table api_keys is on fire"));
         assert_eq!(status.code(), Code::Internal);
         assert_eq!(status.message(), "Internal server error");
         assert!(!format!("{status:?}").contains("on fire"));
@@ -204,14 +204,14 @@ mod tests {
     #[test]
     fn an_unavailable_store_is_not_an_authentication_failure() {
         assert_eq!(
-            status(Error::unavailable("no route")).code(),
+            to_status(Error::unavailable("no route")).code(),
             Code::Unavailable
         );
     }
 
     #[test]
     fn expired_deadline_has_its_own_status() {
-        let status = status(Error::DeadlineExceeded);
+        let status = to_status(Error::DeadlineExceeded);
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(
             status.message(),

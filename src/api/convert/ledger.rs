@@ -10,7 +10,7 @@ use keyward_core::money::Nanos;
 
 use super::issued_key::remaining_to_proto;
 use super::{id_from_proto, timestamp_to_proto};
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 pub(crate) fn request_id_from_proto(text: String) -> Result<RequestId, Error> {
     id_from_proto(RequestId::parse, "requestId", "Request ID", text)

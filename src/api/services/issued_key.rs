@@ -5,12 +5,10 @@ use keyward_core::services::{IssuedKeys, Ledger, ManagementKeys};
 use keyward_crypto::{KeyHash, Secret};
 use tonic::{Request, Response, Status};
 
-use crate::convert::directory::organization_id_from_proto;
-use crate::convert::{issued_key, ledger, timestamp_from_proto};
-use crate::error::status;
-use crate::grpc::{Pages, begin_call, begin_call_of, begin_change_of, begin_list, uncompressed};
-use crate::proto::v1::management_key_service_server::ManagementKeyService;
-use crate::proto::v1::{
+use crate::api::convert::directory::organization_id_from_proto;
+use crate::api::convert::{issued_key, ledger, timestamp_from_proto};
+use crate::api::proto::v1::management_key_service_server::ManagementKeyService;
+use crate::api::proto::v1::{
     CreateKeyRequest, CreateKeyResponse, CreateManagementKeyRequest, CreateManagementKeyResponse,
     DeleteKeyRequest, DeleteKeyResponse, GetCurrentKeyRequest, GetCurrentKeyResponse,
     GetKeyRequest, GetKeyResponse, ListKeysRequest, ListKeysResponse, ListManagementKeysRequest,
@@ -19,6 +17,10 @@ use crate::proto::v1::{
     RevokeManagementKeyResponse, SettleSpendRequest, SettleSpendResponse, UpdateKeyRequest,
     UpdateKeyResponse, VerifyKeyRequest, VerifyKeyResponse,
 };
+use crate::api::services::{
+    Pages, begin_call, begin_call_of, begin_change_of, begin_list, uncompressed,
+};
+use crate::api::status::to_status;
 
 /// Serves issued keys, the keys that administer them, and the ledger.
 pub(crate) struct IssuedKeyGrpc {
@@ -52,7 +54,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<GetCurrentKeyRequest>,
     ) -> Result<Response<GetCurrentKeyResponse>, Status> {
         let (caller, _, _running) = begin_call(request).await?;
-        let current = self.keys.current(&caller).await.map_err(status)?;
+        let current = self.keys.current(&caller).await.map_err(to_status)?;
         let data = Some(issued_key::current_key_to_proto(current));
         Ok(Response::new(GetCurrentKeyResponse { data }))
     }
@@ -62,8 +64,8 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
         let (caller, message, _running) = begin_list(request).await?;
-        let filter = issued_key::filter_from_proto(message).map_err(status)?;
-        let keys = self.keys.list(&caller, &filter).await.map_err(status)?;
+        let filter = issued_key::filter_from_proto(message).map_err(to_status)?;
+        let keys = self.keys.list(&caller, &filter).await.map_err(to_status)?;
         let max_items = self.pages.max_items as usize;
         let data = keys
             .into_iter()
@@ -78,8 +80,8 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let new = issued_key::new_key_from_proto(message).map_err(status)?;
-        let minted = self.keys.create(&caller, new).await.map_err(status)?;
+        let new = issued_key::new_key_from_proto(message).map_err(to_status)?;
+        let minted = self.keys.create(&caller, new).await.map_err(to_status)?;
         Ok(uncompressed(issued_key::created_key_to_proto(minted)))
     }
 
@@ -89,7 +91,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<GetKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
-        let key = self.keys.get(&caller, hash).await.map_err(status)?;
+        let key = self.keys.get(&caller, hash).await.map_err(to_status)?;
         let data = Some(issued_key::issued_key_to_proto(key));
         Ok(Response::new(GetKeyResponse { data }))
     }
@@ -100,9 +102,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<UpdateKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
-        let patch = issued_key::patch_from_proto(message).map_err(status)?;
+        let patch = issued_key::patch_from_proto(message).map_err(to_status)?;
         let key = self.keys.update(&caller, hash, patch).await;
-        let data = Some(issued_key::issued_key_to_proto(key.map_err(status)?));
+        let data = Some(issued_key::issued_key_to_proto(key.map_err(to_status)?));
         Ok(Response::new(UpdateKeyResponse { data }))
     }
 
@@ -112,7 +114,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<DeleteKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
-        self.keys.delete(&caller, hash).await.map_err(status)?;
+        self.keys.delete(&caller, hash).await.map_err(to_status)?;
         Ok(Response::new(DeleteKeyResponse { deleted: true }))
     }
 
@@ -124,7 +126,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let token = Secret::new(message.token);
         let verified = self.keys.verify(&caller, &token, message.byok).await;
         Ok(Response::new(issued_key::verified_key_to_proto(
-            verified.map_err(status)?,
+            verified.map_err(to_status)?,
         )))
     }
 
@@ -134,18 +136,18 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<RecordUsageResponse>, Status> {
         let (caller, message, _running) = begin_change_of(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
-        let request_id = ledger::request_id_from_proto(message.request_id).map_err(status)?;
-        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
+        let request_id = ledger::request_id_from_proto(message.request_id).map_err(to_status)?;
+        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(to_status)?;
         let occurred_at = message
             .occurred_at
             .map(|at| timestamp_from_proto("occurredAt", "Time of the charge", at))
             .transpose()
-            .map_err(status)?;
+            .map_err(to_status)?;
         let recorded = self
             .ledger
             .record(&caller, hash, request_id, cost, message.byok, occurred_at)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(ledger::recorded_to_proto(&recorded)))
     }
 
@@ -155,9 +157,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<ReserveSpendResponse>, Status> {
         let (caller, message, _running) = begin_change_of(request, |it| &it.hash).await?;
         let hash = KeyHash::parse(&message.hash);
-        let new = ledger::reservation_from_proto(message).map_err(status)?;
+        let new = ledger::reservation_from_proto(message).map_err(to_status)?;
         let reserved = self.ledger.reserve(&caller, hash, new).await;
-        let reserved = reserved.map_err(status)?;
+        let reserved = reserved.map_err(to_status)?;
         Ok(Response::new(ledger::reserved_to_proto(&reserved)))
     }
 
@@ -167,9 +169,9 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<SettleSpendResponse>, Status> {
         let (caller, message, _running) = begin_change_of(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
-        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(status)?;
+        let cost = ledger::cost_from_proto(message.cost_nanos).map_err(to_status)?;
         let settled = self.ledger.settle(&caller, id, cost).await;
-        let settled = settled.map_err(status)?;
+        let settled = settled.map_err(to_status)?;
         Ok(Response::new(ledger::settled_to_proto(&settled)))
     }
 
@@ -179,7 +181,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
     ) -> Result<Response<ReleaseSpendResponse>, Status> {
         let (caller, message, _running) = begin_change_of(request, |it| &it.reservation_id).await?;
         let id = ReservationId::parse(&message.reservation_id);
-        self.ledger.release(&caller, id).await.map_err(status)?;
+        self.ledger.release(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(ReleaseSpendResponse {}))
     }
 
@@ -188,12 +190,13 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<CreateManagementKeyRequest>,
     ) -> Result<Response<CreateManagementKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
+        let organization =
+            organization_id_from_proto(message.organization_id).map_err(to_status)?;
         let minted = self
             .management_keys
             .create(&caller, &organization, message.name)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(uncompressed(issued_key::created_management_key_to_proto(
             minted,
         )))
@@ -204,13 +207,14 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<ListManagementKeysRequest>,
     ) -> Result<Response<ListManagementKeysResponse>, Status> {
         let (caller, message, _running) = begin_list(request).await?;
-        let organization = organization_id_from_proto(message.organization_id).map_err(status)?;
+        let organization =
+            organization_id_from_proto(message.organization_id).map_err(to_status)?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self
             .management_keys
             .list(&caller, &organization, &page)
             .await;
-        let page = page.map_err(status)?;
+        let page = page.map_err(to_status)?;
         let next_page_token = page.next_token();
         let keys = page
             .items
@@ -229,7 +233,7 @@ impl ManagementKeyService for IssuedKeyGrpc {
         let (caller, message, _running) = begin_call(request).await?;
         let hash = KeyHash::parse(&message.hash);
         let revoked = self.management_keys.revoke(&caller, hash).await;
-        revoked.map_err(status)?;
+        revoked.map_err(to_status)?;
         Ok(Response::new(RevokeManagementKeyResponse {}))
     }
 }

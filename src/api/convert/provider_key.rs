@@ -12,7 +12,7 @@ use keyward_crypto::Secret;
 
 use super::directory::workspace_id_from_proto;
 use super::{creator_to_proto, id_from_proto, timestamp_to_proto};
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())

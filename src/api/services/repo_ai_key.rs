@@ -5,15 +5,15 @@ use keyward_core::services::RepoAiKeys;
 use keyward_crypto::Secret;
 use tonic::{Request, Response, Status};
 
-use crate::convert::repo_ai_key;
-use crate::error::status;
-use crate::grpc::{Pages, begin_call, begin_call_of, begin_list, uncompressed};
-use crate::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
-use crate::proto::v1::{
+use crate::api::convert::repo_ai_key;
+use crate::api::proto::v1::repo_ai_key_service_server::RepoAiKeyService;
+use crate::api::proto::v1::{
     CreateRepoAiKeyRequest, CreateRepoAiKeyResponse, DeleteRepoAiKeyRequest,
     DeleteRepoAiKeyResponse, ListRepoAiKeysRequest, ListRepoAiKeysResponse, UpdateRepoAiKeyRequest,
     UpdateRepoAiKeyResponse, VerifyRepoAiKeyRequest, VerifyRepoAiKeyResponse,
 };
+use crate::api::services::{Pages, begin_call, begin_call_of, begin_list, uncompressed};
+use crate::api::status::to_status;
 
 /// Serves repo AI keys.
 pub(crate) struct RepoAiKeyGrpc {
@@ -38,7 +38,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         let repo = repo_ai_key::repo_from_proto(message.repo_id);
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let page = self.keys.list(&caller, repo.as_ref(), &page).await;
-        let page = page.map_err(status)?;
+        let page = page.map_err(to_status)?;
         let next_page_token = page.next_token();
         Ok(Response::new(ListRepoAiKeysResponse {
             success: true,
@@ -56,8 +56,8 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         request: Request<CreateRepoAiKeyRequest>,
     ) -> Result<Response<CreateRepoAiKeyResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let new = repo_ai_key::new_key_from_proto(message).map_err(status)?;
-        let created = self.keys.create(&caller, new).await.map_err(status)?;
+        let new = repo_ai_key::new_key_from_proto(message).map_err(to_status)?;
+        let created = self.keys.create(&caller, new).await.map_err(to_status)?;
         Ok(uncompressed(repo_ai_key::created_key_to_proto(created)))
     }
 
@@ -71,7 +71,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         self.keys
             .rename(&caller, repo.as_ref(), id, message.name)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(UpdateRepoAiKeyResponse {
             success: true,
             message: "API key updated successfully".to_owned(),
@@ -88,7 +88,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         self.keys
             .delete(&caller, repo.as_ref(), id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(DeleteRepoAiKeyResponse {
             success: true,
             message: "API key deleted successfully".to_owned(),
@@ -103,7 +103,7 @@ impl RepoAiKeyService for RepoAiKeyGrpc {
         let secret = Secret::new(message.secret);
         let verified = self.keys.verify(&caller, &message.key, &secret).await;
         Ok(Response::new(repo_ai_key::verified_key_to_proto(
-            verified.map_err(status)?,
+            verified.map_err(to_status)?,
         )))
     }
 }

@@ -15,8 +15,8 @@ use keyward_throttle::{PerIpSlots, Slot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
+use crate::api::status;
 use crate::body::{End, Observer};
-use crate::error;
 use crate::layers::{Client, TrustedProxies};
 use crate::telemetry::metrics::{self, RejectReason};
 
@@ -69,7 +69,7 @@ impl UnauthenticatedStreams {
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<UnauthenticatedStream, Status> {
         self.take(extensions).ok_or_else(|| {
             metrics::rejected(RejectReason::OpenStreams);
-            error::too_many_streams()
+            status::too_many_streams()
         })
     }
 

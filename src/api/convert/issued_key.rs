@@ -10,7 +10,7 @@ use keyward_core::services::{Created, CurrentKey, VerifiedIssuedKey};
 use keyward_core::window::LimitReset;
 
 use super::{creator_to_proto, id_from_proto, timestamp_from_proto, timestamp_to_proto};
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 fn workspace_id_from_proto(text: String) -> Result<WorkspaceId, Error> {
     id_from_proto(WorkspaceId::parse, "workspace_id", "Workspace ID", text)

@@ -3,11 +3,11 @@
 use keyward_core::services::Directory;
 use tonic::{Request, Response, Status};
 
-use crate::convert::directory;
-use crate::error::status;
-use crate::grpc::{Pages, begin_call, begin_list};
-use crate::proto::v1;
-use crate::proto::v1::directory_service_server::DirectoryService;
+use crate::api::convert::directory;
+use crate::api::proto::v1;
+use crate::api::proto::v1::directory_service_server::DirectoryService;
+use crate::api::services::{Pages, begin_call, begin_list};
+use crate::api::status::to_status;
 
 /// Serves the directory.
 pub(crate) struct DirectoryGrpc {
@@ -30,12 +30,12 @@ impl DirectoryService for DirectoryGrpc {
     ) -> Result<Response<v1::UpsertOrganizationResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let organization =
-            directory::organization_from_proto(message.organization).map_err(status)?;
+            directory::organization_from_proto(message.organization).map_err(to_status)?;
         let organization = self
             .directory
             .upsert_organization(&caller, organization)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let organization = Some(directory::organization_to_proto(organization));
         Ok(Response::new(v1::UpsertOrganizationResponse {
             organization,
@@ -47,12 +47,13 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::GetOrganizationRequest>,
     ) -> Result<Response<v1::GetOrganizationResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+        let id =
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
         let organization = self
             .directory
             .organization(&caller, &id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let organization = Some(directory::organization_to_proto(organization));
         Ok(Response::new(v1::GetOrganizationResponse { organization }))
     }
@@ -67,7 +68,7 @@ impl DirectoryService for DirectoryGrpc {
             .directory
             .organizations(&caller, &page)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let next_page_token = page.next_token();
         let organizations = page
             .items
@@ -85,11 +86,12 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::DeleteOrganizationRequest>,
     ) -> Result<Response<v1::DeleteOrganizationResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+        let id =
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
         self.directory
             .delete_organization(&caller, &id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(v1::DeleteOrganizationResponse {}))
     }
 
@@ -98,12 +100,12 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::UpsertWorkspaceRequest>,
     ) -> Result<Response<v1::UpsertWorkspaceResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let workspace = directory::workspace_from_proto(message.workspace).map_err(status)?;
+        let workspace = directory::workspace_from_proto(message.workspace).map_err(to_status)?;
         let workspace = self
             .directory
             .upsert_workspace(&caller, workspace)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let workspace = Some(directory::workspace_to_proto(workspace));
         Ok(Response::new(v1::UpsertWorkspaceResponse { workspace }))
     }
@@ -113,12 +115,12 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::GetWorkspaceRequest>,
     ) -> Result<Response<v1::GetWorkspaceResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
+        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(to_status)?;
         let workspace = self
             .directory
             .workspace(&caller, &id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let workspace = Some(directory::workspace_to_proto(workspace));
         Ok(Response::new(v1::GetWorkspaceResponse { workspace }))
     }
@@ -130,12 +132,12 @@ impl DirectoryService for DirectoryGrpc {
         let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization =
-            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
         let page = self
             .directory
             .workspaces(&caller, &organization, &page)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let next_page_token = page.next_token();
         let workspaces = page
             .items
@@ -153,11 +155,11 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::DeleteWorkspaceRequest>,
     ) -> Result<Response<v1::DeleteWorkspaceResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
+        let id = directory::workspace_id_from_proto(message.workspace_id).map_err(to_status)?;
         self.directory
             .delete_workspace(&caller, &id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(v1::DeleteWorkspaceResponse {}))
     }
 
@@ -166,12 +168,12 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::UpsertMemberRequest>,
     ) -> Result<Response<v1::UpsertMemberResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let member = directory::member_from_proto(message.member).map_err(status)?;
+        let member = directory::member_from_proto(message.member).map_err(to_status)?;
         let member = self
             .directory
             .upsert_member(&caller, member)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let member = Some(directory::member_to_proto(member));
         Ok(Response::new(v1::UpsertMemberResponse { member }))
     }
@@ -182,13 +184,13 @@ impl DirectoryService for DirectoryGrpc {
     ) -> Result<Response<v1::GetMemberResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let organization =
-            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
-        let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
+        let user = directory::user_id_from_proto(message.user_id).map_err(to_status)?;
         let member = self
             .directory
             .member(&caller, &organization, &user)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let member = Some(directory::member_to_proto(member));
         Ok(Response::new(v1::GetMemberResponse { member }))
     }
@@ -200,12 +202,12 @@ impl DirectoryService for DirectoryGrpc {
         let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
         let organization =
-            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
         let page = self
             .directory
             .members(&caller, &organization, &page)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let next_page_token = page.next_token();
         let members = page
             .items
@@ -224,12 +226,12 @@ impl DirectoryService for DirectoryGrpc {
     ) -> Result<Response<v1::DeleteMemberResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
         let organization =
-            directory::organization_id_from_proto(message.organization_id).map_err(status)?;
-        let user = directory::user_id_from_proto(message.user_id).map_err(status)?;
+            directory::organization_id_from_proto(message.organization_id).map_err(to_status)?;
+        let user = directory::user_id_from_proto(message.user_id).map_err(to_status)?;
         self.directory
             .delete_member(&caller, &organization, &user)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(v1::DeleteMemberResponse {}))
     }
 
@@ -238,12 +240,12 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::UpsertRepoRequest>,
     ) -> Result<Response<v1::UpsertRepoResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let repo = directory::repo_from_proto(message.repo).map_err(status)?;
+        let repo = directory::repo_from_proto(message.repo).map_err(to_status)?;
         let repo = self
             .directory
             .upsert_repo(&caller, repo)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let repo = Some(directory::repo_to_proto(repo));
         Ok(Response::new(v1::UpsertRepoResponse { repo }))
     }
@@ -253,8 +255,8 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::GetRepoRequest>,
     ) -> Result<Response<v1::GetRepoResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
-        let repo = self.directory.repo(&caller, &id).await.map_err(status)?;
+        let id = directory::repo_id_from_proto(message.repo_id).map_err(to_status)?;
+        let repo = self.directory.repo(&caller, &id).await.map_err(to_status)?;
         let repo = Some(directory::repo_to_proto(repo));
         Ok(Response::new(v1::GetRepoResponse { repo }))
     }
@@ -265,12 +267,13 @@ impl DirectoryService for DirectoryGrpc {
     ) -> Result<Response<v1::ListReposResponse>, Status> {
         let (caller, message, _running) = begin_list(request).await?;
         let page = self.pages.request(message.page_size, &message.page_token)?;
-        let workspace = directory::workspace_id_from_proto(message.workspace_id).map_err(status)?;
+        let workspace =
+            directory::workspace_id_from_proto(message.workspace_id).map_err(to_status)?;
         let page = self
             .directory
             .repos(&caller, &workspace, &page)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         let next_page_token = page.next_token();
         let repos = page
             .items
@@ -288,11 +291,11 @@ impl DirectoryService for DirectoryGrpc {
         request: Request<v1::DeleteRepoRequest>,
     ) -> Result<Response<v1::DeleteRepoResponse>, Status> {
         let (caller, message, _running) = begin_call(request).await?;
-        let id = directory::repo_id_from_proto(message.repo_id).map_err(status)?;
+        let id = directory::repo_id_from_proto(message.repo_id).map_err(to_status)?;
         self.directory
             .delete_repo(&caller, &id)
             .await
-            .map_err(status)?;
+            .map_err(to_status)?;
         Ok(Response::new(v1::DeleteRepoResponse {}))
     }
 }

@@ -6,7 +6,7 @@ use keyward_core::repo_ai_key::{AiType, NewRepoAiKey, RepoAiKey};
 use keyward_core::services::{CreatedRepoAiKey, VerifiedRepoAiKey};
 
 use super::{creator_to_proto, timestamp_to_proto};
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 /// Parses the repo in a path. `None` if the text is not an ID.
 pub(crate) fn repo_from_proto(text: String) -> Option<RepoId> {

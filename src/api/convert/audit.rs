@@ -8,7 +8,7 @@ use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 
 use super::{timestamp_from_proto, timestamp_to_proto};
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 /// Converts a filter. Empty texts match all events.
 pub(crate) fn filter_from_proto(message: v1::ListAuditEventsRequest) -> Result<AuditFilter, Error> {

@@ -7,7 +7,7 @@ use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
 
 use super::id_from_proto;
-use crate::proto::v1;
+use crate::api::proto::v1;
 
 pub(crate) fn organization_id_from_proto(text: String) -> Result<OrganizationId, Error> {
     id_from_proto(

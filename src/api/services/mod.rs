@@ -3,14 +3,12 @@
 
 mod audit;
 mod directory;
-mod health;
 mod issued_key;
 mod provider_key;
 mod repo_ai_key;
 
 pub(crate) use audit::AuditGrpc;
 pub(crate) use directory::DirectoryGrpc;
-pub(crate) use health::HealthGrpc;
 pub(crate) use issued_key::IssuedKeyGrpc;
 pub(crate) use provider_key::ProviderKeyGrpc;
 pub(crate) use repo_ai_key::RepoAiKeyGrpc;
@@ -22,7 +20,7 @@ use keyward_core::principal::Caller;
 use tonic::{Code, Request, Response, Status};
 
 use crate::admission::fair_queue::{Running, Turn, Work};
-use crate::error;
+use crate::api::status;
 
 /// Page sizes of lists.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +32,7 @@ pub(crate) struct Pages {
 impl Pages {
     /// Returns the page that a client requests.
     fn request(self, page_size: u32, page_token: &str) -> Result<PageRequest, Status> {
-        PageRequest::parse(page_size, page_token, self.max_items).map_err(error::status)
+        PageRequest::parse(page_size, page_token, self.max_items).map_err(status::to_status)
     }
 }
 
@@ -73,7 +71,7 @@ async fn begin<T>(
 ) -> Result<(Caller, T, Running), Status> {
     let (caller, turn, message) = split_caller(request)?;
     let running = turn.begin(work, subject(&message)).await;
-    let running = running.map_err(|_| error::too_many_for_key())?;
+    let running = running.map_err(|_| status::too_many_for_key())?;
     Ok((caller, message, running))
 }
 
@@ -84,7 +82,7 @@ fn split_caller<T>(request: Request<T>) -> Result<(Caller, Arc<Turn>, T), Status
     let turn = extensions.remove::<Arc<Turn>>();
     let Some((caller, turn)) = caller.zip(turn) else {
         // No layer admitted this call; reject it rather than guess.
-        return Err(error::plain(
+        return Err(status::plain(
             Code::Unauthenticated,
             "TOKEN_MISSING",
             "Not authenticated",
