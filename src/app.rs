@@ -27,12 +27,12 @@ use crate::api::services::{
 };
 use crate::auth::{Authenticator, AuthnSettings};
 use crate::config::UnknownFields;
-use crate::dispatch::{self, DispatchState};
-use crate::docs::Descriptions;
-use crate::health::Health;
+use crate::http::api_docs::Descriptions;
+use crate::http::dispatch::{self, DispatchState};
 use crate::http::health_service::HealthGrpc;
+use crate::http::layers::{self, AllowedOrigins, LayerState, RequestLimits, TrustedProxies};
+use crate::http::readiness::Health;
 use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
-use crate::layers::{self, AllowedOrigins, LayerState, RequestLimits, TrustedProxies};
 use crate::telemetry::Exposition;
 use crate::telemetry::conditions::Conditions;
 

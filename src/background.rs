@@ -8,7 +8,7 @@ use keyward_core::ledger::RolledUp;
 use keyward_core::services::{AuditTrail, Ledger};
 use tokio::time::MissedTickBehavior;
 
-use crate::health::Health;
+use crate::http::readiness::Health;
 use crate::telemetry::{causes, metrics};
 
 /// Interval between cleanups. Replicas may all run them: they are idempotent.

@@ -8,15 +8,9 @@ mod api;
 pub mod app;
 pub mod auth;
 mod background;
-mod body;
 pub mod cli;
 pub mod config;
-mod dispatch;
-pub mod docs;
-pub mod health;
 pub mod http;
-pub mod layers;
-pub mod operations;
 pub mod telemetry;
 
 pub use api::proto;

@@ -22,7 +22,7 @@ use crate::app::{App, AppConfig};
 use crate::auth::Authenticator;
 use crate::background;
 use crate::config::{BindSecrets, Config, ConfigError};
-use crate::operations;
+use crate::http::operations;
 use crate::telemetry::{Exposition, Telemetry};
 
 /// Timeout for closing the store's connections.

@@ -5,8 +5,8 @@ use keyward_store::KeyBounds;
 
 use super::value::{in_range, positive, positive_millis, size};
 use super::{ConfigError, raw};
+use crate::http::layers::TrustedProxies;
 use crate::http::unauthenticated::UnauthenticatedLimits;
-use crate::layers::TrustedProxies;
 
 /// Returns the limits for calls that need no token. Without `per_address`, the limit for each address is off.
 pub(super) fn unauthenticated(

@@ -32,8 +32,8 @@ use serde::Deserialize;
 
 use self::problem::describe;
 use crate::auth::AuthnSettings;
+use crate::http::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
 use crate::http::unauthenticated::UnauthenticatedLimits;
-use crate::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
 use crate::telemetry::LogFormat;
 
 pub use bind_secrets::BindSecrets;

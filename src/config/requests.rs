@@ -6,7 +6,7 @@ use keyward_throttle::Rate;
 
 use super::value::{positive, positive_millis, size};
 use super::{ConfigError, raw};
-use crate::layers::{BodyTime, RequestLimits};
+use crate::http::layers::{BodyTime, RequestLimits};
 
 /// Returns the limits that the layers apply. `max_running` is the number of database connections, since a
 /// running call needs one. Without `per_address`, the limits for each address are off.

@@ -12,9 +12,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
 use crate::api::proto;
 use crate::api::status;
-use crate::health::{Health, Readiness};
+use crate::http::layers::StreamDeadline;
+use crate::http::readiness::{Health, Readiness};
 use crate::http::unauthenticated::{UnauthenticatedStream, UnauthenticatedStreams};
-use crate::layers::StreamDeadline;
 
 /// Serves readiness.
 pub(crate) struct HealthGrpc {

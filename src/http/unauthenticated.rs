@@ -1,23 +1,19 @@
-//! Bounds resources that need no token, and so are available to any client that can reach the port. Streams,
-//! which may last, are bounded in total and per address. Calls that wait for their message are bounded too, but
-//! a further one is admitted and the oldest is given up, so that a prober is not rejected because of other
-//! clients.
+//! Bounds the streams that need no token, and so are available to any client that can reach the port: in total and
+//! per address.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Extensions;
 use keyward_listener::Peer;
 use keyward_throttle::{PerIpSlots, Slot};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::api::status;
-use crate::body::{End, Observer};
-use crate::layers::{Client, TrustedProxies};
+use crate::http::body::{End, Observer};
+use crate::http::layers::{Client, TrustedProxies};
 use crate::telemetry::metrics::{self, RejectReason};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
@@ -90,37 +86,4 @@ impl UnauthenticatedStreams {
 fn address(extensions: &Extensions) -> Option<IpAddr> {
     let client = extensions.get::<Client>().map(|client| client.0);
     client.or_else(|| extensions.get::<Peer>().map(|peer| peer.0.ip()))
-}
-
-/// Most recent calls of the health service and of the probes, some of which still wait for their message.
-#[derive(Clone)]
-pub(crate) struct PendingHealthCalls(Arc<Pending>);
-
-struct Pending {
-    /// Maximum number of calls.
-    max: usize,
-    /// Oldest first. Dropping a sender notifies the call that it is given up, if it still waits.
-    calls: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
-}
-
-impl PendingHealthCalls {
-    /// Uses the maximum number of streams.
-    pub(crate) fn new(limits: &UnauthenticatedLimits) -> Self {
-        Self(Arc::new(Pending {
-            max: limits.max_streams,
-            calls: Mutex::default(),
-        }))
-    }
-
-    /// Begins a call that waits for its message. The returned receiver completes when the call is given up
-    /// because the maximum number of later calls have begun before it ended.
-    pub(crate) fn begin(&self) -> oneshot::Receiver<Infallible> {
-        let (call, given_up) = oneshot::channel();
-        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.push_back(call);
-        if calls.len() > self.0.max {
-            calls.pop_front();
-        }
-        given_up
-    }
 }

@@ -278,8 +278,8 @@ fn leak(holder: &Holder) -> &str {
 fn status_codes_are_picked_in_few_places() {
     let allowed = [
         "src/api/status.rs",
-        "src/layers/",
-        "src/dispatch.rs",
+        "src/http/layers/",
+        "src/http/dispatch.rs",
         // The services' entry point, for a call that arrives without a caller.
         "src/api/services/mod.rs",
         // The gateway's errors, which have no internal cause.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use keyward::layers::AllowedOrigins;
+use keyward::http::layers::AllowedOrigins;
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyward::layers::BodyTime;
+use keyward::http::layers::BodyTime;
 use serde_json::json;
 
 use crate::support::{DENIED, ORGANIZATION, Setup, TestServer, User};

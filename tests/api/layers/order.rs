@@ -1,6 +1,6 @@
 //! Every request passes the same layers in the same order, on every protocol.
 
-use keyward::layers::NAMES;
+use keyward::http::layers::NAMES;
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
 

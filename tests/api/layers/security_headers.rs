@@ -2,7 +2,7 @@
 //! framing. No header reveals the server software.
 
 use http::{HeaderMap, Method};
-use keyward::layers::AllowedOrigins;
+use keyward::http::layers::AllowedOrigins;
 use keyward::proto::v1::ListApiKeysRequest;
 use serde_json::json;
 use tonic::Code;

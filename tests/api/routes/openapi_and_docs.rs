@@ -1,7 +1,7 @@
 //! `/openapi.json` and `/docs`: public, and served without any other server.
 
 use http::Method;
-use keyward::docs::{DOCS, OPENAPI};
+use keyward::http::api_docs::{DOCS, OPENAPI};
 use serde_json::Value;
 
 use crate::support::{TestServer, User};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::LazyLock;
 
-use keyward::docs::OPENAPI;
+use keyward::http::api_docs::OPENAPI;
 use keyward::proto::METHODS;
 use serde_json::{Value, json};
 

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::client_ip::Client;
 use super::request_id::RequestId;
-use super::route::{self, Endpoint, RouteTarget};
+use crate::http::route::{self, Endpoint, RouteTarget};
 use crate::telemetry::metrics;
 use ending::{Ending, at_end_of};
 

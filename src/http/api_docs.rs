@@ -10,32 +10,12 @@ use keyward_core::provider::ProviderRegistry;
 use keyward_gateway::{DOCUMENT_METHODS, Document, Rejection};
 use serde_json::Value;
 
-use crate::layers::{self, RouteTarget};
+use crate::http::route::{self, Description, RouteTarget};
 
 include!(concat!(env!("OUT_DIR"), "/openapi.rs"));
 
 /// Member of the document that marks lists to which operators can add; its value names a registry.
 const REGISTRY: &str = "x-registry";
-
-/// Description of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Description {
-    /// The OpenAPI document.
-    OpenApi,
-    /// The HTML page.
-    Page,
-}
-
-impl Description {
-    /// Returns the description at a path.
-    pub(crate) fn at(path: &str) -> Option<Self> {
-        match path {
-            "/openapi.json" => Some(Self::OpenApi),
-            "/docs" => Some(Self::Page),
-            _ => None,
-        }
-    }
-}
 
 /// Descriptions that this process serves.
 #[derive(Clone)]
@@ -66,7 +46,7 @@ impl Descriptions {
         };
         match document.respond(request.method(), request.headers()) {
             Some(response) => response.map(Body::new),
-            None => layers::reject(target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
+            None => route::reject(target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
         }
     }
 }

@@ -9,8 +9,8 @@ use keyward_core::policy;
 use keyward_core::principal::{Caller, Principal};
 use keyward_gateway::Resolution;
 
-use super::Endpoint;
 use crate::api::status;
+use crate::http::route::Endpoint;
 
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let target = super::target(&request);

@@ -20,11 +20,13 @@ use keyward_throttle::Owner;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
-use super::{Endpoint, RejectionSpec, RequestLimits, RouteTarget};
+use super::pending_health_calls::PendingHealthCalls;
+use super::{RejectionSpec, RequestLimits};
 use crate::admission::budget::{Budget, Charge};
 use crate::admission::permits::unoccupied;
 use crate::api::status;
-use crate::http::unauthenticated::{PendingHealthCalls, UnauthenticatedLimits};
+use crate::http::route::{Endpoint, RouteTarget};
+use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::telemetry::metrics::{self, RejectReason};
 
 const REJECTION: RejectionSpec = RejectionSpec {

@@ -12,6 +12,7 @@ mod cors;
 mod deadline;
 mod fair_queue;
 mod ip_rate_limit;
+mod pending_health_calls;
 mod policy;
 mod principal_rate_limit;
 mod request_id;
@@ -23,11 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use http::Request;
-use keyward_gateway::{Rejection, RestRouter};
+use keyward_gateway::RestRouter;
 use keyward_listener::Limited;
 use keyward_throttle::{Rate, RateLimiter};
 use tonic::Code;
@@ -36,6 +35,7 @@ use tower::ServiceBuilder;
 use crate::admission::fair_queue::FairQueue;
 use crate::api::status;
 use crate::auth::Authenticator;
+use crate::http::route::{RouteTable, RouteTarget, reject, target};
 use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::telemetry::metrics::{self, RejectReason};
 
@@ -44,7 +44,6 @@ pub(crate) use client_ip::Client;
 pub use client_ip::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
-pub(crate) use route::{Endpoint, HEALTHZ, METRICS, READYZ, RouteTarget};
 
 /// Limits for requests, which the layers apply.
 #[derive(Debug, Clone)]
@@ -111,7 +110,7 @@ chain! { state:
     // First, so that every log line and every response has it.
     request_id,
     // Before all layers that reject, since a rejection is rendered for the client's protocol.
-    route(route::RouteTable {
+    route(RouteTable {
         rest: state.rest.clone(),
         has_metrics: state.has_metrics,
     }),
@@ -154,13 +153,6 @@ chain! { state:
     buffer_body(buffer_body::Bodies::new(&state.requests, &state.unauthenticated)),
 }
 
-/// Renders a rejection for the client's protocol.
-pub(crate) fn reject(target: &RouteTarget, rejection: Rejection) -> Response {
-    rejection
-        .render(target.protocol, target.spec)
-        .map(Body::new)
-}
-
 /// Rejection of a limit: its metric and its message.
 struct RejectionSpec {
     counted: RejectReason,
@@ -177,15 +169,4 @@ fn reject_with_retry(target: &RouteTarget, spec: &RejectionSpec, wait: Duration)
     let mut response = reject(target, status.into());
     response.extensions_mut().insert(Limited);
     response
-}
-
-/// Returns the target of a request, as the layer `route` has resolved it.
-pub(crate) fn target<B>(request: &Request<B>) -> RouteTarget {
-    // The layer is part of the chain above. Without it the target is unknown, which needs no token: no call would
-    // be authenticated.
-    request
-        .extensions()
-        .get::<RouteTarget>()
-        .cloned()
-        .unwrap_or_else(RouteTarget::unknown)
 }

@@ -1,16 +1,16 @@
-//! Resolves the target of a call once, before any layer needs it.
+//! Targets of calls: the protocol, the endpoint and the method, resolved once and before any layer needs them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use http::Method;
-use keyward_gateway::{MethodSpec, Protocol, Resolution, RestRouter};
+use keyward_gateway::{MethodSpec, Protocol, Rejection, Resolution, RestRouter};
 
 use crate::api::proto;
-use crate::docs::Description;
+use crate::http::probes::{HEALTHZ, METRICS, READYZ};
 
 /// Target of a call, in the request's extensions.
 #[derive(Clone)]
@@ -48,6 +48,26 @@ pub(crate) enum Endpoint {
     Unknown,
 }
 
+/// Description of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Description {
+    /// The OpenAPI document.
+    OpenApi,
+    /// The HTML page.
+    Page,
+}
+
+impl Description {
+    /// Returns the description at a path.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/openapi.json" => Some(Self::OpenApi),
+            "/docs" => Some(Self::Page),
+            _ => None,
+        }
+    }
+}
+
 impl RouteTarget {
     /// Returns the target of a call that was not resolved.
     pub(crate) fn unknown() -> Self {
@@ -83,7 +103,7 @@ impl RouteTarget {
 
     /// Returns true if the call checks health. Such calls are admitted under any load, since an orchestrator
     /// would otherwise end a busy process.
-    pub(super) fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         matches!(
             self.endpoint,
             Endpoint::LivenessProbe
@@ -94,7 +114,7 @@ impl RouteTarget {
     }
 
     /// Returns true if the response is a stream.
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         match &self.endpoint {
             Endpoint::Rest(Resolution::Matched(_)) | Endpoint::Grpc => self.spec.server_streaming,
             Endpoint::Reflection | Endpoint::GrpcHealthWatch => true,
@@ -103,18 +123,12 @@ impl RouteTarget {
     }
 }
 
-/// Paths of probes, which need no token.
-pub(crate) const HEALTHZ: &str = "/healthz";
-/// See [`HEALTHZ`].
-pub(crate) const READYZ: &str = "/readyz";
 /// Path prefix of the health service.
 const HEALTH: &str = "/grpc.health.v1.";
 /// Path of its stream.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Path prefixes of reflection.
 const REFLECTION: [&str; 2] = ["/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
-/// Path of the metrics, which need no token.
-pub(crate) const METRICS: &str = "/metrics";
 
 /// Methods of those services.
 const UNAUTHENTICATED_METHODS: [&str; 4] = [
@@ -127,7 +141,7 @@ const UNAUTHENTICATED_METHODS: [&str; 4] = [
 const UNAUTHENTICATED_PATHS: [&str; 5] = [HEALTHZ, READYZ, METRICS, "/openapi.json", "/docs"];
 
 /// Returns the name of a method that needs no token. `None` for other methods.
-pub(super) fn unauthenticated_method(path: &str) -> Option<&'static str> {
+pub(crate) fn unauthenticated_method(path: &str) -> Option<&'static str> {
     let name = path.strip_prefix('/')?;
     UNAUTHENTICATED_METHODS
         .into_iter()
@@ -135,7 +149,7 @@ pub(super) fn unauthenticated_method(path: &str) -> Option<&'static str> {
 }
 
 /// Returns a path that needs no token. `None` for other paths.
-pub(super) fn unauthenticated_path(path: &str) -> Option<&'static str> {
+pub(crate) fn unauthenticated_path(path: &str) -> Option<&'static str> {
     UNAUTHENTICATED_PATHS
         .into_iter()
         .find(|known| *known == path)
@@ -150,26 +164,16 @@ static METHODS: LazyLock<HashMap<&'static str, &'static MethodSpec>> = LazyLock:
 
 /// Routes that targets are resolved by.
 #[derive(Clone)]
-pub(super) struct RouteTable {
+pub(crate) struct RouteTable {
     /// Routes of REST.
-    pub(super) rest: RestRouter,
+    pub(crate) rest: RestRouter,
     /// True if metrics are served here.
-    pub(super) has_metrics: bool,
-}
-
-pub(super) async fn layer(
-    State(table): State<RouteTable>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let target = table.resolve(&request);
-    request.extensions_mut().insert(target);
-    next.run(request).await
+    pub(crate) has_metrics: bool,
 }
 
 impl RouteTable {
     /// Returns the target of a request.
-    fn resolve(&self, request: &Request) -> RouteTarget {
+    pub(crate) fn resolve(&self, request: &Request) -> RouteTarget {
         let path = request.uri().path();
         // gRPC uses only POST: any other method is plain HTTP.
         let posts = request.method() == Method::POST;
@@ -224,4 +228,22 @@ impl RouteTable {
             endpoint,
         }
     }
+}
+
+/// Returns the target of a request, which the layer `route` has resolved.
+pub(crate) fn target<B>(request: &Request<B>) -> RouteTarget {
+    // The layer is part of the chain. Without it the target is unknown, which needs no token: no call would
+    // be authenticated.
+    request
+        .extensions()
+        .get::<RouteTarget>()
+        .cloned()
+        .unwrap_or_else(RouteTarget::unknown)
+}
+
+/// Renders a rejection for the client's protocol.
+pub(crate) fn reject(target: &RouteTarget, rejection: Rejection) -> Response {
+    rejection
+        .render(target.protocol, target.spec)
+        .map(Body::new)
 }

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{Call, Named};
-use crate::body::{End, Observer, OnEnd};
+use crate::http::body::{End, Observer, OnEnd};
 use crate::telemetry::metrics::{self, HttpCall};
 
 /// Outcome of a call.

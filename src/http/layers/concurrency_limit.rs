@@ -18,7 +18,8 @@ use tonic::Code;
 
 use super::RejectionSpec;
 use crate::admission::permits::{Calls, Permit, with_permit};
-use crate::body::{End, Observer, OnEnd};
+use crate::http::body::{End, Observer, OnEnd};
+use crate::http::route::RouteTarget;
 use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {
@@ -32,7 +33,7 @@ const REJECTION: RejectionSpec = RejectionSpec {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Returns the response to a call if no permit is free.
-pub(super) fn overloaded(target: &super::RouteTarget) -> Response {
+pub(super) fn overloaded(target: &RouteTarget) -> Response {
     super::reject_with_retry(target, &REJECTION, RETRY_AFTER)
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use keyward_gateway::{
     BodyTooLarge, DOCUMENT_METHODS, Protocol, Rejection, RestRouter, allowed, finish_error_headers,
 };
@@ -14,12 +14,12 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use crate::api::status::{self, ERROR_DOMAIN};
-use crate::body::OnEnd;
-use crate::docs::Descriptions;
-use crate::health::Health;
+use crate::http::api_docs::Descriptions;
+use crate::http::body::OnEnd;
+use crate::http::probes;
+use crate::http::readiness::Health;
+use crate::http::route::{self, Endpoint, RouteTarget};
 use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
-use crate::layers::{self, Endpoint, RouteTarget};
-use crate::operations;
 use crate::telemetry::Exposition;
 
 /// Services inside the layers, and the settings of their dispatch.
@@ -45,24 +45,23 @@ pub(crate) struct DispatchState {
 
 /// Dispatches a call to its protocol.
 pub(crate) async fn call(State(state): State<DispatchState>, request: Request) -> Response {
-    let target = layers::target(&request);
+    let target = route::target(&request);
     match target.endpoint.clone() {
         Endpoint::Rest(resolution) => state.rest.call(resolution, request).await.map(Body::new),
         Endpoint::Description(description) => {
             state.descriptions.answer(description, &target, &request)
         }
-        Endpoint::LivenessProbe | Endpoint::ReadinessProbe => match request.method().as_str() {
-            "GET" | "HEAD" => {
-                let liveness = matches!(target.endpoint, Endpoint::LivenessProbe);
-                probe(&state.health, liveness).await
-            }
-            "OPTIONS" => allowed(DOCUMENT_METHODS),
-            _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
+        Endpoint::LivenessProbe => match request.method().as_str() {
+            "GET" | "HEAD" => probes::liveness(),
+            _ => document_method(&target, &request),
+        },
+        Endpoint::ReadinessProbe => match request.method().as_str() {
+            "GET" | "HEAD" => probes::readiness(&state.health).await,
+            _ => document_method(&target, &request),
         },
         Endpoint::Metrics => match (request.method().as_str(), state.exposition) {
-            ("GET" | "HEAD", Some(exposition)) => operations::measured(&exposition),
-            ("OPTIONS", _) => allowed(DOCUMENT_METHODS),
-            _ => layers::reject(&target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
+            ("GET" | "HEAD", Some(exposition)) => probes::metrics(&exposition),
+            _ => document_method(&target, &request),
         },
         Endpoint::Reflection => call_reflection(state, &target, request).await,
         Endpoint::GrpcHealth | Endpoint::GrpcHealthWatch | Endpoint::Grpc | Endpoint::Unknown => {
@@ -71,10 +70,18 @@ pub(crate) async fn call(State(state): State<DispatchState>, request: Request) -
     }
 }
 
+/// Responds to OPTIONS with the methods of a document, and rejects all other methods.
+fn document_method(target: &RouteTarget, request: &Request) -> Response {
+    match request.method() {
+        &Method::OPTIONS => allowed(DOCUMENT_METHODS),
+        _ => route::reject(target, Rejection::method_not_allowed(DOCUMENT_METHODS)),
+    }
+}
+
 /// Returns the status that tonic would, with the error details of this API.
 pub(crate) async fn unknown_method(request: Request) -> Response {
     let status = Status::unimplemented("Unknown method");
-    layers::reject(&layers::target(&request), status.into())
+    route::reject(&route::target(&request), status.into())
 }
 
 /// Calls reflection. Its streams last for as long as clients wish, so they are counted here, and input ends
@@ -82,7 +89,7 @@ pub(crate) async fn unknown_method(request: Request) -> Response {
 async fn call_reflection(state: DispatchState, target: &RouteTarget, request: Request) -> Response {
     let stream = match state.streams.open(request.extensions()) {
         Ok(stream) => stream,
-        Err(status) => return layers::reject(target, status.into()),
+        Err(status) => return route::reject(target, status.into()),
     };
     let health = state.health.clone();
     let max_duration = state.unauthenticated.reflection_stream_timeout;
@@ -105,13 +112,13 @@ const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip,zstd,iden
 async fn call_grpc(state: DispatchState, target: &RouteTarget, mut request: Request) -> Response {
     if target.protocol == Protocol::Grpc && request.version() != Version::HTTP_2 {
         let status = Status::unimplemented("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web");
-        return layers::reject(target, status.into());
+        return route::reject(target, status.into());
     }
     // tonic would reject it too, but repeat the header's value.
     let encoding = request.headers().get("grpc-encoding");
     if encoding.is_some_and(|encoding| !ENCODINGS.iter().any(|known| encoding == known)) {
         let status = Status::unimplemented("Message encoding not supported");
-        let mut response = layers::reject(target, status.into());
+        let mut response = route::reject(target, status.into());
         response
             .headers_mut()
             .insert("grpc-accept-encoding", ACCEPTED_ENCODINGS);
@@ -127,7 +134,7 @@ async fn call_grpc(state: DispatchState, target: &RouteTarget, mut request: Requ
         _ => state.max_body_bytes,
     };
     if let Some(rejection) = undecodable(response.headers(), limit) {
-        return layers::reject(target, rejection.into());
+        return route::reject(target, rejection.into());
     }
     finish_error_headers(response.headers_mut(), Some(target.spec), ERROR_DOMAIN);
     response
@@ -173,30 +180,4 @@ fn undecodable(headers: &HeaderMap, limit_bytes: u64) -> Option<Status> {
         }
         _ => None,
     }
-}
-
-/// Responds to a probe. Liveness does not use the store; readiness queries it.
-pub(crate) async fn probe(health: &Health, liveness: bool) -> Response {
-    let ready = liveness || health.is_ready().await;
-    let (status, word) = if ready {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-    };
-    let reasons = if liveness {
-        Vec::new()
-    } else {
-        health.reasons()
-    };
-    let body = if reasons.is_empty() {
-        format!(r#"{{"status":"{word}"}}"#)
-    } else {
-        serde_json::json!({ "status": word, "reasons": reasons }).to_string()
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

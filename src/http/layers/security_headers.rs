@@ -70,7 +70,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::layers::RouteTarget;
+    use crate::http::route::RouteTarget;
 
     /// Returns the value of the header in a response over that protocol, with or without TLS.
     async fn header(protocol: Protocol, secure: bool, name: HeaderName) -> Option<HeaderValue> {
