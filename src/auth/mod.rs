@@ -21,6 +21,7 @@ use keyward_core::id::{OrganizationId, UserId};
 use keyward_core::ports::DirectoryStore;
 use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::services::IssuedKeys;
+use keyward_crypto::TokenKind;
 
 pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 
@@ -34,10 +35,6 @@ use jwt::{Claims, Proof, Token, TokenCache, Verifier};
 
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// Prefix of issued keys of every version. A JSON Web Token never has it: its first character is `e`, for the
-/// brace of its header.
-const ISSUED_KEY_PREFIX: &str = "sk-";
 
 /// Authentication error.
 #[derive(Debug, thiserror::Error)]
@@ -240,7 +237,8 @@ impl Authenticator {
             return Ok(Principal::Service(service));
         }
         let token = bearer(headers)?;
-        if token.starts_with(ISSUED_KEY_PREFIX) {
+        // A JSON Web Token never begins like this: its first character is `e`, for the brace of its header.
+        if token.starts_with(TokenKind::ISSUED_KEY_FAMILY) {
             let principal = self.issued_keys.authenticate(token).await;
             return principal.map_err(store_failure)?.ok_or(AuthnError::Invalid(
                 "the key is unknown, disabled, expired or deleted",

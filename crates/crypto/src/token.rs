@@ -39,6 +39,8 @@ impl TokenKind {
     pub const ISSUED_KEY: Self = Self {
         prefix: "sk-kw-v1-",
     };
+    /// Beginning of the prefix of every version of [`Self::ISSUED_KEY`].
+    pub const ISSUED_KEY_FAMILY: &'static str = "sk-";
     /// The public half of a repo AI key.
     pub const REPO_AI_KEY: Self = Self { prefix: "FB_AI_" };
     /// The secret half of a repo AI key.

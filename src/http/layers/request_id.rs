@@ -4,12 +4,20 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
+use keyward_crypto::TokenKind;
 use uuid::Uuid;
 
 /// Header in requests and responses.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of a client's identifier, in bytes.
 const MAX_BYTES: usize = 128;
+/// Prefixes of keys and tokens. The first is also that of many providers' keys, the second of JSON Web Tokens.
+const SECRET_PREFIXES: [&str; 4] = [
+    TokenKind::ISSUED_KEY_FAMILY,
+    "eyJ",
+    TokenKind::REPO_AI_KEY.prefix(),
+    TokenKind::REPO_AI_SECRET.prefix(),
+];
 
 /// Identifier of the call, in the request's extensions.
 #[derive(Debug, Clone)]
@@ -33,6 +41,6 @@ fn accepted(value: &HeaderValue) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=".contains(c);
     let fits = (1..=MAX_BYTES).contains(&text.len()) && text.chars().all(fits);
     // A key or token that a client puts here by mistake must not reach the audit trail.
-    let secret = text.starts_with("sk-") || text.starts_with("eyJ") || text.starts_with("FB_AI");
-    (fits && !secret).then(|| text.to_owned())
+    let is_secret = SECRET_PREFIXES.iter().any(|it| text.starts_with(it));
+    (fits && !is_secret).then(|| text.to_owned())
 }

@@ -32,6 +32,11 @@ fn known() -> String {
 #[test]
 fn token_prefixes_are_frozen() {
     assert_eq!(TokenKind::ISSUED_KEY.prefix(), "sk-kw-v1-");
+    assert!(
+        TokenKind::ISSUED_KEY
+            .prefix()
+            .starts_with(TokenKind::ISSUED_KEY_FAMILY)
+    );
     assert_eq!(TokenKind::REPO_AI_KEY.prefix(), "FB_AI_");
     assert_eq!(TokenKind::REPO_AI_SECRET.prefix(), "FB_AIS_");
 }
