@@ -61,7 +61,7 @@ impl BodyTime {
 
 /// Reads bodies.
 #[derive(Clone)]
-pub(super) struct Bodies {
+pub(super) struct BodyReader {
     time: BodyTime,
     max_bytes: u64,
     max_unauthenticated_message_bytes: u64,
@@ -71,7 +71,7 @@ pub(super) struct Bodies {
     pending: PendingHealthCalls,
 }
 
-impl Bodies {
+impl BodyReader {
     pub(super) fn new(requests: &RequestLimits, unauthenticated: &UnauthenticatedLimits) -> Self {
         let max_message_bytes = unauthenticated.max_message_bytes;
         Self {
@@ -94,7 +94,7 @@ impl Bodies {
 
     /// Reads a body and charges its owner. A call without an owner may send a short body, and is given up if it
     /// is among the oldest of too many.
-    async fn read(&self, mut body: Body, charge: Option<&mut Charge>) -> Result<Bytes, Fault> {
+    async fn read(&self, mut body: Body, charge: Option<&mut Charge>) -> Result<Bytes, BodyError> {
         let is_unauthenticated = charge.is_none();
         let reading = self.collect(&mut body, charge);
         if !is_unauthenticated {
@@ -104,7 +104,7 @@ impl Bodies {
         tokio::select! {
             biased;
             read = reading => read,
-            _ = given_up => Err(Fault::GivenUp),
+            _ = given_up => Err(BodyError::GivenUp),
         }
     }
 
@@ -112,7 +112,7 @@ impl Bodies {
         &self,
         body: &mut Body,
         mut charge: Option<&mut Charge>,
-    ) -> Result<Bytes, Fault> {
+    ) -> Result<Bytes, BodyError> {
         let began = Instant::now();
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
@@ -126,11 +126,11 @@ impl Bodies {
                     let until = began + self.time.limit(received);
                     timeout_at(until, body.frame())
                         .await
-                        .map_err(|_| Fault::Slow)?
+                        .map_err(|_| BodyError::Slow)?
                 }
             };
             let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(|error| Fault::of(&error))?.into_data() else {
+            let Ok(data) = frame.map_err(|error| BodyError::of(&error))?.into_data() else {
                 continue;
             };
             let received = received + data.len();
@@ -153,20 +153,20 @@ impl Bodies {
     }
 
     /// Raises the charge to this total. Without an owner, only checks the maximum.
-    fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), Fault> {
+    fn draw(&self, charge: &mut Option<&mut Charge>, bytes: usize) -> Result<(), BodyError> {
         match charge {
             None if bytes <= self.max_unauthenticated_bytes => Ok(()),
-            None => Err(Fault::TooLarge),
+            None => Err(BodyError::TooLarge),
             Some(charge) => match charge.draw(bytes.saturating_sub(charge.bytes())) {
                 true => Ok(()),
-                false => Err(Fault::Budget),
+                false => Err(BodyError::Budget),
             },
         }
     }
 }
 
 /// Reason why the body is incomplete.
-enum Fault {
+enum BodyError {
     /// It did not arrive in time.
     Slow,
     /// Its owner's share of the budget is used up.
@@ -181,7 +181,7 @@ enum Fault {
     Malformed,
 }
 
-impl Fault {
+impl BodyError {
     /// Classifies an error of the body. The layer that bounds the size reports it by a status.
     fn of(error: &axum::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
@@ -245,18 +245,22 @@ fn has_message(target: &RouteTarget) -> bool {
     calls_method || target.is_probe()
 }
 
-pub(super) async fn layer(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(
+    State(reader): State<BodyReader>,
+    request: Request,
+    next: Next,
+) -> Response {
     let target = super::target(&request);
     if request.body().is_end_stream() || !has_message(&target) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
     let owner = parts.extensions.get::<Owner>().cloned();
-    let mut charge = owner.map(|owner| bodies.budget.charge(owner));
-    let read = bodies.read(body, charge.as_mut());
+    let mut charge = owner.map(|owner| reader.budget.charge(owner));
+    let read = reader.read(body, charge.as_mut());
     let body = match unoccupied(read).await {
         Ok(Ok(body)) => body,
-        Ok(Err(fault)) => return fault.response(&target, bodies.max_bytes_of(&target)),
+        Ok(Err(error)) => return error.response(&target, reader.max_bytes_of(&target)),
         Err(_) => return super::concurrency_limit::overloaded(&target),
     };
     // The charge lasts as long as the data decoded from the body.

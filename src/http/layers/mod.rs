@@ -150,7 +150,7 @@ chain! { state:
     // Before the body is read: the method and the kind of principal decide.
     policy,
     // Innermost: the services inside have the whole body, and do not wait for the client.
-    buffer_body(buffer_body::Bodies::new(&state.requests, &state.unauthenticated)),
+    buffer_body(buffer_body::BodyReader::new(&state.requests, &state.unauthenticated)),
 }
 
 /// Rejection of a limit: its metric and its message.

@@ -10,7 +10,7 @@ use keyward_gateway::code_name;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::{Call, Named};
+use super::{Call, CallName};
 use crate::http::body::{End, Observer, OnEnd};
 use crate::telemetry::metrics::{self, HttpCall};
 
@@ -31,8 +31,8 @@ pub(super) struct Ending {
 pub(super) fn at_end_of(response: Response, mut call: Call) -> Response {
     call.ending.status = Some(response.status());
     let status = match call.kind {
-        Named::Http(_) => response.extensions().get::<Status>().cloned(),
-        Named::Rpc(_) => Status::from_header_map(response.headers()),
+        CallName::Http(_) => response.extensions().get::<Status>().cloned(),
+        CallName::Rpc(_) => Status::from_header_map(response.headers()),
     };
     call.ending.take(status);
     response.map(|body| Body::new(OnEnd::new(body, call)))
@@ -74,7 +74,7 @@ impl Drop for Call {
         metrics::call_ends(self.method, self.scheme);
         let span = &self.span;
         let (status, code, error) = match self.kind {
-            Named::Http(route) => {
+            CallName::Http(route) => {
                 let status = self.ending.status.map(|status| status.as_u16());
                 let error = status.filter(|it| *it >= 500).map(|it| it.to_string());
                 if let Some(status) = status {
@@ -91,7 +91,7 @@ impl Drop for Call {
                 metrics::http_call(call, took);
                 (status, None, error)
             }
-            Named::Rpc(method) => {
+            CallName::Rpc(method) => {
                 let code = self.ending.code();
                 let name = code_name(code);
                 let error = is_fault(code).then_some(name);
@@ -134,7 +134,7 @@ impl Drop for Call {
     }
 }
 
-impl Named {
+impl CallName {
     fn route(self) -> Option<&'static str> {
         match self {
             Self::Rpc(name) => Some(name),

@@ -58,7 +58,7 @@ struct Call {
     method: &'static str,
     /// `http` or `https`.
     scheme: &'static str,
-    kind: Named,
+    kind: CallName,
     /// Exported span.
     span: Span,
     /// Span that identifies the call in its log lines.
@@ -71,7 +71,7 @@ struct Call {
 
 /// Name of a call's target, from a fixed set.
 #[derive(Debug, Clone, Copy)]
-enum Named {
+enum CallName {
     /// Over gRPC or gRPC-Web: the method, or `_OTHER`.
     Rpc(&'static str),
     /// Over plain HTTP: the template of the path, if it is known.
@@ -83,7 +83,7 @@ const OTHER: &str = "_OTHER";
 
 impl Call {
     fn begin(request: &Request, target: &RouteTarget) -> Self {
-        let (method, kind) = (method(request), Named::of(request, target));
+        let (method, kind) = (method(request), CallName::of(request, target));
         let request_id = request.extensions().get::<RequestId>();
         let request_id = request_id.map(|id| id.0.as_str());
         let span = span(request, method, kind, request_id);
@@ -113,7 +113,7 @@ impl Call {
     }
 }
 
-impl Named {
+impl CallName {
     fn of(request: &Request, target: &RouteTarget) -> Self {
         if target.protocol != Protocol::Rest {
             return Self::Rpc(match &target.endpoint {
@@ -143,7 +143,7 @@ fn scheme(request: &Request) -> &'static str {
     }
 }
 
-fn span(request: &Request, method: &'static str, kind: Named, request_id: Option<&str>) -> Span {
+fn span(request: &Request, method: &'static str, kind: CallName, request_id: Option<&str>) -> Span {
     let client = request.extensions().get::<Client>();
     let span = tracing::info_span!(
         parent: None,
@@ -169,11 +169,11 @@ fn span(request: &Request, method: &'static str, kind: Named, request_id: Option
     );
     span.record("otel.name", name(method, kind));
     match kind {
-        Named::Rpc(name) => {
+        CallName::Rpc(name) => {
             span.record("rpc.system.name", "grpc");
             span.record("rpc.method", name);
         }
-        Named::Http(route) => {
+        CallName::Http(route) => {
             span.record("http.request.method", method);
             if let Some(route) = route {
                 span.record("http.route", route);
@@ -184,11 +184,11 @@ fn span(request: &Request, method: &'static str, kind: Named, request_id: Option
 }
 
 /// Returns the name of the span, which the log line has too.
-fn name(method: &'static str, kind: Named) -> String {
+fn name(method: &'static str, kind: CallName) -> String {
     match kind {
-        Named::Rpc(OTHER) => "grpc".to_owned(),
-        Named::Rpc(name) => name.to_owned(),
-        Named::Http(route) => {
+        CallName::Rpc(OTHER) => "grpc".to_owned(),
+        CallName::Rpc(name) => name.to_owned(),
+        CallName::Http(route) => {
             let method = if method == OTHER { "HTTP" } else { method };
             match route {
                 Some(route) => format!("{method} {route}"),
