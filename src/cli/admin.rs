@@ -7,7 +7,7 @@ use keyward_core::id::OrganizationId;
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_core::services::SecretsBound;
 
-use super::{ConfigArgs, Failure, print_line, serve};
+use super::{ConfigArgs, Failure, print_line, startup};
 use crate::config::{BindSecrets, Config};
 
 /// Actor in the audit trail.
@@ -45,13 +45,13 @@ pub(super) async fn run(command: &AdminCommand) -> Result<(), Failure> {
 }
 
 async fn bind_secrets(args: &ConfigArgs) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
+    let config = Config::load(args.config.as_deref()).map_err(startup::misconfigured)?;
     if config.vault.bind_secrets == BindSecrets::Off {
         let message = "configuration: `vault.bind_secrets` is off";
         return Err(Failure::new(Failure::CONFIG, message));
     }
-    let store = serve::open_current_store(&config).await?;
-    let app = serve::build(&config, store.clone(), None).await?;
+    let store = startup::open_current_store(&config).await?;
+    let app = startup::build(&config, store.clone(), None).await?;
     let result = app
         .use_cases
         .provider_keys
@@ -61,9 +61,9 @@ async fn bind_secrets(args: &ConfigArgs) -> Result<(), Failure> {
         bound,
         failed,
         examples,
-    } = result.map_err(|error| serve::unavailable(&error))?;
+    } = result.map_err(|error| startup::unavailable(&error))?;
     let printed = print_line(format_args!("bound {bound} secrets"));
-    serve::close(&store).await;
+    startup::close(&store).await;
     printed?;
     if failed == 0 {
         return Ok(());
@@ -82,9 +82,9 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
     };
     let organization = OrganizationId::parse(args.organization.as_str())
         .map_err(|error| reject(&format!("the organization's id {error}")))?;
-    let config = Config::load(args.config.as_deref()).map_err(serve::misconfigured)?;
-    let store = serve::open_current_store(&config).await?;
-    let app = serve::build(&config, store.clone(), None).await?;
+    let config = Config::load(args.config.as_deref()).map_err(startup::misconfigured)?;
+    let store = startup::open_current_store(&config).await?;
+    let app = startup::build(&config, store.clone(), None).await?;
     let minted = app
         .use_cases
         .management_keys
@@ -92,7 +92,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
         .await
         .map_err(|error| match error {
             Error::DeadlineExceeded | Error::Unavailable(_) | Error::Internal(_) => {
-                serve::unavailable(&error)
+                startup::unavailable(&error)
             }
             error => reject(&error),
         })?;
@@ -104,7 +104,7 @@ async fn create_management_key(args: &CreateManagementKeyArgs) -> Result<(), Fai
             format!("{}; the key's hash is {hash}", failure.message),
         )
     });
-    serve::close(&store).await;
+    startup::close(&store).await;
     printed
 }
 

@@ -16,7 +16,7 @@ use keyward_listener::Server;
 
 use super::admin::caller;
 use super::token::{DEV_AUDIENCE, DEV_ISSUER, Mint, SIGNING_KEY_FILE, SigningKey};
-use super::{Failure, print_line, serve};
+use super::{Failure, print_line, startup};
 use crate::app::UseCases;
 use crate::config::Config;
 
@@ -57,11 +57,11 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
     let preparing = lock(&directory)?;
     let signing_key = signing_key(&directory)?;
     let config = config(&directory, args.listen)?;
-    let telemetry = serve::telemetry(&config)?;
-    let store = serve::open_store(&config).await?;
-    serve::claim(&store)?;
-    serve::migrate(&store).await?;
-    let app = serve::build(&config, store.clone(), Some(telemetry.exposition())).await?;
+    let telemetry = startup::telemetry(&config)?;
+    let store = startup::open_store(&config).await?;
+    startup::claim(&store)?;
+    startup::migrate(&store).await?;
+    let app = startup::build(&config, store.clone(), Some(telemetry.exposition())).await?;
     seed(&app.use_cases.directory).await.map_err(|error| {
         Failure::caused(
             Failure::SOFTWARE,
@@ -69,16 +69,16 @@ pub(super) async fn run(args: &DevArgs) -> Result<(), Failure> {
             &error,
         )
     })?;
-    let (listener, address) = serve::listen(args.listen).await?;
+    let (listener, address) = startup::listen(args.listen).await?;
     let env_file = directory.join("dev.env");
     let management_key = management_key(&app.use_cases, &env_file).await?;
     let variables = dev_env(&signing_key, address, &management_key)?;
     write_private(&env_file, &variables)?;
     drop(preparing);
-    let signals = serve::Signals::listen()?;
+    let signals = startup::Signals::listen()?;
     print_tour(address, &env_file);
     let server = Server::new(config.listener);
-    serve::serve(server, listener, app, store, telemetry, signals).await
+    startup::serve_until_signal(server, listener, app, store, telemetry, signals).await
 }
 
 /// Creates the data directory and returns its absolute path.
@@ -160,7 +160,7 @@ fn config(directory: &Path, listen: SocketAddr) -> Result<Config, Failure> {
         quoted(keyring),
         jwks = quoted(jwks),
     );
-    Config::for_dev(&text).map_err(serve::misconfigured)
+    Config::for_dev(&text).map_err(startup::misconfigured)
 }
 
 /// Returns a TOML basic string. Its escapes are those of JSON.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyward_listener::{ClientCertificates, TlsSettings};
 
 use super::Failure;
-use super::serve::misconfigured;
+use super::startup::misconfigured;
 use crate::config::Config;
 
 /// Default URL of the server.

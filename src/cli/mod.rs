@@ -7,6 +7,7 @@ mod healthcheck;
 mod keyring;
 mod migrate;
 mod serve;
+mod startup;
 mod token;
 
 use std::fmt;
