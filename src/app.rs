@@ -28,9 +28,10 @@ use crate::api::services::{
 use crate::auth::{Authenticator, AuthnSettings};
 use crate::config::UnknownFields;
 use crate::http::api_docs::Descriptions;
+use crate::http::client_ip::TrustedProxies;
 use crate::http::dispatch::{self, DispatchState};
 use crate::http::health_service::HealthGrpc;
-use crate::http::layers::{self, AllowedOrigins, LayerState, RequestLimits, TrustedProxies};
+use crate::http::layers::{self, AllowedOrigins, LayerState, RequestLimits};
 use crate::http::readiness::Health;
 use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};
 use crate::telemetry::Exposition;

@@ -5,7 +5,7 @@ use keyward_store::KeyBounds;
 
 use super::value::{in_range, positive, positive_millis, size};
 use super::{ConfigError, raw};
-use crate::http::layers::TrustedProxies;
+use crate::http::client_ip::TrustedProxies;
 use crate::http::unauthenticated::UnauthenticatedLimits;
 
 /// Returns the limits for calls that need no token. Without `per_address`, the limit for each address is off.

@@ -32,7 +32,8 @@ use serde::Deserialize;
 
 use self::problem::describe;
 use crate::auth::AuthnSettings;
-use crate::http::layers::{AllowedOrigins, RequestLimits, TrustedProxies};
+use crate::http::client_ip::TrustedProxies;
+use crate::http::layers::{AllowedOrigins, RequestLimits};
 use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::telemetry::LogFormat;
 

@@ -3,6 +3,7 @@
 
 pub mod api_docs;
 mod body;
+pub mod client_ip;
 pub(crate) mod dispatch;
 pub(crate) mod health_service;
 pub mod layers;

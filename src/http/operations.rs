@@ -9,8 +9,8 @@ use http::StatusCode;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::http::client_ip::TrustedProxies;
 use crate::http::health_service::HealthGrpc;
-use crate::http::layers::TrustedProxies;
 use crate::http::probes::{self, HEALTHZ, METRICS, READYZ};
 use crate::http::readiness::Health;
 use crate::http::unauthenticated::{UnauthenticatedLimits, UnauthenticatedStreams};

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::api::status;
 use crate::http::body::{End, Observer};
-use crate::http::layers::{Client, TrustedProxies};
+use crate::http::client_ip::{ClientIp, TrustedProxies};
 use crate::telemetry::metrics::{self, RejectReason};
 
 /// Limits for calls that need no token: probes, health watches and reflection.
@@ -84,6 +84,6 @@ impl UnauthenticatedStreams {
 }
 
 fn address(extensions: &Extensions) -> Option<IpAddr> {
-    let client = extensions.get::<Client>().map(|client| client.0);
+    let client = extensions.get::<ClientIp>().map(|client| client.0);
     client.or_else(|| extensions.get::<Peer>().map(|peer| peer.0.ip()))
 }

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue};
 use keyward_throttle::{Rate, RateLimiter};
 use tokio::time::Instant;
 
-use super::client_ip::Client;
+use crate::http::client_ip::ClientIp;
 
 /// Maximum number of tokens remembered as good, 8 bytes each.
 const REMEMBERED_TOKENS: usize = 16 * 1024;
@@ -45,7 +45,7 @@ impl Failures {
     /// Begins an attempt, or returns the time until the next attempt is allowed.
     pub(super) fn attempt(
         &self,
-        client: Option<Client>,
+        client: Option<ClientIp>,
         headers: &HeaderMap,
     ) -> Result<Attempt<'_>, Duration> {
         let counted =
@@ -188,8 +188,8 @@ mod tests {
         }))
     }
 
-    fn client() -> Option<Client> {
-        Some(Client([127, 0, 0, 1].into()))
+    fn client() -> Option<ClientIp> {
+        Some(ClientIp([127, 0, 0, 1].into()))
     }
 
     fn headers(tokens: &[&str]) -> HeaderMap {

@@ -14,13 +14,13 @@ use tonic::{Code, Status};
 
 use super::RejectionSpec;
 use super::auth_failure_limit::{Attempt, Failures};
-use super::client_ip::{Client, TrustedProxies};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use crate::admission::budget::owner_of;
 use crate::admission::permits;
 use crate::api::status;
 use crate::auth::{Authenticator, AuthnError, Permit};
+use crate::http::client_ip::{ClientIp, TrustedProxies};
 use crate::telemetry::causes;
 use crate::telemetry::metrics::{self, RejectReason};
 
@@ -86,7 +86,7 @@ pub(super) async fn layer(
     if !target.needs_token() {
         return next.run(request).await;
     }
-    let client = request.extensions().get::<Client>().copied();
+    let client = request.extensions().get::<ClientIp>().copied();
     let attempt = match state.failures.attempt(client, request.headers()) {
         Ok(attempt) => attempt,
         Err(wait) => {

@@ -10,7 +10,7 @@ use keyward_throttle::RateLimiter;
 use tonic::Code;
 
 use super::RejectionSpec;
-use super::client_ip::Client;
+use crate::http::client_ip::ClientIp;
 use crate::telemetry::metrics::RejectReason;
 
 const REJECTION: RejectionSpec = RejectionSpec {
@@ -25,7 +25,7 @@ pub(super) async fn layer(
     request: Request,
     next: Next,
 ) -> Response {
-    let client = request.extensions().get::<Client>().copied();
+    let client = request.extensions().get::<ClientIp>().copied();
     let Some(client) = client.filter(|_| limiter.is_on()) else {
         return next.run(request).await;
     };

@@ -35,13 +35,12 @@ use tower::ServiceBuilder;
 use crate::admission::fair_queue::FairQueue;
 use crate::api::status;
 use crate::auth::Authenticator;
+use crate::http::client_ip::TrustedProxies;
 use crate::http::route::{RouteTable, RouteTarget, reject, target};
 use crate::http::unauthenticated::UnauthenticatedLimits;
 use crate::telemetry::metrics::{self, RejectReason};
 
 pub use buffer_body::BodyTime;
-pub(crate) use client_ip::Client;
-pub use client_ip::{NotANetwork, TrustedProxies};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub(crate) use deadline::StreamDeadline;
 

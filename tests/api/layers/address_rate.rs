@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::http::layers::TrustedProxies;
+use keyward::http::client_ip::TrustedProxies;
 use keyward::proto::v1::ListApiKeysRequest;
 use keyward_throttle::Rate;
 use tonic::{Request, Status};

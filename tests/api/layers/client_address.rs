@@ -1,6 +1,6 @@
 //! Client address: the trusted proxy's header counts, a header from the client itself does not.
 
-use keyward::http::layers::TrustedProxies;
+use keyward::http::client_ip::TrustedProxies;
 use serde_json::json;
 
 use crate::support::{Call, Setup, TestServer, User, WORKSPACE_A, spans_of};

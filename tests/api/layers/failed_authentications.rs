@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use keyward::http::layers::TrustedProxies;
+use keyward::http::client_ip::TrustedProxies;
 use keyward::proto::v1::{ListApiKeysRequest, RevokeManagementKeyRequest};
 use keyward_crypto::{Token, TokenKind};
 use keyward_throttle::Rate;

@@ -26,8 +26,8 @@ use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-use super::client_ip::Client;
 use super::request_id::RequestId;
+use crate::http::client_ip::ClientIp;
 use crate::http::route::{self, Endpoint, RouteTarget};
 use crate::telemetry::metrics;
 use ending::{Ending, at_end_of};
@@ -144,7 +144,7 @@ fn scheme(request: &Request) -> &'static str {
 }
 
 fn span(request: &Request, method: &'static str, kind: CallName, request_id: Option<&str>) -> Span {
-    let client = request.extensions().get::<Client>();
+    let client = request.extensions().get::<ClientIp>();
     let span = tracing::info_span!(
         parent: None,
         "call",
