@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use keyward_throttle::Owner;
 
-use crate::activity::Activity;
-
 /// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
 /// task, headers and the span. `tests/load/attacks` measures it.
 const CALL_BYTES: usize = 8 * 1024;
@@ -47,6 +45,12 @@ fn class_of(owner: &Owner) -> Class {
     }
 }
 
+/// Connection whose responses can be shed.
+pub(crate) trait Shed: Send + Sync {
+    /// Sheds the response of a call that the client has not read.
+    fn shed(&self, call: u64);
+}
+
 /// All responses that wait for their clients.
 pub(crate) struct UnreadResponses {
     max_bytes: usize,
@@ -71,7 +75,7 @@ struct Account {
 struct Entry {
     owner: Owner,
     bytes: usize,
-    connection: Weak<Activity>,
+    connection: Weak<dyn Shed>,
     call: u64,
 }
 
@@ -95,7 +99,7 @@ impl UnreadResponses {
         self: &Arc<Self>,
         owner: Owner,
         body_bytes: usize,
-        connection: &Arc<Activity>,
+        connection: Weak<dyn Shed>,
         call: u64,
     ) -> UnreadCharge {
         let class = class_of(&owner);
@@ -107,7 +111,7 @@ impl UnreadResponses {
             Entry {
                 owner: owner.clone(),
                 bytes: body_bytes.saturating_add(CALL_BYTES),
-                connection: Arc::downgrade(connection),
+                connection,
                 call,
             },
         );
@@ -190,6 +194,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::activity::Activity;
 
     const WHOLE: usize = 64 * 1024 * 1024;
 
@@ -200,14 +205,15 @@ mod tests {
     #[tokio::test]
     async fn unread_answers_of_one_owner_are_bounded() {
         let unread = UnreadResponses::new(WHOLE);
-        let connection = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now());
+        let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
         for (owner, parts) in [
             (address(1), 32),
             (Owner::Organization("o".to_owned()), 4),
             (Owner::Service("s".to_owned()), 4),
         ] {
             let held: Vec<UnreadCharge> = (0..10_000)
-                .map(|call| unread.charge(owner.clone(), 100, &connection, call))
+                .map(|call| unread.charge(owner.clone(), 100, connection(), call))
                 .collect();
             let most = WHOLE / parts;
             assert!(unread.bytes() <= most && unread.bytes() > most / 2);
@@ -220,10 +226,11 @@ mod tests {
     #[tokio::test]
     async fn unread_answers_of_many_addresses_are_bounded_together() {
         let unread = UnreadResponses::new(WHOLE);
-        let connection = Activity::new(Instant::now());
-        let mine = unread.charge(Owner::Organization("o".to_owned()), 0, &connection, 0);
+        let activity = Activity::new(Instant::now());
+        let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
+        let mine = unread.charge(Owner::Organization("o".to_owned()), 0, connection(), 0);
         let held: Vec<UnreadCharge> = (0..20_000)
-            .map(|call| unread.charge(address((call % 100) as u8), 100, &connection, call))
+            .map(|call| unread.charge(address((call % 100) as u8), 100, connection(), call))
             .collect();
         assert!(unread.bytes() <= WHOLE / 4 + CALL_BYTES);
         // The responses of other owners are not shed for this one.
@@ -234,10 +241,11 @@ mod tests {
     #[tokio::test]
     async fn a_large_answer_sheds_older_ones_and_stays() {
         let unread = UnreadResponses::new(WHOLE);
-        let connection = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now());
+        let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
         let owner = || Owner::Organization("o".to_owned());
-        let small = unread.charge(owner(), 0, &connection, 0);
-        let large = unread.charge(owner(), WHOLE, &connection, 1);
+        let small = unread.charge(owner(), 0, connection(), 0);
+        let large = unread.charge(owner(), WHOLE, connection(), 1);
         let table = unread.table();
         assert!(!table.responses.contains_key(&small.number));
         assert!(table.responses.contains_key(&large.number));

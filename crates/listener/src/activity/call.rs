@@ -59,7 +59,7 @@ impl Call {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.has_response = true;
-        let charge = unread.charge(owner, bytes, &self.activity, self.id);
+        let charge = unread.charge(owner, bytes, Arc::downgrade(&self.activity) as _, self.id);
         let mut state = self.activity.state();
         state.waiting.insert(
             self.id,

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::unread::UnreadCharge;
+use crate::unread::{Shed, UnreadCharge};
 
 pub(crate) use call::{Call, ResponseBody};
 
@@ -219,27 +219,6 @@ impl Activity {
         std::mem::take(&mut self.state().owed)
     }
 
-    /// Sheds the response of a call that the client has not read: resets its stream, or ends the connection if
-    /// HTTP already has the whole response or there are no streams.
-    pub(crate) fn shed(&self, call: u64) {
-        let mut state = self.state();
-        let Some(pending) = state.waiting.get_mut(&call) else {
-            return;
-        };
-        match pending.stream.take() {
-            Some(stream) => {
-                pending.since = None;
-                drop(state);
-                stream.abort();
-            }
-            None => {
-                state.snapshot.must_close = true;
-                drop(state);
-                self.close_requested.notify_one();
-            }
-        }
-    }
-
     /// Sheds every response of which the client has read nothing for `patience`.
     pub(crate) fn shed_unread(&self, patience: Duration) {
         let state = self.state();
@@ -281,6 +260,29 @@ impl Activity {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shed for Activity {
+    /// Sheds the response of a call that the client has not read: resets its stream, or ends the connection if
+    /// HTTP already has the whole response or there are no streams.
+    fn shed(&self, call: u64) {
+        let mut state = self.state();
+        let Some(pending) = state.waiting.get_mut(&call) else {
+            return;
+        };
+        match pending.stream.take() {
+            Some(stream) => {
+                pending.since = None;
+                drop(state);
+                stream.abort();
+            }
+            None => {
+                state.snapshot.must_close = true;
+                drop(state);
+                self.close_requested.notify_one();
+            }
+        }
     }
 }
 

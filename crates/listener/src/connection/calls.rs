@@ -14,7 +14,7 @@ use keyward_throttle::{Owner, client_network};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::activity::{Activity, Call, ResponseBody};
 use crate::outcome::{Authenticated, Limited, is_outage, is_rejected};
 use crate::peer::{Peer, PeerService, Secure};

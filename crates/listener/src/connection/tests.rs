@@ -1,5 +1,6 @@
 //! Tests of the decisions about a connection.
 
+use axum::Router;
 use http::header::CONNECTION;
 
 use super::*;
