@@ -22,8 +22,8 @@ use sea_orm::{
 use crate::Store;
 use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
+use crate::extent::extent;
 use crate::instrumented::Txn;
-use crate::ledger::extent;
 
 #[async_trait]
 impl AuditStore for Store {

@@ -36,9 +36,6 @@ use crate::ledger::reservation::State;
 use crate::locked_row::lock_with_time;
 use crate::time::StoreTime;
 
-pub(crate) use reservation::HELD;
-pub(crate) use roll_up::extent;
-
 #[async_trait]
 impl LedgerStore for Store {
     async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error> {

@@ -16,6 +16,7 @@ mod directory;
 mod entity;
 mod error;
 mod exposure;
+mod extent;
 mod file_lock;
 mod instrumented;
 mod issued_key;

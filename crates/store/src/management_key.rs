@@ -12,13 +12,12 @@ use keyward_core::{Error, Noun};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
-use crate::instrumented::Txn;
 use crate::key_hash;
 use crate::{Store, audit, creator};
 
@@ -116,18 +115,6 @@ impl ManagementKeyStore for Store {
         self.write_last_use(id, row, Column::LastUsedAt, used_at)
             .await;
     }
-}
-
-/// Returns true if the organization has live keys.
-pub(crate) async fn any_in_organization(
-    txn: &Txn,
-    organization: &OrganizationId,
-) -> Result<bool, Failure> {
-    let keys = Entity::find()
-        .filter(Column::LiveOrganizationId.eq(organization.as_str()))
-        .count(txn)
-        .await?;
-    Ok(keys > 0)
 }
 
 fn reject(error: DbErr) -> Failure {

@@ -25,14 +25,12 @@ use sea_orm::{
 };
 
 use crate::directory::{hold_workspace, in_organization, workspace_from_rows};
-use crate::entity::provider_key::{Column, Entity, Model};
+use crate::entity::provider_key::{Column, Entity, FINGERPRINT_INDEX, Model};
 use crate::entity::{organization, workspace};
 use crate::error::{DbErrorKind, Failure, classify, violates_unique};
 use crate::instrumented::Txn;
 use crate::{Store, audit, data_key};
 
-/// Unique index that detects duplicate credentials.
-pub(crate) const FINGERPRINT_INDEX: &str = "uq_provider_keys_fingerprint";
 /// Column of that index, for engines that name the columns.
 const FINGERPRINT_COLUMN: &str = "provider_keys.fingerprint";
 

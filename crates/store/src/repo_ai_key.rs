@@ -235,11 +235,6 @@ impl Store {
     }
 }
 
-/// Returns true if the repo has live keys.
-pub(crate) async fn any_in_repo(txn: &Txn, repo: &RepoId) -> Result<bool, Failure> {
-    Ok(count_in_repo(txn, repo).await? > 0)
-}
-
 async fn count_in_repo(txn: &Txn, repo: &RepoId) -> Result<u64, Failure> {
     let live = Entity::find().filter(Column::LiveRepoId.eq(repo.as_str()));
     Ok(live.count(txn).await?)

@@ -12,10 +12,9 @@ use sea_orm::{
 
 use super::stored_id;
 use crate::entity::organization::{ActiveModel, Column, Entity, Model};
-use crate::entity::{member, workspace};
+use crate::entity::{management_key, member, workspace};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
-use crate::management_key;
 
 pub(super) async fn find(
     db: &impl ConnectionTrait,
@@ -112,7 +111,11 @@ pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure
     if members > 0 {
         return Err(not_empty("members").into());
     }
-    if management_key::any_in_organization(txn, id).await? {
+    let management_keys = management_key::Entity::find()
+        .filter(management_key::Column::LiveOrganizationId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if management_keys > 0 {
         return Err(not_empty("management keys").into());
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {

@@ -7,16 +7,15 @@ use keyward_core::tenancy::Repo;
 use keyward_core::{Error, Noun};
 use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::stored_id;
 use crate::entity::repo::{ActiveModel, Column, Entity, Model};
-use crate::entity::workspace;
+use crate::entity::{repo_ai_key, workspace};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
-use crate::repo_ai_key;
 
 pub(super) async fn find(db: &impl ConnectionTrait, id: &RepoId) -> Result<Option<Repo>, Failure> {
     Entity::find_by_id(id.as_str())
@@ -109,7 +108,11 @@ pub(super) async fn delete(txn: &Txn, id: &RepoId) -> Result<EventScope, Failure
     };
     let found = lock(txn, id).await?.ok_or(Error::NotFound(Noun::Repo))?;
     let scope = scope_of(txn, found).await?;
-    if repo_ai_key::any_in_repo(txn, id).await? {
+    let keys = repo_ai_key::Entity::find()
+        .filter(repo_ai_key::Column::LiveRepoId.eq(id.as_str()))
+        .count(txn)
+        .await?;
+    if keys > 0 {
         return Err(not_empty().into());
     }
     match Entity::delete_by_id(id.as_str()).exec(txn).await {

@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+/// Unique index that detects duplicate credentials.
+pub(crate) const FINGERPRINT_INDEX: &str = "uq_provider_keys_fingerprint";
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "provider_keys")]
 pub struct Model {

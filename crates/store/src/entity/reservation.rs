@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+/// State of a reservation that has not ended, except by expiry.
+pub(crate) const HELD: &str = "held";
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "reservations")]
 pub struct Model {

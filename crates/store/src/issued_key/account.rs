@@ -13,9 +13,9 @@ use sea_orm::{
 
 use super::row::{self, nanos};
 use crate::entity::issued_key::{Column, Entity, Model};
+use crate::entity::reservation::HELD;
 use crate::entity::{daily_usage, reservation};
 use crate::error::Failure;
-use crate::ledger::HELD;
 
 #[derive(FromQueryResult)]
 struct Row {

@@ -15,13 +15,11 @@ use uuid::Uuid;
 
 use super::charge::conflict;
 use crate::entity::issued_key;
-use crate::entity::reservation::{ActiveModel, Column, Entity, Model};
+use crate::entity::reservation::{ActiveModel, Column, Entity, HELD, Model};
 use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::issued_key::nanos;
 
-/// State of a reservation that has not ended, except by expiry.
-pub(crate) const HELD: &str = "held";
 const SETTLED: &str = "settled";
 const RELEASED: &str = "released";
 

@@ -7,6 +7,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use crate::entity::{charge, reservation};
 use crate::error::Failure;
+use crate::extent::extent;
 use crate::instrumented::Txn;
 
 /// Returns the times of the oldest and the newest row of the ledger. For the oldest, a reservation counts from its end,
@@ -46,17 +47,6 @@ pub(super) async fn recorded<C: ConnectionTrait>(
     let oldest = [oldest_charge, oldest.flatten()].into_iter().flatten();
     let newest = [newest_charge, newest].into_iter().flatten();
     Ok(extent(Some((oldest.min(), newest.max()))))
-}
-
-/// Returns the minimum and maximum time of a table; `None` for an empty one.
-pub(crate) fn extent(ends: Option<(Option<i64>, Option<i64>)>) -> Option<Extent> {
-    let (Some(oldest), Some(newest)) = ends? else {
-        return None;
-    };
-    Some(Extent {
-        oldest: Timestamp::from_unix_millis(oldest),
-        newest: Timestamp::from_unix_millis(newest),
-    })
 }
 
 /// Deletes charges that were recorded before a given time, and returns their number.

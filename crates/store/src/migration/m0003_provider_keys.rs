@@ -57,7 +57,7 @@ async fn provider_keys(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.create_table(provider_keys).await?;
 
     let fingerprint = Index::create()
-        .name(crate::provider_key::FINGERPRINT_INDEX)
+        .name(crate::entity::provider_key::FINGERPRINT_INDEX)
         .table("provider_keys")
         .col("workspace_id")
         .col("fingerprint")
