@@ -13,8 +13,8 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynch
 use sea_orm::sqlx::{ConnectOptions as _, Executor as _, Postgres, Sqlite};
 use sea_orm::{DatabaseConnection, SqlxError, SqlxPostgresConnector, SqlxSqliteConnector};
 
+use crate::connection::{Connection, Raw};
 use crate::error::translate_connecting;
-use crate::pool::{Link, Raw};
 use crate::{Engine, StoreOptions};
 
 /// Name of the option that an invalid URL is reported for.
@@ -72,24 +72,24 @@ impl Connector {
     }
 
     /// Opens a connection.
-    pub(crate) async fn open(&self) -> Result<Link, SqlxError> {
+    pub(crate) async fn open(&self) -> Result<Connection, SqlxError> {
         match self {
             Self::Sqlite {
                 options,
                 busy_timeout,
             } => {
                 let raw = options.connect().await?;
-                Ok(Link::new(Raw::Sqlite(raw), *busy_timeout))
+                Ok(Connection::new(Raw::Sqlite(raw), *busy_timeout))
             }
             Self::Postgres(options) => {
                 let mut raw = options.connect().await?;
                 raw.execute(SYNCHRONOUS_COMMIT).await?;
-                Ok(Link::new(Raw::Postgres(raw), Duration::ZERO))
+                Ok(Connection::new(Raw::Postgres(raw), Duration::ZERO))
             }
         }
     }
 
-    /// Opens a connection for migrations, without the client-side time limits of [`Link`]; `up` lifts the statement
+    /// Opens a connection for migrations, without the client-side time limits of [`Connection`]; `up` lifts the statement
     /// timeout.
     ///
     /// # Errors
@@ -197,12 +197,12 @@ mod tests {
     use super::*;
     use crate::test_options::options;
 
-    async fn open(database: &TestDatabase) -> Link {
+    async fn open(database: &TestDatabase) -> Connection {
         let connector = Connector::new(&options(database.secret_url())).unwrap();
         connector.open().await.unwrap()
     }
 
-    async fn value<T: sea_orm::TryGetable>(db: &mut Link, sql: &str) -> T {
+    async fn value<T: sea_orm::TryGetable>(db: &mut Connection, sql: &str) -> T {
         let statement = Statement::from_string(db.backend(), sql);
         db.query_one(statement)
             .await

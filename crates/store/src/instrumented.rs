@@ -13,13 +13,13 @@ use tracing::field::Empty;
 
 use crate::error::{error_type, status_code};
 use crate::metrics;
-use crate::pool::Lease;
+use crate::pool::PooledConnection;
 
 /// A connection or transaction with a span and metrics for every statement.
 pub(crate) struct Instrumented<C>(C);
 
 /// A transaction in progress.
-pub(crate) type Txn = Instrumented<Lease>;
+pub(crate) type Txn = Instrumented<PooledConnection>;
 
 /// Operation and table of a statement, for its span and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod connect;
+mod connection;
 mod creator;
 mod data_key;
 pub mod deadline;

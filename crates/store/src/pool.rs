@@ -4,8 +4,7 @@
 //! server that rejects connections for as long as a call may wait, and cannot mark other connections as suspect after a
 //! fault of one.
 
-mod lease;
-mod link;
+mod pooled_connection;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,14 +17,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use crate::connect::Connector;
+use crate::connection::{Begin, Condition, Connection, unavailable};
 use crate::error::{self, Fault};
 use crate::metrics;
 use crate::time::StoreTime;
 
-pub(crate) use lease::Lease;
-pub(crate) use link::{Begin, Link, Raw};
-
-use link::{Condition, unavailable};
+pub(crate) use pooled_connection::PooledConnection;
 
 /// Maximum time for which a connection stays idle.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
@@ -60,7 +57,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     /// Idle connections, the most recently used last.
-    idle: Vec<Link>,
+    idle: Vec<Connection>,
     /// Connections opened before this time are not used again: the server was replaced or its schema changed.
     stale: Option<Instant>,
     /// Connections without a response since this time are not used again: the network may have lost them.
@@ -109,13 +106,13 @@ impl Pool {
             Instant::now() + self.0.acquire_timeout,
             self.0.connector.open(),
         );
-        let mut link = opening
+        let mut connection = opening
             .await
             .map_err(|_| Error::unavailable("the server does not answer in time"))?
             .map_err(|error| error::translate_connecting(&error))?;
-        let compared = time.compare_on(&mut link).await;
+        let compared = time.compare_on(&mut connection).await;
         compared.map_err(|error| Error::unavailable(error::cause(&error).to_string()))?;
-        self.put_idle(link);
+        self.put_idle(connection);
         Ok(())
     }
 
@@ -123,15 +120,15 @@ impl Pool {
     ///
     /// # Errors
     /// No connection became free in time; the server rejects connections.
-    async fn acquire(&self) -> Result<Lease, DbErr> {
+    async fn acquire(&self) -> Result<PooledConnection, DbErr> {
         let at = Instant::now() + self.0.acquire_timeout;
         let slot = timeout_at(at, Arc::clone(&self.0.slots).acquire_owned())
             .await
             .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?
             .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         self.check_open()?;
-        if let Some(link) = self.take_idle() {
-            return Ok(Lease::new(self.clone(), link, slot, false));
+        if let Some(connection) = self.take_idle() {
+            return Ok(PooledConnection::new(self.clone(), connection, slot, false));
         }
         self.recently_rejected()?;
         // Connecting continues if the caller is cancelled. Otherwise callers with short deadlines would never get a
@@ -153,16 +150,16 @@ impl Pool {
 
     /// Returns a connection on which a transaction has begun. If it cannot begin, the connection is discarded and
     /// another one is tried, because no change was made yet.
-    pub(crate) async fn begin(&self, begin: &Begin) -> Result<Lease, DbErr> {
+    pub(crate) async fn begin(&self, begin: &Begin) -> Result<PooledConnection, DbErr> {
         loop {
-            let lease = self.acquire().await?;
-            match lease.begin(begin).await {
+            let connection = self.acquire().await?;
+            match connection.begin(begin).await {
                 Ok(()) => {
                     self.state().began = Some(Instant::now());
-                    return Ok(lease);
+                    return Ok(connection);
                 }
-                Err(error) if lease.is_usable().await => return Err(error),
-                Err(error) if lease.is_new() => {
+                Err(error) if connection.is_usable().await => return Err(error),
+                Err(error) if connection.is_new() => {
                     // A file accepts reads while it rejects writes.
                     if matches!(self.0.connector, Connector::Postgres(_)) {
                         self.rejected(&error);
@@ -177,12 +174,16 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, slot: OwnedSemaphorePermit, at: Instant) -> Result<Lease, DbErr> {
+    async fn connect(
+        &self,
+        slot: OwnedSemaphorePermit,
+        at: Instant,
+    ) -> Result<PooledConnection, DbErr> {
         loop {
             let error = match timeout_at(at, self.0.connector.open()).await {
-                Ok(Ok(link)) => {
+                Ok(Ok(connection)) => {
                     self.state().rejection = None;
-                    return Ok(Lease::new(self.clone(), link, slot, true));
+                    return Ok(PooledConnection::new(self.clone(), connection, slot, true));
                 }
                 Ok(Err(error)) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
                 Err(_) => unavailable("the server does not answer in time"),
@@ -194,20 +195,20 @@ impl Pool {
                 return Err(error);
             }
             sleep(FULL_PAUSE).await;
-            if let Some(link) = self.take_idle() {
-                return Ok(Lease::new(self.clone(), link, slot, false));
+            if let Some(connection) = self.take_idle() {
+                return Ok(PooledConnection::new(self.clone(), connection, slot, false));
             }
         }
     }
 
     /// Returns the most recently used of the idle connections that are still usable.
-    fn take_idle(&self) -> Option<Link> {
+    fn take_idle(&self) -> Option<Connection> {
         let mut dropped = Vec::new();
         let mut state = self.state();
         let found = loop {
             match state.idle.pop() {
-                Some(link) if state.allows(&link) => break Some(link),
-                Some(link) => dropped.push(link),
+                Some(connection) if state.allows(&connection) => break Some(connection),
+                Some(connection) => dropped.push(connection),
                 None => break None,
             }
         };
@@ -220,9 +221,9 @@ impl Pool {
 
     /// Takes a connection back after use. The slot is released once it is decided whether the connection is kept or
     /// dropped.
-    fn put_back(&self, mut link: Link, slot: OwnedSemaphorePermit) {
-        match link.condition() {
-            Condition::Clean => self.put_idle(link),
+    fn put_back(&self, mut connection: Connection, slot: OwnedSemaphorePermit) {
+        match connection.condition() {
+            Condition::Clean => self.put_idle(connection),
             Condition::GivenUp(fault) => {
                 metrics::connection_discarded(fault.name());
                 self.note(fault);
@@ -233,9 +234,9 @@ impl Pool {
                 };
                 let pool = self.clone();
                 runtime.spawn(async move {
-                    link.recover().await;
-                    match link.condition() {
-                        Condition::Clean => pool.put_idle(link),
+                    connection.recover().await;
+                    match connection.condition() {
+                        Condition::Clean => pool.put_idle(connection),
                         Condition::GivenUp(fault) => {
                             metrics::connection_discarded(fault.name());
                             pool.note(fault);
@@ -248,14 +249,15 @@ impl Pool {
         }
     }
 
-    fn put_idle(&self, link: Link) {
+    fn put_idle(&self, connection: Connection) {
         let mut state = self.state();
         let is_closed = self.0.is_closed.load(Ordering::Acquire);
-        if !is_closed && state.allows(&link) && link.opened.elapsed() < self.max_age() {
-            state.idle.push(link);
+        if !is_closed && state.allows(&connection) && connection.opened.elapsed() < self.max_age() {
+            state.idle.push(connection);
         }
         // The most recently used connection is used first, so surplus connections age at the front.
-        let outdated = matches!(state.idle.first(), Some(link) if link.heard.elapsed() > MAX_IDLE);
+        let oldest = state.idle.first();
+        let outdated = oldest.is_some_and(|oldest| oldest.last_response.elapsed() > MAX_IDLE);
         let outdated = (outdated && self.max_age() < Duration::MAX).then(|| state.idle.remove(0));
         drop(state);
         drop(outdated);
@@ -348,8 +350,8 @@ impl Pool {
         self.0.slots.close();
         drop(all);
         let idle = std::mem::take(&mut self.state().idle);
-        for link in idle {
-            link.close().await;
+        for connection in idle {
+            connection.close().await;
         }
     }
 
@@ -360,9 +362,9 @@ impl Pool {
 
 impl State {
     /// Returns true if a connection may be used in spite of faults of other connections.
-    fn allows(&self, link: &Link) -> bool {
-        self.stale.is_none_or(|at| link.opened > at)
-            && self.suspect.is_none_or(|at| link.heard > at)
+    fn allows(&self, connection: &Connection) -> bool {
+        self.stale.is_none_or(|at| connection.opened > at)
+            && self.suspect.is_none_or(|at| connection.last_response > at)
     }
 }
 
@@ -376,6 +378,7 @@ mod tests {
 
     use super::*;
     use crate::Store;
+    use crate::connection::Raw;
     use crate::test_options::options;
 
     async fn store(database: &TestDatabase) -> Store {
@@ -405,7 +408,7 @@ mod tests {
             let raw = (**options).clone().read_only(true).connect().await.unwrap();
             store
                 .pool
-                .put_idle(Link::new(Raw::Sqlite(raw), Duration::ZERO));
+                .put_idle(Connection::new(Raw::Sqlite(raw), Duration::ZERO));
         }
         create_table(&store, "first").await.unwrap();
         assert_eq!(store.pool.state().idle.len(), 1);
@@ -433,11 +436,11 @@ mod tests {
         databases.extend(TestDatabase::postgres().await);
         for database in databases {
             let store = store(&database).await;
-            let mut link = store.pool.take_idle().unwrap();
-            link.execute_unprepared("BEGIN").await.unwrap();
-            // A link with a wrong count of its transactions.
-            assert_eq!(link.condition(), Condition::Clean);
-            store.pool.put_idle(link);
+            let mut connection = store.pool.take_idle().unwrap();
+            connection.execute_unprepared("BEGIN").await.unwrap();
+            // A connection with a wrong count of its transactions.
+            assert_eq!(connection.condition(), Condition::Clean);
+            store.pool.put_idle(connection);
             create_table(&store, "kept").await.unwrap();
             let raw = database.raw().await;
             raw.execute_unprepared("DROP TABLE kept").await.unwrap();

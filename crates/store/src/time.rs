@@ -13,7 +13,7 @@ use keyward_core::clock::{Clock, SystemClock, Timestamp};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement};
 use tokio::time::Instant;
 
-use crate::pool::Link;
+use crate::connection::Connection;
 use crate::{Store, metrics};
 
 /// Clock difference above which a log line is written.
@@ -90,10 +90,10 @@ impl StoreTime {
     }
 
     /// Compares the clocks on the first connection. If the store uses the machine's clock, the difference is 0.
-    pub(crate) async fn compare_on(&self, link: &mut Link) -> Result<(), DbErr> {
+    pub(crate) async fn compare_on(&self, connection: &mut Connection) -> Result<(), DbErr> {
         if self.follows_server {
             let started = Instant::now();
-            let row = link.query_one(server_clock()).await?;
+            let row = connection.query_one(server_clock()).await?;
             self.note(shown(row)?, started);
         } else {
             metrics::clock_difference(0);

@@ -15,11 +15,12 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::connect::STATEMENT_TIMEOUT;
+use crate::connection::Begin;
 use crate::error::{DbErrorKind, Failure, RetriesExhausted, cause, classify, translate};
 use crate::instrumented::{Instrumented, Operation, Txn, instrumented};
 use crate::metrics;
 use crate::occupancy::unoccupied;
-use crate::pool::{Begin, Lease};
+use crate::pool::PooledConnection;
 use crate::{Store, deadline};
 
 /// Maximum number of attempts of a transaction.
@@ -65,7 +66,7 @@ impl Store {
     /// Runs work that only reads: in separate statements on SQLite, in a transaction on PostgreSQL.
     pub(crate) async fn read<T, F, R>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
-        F: Fn(Instrumented<Lease>) -> R + Send + Sync,
+        F: Fn(Instrumented<PooledConnection>) -> R + Send + Sync,
         R: Future<Output = Result<T, Failure>> + Send,
     {
         // The transaction ends when the work drops it: the pool rolls it back, and the caller does not wait for that.
@@ -219,11 +220,11 @@ impl Store {
         };
         let begun = self.pool.begin(&begin);
         let backend = self.engine.backend();
-        let lease = match writes || backend == sea_orm::DbBackend::Postgres {
+        let connection = match writes || backend == sea_orm::DbBackend::Postgres {
             true => instrumented(backend, Operation::BEGIN, begun).await?,
             false => begun.await?,
         };
-        Ok(Instrumented::new(lease))
+        Ok(Instrumented::new(connection))
     }
 }
 

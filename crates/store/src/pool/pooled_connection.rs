@@ -5,36 +5,41 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit};
 
 use super::Pool;
-use super::link::{Begin, Condition, Link, unavailable};
+use crate::connection::{Begin, Condition, Connection, unavailable};
 
 /// A connection that returns to its pool when it is dropped, if it is reusable.
-pub(crate) struct Lease {
+pub(crate) struct PooledConnection {
     pool: Pool,
     backend: DbBackend,
     is_new: bool,
     /// Taken when this is dropped.
-    held: Mutex<Option<(Link, OwnedSemaphorePermit)>>,
+    held: Mutex<Option<(Connection, OwnedSemaphorePermit)>>,
 }
 
 /// A connection in use by the current operation.
-struct Used<'a>(MutexGuard<'a, Option<(Link, OwnedSemaphorePermit)>>);
+struct Used<'a>(MutexGuard<'a, Option<(Connection, OwnedSemaphorePermit)>>);
 
 impl Used<'_> {
-    fn link(&mut self) -> Result<&mut Link, DbErr> {
+    fn connection(&mut self) -> Result<&mut Connection, DbErr> {
         match &mut *self.0 {
-            Some((link, _)) => Ok(link),
+            Some((connection, _)) => Ok(connection),
             None => Err(unavailable("the connection is gone")),
         }
     }
 }
 
-impl Lease {
-    pub(super) fn new(pool: Pool, link: Link, slot: OwnedSemaphorePermit, is_new: bool) -> Self {
+impl PooledConnection {
+    pub(super) fn new(
+        pool: Pool,
+        connection: Connection,
+        slot: OwnedSemaphorePermit,
+        is_new: bool,
+    ) -> Self {
         Self {
             pool,
-            backend: link.backend(),
+            backend: connection.backend(),
             is_new,
-            held: Mutex::new(Some((link, slot))),
+            held: Mutex::new(Some((connection, slot))),
         }
     }
 
@@ -46,12 +51,12 @@ impl Lease {
     /// Returns true if the connection has not been given up.
     pub(super) async fn is_usable(&self) -> bool {
         let mut used = self.used().await;
-        let condition = used.link().map(|link| link.condition());
+        let condition = used.connection().map(|connection| connection.condition());
         !matches!(condition, Err(_) | Ok(Condition::GivenUp(_)))
     }
 
     pub(super) async fn begin(&self, begin: &Begin) -> Result<(), DbErr> {
-        let begun = self.used().await.link()?.begin(begin).await;
+        let begun = self.used().await.connection()?.begin(begin).await;
         begun.inspect_err(|error| self.pool.note_failure(error))
     }
 
@@ -60,7 +65,7 @@ impl Lease {
     /// # Errors
     /// The transaction was not committed, or its outcome is unknown.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
-        let outcome = self.used().await.link()?.commit().await;
+        let outcome = self.used().await.connection()?.commit().await;
         self.pool.note_commit(&outcome);
         outcome
     }
@@ -70,7 +75,7 @@ impl Lease {
     /// # Errors
     /// The connection was given up; the database rolls back on its own.
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
-        self.used().await.link()?.rollback().await
+        self.used().await.connection()?.rollback().await
     }
 
     async fn used(&self) -> Used<'_> {
@@ -82,37 +87,42 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
-        if let Some((link, slot)) = self.held.get_mut().take() {
-            self.pool.put_back(link, slot);
+        if let Some((connection, slot)) = self.held.get_mut().take() {
+            self.pool.put_back(connection, slot);
         }
     }
 }
 
 #[async_trait]
-impl ConnectionTrait for Lease {
+impl ConnectionTrait for PooledConnection {
     fn get_database_backend(&self) -> DbBackend {
         self.backend
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let outcome = self.used().await.link()?.execute(statement).await;
+        let outcome = self.used().await.connection()?.execute(statement).await;
         self.noting(outcome)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let outcome = self.used().await.link()?.execute_unprepared(sql).await;
+        let outcome = self
+            .used()
+            .await
+            .connection()?
+            .execute_unprepared(sql)
+            .await;
         self.noting(outcome)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let outcome = self.used().await.link()?.query_one(statement).await;
+        let outcome = self.used().await.connection()?.query_one(statement).await;
         self.noting(outcome)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let outcome = self.used().await.link()?.query_all(statement).await;
+        let outcome = self.used().await.connection()?.query_all(statement).await;
         self.noting(outcome)
     }
 }

@@ -1,8 +1,8 @@
 //! A connection to the database with a time limit for every operation.
 //!
-//! A link tracks its own condition: clean, inside a transaction, waiting for a response, or given up. Only a clean link
-//! returns to the pool. The state is not read from the driver, which counts a transaction as open after SQLite has
-//! ended it on its own.
+//! A connection tracks its own condition: clean, inside a transaction, waiting for a response, or given up. Only a
+//! clean connection returns to the pool. The state is not read from the driver, which counts a transaction as open
+//! after SQLite has ended it on its own.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) struct Begin {
     pub(crate) lock_timeout: Option<Duration>,
 }
 
-/// Condition of a link after use.
+/// Condition of a connection after use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// Outside any transaction, with no operation in progress.
@@ -55,12 +55,12 @@ pub(crate) enum Condition {
 }
 
 /// A connection and its condition.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     raw: Raw,
     /// Time at which the connection was established.
     pub(crate) opened: Instant,
     /// Time of the last response.
-    pub(crate) heard: Instant,
+    pub(crate) last_response: Instant,
     /// Time that SQLite waits for locks.
     busy_timeout: Duration,
     /// Maximum time for a statement.
@@ -73,7 +73,7 @@ pub(crate) struct Link {
     fault: Option<Fault>,
 }
 
-impl Link {
+impl Connection {
     /// Wraps a new connection.
     pub(crate) fn new(raw: Raw, busy_timeout: Duration) -> Self {
         let now = Instant::now();
@@ -81,7 +81,7 @@ impl Link {
         Self {
             raw,
             opened: now,
-            heard: now,
+            last_response: now,
             busy_timeout,
             limit,
             in_transaction: false,
@@ -210,7 +210,7 @@ impl Link {
             Ok(Ok(_)) => {
                 self.in_transaction = false;
                 self.due = None;
-                self.heard = Instant::now();
+                self.last_response = Instant::now();
             }
             Ok(Err(error)) => self.give_up(error::fault(&error).unwrap_or(Fault::Connection)),
             Err(_) => self.give_up(Fault::Silent),
@@ -276,7 +276,7 @@ impl Link {
         match outcome {
             Ok(Ok(value)) => {
                 self.due = None;
-                self.heard = Instant::now();
+                self.last_response = Instant::now();
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -284,7 +284,7 @@ impl Link {
                 self.has_failed = true;
                 match error::fault(&error) {
                     Some(fault) => self.give_up(fault),
-                    None => self.heard = Instant::now(),
+                    None => self.last_response = Instant::now(),
                 }
                 Err(kind(RuntimeErr::SqlxError(error.into())))
             }
@@ -315,7 +315,7 @@ impl Link {
 }
 
 /// Creates an error that a retry may not meet.
-pub(super) fn unavailable(text: &str) -> DbErr {
+pub(crate) fn unavailable(text: &str) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(text.to_owned()))
 }
 
