@@ -5,14 +5,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::clock::Clock;
+use keyward_core::principal::ServiceName;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::jwks::{Jwks, Published};
+use super::error::AuthnError;
+use super::jwks::{Jwks, JwksSource, Published};
 use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
-use super::{AuthnError, IssuerKind, Permit, Verified};
+use super::permit::Permit;
 
 /// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
@@ -109,6 +111,20 @@ pub(super) struct Proof {
     expires_at: i64,
 }
 
+/// Trusted issuer of tokens.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// Required `iss` of a token.
+    pub issuer: String,
+    /// Required `aud` of a token.
+    pub audience: String,
+    /// Source of the issuer's published keys.
+    pub jwks: JwksSource,
+    /// Maximum lifetime of a token, from `iat`, or from now without `iat`, to `exp`, in seconds. Tokens with a
+    /// longer lifetime are rejected. 0 means no limit.
+    pub max_token_seconds: u64,
+}
+
 /// Verifies the tokens of one issuer.
 pub(super) struct Verifier {
     issuer: String,
@@ -122,7 +138,7 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(
-        issuer: super::Issuer,
+        issuer: Issuer,
         jwks: Jwks,
         skew_seconds: u64,
         clock: Arc<dyn Clock>,
@@ -230,6 +246,30 @@ impl Verifier {
 
     fn now(&self) -> i64 {
         self.clock.now().unix_millis().div_euclid(1000)
+    }
+}
+
+/// Content of a verified token.
+#[derive(Clone)]
+pub(super) enum Verified {
+    Session(Arc<Claims>),
+    Service(ServiceName),
+}
+
+/// The two issuers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IssuerKind {
+    Session,
+    Service,
+}
+
+impl Verified {
+    /// Returns the issuer of the token.
+    fn kind(&self) -> IssuerKind {
+        match self {
+            Self::Session(_) => IssuerKind::Session,
+            Self::Service(_) => IssuerKind::Service,
+        }
     }
 }
 

@@ -5,17 +5,17 @@
 //! for every call, so that a change takes effect at once. Issued keys, which are recognized by their prefix,
 //! are also looked up for every call.
 
+mod error;
 mod jwks;
 mod jwt;
 mod key_set;
+mod permit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use keyward_core::Cause;
 use keyward_core::clock::Clock;
 use keyward_core::id::{OrganizationId, UserId};
 use keyward_core::ports::DirectoryStore;
@@ -23,7 +23,10 @@ use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::services::IssuedKeys;
 use keyward_crypto::TokenKind;
 
+pub use error::AuthnError;
 pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
+pub use jwt::Issuer;
+pub use permit::Permit;
 
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -31,65 +34,10 @@ use tracing::field::Empty;
 use crate::telemetry::conditions::Conditions;
 use crate::telemetry::metrics;
 use jwks::Jwks;
-use jwt::{Claims, Proof, Token, TokenCache, Verifier};
+use jwt::{Claims, IssuerKind, Proof, Token, TokenCache, Verified, Verifier};
 
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// Authentication error.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthnError {
-    /// The request has no token.
-    #[error("Missing Authentication header")]
-    Missing,
-    /// The token is malformed, expired, not for Keyward, or of an unknown principal; the reason is only logged.
-    #[error("Invalid token")]
-    Invalid(&'static str),
-    /// The deadline of the call passed during authentication.
-    #[error("The deadline expired before the call could complete")]
-    DeadlineExceeded,
-    /// The token cannot be verified now.
-    #[error("Service unavailable")]
-    Unavailable(#[source] Cause),
-    /// Too many calls wait for an issuer's keys, or are under way; the caller may retry after this time.
-    #[error("Service unavailable")]
-    Overloaded(Duration),
-    /// Unexpected error.
-    #[error("Internal server error")]
-    Internal(#[source] Cause),
-}
-
-/// Trusted issuer of tokens.
-#[derive(Debug, Clone)]
-pub struct Issuer {
-    /// Required `iss` of a token.
-    pub issuer: String,
-    /// Required `aud` of a token.
-    pub audience: String,
-    /// Source of the issuer's published keys.
-    pub jwks: JwksSource,
-    /// Maximum lifetime of a token, from `iat`, or from now without `iat`, to `exp`, in seconds. Tokens with a
-    /// longer lifetime are rejected. 0 means no limit.
-    pub max_token_seconds: u64,
-}
-
-/// In-flight permit of a call, which the call does not need while it waits for an issuer.
-pub trait Permit: Sync {
-    /// Releases the permit.
-    fn release(&self);
-    /// Acquires a permit again. Returns false if all are taken.
-    fn acquire(&self) -> bool;
-}
-
-/// Permits are not limited.
-impl Permit for () {
-    fn release(&self) {}
-
-    fn acquire(&self) -> bool {
-        true
-    }
-}
 
 /// Error for a key set that cannot be used at start: its setting and the reason, without a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -317,30 +265,6 @@ impl Authenticator {
             None => Err(AuthnError::Invalid(
                 "the user is not a member of the organization",
             )),
-        }
-    }
-}
-
-/// Content of a verified token.
-#[derive(Clone)]
-enum Verified {
-    Session(Arc<Claims>),
-    Service(ServiceName),
-}
-
-/// The two issuers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IssuerKind {
-    Session,
-    Service,
-}
-
-impl Verified {
-    /// Returns the issuer of the token.
-    fn kind(&self) -> IssuerKind {
-        match self {
-            Self::Session(_) => IssuerKind::Session,
-            Self::Service(_) => IssuerKind::Service,
         }
     }
 }

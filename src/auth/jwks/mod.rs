@@ -18,8 +18,9 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::error::AuthnError;
 use super::key_set::KeySet;
-use super::{AuthnError, Permit};
+use super::permit::Permit;
 use crate::telemetry;
 use crate::telemetry::conditions::Conditions;
 
