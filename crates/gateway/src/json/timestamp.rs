@@ -219,7 +219,7 @@ fn civil_from_days(days: i64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::super::{Codec, JsonOptions, WriteContext};
-    use super::{MAX_SECONDS, MIN_SECONDS, Utc, civil, days, format, parse};
+    use super::{MAX_SECONDS, MIN_SECONDS, Utc, civil_from_days, days_from_civil, format, parse};
     use prost_types::Timestamp;
 
     fn written(seconds: i64, nanos: i32, digits: usize) -> Option<String> {
