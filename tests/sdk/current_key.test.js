@@ -4,12 +4,12 @@ import { it } from "node:test";
 import { MOUNTS, UNUSED, suite } from "./support.js";
 
 /** What every key says of itself that has spent nothing. */
-const constant = (house) => ({
+const constant = (keyward) => ({
   ...UNUSED,
   allowedDataRegions: [],
   freeModelDailyRequests: { limit: 0, remaining: 0, used: 0 },
   isFreeTier: false,
-  organizationId: house.env.ORGANIZATION_ID,
+  organizationId: keyward.env.ORGANIZATION_ID,
   rateLimit: {
     interval: "10s",
     note: "This field is deprecated and safe to ignore.",
@@ -17,17 +17,17 @@ const constant = (house) => ({
   },
 });
 /** What a key says that was given no more than a name. */
-const unlimited = (house) => ({
+const unlimited = (keyward) => ({
   creatorUserId: null,
   expiresAt: null,
   includeByokInLimit: false,
   limit: null,
   limitRemaining: null,
   limitReset: null,
-  workspaceId: house.env.WORKSPACE_A,
+  workspaceId: keyward.env.WORKSPACE_A,
 });
 
-suite("the current key's metadata", (house) => {
+suite("the current key's metadata", (keyward) => {
   for (const mount of MOUNTS) {
     it(`describes an issued key at "…${mount}"`, async () => {
       const options = {
@@ -36,30 +36,30 @@ suite("the current key's metadata", (house) => {
         includeByokInLimit: true,
         limit: 4.25,
         limitReset: "monthly",
-        workspaceId: house.env.WORKSPACE_B,
+        workspaceId: keyward.env.WORKSPACE_B,
       };
       const requestBody = { name: "current", ...options };
-      const { data, key } = await house.manager(mount).create({ requestBody });
-      const current = await house.client(mount, key).getCurrentKeyMetadata();
+      const { data, key } = await keyward.manager(mount).create({ requestBody });
+      const current = await keyward.client(mount, key).getCurrentKeyMetadata();
       const is = { isManagementKey: false, isProvisioningKey: false, label: data.label };
-      const expected = { ...constant(house), ...options, ...is, limitRemaining: 4.25 };
+      const expected = { ...constant(keyward), ...options, ...is, limitRemaining: 4.25 };
       assert.deepEqual(current, { data: expected });
     });
 
     it(`describes an issued key without options at "…${mount}"`, async () => {
       const requestBody = { name: "plain" };
-      const { data, key } = await house.manager(mount).create({ requestBody });
-      const current = await house.client(mount, key).getCurrentKeyMetadata();
+      const { data, key } = await keyward.manager(mount).create({ requestBody });
+      const current = await keyward.client(mount, key).getCurrentKeyMetadata();
       const is = { isManagementKey: false, isProvisioningKey: false, label: data.label };
-      assert.deepEqual(current, { data: { ...constant(house), ...unlimited(house), ...is } });
+      assert.deepEqual(current, { data: { ...constant(keyward), ...unlimited(keyward), ...is } });
     });
 
     it(`describes a management key at "…${mount}"`, async () => {
-      const key = house.env.MANAGEMENT_KEY;
-      const current = await house.manager(mount).getCurrentKeyMetadata();
+      const key = keyward.env.MANAGEMENT_KEY;
+      const current = await keyward.manager(mount).getCurrentKeyMetadata();
       const label = `${key.slice(0, 12)}...${key.slice(-4)}`;
       const is = { isManagementKey: true, isProvisioningKey: true, label };
-      assert.deepEqual(current, { data: { ...constant(house), ...unlimited(house), ...is } });
+      assert.deepEqual(current, { data: { ...constant(keyward), ...unlimited(keyward), ...is } });
     });
   }
 });

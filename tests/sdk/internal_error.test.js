@@ -8,27 +8,27 @@ import { MOUNTS, OPERATIONS, raises, suite } from "./support.js";
 /** Without it the SDK tries again for an hour. */
 const ONCE = { retries: { strategy: "none" } };
 
-suite("internal errors", (house) => {
+suite("internal errors", (keyward) => {
   let target;
   let key;
   before(async () => {
     const requestBody = { name: "target" };
-    ({ data: target, key } = await house.manager("").create({ requestBody }));
+    ({ data: target, key } = await keyward.manager("").create({ requestBody }));
   });
 
   /** Has the named operations fail on a damaged database, which is then repaired. */
   async function fail(names, damage, repair, client) {
-    house.tamper(damage);
+    keyward.tamper(damage);
     try {
       for (const name of names) {
         const call = () => OPERATIONS[name](client, target.hash, ONCE);
         await raises(call, InternalServerResponseError, 500, "Internal server error");
       }
     } finally {
-      house.tamper(repair);
+      keyward.tamper(repair);
     }
     // That it was the damage, and that no call left anything.
-    const { data } = await house.manager("").list();
+    const { data } = await keyward.manager("").list();
     assert.deepEqual(data, [target]);
   }
 
@@ -36,14 +36,14 @@ suite("internal errors", (house) => {
     it(`are raised for a row that cannot be read, at "…${mount}"`, async () => {
       const damage = "UPDATE issued_keys SET limit_reset = 'never'";
       const repair = "UPDATE issued_keys SET limit_reset = NULL";
-      await fail(["list", "get", "update"], damage, repair, house.manager(mount));
-      await fail(["getCurrentKeyMetadata"], damage, repair, house.client(mount, key));
+      await fail(["list", "get", "update"], damage, repair, keyward.manager(mount));
+      await fail(["getCurrentKeyMetadata"], damage, repair, keyward.client(mount, key));
     });
 
     it(`are raised for a change that cannot be audited, at "…${mount}"`, async () => {
       const damage = "ALTER TABLE audit_events RENAME TO lost";
       const repair = "ALTER TABLE lost RENAME TO audit_events";
-      await fail(["create", "update", "delete"], damage, repair, house.manager(mount));
+      await fail(["create", "update", "delete"], damage, repair, keyward.manager(mount));
     });
   }
 });

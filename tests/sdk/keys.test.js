@@ -7,9 +7,9 @@ import { MOUNTS, UNUSED, suite } from "./support.js";
 const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 for (const mount of MOUNTS) {
-  suite(`keys at the server URL "…${mount}"`, (house) => {
+  suite(`keys at the server URL "…${mount}"`, (keyward) => {
     let keys;
-    before(() => (keys = house.manager(mount)));
+    before(() => (keys = keyward.manager(mount)));
 
     const create = (requestBody) => keys.create({ requestBody });
     const update = async (hash, requestBody) => (await keys.update({ hash, requestBody })).data;
@@ -28,7 +28,7 @@ for (const mount of MOUNTS) {
           limit: 12.345678901,
           limitReset: "weekly",
           name: "with every option",
-          workspaceId: house.env.WORKSPACE_B,
+          workspaceId: keyward.env.WORKSPACE_B,
         },
       });
       assert.match(key, /^sk-kw-v1-/);
@@ -48,7 +48,7 @@ for (const mount of MOUNTS) {
         limitReset: "weekly",
         name: "with every option",
         updatedAt: null,
-        workspaceId: house.env.WORKSPACE_B,
+        workspaceId: keyward.env.WORKSPACE_B,
       });
       assert.deepEqual(await keys.get({ hash: data.hash }), { data });
     });
@@ -70,7 +70,7 @@ for (const mount of MOUNTS) {
         limitReset: null,
         name: "plain",
         updatedAt: null,
-        workspaceId: house.env.WORKSPACE_A,
+        workspaceId: keyward.env.WORKSPACE_A,
       });
       assert.deepEqual(await keys.get({ hash: data.hash }), { data });
     });

@@ -8,12 +8,12 @@ const AT_ONCE = 11;
 /** More than two pages and a half. */
 const MANY = 23 * AT_ONCE;
 
-suite("lists of keys", (house) => {
+suite("lists of keys", (keyward) => {
   let many;
   let few;
 
   before(async () => {
-    const keys = house.manager("");
+    const keys = keyward.manager("");
     const create = async (name, workspaceId) =>
       (await keys.create({ requestBody: { name, workspaceId } })).data;
     few = [await create("a"), await create("b"), await create("c")].reverse();
@@ -23,14 +23,14 @@ suite("lists of keys", (house) => {
     many = [];
     while (many.length < MANY) {
       const names = Array.from({ length: AT_ONCE }, (_, i) => `key ${many.length + i}`);
-      many.push(...(await Promise.all(names.map((n) => create(n, house.env.WORKSPACE_B)))));
+      many.push(...(await Promise.all(names.map((n) => create(n, keyward.env.WORKSPACE_B)))));
     }
   });
 
   for (const mount of MOUNTS) {
     describe(`at the server URL "…${mount}"`, () => {
-      const list = async (filter) => (await house.manager(mount).list(filter)).data;
-      const inB = (filter) => list({ workspaceId: house.env.WORKSPACE_B, ...filter });
+      const list = async (filter) => (await keyward.manager(mount).list(filter)).data;
+      const inB = (filter) => list({ workspaceId: keyward.env.WORKSPACE_B, ...filter });
       const enabled = () => few.filter((key) => !key.disabled);
 
       it("have the default workspace's enabled keys, newest first", async () => {
@@ -44,7 +44,7 @@ suite("lists of keys", (house) => {
       });
 
       it("have the named workspace's keys", async () => {
-        assert.deepEqual(await list({ workspaceId: house.env.WORKSPACE_A }), enabled());
+        assert.deepEqual(await list({ workspaceId: keyward.env.WORKSPACE_A }), enabled());
         const hashes = new Set(many.map(({ hash }) => hash));
         assert.ok((await inB()).every(({ hash }) => hashes.has(hash)));
       });

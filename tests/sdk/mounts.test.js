@@ -3,20 +3,20 @@ import { before, it } from "node:test";
 
 import { MOUNTS, UNKNOWN_HASH, suite } from "./support.js";
 
-suite("both mounts", (house) => {
+suite("both mounts", (keyward) => {
   let issued;
   before(async () => {
     const requestBody = { name: "key", limit: 1.5, limitReset: "daily" };
-    issued = await house.manager("").create({ requestBody });
+    issued = await keyward.manager("").create({ requestBody });
   });
 
   /** What both answer to the same request, without and with its headers and body. */
-  async function answers(method, path, { key = house.env.MANAGEMENT_KEY, json } = {}) {
+  async function answers(method, path, { key = keyward.env.MANAGEMENT_KEY, json } = {}) {
     const headers = { "content-type": "application/json" };
     if (key) headers.authorization = `Bearer ${key}`;
     const body = json && JSON.stringify(json);
     const answer = async (mount) => {
-      const response = await fetch(house.url + mount + path, { method, headers, body });
+      const response = await fetch(keyward.url + mount + path, { method, headers, body });
       const { status } = response;
       const type = response.headers.get("content-type");
       return { status, type, body: await response.text() };

@@ -29,11 +29,11 @@ async function untilRejected(call) {
   assert.fail("the call still succeeds");
 }
 
-suite("rejections", (house) => {
+suite("rejections", (keyward) => {
   for (const mount of MOUNTS) {
     describe(`at the server URL "…${mount}"`, () => {
       let keys;
-      before(() => (keys = house.manager(mount)));
+      before(() => (keys = keyward.manager(mount)));
       const create = (requestBody) => keys.create({ requestBody: { name: "a key", ...requestBody } });
 
       it("are BadRequest where a field does not fit", async () => {
@@ -64,7 +64,7 @@ suite("rejections", (house) => {
         await keys.delete({ hash: deleted.data.hash });
         const typo = disabled.key.slice(0, -1) + (disabled.key.endsWith("0") ? "1" : "0");
         const { getCurrentKeyMetadata } = OPERATIONS;
-        await untilRejected(() => getCurrentKeyMetadata(house.client(mount, expired.key)));
+        await untilRejected(() => getCurrentKeyMetadata(keyward.client(mount, expired.key)));
         const callers = [
           [undefined, "Missing Authentication header"],
           ["garbage", "Invalid token"],
@@ -74,7 +74,7 @@ suite("rejections", (house) => {
           [deleted.key, "Invalid token"],
         ];
         for (const [key, message] of callers) {
-          const client = house.client(mount, key);
+          const client = keyward.client(mount, key);
           for (const operation of Object.values(OPERATIONS)) {
             const call = () => operation(client, target.hash);
             await raises(call, UnauthorizedResponseError, 401, message);
@@ -85,7 +85,7 @@ suite("rejections", (house) => {
 
       it("are Forbidden where an ordinary key would issue keys", async () => {
         const { data, key } = await create();
-        const ordinary = house.client(mount, key);
+        const ordinary = keyward.client(mount, key);
         const { getCurrentKeyMetadata, create: issue, ...undeclared } = OPERATIONS;
         await getCurrentKeyMetadata(ordinary);
         await raises(() => issue(ordinary), ForbiddenResponseError, 403, DENIED);
@@ -103,7 +103,7 @@ suite("rejections", (house) => {
       });
 
       it("are NotFound for a key that is not the organization's or not there", async () => {
-        const other = house.client(mount, await house.otherManagementKey());
+        const other = keyward.client(mount, await keyward.otherManagementKey());
         const { data: theirs } = await other.create({ requestBody: { name: "theirs" } });
         const { data: deleted } = await create();
         await keys.delete({ hash: deleted.hash });

@@ -41,12 +41,12 @@ for (const name of Object.keys(process.env)) {
 /** Tests of one started Keyward. */
 export function suite(name, tests) {
   describe(name, PATIENCE, () => {
-    const house = new House();
-    before(() => house.dev(), PATIENCE);
-    tests(house);
+    const keyward = new House();
+    before(() => keyward.dev(), PATIENCE);
+    tests(keyward);
     // No hook, since some versions of Node.js pass a suite whose last hook fails.
-    it("end in order", () => house.stop());
-    after(() => house.close());
+    it("end in order", () => keyward.stop());
+    after(() => keyward.close());
   });
 }
 
