@@ -41,7 +41,7 @@ for (const name of Object.keys(process.env)) {
 /** Tests of one started Keyward. */
 export function suite(name, tests) {
   describe(name, PATIENCE, () => {
-    const keyward = new House();
+    const keyward = new Deployment();
     before(() => keyward.dev(), PATIENCE);
     tests(keyward);
     // No hook, since some versions of Node.js pass a suite whose last hook fails.
@@ -51,7 +51,7 @@ export function suite(name, tests) {
 }
 
 /** A data directory, and the Keyward that runs on it. */
-class House {
+class Deployment {
   #directory;
   #running;
   /** What `keyward dev` wrote into dev.env. */
