@@ -556,9 +556,9 @@ async fn rejected_log_in_is_unavailable() {
     let Some(database) = TestDatabase::postgres().await else {
         return;
     };
-    let stranger = database.url().replace("//postgres@", "//canary@");
-    assert_ne!(stranger, database.url());
-    assert_connection_rejected(stranger, "the server refuses the log-in").await;
+    let unknown_user = database.url().replace("//postgres@", "//canary@");
+    assert_ne!(unknown_user, database.url());
+    assert_connection_rejected(unknown_user, "the server refuses the log-in").await;
 }
 
 #[tokio::test]

@@ -147,14 +147,14 @@ fn keys_of_a_set_and_tries_of_a_token_are_bounded() {
 #[test]
 fn token_that_a_named_key_did_not_sign_is_forged() {
     let (_, jwk) = ed25519_key();
-    let (stranger, _) = ed25519_key();
+    let (foreign, _) = ed25519_key();
     let named = parse(&[with(jwk.clone(), json!({ "kid": "a" }))]).unwrap();
-    assert_eq!(find(&named, Some("a"), &stranger), Match::Forged);
+    assert_eq!(find(&named, Some("a"), &foreign), Match::Forged);
     // A newer set may have the key.
-    assert_eq!(find(&named, Some("b"), &stranger), Match::Unknown);
-    assert_eq!(find(&named, None, &stranger), Match::Unknown);
+    assert_eq!(find(&named, Some("b"), &foreign), Match::Unknown);
+    assert_eq!(find(&named, None, &foreign), Match::Unknown);
     let unnamed = parse(&[jwk]).unwrap();
-    assert_eq!(find(&unnamed, Some("a"), &stranger), Match::Unknown);
+    assert_eq!(find(&unnamed, Some("a"), &foreign), Match::Unknown);
 }
 
 #[test]

@@ -156,12 +156,12 @@ async fn foreign_row_lock_blocks_no_other_key() {
         keys.push(key);
     }
     let free = keys.pop().unwrap();
-    let stranger = database.raw().await.begin().await.unwrap();
+    let foreign = database.raw().await.begin().await.unwrap();
     let locks = format!(
         "SELECT * FROM issued_keys WHERE name <> '{}' FOR UPDATE",
         free.name
     );
-    stranger.execute_unprepared(&locks).await.unwrap();
+    foreign.execute_unprepared(&locks).await.unwrap();
     let record = |hash, request: String| {
         let (store, grant) = (store.clone(), serve_grant(&world.a));
         async move {
@@ -190,7 +190,7 @@ async fn foreign_row_lock_blocks_no_other_key() {
     took.sort();
     println!("p50 {:?}, p99 {:?} beside locked keys", took[50], took[98]);
     assert!(took[50] < Duration::from_millis(500), "{:?}", took[50]);
-    stranger.rollback().await.unwrap();
+    foreign.rollback().await.unwrap();
     for waiting in waiting {
         assert!(!waiting.await.unwrap().unwrap().duplicate);
     }
