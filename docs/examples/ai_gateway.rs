@@ -1,5 +1,5 @@
-//! What an AI gateway does with Keyward, as a small command: it looks at who calls, holds what the
-//! call may cost, and settles what it did cost.
+//! An AI gateway's use of Keyward, as a small command: it identifies the caller, reserves the estimated cost of the
+//! call, and settles its true cost.
 //!
 //! ```text
 //! cargo run -q --example ai_gateway -- spend TOKEN REQUEST_ID ESTIMATE COST

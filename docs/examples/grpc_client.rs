@@ -1,4 +1,4 @@
-//! What an internal service does over gRPC, as a small command:
+//! The calls of an internal service over gRPC, as a small command:
 //!
 //! ```text
 //! cargo run -q --example grpc_client -- link    UUID bucket|ai-model RESOURCE

@@ -1,5 +1,5 @@
 //! Admission of calls: permits of calls under way, the fair queue, and the memory budget of requests. Each bounds
-//! what one owner takes from the others.
+//! the share of one owner.
 
 pub(crate) mod budget;
 pub(crate) mod fair_queue;

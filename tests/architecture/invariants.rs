@@ -95,7 +95,7 @@ fn outside(allowed: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<String> {
             |source: &Source| source.path.starts_with(prefix) && !source.places(&wanted).is_empty();
         assert!(
             SOURCES.iter().any(one),
-            "{prefix} is allowed what it does not do"
+            "{prefix} is in the list without need"
         );
     }
     let others = SOURCES.iter().filter(|source| !is_allowed(&source.path));

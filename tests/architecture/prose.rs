@@ -63,7 +63,8 @@ fn prose_has_few_phrases_without_an_actor() {
     let mut total = 0;
     let mut matches = vec![Vec::new(); PATTERNS.len()];
     for path in files(root()) {
-        let Some(text) = prose(&path) else {
+        // This file has the phrases.
+        let Some(text) = prose(&path).filter(|_| !path.ends_with(file!())) else {
             continue;
         };
         let name = path.strip_prefix(root()).unwrap().display().to_string();

@@ -56,7 +56,7 @@ suite("both mounts", (keyward) => {
     for (const { data } of [a, b]) {
       const [first, second] = await answers("DELETE", `/keys/${data.hash}`);
       assert.equal(first.body, '{"deleted":true}');
-      // What one of them deletes is gone from the other.
+      // A key that one of them deletes is gone from the other.
       assert.equal(second.status, 404);
     }
   });

@@ -16,7 +16,7 @@ use keyward_core::tenancy::{Access, Member, OrganizationRole, Workspace};
 use keyward_crypto::KeyHash;
 
 const HEAD: &str = "\
-# Who may do what
+# Permissions
 
 This table is made from the policy itself (`crates/core/src/policy.rs`) by the test
 `crates/core/tests/policy_matrix.rs`, which fails when the two differ.

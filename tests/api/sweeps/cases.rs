@@ -6,7 +6,7 @@ use crate::support::User;
 
 /// Caller of a request of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum TokenOwner {
     User(User),
     Service,
     /// A management key of the organization.
@@ -26,11 +26,11 @@ pub struct Case {
     /// A JSON request that succeeds for a caller with the right.
     pub request: Value,
     /// Caller with the right.
-    pub right: Who,
+    pub right: TokenOwner,
     /// Known callers without the right; each is rejected.
-    pub wrong_role: Vec<Who>,
+    pub wrong_role: Vec<TokenOwner>,
     /// Callers of another organization; each is rejected.
-    pub other_organization: Vec<Who>,
+    pub other_organization: Vec<TokenOwner>,
     /// Not-found message for these callers, unless they get a denial.
     pub unseen: Option<&'static str>,
 }
@@ -43,7 +43,11 @@ pub const NOT_IMPLEMENTED: &[&str] = &[
 ];
 
 /// Known callers that are not users.
-const NO_USERS: [Who; 3] = [Who::Service, Who::ManagementKey, Who::IssuedKey];
+const NO_USERS: [TokenOwner; 3] = [
+    TokenOwner::Service,
+    TokenOwner::ManagementKey,
+    TokenOwner::IssuedKey,
+];
 
 /// Returns every case.
 pub fn cases() -> Vec<Case> {
@@ -119,13 +123,13 @@ fn issued_keys() -> Vec<Case> {
         Case {
             method: full_name("ManagementKeyService", "GetCurrentKey"),
             request: json!({}),
-            right: Who::IssuedKey,
+            right: TokenOwner::IssuedKey,
             wrong_role: vec![
-                Who::User(User::Owner),
-                Who::User(User::ReaderInA),
-                Who::Service,
+                TokenOwner::User(User::Owner),
+                TokenOwner::User(User::ReaderInA),
+                TokenOwner::Service,
             ],
-            other_organization: vec![Who::User(User::Outsider)],
+            other_organization: vec![TokenOwner::User(User::Outsider)],
             unseen: None,
         },
         managing("ListKeys", json!({ "workspace_id": "workspace-a" }), None),
@@ -221,14 +225,17 @@ fn directory() -> Vec<Case> {
 
 /// Returns a case that needs a reader of the workspace.
 fn reading(service: &str, method: &str, request: Value) -> Case {
-    let mut wrong_role = vec![Who::User(User::NoAccess)];
+    let mut wrong_role = vec![TokenOwner::User(User::NoAccess)];
     wrong_role.extend(NO_USERS);
     Case {
         method: full_name(service, method),
         request,
-        right: Who::User(User::ReaderInA),
+        right: TokenOwner::User(User::ReaderInA),
         wrong_role,
-        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        other_organization: vec![
+            TokenOwner::User(User::Outsider),
+            TokenOwner::ForeignManagementKey,
+        ],
         unseen: None,
     }
 }
@@ -236,59 +243,69 @@ fn reading(service: &str, method: &str, request: Value) -> Case {
 /// Returns a case that needs a writer of the workspace.
 fn writing(service: &str, method: &str, request: Value) -> Case {
     let readers = [User::ReaderInA, User::ReaderInAWriterInB, User::NoAccess];
-    let wrong_role = readers.map(Who::User).into_iter().chain(NO_USERS).collect();
+    let wrong_role = readers
+        .map(TokenOwner::User)
+        .into_iter()
+        .chain(NO_USERS)
+        .collect();
     Case {
         method: full_name(service, method),
         request,
-        right: Who::User(User::WriterInA),
+        right: TokenOwner::User(User::WriterInA),
         wrong_role,
-        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        other_organization: vec![
+            TokenOwner::User(User::Outsider),
+            TokenOwner::ForeignManagementKey,
+        ],
         unseen: None,
     }
 }
 
 /// Returns a case for internal services only.
 fn serving(service: &str, method: &str, request: Value) -> Case {
-    let users = [User::Owner, User::ReaderInA].map(Who::User);
-    let keys = [Who::ManagementKey, Who::IssuedKey];
+    let users = [User::Owner, User::ReaderInA].map(TokenOwner::User);
+    let keys = [TokenOwner::ManagementKey, TokenOwner::IssuedKey];
     Case {
         method: full_name(service, method),
         request,
-        right: Who::Service,
+        right: TokenOwner::Service,
         wrong_role: users.into_iter().chain(keys).collect(),
-        other_organization: vec![Who::User(User::Outsider), Who::ForeignManagementKey],
+        other_organization: vec![
+            TokenOwner::User(User::Outsider),
+            TokenOwner::ForeignManagementKey,
+        ],
         unseen: None,
     }
 }
 
 /// Returns a case for management keys only.
 fn managing(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
-    let users = [User::Owner, User::Administrator, User::ReaderInA].map(Who::User);
-    let others = [Who::Service, Who::IssuedKey];
+    let users = [User::Owner, User::Administrator, User::ReaderInA].map(TokenOwner::User);
+    let others = [TokenOwner::Service, TokenOwner::IssuedKey];
     Case {
         method: full_name("ManagementKeyService", method),
         request,
-        right: Who::ManagementKey,
+        right: TokenOwner::ManagementKey,
         wrong_role: users.into_iter().chain(others).collect(),
-        other_organization: vec![Who::ForeignManagementKey],
+        other_organization: vec![TokenOwner::ForeignManagementKey],
         unseen,
     }
 }
 
 /// Returns a case that needs an administrator of the organization.
 fn administering(method: &str, request: Value, unseen: Option<&'static str>) -> Case {
-    let users = [User::AdminInA, User::ReaderInA, User::NoAccess].map(Who::User);
+    let users = [User::AdminInA, User::ReaderInA, User::NoAccess].map(TokenOwner::User);
     let keys = [
-        Who::ManagementKey,
-        Who::IssuedKey,
-        Who::ForeignManagementKey,
+        TokenOwner::ManagementKey,
+        TokenOwner::IssuedKey,
+        TokenOwner::ForeignManagementKey,
     ];
     Case {
         method: full_name("ManagementKeyService", method),
         request,
-        right: Who::User(User::Owner),
+        right: TokenOwner::User(User::Owner),
         wrong_role: users.into_iter().chain(keys).collect(),
-        other_organization: vec![Who::User(User::Outsider)],
+        other_organization: vec![TokenOwner::User(User::Outsider)],
         unseen,
     }
 }

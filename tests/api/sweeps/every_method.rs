@@ -12,7 +12,7 @@ use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-use super::cases::{Case, NOT_IMPLEMENTED, Who, cases};
+use super::cases::{Case, NOT_IMPLEMENTED, TokenOwner, cases};
 use crate::support::{
     NO_HEADER, ORGANIZATION, OTHER_ORGANIZATION, REPO_A, TestServer, UNAUTHENTICATED, User,
     WORKSPACE_A, hold, rejected, sha256_hex,
@@ -197,13 +197,13 @@ impl Keys {
         }
     }
 
-    fn token(&self, server: &TestServer, who: Who) -> String {
-        match who {
-            Who::User(user) => server.token(user),
-            Who::Service => server.service_token(),
-            Who::ManagementKey => self.management.clone(),
-            Who::ForeignManagementKey => self.foreign_management.clone(),
-            Who::IssuedKey => self.issued.clone(),
+    fn token(&self, server: &TestServer, owner: TokenOwner) -> String {
+        match owner {
+            TokenOwner::User(user) => server.token(user),
+            TokenOwner::Service => server.service_token(),
+            TokenOwner::ManagementKey => self.management.clone(),
+            TokenOwner::ForeignManagementKey => self.foreign_management.clone(),
+            TokenOwner::IssuedKey => self.issued.clone(),
         }
     }
 }
@@ -252,18 +252,18 @@ async fn rejects(
     server: &TestServer,
     method: &MethodDescriptor,
     request: &Value,
-    (who, token): (Who, &str),
+    (owner, token): (TokenOwner, &str),
     (code, message): (Code, &str),
 ) {
     let name = method.full_name();
     let rejection = rejected(call(server, method, request, Some(token)).await);
     let told = (rejection.status.code(), rejection.status.message());
-    assert_eq!(told, (code, message), "{name} {who:?}");
+    assert_eq!(told, (code, message), "{name} {owner:?}");
     rejection.alone();
     let expected = if code == Code::NotFound { 404 } else { 403 };
     for binding in bindings(method) {
         let (status, body) = call_rest(server, method, &binding, request, Some(token)).await;
-        assert_eq!(status, expected, "{name} {who:?} {body}");
+        assert_eq!(status, expected, "{name} {owner:?} {body}");
         assert!(body.contains(message), "{name} {body}");
     }
 }
@@ -340,16 +340,16 @@ async fn every_implemented_method_rejects_all_but_its_callers(server: TestServer
             assert_eq!(status, 401, "{name}");
             assert!(body.contains(without_token(name)), "{name} {body}");
         }
-        for who in &case.wrong_role {
-            let token = keys.token(&server, *who);
-            rejects(&server, &method, &request, (*who, &token), denied).await;
+        for owner in &case.wrong_role {
+            let token = keys.token(&server, *owner);
+            rejects(&server, &method, &request, (*owner, &token), denied).await;
         }
         let unseen = case
             .unseen
             .map_or(denied, |message| (Code::NotFound, message));
-        for who in &case.other_organization {
-            let token = keys.token(&server, *who);
-            rejects(&server, &method, &request, (*who, &token), unseen).await;
+        for owner in &case.other_organization {
+            let token = keys.token(&server, *owner);
+            rejects(&server, &method, &request, (*owner, &token), unseen).await;
         }
         // The request was valid: the rejection was due to the caller.
         let token = keys.token(&server, case.right);
@@ -370,13 +370,13 @@ async fn unimplemented_methods_need_authentication_first(server: TestServer) {
             Code::Unauthenticated,
             "{name}"
         );
-        for who in [
-            Who::User(User::Owner),
-            Who::Service,
-            Who::ManagementKey,
-            Who::IssuedKey,
+        for owner in [
+            TokenOwner::User(User::Owner),
+            TokenOwner::Service,
+            TokenOwner::ManagementKey,
+            TokenOwner::IssuedKey,
         ] {
-            let token = keys.token(&server, who);
+            let token = keys.token(&server, owner);
             rejected(call(&server, &method, &request, Some(&token)).await)
                 .is(Code::Unimplemented, "UNIMPLEMENTED", "Not yet implemented")
                 .alone();

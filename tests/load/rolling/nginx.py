@@ -28,8 +28,8 @@ http {{
     fastcgi_temp_path {directory}/nginx-fastcgi;
     uwsgi_temp_path {directory}/nginx-uwsgi;
     scgi_temp_path {directory}/nginx-scgi;
-    # Answers stay in memory, and clients' connections are not ended for their age: what is tested is
-    # what happens behind nginx.
+    # Answers stay in memory, and clients' connections are not ended for their age: the test is about
+    # the connections behind nginx.
     proxy_max_temp_file_size 0;
     keepalive_requests 10000000;
     keepalive_timeout 600s;

@@ -124,7 +124,7 @@ impl Tables {
             for (column, is) in &table.columns {
                 assert!(
                     old.columns.contains_key(column) || is.is_nullable || is.has_default,
-                    "{migration} demands {name}.{column} of those who do not know it"
+                    "{migration} demands {name}.{column} from programs of the previous version"
                 );
             }
         }

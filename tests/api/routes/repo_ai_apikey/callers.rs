@@ -36,14 +36,14 @@ async fn tokens_of_no_user(server: &TestServer) -> Vec<(&'static str, String)> {
 }
 
 /// Expects that the four endpoints reject a known caller, on REST and on gRPC alike.
-async fn all_deny(server: &TestServer, who: &str, token: &str, repo: &str, id: &str) {
+async fn all_deny(server: &TestServer, caller: &str, token: &str, repo: &str, id: &str) {
     let in_path = repo.replace('\n', "%0A");
     for (place, call) in server
         .repo_ai_key_calls(Some(token), &in_path, id)
         .into_iter()
         .enumerate()
     {
-        println!("{who} in {repo}: {place} over REST");
+        println!("{caller} in {repo}: {place} over REST");
         call.send().await.is(403, REPO_AI_KEYS_DENIED[place]);
     }
     for result in server.repo_ai_keys_over_grpc(Some(token), repo, id).await {
@@ -163,9 +163,9 @@ async fn hidden_repo_is_rejected_like_a_missing_one(server: TestServer) {
 
 async fn callers_other_than_users_are_rejected(server: TestServer) {
     let created = server.create_repo_ai_key(REPO_A, "Production").await;
-    for (who, token) in tokens_of_no_user(&server).await {
+    for (caller, token) in tokens_of_no_user(&server).await {
         for repo in [REPO_A, "no-such-repo"] {
-            all_deny(&server, who, &token, repo, &created.id).await;
+            all_deny(&server, caller, &token, repo, &created.id).await;
         }
     }
     assert_eq!(server.database.count(REPO_AI_KEYS).await, 1);
@@ -207,9 +207,9 @@ async fn services_alone_may_verify(server: TestServer) {
     let mut tokens = tokens_of_no_user(&server).await;
     let (_, service) = tokens.remove(0);
     tokens.extend(User::MEMBERS.map(|user| (user.id(), server.token(user))));
-    for (who, token) in tokens {
+    for (caller, token) in tokens {
         for request in [good.clone(), VerifyRepoAiKeyRequest::default()] {
-            println!("{who}");
+            println!("{caller}");
             rejected(
                 server
                     .repo_ai_keys(&token)
