@@ -235,9 +235,8 @@ async fn page_has_every_metric() {
     let telemetry = fs::read_to_string(root().join("docs/telemetry.md")).unwrap();
     let rows = telemetry.lines().filter_map(|line| {
         let cells: Vec<&str> = line.strip_prefix("| `")?.split("` | `").collect();
-        cells[1]
-            .starts_with("keyward_")
-            .then_some((cells[0], cells[1]))
+        let series = cells.get(1).filter(|name| name.starts_with("keyward_"))?;
+        Some((cells[0], *series))
     });
     let mut found = 0;
     for (label, series) in rows.filter(|(_, series)| families.contains_key(*series)) {
