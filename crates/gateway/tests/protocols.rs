@@ -245,7 +245,7 @@ fn two_services_with_one_route_do_not_go_together() {
     assert_eq!(
         twice.build().unwrap_err().to_string(),
         "probe.v1.Enveloped.FailPlainly: the route GET /enveloped/fail matches the same requests \
-         from probe.v1.Enveloped.FailPlainly's"
+         as probe.v1.Enveloped.FailPlainly's"
     );
 }
 

@@ -17,7 +17,7 @@ use crate::support::frames::{answer, get};
 use crate::support::program::Running;
 
 const IN_USE: &str = "have changed, and are in use";
-const UNFIT: &str = "have changed, and are unfit";
+const UNFIT: &str = "failed to load changed TLS files";
 
 /// Returns the certificate that a new connection receives.
 fn shown(client: &Client, address: &str) -> CertificateDer<'static> {
