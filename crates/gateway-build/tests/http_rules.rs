@@ -122,7 +122,10 @@ fn impossible_patterns() {
     rejected_rule(r#"get: "/a" selector: "x""#, "a selector has no place");
     rejected_rule(r#"custom: { kind: "" path: "/a" }"#, "custom has no kind");
     rejected_rule(r#"custom: { kind: "X" }"#, "custom has no path");
-    rejected_rule(r#"custom: { kind: "A B" path: "/a" }"#, "not an HTTP method");
+    rejected_rule(
+        r#"custom: { kind: "A B" path: "/a" }"#,
+        "not an HTTP method",
+    );
     rejected_rule(
         r#"custom: { kind: "CONNECT" path: "/a" }"#,
         "CONNECT has no path",
