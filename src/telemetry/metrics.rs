@@ -37,7 +37,7 @@ static HTTP_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 static RPC_CALLS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     METER
         .f64_histogram(metric::RPC_SERVER_CALL_DURATION)
-        .with_description("How long calls over gRPC and gRPC-Web took, streams until their end.")
+        .with_description("Duration of calls over gRPC and gRPC-Web, streams until their end.")
         .with_unit("s")
         .with_boundaries(BOUNDARIES.to_vec())
         .build()

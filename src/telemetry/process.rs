@@ -49,7 +49,7 @@ pub(super) fn start() {
         .build();
     let _registered = meter
         .f64_observable_gauge("process.start_time")
-        .with_description("When the process started, since 1970-01-01T00:00:00Z.")
+        .with_description("Start of the process, since 1970-01-01T00:00:00Z.")
         .with_unit("s")
         .with_callback(|observer| {
             if let Some(started) = *STARTED {

@@ -43,7 +43,7 @@ pub fn start(on_shed: fn()) {
         .build();
     let expiry = METER
         .i64_observable_gauge("keyward.tls.certificate.expiry_timestamp")
-        .with_description("When the server's certificate expires, since 1970-01-01T00:00:00Z.")
+        .with_description("Expiry of the server's certificate, since 1970-01-01T00:00:00Z.")
         .with_unit("s");
     let _registered = expiry
         .with_callback(|observer| {

@@ -17,7 +17,7 @@ static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("keyward"));
 static STATEMENTS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     METER
         .f64_histogram("db.client.operation.duration")
-        .with_description("How long statements of the database took, commits included.")
+        .with_description("Duration of database statements, commits included.")
         .with_unit("s")
         .with_boundaries(BOUNDARIES.to_vec())
         .build()
