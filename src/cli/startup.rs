@@ -48,7 +48,7 @@ pub(super) async fn serve_until_signal(
     let serving = server.serve(listener, app.router, shutdown);
     tokio::select! {
         () = serving => {}
-        () = signals.received(2) => tracing::warn!("asked twice, so that calls were cut off"),
+        () = signals.received(2) => tracing::warn!("received a second signal, aborted calls"),
     }
     // The next start does the work that is left.
     background.abort();

@@ -97,7 +97,7 @@ async fn requests_are_served_while_readiness_is_off() {
     let started = Instant::now();
     let printed = served.running.terminate().expect(0);
     assert!(started.elapsed() < Duration::from_secs(60));
-    assert!(printed.contains("asked twice"), "{printed}");
+    assert!(printed.contains("received a second signal"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
