@@ -87,8 +87,8 @@ async fn spend(
     };
     let reserved = match keys.reserve_spend(reservation).await {
         Ok(reserved) => reserved.into_inner(),
-        // The estimate does not fit: the model is not called. After any other error nobody knows
-        // whether it is held; the same request again would tell.
+        // The estimate does not fit: the model is not called. After any other error the
+        // reservation may exist; the same request again would show it.
         Err(status) if is_exceeded(&status) => {
             println!("rejected  {}", status.message());
             return Ok(());

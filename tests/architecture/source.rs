@@ -16,8 +16,8 @@ const SKIPPED: &[&str] = &[
 /// Number of words from which a string literal is taken for a sentence rather than for a name or a format.
 const MIN_WORDS_OF_A_SENTENCE: usize = 3;
 
-/// Returns the root of the repository. Cargo runs a test in its package's directory, which is the checkout; a path from build time would outlive
-/// it.
+/// Returns the root of the repository. Cargo runs a test in its package's directory, which is the checkout; a path
+/// from build time would outlive it.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
     &ROOT

@@ -241,14 +241,14 @@ impl Stored {
                 );
             }
         }
-        assert_eq!(recorded, self.charges.len(), "a charge that nobody sent");
+        assert_eq!(recorded, self.charges.len(), "a charge that was not sent");
         let held = sent
             .iter()
             .filter(|spend| self.reservations.contains_key(&spend.name));
         assert_eq!(
             held.count(),
             self.reservations.len(),
-            "a hold that nobody sent"
+            "a reservation that was not sent"
         );
     }
 }

@@ -2,7 +2,7 @@
 //! reservations and every response that shows a limit use it, so that they always agree.
 //!
 //! ```text
-//! spent     = usage since the limit last started anew  (own; with include_byok_in_limit, BYOK too)
+//! spent     = usage since the last reset of the limit  (own; with include_byok_in_limit, BYOK too)
 //! held      = open reservations that have not expired  (the same)
 //! remaining = max(0, limit − spent)                    what keys, verdicts and answers show
 //! available = max(0, remaining − held)                 what another reservation may take
