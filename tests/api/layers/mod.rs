@@ -1,21 +1,21 @@
 //! Tests of the layers that every request passes.
 
-mod address_rate;
+mod auth_failure_limit;
 mod authentication;
 mod body_and_path_limits;
 mod client_address;
 mod compression;
+mod concurrency_limit;
 mod cors;
 mod deadline;
-mod failed_authentications;
 mod grpc_web;
-mod in_flight;
+mod ip_rate_limit;
 mod json_body;
 mod jwks;
 mod missing_body;
 mod order;
+mod principal_rate_limit;
 mod protocol_boundaries;
-mod rate_limit;
 mod request_id;
 mod request_target;
 mod security_headers;
