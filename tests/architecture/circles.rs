@@ -5,36 +5,42 @@ use std::path::Path;
 
 use crate::source::{code, files, root};
 
-/// Circles that stay: their crate, a file in each, and the reason.
-const ALLOWED: &[(&str, &str, &str)] = &[
+/// Circles that stay: their crate, their files, and the reason.
+const ALLOWED: &[(&str, &[&str], &str)] = &[
     (
         "gateway",
-        "router",
+        &["builder", "router"],
         "a router begins with its builder, which ends with the router",
     ),
     (
         "gateway",
-        "json::any",
+        &[
+            "json::any",
+            "json::context",
+            "json::field",
+            "json::message",
+            "json::options",
+        ],
         "an Any holds a message, whose fields can be of the type Any",
     ),
     (
         "gateway-build",
-        "openapi::schema",
+        &["openapi::enumeration", "openapi::schema"],
         "a schema can be an enumeration, which registers its forms as schemas",
     ),
     (
         "gateway-build",
-        "openapi::page::operation",
+        &["openapi::page", "openapi::page::operation"],
         "the page is made of operations, which share its helpers",
     ),
     (
         "store",
-        "entity::member",
+        &["entity::member", "entity::workspace_access"],
         "SeaORM names a relation in both entities",
     ),
     (
         "store",
-        "entity::provider_key",
+        &["entity::provider_key", "entity::workspace"],
         "SeaORM names a relation in both entities",
     ),
 ];
@@ -274,9 +280,10 @@ fn files_import_each_other_in_listed_circles_alone() {
         }
         let edges = read.edges();
         for circle in read.circles() {
-            let allowed = ALLOWED.iter().position(|(allowed, module, _)| {
-                *allowed == krate && circle.iter().any(|other| name(other) == *module)
-            });
+            let names: Vec<String> = circle.iter().map(|module| name(module)).collect();
+            let allowed = ALLOWED
+                .iter()
+                .position(|(allowed, files, _)| *allowed == krate && names == *files);
             if let Some(allowed) = allowed {
                 used.insert(allowed);
                 continue;
@@ -290,9 +297,9 @@ fn files_import_each_other_in_listed_circles_alone() {
         }
     }
     assert!(report.is_empty(), "circles:\n{}", report.join("\n"));
-    for (at, (krate, module, reason)) in ALLOWED.iter().enumerate() {
+    for (at, (krate, files, reason)) in ALLOWED.iter().enumerate() {
         assert!(!reason.is_empty());
-        assert!(used.contains(&at), "{krate} has no circle with {module}");
+        assert!(used.contains(&at), "{krate} has no circle of {files:?}");
     }
 }
 

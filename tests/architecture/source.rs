@@ -10,7 +10,6 @@ const SKIPPED: &[&str] = &[
     "node_modules",
     "google",
     "third_party",
-    "canary",
     "golden",
 ];
 /// Number of words from which a string literal is taken for a sentence rather than for a name or a format.
