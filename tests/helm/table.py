@@ -38,7 +38,7 @@ def rows(text):
 
 
 def markdown(text):
-    lines = ["| value | default | what it is |", "| --- | --- | --- |"]
+    lines = ["| value | default | meaning |", "| --- | --- | --- |"]
     for path, default, words in rows(text):
         shown = json.dumps(default, ensure_ascii=False).replace("|", "\\|")
         lines.append(f"| `{path}` | `{shown}` | {words.replace('|', chr(92) + '|')} |")

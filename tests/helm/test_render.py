@@ -37,7 +37,7 @@ class Golden(unittest.TestCase):
                 wanted = golden.read_text() if golden.exists() else ""
                 difference = "".join(difflib.unified_diff(
                     wanted.splitlines(True), found.splitlines(True), str(golden), "rendered"))
-                self.assertEqual(difference, "", "UPDATE_GOLDEN=1 tests/helm/run writes it anew")
+                self.assertEqual(difference, "", "UPDATE_GOLDEN=1 tests/helm/run writes it")
 
     def test_no_golden_is_without_its_case(self):
         self.assertEqual(sorted(path.stem for path in support.GOLDEN.glob("*.yaml")), CASES)

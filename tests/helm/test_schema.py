@@ -160,7 +160,7 @@ class Table(unittest.TestCase):
         if support.UPDATE:
             pathlib.Path(self.README).write_text(wanted)
             text = wanted
-        self.assertEqual(text, wanted, "UPDATE_GOLDEN=1 tests/helm/run writes it anew")
+        self.assertEqual(text, wanted, "UPDATE_GOLDEN=1 tests/helm/run writes it")
 
     def test_every_value_is_described(self):
         rows = table.rows((support.CHART / "values.yaml").read_text())
@@ -197,5 +197,5 @@ class Copies(unittest.TestCase):
                 copied = support.CHART / "files" / copied
                 if support.UPDATE:
                     copied.write_bytes(wanted)
-                self.assertEqual(copied.read_bytes(), wanted, "UPDATE_GOLDEN=1 copies it anew")
+                self.assertEqual(copied.read_bytes(), wanted, "UPDATE_GOLDEN=1 copies it")
                 self.assertGreater(len(wanted), 1000)
