@@ -46,7 +46,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Module path within a crate; the crate's root is empty.
-type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// A path of a `use` declaration or an expression.
 #[derive(Debug, PartialEq)]
@@ -57,7 +57,7 @@ struct Import {
 }
 
 /// Files of a crate by their module, with their imports.
-struct Crate {
+pub(crate) struct Crate {
     modules: BTreeMap<Module, Vec<Import>>,
 }
 
@@ -154,7 +154,8 @@ fn imports(code: &str) -> Vec<Import> {
 }
 
 impl Crate {
-    fn read(source: &Path) -> Self {
+    /// Reads the files below a folder.
+    pub(crate) fn read(source: &Path) -> Self {
         let mut modules = BTreeMap::new();
         for path in files(source) {
             let below = path.strip_prefix(source).unwrap();
@@ -212,7 +213,7 @@ impl Crate {
     }
 
     /// Imported modules of each module, without re-exports: a user of the name imports the file that defines it.
-    fn edges(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
+    pub(crate) fn edges(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
         let edges = self.modules.iter().map(|(module, imports)| {
             let used = imports.iter().filter(|import| import.exported.is_none());
             let used = used.filter_map(|import| self.resolve(module, &import.segments, 0));

@@ -219,7 +219,7 @@ async fn replica_with_a_wrong_clock_is_not_ready(setup: Setup) {
     let engine = setup.engine;
     let server = replica(setup, 40).await;
     if engine == Engine::Sqlite {
-        // There is no other clock.
+        // SQLite has no server whose clock could differ.
         server
             .get("/readyz")
             .send()
