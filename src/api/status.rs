@@ -22,15 +22,13 @@ const KEY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Returns the status of a call for a key that has too many under way.
 pub(crate) fn too_many_for_key() -> Status {
     permits::mark_limited();
-    let message = "Too many requests for this key are under way";
-    with_retry(Code::Unavailable, "OVERLOADED", message, KEY_RETRY_AFTER)
+    let message = Error::KeyBusy.to_string();
+    with_retry(Code::Unavailable, "OVERLOADED", &message, KEY_RETRY_AFTER)
 }
 
 /// Converts a failure of a use case to a status with `google.rpc` details.
 pub(crate) fn to_status(error: Error) -> Status {
-    if let Error::Unavailable(cause) = &error
-        && keyward_store::per_key_queue::is_cause(cause)
-    {
+    if let Error::KeyBusy = error {
         return too_many_for_key();
     }
     let message = error.to_string();
@@ -115,6 +113,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::TooManyKeys { .. } => (Code::FailedPrecondition, "TOO_MANY_KEYS"),
         Error::Immovable { .. } => (Code::FailedPrecondition, "BELONGS_ELSEWHERE"),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        Error::KeyBusy => (Code::Unavailable, "OVERLOADED"),
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         _ => (Code::Internal, "INTERNAL"),
     }

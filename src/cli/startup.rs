@@ -8,10 +8,10 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::clock::SystemClock;
 use keyward_core::ports::ProviderKeyStore;
-use keyward_core::services::{KekMismatch, SecretBinding};
+use keyward_core::services::{SecretBinding, VerifyKekError};
 use keyward_crypto::Keyring;
 use keyward_listener::Server;
-use keyward_store::{SchemaState, SchemaTooNew, Store};
+use keyward_store::{MigrateError, SchemaState, SchemaTooNew, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -148,14 +148,11 @@ pub(super) async fn build(
         .verify_kek()
         .await
         .map_err(|error| match error {
-            Error::Internal(cause) => match cause.downcast_ref::<KekMismatch>() {
-                Some(problem) => Failure::new(
-                    Failure::CONFIG,
-                    format!("configuration: `vault.keyring_file` {problem}"),
-                ),
-                None => unavailable(&Error::Internal(cause)),
-            },
-            error => unavailable(&error),
+            VerifyKekError::Mismatch(problem) => Failure::new(
+                Failure::CONFIG,
+                format!("configuration: `vault.keyring_file` {problem}"),
+            ),
+            VerifyKekError::Failed(error) => unavailable(&error),
         })?;
     Ok(app)
 }
@@ -194,12 +191,9 @@ pub(super) fn misconfigured(error: ConfigError) -> Failure {
 
 /// Migrates the schema to the current version and returns the number of applied migrations.
 pub(super) async fn migrate(store: &Store) -> Result<usize, Failure> {
-    store.migrate().await.map_err(|error| match &error {
-        Error::Internal(cause) => match cause.downcast_ref::<SchemaTooNew>() {
-            Some(newer) => too_new(newer),
-            None => unavailable(&error),
-        },
-        _ => unavailable(&error),
+    store.migrate().await.map_err(|error| match error {
+        MigrateError::TooNew(newer) => too_new(&newer),
+        MigrateError::Failed(error) => unavailable(&error),
     })
 }
 

@@ -6,9 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keyward_core::Error;
-use keyward_core::ports::StoreHealth;
-use keyward_store::ClockDiffers;
+use keyward_core::ports::{NotReady, StoreHealth};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -181,9 +179,9 @@ impl Inner {
                 Readiness::Ready
             }
             Ok(Err(error)) => {
-                match clock_differs(&error) {
-                    true => self.conditions.set(CLOCK, CLOCK_DIFFERS),
-                    false => self.conditions.clear(CLOCK),
+                match error {
+                    NotReady::ClockDiffers { .. } => self.conditions.set(CLOCK, CLOCK_DIFFERS),
+                    NotReady::Failed(_) => self.conditions.clear(CLOCK),
                 }
                 Readiness::NotReady
             }
@@ -214,11 +212,6 @@ impl Inner {
     }
 }
 
-/// Returns true if the store is not ready because the clocks differ.
-fn clock_differs(error: &Error) -> bool {
-    matches!(error, Error::Unavailable(cause) if cause.is::<ClockDiffers>())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -236,14 +229,14 @@ mod tests {
 
     #[tonic::async_trait]
     impl StoreHealth for FakeStore {
-        async fn ping(&self) -> Result<(), Error> {
+        async fn ping(&self) -> Result<(), NotReady> {
             self.times.fetch_add(1, Ordering::SeqCst);
             if self.hangs.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
             match self.responds.load(Ordering::SeqCst) {
                 true => Ok(()),
-                false => Err(Error::unavailable("gone")),
+                false => Err(Error::unavailable("gone").into()),
             }
         }
     }

@@ -149,6 +149,9 @@ pub enum Error {
         /// Kind of its parent.
         parent: Noun,
     },
+    /// The maximum number of calls change the key's account or wait to do so.
+    #[error("Too many requests for this key are under way")]
+    KeyBusy,
     /// The deadline of the call passed before the store responded.
     #[error("The deadline expired before the call could complete")]
     DeadlineExceeded,

@@ -18,7 +18,7 @@ mod repo_ai_key;
 pub use audit::AuditStore;
 pub use data_key::DataKeyStore;
 pub use directory::DirectoryStore;
-pub use health::StoreHealth;
+pub use health::{NotReady, StoreHealth};
 pub use issued_key::{IssuedKeyStore, KeyChange};
 pub use ledger::{AdmitReservation, LedgerStore, MakeCharge, MakeReservation, MakeSettlement};
 pub use management_key::ManagementKeyStore;

@@ -19,4 +19,4 @@ pub use provider_keys::{
     SecretsBound,
 };
 pub use repo_ai_keys::{CreatedRepoAiKey, RepoAiKeys, VerifiedRepoAiKey};
-pub use vault::{KekMismatch, SecretContext, Vault, WorkspaceKeys};
+pub use vault::{KekMismatch, SecretContext, Vault, VerifyKekError, WorkspaceKeys};

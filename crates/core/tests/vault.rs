@@ -14,7 +14,7 @@ use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::policy::{self, Grant, Serve, WorkspaceScope};
 use keyward_core::ports::DataKeyStore;
 use keyward_core::principal::{Principal, ServiceName};
-use keyward_core::services::Vault;
+use keyward_core::services::{Vault, VerifyKekError};
 use keyward_core::tenancy::Workspace;
 use keyward_crypto::{AssociatedData, Kek, Key256};
 
@@ -97,7 +97,10 @@ fn key_service_that_is_away_is_unavailable() {
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     }
     let answer = now(vault(vec![kept]).verify_kek());
-    assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    assert!(
+        matches!(answer, Err(VerifyKekError::Failed(Error::Unavailable(_)))),
+        "{answer:?}"
+    );
 }
 
 #[test]

@@ -303,7 +303,8 @@ impl fmt::Display for TooManyParts {
 
 impl Error for TooManyParts {}
 
-/// Returns the rejection for a decoding error: the size, the number of parts, or malformed content.
+/// Returns the rejection for a decoding error: the size, the number of parts, or malformed content. The decoders
+/// return errors of the sink as I/O errors, so that only downcasts distinguish them.
 fn corrupt(error: io::Error) -> Rejection {
     let inner = error.get_ref();
     if let Some(BodyTooLarge { limit_bytes }) = inner.and_then(|inner| inner.downcast_ref()) {

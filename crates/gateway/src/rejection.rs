@@ -249,7 +249,7 @@ impl From<BodyTooLarge> for Status {
 }
 
 /// Returns the rejection for a body that could not be read, by the type of its error or of one of
-/// the sources.
+/// the sources. The body's type belongs to the caller, which boxes its error.
 pub(crate) fn body_rejection(error: &(dyn Error + 'static)) -> Rejection {
     if let Some(found) = find::<BodyTooLarge>(error) {
         return Rejection::body_too_large(found.limit_bytes);

@@ -1,4 +1,5 @@
-//! Maps database errors to the core's errors. Only this module contains database error codes.
+//! Maps database errors to the core's errors. Only this module contains database error codes. The driver boxes the
+//! errors of both engines in one type, so that only downcasts distinguish them.
 //!
 //! Text that is kept for the log never contains a bound value. PostgreSQL puts values into an error's detail and
 //! context, and quotes them in the message of a data exception (class 22), so these are dropped. Decoding errors are

@@ -30,7 +30,7 @@ pub mod metrics;
 mod migration;
 pub mod occupancy;
 mod page;
-pub mod per_key_queue;
+mod per_key_queue;
 mod pool;
 mod probe;
 mod provider_key;
@@ -64,8 +64,8 @@ use crate::pool::Pool;
 use crate::time::StoreTime;
 
 pub use file_lock::InUse;
-pub use schema::{SchemaState, SchemaTooNew};
-pub use time::{ClockDiffers, TimeSource};
+pub use schema::{MigrateError, SchemaState, SchemaTooNew};
+pub use time::TimeSource;
 
 /// Maximum numbers of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

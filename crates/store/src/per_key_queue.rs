@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use keyward_core::{Cause, Error};
+use keyward_core::Error;
 use keyward_crypto::KeyHash;
 use tokio::sync::Mutex;
 
@@ -16,17 +16,6 @@ const MAX_PER_KEY: usize = 64;
 /// Maximum number of such calls for all keys together. A busy gateway has several times this number of calls in
 /// progress, most of which are other calls; they find permits regardless of the number of these calls.
 const MAX_OF_ALL_KEYS: usize = 512;
-
-/// The maximum number of calls wait for one key, or for all of them.
-#[derive(Debug, thiserror::Error)]
-#[error("too many calls wait for their turn at a key")]
-pub(crate) struct TooManyWaiting;
-
-/// Returns true if the cause is that too many calls wait to change a key, or to change keys at all.
-#[must_use]
-pub fn is_cause(cause: &Cause) -> bool {
-    cause.is::<TooManyWaiting>()
-}
 
 /// A lock for each key that calls wait for.
 #[derive(Default)]
@@ -63,13 +52,13 @@ impl PerKeyQueue {
     /// Takes a slot for one more call that changes this key.
     ///
     /// # Errors
-    /// Unavailable: the key, or all keys together, have the maximum number of calls.
+    /// [`Error::KeyBusy`]: the key, or all keys together, have the maximum number of calls.
     pub(crate) fn join(&self, key: &KeyHash) -> Result<Waiter<'_>, Error> {
         let key = *key.as_bytes();
         let mut state = self.state();
         let of_key = state.waiting_by_key.get(&key).copied().unwrap_or_default();
         if of_key >= MAX_PER_KEY || state.waiting >= MAX_OF_ALL_KEYS {
-            return Err(Error::unavailable(TooManyWaiting));
+            return Err(Error::KeyBusy);
         }
         state.waiting += 1;
         state.waiting_by_key.insert(key, of_key + 1);
@@ -100,7 +89,7 @@ impl PerKeyQueue {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+    #![allow(clippy::unwrap_used, reason = "tests may")]
 
     use super::*;
 
@@ -138,10 +127,8 @@ mod tests {
         let busy: Vec<_> = (0..MAX_PER_KEY)
             .map(|_| queue.join(&key(1)).unwrap())
             .collect();
-        let Err(Error::Unavailable(cause)) = queue.join(&key(1)) else {
-            panic!("one more was let in");
-        };
-        assert!(is_cause(&cause));
+        let rejected = queue.join(&key(1)).map(drop);
+        assert!(matches!(rejected, Err(Error::KeyBusy)), "{rejected:?}");
         assert!(queue.join(&key(2)).is_ok());
         drop(busy);
         assert!(queue.join(&key(1)).is_ok());

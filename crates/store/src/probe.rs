@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyward_core::Error;
-use keyward_core::ports::StoreHealth;
+use keyward_core::ports::{NotReady, StoreHealth};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_millis(700);
 impl StoreHealth for Store {
     /// Skips the check if a call within the last second showed that the database is usable, so that probes neither wait
     /// behind calls nor load the database.
-    async fn ping(&self) -> Result<(), Error> {
+    async fn ping(&self) -> Result<(), NotReady> {
         let asked = deadline::scope(Instant::now() + LIMIT, async {
             let shown = match self.engine {
                 Engine::Postgres => self.pool.began_recently(),
@@ -40,7 +40,7 @@ impl StoreHealth for Store {
         });
         asked.await?;
         match self.pool.is_unwritable() {
-            true => Err(Error::unavailable("the database cannot be written")),
+            true => Err(Error::unavailable("the database cannot be written").into()),
             false => self.time.check(),
         }
     }

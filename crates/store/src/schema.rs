@@ -61,10 +61,29 @@ pub struct SchemaTooNew {
     pub known: String,
 }
 
-/// Other transactions use the tables to be changed.
+/// Failure of a migration.
 #[derive(Debug, thiserror::Error)]
-#[error("the tables are in use by a long transaction, such as a backup")]
-struct TablesInUse;
+pub enum MigrateError {
+    /// The database was migrated by a newer program.
+    #[error(transparent)]
+    TooNew(#[from] SchemaTooNew),
+    /// The database cannot be reached, or other transactions use its tables for too long.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// Outcome of an attempt to migrate. Only the first one has changed the database.
+enum Attempt {
+    /// The migrations were applied; their number.
+    Applied(usize),
+    /// Other transactions use the tables to be changed.
+    TablesInUse,
+    /// The database was migrated by a newer program.
+    TooNew(SchemaTooNew),
+}
+
+/// Cause of the failure if the last attempt finds the tables in use.
+const TABLES_IN_USE: &str = "the tables are in use by a long transaction, such as a backup";
 
 impl Store {
     /// Compares the database's schema with the one that this program supports. Changes nothing.
@@ -83,9 +102,9 @@ impl Store {
     /// turn.
     ///
     /// # Errors
-    /// [`Error::Internal`] of [`SchemaTooNew`]; the database cannot be reached, or other transactions use its tables
-    /// for too long.
-    pub async fn migrate(&self) -> Result<usize, Error> {
+    /// A newer program has migrated the database; it cannot be reached; other transactions use its tables for too
+    /// long.
+    pub async fn migrate(&self) -> Result<usize, MigrateError> {
         self.migrate_to(usize::MAX).await
     }
 
@@ -94,27 +113,26 @@ impl Store {
     /// # Errors
     /// Same as [`Self::migrate`].
     #[doc(hidden)]
-    pub async fn migrate_to(&self, migrations: usize) -> Result<usize, Error> {
+    pub async fn migrate_to(&self, migrations: usize) -> Result<usize, MigrateError> {
         let mut attempts = 1;
         loop {
             let span = tracing::info_span!("store.write", operation = "migrate");
             let attempt = || self.migrate_once(migrations);
-            let outcome = retrying("migrate", span, attempt).await;
-            match outcome {
-                Err(Error::Unavailable(cause))
-                    if cause.is::<TablesInUse>() && attempts < TABLE_ATTEMPTS =>
-                {
-                    tracing::warn!(attempts, %cause, "waiting to migrate");
+            match retrying("migrate", span, attempt).await? {
+                Attempt::Applied(migrations) => return Ok(migrations),
+                Attempt::TooNew(newer) => return Err(newer.into()),
+                Attempt::TablesInUse if attempts < TABLE_ATTEMPTS => {
+                    tracing::warn!(attempts, cause = TABLES_IN_USE, "waiting to migrate");
                     tokio::time::sleep(TABLE_PAUSE).await;
                     attempts += 1;
                 }
-                outcome => return outcome,
+                Attempt::TablesInUse => return Err(Error::unavailable(TABLES_IN_USE).into()),
             }
         }
     }
 
     /// Migrates on a separate connection, where a statement may take longer than in a call.
-    async fn migrate_once(&self, migrations: usize) -> Result<usize, Failure> {
+    async fn migrate_once(&self, migrations: usize) -> Result<Attempt, Failure> {
         let guard = match &self.writer_lock {
             Some(lock) => Some(lock.lock().await),
             None => None,
@@ -131,18 +149,13 @@ impl Store {
                 ..TransactionOptions::default()
             };
             let txn = db.begin_with_options(options).await?;
-            match up(&txn, migrations).await {
-                Ok(applied) => {
-                    txn.commit().await?;
-                    Ok(applied)
-                }
-                Err(failure) => {
-                    if let Err(error) = txn.rollback().await {
-                        tracing::debug!(cause = %cause(&error), "failed to roll back");
-                    }
-                    Err(failure)
-                }
+            let outcome = up(&txn, migrations).await;
+            if let Ok(Attempt::Applied(_)) = outcome {
+                txn.commit().await?;
+            } else if let Err(error) = txn.rollback().await {
+                tracing::debug!(cause = %cause(&error), "failed to roll back");
             }
+            outcome
         };
         let migrated = migrated.await;
         if let Err(error) = db.close().await {
@@ -165,7 +178,7 @@ impl Store {
 }
 
 /// Applies those of the first `migrations` migrations that are missing.
-async fn up(txn: &DatabaseTransaction, migrations: usize) -> Result<usize, Failure> {
+async fn up(txn: &DatabaseTransaction, migrations: usize) -> Result<Attempt, Failure> {
     if txn.get_database_backend() == DbBackend::Postgres {
         // The wait for another process's migration, and the creation of an index, may take longer than the usual
         // statement timeout.
@@ -179,15 +192,18 @@ async fn up(txn: &DatabaseTransaction, migrations: usize) -> Result<usize, Failu
     let known = Store::migrations();
     let applied = applied(txn).await?;
     if let SchemaState::Newer(newer) = state(&applied, &known) {
-        return Err(Error::internal(newer).into());
+        return Ok(Attempt::TooNew(newer));
     }
     let missing = known.iter().take(migrations);
     let missing = missing.filter(|name| !applied.contains(*name)).count();
     let steps = u32::try_from(missing).map_err(Error::internal)?;
     if steps > 0 {
-        Migrator::up(txn, Some(steps)).await.map_err(in_use)?;
+        match Migrator::up(txn, Some(steps)).await {
+            Err(error) if is_lock_timeout(&error) => return Ok(Attempt::TablesInUse),
+            outcome => outcome?,
+        }
     }
-    Ok(missing)
+    Ok(Attempt::Applied(missing))
 }
 
 /// Returns the names of the applied migrations; empty for a new database.
@@ -227,13 +243,5 @@ fn state(applied: &BTreeSet<String>, known: &[String]) -> SchemaState {
             lacks: lacks.len(),
             wanted: (*wanted).clone(),
         },
-    }
-}
-
-fn in_use(error: DbErr) -> Failure {
-    if is_lock_timeout(&error) {
-        Error::unavailable(TablesInUse).into()
-    } else {
-        error.into()
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use keyward_core::Error;
 use keyward_core::clock::{Clock, SystemClock, Timestamp};
+use keyward_core::ports::NotReady;
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement};
 use tokio::time::Instant;
 
@@ -35,14 +36,6 @@ pub enum TimeSource {
     Server,
     /// The machine's clock, which tests set.
     Machine,
-}
-
-/// The machine's clock differs too much from the database server's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the machine's clock is {millis} ms ahead of the database's")]
-pub struct ClockDiffers {
-    /// Difference in milliseconds; negative if the machine's clock is behind.
-    pub millis: i64,
 }
 
 /// Clocks of a store.
@@ -110,12 +103,10 @@ impl StoreTime {
     /// Rejects clocks that differ too much.
     ///
     /// # Errors
-    /// Unavailable, because of [`ClockDiffers`].
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// [`NotReady::ClockDiffers`].
+    pub(crate) fn check(&self) -> Result<(), NotReady> {
         match self.compared().map_or(0, |compared| compared.difference) {
-            millis if self.level(millis) == Level::TooFar => {
-                Err(Error::unavailable(ClockDiffers { millis }))
-            }
+            millis if self.level(millis) == Level::TooFar => Err(NotReady::ClockDiffers { millis }),
             _ => Ok(()),
         }
     }

@@ -53,7 +53,7 @@ async fn discard(body: Body) {
 }
 
 /// Replaces the error for an exceeded limit by one that names the limit. The readers of both protocols
-/// recognize its type.
+/// recognize its type. `Limited` boxes both kinds of errors, so that only a downcast distinguishes them.
 fn too_large(
     error: Box<dyn std::error::Error + Send + Sync>,
     limit_bytes: u64,

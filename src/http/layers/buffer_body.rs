@@ -182,7 +182,8 @@ enum BodyError {
 }
 
 impl BodyError {
-    /// Classifies an error of the body. The layer that bounds the size reports it by a status.
+    /// Classifies an error of the body. The layer that bounds the size reports it by a status. Only downcasts
+    /// show the kind, because axum's body erases the types of the errors of hyper and of the layers.
     fn of(error: &axum::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {

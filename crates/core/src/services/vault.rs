@@ -81,6 +81,17 @@ pub enum KekMismatch {
     Unreadable,
 }
 
+/// Failure of [`Vault::verify_kek`].
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyKekError {
+    /// The KEK does not open the stored data keys.
+    #[error(transparent)]
+    Mismatch(#[from] KekMismatch),
+    /// The store or the KEK cannot be used.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
 /// A workspace's data keys, unwrapped for the duration of a call.
 pub struct WorkspaceKeys {
     workspace: WorkspaceId,
@@ -136,8 +147,8 @@ impl Vault {
     /// workspace. An empty store passes.
     ///
     /// # Errors
-    /// [`Error::Internal`] of [`KekMismatch`]; the store or the KEK cannot be reached.
-    pub async fn verify_kek(&self) -> Result<(), Error> {
+    /// A [`KekMismatch`]; the store or the KEK cannot be reached.
+    pub async fn verify_kek(&self) -> Result<(), VerifyKekError> {
         use keyward_crypto::Error::{Unavailable, UnknownKeyVersion};
 
         let mut missing = BTreeSet::new();
@@ -149,7 +160,7 @@ impl Vault {
             let (opened, failed) = tried.entry(named).or_default();
             match self.kek.unwrap(&key.wrapped, &context).await {
                 Ok(_) => *opened += 1,
-                Err(error @ Unavailable(_)) => return Err(error.into()),
+                Err(error @ Unavailable(_)) => return Err(Error::from(error).into()),
                 Err(UnknownKeyVersion { version }) => {
                     missing.insert(version);
                 }
@@ -161,18 +172,18 @@ impl Vault {
         }
         if !missing.is_empty() {
             let versions = missing.into_iter().collect();
-            return Err(Error::internal(KekMismatch::Missing { versions }));
+            return Err(KekMismatch::Missing { versions }.into());
         }
         let is_shut = |(version, (opened, failed)): (&u32, &(u32, u32))| {
             (*version > 0 && *opened == 0 && *failed > 0).then_some(*version)
         };
         let versions: Vec<u32> = tried.iter().filter_map(is_shut).collect();
         if !versions.is_empty() {
-            return Err(Error::internal(KekMismatch::Foreign { versions }));
+            return Err(KekMismatch::Foreign { versions }.into());
         }
         if damaged > 0 {
             if tried.values().all(|(opened, _)| *opened == 0) {
-                return Err(Error::internal(KekMismatch::Unreadable));
+                return Err(KekMismatch::Unreadable.into());
             }
             tracing::error!(damaged, "found damaged data keys");
         }

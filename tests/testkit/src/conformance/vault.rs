@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyward_core::Error;
 use keyward_core::data_key::{BOUND, DataKeyPurpose, DataKeysLost, WrappedDataKey, is_bound};
-use keyward_core::services::{KekMismatch, SecretContext, Vault};
+use keyward_core::services::{KekMismatch, SecretContext, Vault, VerifyKekError};
 use keyward_crypto::{AssociatedData, Envelope, Kek, Key256, Keyring, Secret};
 
 use super::repo::put_repo;
@@ -142,8 +142,8 @@ pub async fn every_kek_version_is_proven<S: Stores>(fixture: &Fixture<S>) {
             .verify_kek()
             .await
             .map_err(|error| match error {
-                Error::Internal(cause) => cause.downcast_ref::<KekMismatch>().unwrap().clone(),
-                error => panic!("{error:?}"),
+                VerifyKekError::Mismatch(mismatch) => mismatch,
+                VerifyKekError::Failed(error) => panic!("{error:?}"),
             })
     };
     let [first, other] = [(); 2].map(|()| Keyring::generate().unwrap());
@@ -198,7 +198,7 @@ pub async fn damaged_data_key_is_not_a_missing_kek<S: Stores>(fixture: &Fixture<
     fixture.database.execute(damage).await;
     assert_rejected!(
         vault.verify_kek().await,
-        Error::Internal(cause) if cause.downcast_ref() == Some(&KekMismatch::Unreadable)
+        VerifyKekError::Mismatch(KekMismatch::Unreadable)
     );
 }
 
