@@ -25,7 +25,7 @@ use crate::api::proto::{self, v1};
 use crate::api::services::{
     AuditGrpc, DirectoryGrpc, IssuedKeyGrpc, Pages, ProviderKeyGrpc, RepoAiKeyGrpc,
 };
-use crate::auth::{Authenticator, AuthnSettings};
+use crate::auth::{AuthSettings, Authenticator};
 use crate::config::UnknownFields;
 use crate::http::api_docs::Descriptions;
 use crate::http::client_ip::TrustedProxies;
@@ -48,7 +48,7 @@ pub struct AppConfig {
     /// Providers that keys can be for.
     pub providers: ProviderRegistry,
     /// Settings for authentication.
-    pub authn: AuthnSettings,
+    pub auth: AuthSettings,
     /// Limits for requests.
     pub requests: RequestLimits,
     /// Limits for calls that need no token.
@@ -171,7 +171,7 @@ impl App {
         );
         let conditions = Conditions::default();
         let authenticator = Arc::new(Authenticator::new(
-            config.authn,
+            config.auth,
             Arc::clone(&store) as _,
             use_cases.issued_keys.clone(),
             Arc::clone(&config.clock),
@@ -284,7 +284,7 @@ impl Services {
         // tonic's default limit is above that of the layers, whose rejection would come too late; this limit
         // applies to the decompressed message.
         let limit = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
-        macro_rules! held {
+        macro_rules! configured {
             ($server:expr, $limit:expr) => {
                 $server
                     .max_decoding_message_size($limit)
@@ -294,44 +294,50 @@ impl Services {
                     .send_compressed(Zstd)
             };
         }
-        macro_rules! declared {
-            ($server:path, $declared:path, $service:expr) => {
-                held!(<$server>::new($declared($service)), limit)
+        macro_rules! validated {
+            ($server:path, $validated:path, $service:expr) => {
+                configured!(<$server>::new($validated($service)), limit)
             };
         }
         let mut grpc = Routes::builder();
-        grpc.add_service(declared!(
+        grpc.add_service(validated!(
             ApiKeyServiceServer<_>,
             v1::ValidatedApiKeyService,
             self.provider_keys
         ))
-        .add_service(declared!(
+        .add_service(validated!(
             RepoAiKeyServiceServer<_>,
             v1::ValidatedRepoAiKeyService,
             self.repo_ai_keys
         ))
-        .add_service(declared!(
+        .add_service(validated!(
             ManagementKeyServiceServer<_>,
             v1::ValidatedManagementKeyService,
             self.issued_keys
         ))
-        .add_service(declared!(
+        .add_service(validated!(
             AuditServiceServer<_>,
             v1::ValidatedAuditService,
             self.audit
         ))
-        .add_service(declared!(
+        .add_service(validated!(
             DirectoryServiceServer<_>,
             v1::ValidatedDirectoryService,
             self.directory
         ))
-        .add_service(held!(HealthServer::new(health), max_unauthenticated_bytes));
+        .add_service(configured!(
+            HealthServer::new(health),
+            max_unauthenticated_bytes
+        ));
         if reflection {
-            grpc.add_service(held!(descriptors().build_v1()?, max_unauthenticated_bytes))
-                .add_service(held!(
-                    descriptors().build_v1alpha()?,
-                    max_unauthenticated_bytes
-                ));
+            grpc.add_service(configured!(
+                descriptors().build_v1()?,
+                max_unauthenticated_bytes
+            ))
+            .add_service(configured!(
+                descriptors().build_v1alpha()?,
+                max_unauthenticated_bytes
+            ));
         }
         let grpc = grpc.routes().into_axum_router().reset_fallback();
         let grpc = grpc.fallback(dispatch::unknown_method);

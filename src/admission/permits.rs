@@ -77,7 +77,7 @@ pub(crate) async fn with_permit<F: Future>(permit: Arc<Permit>, call: F) -> F::O
 }
 
 /// All permits.
-pub(crate) struct Calls {
+pub(crate) struct Permits {
     max: usize,
     max_per_organization: usize,
     taken: Mutex<Taken>,
@@ -101,7 +101,7 @@ struct Use {
     read_since: Option<Instant>,
 }
 
-impl Calls {
+impl Permits {
     /// Allows `max` permits, and `max_per_organization` for one organization; 0 means no limit for it.
     pub(crate) fn new(max: usize, max_per_organization: usize) -> Arc<Self> {
         let taken = Mutex::new(Taken {
@@ -137,7 +137,7 @@ impl Calls {
         taken.insert(number, None);
         drop(taken);
         Some(Arc::new(Permit {
-            calls: Arc::clone(self),
+            all: Arc::clone(self),
             number,
             owner: Mutex::new(None),
             is_limited: AtomicBool::new(false),
@@ -209,7 +209,7 @@ impl Taken {
 
 /// A permit, released on drop.
 pub(crate) struct Permit {
-    calls: Arc<Calls>,
+    all: Arc<Permits>,
     number: u64,
     owner: Mutex<Option<Owner>>,
     is_limited: AtomicBool,
@@ -217,9 +217,9 @@ pub(crate) struct Permit {
 
 impl Permit {
     fn admit(&self, owner: &Owner) -> Result<(), Overloaded> {
-        let mut taken = self.calls.lock();
+        let mut taken = self.all.lock();
         taken.remove(self.number);
-        if !self.calls.has_room(&mut taken, owner) {
+        if !self.all.has_room(&mut taken, owner) {
             return Err(Overloaded);
         }
         taken.insert(self.number, Some(owner.clone()));
@@ -229,15 +229,15 @@ impl Permit {
     }
 
     fn leave(&self) {
-        self.calls.lock().remove(self.number);
+        self.all.lock().remove(self.number);
     }
 
     fn enter_again(&self) -> Result<(), Overloaded> {
         let owner = self.owner().clone();
-        let mut taken = self.calls.lock();
+        let mut taken = self.all.lock();
         let has_room = match &owner {
-            Some(owner) => self.calls.has_room(&mut taken, owner),
-            None => taken.unknown < self.calls.max,
+            Some(owner) => self.all.has_room(&mut taken, owner),
+            None => taken.unknown < self.all.max,
         };
         if !has_room {
             return Err(Overloaded);
@@ -262,7 +262,7 @@ impl Permit {
     }
 
     fn set_read_since(&self, since: Option<Instant>) {
-        if let Some(found) = self.calls.lock().permits.get_mut(&self.number) {
+        if let Some(found) = self.all.lock().permits.get_mut(&self.number) {
             found.read_since = since;
         }
     }
@@ -284,7 +284,7 @@ impl auth::Permit for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.calls.lock().remove(self.number);
+        self.all.lock().remove(self.number);
     }
 }
 
@@ -292,8 +292,8 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn taken(calls: &Arc<Calls>) -> usize {
-        calls.lock().permits.len()
+    fn taken(all: &Arc<Permits>) -> usize {
+        all.lock().permits.len()
     }
 
     fn organization(name: &str) -> Owner {
@@ -304,94 +304,94 @@ mod tests {
         Owner::Service("gateway".to_owned())
     }
 
-    fn known(calls: &Arc<Calls>, owner: &Owner) -> Result<Arc<Permit>, Overloaded> {
-        let permit = calls.enter().ok_or(Overloaded)?;
+    fn known(all: &Arc<Permits>, owner: &Owner) -> Result<Arc<Permit>, Overloaded> {
+        let permit = all.enter().ok_or(Overloaded)?;
         permit.admit(owner)?;
         Ok(permit)
     }
 
     #[tokio::test(start_paused = true)]
     async fn permits_are_as_many_as_configured() {
-        let calls = Calls::new(3, 0);
+        let all = Permits::new(3, 0);
         let mut permits: Vec<_> = (0..3)
-            .map(|_| known(&calls, &organization("a")).unwrap())
+            .map(|_| known(&all, &organization("a")).unwrap())
             .collect();
         for _ in 0..3 {
-            assert!(calls.enter().is_none());
+            assert!(all.enter().is_none());
             drop(permits.remove(0));
-            permits.push(known(&calls, &organization("a")).unwrap());
+            permits.push(known(&all, &organization("a")).unwrap());
         }
         drop(permits);
-        assert_eq!(taken(&calls), 0);
-        assert!(calls.lock().by_organization.is_empty());
+        assert_eq!(taken(&all), 0);
+        assert!(all.lock().by_organization.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn organization_beyond_its_share_keeps_none_from_others() {
-        let calls = Calls::new(100, 10);
+        let all = Permits::new(100, 10);
         let held: Vec<_> = (0..10)
-            .map(|_| known(&calls, &organization("a")).unwrap())
+            .map(|_| known(&all, &organization("a")).unwrap())
             .collect();
-        assert!(known(&calls, &organization("a")).is_err());
-        assert!(known(&calls, &organization("b")).is_ok());
+        assert!(known(&all, &organization("a")).is_err());
+        assert!(known(&all, &organization("b")).is_ok());
         drop(held);
-        assert!(known(&calls, &organization("a")).is_ok());
-        assert_eq!(taken(&calls), 0);
+        assert!(known(&all, &organization("a")).is_ok());
+        assert_eq!(taken(&all), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn services_take_the_reserve_when_others_have_the_rest() {
-        let calls = Calls::new(100, 0);
+        let all = Permits::new(100, 0);
         let mut held: Vec<_> = (0..90)
-            .map(|_| known(&calls, &organization("a")).unwrap())
+            .map(|_| known(&all, &organization("a")).unwrap())
             .collect();
-        assert!(known(&calls, &organization("b")).is_err());
-        held.extend((0..10).map(|_| known(&calls, &service()).unwrap()));
-        assert!(known(&calls, &service()).is_err());
+        assert!(known(&all, &organization("b")).is_err());
+        held.extend((0..10).map(|_| known(&all, &service()).unwrap()));
+        assert!(known(&all, &service()).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn call_that_waits_outside_holds_no_permit() {
-        let calls = Calls::new(1, 0);
-        let permit = calls.enter().unwrap();
+        let all = Permits::new(1, 0);
+        let permit = all.enter().unwrap();
         let (done, waiting) = tokio::sync::oneshot::channel::<()>();
         let call = tokio::spawn(with_permit(permit, async move {
             admit(&organization("a"))?;
             unoccupied(async { drop(waiting.await) }).await
         }));
         tokio::task::yield_now().await;
-        let other = known(&calls, &organization("b")).unwrap();
+        let other = known(&all, &organization("b")).unwrap();
         done.send(()).unwrap();
         // It needs a permit again, and none is free.
         assert_eq!(call.await.unwrap(), Err(Overloaded));
         drop(other);
-        assert_eq!(taken(&calls), 0);
+        assert_eq!(taken(&all), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn call_that_need_not_wait_keeps_its_permit() {
-        let calls = Calls::new(1, 0);
-        let permit = calls.enter().unwrap();
-        let seen = Arc::clone(&calls);
+        let all = Permits::new(1, 0);
+        let permit = all.enter().unwrap();
+        let seen = Arc::clone(&all);
         let call = async move { unoccupied(async { taken(&seen) }).await };
         assert_eq!(with_permit(permit, call).await, Ok(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_reader_gives_way_and_work_does_not() {
-        let calls = Calls::new(2, 0);
-        let _working = known(&calls, &organization("a")).unwrap();
-        let reading = known(&calls, &organization("a")).unwrap();
+        let all = Permits::new(2, 0);
+        let _working = known(&all, &organization("a")).unwrap();
+        let reading = known(&all, &organization("a")).unwrap();
         reading.answered();
         tokio::time::advance(READ_TIMEOUT - SEARCH_INTERVAL).await;
-        assert!(calls.enter().is_none());
+        assert!(all.enter().is_none());
         tokio::time::advance(SEARCH_INTERVAL).await;
-        let next = known(&calls, &organization("a")).unwrap();
-        assert!(calls.enter().is_none());
+        let next = known(&all, &organization("a")).unwrap();
+        assert!(all.enter().is_none());
         // The permit belongs to another call now.
         drop(reading);
-        assert!(calls.enter().is_none());
+        assert!(all.enter().is_none());
         drop(next);
-        assert!(calls.enter().is_some());
+        assert!(all.enter().is_some());
     }
 }

@@ -7,7 +7,7 @@ use keyward_core::Cause;
 /// Authentication error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AuthnError {
+pub enum AuthError {
     /// The request has no token.
     #[error("Missing Authentication header")]
     Missing,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::error::AuthnError;
+use super::error::AuthError;
 use super::jwks::{Jwks, JwksSource, Published};
 use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
 use super::permit::Permit;
@@ -77,16 +77,16 @@ fn optional_whole_seconds<'de, D: Deserializer<'de>>(
 
 impl<'a> Token<'a> {
     /// Parses a token. Rejects tokens that no key could make valid.
-    pub(super) fn read(text: &'a str) -> Result<Self, AuthnError> {
-        let malformed = || AuthnError::Invalid("the token is malformed");
+    pub(super) fn read(text: &'a str) -> Result<Self, AuthError> {
+        let malformed = || AuthError::Invalid("the token is malformed");
         let (message, signature) = text.rsplit_once('.').ok_or_else(malformed)?;
         let (header, claims) = message.split_once('.').ok_or_else(malformed)?;
         let header: Header = part(header).ok_or_else(malformed)?;
         let algorithm = SignatureAlgorithm::parse(&header.alg)
-            .ok_or(AuthnError::Invalid("the token's algorithm is not taken"))?;
+            .ok_or(AuthError::Invalid("the token's algorithm is not taken"))?;
         // No extensions are supported, and a token that needs one must be rejected (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
-            return Err(AuthnError::Invalid("the token has critical headers"));
+            return Err(AuthError::Invalid("the token has critical headers"));
         }
         Ok(Self {
             algorithm,
@@ -174,7 +174,7 @@ impl Verifier {
         &self,
         token: &Token<'_>,
         permit: &dyn Permit,
-    ) -> Result<Proof, AuthnError> {
+    ) -> Result<Proof, AuthError> {
         // Checked first, so that a token whose times are invalid does not make Keyward fetch keys.
         self.check_times(&token.claims)?;
         let known = self.jwks.known();
@@ -195,8 +195,8 @@ impl Verifier {
                 verified_at: Instant::now(),
                 expires_at: token.claims.expires_at,
             }),
-            Match::Forged => Err(AuthnError::Invalid("the signature is wrong")),
-            Match::Unknown => Err(AuthnError::Invalid("no published key signed the token")),
+            Match::Forged => Err(AuthError::Invalid("the signature is wrong")),
+            Match::Unknown => Err(AuthError::Invalid("no published key signed the token")),
         }
     }
 
@@ -209,20 +209,20 @@ impl Verifier {
         )
     }
 
-    fn check_times(&self, claims: &Claims) -> Result<(), AuthnError> {
+    fn check_times(&self, claims: &Claims) -> Result<(), AuthError> {
         let now = self.now();
         let latest = now.saturating_add(self.skew_seconds);
         if self.is_expired(claims.expires_at, now) {
-            return Err(AuthnError::Invalid("the token has expired"));
+            return Err(AuthError::Invalid("the token has expired"));
         }
         if claims.not_before.is_some_and(|start| start > latest) {
-            return Err(AuthnError::Invalid("the token is not valid yet"));
+            return Err(AuthError::Invalid("the token is not valid yet"));
         }
         // An `iat` in the future does not shorten the lifetime.
         let issued_at = claims.issued_at.unwrap_or(now).min(latest);
         let lifetime = claims.expires_at.saturating_sub(issued_at);
         if self.max_token_seconds.is_some_and(|most| lifetime > most) {
-            return Err(AuthnError::Invalid("the token's lifetime is too long"));
+            return Err(AuthError::Invalid("the token's lifetime is too long"));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::services::IssuedKeys;
 use keyward_crypto::TokenKind;
 
-pub use error::AuthnError;
+pub use error::AuthError;
 pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 pub use jwt::Issuer;
 pub use permit::Permit;
@@ -49,7 +49,7 @@ pub struct KeySetProblem {
 
 /// Settings for authentication.
 #[derive(Debug, Clone)]
-pub struct AuthnSettings {
+pub struct AuthSettings {
     /// Issuer of session tokens.
     pub session: Issuer,
     /// Issuer of service tokens, if they are accepted, and the service of each subject.
@@ -77,14 +77,14 @@ impl Authenticator {
     /// # Errors
     /// The HTTP client for published keys cannot be created.
     pub fn new(
-        settings: AuthnSettings,
+        settings: AuthSettings,
         directory: Arc<dyn DirectoryStore>,
         issued_keys: IssuedKeys,
         clock: Arc<dyn Clock>,
         conditions: &Conditions,
-    ) -> Result<Self, AuthnError> {
+    ) -> Result<Self, AuthError> {
         let skew = settings.clock_skew_seconds;
-        let verifier = |field, issuer: Issuer| -> Result<Verifier, AuthnError> {
+        let verifier = |field, issuer: Issuer| -> Result<Verifier, AuthError> {
             let source = issuer.jwks.clone();
             let jwks = Jwks::new(field, source, settings.jwks.clone(), conditions.clone())?;
             Ok(Verifier::new(issuer, jwks, skew, Arc::clone(&clock)))
@@ -139,7 +139,7 @@ impl Authenticator {
         headers: &HeaderMap,
         certified: Option<ServiceName>,
         permit: &dyn Permit,
-    ) -> Result<Principal, AuthnError> {
+    ) -> Result<Principal, AuthError> {
         let span = tracing::info_span!(
             "authenticate",
             keyward.principal.kind = Empty,
@@ -156,12 +156,12 @@ impl Authenticator {
                 span.record("keyward.principal.kind", kind(principal));
                 "accepted"
             }
-            Err(AuthnError::Missing) => "missing",
-            Err(AuthnError::Invalid(_)) => "refused",
+            Err(AuthError::Missing) => "missing",
+            Err(AuthError::Invalid(_)) => "refused",
             Err(error) => {
                 let kind = match error {
-                    AuthnError::Internal(_) => "internal",
-                    AuthnError::Overloaded(_) => "overloaded",
+                    AuthError::Internal(_) => "internal",
+                    AuthError::Overloaded(_) => "overloaded",
                     _ => "unavailable",
                 };
                 span.record("otel.status_code", "ERROR");
@@ -178,7 +178,7 @@ impl Authenticator {
         headers: &HeaderMap,
         certified: Option<ServiceName>,
         permit: &dyn Permit,
-    ) -> Result<Principal, AuthnError> {
+    ) -> Result<Principal, AuthError> {
         if let Some(service) = certified
             && !headers.contains_key(AUTHORIZATION)
         {
@@ -188,7 +188,7 @@ impl Authenticator {
         // A JSON Web Token never begins like this: its first character is `e`, for the brace of its header.
         if token.starts_with(TokenKind::ISSUED_KEY_FAMILY) {
             let principal = self.issued_keys.authenticate(token).await;
-            return principal.map_err(store_failure)?.ok_or(AuthnError::Invalid(
+            return principal.map_err(store_failure)?.ok_or(AuthError::Invalid(
                 "the key is unknown, disabled, expired or deleted",
             ));
         }
@@ -222,7 +222,7 @@ impl Authenticator {
         &self,
         token: &str,
         permit: &dyn Permit,
-    ) -> Result<(Verified, Proof), AuthnError> {
+    ) -> Result<(Verified, Proof), AuthError> {
         let token = Token::read(token)?;
         // Checked before a key is needed: a token for another audience must not make Keyward fetch keys.
         if self.session.is_addressed(&token.claims) {
@@ -234,26 +234,26 @@ impl Authenticator {
             .as_ref()
             .filter(|(verifier, _)| verifier.is_addressed(&token.claims));
         let Some((verifier, subjects)) = addressed else {
-            return Err(AuthnError::Invalid("the issuer or the audience is wrong"));
+            return Err(AuthError::Invalid("the issuer or the audience is wrong"));
         };
         let proof = verifier.verify(&token, permit).await?;
         let name = subjects.get(&token.claims.subject);
-        let name = name.ok_or(AuthnError::Invalid(
+        let name = name.ok_or(AuthError::Invalid(
             "the subject is not a registered service",
         ))?;
         Ok((Verified::Service(ServiceName(name.clone())), proof))
     }
 
-    async fn user(&self, claims: Arc<Claims>) -> Result<Principal, AuthnError> {
+    async fn user(&self, claims: Arc<Claims>) -> Result<Principal, AuthError> {
         if claims.validated == Some(false) {
-            return Err(AuthnError::Invalid("the user is not validated"));
+            return Err(AuthError::Invalid("the user is not validated"));
         }
         let organization = claims.organization.clone();
-        let organization = organization.ok_or(AuthnError::Invalid("the token has no `org`"))?;
+        let organization = organization.ok_or(AuthError::Invalid("the token has no `org`"))?;
         let organization = OrganizationId::parse(organization);
-        let organization = organization.map_err(|_| AuthnError::Invalid("`org` is not an ID"))?;
+        let organization = organization.map_err(|_| AuthError::Invalid("`org` is not an ID"))?;
         let user = UserId::parse(claims.subject.clone());
-        let user = user.map_err(|_| AuthnError::Invalid("`sub` is not an ID"))?;
+        let user = user.map_err(|_| AuthError::Invalid("`sub` is not an ID"))?;
         match self
             .directory
             .member(&organization, &user)
@@ -261,8 +261,8 @@ impl Authenticator {
             .map_err(store_failure)?
         {
             Some(member) if member.validated => Ok(Principal::User(member)),
-            Some(_) => Err(AuthnError::Invalid("the member is not validated")),
-            None => Err(AuthnError::Invalid(
+            Some(_) => Err(AuthError::Invalid("the member is not validated")),
+            None => Err(AuthError::Invalid(
                 "the user is not a member of the organization",
             )),
         }
@@ -279,32 +279,32 @@ fn kind(principal: &Principal) -> &'static str {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, AuthnError> {
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(AuthnError::Missing)?;
+    let value = values.next().ok_or(AuthError::Missing)?;
     if values.next().is_some() {
-        return Err(AuthnError::Invalid(
+        return Err(AuthError::Invalid(
             "there is more than one authorization header",
         ));
     }
     let value = value
         .to_str()
-        .map_err(|_| AuthnError::Invalid("the header is not text"))?;
+        .map_err(|_| AuthError::Invalid("the header is not text"))?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     let token = token.trim_matches(' ');
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(AuthnError::Invalid("the header is not a bearer token"));
+        return Err(AuthError::Invalid("the header is not a bearer token"));
     }
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(AuthnError::Invalid("the token is too long"));
+        return Err(AuthError::Invalid("the token is too long"));
     }
     Ok(token)
 }
 
-fn store_failure(error: keyward_core::Error) -> AuthnError {
+fn store_failure(error: keyward_core::Error) -> AuthError {
     match error {
-        keyward_core::Error::DeadlineExceeded => AuthnError::DeadlineExceeded,
-        keyward_core::Error::Unavailable(cause) => AuthnError::Unavailable(cause),
-        other => AuthnError::Internal(other.into()),
+        keyward_core::Error::DeadlineExceeded => AuthError::DeadlineExceeded,
+        keyward_core::Error::Unavailable(cause) => AuthError::Unavailable(cause),
+        other => AuthError::Internal(other.into()),
     }
 }

@@ -129,7 +129,7 @@ pub(super) async fn build(
         kek: Arc::new(keyring),
         clock: Arc::new(SystemClock),
         providers: config.providers.clone(),
-        authn: config.authn.clone(),
+        auth: config.auth.clone(),
         requests: config.requests.clone(),
         unauthenticated: config.unauthenticated.clone(),
         max_page_items: config.max_page_items,

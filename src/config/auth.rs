@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::value::positive;
 use super::{ConfigError, raw};
-use crate::auth::{AuthnSettings, Issuer, JwksSettings, JwksSource};
+use crate::auth::{AuthSettings, Issuer, JwksSettings, JwksSource};
 
 /// Returns the settings for authentication.
-pub(super) fn parse(auth: raw::Auth) -> Result<AuthnSettings, ConfigError> {
+pub(super) fn parse(auth: raw::Auth) -> Result<AuthSettings, ConfigError> {
     let token_cache_entries = positive("auth.token_cache_entries", auth.token_cache_entries)?;
     let jwks = jwks(&auth)?;
     let session = UnparsedIssuer {
@@ -36,7 +36,7 @@ pub(super) fn parse(auth: raw::Auth) -> Result<AuthnSettings, ConfigError> {
             Some((issuer, service.subjects))
         }
     };
-    Ok(AuthnSettings {
+    Ok(AuthSettings {
         session,
         service,
         clock_skew_seconds: auth.clock_skew_seconds,

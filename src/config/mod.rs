@@ -31,7 +31,7 @@ use keyward_listener::{Settings, TlsSettings};
 use serde::Deserialize;
 
 use self::problem::describe;
-use crate::auth::AuthnSettings;
+use crate::auth::AuthSettings;
 use crate::http::client_ip::TrustedProxies;
 use crate::http::layers::{AllowedOrigins, RequestLimits};
 use crate::http::unauthenticated::UnauthenticatedLimits;
@@ -81,7 +81,7 @@ pub struct Config {
     /// Key-encryption keys, and rules for stored secrets.
     pub vault: VaultSettings,
     /// Trusted issuers of tokens.
-    pub authn: AuthnSettings,
+    pub auth: AuthSettings,
     /// Ledger.
     pub ledger: LedgerSettings,
     /// Audit trail.
@@ -177,7 +177,7 @@ impl Config {
             origins: AllowedOrigins::parse(&raw.cors.allowed_origins)
                 .map_err(|problem| ConfigError::field("cors.allowed_origins", problem))?,
             unknown_fields: raw.gateway.unknown_fields,
-            authn: auth::parse(raw.auth)?,
+            auth: auth::parse(raw.auth)?,
             ledger: ledger::parse(&raw.ledger)?,
             audit: audit::parse(&raw.audit),
             log: raw.log,

@@ -64,7 +64,7 @@ impl UnauthenticatedStreams {
     /// RESOURCE_EXHAUSTED: the maximum of all streams, or of this address, is reached.
     pub(crate) fn open(&self, extensions: &Extensions) -> Result<UnauthenticatedStream, Status> {
         self.take(extensions).ok_or_else(|| {
-            metrics::rejected(RejectReason::OpenStreams);
+            metrics::rejected(RejectReason::UnauthenticatedStreams);
             status::too_many_streams()
         })
     }

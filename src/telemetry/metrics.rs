@@ -199,7 +199,7 @@ pub(crate) enum RejectReason {
     /// Too many calls are under way.
     Overload,
     /// Too many streams are open that need no token.
-    OpenStreams,
+    UnauthenticatedStreams,
     /// Its body arrived too slowly.
     SlowBody,
     /// The memory for request bodies is used up.
@@ -215,7 +215,7 @@ impl RejectReason {
         Self::AddressRate,
         Self::FailedAuthentications,
         Self::Overload,
-        Self::OpenStreams,
+        Self::UnauthenticatedStreams,
         Self::SlowBody,
         Self::RequestMemory,
         Self::UntakenAnswer,
@@ -228,7 +228,7 @@ impl RejectReason {
             Self::AddressRate => "address_rate",
             Self::FailedAuthentications => "failed_authentications",
             Self::Overload => "overload",
-            Self::OpenStreams => "open_streams",
+            Self::UnauthenticatedStreams => "open_streams",
             Self::SlowBody => "slow_body",
             Self::RequestMemory => "request_memory",
             Self::UntakenAnswer => "untaken_answer",

@@ -96,7 +96,7 @@ describe("a page of an allowed origin", PATIENCE, () => {
       assert.equal(denied.error.code, "PermissionDenied");
     });
 
-    it("is told that it has no token, in the words of each service", async () => {
+    it("receives the error for a missing token, in the words of each service", async () => {
       const missing = (answer, message) => rejects(answer, "Unauthenticated", "TOKEN_MISSING", message);
       missing(await apiKeys("listApiKeys", {}), "User not found or not validated");
       missing(await repoAiKeys("listRepoAiKeys", { repoId: "r" }), "User not found or not validated");
@@ -206,19 +206,19 @@ describe("a page of an allowed origin", PATIENCE, () => {
         { path: "/apikeys", method: "POST", token: ADMIN_TOKEN, body: {} },
         { path: "/healthz" },
       ]) {
-        const answer = await stage.act("rest", parameters, stage.stranger);
+        const answer = await stage.act("rest", parameters, stage.otherPage);
         assert.deepEqual(answer, { rejected: "TypeError" });
       }
       const posts = await stage.logged("POST");
       const parameters = { service: "ApiKeyService", method: "listApiKeys", token: ADMIN_TOKEN };
-      const { error } = await stage.act("call", parameters, stage.stranger);
+      const { error } = await stage.act("call", parameters, stage.otherPage);
       assert.deepEqual([error.code, error.errorInfo, error.headers], ["Unknown", [], {}]);
       // Its preflight was rejected, and so the call itself never came.
       assert.equal(await stage.logged("POST"), posts);
     });
   });
 
-  it("is told over its streams that Keyward ends", async () => {
+  it("receives the shutdown over its streams", async () => {
     const stream = await stage.act("watch");
     assert.deepEqual(await stage.act("statuses", { stream, count: 1 }), ["SERVING"]);
     stage.running.terminate();

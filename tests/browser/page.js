@@ -68,33 +68,33 @@ const watched = [];
 
 /** Watches a service's health, until it ends, is to be aborted, or its time is over. */
 function watch({ url, service = "", timeoutMs, abortAfter = Infinity }) {
-  const told = { statuses: [] };
+  const progress = { statuses: [] };
   const abort = new AbortController();
   const follow = async () => {
     const options = { timeoutMs, signal: abort.signal };
     for await (const { status } of client("Health", url).watch({ service }, options)) {
-      told.statuses.push(ServingStatus[status]);
-      if (told.statuses.length >= abortAfter) abort.abort();
+      progress.statuses.push(ServingStatus[status]);
+      if (progress.statuses.length >= abortAfter) abort.abort();
     }
   };
-  told.ended = follow().catch((error) => (told.error = failure(error)));
-  return watched.push(told) - 1;
+  progress.ended = follow().catch((error) => (progress.error = failure(error)));
+  return watched.push(progress) - 1;
 }
 
 /** Waits for a stream's next status, or all of them at its end. */
 async function statuses({ stream, count }) {
-  const told = watched[stream];
+  const progress = watched[stream];
   const have = async () => {
-    while (told.statuses.length < count) await new Promise((go) => setTimeout(go, 10));
+    while (progress.statuses.length < count) await new Promise((go) => setTimeout(go, 10));
   };
-  await Promise.race([have(), told.ended]);
-  return told.statuses;
+  await Promise.race([have(), progress.ended]);
+  return progress.statuses;
 }
 
 async function ending({ stream }) {
-  const told = watched[stream];
-  await told.ended;
-  return { statuses: told.statuses, error: told.error };
+  const progress = watched[stream];
+  await progress.ended;
+  return { statuses: progress.statuses, error: progress.error };
 }
 
 /** Calls a path over REST. */

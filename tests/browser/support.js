@@ -76,7 +76,7 @@ export class Stage {
       });
       this.#open.push(() => browser.close());
       this.page = await this.#visit(browser, home);
-      this.stranger = await this.#visit(browser, elsewhere);
+      this.otherPage = await this.#visit(browser, elsewhere);
     } catch (error) {
       await this.close();
       throw error;

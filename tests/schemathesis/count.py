@@ -34,8 +34,8 @@ for recorder in (recorder for report in reports for recorder in scenarios(report
 
 print(f"\n{'operation':<48} calls  statuses")
 for label in operations:
-    told = "  ".join(f"{status}: {count}" for status, count in sorted(statuses[label].items()))
-    print(f"{label:<48} {calls[label]:>5}  {told}")
+    counts = "  ".join(f"{status}: {count}" for status, count in sorted(statuses[label].items()))
+    print(f"{label:<48} {calls[label]:>5}  {counts}")
 print(f"{'all, with the methods that paths do not have':<48} {calls.total():>5}")
 
 seldom = [label for label in operations if calls[label] < LEAST]

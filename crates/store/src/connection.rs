@@ -13,7 +13,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::error::{self, Fault};
+use crate::error::{self, DiscardReason};
 
 /// Maximum time for a response that needs no work and waits for no lock.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ pub(crate) enum Condition {
     /// Inside a transaction, or a statement is in progress.
     Dirty,
     /// Not usable again.
-    GivenUp(Fault),
+    GivenUp(DiscardReason),
 }
 
 /// A connection and its condition.
@@ -70,7 +70,7 @@ pub(crate) struct Connection {
     has_failed: bool,
     /// Time by which the response to the statement in progress is due.
     due: Option<Instant>,
-    fault: Option<Fault>,
+    discard: Option<DiscardReason>,
 }
 
 impl Connection {
@@ -87,14 +87,14 @@ impl Connection {
             in_transaction: false,
             has_failed: false,
             due: None,
-            fault: None,
+            discard: None,
         }
     }
 
     /// Returns the condition.
     pub(crate) fn condition(&self) -> Condition {
-        match self.fault {
-            Some(fault) => Condition::GivenUp(fault),
+        match self.discard {
+            Some(reason) => Condition::GivenUp(reason),
             None if self.in_transaction || self.due.is_some() => Condition::Dirty,
             None => Condition::Clean,
         }
@@ -122,7 +122,7 @@ impl Connection {
                 if let Err(error) = &begun {
                     match error::is_busy(error) {
                         true => self.in_transaction = false,
-                        false => self.give_up(Fault::Connection),
+                        false => self.give_up(DiscardReason::Connection),
                     }
                 }
                 begun.map(drop)
@@ -159,11 +159,11 @@ impl Connection {
                 return Ok(());
             }
             Some("on") => {
-                self.give_up(Fault::ReadOnly);
+                self.give_up(DiscardReason::ReadOnly);
                 "the server is read-only: a standby, or `default_transaction_read_only` is on"
             }
             _ => {
-                self.give_up(Fault::Connection);
+                self.give_up(DiscardReason::Connection);
                 "the connection was inside a transaction"
             }
         };
@@ -173,7 +173,7 @@ impl Connection {
     /// Commits. A connection whose commit fails is given up.
     pub(crate) async fn commit(&mut self) -> Result<(), DbErr> {
         if self.has_failed && matches!(self.raw, Raw::Postgres(_)) {
-            self.give_up(Fault::Connection);
+            self.give_up(DiscardReason::Connection);
             return Err(DbErr::Custom(
                 "a transaction in which a statement failed cannot be committed".to_owned(),
             ));
@@ -191,7 +191,7 @@ impl Connection {
         let ended = self.run(limit, sql).await;
         match &ended {
             Ok(_) => self.in_transaction = false,
-            Err(_) => self.give_up(Fault::Connection),
+            Err(_) => self.give_up(DiscardReason::Connection),
         }
         ended.map(drop)
     }
@@ -212,8 +212,10 @@ impl Connection {
                 self.due = None;
                 self.last_response = Instant::now();
             }
-            Ok(Err(error)) => self.give_up(error::fault(&error).unwrap_or(Fault::Connection)),
-            Err(_) => self.give_up(Fault::Silent),
+            Ok(Err(error)) => {
+                self.give_up(error::discard_reason(&error).unwrap_or(DiscardReason::Connection))
+            }
+            Err(_) => self.give_up(DiscardReason::Silent),
         }
     }
 
@@ -260,7 +262,7 @@ impl Connection {
     /// Records that a statement is in progress, and returns its time limit.
     fn start(&mut self, limit: Duration) -> Result<Duration, DbErr> {
         // After SQLite has ended the transaction, a statement would be committed at once.
-        if self.fault.is_some() {
+        if self.discard.is_some() {
             return Err(unavailable("the connection was given up"));
         }
         self.due = Some(Instant::now() + limit);
@@ -282,22 +284,22 @@ impl Connection {
             Ok(Err(error)) => {
                 self.due = None;
                 self.has_failed = true;
-                match error::fault(&error) {
-                    Some(fault) => self.give_up(fault),
+                match error::discard_reason(&error) {
+                    Some(reason) => self.give_up(reason),
                     None => self.last_response = Instant::now(),
                 }
                 Err(kind(RuntimeErr::SqlxError(error.into())))
             }
             Err(_) => {
-                self.give_up(Fault::Silent);
+                self.give_up(DiscardReason::Silent);
                 Err(unavailable("the database does not answer in time"))
             }
         }
     }
 
     /// Marks the connection as not reusable. The first reason is kept.
-    fn give_up(&mut self, fault: Fault) {
-        self.fault.get_or_insert(fault);
+    fn give_up(&mut self, reason: DiscardReason) {
+        self.discard.get_or_insert(reason);
     }
 
     /// Closes the connection gracefully, within a time limit.

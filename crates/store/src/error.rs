@@ -87,7 +87,7 @@ pub(crate) fn classify(error: &DbErr) -> DbErrorKind {
 
 /// Reason for which a connection is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum DiscardReason {
     /// Only this connection is in an unknown state, or the database closed only this one.
     Connection,
     /// No response arrived in time. Other connections may be lost for the same reason.
@@ -98,8 +98,8 @@ pub(crate) enum Fault {
     ReadOnly,
 }
 
-impl Fault {
-    /// Returns the fault's name in log lines and metrics.
+impl DiscardReason {
+    /// Returns the name in log lines and metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connection => "connection",
@@ -110,35 +110,35 @@ impl Fault {
     }
 }
 
-/// Returns the fault that an error indicates for its connection, if any.
-pub(crate) fn fault(error: &SqlxError) -> Option<Fault> {
+/// Returns the reason for which a connection with this error is not used again, if any.
+pub(crate) fn discard_reason(error: &SqlxError) -> Option<DiscardReason> {
     let SqlxError::Database(error) = error else {
         return match error {
             SqlxError::Io(_)
             | SqlxError::Tls(_)
             | SqlxError::Protocol(_)
-            | SqlxError::WorkerCrashed => Some(Fault::Server),
+            | SqlxError::WorkerCrashed => Some(DiscardReason::Server),
             _ => None,
         };
     };
     let code = error.code().unwrap_or_default();
     if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
         return match &*code {
-            "25006" => Some(Fault::ReadOnly),
+            "25006" => Some(DiscardReason::ReadOnly),
             // idle_in_transaction_session_timeout, idle_session_timeout
-            "25P03" | "57P05" => Some(Fault::Connection),
+            "25P03" | "57P05" => Some(DiscardReason::Connection),
             // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped;
             // invalid_sql_statement_name; connection exceptions
-            "57P01" | "57P02" | "57P03" | "57P04" | "26000" => Some(Fault::Server),
-            _ if code.starts_with("08") || is_outdated_plan(error) => Some(Fault::Server),
+            "57P01" | "57P02" | "57P03" | "57P04" | "26000" => Some(DiscardReason::Server),
+            _ if code.starts_with("08") || is_outdated_plan(error) => Some(DiscardReason::Server),
             _ => None,
         };
     }
     match sqlite_primary(&code) {
         // SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_NOTADB
-        8 | 11 | 14 | 26 => Some(Fault::Server),
+        8 | 11 | 14 | 26 => Some(DiscardReason::Server),
         // SQLITE_NOMEM, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL: SQLite may have rolled back by itself
-        7 | 9 | 10 | 13 => Some(Fault::Connection),
+        7 | 9 | 10 | 13 => Some(DiscardReason::Connection),
         _ => None,
     }
 }

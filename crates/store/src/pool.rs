@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::connect::Connector;
 use crate::connection::{Begin, Condition, Connection, unavailable};
-use crate::error::{self, Fault};
+use crate::error::{self, DiscardReason};
 use crate::metrics;
 use crate::time::StoreTime;
 
@@ -224,9 +224,9 @@ impl Pool {
     fn put_back(&self, mut connection: Connection, slot: OwnedSemaphorePermit) {
         match connection.condition() {
             Condition::Clean => self.put_idle(connection),
-            Condition::GivenUp(fault) => {
-                metrics::connection_discarded(fault.name());
-                self.note(fault);
+            Condition::GivenUp(reason) => {
+                metrics::connection_discarded(reason.name());
+                self.note(reason);
             }
             Condition::Dirty => {
                 let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -237,9 +237,9 @@ impl Pool {
                     connection.recover().await;
                     match connection.condition() {
                         Condition::Clean => pool.put_idle(connection),
-                        Condition::GivenUp(fault) => {
-                            metrics::connection_discarded(fault.name());
-                            pool.note(fault);
+                        Condition::GivenUp(reason) => {
+                            metrics::connection_discarded(reason.name());
+                            pool.note(reason);
                         }
                         Condition::Dirty => {}
                     }
@@ -271,14 +271,14 @@ impl Pool {
         }
     }
 
-    /// Records the effect of one connection's fault on the others.
-    fn note(&self, fault: Fault) {
+    /// Records the effect of a discarded connection on the others.
+    fn note(&self, reason: DiscardReason) {
         let now = Instant::now();
         let mut state = self.state();
-        match fault {
-            Fault::Connection => return,
-            Fault::Silent => state.suspect = Some(now),
-            Fault::Server | Fault::ReadOnly => state.stale = Some(now),
+        match reason {
+            DiscardReason::Connection => return,
+            DiscardReason::Silent => state.suspect = Some(now),
+            DiscardReason::Server | DiscardReason::ReadOnly => state.stale = Some(now),
         }
         let is_quiet = state.logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL);
         if !is_quiet {
@@ -287,7 +287,7 @@ impl Pool {
         drop(state);
         if !is_quiet {
             tracing::warn!(
-                reason = fault.name(),
+                reason = reason.name(),
                 "lost a database connection, replacing older ones"
             );
         }

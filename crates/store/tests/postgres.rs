@@ -71,11 +71,11 @@ async fn attempts(fixture: &Fixture<Store>) -> i64 {
 }
 
 async fn put_organization(fixture: &Fixture<Store>) -> Result<(), Error> {
-    let told = event("organization.upsert", Noun::Organization, "org");
+    let audit_event = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
     fixture
         .store
-        .upsert_organization(&grant, &organization, &told)
+        .upsert_organization(&grant, &organization, &audit_event)
         .await
         .map(|_| ())
 }
@@ -161,9 +161,9 @@ async fn deadlock_is_survived() {
 
     let store = Arc::clone(&fixture.store);
     let upsert = tokio::spawn(async move {
-        let told = event("workspace.upsert", Noun::Workspace, "b");
+        let audit_event = event("workspace.upsert", Noun::Workspace, "b");
         store
-            .upsert_workspace(&directory_grant(), &world.b, &told)
+            .upsert_workspace(&directory_grant(), &world.b, &audit_event)
             .await
     });
     until_waiting(&fixture, 1).await;
@@ -188,10 +188,14 @@ async fn deadline_reaches_the_server() {
         .await
         .unwrap();
 
-    let told = event("workspace.upsert", Noun::Workspace, "new");
+    let audit_event = event("workspace.upsert", Noun::Workspace, "new");
     let (grant, new) = (directory_grant(), workspace("org", "new"));
     let at = Instant::now() + Duration::from_millis(200);
-    let rejected = deadline::scope(at, fixture.store.upsert_workspace(&grant, &new, &told)).await;
+    let rejected = deadline::scope(
+        at,
+        fixture.store.upsert_workspace(&grant, &new, &audit_event),
+    )
+    .await;
     assert!(
         matches!(rejected, Err(Error::DeadlineExceeded)),
         "{rejected:?}"
@@ -202,7 +206,7 @@ async fn deadline_reaches_the_server() {
     assert_eq!(fixture.store.workspace(&new.id).await.unwrap(), None);
     fixture
         .store
-        .upsert_workspace(&grant, &new, &told)
+        .upsert_workspace(&grant, &new, &audit_event)
         .await
         .unwrap();
 }
@@ -216,9 +220,9 @@ async fn noting_a_use_waits_for_no_row() {
     };
     let world = World::create(&*fixture.store).await;
     let key = issued_key(&world.a);
-    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let audit_event = event("issued_key.create", Noun::IssuedKey, "key");
     let (keys, grant) = (fixture.issued_keys(), manage_grant(&world.a));
-    keys.insert(&grant, &key, &told).await.unwrap();
+    keys.insert(&grant, &key, &audit_event).await.unwrap();
     let other = fixture.database.raw().await.begin().await.unwrap();
     other
         .execute_unprepared("SELECT * FROM issued_keys FOR UPDATE")
@@ -260,9 +264,9 @@ async fn busy_key_leaves_the_connections_to_others() {
     };
     let world = World::create(&*fixture.store).await;
     let busy = issued_key(&world.a);
-    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let audit_event = event("issued_key.create", Noun::IssuedKey, "key");
     let (keys, grant) = (fixture.issued_keys(), manage_grant(&world.a));
-    keys.insert(&grant, &busy, &told).await.unwrap();
+    keys.insert(&grant, &busy, &audit_event).await.unwrap();
     let other = fixture.database.raw().await.begin().await.unwrap();
     other
         .execute_unprepared("SELECT * FROM issued_keys FOR UPDATE")
@@ -407,9 +411,9 @@ async fn commit_outlives_its_caller() {
 
     let store = Arc::clone(&fixture.store);
     let call = tokio::spawn(async move {
-        let told = event("organization.upsert", Noun::Organization, "org");
+        let audit_event = event("organization.upsert", Noun::Organization, "org");
         store
-            .upsert_organization(&directory_grant(), &organization("org"), &told)
+            .upsert_organization(&directory_grant(), &organization("org"), &audit_event)
             .await
     });
     until_waiting(&fixture, 1).await;
@@ -467,10 +471,10 @@ async fn errors_do_not_hold_values() {
     let mut key = stored_key(&world.a);
     key.key.key = "canary-key".to_owned();
     key.key.description = Some("canary-description".to_owned());
-    let told = || event("api_key.create", Noun::ProviderKey, "canary-event");
+    let audit_event = || event("api_key.create", Noun::ProviderKey, "canary-event");
     fixture
         .store
-        .insert(&grant, &key, &UsedDataKeys::default(), &told())
+        .insert(&grant, &key, &UsedDataKeys::default(), &audit_event())
         .await
         .unwrap();
 
@@ -506,7 +510,7 @@ async fn errors_do_not_hold_values() {
         key.key.key = "canary-key".to_owned();
         let error = fixture
             .store
-            .insert(&grant, &key, &UsedDataKeys::default(), &told())
+            .insert(&grant, &key, &UsedDataKeys::default(), &audit_event())
             .await
             .unwrap_err();
         let cause = error.source().unwrap();

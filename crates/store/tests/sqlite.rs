@@ -123,10 +123,10 @@ async fn lock_that_is_not_released_is_unavailable() {
     options.limits.busy_timeout = Duration::from_millis(5);
     let impatient = Store::connect(&options).await.unwrap();
     let lock = hold_write_lock(&fixture).await;
-    let told = event("organization.upsert", Noun::Organization, "org");
+    let audit_event = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
     let rejected = impatient
-        .upsert_organization(&grant, &organization, &told)
+        .upsert_organization(&grant, &organization, &audit_event)
         .await;
     assert!(
         matches!(rejected, Err(Error::Unavailable(_))),
@@ -142,7 +142,7 @@ async fn lock_that_is_not_released_is_unavailable() {
     );
     lock.rollback().await.unwrap();
     impatient
-        .upsert_organization(&grant, &organization, &told)
+        .upsert_organization(&grant, &organization, &audit_event)
         .await
         .unwrap();
 }
@@ -151,12 +151,12 @@ async fn lock_that_is_not_released_is_unavailable() {
 async fn call_is_given_up_at_the_deadline() {
     let fixture = fixture().await.unwrap();
     let lock = hold_write_lock(&fixture).await;
-    let told = event("organization.upsert", Noun::Organization, "org");
+    let audit_event = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
     let at = Instant::now() + Duration::from_millis(100);
     let call = fixture
         .store
-        .upsert_organization(&grant, &organization, &told);
+        .upsert_organization(&grant, &organization, &audit_event);
     let rejected = deadline::scope(at, call).await;
     assert!(
         matches!(rejected, Err(Error::DeadlineExceeded)),
@@ -167,7 +167,7 @@ async fn call_is_given_up_at_the_deadline() {
     // The cancelled call has no later effect.
     fixture
         .store
-        .upsert_workspace(&grant, &workspace("org", "a"), &told)
+        .upsert_workspace(&grant, &workspace("org", "a"), &audit_event)
         .await
         .unwrap_err();
     assert_eq!(fixture.database.count("organizations").await, 0);
@@ -187,9 +187,9 @@ async fn processes_share_a_file() {
         writing.push(tokio::spawn(async move {
             for number in 0..25 {
                 let id = format!("{writer}-{number}");
-                let told = event("repo.upsert", Noun::Repo, &id);
+                let audit_event = event("repo.upsert", Noun::Repo, &id);
                 store
-                    .upsert_repo(&directory_grant(), &repo("a", &id), &told)
+                    .upsert_repo(&directory_grant(), &repo("a", &id), &audit_event)
                     .await
                     .unwrap();
             }

@@ -60,7 +60,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Flows {
     taken: usize,
-    by_subject: HashMap<Subject, Calls>,
+    by_subject: HashMap<Subject, FlowCalls>,
     /// Flows with waiting calls, the next one first.
     turns: VecDeque<Subject>,
 }
@@ -70,7 +70,7 @@ type Subject = Option<u64>;
 
 /// Calls of one flow.
 #[derive(Debug, Default)]
-struct Calls {
+struct FlowCalls {
     taken: usize,
     /// Calls that have begun. Some of them wait for others and have no seats meanwhile.
     begun: usize,

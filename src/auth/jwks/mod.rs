@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::error::AuthnError;
+use super::error::AuthError;
 use super::key_set::KeySet;
 use super::permit::Permit;
 use crate::telemetry;
@@ -117,8 +117,8 @@ impl Jwks {
         source: JwksSource,
         settings: JwksSettings,
         conditions: Conditions,
-    ) -> Result<Self, AuthnError> {
-        let source = Source::new(source).map_err(AuthnError::Internal)?;
+    ) -> Result<Self, AuthError> {
+        let source = Source::new(source).map_err(AuthError::Internal)?;
         Ok(Self(Arc::new(Inner {
             field,
             source,
@@ -158,22 +158,22 @@ impl Jwks {
         &self,
         known: &Known,
         permit: &dyn Permit,
-    ) -> Result<Arc<Published>, AuthnError> {
+    ) -> Result<Arc<Published>, AuthError> {
         let outcome = match self.0.refresh(&known.published) {
             Refresh::Ended(outcome) => outcome,
             Refresh::UnderWay(fetching) => {
                 let Ok(_waiting) = self.0.waiting.try_acquire() else {
-                    return Err(AuthnError::Overloaded(RETRY_AFTER));
+                    return Err(AuthError::Overloaded(RETRY_AFTER));
                 };
                 permit.release();
                 let outcome = fetching.await;
                 if !permit.acquire() {
-                    return Err(AuthnError::Overloaded(RETRY_AFTER));
+                    return Err(AuthError::Overloaded(RETRY_AFTER));
                 }
                 outcome
             }
         };
-        outcome.map_err(|error| AuthnError::Unavailable(error.into()))
+        outcome.map_err(|error| AuthError::Unavailable(error.into()))
     }
 
     /// Fetches the keys once, before the first call needs them: a file immediately, a URL in the background.

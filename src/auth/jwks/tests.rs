@@ -49,7 +49,7 @@ impl Place {
         std::fs::write(self.file.path(), text).unwrap();
     }
 
-    async fn newer(&self, known: &Known) -> Result<Arc<Published>, AuthnError> {
+    async fn newer(&self, known: &Known) -> Result<Arc<Published>, AuthError> {
         self.jwks.newer_than(known, &()).await
     }
 
@@ -88,7 +88,7 @@ async fn keys_of_twice_their_age_are_not_used_before_a_fetch() {
     let known = place.jwks.known();
     assert!(known.usable().is_none());
     let rejected = place.newer(&known).await;
-    assert!(matches!(rejected, Err(AuthnError::Unavailable(_))));
+    assert!(matches!(rejected, Err(AuthError::Unavailable(_))));
     assert_eq!(
         place.conditions.reasons(),
         ["auth.session.jwks: the key set cannot be fetched"]
@@ -147,7 +147,7 @@ async fn calls_that_wait_for_keys_are_bounded() {
         .collect();
     let known = place.jwks.known();
     let rejected = place.newer(&known).await;
-    assert!(matches!(rejected, Err(AuthnError::Overloaded(RETRY_AFTER))));
+    assert!(matches!(rejected, Err(AuthError::Overloaded(RETRY_AFTER))));
     drop(waiting);
     assert!(place.newer(&known).await.is_ok());
 }

@@ -19,7 +19,7 @@ use super::trace::PrincipalSlot;
 use crate::admission::budget::owner_of;
 use crate::admission::permits;
 use crate::api::status;
-use crate::auth::{Authenticator, AuthnError, Permit};
+use crate::auth::{AuthError, Authenticator, Permit};
 use crate::http::client_ip::{ClientIp, TrustedProxies};
 use crate::telemetry::causes;
 use crate::telemetry::metrics::{self, RejectReason};
@@ -126,7 +126,7 @@ pub(super) async fn layer(
             response
         }
         Err(error) => {
-            if let AuthnError::Missing | AuthnError::Invalid(_) = error {
+            if let AuthError::Missing | AuthError::Invalid(_) = error {
                 metrics::rejected(RejectReason::Authentication);
             }
             super::reject(&target, to_status(&error).into())
@@ -135,34 +135,34 @@ pub(super) async fn layer(
 }
 
 /// Records the result of an attempt.
-fn record_result(attempt: Attempt<'_>, found: &Result<Principal, AuthnError>) {
+fn record_result(attempt: Attempt<'_>, found: &Result<Principal, AuthError>) {
     match found {
         Ok(_) => attempt.succeeded(),
-        Err(AuthnError::Invalid(_)) => attempt.failed(),
+        Err(AuthError::Invalid(_)) => attempt.failed(),
         // The time that the server had decides whether this counts as the client's failure, see `Drop` of
         // `Attempt`.
-        Err(AuthnError::DeadlineExceeded) => drop(attempt),
+        Err(AuthError::DeadlineExceeded) => drop(attempt),
         Err(_) => attempt.abandoned(),
     }
 }
 
-fn to_status(error: &AuthnError) -> Status {
+fn to_status(error: &AuthError) -> Status {
     let (code, reason) = match error {
-        AuthnError::Missing => (Code::Unauthenticated, "TOKEN_MISSING"),
-        AuthnError::Invalid(why) => {
+        AuthError::Missing => (Code::Unauthenticated, "TOKEN_MISSING"),
+        AuthError::Invalid(why) => {
             tracing::debug!(why, "rejected a token");
             (Code::Unauthenticated, "TOKEN_INVALID")
         }
-        AuthnError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-        AuthnError::Overloaded(wait) => {
+        AuthError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        AuthError::Overloaded(wait) => {
             metrics::rejected(RejectReason::Overload);
             return status::with_retry(Code::Unavailable, "OVERLOADED", &error.to_string(), *wait);
         }
-        AuthnError::Unavailable(_) => {
+        AuthError::Unavailable(_) => {
             tracing::warn!(cause = causes(error), "failed to authenticate: unavailable");
             (Code::Unavailable, "UNAVAILABLE")
         }
-        AuthnError::Internal(_) => {
+        AuthError::Internal(_) => {
             tracing::error!(cause = causes(error), "failed to authenticate");
             (Code::Internal, "INTERNAL")
         }

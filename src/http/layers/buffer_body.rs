@@ -215,7 +215,7 @@ impl BodyError {
             Self::Budget => return super::reject_with_retry(target, &REJECTION, RETRY_AFTER),
             Self::TooLarge => Rejection::body_too_large(max_bytes),
             Self::GivenUp => {
-                metrics::rejected(RejectReason::OpenStreams);
+                metrics::rejected(RejectReason::UnauthenticatedStreams);
                 status::too_many_streams().into()
             }
             Self::Slow => {

@@ -17,7 +17,7 @@ use keyward_listener::{Authenticated, Limited, is_rejected};
 use tonic::Code;
 
 use super::RejectionSpec;
-use crate::admission::permits::{Calls, Permit, with_permit};
+use crate::admission::permits::{Permit, Permits, with_permit};
 use crate::http::body::{End, Observer, OnEnd};
 use crate::http::route::RouteTarget;
 use crate::telemetry::metrics::RejectReason;
@@ -37,12 +37,16 @@ pub(super) fn overloaded(target: &RouteTarget) -> Response {
     super::reject_with_retry(target, &REJECTION, RETRY_AFTER)
 }
 
-pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(
+    State(in_flight): State<InFlight>,
+    request: Request,
+    next: Next,
+) -> Response {
     let target = super::target(&request);
-    let Some(calls) = calls.0.filter(|_| target.needs_token()) else {
+    let Some(permits) = in_flight.0.filter(|_| target.needs_token()) else {
         return next.run(request).await;
     };
-    let Some(permit) = calls.enter() else {
+    let Some(permit) = permits.enter() else {
         return overloaded(&target);
     };
     let mut response = with_permit(Arc::clone(&permit), next.run(request)).await;
@@ -59,12 +63,12 @@ pub(super) async fn layer(State(calls): State<InFlight>, request: Request, next:
 
 /// Calls under way, if they are limited.
 #[derive(Clone)]
-pub(super) struct InFlight(Option<Arc<Calls>>);
+pub(super) struct InFlight(Option<Arc<Permits>>);
 
 impl InFlight {
     /// Allows `max` calls, and `max_per_organization` of one organization; 0 means no limit.
     pub(super) fn new(max: usize, max_per_organization: usize) -> Self {
-        Self((max > 0).then(|| Calls::new(max, max_per_organization)))
+        Self((max > 0).then(|| Permits::new(max, max_per_organization)))
     }
 }
 
@@ -88,47 +92,47 @@ mod tests {
 
     use super::*;
 
-    fn response(calls: &Arc<Calls>, body: Body) -> OnEnd<ResponsePermit> {
-        let permit = calls.enter().unwrap();
+    fn response(permits: &Arc<Permits>, body: Body) -> OnEnd<ResponsePermit> {
+        let permit = permits.enter().unwrap();
         permit.answered();
         OnEnd::new(body, ResponsePermit(permit))
     }
 
     #[tokio::test(start_paused = true)]
     async fn permit_is_held_to_the_end_of_the_response() {
-        let calls = Calls::new(1, 0);
+        let permits = Permits::new(1, 0);
         let pieces = [Ok::<_, axum::Error>("a"), Ok("b")];
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        let mut body = response(&calls, body);
+        let mut body = response(&permits, body);
         for _ in 0..2 {
             assert!(body.frame().await.is_some());
-            assert!(calls.enter().is_none());
+            assert!(permits.enter().is_none());
         }
         assert!(body.frame().await.is_none());
-        assert!(calls.enter().is_some());
+        assert!(permits.enter().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn permit_is_free_before_the_last_frame_is_sent() {
-        let calls = Calls::new(1, 0);
-        let mut body = response(&calls, Body::from("whole"));
-        assert!(calls.enter().is_none());
+        let permits = Permits::new(1, 0);
+        let mut body = response(&permits, Body::from("whole"));
+        assert!(permits.enter().is_none());
         assert!(body.frame().await.is_some());
-        assert!(calls.enter().is_some());
-        let empty = response(&calls, Body::empty());
-        assert!(calls.enter().is_some());
+        assert!(permits.enter().is_some());
+        let empty = response(&permits, Body::empty());
+        assert!(permits.enter().is_some());
         assert!(http_body::Body::is_end_stream(&empty));
     }
 
     #[tokio::test(start_paused = true)]
     async fn failed_or_dropped_response_releases_its_permit() {
-        let calls = Calls::new(1, 0);
+        let permits = Permits::new(1, 0);
         let failing = [Err::<&str, _>(axum::Error::new(std::fmt::Error))];
         let body = Body::from_stream(futures_util::stream::iter(failing));
-        let mut body = response(&calls, body);
+        let mut body = response(&permits, body);
         assert!(body.frame().await.unwrap().is_err());
-        assert!(calls.enter().is_some());
-        drop(response(&calls, Body::from("unread")));
-        assert!(calls.enter().is_some());
+        assert!(permits.enter().is_some());
+        drop(response(&permits, Body::from("unread")));
+        assert!(permits.enter().is_some());
     }
 }

@@ -6,7 +6,7 @@ use keyward_core::services::SecretBinding;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Call, Engine, Setup, TestServer, User, WORKSPACE_A, rejected};
+use crate::support::{Engine, RestRequest, Setup, TestServer, User, WORKSPACE_A, rejected};
 
 const ELSEWHERE: &str = "https://elsewhere.example";
 
@@ -42,7 +42,7 @@ async fn does_not_open(server: &TestServer, id: &str) {
         .hides(&["canary", "integrity", "bound", "elsewhere"]);
 }
 
-fn put(server: &TestServer, id: &str, body: &Value) -> Call {
+fn put(server: &TestServer, id: &str, body: &Value) -> RestRequest {
     server
         .put(&format!("/apikeys/{id}"))
         .bearer(&server.token(User::WriterInA))

@@ -112,8 +112,8 @@ async fn concurrent_link_and_deletion_never_both_succeed(server: TestServer) {
                 linked += 1;
             }
             Err(status) => {
-                let told = (status.code(), status.message());
-                assert_eq!(told, (Code::NotFound, "API key not found"));
+                let returned = (status.code(), status.message());
+                assert_eq!(returned, (Code::NotFound, "API key not found"));
                 assert_eq!(answer.status, 200, "{}", answer.body);
                 deleted += 1;
             }

@@ -7,7 +7,7 @@ use keyward::proto::v1::{
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::support::{Call, TestServer, User, WORKSPACE_A, WORKSPACE_B};
+use crate::support::{RestRequest, TestServer, User, WORKSPACE_A, WORKSPACE_B};
 
 /// Returns the HTTP status that these services' errors have over REST.
 fn http_status(code: Code) -> u16 {
@@ -23,7 +23,7 @@ fn http_status(code: Code) -> u16 {
 }
 
 /// Expects the same outcome of a request on both protocols.
-async fn agree(name: &str, rest: Call, grpc: Result<(), Status>, success: u16) {
+async fn agree(name: &str, rest: RestRequest, grpc: Result<(), Status>, success: u16) {
     let answer = rest.send().await;
     match grpc {
         Ok(()) => assert_eq!(answer.status, success, "{name}: {}", answer.body),

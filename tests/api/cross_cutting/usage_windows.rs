@@ -287,8 +287,8 @@ async fn another_reset_takes_another_window(server: TestServer) {
         let body = json!({ "limit_reset": reset });
         let key = server.change_key(&token, &issued.hash, body).await;
         assert_eq!(key["limit_remaining"], f64::from(left) / 100.0, "{reset}");
-        let told = remaining(&server, &token, &issued).await;
-        assert_eq!(told, Some(i64::from(left) * CENT));
+        let returned = remaining(&server, &token, &issued).await;
+        assert_eq!(returned, Some(i64::from(left) * CENT));
     }
 }
 

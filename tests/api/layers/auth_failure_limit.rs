@@ -78,7 +78,7 @@ async fn every_bad_token_is_a_failure_and_too_many_are_rejected(setup: Setup) {
         unknown_key(),
         revoked,
         expired,
-        server.token(User::Stranger),
+        server.token(User::Unlisted),
         server.token(User::Unvalidated),
         format!("{}x", server.token(User::Owner)),
     ];

@@ -174,7 +174,7 @@ async fn user_and_organization_must_fit(server: TestServer) {
         &server.token_with(User::Owner, json!({ "validated": true })),
     )
     .await;
-    for user in [User::Stranger, User::Unvalidated] {
+    for user in [User::Unlisted, User::Unvalidated] {
         is_rejected(&server, &format!("Bearer {}", server.token(user))).await;
     }
 }

@@ -3,7 +3,7 @@
 use keyward::http::client_ip::TrustedProxies;
 use serde_json::json;
 
-use crate::support::{Call, Setup, TestServer, User, WORKSPACE_A, spans_of};
+use crate::support::{RestRequest, Setup, TestServer, User, WORKSPACE_A, spans_of};
 
 /// Address of every client in these tests.
 const PEER: &str = "127.0.0.1";
@@ -39,7 +39,7 @@ async fn seen(server: &TestServer, headers: &[(&str, &str)]) -> (Vec<String>, Op
     (sources.collect(), span)
 }
 
-fn with(call: Call, headers: &[(&str, &str)]) -> Call {
+fn with(call: RestRequest, headers: &[(&str, &str)]) -> RestRequest {
     headers
         .iter()
         .fold(call, |call, (name, value)| call.header(name, value))

@@ -100,7 +100,7 @@ async fn rejections(
     let native = grpc(server, CREATE, Some(&token), &headers, framed.clone()).await;
     let text =
         |headers: &http::HeaderMap, name: &str| headers[name].to_str().unwrap().replace("%20", " ");
-    let told = |headers: &http::HeaderMap| {
+    let rejection_of = |headers: &http::HeaderMap| {
         let details = headers.contains_key("grpc-status-details-bin");
         (
             text(headers, "grpc-status"),
@@ -108,13 +108,13 @@ async fn rejections(
             details,
         )
     };
-    let mut rejections = vec![told(&native)];
+    let mut rejections = vec![rejection_of(&native)];
     for flavor in WebFlavor::ALL {
         let request = server.grpc_web_request(flavor, CREATE, framed.clone());
         let request = request
             .header("grpc-encoding", encoding)
             .bearer_auth(&token);
-        rejections.push(told(&WebAnswer::of(flavor, request).await.headers));
+        rejections.push(rejection_of(&WebAnswer::of(flavor, request).await.headers));
     }
     rejections
 }

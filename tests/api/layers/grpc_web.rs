@@ -80,8 +80,8 @@ async fn grpc_web_sends_errors_in_its_trailers(server: TestServer) {
                 &CreateApiKeyRequest::default(),
             )
             .await;
-        let told = (answer.code(), answer.message());
-        assert_eq!(told, ("3", "Workspace ID is required".to_owned()));
+        let returned = (answer.code(), answer.message());
+        assert_eq!(returned, ("3", "Workspace ID is required".to_owned()));
     }
 }
 

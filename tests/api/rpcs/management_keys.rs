@@ -150,7 +150,7 @@ async fn other_callers_manage_no_management_keys(server: TestServer) {
         .is(Code::NotFound, "MANAGEMENT_KEY_NOT_FOUND", NOT_FOUND)
         .alone();
 
-    for user in [User::Stranger, User::Unvalidated] {
+    for user in [User::Unlisted, User::Unvalidated] {
         let result = create(&server, &server.token(user), ORGANIZATION, "n").await;
         rejected(result)
             .is(Code::Unauthenticated, "TOKEN_INVALID", "Invalid token")

@@ -52,8 +52,8 @@ async fn settled_hold_becomes_a_charge_of_the_true_cost(server: TestServer) {
         let settled = server.settle(&reservation, cost * CENT).await.unwrap();
         assert!(!settled.duplicate);
         assert_eq!(settled.limit_remaining_nanos, Some(left * CENT));
-        let told = left_and_spent(&server, &token, &issued).await;
-        assert_eq!(told, (left, spent), "{request_id}");
+        let returned = left_and_spent(&server, &token, &issued).await;
+        assert_eq!(returned, (left, spent), "{request_id}");
         let charged = format!(
             "charges WHERE request_id = '{request_id}' AND amount_nanos = {} \
              AND recorded_by = 'ai-gateway'",

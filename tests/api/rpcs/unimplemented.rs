@@ -21,8 +21,8 @@ async fn unimplemented_method_over_grpc_web_is_unimplemented(server: TestServer)
         assert_eq!((answer.code(), answer.messages.len()), ("16", 0), "{path}");
         for token in &tokens {
             let answer = server.grpc_web(flavor, path, Some(token), &request).await;
-            let told = (answer.code(), answer.message());
-            assert_eq!(told, ("12", "Not yet implemented".to_owned()), "{path}");
+            let returned = (answer.code(), answer.message());
+            assert_eq!(returned, ("12", "Not yet implemented".to_owned()), "{path}");
         }
     }
 }

@@ -26,7 +26,7 @@ pub use repo_ai_keys::{
     NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, REPO_AI_KEYS_DENIED, repo_ai_key_path,
     repo_ai_keys_path,
 };
-pub use rest::Call;
+pub use rest::RestRequest;
 
 pub use server::{Engine, Jwks, OnEngine, Setup, TestServer};
 pub use spans::spans_of;

@@ -48,7 +48,7 @@ pub enum User {
     /// ADMINISTRATORS of the other organization.
     Outsider,
     /// A user that is not in the directory.
-    Stranger,
+    Unlisted,
 }
 
 impl User {
@@ -75,7 +75,7 @@ impl User {
             Self::NoAccess => "no-access",
             Self::Unvalidated => "unvalidated",
             Self::Outsider => "outsider",
-            Self::Stranger => "stranger",
+            Self::Unlisted => "unlisted",
         }
     }
 
@@ -90,7 +90,7 @@ impl User {
     pub fn reads_a(self) -> bool {
         !matches!(
             self,
-            Self::NoAccess | Self::Unvalidated | Self::Outsider | Self::Stranger
+            Self::NoAccess | Self::Unvalidated | Self::Outsider | Self::Unlisted
         )
     }
 

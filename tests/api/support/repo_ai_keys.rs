@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::grpc::{Authorized, Bearer, bearer};
-use super::{Call, TestServer, User};
+use super::{RestRequest, TestServer, User};
 
 /// The existing repo, in workspace A.
 pub const REPO_A: &str = "repo-a";
@@ -102,7 +102,7 @@ impl TestServer {
     }
 
     /// Returns a valid request to each endpoint: list, create, update and delete.
-    pub fn repo_ai_key_calls(&self, token: Option<&str>, repo: &str, id: &str) -> [Call; 4] {
+    pub fn repo_ai_key_calls(&self, token: Option<&str>, repo: &str, id: &str) -> [RestRequest; 4] {
         let (all, one) = (repo_ai_keys_path(repo), repo_ai_key_path(repo, id));
         let create = json!({ "name": "over REST", "aiType": "GOOGLE" });
         let calls = [

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::{TestServer, User};
 
 /// A request under construction.
-pub struct Call {
+pub struct RestRequest {
     request: reqwest::RequestBuilder,
 }
 
@@ -26,29 +26,29 @@ impl TestServer {
     }
 
     /// Returns a request without a token.
-    pub fn call(&self, method: Method, path: &str) -> Call {
-        Call {
+    pub fn call(&self, method: Method, path: &str) -> RestRequest {
+        RestRequest {
             request: self.http.request(method, self.url(path)),
         }
     }
 
-    pub fn get(&self, path: &str) -> Call {
+    pub fn get(&self, path: &str) -> RestRequest {
         self.call(Method::GET, path)
     }
 
-    pub fn post(&self, path: &str) -> Call {
+    pub fn post(&self, path: &str) -> RestRequest {
         self.call(Method::POST, path)
     }
 
-    pub fn put(&self, path: &str) -> Call {
+    pub fn put(&self, path: &str) -> RestRequest {
         self.call(Method::PUT, path)
     }
 
-    pub fn patch(&self, path: &str) -> Call {
+    pub fn patch(&self, path: &str) -> RestRequest {
         self.call(Method::PATCH, path)
     }
 
-    pub fn delete(&self, path: &str) -> Call {
+    pub fn delete(&self, path: &str) -> RestRequest {
         self.call(Method::DELETE, path)
     }
 
@@ -95,7 +95,7 @@ impl TestServer {
     }
 }
 
-impl Call {
+impl RestRequest {
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use keyward::app::{App, AppConfig, UseCases};
-use keyward::auth::{self, Authenticator, AuthnSettings, JwksSettings, JwksSource};
+use keyward::auth::{self, AuthSettings, Authenticator, JwksSettings, JwksSource};
 use keyward::config::{Config, UnknownFields};
 use keyward::http::client_ip::TrustedProxies;
 use keyward::http::layers::{AllowedOrigins, BodyTime, RequestLimits};
@@ -197,7 +197,7 @@ impl Setup {
             kek: Arc::new(Keyring::generate().unwrap()),
             clock: Arc::clone(&clock) as _,
             providers: providers(),
-            authn: self.authn(&issuer, &cluster, &jwks_file),
+            auth: self.auth_settings(&issuer, &cluster, &jwks_file),
             requests: RequestLimits {
                 default_deadline: self.max_deadline.min(Duration::from_secs(30)),
                 max_deadline: self.max_deadline,
@@ -265,7 +265,12 @@ impl Setup {
         }
     }
 
-    fn authn(&self, issuer: &Issuer, cluster: &Issuer, file: &NamedTempFile) -> AuthnSettings {
+    fn auth_settings(
+        &self,
+        issuer: &Issuer,
+        cluster: &Issuer,
+        file: &NamedTempFile,
+    ) -> AuthSettings {
         let jwks = match self.jwks {
             Jwks::Url => JwksSource::Url(issuer.server.url()),
             Jwks::File => JwksSource::File(file.path().to_owned()),
@@ -277,7 +282,7 @@ impl Setup {
             max_token_seconds: self.max_service_token_seconds,
         };
         let subjects = BTreeMap::from([(SERVICE_SUBJECT.to_owned(), "ai-gateway".to_owned())]);
-        AuthnSettings {
+        AuthSettings {
             session: auth::Issuer {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),

@@ -257,8 +257,8 @@ async fn rejects(
 ) {
     let name = method.full_name();
     let rejection = rejected(call(server, method, request, Some(token)).await);
-    let told = (rejection.status.code(), rejection.status.message());
-    assert_eq!(told, (code, message), "{name} {owner:?}");
+    let returned = (rejection.status.code(), rejection.status.message());
+    assert_eq!(returned, (code, message), "{name} {owner:?}");
     rejection.alone();
     let expected = if code == Code::NotFound { 404 } else { 403 };
     for binding in bindings(method) {

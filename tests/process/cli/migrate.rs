@@ -75,10 +75,10 @@ async fn one_of_those_at_once_migrates(deployment: Deployment) {
             .map(|one| one.wait().expect(0))
             .collect();
         let did = |count: i64| {
-            let told = format!("{count} migrations applied; the schema is current");
+            let expected = format!("{count} migrations applied; the schema is current");
             printed
                 .iter()
-                .filter(|printed| printed.contains(&told))
+                .filter(|printed| printed.contains(&expected))
                 .count()
         };
         assert_eq!((did(lacks), did(0)), (1, AT_ONCE - 1), "{printed:#?}");

@@ -223,18 +223,18 @@ async fn metrics_are_limited_by_address_and_probes_are_not() {
         ],
     );
     let rest = Rest::new(&served.url);
-    let mut told = 0;
+    let mut admitted = 0;
     loop {
         match Answer::of(rest.request(Method::GET, "/metrics"))
             .await
             .status
         {
-            200 => told += 1,
+            200 => admitted += 1,
             status => break assert_eq!(status, 429),
         }
-        assert!(told < 1000, "all were let through");
+        assert!(admitted < 1000, "all were let through");
     }
-    assert!(told >= 3, "{told}");
+    assert!(admitted >= 3, "{admitted}");
     for _ in 0..10 {
         Answer::of(rest.request(Method::GET, "/readyz"))
             .await

@@ -235,14 +235,14 @@ async fn address(target: Arc<AtomicU16>) -> u16 {
 }
 
 /// Requests of a service and of an administrator.
-struct Calls {
+struct Clients {
     keys: ManagementKeyServiceClient<Channel>,
     service: String,
     management: String,
     rest: Rest,
 }
 
-impl Calls {
+impl Clients {
     async fn to(served: &Served, deployment: &Deployment) -> Self {
         Self {
             keys: ManagementKeyServiceClient::new(channel(&served.url).await),
@@ -337,26 +337,31 @@ async fn switchover_is_followed_without_a_restart() {
     let port = address(target.clone()).await;
     let deployment = Deployment::new(TestDatabase::at(&database_url(port))).await;
     let served = deployment.start();
-    let calls = Calls::to(&served, &deployment).await;
-    let (hash, token) = calls.create().await.unwrap();
-    assert_eq!(calls.verify(&token).await.unwrap(), KeyVerdict::Valid);
+    let clients = Clients::to(&served, &deployment).await;
+    let (hash, token) = clients.create().await.unwrap();
+    assert_eq!(clients.verify(&token).await.unwrap(), KeyVerdict::Valid);
     let warm = (0..32).map(|number| {
-        let (calls, hash) = (&calls, &hash);
-        async move { calls.record(hash, &format!("warm-{number}")).await.unwrap() }
+        let (clients, hash) = (&clients, &hash);
+        async move {
+            clients
+                .record(hash, &format!("warm-{number}"))
+                .await
+                .unwrap()
+        }
     });
     futures_util::future::join_all(warm).await;
-    assert!(calls.is_ready().await);
+    assert!(clients.is_ready().await);
 
     // The primary is fenced, and keeps its connections.
     pair.sql(0, "ALTER SYSTEM SET default_transaction_read_only = on");
     pair.sql(0, "SELECT pg_reload_conf()");
     until_fenced(&pair).await;
-    calls.expect_unavailable(&hash, &token).await;
+    clients.expect_unavailable(&hash, &token).await;
 
     // It restarts as a standby, at the same address for now.
     pair.switch();
     assert_eq!(pair.sql(0, "SELECT pg_is_in_recovery()"), "t");
-    calls.expect_unavailable(&hash, &token).await;
+    clients.expect_unavailable(&hash, &token).await;
     assert_rejected(&deployment).await;
     // A client of the new primary deletes the key.
     let sql = format!(
@@ -368,7 +373,7 @@ async fn switchover_is_followed_without_a_restart() {
     target.store(pair.ports[1], Ordering::SeqCst);
     let switched = Instant::now();
     let (hash, token) = loop {
-        match calls.create().await {
+        match clients.create().await {
             Ok(created) => break created,
             Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
         }
@@ -377,26 +382,29 @@ async fn switchover_is_followed_without_a_restart() {
     println!("{:?} until served by the new primary", switched.elapsed());
     assert!(switched.elapsed() < Duration::from_secs(5));
     let all = (0..32).map(|number| {
-        let (calls, hash) = (&calls, &hash);
+        let (clients, hash) = (&clients, &hash);
         async move {
-            calls
+            clients
                 .record(hash, &format!("after-{number}"))
                 .await
                 .unwrap()
         }
     });
     futures_util::future::join_all(all).await;
-    assert_eq!(calls.verify(&token).await.unwrap(), KeyVerdict::Valid);
-    assert!(calls.is_ready().await);
-    assert_eq!(calls.verify(&deleted).await.unwrap(), KeyVerdict::NotFound);
-    calls.delete(&hash).await.unwrap();
-    assert_eq!(calls.verify(&token).await.unwrap(), KeyVerdict::NotFound);
+    assert_eq!(clients.verify(&token).await.unwrap(), KeyVerdict::Valid);
+    assert!(clients.is_ready().await);
+    assert_eq!(
+        clients.verify(&deleted).await.unwrap(),
+        KeyVerdict::NotFound
+    );
+    clients.delete(&hash).await.unwrap();
+    assert_eq!(clients.verify(&token).await.unwrap(), KeyVerdict::NotFound);
 
     // A missing server is unavailable at once.
     pair.stop(1);
-    calls.expect_unavailable(&hash, &token).await;
+    clients.expect_unavailable(&hash, &token).await;
     let asked = Instant::now();
-    calls.record(&hash, "refused").await.unwrap_err();
+    clients.record(&hash, "refused").await.unwrap_err();
     assert!(
         asked.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -404,7 +412,7 @@ async fn switchover_is_followed_without_a_restart() {
     );
     pair.serve(1);
     let started = Instant::now();
-    while calls.create().await.is_err() {
+    while clients.create().await.is_err() {
         assert!(started.elapsed() < PATIENCE);
     }
     drop(served.running.terminate().expect(0));

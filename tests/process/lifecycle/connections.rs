@@ -220,11 +220,11 @@ async fn pipelined_http1_requests_are_answered_at_their_rate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_client_of_an_address_in_debt_waits_for_a_moment() {
     let (deployment, served) = served(&[("REJECTED_CALLS_PER_SECOND", "1")]).await;
-    let mut stranger = connect(served.address());
-    stranger
+    let mut indebted = connect(served.address());
+    indebted
         .write_all(get("/healthz").repeat(200).as_bytes())
         .unwrap();
-    assert!(answer(&mut stranger).0.starts_with("http/1.1 200"));
+    assert!(answer(&mut indebted).0.starts_with("http/1.1 200"));
     // At this rate the first client owes for minutes; the other is read before its headers time out.
     let started = Instant::now();
     for _ in 0..2 {
@@ -496,8 +496,8 @@ async fn http2_bounds_are_advertised_and_enforced() {
     ];
     let (_deployment, served) = served(&settings).await;
     let mut client = Http2::connect(served.address(), &[]);
-    let told = client.wait_for(SETTINGS);
-    let told: Vec<(u16, u32)> = told
+    let received = client.wait_for(SETTINGS);
+    let received: Vec<(u16, u32)> = received
         .payload
         .chunks(6)
         .map(|setting| {
@@ -507,7 +507,10 @@ async fn http2_bounds_are_advertised_and_enforced() {
         })
         .collect();
     for setting in [(3, 7), (4, 70_000), (6, 9000)] {
-        assert!(told.contains(&setting), "{setting:?} is not in {told:?}");
+        assert!(
+            received.contains(&setting),
+            "{setting:?} is not in {received:?}"
+        );
     }
     let update = client.wait_for(WINDOW_UPDATE);
     assert_eq!((update.stream, update.number(0)), (0, 200_000 - 65_535));

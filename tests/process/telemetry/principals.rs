@@ -92,14 +92,14 @@ struct Expected {
 }
 
 /// Requests over each protocol, each request with a separate trace.
-struct Calls {
+struct TracedRequests {
     http1: Rest,
     http2: Rest,
     next_trace: u8,
     expected: Vec<Expected>,
 }
 
-impl Calls {
+impl TracedRequests {
     fn new(served: &Served) -> Self {
         Self {
             http1: Rest::new(&served.url),
@@ -204,7 +204,7 @@ async fn calls(deployment: &Deployment, served: &Served) -> Vec<Expected> {
         .unwrap()
         .hash();
     let manager_hash = manager_hash.to_string();
-    let mut calls = Calls::new(served);
+    let mut calls = TracedRequests::new(served);
     let body = json!({ "name": "a key", "workspace_id": env("WORKSPACE_A") });
     let created = calls.http1.send(Method::POST, "/keys", &manager, &body);
     let created = created.await.expect(201);

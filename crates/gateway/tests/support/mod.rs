@@ -94,7 +94,7 @@ pub(crate) async fn call(line: &str, body: &str) -> RestResponse {
 }
 
 /// Returns the content of a response without the default values, which are written too.
-pub(crate) async fn told(line: &str, body: &str) -> Value {
+pub(crate) async fn echoed(line: &str, body: &str) -> Value {
     let answer = call(line, body).await;
     assert!(answer.status < 300, "{line} {body}: {}", answer.text());
     without_defaults(answer.json())

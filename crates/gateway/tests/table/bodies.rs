@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{RestResponse, call, call_on, request, router, told};
+use crate::support::{RestResponse, call, call_on, echoed, request, router};
 use keyward_gateway_testserver::Probe;
 
 fn nested(text: &str, number: &str) -> Value {
@@ -48,7 +48,7 @@ async fn all_of_the_request() {
             json!({"choiceNumber": 5}),
         ),
     ] {
-        assert_eq!(told(line, body).await, expected, "{line} {body}");
+        assert_eq!(echoed(line, body).await, expected, "{line} {body}");
     }
 }
 
@@ -103,7 +103,7 @@ async fn one_field() {
             json!({"choiceNested": nested("", "0")}),
         ),
     ] {
-        assert_eq!(told(line, body).await, expected, "{line} {body}");
+        assert_eq!(echoed(line, body).await, expected, "{line} {body}");
     }
 }
 
@@ -264,7 +264,7 @@ async fn error_names_the_field_and_omits_the_value() {
 async fn unknown_members_are_rejected_where_that_is_asked_for() {
     // By default they are ignored. Envoy and grpc-gateway ignore them too.
     let body = r#"{"unknown":{"a":[1]},"nested":{"unknown":1},"aString":"x"}"#;
-    assert_eq!(told("POST /body", body).await["aString"], "x");
+    assert_eq!(echoed("POST /body", body).await["aString"], "x");
     let router = Probe::default()
         .rest()
         .reject_unknown_members()
@@ -348,5 +348,5 @@ async fn ignored_members_must_be_json() {
         assert_eq!(answer.status, 400, "{body}");
     }
     let body = r#"{"x":{"aString":["\u0000\ud83d\ude00",-0.0,1e-999,null]},"aString":"a"}"#;
-    assert_eq!(told("POST /create", body).await, json!({"aString": "a"}));
+    assert_eq!(echoed("POST /create", body).await, json!({"aString": "a"}));
 }

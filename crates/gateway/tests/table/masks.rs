@@ -64,9 +64,9 @@ async fn where_the_body_is_a_field_the_paths_begin_in_it() {
         // The path identifies the book and changes nothing.
         (r#"{"name":"other","title":"x"}"#, "title"),
     ] {
-        let told = patched(line, body).await;
-        assert_eq!(told["updateMask"], expected, "{body}");
-        assert_eq!(told["book"]["name"], "shelves/1/books/2");
+        let echoed = patched(line, body).await;
+        assert_eq!(echoed["updateMask"], expected, "{body}");
+        assert_eq!(echoed["book"]["name"], "shelves/1/books/2");
     }
     // The body is the whole request.
     for (body, expected) in [
@@ -85,12 +85,12 @@ async fn where_the_body_is_a_field_the_paths_begin_in_it() {
 #[tokio::test]
 async fn a_mask_leaves_out_what_the_path_binds() {
     let body = r#"{"theNote":"b","name":"b","limit":1}"#;
-    let told = patched("PATCH /flat/n", body).await;
-    assert_eq!(told["updateMask"], "limitNanos,theNote");
-    assert_eq!(told["name"], "n");
-    let told = patched("PATCH /flat/n/p", body).await;
-    assert_eq!(told["updateMask"], "limitNanos");
-    assert_eq!(told["theNote"], "p");
+    let echoed = patched("PATCH /flat/n", body).await;
+    assert_eq!(echoed["updateMask"], "limitNanos,theNote");
+    assert_eq!(echoed["name"], "n");
+    let echoed = patched("PATCH /flat/n/p", body).await;
+    assert_eq!(echoed["updateMask"], "limitNanos");
+    assert_eq!(echoed["theNote"], "p");
 }
 
 #[tokio::test]
@@ -129,9 +129,9 @@ async fn a_mask_that_the_caller_gives_stays() {
     let body = r#"{"updateMask":"URL,limit"}"#;
     assert_eq!(mask("PUT /flat/n", body).await, "link,limitNanos");
     let line = "PATCH /v1/shelves/1/books/2?updateMask=limit,author.text&validateOnly=true";
-    let told = patched(line, r#"{"title":"x"}"#).await;
-    assert_eq!(told["updateMask"], "limitNanos,author.text");
-    assert_eq!(told["validateOnly"], true);
+    let echoed = patched(line, r#"{"title":"x"}"#).await;
+    assert_eq!(echoed["updateMask"], "limitNanos,author.text");
+    assert_eq!(echoed["validateOnly"], true);
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{call, told};
+use crate::support::{call, echoed};
 
 /// Compares the responses with the expected ones.
 async fn table(cases: &[(&str, Value)]) {
     for (body, expected) in cases {
-        assert_eq!(told("POST /body", body).await, *expected, "{body}");
+        assert_eq!(echoed("POST /body", body).await, *expected, "{body}");
     }
 }
 
@@ -231,8 +231,8 @@ async fn lists_maps_and_oneofs() {
         ),
     ])
     .await;
-    let told = told("POST /body", r#"{"byNumber":{"-5":{"text":"x"}}}"#).await;
-    assert_eq!(told["byNumber"]["-5"]["text"], "x");
+    let echoed = echoed("POST /body", r#"{"byNumber":{"-5":{"text":"x"}}}"#).await;
+    assert_eq!(echoed["byNumber"]["-5"]["text"], "x");
     rejected(&[
         (r#"{"numbers":1}"#, "numbers"),
         (r#"{"numbers":{}}"#, "numbers"),

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{call, call_on, request, told};
+use crate::support::{call, call_on, echoed, request};
 use keyward_gateway_testserver::Probe;
 
 async fn table(cases: &[(&str, Value)]) {
     for (query, expected) in cases {
         assert_eq!(
-            told(&format!("GET /query?{query}"), "").await,
+            echoed(&format!("GET /query?{query}"), "").await,
             *expected,
             "{query}"
         );
@@ -170,7 +170,7 @@ async fn fields_of_fields() {
         ("nested.labels=x", json!({})),
     ])
     .await;
-    let all = told(
+    let all = echoed(
         "GET /query?nested.big_number=5&nested.tags=a&nested.tags=b&nested.color=COLOR_RED\
          &nested.seenAt=1970-01-01T00:00:00Z&nested.nested.maybe=false&nested.nested.nested.text=deep",
         "",
@@ -315,14 +315,14 @@ async fn the_path_wins_over_the_query() {
         "aString=other&nested.text=other",
         "a_string=a&a_string=b&nested.text=b",
     ] {
-        let told = told(&format!("GET /query/x/y?{query}&nested.bigNumber=5"), "").await;
-        assert_eq!(told["aString"], "x", "{query}");
-        assert_eq!(told["nested"]["text"], "y", "{query}");
-        assert_eq!(told["nested"]["bigNumber"], "5", "{query}");
+        let echoed = echoed(&format!("GET /query/x/y?{query}&nested.bigNumber=5"), "").await;
+        assert_eq!(echoed["aString"], "x", "{query}");
+        assert_eq!(echoed["nested"]["text"], "y", "{query}");
+        assert_eq!(echoed["nested"]["bigNumber"], "5", "{query}");
     }
     // Also for a oneof.
-    let told = told("GET /path/choice/5?choiceText=x", "").await;
-    assert_eq!(told, json!({"choiceNumber": 5}));
+    let echoed = echoed("GET /path/choice/5?choiceText=x", "").await;
+    assert_eq!(echoed, json!({"choiceNumber": 5}));
 }
 
 #[tokio::test]
@@ -444,6 +444,6 @@ async fn a_malformed_escape_anywhere_is_rejected() {
 #[tokio::test]
 async fn a_parameter_may_not_lie_too_deep() {
     let path = vec!["nested"; 9_000].join(".");
-    let told = told(&format!("GET /query?{path}.text=x"), "").await;
-    assert_eq!(told, json!({}));
+    let echoed = echoed(&format!("GET /query?{path}.text=x"), "").await;
+    assert_eq!(echoed, json!({}));
 }

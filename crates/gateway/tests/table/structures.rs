@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{call, told};
+use crate::support::{call, echoed};
 
 #[tokio::test]
 async fn structure_text_is_json() {
@@ -23,7 +23,7 @@ async fn structure_text_is_json() {
         ("list=+[+1+]+&value=1", json!({"list": [1], "value": 1})),
     ] {
         assert_eq!(
-            told(&format!("GET /query?{query}"), "").await,
+            echoed(&format!("GET /query?{query}"), "").await,
             expected,
             "{query}"
         );

@@ -20,14 +20,14 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 impl Activity {
     /// Begins a call.
-    pub(crate) fn begin(self: &Arc<Self>) -> Call {
+    pub(crate) fn begin(self: &Arc<Self>) -> ActiveCall {
         let mut state = self.state();
         state.snapshot.calls += 1;
         state.snapshot.head_since = None;
         let id = state.next_call;
         state.next_call += 1;
         drop(state);
-        Call {
+        ActiveCall {
             activity: Arc::clone(self),
             id,
             has_response: false,
@@ -36,13 +36,13 @@ impl Activity {
 }
 
 /// A call that is under way until this guard is dropped.
-pub(crate) struct Call {
+pub(crate) struct ActiveCall {
     activity: Arc<Activity>,
     id: u64,
     has_response: bool,
 }
 
-impl Call {
+impl ActiveCall {
     /// Returns true for the first call of its connection.
     pub(crate) fn is_first(&self) -> bool {
         self.id == 0
@@ -110,7 +110,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
         let mut state = self.activity.state();
         let removed = match state.waiting.entry(self.id) {
@@ -177,7 +177,7 @@ pub(crate) struct ResponseBody {
     body: Body,
     /// Rest of a frame that is longer than a piece.
     rest: Bytes,
-    call: Call,
+    call: ActiveCall,
 }
 
 impl HttpBody for ResponseBody {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::metrics;
 use crate::unread::{Shed, UnreadCharge};
 
-pub(crate) use call::{Call, ResponseBody};
+pub(crate) use call::{ActiveCall, ResponseBody};
 
 /// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

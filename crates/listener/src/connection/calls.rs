@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 use super::shared::Shared;
-use crate::activity::{Activity, Call, ResponseBody};
+use crate::activity::{ActiveCall, Activity, ResponseBody};
 use crate::outcome::{Authenticated, Limited, is_outage, is_rejected};
 use crate::peer::{Peer, PeerService, Secure};
 use crate::phase::Phase;
 
 /// State that all calls of a connection share.
 #[derive(Clone)]
-pub(crate) struct Calls {
+pub(crate) struct CallHandler {
     pub(crate) shared: Arc<Shared>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) peer: Peer,
@@ -32,7 +32,7 @@ pub(crate) struct Calls {
     pub(crate) old: Option<Instant>,
 }
 
-impl Calls {
+impl CallHandler {
     /// Charges a call before more is read. hyper runs this for each request that it has read, and polls the
     /// future later.
     pub(crate) fn begin(
@@ -100,7 +100,7 @@ impl Calls {
     async fn call(
         self,
         request: Request<Incoming>,
-        call: Call,
+        call: ActiveCall,
         is_charged: bool,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let is_http1 = request.version() < http::Version::HTTP_2;

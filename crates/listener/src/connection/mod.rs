@@ -15,7 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use calls::Calls;
+use calls::CallHandler;
 use futures_util::poll;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -89,7 +89,7 @@ pub(crate) async fn serve(
     if service.is_some() {
         activity.set_authenticated(None);
     }
-    let calls = Calls {
+    let calls = CallHandler {
         shared: Arc::clone(&shared),
         activity: Arc::clone(&activity),
         peer: Peer(peer),

@@ -119,16 +119,16 @@ async fn every_filter_has_an_index(database: TestDatabase) {
             let page = PageRequest { limit: 100, after };
             let query = listed(&filter, &page).build(db.get_database_backend());
             let plan = plan(db, query).await;
-            let told = format!("{filter:?} after {after:?}:\n{plan}");
+            let context = format!("{filter:?} after {after:?}:\n{plan}");
             match store.engine() {
                 crate::Engine::Postgres => {
-                    assert!(!plan.contains("Seq Scan"), "{told}");
-                    assert!(plan.contains("Index Scan"), "{told}");
+                    assert!(!plan.contains("Seq Scan"), "{context}");
+                    assert!(plan.contains("Index Scan"), "{context}");
                 }
                 crate::Engine::Sqlite => {
-                    assert!(plan.contains("USING INDEX ix_audit_events_"), "{told}");
+                    assert!(plan.contains("USING INDEX ix_audit_events_"), "{context}");
                     // Only events of the same millisecond remain to be sorted.
-                    assert!(!plan.contains("B-TREE FOR ORDER BY"), "{told}");
+                    assert!(!plan.contains("B-TREE FOR ORDER BY"), "{context}");
                 }
             }
         }

@@ -104,7 +104,7 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
     let store = &fixture.store;
     store.close().await;
     let key = stored_key(&world.a);
-    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let audit_event = || event("api_key.create", Noun::ProviderKey, "key");
     let answers = [
         store.ping().await.map_err(ping_error),
         store.workspace(&world.a.id).await.map(|_| ()),
@@ -113,15 +113,15 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
                 &write_grant(&world.a),
                 &key,
                 &UsedDataKeys::default(),
-                &told(),
+                &audit_event(),
             )
             .await,
         store
-            .release(&serve_grant(&world.a), key.key.id, &told())
+            .release(&serve_grant(&world.a), key.key.id, &audit_event())
             .await
             .map(|_| ()),
         store
-            .upsert_organization(&directory_grant(), &organization("org"), &told())
+            .upsert_organization(&directory_grant(), &organization("org"), &audit_event())
             .await
             .map(|_| ()),
         store.migrate().await.map(drop).map_err(migrate_error),
@@ -133,13 +133,13 @@ pub(crate) async fn closed_store_is_unavailable(fixture: &Fixture<Store>) {
 
 /// The store neither reads nor writes after the deadline.
 pub(crate) async fn nothing_happens_after_the_deadline(fixture: &Fixture<Store>) {
-    let told = event("organization.upsert", Noun::Organization, "org");
+    let audit_event = event("organization.upsert", Noun::Organization, "org");
     let (grant, organization) = (directory_grant(), organization("org"));
     let store = &fixture.store;
     let answers = deadline::scope(Instant::now(), async {
         [
             store
-                .upsert_organization(&grant, &organization, &told)
+                .upsert_organization(&grant, &organization, &audit_event)
                 .await
                 .map(|_| ()),
             store

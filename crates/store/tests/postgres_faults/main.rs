@@ -43,11 +43,11 @@ async fn open(url: &str) -> Arc<Store> {
 }
 
 async fn upsert(store: &Store, id: &str) -> Result<(), Error> {
-    let told = event("repo.upsert", Noun::Repo, id);
+    let audit_event = event("repo.upsert", Noun::Repo, id);
     let at = Instant::now() + Duration::from_secs(2);
     let repo = repo("a", id);
     let grant = directory_grant();
-    let call = store.upsert_repo(&grant, &repo, &told);
+    let call = store.upsert_repo(&grant, &repo, &audit_event);
     deadline::scope(at, call).await.map(|_| ())
 }
 
@@ -148,9 +148,9 @@ async fn foreign_row_lock_blocks_no_other_key() {
     for _ in 0..=4 * CONNECTIONS {
         let mut key = issued_key(&world.a);
         key.name = format!("key {}", keys.len());
-        let told = event("issued_key.create", Noun::IssuedKey, "key");
+        let audit_event = event("issued_key.create", Noun::IssuedKey, "key");
         let grant = manage_grant(&world.a);
-        IssuedKeyStore::insert(&*store, &grant, &key, &told)
+        IssuedKeyStore::insert(&*store, &grant, &key, &audit_event)
             .await
             .unwrap();
         keys.push(key);
@@ -205,9 +205,9 @@ async fn hung_commit_is_given_up_as_unknown() {
     let store = open(database.url()).await;
     let world = World::create(&*store).await;
     let key = issued_key(&world.a);
-    let told = event("issued_key.create", Noun::IssuedKey, "key");
+    let audit_event = event("issued_key.create", Noun::IssuedKey, "key");
     let grant = manage_grant(&world.a);
-    IssuedKeyStore::insert(&*store, &grant, &key, &told)
+    IssuedKeyStore::insert(&*store, &grant, &key, &audit_event)
         .await
         .unwrap();
     // A deferred trigger runs at the commit, which waits here for a lock.

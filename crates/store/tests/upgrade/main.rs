@@ -52,7 +52,7 @@ async fn upgrades(database: TestDatabase, step: usize) {
     let names = Store::migrations();
     let lacks = names.len() - step;
     match store.schema().await.unwrap() {
-        SchemaState::Older { lacks: told, .. } => assert_eq!(told, lacks),
+        SchemaState::Older { lacks: count, .. } => assert_eq!(count, lacks),
         state => panic!("{state:?} after {step} migrations"),
     }
     fill(&database, step).await;

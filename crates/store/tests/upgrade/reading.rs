@@ -68,7 +68,7 @@ async fn directory(store: &Store) {
 async fn data_keys(store: &Store) {
     let a = store.workspace(&workspace_id("a")).await.unwrap().unwrap();
     let keys = store.data_keys(&read_grant(&a)).await.unwrap();
-    let told: Vec<_> = keys
+    let found: Vec<_> = keys
         .into_iter()
         .map(|key| (key.purpose, key.wrapped))
         .collect();
@@ -76,7 +76,7 @@ async fn data_keys(store: &Store) {
         (DataKeyPurpose::Fingerprint, vec![2]),
         (DataKeyPurpose::Seal, vec![1, 0, 255]),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
 }
 
 async fn provider_keys(store: &Store) {
@@ -114,8 +114,8 @@ async fn audit(store: &Store) {
         .await
         .unwrap()
         .items;
-    let told: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
-    assert_eq!(told, ["organization.upsert", "api_key.create"]);
+    let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["organization.upsert", "api_key.create"]);
     assert_eq!(events[1].details["fields"], "key");
 }
 
@@ -166,7 +166,7 @@ fn first_page() -> PageRequest<Position> {
 /// Stores one more row of each kind.
 pub(crate) async fn and_goes_on(store: &Store) {
     let a = workspace("org", "a");
-    let told = |action, noun| event(action, noun, "one more");
+    let audit_event = |action, noun| event(action, noun, "one more");
     // Before any secret is sealed: a workspace that has sealed secrets gets no first key.
     let data_key = WrappedDataKey {
         purpose: DataKeyPurpose::Seal,
@@ -185,7 +185,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
             &write_grant(&a),
             &key,
             &UsedDataKeys::default(),
-            &told("api_key.create", Noun::ProviderKey),
+            &audit_event("api_key.create", Noun::ProviderKey),
         )
         .await
         .unwrap();
@@ -196,7 +196,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
             &write_grant(&a),
             &key,
             &UsedDataKeys::default(),
-            &told("repo_ai_key.create", Noun::RepoAiKey),
+            &audit_event("repo_ai_key.create", Noun::RepoAiKey),
         )
         .await
         .unwrap();
@@ -206,7 +206,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
         .insert(
             &organization_grant(&organization_id("org")),
             &key,
-            &told("management_key.create", Noun::ManagementKey),
+            &audit_event("management_key.create", Noun::ManagementKey),
         )
         .await
         .unwrap();
@@ -216,7 +216,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
         .insert(
             &manage_grant(&a),
             &key,
-            &told("issued_key.create", Noun::IssuedKey),
+            &audit_event("issued_key.create", Noun::IssuedKey),
         )
         .await
         .unwrap();
@@ -226,7 +226,7 @@ pub(crate) async fn and_goes_on(store: &Store) {
         .upsert_repo(
             &directory_grant(),
             &repo("a", "one-more"),
-            &told("repo.upsert", Noun::Repo),
+            &audit_event("repo.upsert", Noun::Repo),
         )
         .await
         .unwrap();

@@ -41,7 +41,7 @@ impl PrincipalSlot {
 }
 
 /// A call under way. Dropping it ends the call.
-pub(super) struct Call {
+pub(super) struct TracedCall {
     /// HTTP method if it is a standard one, since another could be any text.
     method: &'static str,
     /// `http` or `https`.
@@ -57,7 +57,7 @@ pub(super) struct Call {
     ending: Ending,
 }
 
-impl Call {
+impl TracedCall {
     /// Begins the spans of a call.
     pub(super) fn begin(request: &Request, target: &RouteTarget) -> Self {
         let (method, kind) = (method(request), CallName::of(request, target));
@@ -91,7 +91,7 @@ impl Call {
 }
 
 /// Ends the call with the end of this response.
-pub(super) fn at_end_of(response: Response, mut call: Call) -> Response {
+pub(super) fn at_end_of(response: Response, mut call: TracedCall) -> Response {
     call.ending.status = Some(response.status());
     let status = match call.kind {
         CallName::Http(_) => response.extensions().get::<Status>().cloned(),
@@ -101,7 +101,7 @@ pub(super) fn at_end_of(response: Response, mut call: Call) -> Response {
     response.map(|body| Body::new(OnEnd::new(body, call)))
 }
 
-impl Observer for Call {
+impl Observer for TracedCall {
     fn ended(mut self, end: End<'_>) {
         let End::Complete(trailers) = end else { return };
         self.ending.complete = true;
@@ -111,7 +111,7 @@ impl Observer for Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for TracedCall {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         metrics::call_ends(self.method, self.scheme);

@@ -16,10 +16,10 @@ use tracing::Instrument;
 
 pub(super) use call::PrincipalSlot;
 
-use call::{Call, at_end_of};
+use call::{TracedCall, at_end_of};
 
 pub(super) async fn layer(mut request: Request, next: Next) -> Response {
-    let call = Call::begin(&request, &super::target(&request));
+    let call = TracedCall::begin(&request, &super::target(&request));
     request.extensions_mut().insert(call.principal.clone());
     let (span, lines) = (call.span.clone(), call.lines.clone());
     let response = next.run(request).instrument(span).instrument(lines).await;

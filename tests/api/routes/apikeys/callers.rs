@@ -165,7 +165,7 @@ async fn request_without_a_token_is_rejected(server: TestServer) {
 
 async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
     let id = key(&server).await;
-    for user in [User::Stranger, User::Unvalidated] {
+    for user in [User::Unlisted, User::Unvalidated] {
         let token = server.token(user);
         for (method, path, body, _) in endpoints(&id) {
             let mut call = server.call(method, &path).bearer(&token);

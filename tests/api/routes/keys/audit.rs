@@ -99,7 +99,7 @@ async fn management_key_creation_and_revocation_leave_events(server: TestServer)
     server.advance_seconds(1);
     server.revoke_management_key(&created.key).await;
     let events = events(&server).await;
-    let told: Vec<_> = events
+    let returned: Vec<_> = events
         .iter()
         .map(|event| {
             (
@@ -110,7 +110,7 @@ async fn management_key_creation_and_revocation_leave_events(server: TestServer)
         })
         .collect();
     assert_eq!(
-        told,
+        returned,
         [
             ("management_key.create", "user", "owner"),
             ("management_key.revoke", "service", "ai-gateway"),

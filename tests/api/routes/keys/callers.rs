@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::support::{
-    Call, DENIED, LIST_DENIED, MOUNTS, NO_HEADER, ORGANIZATION, TestServer, UNAUTHENTICATED_BODY,
-    User, rejected,
+    DENIED, LIST_DENIED, MOUNTS, NO_HEADER, ORGANIZATION, RestRequest, TestServer,
+    UNAUTHENTICATED_BODY, User, rejected,
 };
 
 const INVALID: &str = "Invalid token";
 
 /// Valid requests to every endpoint that needs a management key, on both mounts.
-fn calls(server: &TestServer, hash: &str) -> Vec<Call> {
+fn calls(server: &TestServer, hash: &str) -> Vec<RestRequest> {
     let on = |mount: &str| {
         let (all, one) = (format!("{mount}/keys"), format!("{mount}/keys/{hash}"));
         [
@@ -141,7 +141,7 @@ async fn request_without_a_token_is_rejected(server: TestServer) {
 async fn token_of_an_unknown_principal_is_rejected(server: TestServer) {
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
-    let users = [User::Stranger, User::Unvalidated].map(|user| server.token(user));
+    let users = [User::Unlisted, User::Unvalidated].map(|user| server.token(user));
     for token in users
         .into_iter()
         .chain(["garbage".to_owned(), "a.b.c".to_owned()])

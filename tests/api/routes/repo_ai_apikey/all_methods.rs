@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
 use crate::support::{
-    Call, Engine, NO_SUCH_ID, REPO_A, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected,
+    Engine, NO_SUCH_ID, REPO_A, RestRequest, TestServer, User, WORKSPACE_A, WORKSPACE_B, rejected,
     repo_ai_key_path, repo_ai_keys_path,
 };
 
@@ -35,7 +35,7 @@ fn http_status(code: Code) -> u16 {
 }
 
 /// Expects that both protocols reject the same request alike.
-async fn agree(name: &str, rest: Call, grpc: Result<(), Status>) {
+async fn agree(name: &str, rest: RestRequest, grpc: Result<(), Status>) {
     let (answer, status) = (rest.send().await, grpc.expect_err(name));
     assert_eq!(
         answer.status,

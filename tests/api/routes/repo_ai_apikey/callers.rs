@@ -186,7 +186,7 @@ async fn request_without_a_valid_token_is_rejected(server: TestServer) {
 }
 
 async fn unknown_or_unvalidated_users_are_rejected(server: TestServer) {
-    for user in [User::Stranger, User::Unvalidated] {
+    for user in [User::Unlisted, User::Unvalidated] {
         all_ask_who_calls(&server, Some(&server.token(user)), "TOKEN_INVALID").await;
     }
 }

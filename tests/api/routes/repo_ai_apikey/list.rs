@@ -238,10 +238,10 @@ async fn other_verbs_are_not_known_here(server: TestServer) {
             .json(&json!({}));
         let answer = call.send().await;
         answer.rejects(405, "Method not allowed");
-        let told = answer.header("allow").unwrap();
+        let returned = answer.header("allow").unwrap();
         assert!(
-            allow.iter().all(|verb| told.contains(verb)),
-            "{method} {path}: {told}"
+            allow.iter().all(|verb| returned.contains(verb)),
+            "{method} {path}: {returned}"
         );
     }
 }

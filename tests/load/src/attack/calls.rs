@@ -29,7 +29,7 @@ const MAX_WRITE_BYTES: usize = 64 * 1024;
 const MAX_PENDING_FRAMES: usize = 1024;
 
 /// One request.
-pub(super) struct Call {
+pub(super) struct AttackCall {
     /// Header block, as [`frames::request`] encodes it.
     pub(super) block: Vec<u8>,
     /// Bytes of the body that the client sends.
@@ -37,7 +37,7 @@ pub(super) struct Call {
 }
 
 /// The calls of an attack.
-pub(super) struct Calls<F> {
+pub(super) struct AttackCalls<F> {
     /// Creates the call with this number.
     pub(super) call: F,
     /// True if the client ends its requests. If not, the server waits for the rest of the body.
@@ -50,7 +50,7 @@ pub(super) struct Calls<F> {
     pub(super) most: u64,
 }
 
-impl<F: Fn(u64) -> Call> Calls<F> {
+impl<F: Fn(u64) -> AttackCall> AttackCalls<F> {
     /// Makes calls over one connection until either side ends it.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl<'a> Connection<'a> {
 
     /// Returns the frames to send now: replies, new calls, and parts of bodies for which there is a
     /// window.
-    fn write<F: Fn(u64) -> Call>(&mut self, calls: &Calls<F>) -> Vec<u8> {
+    fn write<F: Fn(u64) -> AttackCall>(&mut self, calls: &AttackCalls<F>) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.replies);
         let mut begun = 0;
         while self.open.len() < calls.streams

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 use serde_json::Value;
 
-use super::calls::{Call, Calls};
+use super::calls::{AttackCall, AttackCalls};
 use super::{AttackArgs, frames, storm};
 use crate::Outcome;
 use crate::proto::RecordUsageRequest;
@@ -45,8 +45,8 @@ pub(crate) async fn run(args: ChargesArgs) -> Outcome<Value> {
             let mut connection = 0;
             while attacker.goes_on() {
                 let salt = format!("{run}-{}-{connection}", attacker.number);
-                let calls = Calls {
-                    call: |number: u64| Call {
+                let calls = AttackCalls {
+                    call: |number: u64| AttackCall {
                         block: block.clone(),
                         body: charge(&args.hashes, &salt, number),
                     },

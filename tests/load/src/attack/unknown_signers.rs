@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::calls::{Call, Calls};
+use super::calls::{AttackCall, AttackCalls};
 use super::{AttackArgs, frames, storm};
 use crate::Outcome;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(args: UnknownSignersArgs) -> Outcome<Value> {
     getrandom::fill(&mut random)?;
     let run = hex::encode(random);
     let claims = json!({
-        "iss": args.issuer, "aud": args.audience, "sub": "stranger", "org": "demo",
+        "iss": args.issuer, "aud": args.audience, "sub": "unknown", "org": "demo",
         "iat": 1, "exp": 4_000_000_000_u64,
     });
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
@@ -42,8 +42,8 @@ pub(crate) async fn run(args: UnknownSignersArgs) -> Outcome<Value> {
             let mut connection = 0;
             while attacker.goes_on() {
                 let salt = format!("{run}-{}-{connection}", attacker.number);
-                let calls = Calls {
-                    call: |number: u64| Call {
+                let calls = AttackCalls {
+                    call: |number: u64| AttackCall {
                         block: call(&format!("{salt}-{number}"), &claims),
                         body: Arc::new([]),
                     },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use super::calls::{Call, Calls};
+use super::calls::{AttackCall, AttackCalls};
 use super::{AttackArgs, Attacker, storm};
 use crate::Outcome;
 use crate::attack::frames;
@@ -84,8 +84,8 @@ async fn over_http2(attacker: &Attacker, args: &UnreadArgs) -> io::Result<()> {
         ("GET", Arc::new([]))
     };
     let block = frames::request(method, &args.path, &fields);
-    let calls = Calls {
-        call: |_| Call {
+    let calls = AttackCalls {
+        call: |_| AttackCall {
             block: block.clone(),
             body: Arc::clone(&body),
         },

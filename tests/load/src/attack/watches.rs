@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::calls::{Call, Calls};
+use super::calls::{AttackCall, AttackCalls};
 use super::{AttackArgs, frames, storm};
 use crate::Outcome;
 
@@ -24,8 +24,8 @@ pub(crate) async fn run(args: WatchesArgs) -> Outcome<Value> {
         let fields = [("content-type", "application/grpc"), ("te", "trailers")];
         let block = frames::request("POST", "/grpc.health.v1.Health/Watch", &fields);
         let message: Arc<[u8]> = Arc::new([0; 5]);
-        let calls = Calls {
-            call: |_| Call {
+        let calls = AttackCalls {
+            call: |_| AttackCall {
                 block: block.clone(),
                 body: Arc::clone(&message),
             },

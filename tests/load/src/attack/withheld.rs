@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::calls::{Call, Calls};
+use super::calls::{AttackCall, AttackCalls};
 use super::unread::Protocol;
 use super::{AttackArgs, Attacker, count_statuses, frames, storm};
 use crate::Outcome;
@@ -91,8 +91,8 @@ async fn over_http2(attacker: &Attacker, args: &WithheldArgs, body: &Arc<[u8]>) 
         ("te", "trailers"),
     ];
     let block = frames::request("POST", &args.path, &fields);
-    let calls = Calls {
-        call: |_| Call {
+    let calls = AttackCalls {
+        call: |_| AttackCall {
             block: block.clone(),
             body: Arc::clone(body),
         },

@@ -21,16 +21,16 @@ pub async fn event_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = stored_key(&world.a);
     let id = key.key.id.to_string();
-    let mut told = event("api_key.create", Noun::ProviderKey, &id)
+    let mut sent = event("api_key.create", Noun::ProviderKey, &id)
         .with_detail("fields", "key,\"secret\"\u{1f511}");
-    told.occurred_at = Timestamp::from_unix_millis(NOON.unix_millis() + 86_400_123);
+    sent.occurred_at = Timestamp::from_unix_millis(NOON.unix_millis() + 86_400_123);
     fixture
         .provider_keys()
         .insert(
             &write_grant(&world.a),
             &key,
             &UsedDataKeys::default(),
-            &told,
+            &sent,
         )
         .await
         .unwrap();
@@ -174,7 +174,7 @@ pub async fn repeated_link_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
 }
 
 /// Returns the events of an action, the oldest first.
-async fn told<S: Stores>(fixture: &Fixture<S>, action: &str) -> Vec<StoredEvent> {
+async fn events_of<S: Stores>(fixture: &Fixture<S>, action: &str) -> Vec<StoredEvent> {
     let mut events = fixture.database.events().await;
     events.retain(|event| event.action == action);
     events
@@ -189,7 +189,7 @@ pub async fn deletion_of_a_workspace_names_its_organization<S: Stores>(fixture: 
         .delete_workspace(&directory_grant(), &world.b.id, &deleted)
         .await
         .unwrap();
-    let stored = &told(fixture, "workspace.delete").await[0];
+    let stored = &events_of(fixture, "workspace.delete").await[0];
     assert_eq!(stored.organization_id.as_deref(), Some("org"));
     assert_eq!(stored.workspace_id.as_deref(), Some("b"));
 }
@@ -213,8 +213,8 @@ pub async fn repo_events_name_their_organization<S: Stores>(fixture: &Fixture<S>
         .await
         .unwrap();
 
-    let mut events = told(fixture, "repo.upsert").await;
-    events.extend(told(fixture, "repo.delete").await);
+    let mut events = events_of(fixture, "repo.upsert").await;
+    events.extend(events_of(fixture, "repo.delete").await);
     for event in &events {
         assert_eq!(event.organization_id.as_deref(), Some("org"));
         assert_eq!(event.workspace_id.as_deref(), Some("b"));
@@ -238,7 +238,7 @@ pub async fn member_events_name_each_access<S: Stores>(fixture: &Fixture<S>) {
         let upsert = event("member.upsert", Noun::Member, "user");
         store.upsert_member(&grant, member, &upsert).await.unwrap();
     }
-    let events = told(fixture, "member.upsert").await;
+    let events = events_of(fixture, "member.upsert").await;
     let details: Vec<_> = events.iter().map(|event| event.details.as_str()).collect();
     assert_eq!(
         details,
@@ -277,7 +277,7 @@ pub async fn directory_events_name_the_changes<S: Stores>(fixture: &Fixture<S>) 
         .await
         .unwrap();
 
-    let details = async |action| told(fixture, action).await[0].details.clone();
+    let details = async |action| events_of(fixture, action).await[0].details.clone();
     assert_eq!(
         details("organization.changed").await,
         r#"{"name.new":"Renamed","name.old":"Organization org"}"#

@@ -56,21 +56,21 @@ async fn tell_in<S: Stores>(
 /// Stores an event of one of the scopes, in turn.
 async fn tell<S: Stores>(fixture: &Fixture<S>, number: usize, millis: i64) {
     let place = PLACES[number % PLACES.len()];
-    tell_in(fixture, place, &told(number, millis)).await;
+    tell_in(fixture, place, &numbered_event(number, millis)).await;
 }
 
 /// Returns an event at this number of milliseconds after noon. Its other fields rotate with different periods.
-fn told(number: usize, millis: i64) -> AuditEvent {
-    let mut told = event("placeholder", Noun::Repo, format!("thing-{}", number % 11));
-    told.occurred_at = after_noon(millis);
-    told.action = ["api_key.create", "api_key.resolve", "repo.upsert"][number % 3];
-    told.resource_kind = ["api_key", "repo"][number % 2];
-    told.actor = Actor {
+fn numbered_event(number: usize, millis: i64) -> AuditEvent {
+    let mut event = event("placeholder", Noun::Repo, format!("thing-{}", number % 11));
+    event.occurred_at = after_noon(millis);
+    event.action = ["api_key.create", "api_key.resolve", "repo.upsert"][number % 3];
+    event.resource_kind = ["api_key", "repo"][number % 2];
+    event.actor = Actor {
         kind: ["user", "service", "issued_key"][number % 3],
         id: format!("actor-{}", number % 5),
     };
-    told.request_id = format!("request-{}", number % 7);
-    told
+    event.request_id = format!("request-{}", number % 7);
+    event
 }
 
 async fn page<S: Stores>(
@@ -108,7 +108,7 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
     let whole = event("api_key.create", Noun::ProviderKey, "key-\u{1f511}")
         .with_detail("fields", "key,\"secret\"\u{1f511}")
         .with_detail("more", "");
-    let mut bare = event("organization.upsert", Noun::Organization, "told");
+    let mut bare = event("organization.upsert", Noun::Organization, "bare");
     bare.source = None;
     tell_in(fixture, ("org", Some("a")), &whole).await;
     tell_in(fixture, ("other", None), &bare).await;
@@ -140,7 +140,7 @@ pub async fn event_is_read_whole<S: Stores>(fixture: &Fixture<S>) {
         organization: Some("other".to_owned()),
         workspace: None,
         resource_kind: "organization".to_owned(),
-        resource_id: "told".to_owned(),
+        resource_id: "bare".to_owned(),
         source: None,
         details: BTreeMap::new(),
         ..read.clone()

@@ -113,14 +113,14 @@ pub async fn grant_seals_nothing_in_a_namesake<S: Stores>(fixture: &Fixture<S>) 
         .unwrap();
 
     let used = UsedDataKeys::default();
-    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let audit_event = || event("api_key.create", Noun::ProviderKey, "key");
     let key = stored_key(&world.b);
     let keys = fixture.provider_keys();
-    let stored = keys.insert(&grant, &key, &used, &told()).await;
+    let stored = keys.insert(&grant, &key, &used, &audit_event()).await;
     assert_rejected!(stored, Error::Denied);
     let key = stored_repo_ai_key(&world.b, "r", "ours");
     let repo_keys = fixture.repo_ai_keys();
-    let stored = repo_keys.insert(&grant, &key, &used, &told()).await;
+    let stored = repo_keys.insert(&grant, &key, &used, &audit_event()).await;
     assert_rejected!(stored, Error::Denied);
     let seal = WrappedDataKey {
         purpose: DataKeyPurpose::Seal,
@@ -155,18 +155,20 @@ pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>)
     let events = fixture.database.count("audit_events").await;
 
     let (keys, id) = (fixture.provider_keys(), theirs.key.id);
-    let told = || event("api_key.change", Noun::ProviderKey, "key");
+    let audit_event = || event("api_key.change", Noun::ProviderKey, "key");
     let kept = |stored: &StoredProviderKey| Ok(stored.clone());
-    let modified = keys.modify(&write, id, &kept, &told()).await;
+    let modified = keys.modify(&write, id, &kept, &audit_event()).await;
     assert!(is_not_found(&modified), "{modified:?}");
-    let deleted = keys.delete(&write, id, &told()).await;
+    let deleted = keys.delete(&write, id, &audit_event()).await;
     assert!(is_not_found(&deleted), "{deleted:?}");
-    let released = keys.release(&serve, id, &told()).await.map(drop);
+    let released = keys.release(&serve, id, &audit_event()).await.map(drop);
     assert!(is_not_found(&released), "{released:?}");
     let link = link(id, ResourceKind::Bucket, "bucket");
-    let linked = keys.link(&serve, &link, &told()).await;
+    let linked = keys.link(&serve, &link, &audit_event()).await;
     assert!(is_not_found(&linked), "{linked:?}");
-    let unlinked = keys.unlink(&serve, id, &link.resource, &told()).await;
+    let unlinked = keys
+        .unlink(&serve, id, &link.resource, &audit_event())
+        .await;
     assert!(is_not_found(&unlinked), "{unlinked:?}");
     let page = PageRequest {
         limit: 10,
@@ -191,26 +193,28 @@ pub async fn secret_of_replaced_data_keys_is_rejected<S: Stores>(fixture: &Fixtu
     put_workspace(fixture, &world.b).await.unwrap();
     let after = vault.keys(&grant).await.unwrap();
 
-    let told = || event("api_key.create", Noun::ProviderKey, "key");
+    let audit_event = || event("api_key.create", Noun::ProviderKey, "key");
     let key = stored_key(&world.b);
     let keys = fixture.provider_keys();
-    let stored = keys.insert(&grant, &key, before.used(), &told()).await;
+    let stored = keys
+        .insert(&grant, &key, before.used(), &audit_event())
+        .await;
     assert_rejected!(stored, Error::Unavailable(_));
     assert_eq!(fixture.database.count("provider_keys").await, 0);
     put_repo(fixture, &repo("b", "r")).await.unwrap();
     let repo_key = stored_repo_ai_key(&world.b, "r", "key");
     let repo_keys = fixture.repo_ai_keys();
     let stored = repo_keys
-        .insert(&grant, &repo_key, before.used(), &told())
+        .insert(&grant, &repo_key, before.used(), &audit_event())
         .await;
     assert_rejected!(stored, Error::Unavailable(_));
     assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
 
-    keys.insert(&grant, &key, after.used(), &told())
+    keys.insert(&grant, &key, after.used(), &audit_event())
         .await
         .unwrap();
     repo_keys
-        .insert(&grant, &repo_key, after.used(), &told())
+        .insert(&grant, &repo_key, after.used(), &audit_event())
         .await
         .unwrap();
 }

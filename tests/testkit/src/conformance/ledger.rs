@@ -79,7 +79,7 @@ pub(super) async fn summed_by_day<S: Stores>(fixture: &Fixture<S>) -> [i64; 2] {
 pub async fn charge_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
     let world = World::create(&*fixture.store).await;
     let key = put(fixture, &world.a).await;
-    let told = Charge {
+    let sent = Charge {
         amount: MAX_AMOUNT,
         byok: true,
         occurred_at: after_noon(-5),
@@ -87,16 +87,16 @@ pub async fn charge_is_stored_whole<S: Stores>(fixture: &Fixture<S>) {
         recorded_by: "'\u{1f511} ".repeat(100),
         ..charge("\u{10ffff}'\";--%_\\ ", 0)
     };
-    record(fixture, &world.a, &key, &told).await.unwrap();
+    record(fixture, &world.a, &key, &sent).await.unwrap();
     let rows = fixture.database.query("SELECT * FROM charges").await;
     let text = |column: &str| rows[0].try_get::<String>("", column).unwrap();
     let number = |column: &str| rows[0].try_get::<i64>("", column).unwrap();
     assert_eq!(rows.len(), 1);
-    assert_eq!(text("request_id"), told.request_id.as_str());
-    assert_eq!(text("recorded_by"), told.recorded_by);
-    assert_eq!(number("amount_nanos"), told.amount.get());
-    assert_eq!(number("occurred_at"), told.occurred_at.unix_millis());
-    assert_eq!(number("recorded_at"), told.recorded_at.unix_millis());
+    assert_eq!(text("request_id"), sent.request_id.as_str());
+    assert_eq!(text("recorded_by"), sent.recorded_by);
+    assert_eq!(number("amount_nanos"), sent.amount.get());
+    assert_eq!(number("occurred_at"), sent.occurred_at.unix_millis());
+    assert_eq!(number("recorded_at"), sent.recorded_at.unix_millis());
     assert!(rows[0].try_get::<bool>("", "byok").unwrap());
 }
 

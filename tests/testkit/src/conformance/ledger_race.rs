@@ -207,13 +207,13 @@ async fn spend(
 ) -> Result<bool, Error> {
     let twin = number % 4 < 2;
     let request = if twin { number / 4 } else { 100 + number };
-    let told = Charge {
+    let sent = Charge {
         byok: !twin && number % 3 == 1,
         occurred_at: after_noon(-DAY * (number % 7)),
         ..charge(&request.to_string(), 1000 + number / 4)
     };
     if twin || number % 3 != 0 {
-        let recorded = ledger.record(grant, hash, &|_| Ok(told.clone())).await?;
+        let recorded = ledger.record(grant, hash, &|_| Ok(sent.clone())).await?;
         return Ok(recorded.duplicate);
     }
     let hold = reservation(&request.to_string(), 5000);
@@ -221,7 +221,7 @@ async fn spend(
         .reserve(grant, hash, &|_| hold.clone(), &|_, _| Ok(()))
         .await?;
     let settled = ledger
-        .settle(grant, hash, hold.id, &|_, _| told.clone())
+        .settle(grant, hash, hold.id, &|_, _| sent.clone())
         .await?;
     Ok(settled.duplicate)
 }

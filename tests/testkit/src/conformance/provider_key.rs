@@ -392,17 +392,19 @@ pub async fn unbound_secrets_are_found_and_resealed<S: Stores>(fixture: &Fixture
     assert_eq!(keys.unbound(Some(ids[2]), 2).await.unwrap(), []);
 
     let (id, workspace) = unbound[0];
-    let told = || event("api_key.bind", Noun::ProviderKey, id.to_string());
+    let audit_event = || event("api_key.bind", Noun::ProviderKey, id.to_string());
     let change = |stored: &StoredProviderKey| {
         let mut next = stored.clone();
         next.sealed_secret[0] = BOUND;
         Ok(next)
     };
     let grant = serve_grant(&world.b);
-    let elsewhere = keys.reseal(&grant, id, &change, &told()).await;
+    let elsewhere = keys.reseal(&grant, id, &change, &audit_event()).await;
     assert!(is_not_found(&elsewhere), "{elsewhere:?}");
     let grant = serve_grant(workspace);
-    keys.reseal(&grant, id, &change, &told()).await.unwrap();
+    keys.reseal(&grant, id, &change, &audit_event())
+        .await
+        .unwrap();
     assert_eq!(keys.unbound(None, 10).await.unwrap(), ids[1..]);
     let stored = get(fixture, workspace, id).await.unwrap();
     assert!(stored.is_bound());

@@ -17,7 +17,7 @@ fn record(values: &[(&'static str, Option<&str>)]) -> Record {
     Record(values.iter().map(own).collect())
 }
 
-fn told(old: Option<&Record>, new: &Record) -> Vec<(String, String)> {
+fn changes_of(old: Option<&Record>, new: &Record) -> Vec<(String, String)> {
     let mut details = BTreeMap::new();
     add(&mut details, old, new);
     details.into_iter().collect()
@@ -47,14 +47,14 @@ fn changed_field_has_its_old_and_new_value() {
         pair("c.new", ""),
         pair("d.old", "4"),
     ];
-    assert_eq!(told(Some(&old), &new), expected);
-    assert_eq!(told(None, &old).len(), 3);
+    assert_eq!(changes_of(Some(&old), &new), expected);
+    assert_eq!(changes_of(None, &old).len(), 3);
 }
 
 #[test]
 fn values_are_cut_between_characters() {
     let long = "\u{1f511}".repeat(100);
-    let details = told(None, &record(&[("a", Some(&long))]));
+    let details = changes_of(None, &record(&[("a", Some(&long))]));
     let (_, shown) = &details[0];
     assert!(shown.len() <= MAX_VALUE_BYTES && shown.len() > MAX_VALUE_BYTES - 8);
     assert!(shown.ends_with("\u{1f511}\u{2026}"));
@@ -64,7 +64,7 @@ fn values_are_cut_between_characters() {
 fn values_that_differ_after_the_cut_are_reported() {
     let value = |end| format!("{}{end}", "a".repeat(MAX_VALUE_BYTES));
     let (old, new) = (value('1'), value('2'));
-    let details = told(
+    let details = changes_of(
         Some(&record(&[("a", Some(&old))])),
         &record(&[("a", Some(&new))]),
     );
