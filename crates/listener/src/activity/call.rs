@@ -1,4 +1,5 @@
-//! Call of a connection, and the body of its response.
+//! Call of a connection, and the body of its response. The body splits frames into pieces and tracks each until it
+//! is written, so it is not the root package's `OnEnd`, which passes frames on unchanged.
 
 use std::collections::btree_map::Entry;
 use std::pin::Pin;
