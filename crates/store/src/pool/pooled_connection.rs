@@ -57,7 +57,7 @@ impl PooledConnection {
 
     pub(super) async fn begin(&self, begin: &Begin) -> Result<(), DbErr> {
         let begun = self.used().await.connection()?.begin(begin).await;
-        begun.inspect_err(|error| self.pool.note_failure(error))
+        begun.inspect_err(|error| self.pool.0.server.note_failure(error))
     }
 
     /// Commits the transaction.
@@ -66,7 +66,7 @@ impl PooledConnection {
     /// The transaction was not committed, or its outcome is unknown.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
         let outcome = self.used().await.connection()?.commit().await;
-        self.pool.note_commit(&outcome);
+        self.pool.0.server.note_commit(&outcome);
         outcome
     }
 
@@ -83,7 +83,7 @@ impl PooledConnection {
     }
 
     fn noting<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
-        outcome.inspect_err(|error| self.pool.note_failure(error))
+        outcome.inspect_err(|error| self.pool.0.server.note_failure(error))
     }
 }
 
