@@ -9,6 +9,8 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 
 use DependencyKind::{Build, Development, Normal};
 
+use crate::circles::{Crate, Module};
+use crate::shipped::expect_nowhere;
 use crate::source::root;
 
 /// Dependency chain: each crate may depend on the crates before it.
@@ -255,4 +257,31 @@ fn every_member_inherits_the_lints() {
         let inherits = manifest.contains("[lints]\nworkspace = true\n");
         assert!(inherits, "{} does not inherit the lints", package.name);
     }
+}
+
+#[test]
+fn core_layers_use_only_those_below() {
+    let layers = ["model", "policy", "ports", "services"];
+    let level = |module: &Module| {
+        layers
+            .iter()
+            .position(|layer| module.first() == Some(&(*layer).into()))
+    };
+    let core = Crate::read(&root().join("crates/core/src"));
+    let edges = core.edges();
+    for (at, layer) in layers.iter().enumerate() {
+        assert!(
+            edges.keys().any(|module| level(module) == Some(at)),
+            "{layer}"
+        );
+    }
+    let mut imports = Vec::new();
+    for (module, used) in &edges {
+        let above = used
+            .iter()
+            .filter(|other| level(module).is_some() && level(other) > level(module));
+        imports
+            .extend(above.map(|other| format!("{} uses {}", module.join("::"), other.join("::"))));
+    }
+    expect_nowhere("a layer of the core uses one above it", &imports);
 }
