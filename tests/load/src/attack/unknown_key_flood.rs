@@ -3,12 +3,14 @@
 
 use std::io;
 
+use keyward_crypto::TokenKind;
 use serde_json::Value;
 
 use super::{AttackArgs, Attacker, pipeline, storm};
 use crate::Outcome;
 
-const PREFIX: &str = "sk-kw-v1-";
+/// Prefix of the keys that Keyward issues.
+const PREFIX: &str = TokenKind::ISSUED_KEY.prefix();
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnknownKeyFloodArgs {
