@@ -209,6 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn busy_key_is_overloaded_for_a_second() {
+        let status = to_status(Error::KeyBusy);
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(
+            status.message(),
+            "Too many requests for this key are under way"
+        );
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        assert_eq!(reason, Some("OVERLOADED"));
+        let retry = details.retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(retry, Some(KEY_RETRY_AFTER));
+    }
+
+    #[test]
     fn expired_deadline_has_its_own_status() {
         let status = to_status(Error::DeadlineExceeded);
         assert_eq!(status.code(), Code::DeadlineExceeded);
