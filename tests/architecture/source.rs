@@ -45,24 +45,80 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Prose of a file. `None` if it is of a kind that has none.
 pub(crate) fn prose(path: &Path) -> Option<String> {
-    let kind = path.extension()?.to_str()?;
+    let name = path.file_name()?.to_str()?;
     let text = || std::fs::read_to_string(path).ok();
+    let Some((_, kind)) = name.rsplit_once('.') else {
+        // A script, or a file like `justfile`.
+        let text = text()?;
+        let is_python = text
+            .lines()
+            .next()
+            .is_some_and(|line| line.starts_with("#!") && line.contains("python"));
+        return Some(match is_python {
+            true => of_python(&text),
+            false => of_lines(&text, "#"),
+        });
+    };
     match kind {
         "rs" => Some(of_rust(&text()?)),
         "md" => Some(of_markdown(&text()?)),
-        "toml" | "yaml" | "py" => Some(of_lines(&text()?, "#")),
-        "proto" | "js" => Some(of_lines(&text()?, "//")),
+        "py" => Some(of_python(&text()?)),
+        "toml" | "service" => Some(of_lines(&text()?, "#")),
+        "yaml" | "yml" | "tpl" => {
+            let text = text()?;
+            Some(
+                of_lines(&text, "#")
+                    + &of_blocks(&text, "{{/*", "*/")
+                    + &of_blocks(&text, "{{- /*", "*/"),
+            )
+        }
+        "proto" | "js" | "mjs" => {
+            let text = text()?;
+            Some(of_lines(&text, "//") + &of_blocks(&text, "/*", "*/"))
+        }
+        "css" => Some(of_blocks(&text()?, "/*", "*/")),
         _ => None,
     }
 }
 
-/// Comment lines of a language whose comments begin with this mark.
+/// Comments of a language whose comments begin with this mark, on lines of their own or after code.
 fn of_lines(text: &str, mark: &str) -> String {
+    let after_code = format!(" {mark} ");
     let comments = text.lines().filter_map(|line| {
-        let comment = line.trim_start().strip_prefix(mark)?;
+        let line = line.trim_start();
+        let comment = match line.strip_prefix(mark) {
+            Some(comment) => comment,
+            None => line.split_once(&after_code)?.1,
+        };
         Some(comment.trim_start_matches(['/', '#', '!']))
     });
-    comments.collect::<Vec<_>>().join("\n")
+    comments.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Comments between two marks, each of which begins a line.
+fn of_blocks(text: &str, begin: &str, end: &str) -> String {
+    let mut prose = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(begin) {
+        let (block, next) = after.split_once(end).unwrap_or((after, ""));
+        if before
+            .rsplit('\n')
+            .next()
+            .is_some_and(|line| line.trim().is_empty())
+        {
+            for line in block.lines() {
+                prose.push_str(line.trim_start_matches([' ', '*']));
+                prose.push('\n');
+            }
+        }
+        rest = next;
+    }
+    prose
+}
+
+/// Comments and docstrings of Python.
+fn of_python(text: &str) -> String {
+    of_lines(text, "#") + &of_blocks(text, "\"\"\"", "\"\"\"")
 }
 
 /// Markdown without fenced blocks and without code in backticks.
@@ -171,6 +227,17 @@ fn comments_and_texts_of_rust_are_found() {
     );
     let read = " Head\n End\n\"// no comment\"\n\"failed to read\"\n Last\n";
     assert_eq!(of_rust(text), read);
+}
+
+#[test]
+fn comments_of_scripts_and_blocks_are_found() {
+    let shell = "#!/bin/sh\n# Head\na \"$#\" b  # after c\nd#e\n";
+    assert_eq!(of_lines(shell, "#"), "bin/sh\n Head\nafter c\n");
+    let python =
+        "\"\"\"Head\nmore\"\"\"\nx = \"\"\"data\"\"\"\ndef f():\n    \"\"\"Docs\"\"\"\n    # End\n";
+    assert_eq!(of_python(python), " End\nHead\nmore\nDocs\n");
+    let script = "/** Head\n * more */\nf(\"/*\", g); /* not found */\n/* End */";
+    assert_eq!(of_blocks(script, "/*", "*/"), "Head\nmore \nEnd \n");
 }
 
 #[test]

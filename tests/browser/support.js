@@ -71,7 +71,7 @@ export class Stage {
       await this.#keyward(home);
       const browser = await chromium.launch({
         executablePath: executable(),
-        // As root there is no sandbox. The page is ours alone.
+        // Chromium has no sandbox for root. The test serves the only page.
         args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
       });
       this.#open.push(() => browser.close());

@@ -1,4 +1,4 @@
-// Shows that the check fails when it must, whatever is checked out: in a repository of its own with
+// Shows that the check fails when it must, whichever commit is checked out: in a repository of its own with
 // the real proto files, which has the real main as its first commit.
 
 import assert from "node:assert/strict";
@@ -58,7 +58,7 @@ class Repository {
     this.git("commit", "--quiet", "--allow-empty", "--message", subject);
   }
 
-  /** Replaces what is there once. */
+  /** Replaces a text that occurs once. */
   edit(before, after) {
     const text = readFileSync(join(this.path, PROTO), "utf8");
     assert.equal(text.split(before).length, 2, String(before));

@@ -74,8 +74,8 @@ def completed(text, agreed):
 
 
 def look_up(series, name):
-    """Returns a series' labels; a histogram may be listed by its bare name. None if there is no such
-    series."""
+    """Returns a series' labels; a histogram may be listed by its bare name. None if the
+    series does not exist."""
     for suffix in SUFFIXES:
         if name.endswith(suffix) and name.removesuffix(suffix) in series:
             labels = dict(series[name.removesuffix(suffix)])

@@ -20,9 +20,9 @@ export class Running {
   #hasEnded = false;
   #news = new EventEmitter();
 
-  /** Starts it with these arguments, and of the environment's settings with these alone. */
+  /** Starts the program with these arguments, and with these settings alone in its environment. */
   constructor(args, settings = {}) {
-    // Nothing of the surroundings configures it, or sends it elsewhere.
+    // No variable of the tests' own environment configures the program or a proxy.
     const foreign = /^(KEYWARD|OTEL)_|_PROXY$/i;
     const env = Object.entries(process.env).filter(([name]) => !foreign.test(name));
     const stdio = ["ignore", "pipe", "pipe"];
@@ -38,11 +38,11 @@ export class Running {
       this.#news.emit("news");
       return code ?? signal;
     });
-    // Whatever becomes of the tests, it does not outlive them.
+    // The program does not outlive the tests, even if they fail.
     process.once("exit", () => this.#child.kill("SIGKILL"));
   }
 
-  /** What `find` finds in what was printed, as soon as it does. */
+  /** Returns the result of `find`, which searches the output, as soon as there is one. */
   async waitFor(find) {
     for (;;) {
       const found = find();
@@ -57,7 +57,7 @@ export class Running {
   }
 }
 
-/** Starts `keyward dev` on a data directory; gives where it listens, and what it wrote into dev.env. */
+/** Starts `keyward dev` on a data directory; returns its address and the variables of dev.env. */
 export async function dev(directory, settings) {
   const args = ["dev", "--listen", "127.0.0.1:0", "--data-dir", directory];
   const running = new Running(args, settings);
@@ -74,7 +74,7 @@ function build() {
   return messages.findLast((message) => message.executable).executable;
 }
 
-/** Runs another program to its end, in the repository, and gives what it printed. */
+/** Runs another program to its end, in the repository, and returns its output. */
 export function run(program, args) {
   const stdio = ["ignore", "pipe", "inherit"];
   const options = { cwd: REPOSITORY, encoding: "utf8", maxBuffer: 2 ** 30, stdio };

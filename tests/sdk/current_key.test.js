@@ -3,7 +3,7 @@ import { it } from "node:test";
 
 import { MOUNTS, UNUSED, suite } from "./support.js";
 
-/** What every key says of itself that has spent nothing. */
+/** Members that are equal for all keys without usage. */
 const constant = (keyward) => ({
   ...UNUSED,
   allowedDataRegions: [],
@@ -16,7 +16,7 @@ const constant = (keyward) => ({
     requests: -1,
   },
 });
-/** What a key says that was given no more than a name. */
+/** Members of a key that was created with a name alone. */
 const unlimited = (keyward) => ({
   creatorUserId: null,
   expiresAt: null,

@@ -163,7 +163,7 @@ fn a_body_has_what_the_path_has_not() {
         properties["name"],
         json!({
             "type": "string", "minLength": 1, "maxLength": 20,
-            "description": "What it is called.", "examples": ["cup", "plate"],
+            "description": "Name of the thing.", "examples": ["cup", "plate"],
         })
     );
     assert_eq!(properties["price"]["type"], json!(["number", "null"]));
