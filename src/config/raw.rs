@@ -88,7 +88,7 @@ pub(super) struct Requests {
     pub(super) max_body_bytes: u64,
     pub(super) body_timeout_ms: u64,
     pub(super) min_body_bytes_per_second: u32,
-    pub(super) max_request_bytes: u64,
+    pub(super) max_total_memory_bytes: u64,
     pub(super) max_in_flight: u32,
     pub(super) max_in_flight_per_organization: u32,
 }

@@ -15,7 +15,14 @@ pub const RENAMED: &[(&str, &str)] = &[
         "server.min_body_bytes_per_second",
         "requests.min_body_bytes_per_second",
     ),
-    ("limits.max_request_bytes", "requests.max_request_bytes"),
+    (
+        "limits.max_request_bytes",
+        "requests.max_total_memory_bytes",
+    ),
+    (
+        "requests.max_request_bytes",
+        "requests.max_total_memory_bytes",
+    ),
     ("limits.max_in_flight", "requests.max_in_flight"),
     (
         "limits.max_in_flight_per_organization",

@@ -33,9 +33,9 @@ pub(super) fn parse(
                 requests.min_body_bytes_per_second,
             )?,
         },
-        max_request_bytes: size(positive(
-            "requests.max_request_bytes",
-            requests.max_request_bytes,
+        max_total_memory_bytes: size(positive(
+            "requests.max_total_memory_bytes",
+            requests.max_total_memory_bytes,
         )?),
         max_in_flight: size(requests.max_in_flight),
         max_in_flight_per_organization: size(requests.max_in_flight_per_organization),

@@ -79,7 +79,7 @@ impl BodyReader {
             max_bytes: requests.max_body_bytes,
             max_unauthenticated_message_bytes: max_message_bytes as u64,
             max_unauthenticated_bytes: max_message_bytes * 2 * COPIES + CALL_BYTES,
-            budget: Budget::new(requests.max_request_bytes),
+            budget: Budget::new(requests.max_total_memory_bytes),
             pending: PendingHealthCalls::new(unauthenticated),
         }
     }

@@ -65,8 +65,8 @@ pub struct RequestLimits {
     pub max_in_flight_per_organization: usize,
     /// Maximum number of authenticated calls that run together; further ones wait for their turn.
     pub max_running: usize,
-    /// Maximum memory of requests whose body is being read, in bytes.
-    pub max_request_bytes: usize,
+    /// Maximum memory of all requests whose body is being read, in bytes.
+    pub max_total_memory_bytes: usize,
     /// Time that a client has to send a request's body.
     pub body_time: BodyTime,
 }

@@ -208,7 +208,7 @@ impl Setup {
                 max_in_flight: self.max_in_flight,
                 max_in_flight_per_organization: self.max_in_flight_per_organization,
                 max_running: 16,
-                max_request_bytes: 64 * 1024 * 1024,
+                max_total_memory_bytes: 64 * 1024 * 1024,
                 body_time: self.body_time,
             },
             unauthenticated: UnauthenticatedLimits {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::program::Program;
 
-/// Every setting of the example file before the first setting was renamed.
+/// Every setting of the example file before the first setting was renamed, and later ones that were renamed.
 const OLD_EXAMPLE: &str = include_str!("old_example.toml");
 /// A value that must not be in any output.
 const CANARY: &str = "Canary7QzX";

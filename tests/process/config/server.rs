@@ -44,7 +44,7 @@ fn no_bound_can_be_nothing() {
         "requests.max_body_bytes",
         "requests.body_timeout_ms",
         "requests.min_body_bytes_per_second",
-        "requests.max_request_bytes",
+        "requests.max_total_memory_bytes",
     ] {
         for value in ["0", "-1", "many"] {
             let program = serve(&directory).env(&variable(field), value);
