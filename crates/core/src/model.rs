@@ -6,6 +6,7 @@ pub mod audit_changes;
 pub mod audit_filter;
 pub mod clock;
 pub mod data_key;
+pub(crate) mod filter_digest;
 pub mod id;
 pub mod issued_key;
 pub(crate) mod issued_key_fields;

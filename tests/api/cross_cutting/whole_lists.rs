@@ -13,11 +13,11 @@ use crate::support::{REPO_A, Setup, TestServer, User, WORKSPACE_A, rejected};
 /// Number of items of a page in these tests.
 const PAGE: u32 = 2;
 /// Number of keys in each list: the last page is not full.
-const KEYS: usize = 5;
+pub(super) const KEYS: usize = 5;
 /// Number of keys that a workspace and a repo may have in the tests of limits.
 const BOUND: u32 = 3;
 
-async fn start_with_pages(setup: Setup) -> TestServer {
+pub(super) async fn start_with_pages(setup: Setup) -> TestServer {
     let max_page_items = PAGE;
     Setup {
         max_page_items,
@@ -41,7 +41,7 @@ fn provider_key(number: usize) -> Value {
     })
 }
 
-async fn create_provider_keys(server: &TestServer) -> Vec<String> {
+pub(super) async fn create_provider_keys(server: &TestServer) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..KEYS {
         ids.insert(0, server.create(provider_key(number)).await);
@@ -217,6 +217,62 @@ async fn page_token_of_another_list_is_rejected(setup: Setup) {
     }
 }
 
+async fn page_token_is_rejected_with_other_filters(setup: Setup) {
+    let server = start_with_pages(setup).await;
+    create_provider_keys(&server).await;
+    create_repo_ai_keys(&server).await;
+    server.add_repo(WORKSPACE_A, "repo-2").await;
+    let token = server.token(User::Owner);
+    let (mut provider, mut repo) = (server.api_keys(&token), server.repo_ai_keys(&token));
+    let other_filters = "Page token is of a list with other filters";
+
+    let first = pb::ListApiKeysRequest {
+        workspace_id: WORKSPACE_A.to_owned(),
+        ..Default::default()
+    };
+    let page = provider.list_api_keys(first.clone()).await.unwrap();
+    let next = pb::ListApiKeysRequest {
+        page_token: page.into_inner().next_page_token,
+        ..first
+    };
+    provider.list_api_keys(next.clone()).await.unwrap();
+    let everywhere = pb::ListApiKeysRequest {
+        workspace_id: String::new(),
+        ..next.clone()
+    };
+    let of_aws = pb::ListApiKeysRequest {
+        provider: "AWS".to_owned(),
+        ..next.clone()
+    };
+    let of_ai = pb::ListApiKeysRequest {
+        capability: Some(2),
+        ..next
+    };
+    for request in [everywhere, of_aws, of_ai] {
+        rejected(provider.list_api_keys(request).await).is(
+            Code::InvalidArgument,
+            "FIELD_INVALID",
+            other_filters,
+        );
+    }
+
+    let first = pb::ListRepoAiKeysRequest {
+        repo_id: REPO_A.to_owned(),
+        ..Default::default()
+    };
+    let page = repo.list_repo_ai_keys(first).await.unwrap();
+    let elsewhere = pb::ListRepoAiKeysRequest {
+        repo_id: "repo-2".to_owned(),
+        page_token: page.into_inner().next_page_token,
+        ..Default::default()
+    };
+    rejected(repo.list_repo_ai_keys(elsewhere).await).is(
+        Code::InvalidArgument,
+        "FIELD_INVALID",
+        other_filters,
+    );
+}
+
 async fn workspace_holds_at_most_its_bound_of_keys(setup: Setup) {
     let server = start_with_bounds(setup).await;
     let token = server.token(User::Owner);
@@ -279,6 +335,7 @@ each_engine! {
     rest_list_that_breaks_midway_does_not_end
     grpc_lists_come_in_pages_in_the_order_of_rest
     page_token_of_another_list_is_rejected
+    page_token_is_rejected_with_other_filters
     workspace_holds_at_most_its_bound_of_keys
     repo_holds_at_most_its_bound_of_live_keys
 }

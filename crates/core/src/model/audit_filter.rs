@@ -4,19 +4,12 @@
 //! therefore receives each event that existed at the start exactly once, regardless of events that are stored
 //! meanwhile.
 
-use sha2::{Digest, Sha256};
-
 use crate::error::Error;
 use crate::model::audit::{AuditCursor, RecordedEvent};
 use crate::model::clock::Timestamp;
+use crate::model::filter_digest::FilterDigest;
 use crate::model::id::{AuditEventId, MAX_ID_BYTES};
 use crate::model::page;
-
-/// Number of bytes of the filter's digest in an encoded position: enough to exclude accidental collisions.
-const DIGEST_BYTES: usize = 16;
-/// Number of bytes of the checksum, which detects damaged positions. A client that forges a position gains
-/// nothing: the filter still applies.
-const CHECK_BYTES: usize = 4;
 
 /// Filter for a list of events. A field that is `None` matches every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,9 +71,8 @@ impl AuditFilter {
     #[must_use]
     pub fn write_cursor(&self, cursor: AuditCursor) -> String {
         let AuditCursor { occurred_at, id } = cursor;
-        let digest = hex::encode(self.digest());
-        let text = format!("{}.{id}.{digest}", occurred_at.unix_millis());
-        format!("{text}.{}", check(&text))
+        let key = format!("{}.{id}", occurred_at.unix_millis());
+        self.digest().bind(&key)
     }
 
     /// Reads a position from a page token.
@@ -89,15 +81,8 @@ impl AuditFilter {
     /// The text is not a position, was modified, or belongs to a list with another filter.
     pub fn read_cursor(&self, text: &str) -> Result<AuditCursor, Error> {
         let invalid = page::invalid;
-        let (text, found) = text.rsplit_once('.').ok_or_else(invalid)?;
-        if found != check(text) {
-            return Err(invalid());
-        }
-        let (cursor, digest) = text.rsplit_once('.').ok_or_else(invalid)?;
-        if digest != hex::encode(self.digest()) {
-            let message = "Page token is of a list with other filters";
-            return Err(Error::invalid("pageToken", message));
-        }
+        let digest = self.digest();
+        let cursor = digest.unbind(text)?;
         let (millis, id) = cursor.split_once('.').ok_or_else(invalid)?;
         let millis = millis.parse().map_err(|_| invalid())?;
         Ok(AuditCursor {
@@ -128,36 +113,16 @@ impl AuditFilter {
         ]
     }
 
-    /// Returns the digest of the filter. Different filters have different digests, since each part is encoded
-    /// with its presence and its length.
-    fn digest(&self) -> [u8; DIGEST_BYTES] {
-        let mut hash = Sha256::new_with_prefix("keyward.audit-filter.v1");
-        for (_, _, text) in self.texts() {
-            hash_part(&mut hash, text.map(str::as_bytes));
-        }
-        for moment in [self.start, self.end] {
+    fn digest(&self) -> FilterDigest {
+        let list = FilterDigest::of("keyward.audit-filter.v1");
+        let texts = self.texts().into_iter();
+        let texts = texts.fold(list, |digest, (_, _, text)| digest.with_text(text));
+        let moments = [self.start, self.end].into_iter();
+        moments.fold(texts, |digest, moment| {
             let millis = moment.map(|at| at.unix_millis().to_be_bytes());
-            hash_part(&mut hash, millis.as_ref().map(<[u8; 8]>::as_slice));
-        }
-        let mut digest = [0; DIGEST_BYTES];
-        digest.copy_from_slice(&hash.finalize()[..DIGEST_BYTES]);
-        digest
+            digest.with(millis.as_ref().map(<[u8; 8]>::as_slice))
+        })
     }
-}
-
-fn hash_part(hash: &mut Sha256, part: Option<&[u8]>) {
-    match part {
-        None => hash.update([0]),
-        Some(bytes) => {
-            hash.update([1]);
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        }
-    }
-}
-
-fn check(text: &str) -> String {
-    hex::encode(&Sha256::digest(text)[..CHECK_BYTES])
 }
 
 fn check_text(field: &'static str, label: &str, text: Option<&str>) -> Result<(), Error> {

@@ -14,8 +14,9 @@ use keyward_crypto::Secret;
 use crate::error::{Error, Noun};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::Clock;
-use crate::model::id::ProviderKeyId;
-use crate::model::page::{Page, PageRequest, Position};
+use crate::model::filter_digest::FilterDigest;
+use crate::model::id::{ProviderKeyId, WorkspaceId};
+use crate::model::page::{Page, PageRequest};
 use crate::model::principal::{Caller, Principal};
 use crate::model::provider::{Provider, ProviderRegistry};
 use crate::model::provider_key::{
@@ -108,9 +109,11 @@ impl ProviderKeys {
             }
             (None, _) => return Err(Error::Denied),
         };
-        let page = page.read(Position::from_sort_key)?;
+        let bound = bound_to(filter);
+        let page = bound.read(page)?;
         let providers = providers.as_deref();
-        self.store.list(&workspaces, providers, &page).await
+        let listed = self.store.list(&workspaces, providers, &page).await?;
+        Ok(bound.bind_page(listed))
     }
 
     fn wanted_providers(&self, filter: &ProviderKeyFilter) -> Result<Option<Vec<Provider>>, Error> {
@@ -336,6 +339,15 @@ impl ProviderKeys {
             id.to_string(),
         )
     }
+}
+
+/// Returns the filters that the page tokens of a list are bound to.
+fn bound_to(filter: &ProviderKeyFilter) -> FilterDigest {
+    let capability = filter.capability.map(|wanted| wanted.0.to_be_bytes());
+    FilterDigest::of("keyward.provider-keys.v1")
+        .with_text(filter.workspace.as_ref().map(WorkspaceId::as_str))
+        .with_text(filter.provider.as_deref())
+        .with(capability.as_ref().map(<[u8; 4]>::as_slice))
 }
 
 fn resource_event(event: AuditEvent, resource: &Resource) -> AuditEvent {

@@ -9,8 +9,9 @@ use crate::metrics::{self, VerifiedKind};
 use crate::model::account::Verdict;
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
+use crate::model::filter_digest::FilterDigest;
 use crate::model::id::{OrganizationId, RepoAiKeyId, RepoId};
-use crate::model::page::{Page, PageRequest, Position};
+use crate::model::page::{Page, PageRequest};
 use crate::model::principal::Caller;
 use crate::model::repo_ai_key::{NewRepoAiKey, RepoAiKey, StoredRepoAiKey};
 use crate::model::text::check_own_name;
@@ -76,8 +77,9 @@ impl RepoAiKeys {
         page: &PageRequest,
     ) -> Result<Page<RepoAiKey>, Error> {
         let (repo, grant) = self.enter(caller, repo, policy::LIST_REPO_AI_KEYS).await?;
-        let page = page.read(Position::from_sort_key)?;
-        self.store.list(&grant, repo, &page).await
+        let bound = FilterDigest::of("keyward.repo-ai-keys.v1").with_text(Some(repo.as_str()));
+        let page = bound.read(page)?;
+        Ok(bound.bind_page(self.store.list(&grant, repo, &page).await?))
     }
 
     /// Creates a key with a secret.
