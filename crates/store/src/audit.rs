@@ -7,13 +7,11 @@ use keyward_core::audit::{AuditCursor, AuditEvent, EventScope, RecordedEvent};
 use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::AuditEventId;
-use keyward_core::page::{Page, PageRequest};
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::AuditGrant;
 use keyward_core::ports::AuditStore;
 use keyward_core::retention::Extent;
-use sea_orm::sea_query::{
-    Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr,
-};
+use sea_orm::sea_query::{LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect, Select,
@@ -24,6 +22,7 @@ use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
 use crate::extent::extent;
 use crate::instrumented::Txn;
+use crate::page::older_than;
 
 #[async_trait]
 impl AuditStore for Store {
@@ -117,19 +116,15 @@ fn listed(filter: &AuditFilter, page: &PageRequest<AuditCursor>) -> Select<Entit
         query = query.filter(Column::OccurredAt.lt(end.unix_millis()));
     }
     match page.after {
-        Some(after) => query.filter(is_before(after)),
+        Some(AuditCursor { occurred_at, id }) => {
+            let after = Position {
+                created_at: occurred_at,
+                id: id.as_uuid(),
+            };
+            query.filter(older_than(Column::OccurredAt, Column::Id, after))
+        }
         None => query,
     }
-}
-
-/// Matches rows that follow a position in a list with the newest first.
-fn is_before(cursor: AuditCursor) -> SimpleExpr {
-    let columns = [Column::OccurredAt, Column::Id].map(Expr::col);
-    let values = [
-        Expr::value(cursor.occurred_at.unix_millis()),
-        Expr::value(cursor.id.as_uuid()),
-    ];
-    Expr::tuple(columns).lt(Expr::tuple(values))
 }
 
 /// Selects the events to delete next. Replicas that delete concurrently select different events and do not wait for

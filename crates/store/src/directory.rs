@@ -21,7 +21,7 @@ use crate::error::Failure;
 use crate::{Store, audit};
 
 pub(crate) use workspace::{
-    hold as hold_workspace, in_organization, with_organization as workspace_from_rows,
+    hold as hold_workspace, in_organization, of_workspace, with_organization as workspace_from_rows,
 };
 
 #[async_trait]

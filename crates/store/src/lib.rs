@@ -34,6 +34,8 @@ mod per_key_queue;
 mod pool;
 mod probe;
 mod provider_key;
+#[cfg(test)]
+mod query_plan;
 mod repo_ai_key;
 mod schema;
 #[cfg(test)]

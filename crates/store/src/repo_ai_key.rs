@@ -5,6 +5,8 @@
 //! result of the earlier one.
 
 mod row;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use keyward_core::audit::AuditEvent;
@@ -20,10 +22,10 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
     ColumnTrait, Condition, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, RelationTrait,
+    QuerySelect, RelationTrait, Select,
 };
 
-use crate::directory::{hold_workspace, in_organization};
+use crate::directory::{hold_workspace, of_workspace};
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{DbErrorKind, Failure, classify, violates_unique};
@@ -60,14 +62,7 @@ impl RepoAiKeyStore for Store {
         page: &PageRequest<Position>,
     ) -> Result<Page<RepoAiKey>, Error> {
         self.read("list_repo_ai_keys", |db| async move {
-            let mut query = Entity::find()
-                .filter(live_of(grant, repo))
-                .order_by_desc(Column::CreatedAt)
-                .order_by_desc(Column::Id)
-                .limit(u64::from(page.limit) + 1);
-            if let Some(after) = page.after {
-                query = query.filter(older_than(Column::CreatedAt, Column::Id, after));
-            }
+            let query = newest(grant, repo, page).limit(u64::from(page.limit) + 1);
             let rows = query.into_partial_model::<row::Open>().all(&db).await?;
             let keys: Result<_, Error> = rows.into_iter().map(row::open).collect();
             Ok(Page::cut(keys?, page, |key: &RepoAiKey| {
@@ -173,10 +168,20 @@ impl RepoAiKeyStore for Store {
 /// Matches the repo's live keys, if the repo belongs to the granted workspace and the workspace still to its
 /// organization.
 fn live_of(scope: &dyn WorkspaceScope, repo: &RepoId) -> Condition {
-    let workspaces = in_organization(scope.organization(), [scope.workspace()]);
-    Condition::all()
+    of_workspace(Column::WorkspaceId, scope.organization(), scope.workspace())
         .add(Column::LiveRepoId.eq(repo.as_str()))
-        .add(Column::WorkspaceId.in_subquery(workspaces))
+}
+
+/// Selects the keys of a list after the position of the page.
+fn newest(grant: &Grant<Read>, repo: &RepoId, page: &PageRequest<Position>) -> Select<Entity> {
+    let keys = Entity::find()
+        .filter(live_of(grant, repo))
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id);
+    match page.after {
+        Some(after) => keys.filter(older_than(Column::CreatedAt, Column::Id, after)),
+        None => keys,
+    }
 }
 
 /// Matches the live key with this id if the repo has it.

@@ -4,9 +4,10 @@
 
 use keyward_testkit::TestDatabase;
 use keyward_testkit::fixtures::{NOON, after_noon};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryTrait, Statement};
+use sea_orm::{DbBackend, QueryTrait};
 
 use super::*;
+use crate::query_plan::plan;
 use crate::test_options::options;
 
 const EVENTS: u32 = 20_000;
@@ -35,20 +36,6 @@ async fn trail(database: &TestDatabase) -> Store {
         database.execute(sql).await;
     }
     store
-}
-
-/// Returns the engine's query plan for a statement, in the engine's own words.
-async fn plan(db: &DatabaseConnection, mut statement: Statement) -> String {
-    let (explain, column) = match db.get_database_backend() {
-        DbBackend::Postgres => ("EXPLAIN ", "QUERY PLAN"),
-        _ => ("EXPLAIN QUERY PLAN ", "detail"),
-    };
-    statement.sql.insert_str(0, explain);
-    let rows = db.query_all_raw(statement).await.unwrap();
-    let lines = rows
-        .iter()
-        .map(|row| row.try_get::<String>("", column).unwrap());
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns every filter alone, and the pairs that are used most.

@@ -7,8 +7,8 @@ use keyward_core::tenancy::Workspace;
 use keyward_core::{Error, Noun};
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::{organization, stored_id};
@@ -209,6 +209,18 @@ pub(crate) fn in_organization<'a>(
         .and_where(Column::OrganizationId.eq(organization.as_str()))
         .and_where(Column::Id.is_in(workspaces.into_iter().map(WorkspaceId::as_str)))
         .to_owned()
+}
+
+/// Matches rows of the workspace, if it belongs to the organization now. The equality makes a list in this workspace a
+/// range of an index.
+pub(crate) fn of_workspace<C: ColumnTrait>(
+    column: C,
+    organization: &OrganizationId,
+    workspace: &WorkspaceId,
+) -> Condition {
+    Condition::all()
+        .add(column.eq(workspace.as_str()))
+        .add(Expr::exists(in_organization(organization, [workspace])))
 }
 
 /// Locks a workspace's row until the transaction ends.

@@ -9,6 +9,7 @@ mod m0005_repo_ai_keys_and_management_keys;
 mod m0006_issued_keys;
 mod m0007_audit_indexes;
 mod m0008_created_by;
+mod m0009_provider_key_pages;
 #[cfg(feature = "rehearsal")]
 mod m9000_rehearsal;
 mod schema;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_issued_keys::Migration),
             Box::new(m0007_audit_indexes::Migration),
             Box::new(m0008_created_by::Migration),
+            Box::new(m0009_provider_key_pages::Migration),
             #[cfg(feature = "rehearsal")]
             Box::new(m9000_rehearsal::Migration),
         ]

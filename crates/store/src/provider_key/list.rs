@@ -19,15 +19,12 @@ use uuid::Uuid;
 
 use super::row::from_column;
 use crate::creator;
-use crate::directory::in_organization;
+use crate::directory::{in_organization, of_workspace};
 use crate::entity::provider_key::{Column, Entity};
 use crate::entity::provider_key_link as link;
 use crate::error::Failure;
-use crate::page::older_than;
+use crate::page::{fitting, older_than};
 
-/// Maximum size of the texts of a page with more than one key, in bytes. A page is read, converted and encoded without
-/// a pause, and delays other calls.
-const MAX_PAGE_BYTES: i64 = 256 * 1024;
 /// SQL expression for the size of a row's texts, in bytes.
 const TEXT_BYTES: &str = r#"cast(octet_length("key") + coalesce(octet_length("endpoint"), 0) + coalesce(octet_length("region"), 0)
     + coalesce(octet_length("tenant_id"), 0) + coalesce(octet_length("subscription_id"), 0)
@@ -59,6 +56,9 @@ struct Listed {
 /// Matches the keys of the granted workspaces that still belong to their organization: another organization may now
 /// have a workspace with the same id.
 fn granted(grants: &[Grant<Read>]) -> Condition {
+    if let [grant] = grants {
+        return of_workspace(Column::WorkspaceId, grant.organization(), grant.workspace());
+    }
     let mut by_organization: BTreeMap<&OrganizationId, Vec<&WorkspaceId>> = BTreeMap::new();
     for grant in grants {
         let workspaces = by_organization.entry(grant.organization()).or_default();
@@ -149,17 +149,6 @@ fn newest(
     query
 }
 
-/// Returns the number of items that fit in a page, at least one, by the sizes of their texts in bytes.
-fn fitting(sizes: impl IntoIterator<Item = i64>) -> u32 {
-    let mut bytes = 0;
-    let fitting = sizes.into_iter().take_while(|size| {
-        bytes += size;
-        bytes <= MAX_PAGE_BYTES
-    });
-    let count = u32::try_from(fitting.count()).unwrap_or(u32::MAX);
-    Ord::max(count, 1)
-}
-
 fn sort_key(listed: &ListedProviderKey) -> String {
     let (created_at, id) = (listed.key.created_at, listed.key.id.as_uuid());
     Position { created_at, id }.sort_key()
@@ -223,3 +212,6 @@ pub(super) async fn unbound(
     let ids: Vec<Uuid> = query.into_tuple().all(db).await?;
     Ok(ids.into_iter().map(ProviderKeyId::from_uuid).collect())
 }
+
+#[cfg(test)]
+mod tests;
