@@ -6,7 +6,7 @@ use keyward_core::id::{OrganizationId, UserId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::tenancy::{Access, Member, OrganizationRole};
 use keyward_core::{Error, Noun};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect,
@@ -17,7 +17,10 @@ use crate::entity::member::{Column, Entity, Model};
 use crate::entity::{organization, workspace, workspace_access};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
+use crate::page::fitting;
 
+/// SQL expression for the size of a member's access, in bytes: the ids of the workspaces, and their encoding.
+const ACCESS_BYTES: &str = r#"cast(sum(octet_length("workspace_id") + 16) as bigint)"#;
 /// Maximum number of values of a list in a statement; every engine supports far more.
 const MAX_LIST_VALUES: usize = 500;
 
@@ -50,7 +53,12 @@ pub(super) async fn page(
     }
     let users: Vec<String> = query.into_tuple().all(db).await?;
     // The page is cut before the members are read, because some of them may be deleted in between.
-    let users = Page::cut(users, page, String::clone);
+    let fitting = fitting(access_sizes(db, organization, &users).await?);
+    let cut = PageRequest {
+        limit: Ord::min(page.limit, fitting),
+        after: page.after.clone(),
+    };
+    let users = Page::cut(users, &cut, String::clone);
     let mut items = Vec::with_capacity(users.items.len());
     for users in users.items.chunks(MAX_LIST_VALUES) {
         let rows = Entity::find()
@@ -68,6 +76,31 @@ pub(super) async fn page(
         items,
         next: users.next,
     })
+}
+
+/// Returns the size of each member's access in bytes, in the order of the users.
+async fn access_sizes(
+    db: &impl ConnectionTrait,
+    organization: &OrganizationId,
+    users: &[String],
+) -> Result<Vec<i64>, Failure> {
+    use workspace_access::Column::{OrganizationId, UserId};
+    let mut sizes = BTreeMap::new();
+    for users in users.chunks(MAX_LIST_VALUES) {
+        let rows: Vec<(String, i64)> = workspace_access::Entity::find()
+            .select_only()
+            .column(UserId)
+            .expr_as(Expr::cust(ACCESS_BYTES), "bytes")
+            .filter(OrganizationId.eq(organization.as_str()))
+            .filter(UserId.is_in(users))
+            .group_by(UserId)
+            .into_tuple()
+            .all(db)
+            .await?;
+        sizes.extend(rows);
+    }
+    let size = |user| sizes.get(user).copied().unwrap_or_default();
+    Ok(users.iter().map(size).collect())
 }
 
 /// Creates a member or replaces its role and access. Returns the earlier member, if it existed.

@@ -6,7 +6,7 @@ use keyward_core::{Error, Noun};
 
 use super::organization::{ODD_IDS, odd_ids_by_bytes};
 use super::{Fixture, Stores, assert_rejected};
-use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id};
+use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id, workspace};
 
 async fn put<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Result<(), Error> {
     let event = event("member.upsert", Noun::Member, member.user.as_str());
@@ -98,6 +98,44 @@ pub async fn members_page_in_byte_order<S: Stores>(fixture: &Fixture<S>) {
     let users: Vec<_> = found.iter().map(|member| member.user.to_string()).collect();
     assert_eq!(users, odd_ids_by_bytes());
     assert!(found.iter().all(|member| member.access.len() == 2));
+}
+
+/// Pages are bounded in bytes, since a member may have access to any number of workspaces; every member is on a page.
+pub async fn member_pages_are_bounded_in_bytes<S: Stores>(fixture: &Fixture<S>) {
+    World::create(&*fixture.store).await;
+    let (grant, organization) = (directory_grant(), organization_id("org"));
+    let ids: Vec<_> = (0..600).map(|number| format!("{number:0>240}")).collect();
+    for id in &ids {
+        let event = event("workspace.upsert", Noun::Workspace, id.as_str());
+        let workspace = workspace("org", id);
+        let stored = fixture.store.upsert_workspace(&grant, &workspace, &event);
+        stored.await.unwrap();
+    }
+    let access: Vec<_> = ids.iter().map(|id| (id.as_str(), Access::Read)).collect();
+    let users = ["1", "2", "3", "4", "5"];
+    for user in users {
+        // The first members have little access, and each of the last ones has more than half of a page.
+        let access = if user < "3" {
+            &access[..1]
+        } else {
+            &access[..]
+        };
+        put(fixture, &member("org", user, access)).await.unwrap();
+    }
+    let (mut found, mut sizes, mut after) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = PageRequest { limit: 1000, after };
+        let page = fixture.store.members(&grant, &organization, &page);
+        let page = page.await.unwrap();
+        sizes.push(page.items.len());
+        found.extend(page.items.into_iter().map(|member| member.user.to_string()));
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    assert_eq!(
+        (found, sizes),
+        (users.map(str::to_owned).to_vec(), vec![3, 1, 1])
+    );
 }
 
 /// Deleting a member deletes all its access.

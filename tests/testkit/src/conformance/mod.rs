@@ -253,6 +253,7 @@ macro_rules! conformance_tests {
             member_is_created_and_replaced
             member_needs_organization_and_workspaces
             members_page_in_byte_order
+            member_pages_are_bounded_in_bytes
             member_is_deleted
         }
         $crate::conformance_tests! { @module $fixture, organization:
