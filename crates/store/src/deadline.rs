@@ -17,6 +17,12 @@ pub async fn scope<F: Future>(at: Instant, future: F) -> F::Output {
     DEADLINE.scope(at, future).await
 }
 
+/// Polls a future, or a stream, whose store calls give up at this deadline.
+pub fn poll_scope<T>(at: Instant, poll: impl FnOnce() -> T) -> T {
+    let at = current().map_or(at, |outer| outer.min(at));
+    DEADLINE.sync_scope(at, poll)
+}
+
 /// Returns the time until the deadline, if a deadline is in scope; zero if it has passed.
 #[must_use]
 pub fn remaining() -> Option<Duration> {

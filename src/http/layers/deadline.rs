@@ -1,10 +1,14 @@
 //! Bounds the time of a call by the client's `grpc-timeout` and by the operator's maximum. The store's
 //! transactions use the deadline too.
 //!
-//! A stream must begin in that time. Then it may last until the client's deadline, if there is one.
+//! A stream must begin in that time. Then it may last until the client's deadline, if there is one. A list that is
+//! sent page by page must begin in that time, and each further page has the same time.
+
+mod timed_body;
 
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -13,8 +17,10 @@ use keyward_gateway::Protocol;
 use tokio::time::Instant;
 use tonic::Code;
 
+use self::timed_body::TimedBody;
 use super::RequestLimits;
 use crate::api::status;
+use crate::http::route::RouteTarget;
 
 /// Time at which a stream ends, in the extensions of a request whose client has set it.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +51,19 @@ pub(super) async fn layer(
     let deadline = now + allowed;
     let call = keyward_store::deadline::scope(deadline, next.run(request));
     match tokio::time::timeout_at(deadline, call).await {
+        Ok(response) if comes_in_pages(&target, &response) => {
+            response.map(|body| Body::new(TimedBody::new(body, allowed)))
+        }
         Ok(response) => response,
         Err(_elapsed) => super::reject(&target, status::deadline_exceeded().into()),
     }
+}
+
+/// Returns true for a list that is sent page by page.
+fn comes_in_pages(target: &RouteTarget, response: &Response) -> bool {
+    target.protocol == Protocol::Rest
+        && !target.spec.server_streaming
+        && response.body().size_hint().exact().is_none()
 }
 
 /// Returns the time that a call may take. REST has no `grpc-timeout`: if a REST client sends it, it can only

@@ -1,6 +1,7 @@
 //! Tests of guarantees that several routes share.
 
 mod bound_secrets;
+mod broken_lists;
 mod concurrent_requests;
 mod created_by;
 mod last_used;

@@ -21,7 +21,7 @@ pub use ledger::{CENT, DOLLAR, byok_charge, byok_hold, charge, charge_at, hold, 
 pub use people::{
     AUDIENCE, ORGANIZATION, OTHER_ORGANIZATION, User, WORKSPACE_A, WORKSPACE_B, WORKSPACE_X,
 };
-pub use proxy::Proxy;
+pub use proxy::{OnText, Proxy};
 pub use repo_ai_keys::{
     NO_SUCH_ID, REPO_A, REPO_AI_KEY_EVENTS, REPO_AI_KEYS, REPO_AI_KEYS_DENIED, repo_ai_key_path,
     repo_ai_keys_path,
