@@ -6,6 +6,8 @@
 mod account;
 mod locate;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use keyward_core::account::MeteredKey;
@@ -13,6 +15,7 @@ use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::IssuedKeyId;
 use keyward_core::issued_key::IssuedKey;
+use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Manage, WorkspaceScope};
 use keyward_core::ports::{IssuedKeyStore, KeyChange};
 use keyward_core::tenancy::Workspace;
@@ -27,6 +30,7 @@ use crate::directory::hold_workspace;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
+use crate::page::older_than;
 use crate::{Store, audit};
 
 pub(crate) use locate::{workspace_and_hash_of, workspace_of};
@@ -66,21 +70,18 @@ impl IssuedKeyStore for Store {
         grant: &Grant<Manage>,
         include_disabled: bool,
         offset: u64,
-        limit: u32,
+        page: &PageRequest<Position>,
         now: Timestamp,
-    ) -> Result<Vec<MeteredKey>, Error> {
+    ) -> Result<Page<MeteredKey>, Error> {
         self.read("list", |db| async move {
-            let mut keys = Entity::find()
-                .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
-                .filter(Column::OrganizationId.eq(grant.organization().as_str()))
-                .order_by_desc(Column::CreatedAt)
-                .order_by_desc(Column::Id)
+            let keys = newest(grant, include_disabled, page)
                 .offset(offset.min(i64::MAX.unsigned_abs()))
-                .limit(u64::from(limit));
-            if !include_disabled {
-                keys = keys.filter(Column::Disabled.eq(false));
-            }
-            account::all(&db, keys, now).await
+                .limit(u64::from(page.limit) + 1);
+            Ok(Page::cut(
+                account::all(&db, keys, now).await?,
+                page,
+                sort_key,
+            ))
         })
         .await
     }
@@ -171,6 +172,31 @@ impl IssuedKeyStore for Store {
         self.write_last_use(id, row, Column::LastUsedAt, used_at)
             .await;
     }
+}
+
+/// Selects the keys of a list after the position of the page.
+fn newest(
+    grant: &Grant<Manage>,
+    include_disabled: bool,
+    page: &PageRequest<Position>,
+) -> Select<Entity> {
+    let mut keys = Entity::find()
+        .filter(Column::LiveWorkspaceId.eq(grant.workspace().as_str()))
+        .filter(Column::OrganizationId.eq(grant.organization().as_str()))
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id);
+    if !include_disabled {
+        keys = keys.filter(Column::Disabled.eq(false));
+    }
+    match page.after {
+        Some(after) => keys.filter(older_than(Column::CreatedAt, Column::Id, after)),
+        None => keys,
+    }
+}
+
+fn sort_key(metered: &MeteredKey) -> String {
+    let (created_at, id) = (metered.key.created_at, metered.key.id.as_uuid());
+    Position { created_at, id }.sort_key()
 }
 
 /// Selects the key with this hash, live or deleted.

@@ -64,15 +64,16 @@ impl ManagementKeyService for IssuedKeyGrpc {
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
         let (caller, message, _running) = begin_list(request).await?;
+        let page = self.pages.request(message.page_size, &message.page_token)?;
         let filter = issued_key::filter_from_proto(message).map_err(to_status)?;
-        let keys = self.keys.list(&caller, &filter).await.map_err(to_status)?;
-        let max_items = self.pages.max_items as usize;
-        let data = keys
-            .into_iter()
-            .take(max_items)
-            .map(issued_key::issued_key_to_proto)
-            .collect();
-        Ok(Response::new(ListKeysResponse { data }))
+        let page = self.keys.list(&caller, &filter, &page).await;
+        let page = page.map_err(to_status)?;
+        let next_page_token = page.next_token();
+        let keys = page.items.into_iter().map(issued_key::issued_key_to_proto);
+        Ok(Response::new(ListKeysResponse {
+            data: keys.collect(),
+            next_page_token,
+        }))
     }
 
     async fn create_key(

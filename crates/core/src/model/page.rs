@@ -96,6 +96,15 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+}
+
 impl<T> Page<T> {
     /// Cuts a page out of `items`, for which the store was asked for one item more than the limit.
     #[must_use]

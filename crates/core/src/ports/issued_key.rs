@@ -9,6 +9,7 @@ use crate::model::audit::AuditEvent;
 use crate::model::clock::Timestamp;
 use crate::model::id::IssuedKeyId;
 use crate::model::issued_key::IssuedKey;
+use crate::model::page::{Page, PageRequest, Position};
 use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Manage};
 
@@ -35,15 +36,16 @@ pub trait IssuedKeyStore: Send + Sync {
     /// Returns the workspace of a live key, as input of the policy.
     async fn locate(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error>;
 
-    /// Lists the workspace's live keys, newest first, without disabled keys unless requested.
+    /// Lists a page of the workspace's live keys, newest first, without disabled keys unless requested. Skips
+    /// `offset` keys.
     async fn list(
         &self,
         grant: &Grant<Manage>,
         include_disabled: bool,
         offset: u64,
-        limit: u32,
+        page: &PageRequest<Position>,
         now: Timestamp,
-    ) -> Result<Vec<MeteredKey>, Error>;
+    ) -> Result<Page<MeteredKey>, Error>;
 
     /// Returns a live key of the workspace. Errors: not found.
     async fn get(

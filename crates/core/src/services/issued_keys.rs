@@ -9,19 +9,18 @@ use crate::metrics::{self, VerifiedKind};
 use crate::model::account::{self, Account, MeteredKey, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
+use crate::model::filter_digest::FilterDigest;
 use crate::model::id::{IssuedKeyId, WorkspaceId};
 use crate::model::issued_key::{IssuedKey, IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use crate::model::issued_key_fields::{CREATOR_USER_ID, EXTERNAL_USER};
 use crate::model::last_use;
 use crate::model::management_key::ManagementKey;
+use crate::model::page::{self, Page, PageRequest};
 use crate::model::principal::{Caller, Principal};
 use crate::model::tenancy::Workspace;
 use crate::model::text::check_own_name;
 use crate::policy::{self, Action, CallingKey, Grant, Manage};
 use crate::ports::{DirectoryStore, IssuedKeyStore, ManagementKeyStore};
-
-/// Number of keys in a page of `/keys`.
-pub const LIST_KEYS_PAGE: u32 = 100;
 
 /// A new key with its plaintext, which is available only now.
 pub struct Created<K> {
@@ -131,36 +130,43 @@ impl IssuedKeys {
         }
     }
 
-    /// Lists issued keys, newest first, at most [`LIST_KEYS_PAGE`].
+    /// Lists a page of issued keys, newest first. The offset of the filter is for the first page alone.
     ///
     /// # Errors
     /// Denied for all callers but management keys, and in the named workspace unless it belongs to the
-    /// organization.
+    /// organization; both an offset and a page token are given; the page token does not belong to this list.
     pub async fn list(
         &self,
         caller: &Caller,
         filter: &IssuedKeyFilter,
-    ) -> Result<Vec<MeteredKey>, Error> {
+        page: &PageRequest,
+    ) -> Result<Page<MeteredKey>, Error> {
         let organization = policy::managed_organization(&caller.principal)?;
         let workspace = match &filter.workspace {
             Some(id) => self.directory.workspace(id).await?,
             None => match self.directory.default_workspace(organization).await? {
                 Some(workspace) => Some(workspace),
-                None => return Ok(Vec::new()),
+                None if page.after.is_some() => return Err(page::invalid()),
+                None => return Ok(Page::default()),
             },
         };
         let workspace = workspace.as_ref();
         let grant = policy::authorize(&caller.principal, policy::LIST_KEYS, workspace)?;
+        if filter.offset > 0 && page.after.is_some() {
+            let message = "Offset must not be given with a page token";
+            return Err(Error::invalid("offset", message));
+        }
+        let bound = FilterDigest::of("keyward.issued-keys.v1")
+            .with_text(Some(grant.organization().as_str()))
+            .with_text(Some(grant.workspace().as_str()))
+            .with(Some(&[u8::from(filter.include_disabled)]));
+        let page = bound.read(page)?;
         let now = self.clock.now();
-        self.store
-            .list(
-                &grant,
-                filter.include_disabled,
-                filter.offset,
-                LIST_KEYS_PAGE,
-                now,
-            )
-            .await
+        let listed = self
+            .store
+            .list(&grant, filter.include_disabled, filter.offset, &page, now)
+            .await?;
+        Ok(bound.bind_page(listed))
     }
 
     /// Issues a key.

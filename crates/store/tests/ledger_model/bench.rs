@@ -10,6 +10,7 @@ use keyward_core::id::{RequestId, ReservationId};
 use keyward_core::issued_key::{IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use keyward_core::ledger::{NewReservation, RolledUp};
 use keyward_core::money::Nanos;
+use keyward_core::page::{MAX_PAGE_ITEMS, PageRequest};
 use keyward_core::principal::{Caller, Principal};
 use keyward_core::services::{IssuedKeys, Ledger, LedgerSettings};
 use keyward_crypto::{KeyHash, Token};
@@ -303,8 +304,12 @@ impl Bench {
             include_disabled: true,
             ..IssuedKeyFilter::default()
         };
-        let listed = self.keys.list(&administrator(), &filter).await;
-        let listed = listed.map_err(|error| format!("{error:?}"))?;
+        let first = PageRequest {
+            limit: MAX_PAGE_ITEMS,
+            after: None,
+        };
+        let listed = self.keys.list(&administrator(), &filter, &first).await;
+        let listed = listed.map_err(|error| format!("{error:?}"))?.items;
         for (key, token) in self.tokens.iter().enumerate() {
             let hash = token.hash();
             let shown = listed.iter().find(|metered| metered.key.hash == hash);

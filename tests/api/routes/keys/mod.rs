@@ -6,4 +6,5 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod pages;
 mod update;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyward_core::data_key::{DataKeyPurpose, UsedDataKeys, WrappedDataKey};
 use keyward_core::id::WorkspaceId;
-use keyward_core::page::PageRequest;
+use keyward_core::page::{Page, PageRequest};
 use keyward_core::provider_key::{ResourceKind, StoredProviderKey};
 use keyward_core::services::Vault;
 use keyward_core::{Error, Noun};
@@ -87,7 +87,12 @@ pub async fn grant_reaches_no_namesake<S: Stores>(fixture: &Fixture<S>) {
     assert!(matches!(rejected, Err(Error::Denied)), "{rejected:?}");
 
     let theirs = issued_key::put(fixture, &namesake).await;
-    assert_eq!(keys.list(&grant, true, 0, 10, NOON).await.unwrap(), []);
+    let page = PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let listed = keys.list(&grant, true, 0, &page, NOON).await.unwrap();
+    assert_eq!(listed, Page::default());
     let found = keys.get(&grant, &theirs.hash, NOON).await;
     assert!(is_not_found(&found), "{found:?}");
     let deletion = event("issued_key.delete", Noun::IssuedKey, "key");

@@ -3,6 +3,7 @@
 use keyward_core::account::{Account, MeteredKey};
 use keyward_core::clock::Timestamp;
 use keyward_core::issued_key::IssuedKey;
+use keyward_core::page::{PageRequest, Position};
 use keyward_core::tenancy::Workspace;
 use keyward_core::window::LimitReset;
 use keyward_core::{Error, Noun};
@@ -86,18 +87,38 @@ async fn list<S: Stores>(
     offset: u64,
     limit: u32,
 ) -> Vec<IssuedKey> {
-    let listed = fixture
-        .issued_keys()
-        .list(
-            &manage_grant(workspace),
-            include_disabled,
-            offset,
-            limit,
-            NOON,
-        )
-        .await;
-    let listed = listed.unwrap().into_iter();
+    let page = PageRequest { limit, after: None };
+    let grant = manage_grant(workspace);
+    let keys = fixture.issued_keys();
+    let listed = keys.list(&grant, include_disabled, offset, &page, NOON);
+    let listed = listed.await.unwrap().items.into_iter();
     listed.map(|metered| metered.key).collect()
+}
+
+/// Lists the keys page by page, and issues a key after each page.
+async fn list_in_pages<S: Stores>(
+    fixture: &Fixture<S>,
+    workspace: &Workspace,
+    include_disabled: bool,
+    limit: u32,
+) -> Vec<IssuedKey> {
+    let grant = manage_grant(workspace);
+    let keys = fixture.issued_keys();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { limit, after };
+        let page = keys.list(&grant, include_disabled, 0, &page, NOON).await;
+        let page = page.unwrap();
+        assert!(page.items.len() <= limit as usize);
+        found.extend(page.items.into_iter().map(|metered| metered.key));
+        let newest = IssuedKey {
+            created_at: after_noon(1_000),
+            ..issued_key(workspace)
+        };
+        insert(fixture, workspace, &newest).await.unwrap();
+        let Some(next) = page.next else { return found };
+        after = Some(Position::from_sort_key(&next).unwrap());
+    }
 }
 
 /// Returns a key with a value in every field.
@@ -180,6 +201,26 @@ pub async fn keys_are_listed_newest_first<S: Stores>(fixture: &Fixture<S>) {
     assert_eq!(list(fixture, &world.a, false, 1, 2).await, enabled[1..3]);
     assert_eq!(list(fixture, &world.b, true, 0, 100).await, [elsewhere]);
     assert_eq!(list(fixture, &world.x, true, 0, 100).await, []);
+}
+
+/// A client that reads page by page finds each key once, regardless of keys that are issued meanwhile.
+pub async fn key_pages_are_stable<S: Stores>(fixture: &Fixture<S>) {
+    let world = World::create(&*fixture.store).await;
+    for number in [4, 0, 8, 3, 7, 1, 5, 2, 6] {
+        let key = IssuedKey {
+            created_at: after_noon(number / 3),
+            disabled: number % 2 == 0,
+            ..issued_key(&world.a)
+        };
+        insert(fixture, &world.a, &key).await.unwrap();
+    }
+    for limit in [1, 2, 3, 4, 9, 100] {
+        for include_disabled in [true, false] {
+            let expected = list(fixture, &world.a, include_disabled, 0, 1000).await;
+            let found = list_in_pages(fixture, &world.a, include_disabled, limit).await;
+            assert_eq!(found, expected, "{limit} {include_disabled}");
+        }
+    }
 }
 
 /// A grant for one workspace does not find another workspace's key.

@@ -203,6 +203,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $fixture, issued_key:
             key_is_stored_whole
             keys_are_listed_newest_first
+            key_pages_are_stable
             grant_reaches_no_other_workspace
             key_is_located
             change_is_stored
