@@ -16,6 +16,7 @@ use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::admission::entrance::Entrance;
 use crate::api::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::api::proto::v1::audit_service_server::AuditServiceServer;
 use crate::api::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -174,6 +175,7 @@ impl App {
             config.auth,
             Arc::clone(&store) as _,
             use_cases.issued_keys.clone(),
+            &Entrance::new(config.requests.max_running),
             Arc::clone(&config.clock),
             &conditions,
         )?);

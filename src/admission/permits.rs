@@ -14,8 +14,6 @@ use std::time::Duration;
 use keyward_throttle::{KeyedCounts, Owner};
 use tokio::time::Instant;
 
-use crate::auth;
-
 /// Time that a client may read a response before its permit is given to another call.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval between searches for such responses, while every permit is taken.
@@ -28,14 +26,14 @@ tokio::task_local! {
 }
 
 /// No permit is free, or none of the caller's share.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overloaded;
 
 /// Runs a part of a call that waits for input from outside the process. The call releases its permit if the
 /// part has to wait.
 ///
 /// # Errors
-/// [`Overloaded`]: no permit is free after the wait.
+/// [`Overloaded`]: no permit of the call's owner is free after the wait.
 pub(crate) async fn unoccupied<F: Future>(waiting: F) -> Result<F::Output, Overloaded> {
     let mut waiting = pin!(waiting);
     if let Poll::Ready(done) = futures_util::poll!(&mut waiting) {
@@ -67,7 +65,7 @@ pub(crate) fn mark_limited() {
 }
 
 /// Returns the permit of the current call. `None` if calls are not limited.
-pub(crate) fn current() -> Option<Arc<Permit>> {
+fn current() -> Option<Arc<Permit>> {
     PERMIT.try_with(Arc::clone).ok()
 }
 
@@ -237,7 +235,8 @@ impl Permit {
         let mut taken = self.all.lock();
         let has_room = match &owner {
             Some(owner) => self.all.has_room(&mut taken, owner),
-            None => taken.unknown < self.all.max,
+            // The call decides about its caller without work that waits, and then needs a permit of an owner.
+            None => true,
         };
         if !has_room {
             return Err(Overloaded);
@@ -269,16 +268,6 @@ impl Permit {
 
     fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl auth::Permit for Permit {
-    fn release(&self) {
-        self.leave();
-    }
-
-    fn acquire(&self) -> bool {
-        self.enter_again().is_ok()
     }
 }
 
@@ -364,6 +353,23 @@ mod tests {
         done.send(()).unwrap();
         // It needs a permit again, and none is free.
         assert_eq!(call.await.unwrap(), Err(Overloaded));
+        drop(other);
+        assert_eq!(taken(&all), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unknown_caller_continues_after_its_wait() {
+        let all = Permits::new(1, 0);
+        let permit = all.enter().unwrap();
+        let (done, waiting) = tokio::sync::oneshot::channel::<()>();
+        let call = tokio::spawn(with_permit(permit, async move {
+            unoccupied(async { drop(waiting.await) }).await?;
+            admit(&organization("a"))
+        }));
+        tokio::task::yield_now().await;
+        let other = all.enter().unwrap();
+        done.send(()).unwrap();
+        assert_eq!(call.await.unwrap(), Ok(()));
         drop(other);
         assert_eq!(taken(&all), 0);
     }

@@ -1,11 +1,13 @@
 //! Errors of authentication.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::Cause;
+/// A cause that is only logged, shared by the calls that it affects.
+pub type SharedCause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Authentication error.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The request has no token.
@@ -19,11 +21,11 @@ pub enum AuthError {
     DeadlineExceeded,
     /// The token cannot be verified now.
     #[error("Service unavailable")]
-    Unavailable(#[source] Cause),
-    /// Too many calls wait for an issuer's keys, or are under way; the caller may retry after this time.
+    Unavailable(#[source] SharedCause),
+    /// Too many calls wait for an issuer's keys or a look-up, or are under way; the caller may retry after this time.
     #[error("Service unavailable")]
     Overloaded(Duration),
     /// Unexpected error.
     #[error("Internal server error")]
-    Internal(#[source] Cause),
+    Internal(#[source] SharedCause),
 }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::error::AuthError;
 use super::jwks::{Jwks, JwksSource, Published};
 use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
-use super::permit::Permit;
 
 /// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
@@ -170,11 +169,7 @@ impl Verifier {
     }
 
     /// Verifies the token's times against the clock, and its signature with the issuer's published keys.
-    pub(super) async fn verify(
-        &self,
-        token: &Token<'_>,
-        permit: &dyn Permit,
-    ) -> Result<Proof, AuthError> {
+    pub(super) async fn verify(&self, token: &Token<'_>) -> Result<Proof, AuthError> {
         // Checked first, so that a token whose times are invalid does not make Keyward fetch keys.
         self.check_times(&token.claims)?;
         let known = self.jwks.known();
@@ -184,7 +179,7 @@ impl Verifier {
         };
         let found = match found {
             Match::Unknown => {
-                let newer = self.jwks.newer_than(&known, permit).await?;
+                let newer = self.jwks.newer_than(&known).await?;
                 self.find(&newer, token)
             }
             found => found,

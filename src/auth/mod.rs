@@ -3,13 +3,13 @@
 //! A token is verified with the issuer's published keys. The result is cached by the token's hash until the token
 //! expires, the maximum age of the keys has passed, or the issuer withdraws the signing key. The user's membership is looked up
 //! for every call, so that a change takes effect at once. Issued keys, which are recognized by their prefix,
-//! are also looked up for every call.
+//! are also looked up for every call. Calls that look up the same at the same time share reads, see `callers.rs`.
 
+mod callers;
 mod error;
 mod jwks;
 mod jwt;
 mod key_set;
-mod permit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,17 +22,19 @@ use keyward_core::ports::DirectoryStore;
 use keyward_core::principal::{Principal, ServiceName};
 use keyward_core::services::IssuedKeys;
 use keyward_crypto::TokenKind;
+use keyward_throttle::Owner;
 
-pub use error::AuthError;
+pub use error::{AuthError, SharedCause};
 pub use jwks::{JwksSettings, JwksSource, NotAJwksSource};
 pub use jwt::Issuer;
-pub use permit::Permit;
 
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use crate::admission::entrance::Entrance;
 use crate::telemetry::conditions::Conditions;
 use crate::telemetry::metrics;
+use callers::Callers;
 use jwks::Jwks;
 use jwt::{Claims, IssuerKind, Proof, Token, TokenCache, Verified, Verifier};
 
@@ -67,8 +69,7 @@ pub struct Authenticator {
     session: Verifier,
     service: Option<(Verifier, BTreeMap<String, String>)>,
     cache: TokenCache,
-    directory: Arc<dyn DirectoryStore>,
-    issued_keys: IssuedKeys,
+    callers: Callers,
 }
 
 impl Authenticator {
@@ -76,10 +77,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// The HTTP client for published keys cannot be created.
-    pub fn new(
+    pub(crate) fn new(
         settings: AuthSettings,
         directory: Arc<dyn DirectoryStore>,
         issued_keys: IssuedKeys,
+        entrance: &Arc<Entrance>,
         clock: Arc<dyn Clock>,
         conditions: &Conditions,
     ) -> Result<Self, AuthError> {
@@ -98,8 +100,7 @@ impl Authenticator {
                 None => None,
             },
             cache: TokenCache::new(settings.token_cache_entries),
-            directory,
-            issued_keys,
+            callers: Callers::new(directory, issued_keys, entrance),
         })
     }
 
@@ -130,15 +131,15 @@ impl Authenticator {
     }
 
     /// Returns the principal that the headers identify or, without a token, the service of the connection's
-    /// verified certificate.
+    /// verified certificate. Look-ups wait in the client's flow.
     ///
     /// # Errors
     /// Missing or invalid, which the caller can correct; unavailable or overloaded, which are transient.
-    pub async fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
         headers: &HeaderMap,
         certified: Option<ServiceName>,
-        permit: &dyn Permit,
+        client: &Owner,
     ) -> Result<Principal, AuthError> {
         let span = tracing::info_span!(
             "authenticate",
@@ -148,7 +149,7 @@ impl Authenticator {
             error.type = Empty,
         );
         let found = self
-            .principal(headers, certified, permit)
+            .principal(headers, certified, client)
             .instrument(span.clone())
             .await;
         let outcome = match &found {
@@ -177,7 +178,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         certified: Option<ServiceName>,
-        permit: &dyn Permit,
+        client: &Owner,
     ) -> Result<Principal, AuthError> {
         if let Some(service) = certified
             && !headers.contains_key(AUTHORIZATION)
@@ -187,8 +188,8 @@ impl Authenticator {
         let token = bearer(headers)?;
         // A JSON Web Token never begins like this: its first character is `e`, for the brace of its header.
         if token.starts_with(TokenKind::ISSUED_KEY_FAMILY) {
-            let principal = self.issued_keys.authenticate(token).await;
-            return principal.map_err(store_failure)?.ok_or(AuthError::Invalid(
+            let principal = self.callers.key(client, token).await?;
+            return principal.ok_or(AuthError::Invalid(
                 "the key is unknown, disabled, expired or deleted",
             ));
         }
@@ -200,13 +201,13 @@ impl Authenticator {
         let verified = match remembered {
             Some(verified) => verified,
             None => {
-                let (verified, proof) = self.verify(token, permit).await?;
+                let (verified, proof) = self.verify(token).await?;
                 self.cache.insert(token, verified.clone(), proof);
                 verified
             }
         };
         match verified {
-            Verified::Session(claims) => self.user(claims).await,
+            Verified::Session(claims) => self.user(claims, client).await,
             Verified::Service(name) => Ok(Principal::Service(name)),
         }
     }
@@ -218,15 +219,11 @@ impl Authenticator {
         }
     }
 
-    async fn verify(
-        &self,
-        token: &str,
-        permit: &dyn Permit,
-    ) -> Result<(Verified, Proof), AuthError> {
+    async fn verify(&self, token: &str) -> Result<(Verified, Proof), AuthError> {
         let token = Token::read(token)?;
         // Checked before a key is needed: a token for another audience must not make Keyward fetch keys.
         if self.session.is_addressed(&token.claims) {
-            let proof = self.session.verify(&token, permit).await?;
+            let proof = self.session.verify(&token).await?;
             return Ok((Verified::Session(Arc::new(token.claims)), proof));
         }
         let addressed = self
@@ -236,7 +233,7 @@ impl Authenticator {
         let Some((verifier, subjects)) = addressed else {
             return Err(AuthError::Invalid("the issuer or the audience is wrong"));
         };
-        let proof = verifier.verify(&token, permit).await?;
+        let proof = verifier.verify(&token).await?;
         let name = subjects.get(&token.claims.subject);
         let name = name.ok_or(AuthError::Invalid(
             "the subject is not a registered service",
@@ -244,7 +241,7 @@ impl Authenticator {
         Ok((Verified::Service(ServiceName(name.clone())), proof))
     }
 
-    async fn user(&self, claims: Arc<Claims>) -> Result<Principal, AuthError> {
+    async fn user(&self, claims: Arc<Claims>, client: &Owner) -> Result<Principal, AuthError> {
         if claims.validated == Some(false) {
             return Err(AuthError::Invalid("the user is not validated"));
         }
@@ -254,12 +251,7 @@ impl Authenticator {
         let organization = organization.map_err(|_| AuthError::Invalid("`org` is not an ID"))?;
         let user = UserId::parse(claims.subject.clone());
         let user = user.map_err(|_| AuthError::Invalid("`sub` is not an ID"))?;
-        match self
-            .directory
-            .member(&organization, &user)
-            .await
-            .map_err(store_failure)?
-        {
+        match self.callers.member(client, organization, user).await? {
             Some(member) if member.validated => Ok(Principal::User(member)),
             Some(_) => Err(AuthError::Invalid("the member is not validated")),
             None => Err(AuthError::Invalid(
@@ -299,12 +291,4 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
         return Err(AuthError::Invalid("the token is too long"));
     }
     Ok(token)
-}
-
-fn store_failure(error: keyward_core::Error) -> AuthError {
-    match error {
-        keyward_core::Error::DeadlineExceeded => AuthError::DeadlineExceeded,
-        keyward_core::Error::Unavailable(cause) => AuthError::Unavailable(cause),
-        other => AuthError::Internal(other.into()),
-    }
 }

@@ -11,7 +11,7 @@ use keyward_core::id::{OrganizationId, RepoId, UserId, WorkspaceId};
 use keyward_core::principal::Principal;
 use keyward_core::services::Directory;
 use keyward_core::tenancy::{Access, Member, Organization, OrganizationRole, Repo, Workspace};
-use keyward_crypto::{Keyring, Secret};
+use keyward_crypto::{Keyring, Secret, Token, TokenKind};
 use keyward_listener::Server;
 
 use super::admin::caller;
@@ -293,8 +293,12 @@ async fn management_key(use_cases: &UseCases, env_file: &Path) -> Result<Secret<
     let text = Secret::new(std::fs::read_to_string(env_file).unwrap_or_default());
     let mut lines = text.expose().lines();
     if let Some(key) = lines.find_map(|line| line.strip_prefix(MANAGEMENT_KEY)?.strip_prefix('=')) {
-        let principal = use_cases.issued_keys.authenticate(key).await;
-        if let Some(Principal::ManagementKey { .. }) = principal.map_err(failure)? {
+        let found = match Token::parse(TokenKind::ISSUED_KEY, key) {
+            Some(token) => use_cases.issued_keys.authenticate(token.hash()).await,
+            None => Ok(None),
+        };
+        let found = found.map_err(failure)?.map(|found| found.principal);
+        if let Some(Principal::ManagementKey { .. }) = found {
             return Ok(Secret::new(key.to_owned()));
         }
     }

@@ -11,7 +11,7 @@ mod vault;
 
 pub use audit_trail::{AuditSettings, AuditTrail};
 pub use directory::Directory;
-pub use issued_keys::{Created, CurrentKey, IssuedKeys, VerifiedIssuedKey};
+pub use issued_keys::{Created, CurrentKey, IssuedKeys, PresentedKey, VerifiedIssuedKey};
 pub use ledger::{Ledger, LedgerSettings, MAX_AHEAD};
 pub use management_keys::ManagementKeys;
 pub use provider_keys::{

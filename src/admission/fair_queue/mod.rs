@@ -1,4 +1,4 @@
-//! Fair queue for the calls of authenticated callers.
+//! Fair queue for the calls of authenticated callers, and for the look-ups of callers during authentication.
 //!
 //! At most as many calls run at once as there are connections to the database; further calls wait. Owners with
 //! waiting calls take turns, and so do the flows of one owner. The calls of an internal service about one key are a
@@ -370,7 +370,7 @@ impl Drop for Begun {
     }
 }
 
-/// A call of an authenticated caller. It has seats while it runs.
+/// A call, which has seats while it runs.
 #[derive(Debug)]
 pub(crate) struct Turn {
     queue: Arc<FairQueue>,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::error::AuthError;
 use super::key_set::KeySet;
-use super::permit::Permit;
+use crate::admission::permits::unoccupied;
 use crate::telemetry;
 use crate::telemetry::conditions::Conditions;
 
@@ -118,7 +118,7 @@ impl Jwks {
         settings: JwksSettings,
         conditions: Conditions,
     ) -> Result<Self, AuthError> {
-        let source = Source::new(source).map_err(AuthError::Internal)?;
+        let source = Source::new(source).map_err(|cause| AuthError::Internal(cause.into()))?;
         Ok(Self(Arc::new(Inner {
             field,
             source,
@@ -154,26 +154,19 @@ impl Jwks {
     ///
     /// # Errors
     /// The keys cannot be fetched, or too many calls wait for them already.
-    pub(super) async fn newer_than(
-        &self,
-        known: &Known,
-        permit: &dyn Permit,
-    ) -> Result<Arc<Published>, AuthError> {
+    pub(super) async fn newer_than(&self, known: &Known) -> Result<Arc<Published>, AuthError> {
         let outcome = match self.0.refresh(&known.published) {
             Refresh::Ended(outcome) => outcome,
             Refresh::UnderWay(fetching) => {
                 let Ok(_waiting) = self.0.waiting.try_acquire() else {
                     return Err(AuthError::Overloaded(RETRY_AFTER));
                 };
-                permit.release();
-                let outcome = fetching.await;
-                if !permit.acquire() {
-                    return Err(AuthError::Overloaded(RETRY_AFTER));
-                }
-                outcome
+                unoccupied(fetching)
+                    .await
+                    .map_err(|_| AuthError::Overloaded(RETRY_AFTER))?
             }
         };
-        outcome.map_err(|error| AuthError::Unavailable(error.into()))
+        outcome.map_err(|error| AuthError::Unavailable(Arc::new(error)))
     }
 
     /// Fetches the keys once, before the first call needs them: a file immediately, a URL in the background.

@@ -50,7 +50,7 @@ impl Place {
     }
 
     async fn newer(&self, known: &Known) -> Result<Arc<Published>, AuthError> {
-        self.jwks.newer_than(known, &()).await
+        self.jwks.newer_than(known).await
     }
 
     /// Waits for the fetch under way.

@@ -1,5 +1,6 @@
 //! Authenticates every call that needs a token, and rejects it if that fails.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -9,7 +10,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use keyward_core::principal::{Caller, Principal, ServiceName};
 use keyward_listener::{Authenticated, Peer, PeerService};
-use keyward_throttle::Rate;
+use keyward_throttle::{Owner, Rate};
 use tonic::{Code, Status};
 
 use super::RejectionSpec;
@@ -17,9 +18,8 @@ use super::auth_failure_limit::{Attempt, Failures};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
 use crate::admission::budget::owner_of;
-use crate::admission::permits;
 use crate::api::status;
-use crate::auth::{AuthError, Authenticator, Permit};
+use crate::auth::{AuthError, Authenticator};
 use crate::http::client_ip::{ClientIp, TrustedProxies};
 use crate::telemetry::causes;
 use crate::telemetry::metrics::{self, RejectReason};
@@ -96,14 +96,10 @@ pub(super) async fn layer(
         }
     };
     let certified = state.certified(&request);
-    let held = permits::current();
-    let permit: &dyn Permit = match &held {
-        Some(held) => held.as_ref(),
-        None => &(),
-    };
+    let waiting = flow(client, certified.as_ref());
     let found = state
         .authenticator
-        .authenticate(request.headers(), certified, permit);
+        .authenticate(request.headers(), certified, &waiting);
     let found = found.await;
     record_result(attempt, &found);
     match found {
@@ -132,6 +128,17 @@ pub(super) async fn layer(
             super::reject(&target, to_status(&error).into())
         }
     }
+}
+
+/// Returns the owner of the flow in which a look-up waits. A service that a certificate names has its own, and so has
+/// a proxy that does not name its client.
+fn flow(client: Option<ClientIp>, certified: Option<&ServiceName>) -> Owner {
+    if let Some(service) = certified {
+        return Owner::Service(service.0.clone());
+    }
+    // Only callers in this process have no address.
+    let address = client.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), ClientIp::network);
+    Owner::Address(address)
 }
 
 /// Records the result of an attempt.

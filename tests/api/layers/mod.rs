@@ -12,6 +12,7 @@ mod grpc_web;
 mod ip_rate_limit;
 mod json_body;
 mod jwks;
+mod lookups;
 mod missing_body;
 mod order;
 mod principal_rate_limit;

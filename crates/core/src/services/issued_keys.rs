@@ -10,7 +10,7 @@ use crate::model::account::{self, Account, MeteredKey, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::filter_digest::FilterDigest;
-use crate::model::id::{IssuedKeyId, WorkspaceId};
+use crate::model::id::{IssuedKeyId, ManagementKeyId, WorkspaceId};
 use crate::model::issued_key::{IssuedKey, IssuedKeyFilter, IssuedKeyPatch, NewIssuedKey};
 use crate::model::issued_key_fields::{CREATOR_USER_ID, EXTERNAL_USER};
 use crate::model::last_use;
@@ -37,6 +37,22 @@ pub enum CurrentKey {
     Issued(Box<MeteredKey>),
     /// A management key, and its organization's default workspace.
     Management(Box<ManagementKey>, Option<WorkspaceId>),
+}
+
+/// A key whose plaintext a caller presented.
+#[derive(Debug, Clone)]
+pub struct PresentedKey {
+    /// Principal that the key identifies.
+    pub principal: Principal,
+    /// Use to record; `None` if one was recorded recently.
+    new_use: Option<KeyUse>,
+}
+
+/// Use of a key, and its time.
+#[derive(Debug, Clone, Copy)]
+enum KeyUse {
+    Issued(IssuedKeyId, Timestamp),
+    Management(ManagementKeyId, Timestamp),
 }
 
 /// The verdict on the token of an issued key.
@@ -74,37 +90,47 @@ impl IssuedKeys {
         }
     }
 
-    /// Returns the principal of a plaintext key: an issued key that is neither disabled nor expired, or a
-    /// management key. A key whose limit is used up can still authenticate.
+    /// Returns the key with this hash of its plaintext: an issued key that is neither disabled nor expired, or a
+    /// management key. A key whose limit is used up can still authenticate. Only reads; the caller records the use.
     ///
     /// # Errors
     /// The store cannot be reached.
-    pub async fn authenticate(&self, text: &str) -> Result<Option<Principal>, Error> {
-        let Some(token) = Token::parse(TokenKind::ISSUED_KEY, text) else {
-            return Ok(None);
-        };
-        let (hash, now) = (token.hash(), self.clock.now());
+    pub async fn authenticate(&self, hash: KeyHash) -> Result<Option<PresentedKey>, Error> {
+        let now = self.clock.now();
         if let Some(key) = self.store.find_by_hash(&hash).await? {
             if key.disabled || key.is_expired(now) {
                 return Ok(None);
             }
-            self.record_use(&key, now).await;
-            return Ok(Some(Principal::IssuedKey {
-                hash,
-                organization: key.organization,
-                workspace: key.workspace,
+            let must_record = last_use::must_record(key.last_used_at, now);
+            return Ok(Some(PresentedKey {
+                principal: Principal::IssuedKey {
+                    hash,
+                    organization: key.organization,
+                    workspace: key.workspace,
+                },
+                new_use: must_record.then_some(KeyUse::Issued(key.id, now)),
             }));
         }
         let Some(key) = self.management.find_by_hash(&hash).await? else {
             return Ok(None);
         };
-        if last_use::must_record(key.last_used_at, now) {
-            self.management.record_use(key.id, now).await;
-        }
-        Ok(Some(Principal::ManagementKey {
-            hash,
-            organization: key.organization,
+        let must_record = last_use::must_record(key.last_used_at, now);
+        Ok(Some(PresentedKey {
+            principal: Principal::ManagementKey {
+                hash,
+                organization: key.organization,
+            },
+            new_use: must_record.then_some(KeyUse::Management(key.id, now)),
         }))
+    }
+
+    /// Stores the use of a key that has authenticated, unless a use was stored recently.
+    pub async fn record_authentication(&self, key: &PresentedKey) {
+        match key.new_use {
+            Some(KeyUse::Issued(id, now)) => self.store.record_use(id, now).await,
+            Some(KeyUse::Management(id, now)) => self.management.record_use(id, now).await,
+            None => {}
+        }
     }
 
     /// Returns the key that authenticates the call.
