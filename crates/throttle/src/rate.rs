@@ -72,6 +72,7 @@ impl<K: Clone + Eq + Hash> Clone for RateLimiter<K> {
 struct Counts<K: Clone + Eq + Hash> {
     limiter: governor::RateLimiter<Query<K>, KeyTable<K>, DefaultClock>,
     table: KeyTable<K>,
+    rate: Rate,
 }
 
 impl<K: Clone + Eq + Hash> RateLimiter<K> {
@@ -80,12 +81,16 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     pub fn new(rate: Option<Rate>) -> Self {
         let quota = rate.and_then(|rate| {
             let quota = Quota::with_period(rate.interval)?;
-            Some(quota.allow_burst(rate.burst))
+            Some((rate, quota.allow_burst(rate.burst)))
         });
-        Self(quota.map(|quota| {
+        Self(quota.map(|(rate, quota)| {
             let table = KeyTable(Arc::new(Mutex::new(Table::default())));
             let limiter = governor::RateLimiter::new(quota, table.clone(), DefaultClock::default());
-            Arc::new(Counts { limiter, table })
+            Arc::new(Counts {
+                limiter,
+                table,
+                rate,
+            })
         }))
     }
 
@@ -100,24 +105,37 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     /// # Errors
     /// The key is over its limit. The error is the time until the next event would be admitted.
     pub fn admit(&self, key: K) -> Result<(), Duration> {
-        self.query(key, true)
+        self.query(key, NonZeroU32::MIN, true)
     }
 
-    /// Like [`RateLimiter::admit`], but counts nothing.
+    /// Like [`RateLimiter::admit`] of this number of events, but counts nothing. More events than the burst are over
+    /// the limit.
     ///
     /// # Errors
-    /// The key is over its limit. The error is the time until the next event would be admitted.
-    pub fn check(&self, key: K) -> Result<(), Duration> {
-        self.query(key, false)
+    /// The key would be over its limit. The error is the time until the events would be admitted, or until the
+    /// burst would be.
+    pub fn check(&self, key: K, events: NonZeroU32) -> Result<(), Duration> {
+        self.query(key, events, false)
     }
 
-    fn query(&self, key: K, counts: bool) -> Result<(), Duration> {
-        let Some(Counts { limiter, table }) = self.0.as_deref() else {
+    fn query(&self, key: K, events: NonZeroU32, counts: bool) -> Result<(), Duration> {
+        let Some(Counts {
+            limiter,
+            table,
+            rate,
+        }) = self.0.as_deref()
+        else {
             return Ok(());
         };
-        let outcome = limiter.check_key(&Query { key, counts });
+        let query = Query { key, counts };
+        // More events than the burst are an error without a time.
+        let outcome = limiter.check_key_n(&query, events.min(rate.burst));
+        let outcome = outcome.unwrap_or(Ok(()));
         if table.lock().is_removal_due() {
             limiter.retain_recent();
+        }
+        if outcome.is_ok() && events > rate.burst {
+            return Err(rate.interval.max(MIN_WAIT));
         }
         outcome.map_err(|rejected| {
             let now = limiter.clock().now();
@@ -288,14 +306,27 @@ mod tests {
     #[test]
     fn check_counts_nothing_and_answers_like_admit() {
         let limiter = limiter(HOUR, 2);
+        let check = |key| limiter.check(key, NonZeroU32::MIN);
         for _ in 0..2 {
-            assert!((0..100).all(|_| limiter.check(1).is_ok()));
+            assert!((0..100).all(|_| check(1).is_ok()));
             assert_eq!(limiter.admit(1), Ok(()));
         }
-        assert!(limiter.check(1).is_err());
+        assert!(check(1).is_err());
         assert!(limiter.admit(1).is_err());
-        assert!((2..100).all(|key| limiter.check(key).is_ok()));
+        assert!((2..100).all(|key| check(key).is_ok()));
         assert_eq!(limiter.tracked_keys(), 1);
+    }
+
+    #[test]
+    fn check_of_several_events_is_bounded_by_the_rest() {
+        let limiter = limiter(HOUR, 3);
+        let check = |events| limiter.check(1, NonZeroU32::new(events).unwrap());
+        for admitted in [3, 2, 1, 0] {
+            for events in 1..=5 {
+                assert_eq!(check(events).is_ok(), events <= admitted, "{events}");
+            }
+            assert_eq!(limiter.admit(1).is_ok(), admitted > 0);
+        }
     }
 
     #[test]
@@ -325,7 +356,7 @@ mod tests {
         assert_eq!(admitted, SHARED_SLOTS);
         assert_eq!(limiter.tracked_keys(), MAX_KEYS);
         // Tracked keys keep their counts.
-        assert!((0..MAX_KEYS).all(|key| limiter.check(key).is_err()));
+        assert!((0..MAX_KEYS).all(|key| limiter.check(key, NonZeroU32::MIN).is_err()));
     }
 
     #[test]

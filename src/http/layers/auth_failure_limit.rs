@@ -1,7 +1,8 @@
 //! Rejects requests from addresses that fail authentication too often.
 //!
 //! Beyond the limit, calls are rejected before the token is looked up or verified, so a flood of unknown keys from
-//! an address costs no more than the failures that are allowed or under way. Other clients may share the address
+//! an address costs no more than the failures that are allowed. An attempt under way counts as a failure until it
+//! succeeds; attempts with the same token count once. Other clients may share the address
 //! (NAT, proxy): tokens that authenticated recently bypass the check, which needs no lookup, and are then verified
 //! as usual. Calls without a token are not counted, since they cost nothing, and neither are calls whose token
 //! could not be verified. A client that disconnects before its token is verified counts as a failure; otherwise
@@ -10,13 +11,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use keyward_throttle::{Rate, RateLimiter};
+use keyward_throttle::{KeyedCounts, Rate, RateLimiter};
 use tokio::time::Instant;
 
 use crate::http::client_ip::ClientIp;
@@ -32,6 +34,16 @@ const MAX_CLIENT_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Failures {
     limiter: RateLimiter<IpAddr>,
     good: Arc<GoodTokens>,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+/// Attempts under way with tokens that are not known as good.
+#[derive(Default)]
+struct UnderWay {
+    /// Number of attempts with a token from an address.
+    attempts: KeyedCounts<(IpAddr, u64)>,
+    /// Number of different tokens from an address.
+    tokens: KeyedCounts<IpAddr>,
 }
 
 impl Failures {
@@ -39,6 +51,7 @@ impl Failures {
         Self {
             limiter: RateLimiter::new(rate),
             good: Arc::new(GoodTokens::new(REMEMBERED_TOKENS)),
+            under_way: Arc::default(),
         }
     }
 
@@ -57,7 +70,7 @@ impl Failures {
         let token = self.good.tag(headers);
         let was_good = self.good.holds(token);
         if !was_good {
-            self.limiter.check(address)?;
+            self.begin(address, token)?;
         }
         Ok(Attempt(Some(CountedAttempt {
             failures: self,
@@ -66,6 +79,25 @@ impl Failures {
             was_good,
             began: Instant::now(),
         })))
+    }
+
+    /// Begins an attempt with a token that is not known as good, unless as many failures as are left are under way.
+    fn begin(&self, address: IpAddr, token: u64) -> Result<(), Duration> {
+        let mut under_way = self.under_way();
+        let is_new = under_way.attempts.get(&(address, token)) == 0;
+        let tokens = under_way.tokens.get(&address) + usize::from(is_new);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let failures = NonZeroU32::new(tokens).unwrap_or(NonZeroU32::MIN);
+        self.limiter.check(address, failures)?;
+        under_way.attempts.add((address, token), 1);
+        under_way.tokens.add(address, usize::from(is_new));
+        Ok(())
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,8 +136,23 @@ impl Attempt<'_> {
 
 impl CountedAttempt<'_> {
     fn count(&self) {
-        // The limit may be exceeded already by attempts that began at the same time.
+        // The limit may be exceeded already by attempts with the same token, or with one that was good.
         let _ = self.failures.limiter.admit(self.address);
+    }
+}
+
+/// Ends the attempt. A failure is counted before this, so that it counts as one of the two at any time.
+impl Drop for CountedAttempt<'_> {
+    fn drop(&mut self) {
+        if self.was_good {
+            return;
+        }
+        let mut under_way = self.failures.under_way();
+        let attempt = (self.address, self.token);
+        under_way.attempts.subtract(&attempt, 1);
+        if under_way.attempts.get(&attempt) == 0 {
+            under_way.tokens.subtract(&self.address, 1);
+        }
     }
 }
 
@@ -213,6 +260,29 @@ mod tests {
         }
         assert!(failures.attempt(client(), &unknown).is_err());
         assert!(failures.attempt(client(), &good).is_ok());
+    }
+
+    #[test]
+    fn attempts_under_way_count_until_they_succeed() {
+        let failures = failures();
+        let attempt = |token: &str| failures.attempt(client(), &headers(&[token]));
+        let mut held: Vec<_> = ["Bearer 1", "Bearer 2", "Bearer 3"]
+            .map(|token| attempt(token).ok().unwrap())
+            .into();
+        assert!(attempt("Bearer 4").is_err());
+        // The same token costs a single look-up.
+        held.push(attempt("Bearer 3").ok().unwrap());
+        held.remove(0).succeeded();
+        let another = attempt("Bearer 4").ok().unwrap();
+        assert!(attempt("Bearer 5").is_err());
+        another.failed();
+        assert!(attempt("Bearer 5").is_err());
+        for attempt in held {
+            attempt.abandoned();
+        }
+        assert!(failures.under_way().tokens.is_empty());
+        assert!(failures.under_way().attempts.is_empty());
+        assert!(attempt("Bearer 5").is_ok());
     }
 
     #[tokio::test(start_paused = true)]

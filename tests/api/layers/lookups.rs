@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use keyward::http::client_ip::TrustedProxies;
 use keyward_crypto::{Token, TokenKind};
+use keyward_throttle::Rate;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use tokio::task::JoinSet;
 
@@ -126,6 +127,23 @@ async fn look_ups_of_many_addresses_reject_no_service() {
     while !calls.is_empty() {
         let status = next(&mut calls).await;
         assert!([401, 503].contains(&status), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_tokens_under_way_count_as_failures() {
+    let Some(server) = start(|setup| setup.failed_authentications = Rate::per_minute(1, 3)).await
+    else {
+        return;
+    };
+    let lock = delay_keys(&server).await;
+    let mut calls = present(&server, (0..100).map(|_| "203.0.113.1".to_owned())).await;
+    for _ in 3..100 {
+        assert_eq!(next(&mut calls).await, 429);
+    }
+    lock.rollback().await.unwrap();
+    while !calls.is_empty() {
+        assert_eq!(next(&mut calls).await, 401);
     }
 }
 
