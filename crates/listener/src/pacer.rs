@@ -7,10 +7,12 @@
 //! the cost.
 //!
 //! A pause is short compared to every timeout of a connection, and the debt of an owner is bounded: a client
-//! that shares an address with others waits for a moment, and not beyond the end of their calls.
+//! that shares an address with others waits for a moment, and not beyond the end of their calls. An address from which
+//! a valid token was shown lately waits for its own debt only, and not for that of all addresses together.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +25,11 @@ pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(2);
 const ADDRESSES: u32 = 10;
 /// Maximum number of owners with their own account; further owners share one.
 const MAX_OWNERS: usize = 10_000;
-/// Minimum time between two removals of paid accounts.
+/// Maximum number of addresses remembered as known; while all are in use, no further one is.
+const MAX_KNOWN: usize = 10_000;
+/// Time for which an address is known after a valid token was shown from it.
+const KNOWN_TIME: Duration = Duration::from_secs(10 * 60);
+/// Minimum time between two removals of paid accounts, or of addresses that are no longer known.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accounts of all owners.
@@ -35,6 +41,13 @@ pub(crate) struct ReadPacer {
     accounts: Mutex<Accounts>,
 }
 
+/// Addresses from which a valid token was shown lately.
+struct KnownAddresses {
+    /// Time at which an address is no longer known.
+    until: HashMap<IpAddr, Instant>,
+    removed: Instant,
+}
+
 struct Accounts {
     /// Time at which the calls of an owner are paid for.
     paid: HashMap<Owner, Instant>,
@@ -42,6 +55,7 @@ struct Accounts {
     others: Instant,
     /// The same for all addresses together.
     addresses: Instant,
+    known: KnownAddresses,
     removed: Instant,
 }
 
@@ -56,6 +70,10 @@ impl ReadPacer {
                 paid: HashMap::new(),
                 others: now,
                 addresses: now,
+                known: KnownAddresses {
+                    until: HashMap::new(),
+                    removed: now,
+                },
                 removed: now,
             }),
         }
@@ -66,13 +84,18 @@ impl ReadPacer {
     pub(crate) fn charge(&self, owner: Owner, calls: i32) -> Option<Duration> {
         let now = Instant::now();
         let cost = self.interval * calls.unsigned_abs();
-        let is_address = matches!(owner, Owner::Address(_));
+        let address = match &owner {
+            Owner::Address(address) => Some(*address),
+            Owner::Organization(_) | Owner::Service(_) => None,
+        };
         let mut accounts = self.accounts();
         let own = accounts.account(owner, now);
         let mut owed = self.add(own, now, cost, calls < 0);
-        if is_address {
+        if let Some(address) = address {
             let all = self.add(&mut accounts.addresses, now, cost / ADDRESSES, calls < 0);
-            owed = owed.max(all);
+            if !accounts.known.contains(&address, now) {
+                owed = owed.max(all);
+            }
         }
         drop(accounts);
         let pause = owed.checked_sub(self.credit).filter(|it| !it.is_zero())?;
@@ -81,6 +104,11 @@ impl ReadPacer {
             true => pause,
             false => jittered(MAX_PAUSE),
         })
+    }
+
+    /// Records that a valid token was shown from an address.
+    pub(crate) fn set_known(&self, address: IpAddr) {
+        self.accounts().known.insert(address, Instant::now());
     }
 
     /// Charges the calls of several owners; returns the longest pause.
@@ -116,6 +144,25 @@ impl Accounts {
             return &mut self.others;
         }
         self.paid.entry(owner).or_insert(now)
+    }
+}
+
+impl KnownAddresses {
+    fn contains(&self, address: &IpAddr, now: Instant) -> bool {
+        self.until.get(address).is_some_and(|until| *until > now)
+    }
+
+    fn insert(&mut self, address: IpAddr, now: Instant) {
+        if self.until.len() >= MAX_KNOWN && !self.until.contains_key(&address) {
+            if self.removed + REMOVAL_INTERVAL <= now {
+                self.until.retain(|_, until| *until > now);
+                self.removed = now;
+            }
+            if self.until.len() >= MAX_KNOWN {
+                return;
+            }
+        }
+        self.until.insert(address, now + KNOWN_TIME);
     }
 }
 
@@ -186,6 +233,47 @@ mod tests {
         let pause = pacer.charge(address(20), 50);
         assert_eq!(pause, Some(Duration::from_millis(50)));
         assert_eq!(pacer.charge(organization(1), 100), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn known_address_waits_for_its_own_debt_only() {
+        let pacer = pacer();
+        let ip = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from(number));
+        pacer.set_known(ip(1));
+        for number in 100..140 {
+            pacer.charge(address(number), 100);
+        }
+        assert!(pacer.charge(address(2), 1).is_some());
+        assert_eq!(pacer.charge(address(1), 100), None);
+        let pause = pacer.charge(address(1), 50);
+        assert_eq!(pause, Some(Duration::from_millis(500)));
+        tokio::time::advance(KNOWN_TIME).await;
+        for number in 100..140 {
+            pacer.charge(address(number), 100);
+        }
+        assert!(pacer.charge(address(1), 1).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn known_addresses_are_bounded_and_expired_ones_go_first() {
+        let pacer = pacer();
+        let ip = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from(number));
+        let is_known = |number| {
+            let accounts = pacer.accounts();
+            assert!(accounts.known.until.len() <= MAX_KNOWN);
+            accounts.known.contains(&ip(number), Instant::now())
+        };
+        let all = MAX_KNOWN as u32;
+        (0..=all).for_each(|number| pacer.set_known(ip(number)));
+        assert!(is_known(0) && is_known(all - 1) && !is_known(all));
+        tokio::time::advance(KNOWN_TIME - REMOVAL_INTERVAL).await;
+        pacer.set_known(ip(0));
+        pacer.set_known(ip(all));
+        assert!(is_known(0) && !is_known(all));
+        tokio::time::advance(REMOVAL_INTERVAL).await;
+        pacer.set_known(ip(all));
+        assert!(is_known(0) && is_known(all) && !is_known(1));
+        assert_eq!(pacer.accounts().known.until.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,10 @@ use crate::unread::{Shed, UnreadCharge};
 
 pub(crate) use call::{ActiveCall, ResponseBody};
 
+/// Minimum time between two reports that a valid token was shown, so that calls do not contend for what all
+/// connections share.
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -48,6 +52,8 @@ struct State {
     waiting: BTreeMap<u64, PendingResponse>,
     /// True if a call of this connection has presented a valid token, or the connection a valid certificate.
     is_authenticated: bool,
+    /// Time at which that was last reported.
+    reported: Option<Instant>,
     /// Owner of the last such call.
     owner: Option<Owner>,
     /// True if the connection is read at the pace of its owners.
@@ -125,6 +131,7 @@ impl Activity {
                 preface: 0,
                 waiting: BTreeMap::new(),
                 is_authenticated: false,
+                reported: None,
                 owner: None,
                 is_paced: false,
                 owed: Vec::new(),
@@ -176,13 +183,20 @@ impl Activity {
         }
     }
 
-    /// Records that the client has presented a valid token or certificate.
-    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) {
+    /// Records that the client has presented a valid token or certificate. Returns true if its address must be
+    /// recorded as known: at first, and then at most once in `REPORT_INTERVAL`.
+    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) -> bool {
         let mut state = self.state();
         state.is_authenticated = true;
         if owner.is_some() {
             state.owner = owner.cloned();
         }
+        let is_recent = |at: Instant| at.elapsed() < REPORT_INTERVAL;
+        let is_due = !state.reported.is_some_and(is_recent);
+        if is_due {
+            state.reported = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Returns true if the client has presented a valid token or certificate.

@@ -15,11 +15,11 @@ async fn owner_is_charged_for_its_calls_and_cancelled_ones() {
     assert!(activity.owed().is_empty(), "the connection is not paced");
     activity.set_paced();
     activity.owe(&address, 3);
-    activity.set_authenticated(Some(&organization));
+    assert!(activity.set_authenticated(Some(&organization)));
     activity.refund(&address);
     drop(activity.begin());
     assert_eq!(activity.owed(), [(address, 2), (organization, 1)]);
-    activity.set_authenticated(Some(&Owner::Service("s".to_owned())));
+    assert!(!activity.set_authenticated(Some(&Owner::Service("s".to_owned()))));
     drop(activity.begin());
     assert!(activity.owed().is_empty());
 }

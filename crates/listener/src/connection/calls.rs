@@ -52,6 +52,17 @@ impl CallHandler {
         Owner::Address(client_network(self.peer.0.ip()))
     }
 
+    /// Records that the client has presented a valid token or certificate.
+    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) {
+        let is_due = self.activity.set_authenticated(owner);
+        if let Some(pacer) = &self.shared.pacer
+            && is_due
+            && !self.is_exempt
+        {
+            pacer.set_known(client_network(self.peer.0.ip()));
+        }
+    }
+
     /// Charges a call for its outcome, unless that is the server's own failure. A service and a proxy call
     /// for many clients: the server continues to read their connections and delays only their rejected calls.
     /// Returns that delay.
@@ -130,7 +141,7 @@ impl CallHandler {
         }
         let owner = response.extensions_mut().remove::<Owner>();
         if response.extensions().get::<Authenticated>().is_some() {
-            self.activity.set_authenticated(owner.as_ref());
+            self.set_authenticated(owner.as_ref());
         }
         // A call that is rejected before authentication counts for the last caller of the connection.
         let payer = owner.clone().or_else(|| self.activity.owner());
@@ -142,3 +153,6 @@ impl CallHandler {
         Ok(response.map(|body| call.respond(body, owner, &self.shared.unread)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,6 @@ pub(crate) async fn serve(
     let paced = PacedStream::new(tracked, Arc::clone(&activity), payer);
     let io = TokioIo::new(paced);
     let builder = shared.builders.of(activity.snapshot().version);
-    if service.is_some() {
-        activity.set_authenticated(None);
-    }
     let calls = CallHandler {
         shared: Arc::clone(&shared),
         activity: Arc::clone(&activity),
@@ -98,6 +95,9 @@ pub(crate) async fn serve(
         secure: shared.tls.is_some().then_some(Secure),
         old: times.old,
     };
+    if calls.service.is_some() {
+        calls.set_authenticated(None);
+    }
     let connection =
         builder.serve_connection(io, service_fn(move |request| calls.clone().begin(request)));
     let phase = shared.phase.clone();

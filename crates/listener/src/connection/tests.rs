@@ -8,7 +8,7 @@ use crate::activity::Snapshot;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         max_connections: 1,
         max_connections_per_address: 1,
