@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::AbortHandle;
 use keyward_throttle::Owner;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::metrics;
@@ -21,6 +21,9 @@ use crate::unread::{Shed, UnreadCharge};
 
 pub(crate) use call::{ActiveCall, ResponseBody};
 
+/// Maximum number of calls of an HTTP/2 connection that are under way, up to their response head, until the client
+/// has presented a valid token or certificate.
+const MAX_UNKNOWN_CALLS: usize = 10;
 /// Minimum time between two reports that a valid token was shown, so that calls do not contend for what all
 /// connections share.
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
@@ -40,6 +43,8 @@ pub(crate) enum Version {
 /// State of one connection.
 pub(crate) struct Activity {
     state: Mutex<State>,
+    /// Slots of such calls; closed once the client has presented a valid token.
+    unknown_calls: Semaphore,
     recheck: AtomicBool,
     close_requested: Notify,
 }
@@ -137,6 +142,7 @@ impl Activity {
                 owed: Vec::new(),
                 next_call: 0,
             }),
+            unknown_calls: Semaphore::new(MAX_UNKNOWN_CALLS),
             recheck: AtomicBool::new(false),
             close_requested: Notify::new(),
         })
@@ -196,7 +202,15 @@ impl Activity {
         if is_due {
             state.reported = Some(Instant::now());
         }
+        drop(state);
+        self.unknown_calls.close();
         is_due
+    }
+
+    /// Waits until a further call may begin, in the order of the calls. Returns the slot that the call holds up to its
+    /// response head, or `None` once the client has presented a valid token or certificate.
+    pub(crate) async fn call_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.unknown_calls.acquire().await.ok()
     }
 
     /// Returns true if the client has presented a valid token or certificate.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request};
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use keyward_throttle::{Owner, client_network};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::shared::Shared;
@@ -108,6 +108,25 @@ impl CallHandler {
         }
     }
 
+    /// Passes a request to the router. Few calls of an HTTP/2 client that has not presented a valid token are inside
+    /// at a time; further ones wait, for as long as headers may take.
+    async fn response(&self, request: Request<Body>) -> Response {
+        let is_gated = !self.is_exempt && request.version() == http::Version::HTTP_2;
+        let _slot = match is_gated {
+            false => None,
+            true => {
+                let slot = self.activity.call_slot();
+                match timeout(self.shared.settings.header_timeout, slot).await {
+                    Ok(slot) => slot,
+                    Err(_elapsed) => return unavailable(),
+                }
+            }
+        };
+        let router = self.shared.router.clone();
+        let result = router.oneshot(request).await;
+        result.unwrap_or_else(|infallible| match infallible {})
+    }
+
     async fn call(
         self,
         request: Request<Incoming>,
@@ -127,9 +146,7 @@ impl CallHandler {
         if let Some(secure) = self.secure {
             request.extensions_mut().insert(secure);
         }
-        let router = self.shared.router.clone();
-        let result = router.oneshot(request).await;
-        let mut response = result.unwrap_or_else(|infallible| match infallible {});
+        let mut response = self.response(request).await;
         let is_old = self.old.is_some_and(|old| Instant::now() >= old);
         if is_http1 && (is_old || *self.shared.phase.borrow() != Phase::Serving) {
             let close = HeaderValue::from_static("close");
@@ -152,6 +169,15 @@ impl CallHandler {
         }
         Ok(response.map(|body| call.respond(body, owner, &self.shared.unread)))
     }
+}
+
+/// Returns the response to a call that waited too long. A gRPC client reads the status as UNAVAILABLE.
+fn unavailable() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let seconds = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
 #[cfg(test)]

@@ -70,6 +70,12 @@ async fn unknown_signers_hold_no_place_of_services(setup: Setup) {
     .await;
     let service = server.service_token();
     assert_eq!(status(&server, &service).await, 403);
+    // A connection on which no valid token was shown has few calls at a time.
+    let shown = server
+        .http2
+        .get(server.url("/apikeys"))
+        .bearer_auth(&service);
+    assert_eq!(shown.send().await.unwrap().status().as_u16(), 403);
     server.issuer.server.hold(true);
     let claims = server.claims(User::Owner);
     let mut unknown = tokio::task::JoinSet::new();
