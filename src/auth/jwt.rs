@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::error::AuthError;
 use super::jwks::{Jwks, JwksSource, Published};
-use super::key_set::{Match, SignatureAlgorithm, Thumbprint};
+use super::key_set::{SignatureAlgorithm, Thumbprint};
 
 /// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
@@ -173,29 +173,24 @@ impl Verifier {
         // Checked first, so that a token whose times are invalid does not make Keyward fetch keys.
         self.check_times(&token.claims)?;
         let known = self.jwks.known();
-        let found = match known.usable() {
-            Some(keys) => self.find(keys, token),
-            None => Match::Unknown,
-        };
-        let found = match found {
-            Match::Unknown => {
+        let found = known.usable().and_then(|keys| self.find(keys, token));
+        let thumbprint = match found {
+            Some(thumbprint) => thumbprint,
+            // The issuer may have published the key since, also under a key id that was another key's.
+            None => {
                 let newer = self.jwks.newer_than(&known).await?;
-                self.find(&newer, token)
+                let found = self.find(&newer, token);
+                found.ok_or(AuthError::Invalid("no published key signed the token"))?
             }
-            found => found,
         };
-        match found {
-            Match::SignedBy(thumbprint) => Ok(Proof {
-                thumbprint,
-                verified_at: Instant::now(),
-                expires_at: token.claims.expires_at,
-            }),
-            Match::Forged => Err(AuthError::Invalid("the signature is wrong")),
-            Match::Unknown => Err(AuthError::Invalid("no published key signed the token")),
-        }
+        Ok(Proof {
+            thumbprint,
+            verified_at: Instant::now(),
+            expires_at: token.claims.expires_at,
+        })
     }
 
-    fn find(&self, keys: &Published, token: &Token<'_>) -> Match {
+    fn find(&self, keys: &Published, token: &Token<'_>) -> Option<Thumbprint> {
         keys.set().find(
             token.key_id.as_deref(),
             token.algorithm,

@@ -72,17 +72,6 @@ enum PublicKey {
     },
 }
 
-/// Result of looking for the key that signed a token.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Match {
-    /// This key of the set signed it.
-    SignedBy(Thumbprint),
-    /// The set has the key that the token names, and that key did not sign it.
-    Forged,
-    /// No key of the set signed it; a newer set may have the key.
-    Unknown,
-}
-
 /// Error for a text that is not a usable key set. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeySetDefect {
@@ -167,27 +156,24 @@ impl KeySet {
     }
 
     /// Finds the key that signed a message. Keys with the token's `kid` are tried before keys without one; a
-    /// token without `kid` may be signed by any key.
+    /// token without `kid` may be signed by any key. `None` if no key of this set signed it: a newer set may
+    /// have the key, also under a `kid` that this set has.
     pub(super) fn find(
         &self,
         id: Option<&str>,
         algorithm: SignatureAlgorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> Match {
+    ) -> Option<Thumbprint> {
         let named = |key: &&Key| id.is_some() && key.id.as_deref() == id;
         let unnamed = |key: &&Key| id.is_none() || key.id.is_none();
         let candidates = self.keys.iter().filter(named);
         let candidates = candidates.chain(self.keys.iter().filter(unnamed));
-        let signer = candidates
+        candidates
             .filter(|key| key.algorithm == algorithm)
             .take(MAX_TRIED)
-            .find(|key| key.public.verifies(message, signature));
-        match signer {
-            Some(key) => Match::SignedBy(key.thumbprint),
-            None if self.keys.iter().any(|key| named(&key)) => Match::Forged,
-            None => Match::Unknown,
-        }
+            .find(|key| key.public.verifies(message, signature))
+            .map(|key| key.thumbprint)
     }
 }
 

@@ -166,6 +166,51 @@ async fn unknown_key_id_triggers_a_fetch_of_rotated_keys(setup: Setup) {
         .is(401, UNAUTHENTICATED_BODY);
 }
 
+/// The issuer replaces its key and keeps the key id, first with a key of the same algorithm, then of another.
+async fn key_replaced_under_its_id_is_fetched(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
+    }
+    .start()
+    .await;
+    let claims = server.claims(User::Owner);
+    let old = server.token(User::Owner);
+    assert_eq!(status(&server, &old).await, 200);
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256] {
+        let next = SigningKey::generate("key-1", algorithm);
+        server.issuer.server.publish(&[&next]);
+        assert_eq!(status(&server, &next.sign(&claims)).await, 200);
+        assert_eq!(status(&server, &old).await, 401);
+    }
+}
+
+/// A set may have a key of each algorithm under one key id; the second one is published later.
+async fn key_id_of_a_second_algorithm_is_fetched(setup: Setup) {
+    let server = Setup {
+        jwks_min_refresh: Duration::ZERO,
+        ..setup
+    }
+    .start()
+    .await;
+    let claims = server.claims(User::Owner);
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    let second = SigningKey::generate("key-1", Algorithm::EdDSA);
+    assert_eq!(status(&server, &second.sign(&claims)).await, 401);
+    server.issuer.server.publish(&[&server.issuer.key, &second]);
+    assert_eq!(status(&server, &second.sign(&claims)).await, 200);
+    assert_eq!(status(&server, &server.token(User::ReaderInA)).await, 200);
+}
+
+async fn forged_tokens_trigger_no_fetch_within_the_bound(server: TestServer) {
+    assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
+    let imposter = SigningKey::generate("key-1", Algorithm::ES256);
+    let forged = imposter.sign(&server.claims(User::Owner));
+    let calls = (0..24).map(|_| status(&server, &forged));
+    assert!(join_all(calls).await.iter().all(|status| *status == 401));
+    assert_eq!(server.issuer.server.requests(), 1);
+}
+
 async fn invented_key_ids_trigger_no_fetch(server: TestServer) {
     assert_eq!(status(&server, &server.token(User::Owner)).await, 200);
     assert_eq!(server.issuer.server.requests(), 1);
@@ -207,6 +252,9 @@ each_engine! {
     unknown_signers_hold_no_place_of_services
     token_of_another_issuer_or_audience_triggers_no_fetch
     unknown_key_id_triggers_a_fetch_of_rotated_keys
+    key_replaced_under_its_id_is_fetched
+    key_id_of_a_second_algorithm_is_fetched
+    forged_tokens_trigger_no_fetch_within_the_bound
     invented_key_ids_trigger_no_fetch
     invented_key_ids_that_come_first_cost_one_fetch_together
 }
