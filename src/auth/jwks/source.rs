@@ -80,12 +80,16 @@ impl Source {
         Ok(match source {
             JwksSource::File(path) => Self::File(path),
             JwksSource::Url(url) => {
-                let client = reqwest::Client::builder()
+                let mut client = reqwest::Client::builder()
                     .timeout(FETCH_TIMEOUT)
                     // The operator names the issuer; the issuer must not redirect Keyward elsewhere.
-                    .redirect(reqwest::redirect::Policy::none())
-                    .build()?;
-                Self::Url(url, client)
+                    .redirect(reqwest::redirect::Policy::none());
+                // A proxy of the environment could replace keys that it forwards in plaintext, and a loopback
+                // address would name another machine there.
+                if Url::parse(&url)?.scheme() == "http" {
+                    client = client.no_proxy();
+                }
+                Self::Url(url, client.build()?)
             }
         })
     }

@@ -2,6 +2,8 @@
 //! never its value.
 
 use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -437,6 +439,37 @@ async fn issuer_that_cannot_be_reached_is_a_warning_at_start() {
     );
     let printed = served.running.terminate().expect(0);
     assert!(!printed.contains(CANARY), "{printed}");
+}
+
+/// A proxy of the environment would get the request for keys, and could answer it.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_over_http_are_fetched_without_a_proxy() {
+    let deployment = Deployment::sqlite().await;
+    let (issuer, proxy) = (
+        TcpListener::bind("127.0.0.1:0"),
+        TcpListener::bind("127.0.0.1:0"),
+    );
+    let (issuer, proxy) = (issuer.unwrap(), proxy.unwrap());
+    let url = |listener: &TcpListener| format!("http://{}/jwks", listener.local_addr().unwrap());
+    let program = deployment
+        .command("serve")
+        .env("KEYWARD_AUTH__SESSION__JWKS", url(&issuer))
+        .env("HTTP_PROXY", url(&proxy))
+        .env("http_proxy", url(&proxy))
+        .env("ALL_PROXY", url(&proxy));
+    let served = Served::of(program);
+    let (mut stream, _) = tokio::task::spawn_blocking(move || issuer.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut start = [0; 10];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"GET /jwks ");
+    drop(stream);
+    served.running.stderr.wait_for("failed to fetch JWKS");
+    proxy.set_nonblocking(true).unwrap();
+    let asked = proxy.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(asked, Err(ErrorKind::WouldBlock));
 }
 
 #[tokio::test(flavor = "multi_thread")]
