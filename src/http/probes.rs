@@ -11,6 +11,9 @@ use crate::telemetry::Exposition;
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// Path of the readiness probe.
 pub(crate) const READYZ: &str = "/readyz";
+/// `retry-after` of a 503, in seconds, unless the response has its own.
+pub(crate) const UNAVAILABLE_RETRY_S: HeaderValue = HeaderValue::from_static("1");
+
 /// Path of the metrics.
 pub(crate) const METRICS: &str = "/metrics";
 
@@ -38,6 +41,10 @@ fn status(is_ok: bool, reasons: &[String]) -> Response {
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    if !is_ok {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, UNAVAILABLE_RETRY_S);
+    }
     response
 }
 

@@ -16,8 +16,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use keyward_gateway::Protocol;
 use keyward_listener::Secure;
 
-/// `retry-after` in seconds of a 503 without its own.
-const UNAVAILABLE: HeaderValue = HeaderValue::from_static("1");
+use crate::http::probes::UNAVAILABLE_RETRY_S;
+
 /// One year, for this host only: the server has no control over other hosts.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Headers for every response that a browser can read.
@@ -39,9 +39,9 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let secure = request.extensions().get::<Secure>().is_some();
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        // Every 503 has `retry-after` (RFC 9110, section 10.2.3), a probe's too.
+        // Every 503 has `retry-after` (RFC 9110, section 10.2.3).
         let headers = response.headers_mut();
-        headers.entry(RETRY_AFTER).or_insert(UNAVAILABLE);
+        headers.entry(RETRY_AFTER).or_insert(UNAVAILABLE_RETRY_S);
     }
     if protocol == Protocol::Grpc {
         return response;

@@ -32,6 +32,31 @@ fn asked_to_end(served: &Served) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failed_probes_of_both_listeners_have_retry_after() {
+    let deployment = Deployment::sqlite().await;
+    let program = deployment
+        .command("serve")
+        .env("KEYWARD_SERVER__SHUTDOWN_DELAY_MS", LONG)
+        .env("KEYWARD_OPERATIONS__LISTEN", "127.0.0.1:0");
+    let served = Served::of(program);
+    let operations = served.running.stderr.find(|printed| {
+        let mut lines = printed.lines();
+        let line = lines.find(|line| line.contains("listening for operations"))?;
+        let (_, address) = line.split_once("address=")?;
+        printed.contains(&format!("{line}\n")).then_some(())?;
+        Some(address.split_whitespace().next()?.to_owned())
+    });
+    asked_to_end(&served);
+    for address in [served.address(), &operations.unwrap()] {
+        let mut probe = connect(address);
+        probe.write_all(get("/readyz").as_bytes()).unwrap();
+        let (head, _) = answer(&mut probe);
+        assert!(head.starts_with("http/1.1 503"), "{head}");
+        assert_eq!(head.matches("\r\nretry-after: 1\r\n").count(), 1, "{head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_are_served_while_readiness_is_off() {
     let (deployment, served) = served(LONG).await;
     let (token, workspace) = (
