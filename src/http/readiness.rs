@@ -3,9 +3,11 @@
 //! one of the store's connections. Clients that watch over gRPC are notified of changes by a shared task, which
 //! checks at an interval while there are watchers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use keyward_core::ports::{NotReady, StoreHealth};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -48,13 +50,20 @@ struct Inner {
     store: Arc<dyn StoreHealth>,
     conditions: Conditions,
     readiness: watch::Sender<Readiness>,
-    /// Last result of the store, and its time.
-    latest: Mutex<Option<(Instant, Readiness)>>,
-    /// Held during a check.
-    checking: tokio::sync::Mutex<()>,
+    checks: Mutex<Checks>,
     /// True if the task that checks for watchers is running.
     has_watch_task: Mutex<bool>,
 }
+
+#[derive(Default)]
+struct Checks {
+    /// Last result of the store, and its time.
+    latest: Option<(Instant, Readiness)>,
+    /// Check under way, shared by the probes that wait for it.
+    under_way: Option<Check>,
+}
+
+type Check = Shared<BoxFuture<'static, Readiness>>;
 
 impl Health {
     /// Uses this store, without a check yet.
@@ -63,8 +72,7 @@ impl Health {
             store,
             conditions,
             readiness: watch::Sender::new(Readiness::NotReady),
-            latest: Mutex::default(),
-            checking: tokio::sync::Mutex::default(),
+            checks: Mutex::default(),
             has_watch_task: Mutex::new(false),
         };
         Self {
@@ -127,10 +135,10 @@ impl Health {
 }
 
 impl Inner {
-    async fn current(&self) -> Readiness {
-        let found = match self.recent(RECENT) {
-            Some(found) => found,
-            None => self.check().await,
+    async fn current(self: &Arc<Self>) -> Readiness {
+        let found = match self.check() {
+            Ok(found) => found,
+            Err(under_way) => under_way.await,
         };
         // Shutdown may have begun since then.
         let found = match *self.readiness.borrow() {
@@ -141,32 +149,37 @@ impl Inner {
         found
     }
 
-    /// Returns the last result of the store, up to this age.
-    fn recent(&self, age: Duration) -> Option<Readiness> {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest
-            .filter(|(at, _)| at.elapsed() < age)
-            .map(|(_, found)| found)
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks the store, or waits for the check under way.
-    async fn check(&self) -> Readiness {
-        let _checking = match self.checking.try_lock() {
-            Ok(checking) => checking,
-            Err(_) => {
-                if let Some(found) = self.recent(MAX_AGE) {
-                    return found;
-                }
-                self.checking.lock().await
-            }
-        };
-        // Another probe may have stored a result during the wait.
-        if let Some(found) = self.recent(RECENT) {
-            return found;
+    /// Returns a recent result of the store, or the check that will have one. A check runs in its own task, so
+    /// that a probe that disconnects neither ends it nor lets another begin.
+    fn check(self: &Arc<Self>) -> Result<Readiness, Check> {
+        let mut checks = self.checks();
+        if let Some(found) = checks.recent(RECENT) {
+            return Ok(found);
         }
-        let found = self.ping().await;
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), found));
-        found
+        // A check that has ended and is still here panicked or was aborted.
+        if let Some(under_way) = &checks.under_way
+            && under_way.peek().is_none()
+        {
+            return checks.recent(MAX_AGE).ok_or_else(|| under_way.clone());
+        }
+        let inner = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let found = inner.ping().await;
+            let mut checks = inner.checks();
+            checks.latest = Some((Instant::now(), found));
+            checks.under_way = None;
+            found
+        });
+        let under_way = task
+            .map(|ended| ended.unwrap_or(Readiness::NotReady))
+            .boxed()
+            .shared();
+        checks.under_way = Some(under_way.clone());
+        Err(under_way)
     }
 
     async fn ping(&self) -> Readiness {
@@ -189,7 +202,7 @@ impl Inner {
         }
     }
 
-    async fn publish(&self) {
+    async fn publish(self: &Arc<Self>) {
         let found = self.current().await;
         self.readiness.send_if_modified(|known| {
             let changes = *known != Readiness::Ending && *known != found;
@@ -209,6 +222,14 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner);
         *has_watch_task = self.readiness.receiver_count() > 0;
         *has_watch_task
+    }
+}
+
+impl Checks {
+    /// Returns the last result of the store, up to this age.
+    fn recent(&self, age: Duration) -> Option<Readiness> {
+        let latest = self.latest.filter(|(at, _)| at.elapsed() < age);
+        latest.map(|(_, found)| found)
     }
 }
 
@@ -318,6 +339,21 @@ mod tests {
         assert!(!first && !second);
         assert!(asked.elapsed() < Duration::from_secs(1));
         assert_eq!(*health.watch().await.borrow(), Readiness::NotReady);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelled_probes_begin_no_further_checks() {
+        let (store, health) = fixture();
+        store.hangs.store(true, Ordering::SeqCst);
+        let asked = Instant::now();
+        for _ in 0..100 {
+            let cancelled = tokio::time::timeout(PING_TIMEOUT / 200, health.is_ready()).await;
+            assert!(cancelled.is_err());
+        }
+        // The probe that stays gets the result of the check that the first one began.
+        assert!(!health.is_ready().await);
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        assert_eq!(store.times.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test(start_paused = true)]
