@@ -20,7 +20,7 @@ const INTERNAL_MESSAGE: &str = "Internal server error";
 pub(crate) const UNAVAILABLE_RETRY_S: i64 = 1;
 
 /// Gives an error the form that the method declares: its fixed message if it has one, the same text
-/// for every internal error, exactly one `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which
+/// for every internal error, INTERNAL instead of UNKNOWN, which says less, exactly one `ErrorInfo`, and a `RetryInfo` for UNAVAILABLE, from which
 /// REST clients get `Retry-After`. Other details and the metadata are kept, except that an internal
 /// error keeps only its `ErrorInfo`. The original status becomes the source of the new one, for the
 /// log. Finishing twice has no further effect.
@@ -29,11 +29,12 @@ pub fn finish_error(spec: &MethodSpec, status: Status) -> Status {
 }
 
 fn finish_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Status {
-    let code = status.code();
-    if code == Code::Ok {
-        return status;
-    }
-    let internal = matches!(code, Code::Unknown | Code::Internal | Code::DataLoss);
+    let code = match status.code() {
+        Code::Ok => return status,
+        Code::Unknown => Code::Internal,
+        code => code,
+    };
+    let internal = matches!(code, Code::Internal | Code::DataLoss);
     let message = match spec.and_then(|spec| spec.message_of(code)) {
         Some(fixed) => fixed.to_owned(),
         None if internal => INTERNAL_MESSAGE.to_owned(),
@@ -60,7 +61,8 @@ fn finish_with(spec: Option<&MethodSpec>, domain: &str, status: Status) -> Statu
     if code == Code::Unavailable && !list.iter().any(says_when) {
         list.push(details::retry_info(UNAVAILABLE_RETRY_S));
     }
-    let unchanged = message == status.message()
+    let unchanged = code == status.code()
+        && message == status.message()
         && message == before.message
         && before.code == code as i32
         && list == before.details;

@@ -94,7 +94,7 @@ async fn bodies_come_from_the_template_and_texts_are_escaped() {
     let (_, _, body) = rest(Status::internal("the cause").into()).await;
     assert_eq!(body, r#"{"list":[],"message":"Internal server error"}"#);
     let (_, _, body) = rest(Status::unknown("the cause").into()).await;
-    assert_eq!(body, r#"{"code":500,"message":"Internal server error"}"#);
+    assert_eq!(body, r#"{"list":[],"message":"Internal server error"}"#);
     let (_, _, body) = rest(Status::permission_denied("the cause").into()).await;
     assert_eq!(body, r#"{"code":418,"message":"Do not"}"#);
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::support::client::{Answer, Rest, called_by, channel};
 use crate::support::collector::Collector;
 use crate::support::deployment::{Deployment, Served};
+use crate::support::frames::{DATA, END_STREAM, Frame, HEADERS, Http2, RST_STREAM, request};
 use crate::support::program::Program;
 use crate::telemetry::spans::Trace;
 
@@ -127,4 +128,49 @@ async fn each_call_has_one_line_and_a_failure_its_cause_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_are_the_same_where_spans_are_exported() {
     each_call_has_one_line(Some(Collector::start().await)).await;
+}
+
+/// Clients that die before, in and after their request, and while a response is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_killed_clients_have_no_unknown_code() {
+    let deployment = Deployment::sqlite().await;
+    let served = served(deployment.command("serve"), None);
+    let token = &deployment.env["ADMIN_TOKEN"];
+    let bearer = format!("Bearer {token}");
+    let fields = [
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", bearer.as_str()),
+    ];
+    let cancel = 8_u32.to_be_bytes();
+    for killed in 0..30 {
+        let mut client = Http2::connect(served.address(), &[]);
+        for call in 0..40 {
+            let stream = 2 * call + 1;
+            let path = "/keyward.v1.ApiKeyService/ListApiKeys";
+            client.send(&request(stream, "POST", path, &fields));
+            match call % 4 {
+                0 => {}
+                1 => client.send(&Frame::new(DATA, 0, stream, &[0; 3])),
+                2 => client.send(&Frame::new(DATA, END_STREAM, stream, &[0; 3])),
+                _ => client.send(&Frame::new(DATA, END_STREAM, stream, &[0; 5])),
+            }
+            if killed % 3 == 0 && call % 8 < 4 {
+                client.send(&Frame::new(RST_STREAM, 0, stream, &cancel));
+            }
+        }
+        if killed % 3 == 1 {
+            client.wait_for(HEADERS);
+        }
+    }
+    let finished = served.running.terminate();
+    finished.expect(0);
+    let lines = finished.stderr.lines();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let codes: Vec<_> = lines
+        .filter(|line| line["target"] == "keyward::access")
+        .map(|line| line["code"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(codes.len() > 100, "{}", codes.len());
+    assert!(!codes.iter().any(|code| code == "UNKNOWN"), "{codes:?}");
 }
