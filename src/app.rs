@@ -135,7 +135,7 @@ impl UseCases {
                 clock(),
             ),
             ledger: Ledger::new(Arc::clone(store) as _, ledger, clock()),
-            audit: AuditTrail::new(Arc::clone(store) as _, audit, clock()),
+            audit: AuditTrail::new(Arc::clone(store) as _, audit),
             vault,
         }
     }

@@ -10,7 +10,7 @@ use keyward_core::id::AuditEventId;
 use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::AuditGrant;
 use keyward_core::ports::AuditStore;
-use keyward_core::retention::Extent;
+use keyward_core::retention::Retention;
 use sea_orm::sea_query::{LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
@@ -20,9 +20,9 @@ use sea_orm::{
 use crate::Store;
 use crate::entity::audit_event::{Column, Entity, Model};
 use crate::error::Failure;
-use crate::extent::extent;
 use crate::instrumented::Txn;
 use crate::page::older_than;
+use crate::retention::{Kind, advance, extent};
 
 #[async_trait]
 impl AuditStore for Store {
@@ -41,13 +41,17 @@ impl AuditStore for Store {
         .await
     }
 
-    async fn extent(&self) -> Result<Option<Extent>, Error> {
-        self.read("audit_extent", |db| async move {
+    async fn advance_audit_cutoff(&self, retention: Retention) -> Result<Option<Timestamp>, Error> {
+        self.write("advance_audit_cutoff", |txn| async move {
             let ends = Entity::find()
                 .select_only()
                 .column_as(Column::OccurredAt.min(), "oldest")
                 .column_as(Column::OccurredAt.max(), "newest");
-            Ok(extent(ends.into_tuple().one(&db).await?))
+            let Some(rows) = extent(ends.into_tuple().one(&*txn).await?) else {
+                return Ok(None);
+            };
+            let before = advance(&txn, &self.time, Kind::AuditEvents, retention, rows).await?;
+            Ok(Some(before))
         })
         .await
     }

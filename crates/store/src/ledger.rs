@@ -14,14 +14,14 @@ mod reservation;
 mod roll_up;
 
 use async_trait::async_trait;
-use keyward_core::clock::Timestamp;
+use keyward_core::clock::{Clock as _, Timestamp};
 use keyward_core::id::ReservationId;
 use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::ports::{
     AdmitReservation, LedgerStore, MakeCharge, MakeReservation, MakeSettlement,
 };
-use keyward_core::retention::Extent;
+use keyward_core::retention::Retention;
 use keyward_core::tenancy::Workspace;
 use keyward_core::{Ending, Error, Noun};
 use keyward_crypto::KeyHash;
@@ -34,6 +34,7 @@ use crate::instrumented::Txn;
 use crate::issued_key::{live, metered, not_found, with_hash, workspace_and_hash_of, workspace_of};
 use crate::ledger::reservation::State;
 use crate::locked_row::lock_with_time;
+use crate::retention::{Kind, advance};
 use crate::time::StoreTime;
 
 #[async_trait]
@@ -164,9 +165,17 @@ impl LedgerStore for Store {
         .await
     }
 
-    async fn recorded(&self, expired_before: Timestamp) -> Result<Option<Extent>, Error> {
-        self.read("recorded", |db| async move {
-            roll_up::recorded(&db, expired_before).await
+    async fn advance_ledger_cutoff(
+        &self,
+        retention: Retention,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.write("advance_ledger_cutoff", |txn| async move {
+            let expired_before = self.time.now().minus(retention.kept_for);
+            let Some(rows) = roll_up::recorded(&*txn, expired_before).await? else {
+                return Ok(None);
+            };
+            let before = advance(&txn, &self.time, Kind::Ledger, retention, rows).await?;
+            Ok(Some(before))
         })
         .await
     }

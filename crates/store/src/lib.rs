@@ -17,7 +17,6 @@ mod directory;
 mod entity;
 mod error;
 mod exposure;
-mod extent;
 mod file_lock;
 mod instrumented;
 mod issued_key;
@@ -37,6 +36,7 @@ mod provider_key;
 #[cfg(test)]
 mod query_plan;
 mod repo_ai_key;
+mod retention;
 mod schema;
 #[cfg(test)]
 #[path = "../tests/common/options.rs"]

@@ -43,27 +43,27 @@ async fn charges_past_their_retention_are_dropped_and_their_sums_kept(setup: Set
     // Spent long ago and recorded now: the time of spending counts.
     let late = charge_at("2026-01-01T00:00:00Z", charge(&issued.hash, "late", DOLLAR));
     server.record(late).await.unwrap();
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
+    assert_eq!(server.roll_up_for(3).await.charges, 0);
     assert_eq!(server.database.count("charges").await, 7);
 
     server.set_clock("2026-08-31T12:00:00Z");
     // Without a newer charge the clock alone deletes nothing.
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
+    assert_eq!(server.roll_up_for(3).await.charges, 0);
     server
         .record(charge(&issued.hash, "newest", DOLLAR))
         .await
         .unwrap();
     let before = server.key(&token, &issued.hash).await;
     // A charge that is exactly thirty days old, to the millisecond, is not past the retention.
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2);
+    assert_eq!(server.roll_up_for(3).await.charges, 2);
     assert_eq!(server.database.count("charges").await, 6);
     server.advance_seconds(1);
     server
         .record(charge(&issued.hash, "newer", 0))
         .await
         .unwrap();
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 2);
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
+    assert_eq!(server.roll_up_for(3).await.charges, 2);
+    assert_eq!(server.roll_up_for(3).await.charges, 0);
     assert_eq!(server.database.count("charges").await, 5);
     assert_eq!(server.key(&token, &issued.hash).await, before);
     assert_eq!(
@@ -102,10 +102,7 @@ async fn all_is_dropped_in_one_go_however_much_it_is(setup: Setup) {
         .record(charge(&issued.hash, "newest", CENT))
         .await
         .unwrap();
-    assert_eq!(
-        server.use_cases.ledger.roll_up().await.unwrap().charges,
-        2501
-    );
+    assert_eq!(server.roll_up_for(3).await.charges, 2501);
     assert_eq!(server.database.count("charges").await, 1);
     assert_eq!(server.key(&token, &issued.hash).await["usage"], 0.02);
 }
@@ -127,14 +124,14 @@ async fn reservations_go_when_they_ended_as_long_ago(setup: Setup) {
         .await;
     server.clock.advance(DAY);
     let open = server.reserved(hold(&issued.hash, "open", 10 * CENT)).await;
-    server.use_cases.ledger.roll_up().await.unwrap();
+    server.roll_up_for(3).await;
     assert_eq!(server.database.count("reservations").await, 4);
     server.advance_seconds(600 + 1);
     server
         .record(charge(&issued.hash, "newest", 0))
         .await
         .unwrap();
-    server.use_cases.ledger.roll_up().await.unwrap();
+    server.roll_up_for(3).await;
     assert_eq!(server.database.count("reservations").await, 1);
     for id in [&settled, &released, &expired] {
         rejected(server.settle(id, 10 * CENT).await).is(
@@ -161,7 +158,7 @@ async fn without_a_retention_everything_stays(setup: Setup) {
         .unwrap();
     server.reserve(hold(&issued.hash, "h", CENT)).await.unwrap();
     server.clock.advance(4000 * DAY);
-    assert_eq!(server.use_cases.ledger.roll_up().await.unwrap().charges, 0);
+    assert_eq!(server.roll_up_for(3).await.charges, 0);
     assert_eq!(server.database.count("charges").await, 1);
     assert_eq!(server.database.count("reservations").await, 1);
     assert!(

@@ -9,6 +9,7 @@ mod ledger_roll_up;
 mod page_size;
 mod replica_clocks;
 mod rest_and_grpc_agree;
+mod retention;
 mod store_failures;
 mod usage_windows;
 mod whole_lists;

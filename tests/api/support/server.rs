@@ -14,8 +14,10 @@ use keyward::http::layers::{AllowedOrigins, BodyTime, RequestLimits};
 use keyward::http::readiness::Health;
 use keyward::http::unauthenticated::UnauthenticatedLimits;
 use keyward_core::clock::{Clock, Timestamp};
+use keyward_core::ledger::RolledUp;
 use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
+use keyward_core::retention::MAX_PASSED;
 use keyward_core::services::{AuditSettings, LedgerSettings, ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Keyring, Secret};
 use keyward_listener::{Server, Settings};
@@ -304,6 +306,35 @@ impl TestServer {
     /// Returns the server's time, in seconds.
     pub fn now_seconds(&self) -> i64 {
         self.clock.now().unix_millis() / 1000
+    }
+
+    /// Rolls up old charges and reservations as in so many hours, without a change of the clock.
+    pub async fn roll_up_for(&self, hours: u32) -> RolledUp {
+        let mut dropped = RolledUp::default();
+        for _ in 0..hours {
+            self.forget_last_run().await;
+            let ledger = &self.use_cases.ledger;
+            let run = ledger.roll_up(MAX_PASSED).await.unwrap();
+            dropped.charges += run.charges;
+            dropped.reservations += run.reservations;
+        }
+        dropped
+    }
+
+    /// Deletes old audit events as in so many hours, without a change of the clock.
+    pub async fn expire_for(&self, hours: u32) -> u64 {
+        let mut dropped = 0;
+        for _ in 0..hours {
+            self.forget_last_run().await;
+            let trail = &self.use_cases.audit;
+            dropped += trail.expire(MAX_PASSED).await.unwrap();
+        }
+        dropped
+    }
+
+    async fn forget_last_run(&self) {
+        let long_ago = "UPDATE retention_runs SET ran_at = 0";
+        self.database.execute(long_ago).await;
     }
 
     /// Replaces the file of the session issuer's keys.

@@ -11,7 +11,7 @@ const AT_ONCE: usize = 4;
 /// Number of events, large enough that building their indexes takes a while.
 const EVENTS: u32 = 60_000;
 
-/// Reverts the last three migrations. The first statement makes SQLite read the schema that other processes
+/// Reverts the last four migrations. The first statement makes SQLite read the schema that other processes
 /// made, which `DROP COLUMN` does not.
 const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued_keys'; \
     ALTER TABLE provider_keys DROP COLUMN created_by_kind; \
@@ -26,7 +26,8 @@ const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued
     DROP INDEX ix_audit_events_kind; DROP INDEX ix_audit_events_action; \
     DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request; \
     DROP INDEX ix_provider_keys_newest; \
-    CREATE INDEX ix_provider_keys_created ON provider_keys (workspace_id, created_at);";
+    CREATE INDEX ix_provider_keys_created ON provider_keys (workspace_id, created_at); \
+    DROP TABLE retention_runs;";
 /// Reverts the migration before them too.
 const AT_FIVE: &str = "DROP TABLE reservations; DROP TABLE daily_usage; DROP TABLE charges; \
     DROP TABLE issued_keys; DELETE FROM seaql_migrations WHERE version > 'm0006'";
@@ -45,13 +46,13 @@ fn start_all(deployment: &Deployment) -> Vec<Running> {
 /// Of several concurrent processes, one migrates, and no process fails.
 async fn one_of_those_at_once_migrates(deployment: Deployment) {
     let all = applied(&deployment.database).await;
-    for undone in [None, Some(3), Some(4)] {
+    for undone in [None, Some(4), Some(5)] {
         let lacks = match undone {
             // From scratch, on a database without a file or a table.
             None => all,
             Some(steps) => {
                 deployment.database.execute(AT_SIX).await;
-                if steps == 4 {
+                if steps == 5 {
                     deployment.database.execute(AT_FIVE).await;
                 }
                 steps
@@ -114,11 +115,11 @@ async fn until_an_index_waits(database: &TestDatabase) {
 /// After a kill, the schema is unchanged, and the next process migrates.
 async fn killed_and_done_again(deployment: &Deployment, running: Running, all: i64) {
     running.kill();
-    assert_eq!(applied(&deployment.database).await, all - 4);
+    assert_eq!(applied(&deployment.database).await, all - 5);
     let printed = deployment.command("serve").run().expect(78);
-    assert!(printed.contains("lacks 4 schema migrations"), "{printed}");
+    assert!(printed.contains("lacks 5 schema migrations"), "{printed}");
     let printed = deployment.command("migrate").run().expect(0);
-    assert!(printed.contains("4 migrations applied"), "{printed}");
+    assert!(printed.contains("5 migrations applied"), "{printed}");
     assert_eq!(applied(&deployment.database).await, all);
     deployment.start().running.terminate().expect(0);
 }
@@ -201,7 +202,7 @@ async fn table_in_use_is_waited_for_and_given_back_between() {
     deployment.database.execute(write).await;
     backup.commit().await.unwrap();
     let printed = running.wait().expect(0);
-    assert!(printed.contains("3 migrations applied"), "{printed}");
+    assert!(printed.contains("4 migrations applied"), "{printed}");
 }
 
 /// A schema that is newer than the program, from a later version.
@@ -238,7 +239,7 @@ async fn older_schema_is_rejected_with_what_to_do() {
     deployment.database.execute(AT_SIX).await;
     let printed = deployment.command("serve").run().expect(78);
     for words in [
-        "lacks 3 schema migrations, up to `m0009_provider_key_pages`",
+        "lacks 4 schema migrations, up to `m0010_retention_runs`",
         "run `keyward migrate` first",
     ] {
         assert!(printed.contains(words), "{printed}");

@@ -33,6 +33,13 @@ impl Timestamp {
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
+
+    /// Returns the time that has passed since an earlier time; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
 }
 
 /// Formats as RFC 3339 with three decimals; as milliseconds if RFC 3339 cannot represent the time.

@@ -7,7 +7,7 @@ use crate::model::audit::{AuditCursor, RecordedEvent};
 use crate::model::audit_filter::AuditFilter;
 use crate::model::clock::Timestamp;
 use crate::model::page::{Page, PageRequest};
-use crate::model::retention::Extent;
+use crate::model::retention::Retention;
 use crate::policy::AuditGrant;
 
 /// Reads the audit trail, which all other stores write, and deletes old events.
@@ -22,9 +22,10 @@ pub trait AuditStore: Send + Sync {
         page: &PageRequest<AuditCursor>,
     ) -> Result<Page<RecordedEvent>, Error>;
 
-    /// Returns the times of the oldest and the newest event. Takes no grant, since it does not serve a
-    /// caller.
-    async fn extent(&self) -> Result<Option<Extent>, Error>;
+    /// Advances the cutoff of the audit trail with [`Retention::advance`] and returns the time before which
+    /// events are to be deleted; `None` if there are no events. The store's first run only stores the cutoff.
+    /// Takes no grant, since it does not serve a caller.
+    async fn advance_audit_cutoff(&self, retention: Retention) -> Result<Option<Timestamp>, Error>;
 
     /// Deletes at most `limit` events from before a time, the oldest first, and returns their number. Takes
     /// neither grant nor event, since it does not serve a caller.

@@ -8,7 +8,7 @@ use crate::model::account::MeteredKey;
 use crate::model::clock::Timestamp;
 use crate::model::id::ReservationId;
 use crate::model::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
-use crate::model::retention::Extent;
+use crate::model::retention::Retention;
 use crate::model::tenancy::Workspace;
 use crate::policy::{Grant, Serve};
 
@@ -87,10 +87,12 @@ pub trait LedgerStore: Send + Sync {
     /// caller.
     async fn held(&self, now: Timestamp) -> Result<u64, Error>;
 
-    /// Returns the times of the oldest and of the newest charge or reservation: the recording of a charge,
-    /// the creation of a reservation, and the end of a reservation that expired before `expired_before`.
-    /// Takes no grant, since it does not serve a caller.
-    async fn recorded(&self, expired_before: Timestamp) -> Result<Option<Extent>, Error>;
+    /// Advances the cutoff of the ledger with [`Retention::advance`] and returns the time before which charges
+    /// and reservations are to be deleted; `None` if there are none to delete. The time of a row is the
+    /// recording of a charge, the creation of a reservation, and the end of an expired one. The store's first
+    /// run only stores the cutoff. Takes no grant, since it does not serve a caller.
+    async fn advance_ledger_cutoff(&self, retention: Retention)
+    -> Result<Option<Timestamp>, Error>;
 
     /// Deletes at most `limit` charges that were recorded before a time, and as many reservations that ended
     /// and expired before it. The sums of the charges remain. Takes no grant, since it does not serve a

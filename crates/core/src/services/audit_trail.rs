@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::model::audit::RecordedEvent;
 use crate::model::audit_filter::AuditFilter;
-use crate::model::clock::Clock;
 use crate::model::page::{Page, PageRequest};
 use crate::model::principal::Caller;
+use crate::model::retention::Retention;
 use crate::policy;
 use crate::ports::AuditStore;
 
@@ -27,18 +27,13 @@ pub struct AuditSettings {
 pub struct AuditTrail {
     store: Arc<dyn AuditStore>,
     settings: AuditSettings,
-    clock: Arc<dyn Clock>,
 }
 
 impl AuditTrail {
     /// Returns the use cases on a store.
     #[must_use]
-    pub fn new(store: Arc<dyn AuditStore>, settings: AuditSettings, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            store,
-            settings,
-            clock,
-        }
+    pub fn new(store: Arc<dyn AuditStore>, settings: AuditSettings) -> Self {
+        Self { store, settings }
     }
 
     /// Lists the events that match a filter, newest first.
@@ -59,19 +54,19 @@ impl AuditTrail {
     }
 
     /// Deletes the events that are past their retention and returns their number. Works in batches, between
-    /// which other transactions write. One run deletes at most [`MAX_STEP`](crate::model::retention::MAX_STEP) of
-    /// the trail, and does not follow a clock that is ahead of the newest event.
+    /// which other transactions write. `passed` is the time since this process's last run, by a monotonic clock:
+    /// [`Retention::advance`] deletes in proportion to it.
     ///
     /// # Errors
     /// The store cannot be reached; events that were deleted until then stay deleted.
-    pub async fn expire(&self) -> Result<u64, Error> {
-        let Some(retention) = self.settings.retention else {
+    pub async fn expire(&self, passed: Duration) -> Result<u64, Error> {
+        let Some(kept_for) = self.settings.retention else {
             return Ok(0);
         };
-        let Some(extent) = self.store.extent().await? else {
+        let retention = Retention { kept_for, passed };
+        let Some(before) = self.store.advance_audit_cutoff(retention).await? else {
             return Ok(0);
         };
-        let before = extent.cutoff(self.clock.now(), retention);
         let mut dropped = 0;
         loop {
             let batch = self.store.expire(before, EXPIRY_BATCH).await?;

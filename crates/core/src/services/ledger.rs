@@ -14,6 +14,7 @@ use crate::model::id::{RequestId, ReservationId};
 use crate::model::ledger::{Charge, NewReservation, Recorded, Reservation, Reserved, RolledUp};
 use crate::model::money::Nanos;
 use crate::model::principal::Caller;
+use crate::model::retention::Retention;
 use crate::policy::{self, Action, Grant, Serve};
 use crate::ports::LedgerStore;
 
@@ -199,21 +200,20 @@ impl Ledger {
     }
 
     /// Deletes single charges that are older than the retention, and reservations that ended before that
-    /// time; the sums of the charges remain. One run deletes at most [`MAX_STEP`](crate::model::retention::MAX_STEP)
-    /// of recorded time, and does not follow a clock that is ahead of the newest charge or reservation.
+    /// time; the sums of the charges remain. `passed` is the time since this process's last run, by a monotonic
+    /// clock: [`Retention::advance`] deletes in proportion to it.
     ///
     /// # Errors
     /// The store cannot be reached; rows that were deleted until then stay deleted.
-    pub async fn roll_up(&self) -> Result<RolledUp, Error> {
+    pub async fn roll_up(&self, passed: Duration) -> Result<RolledUp, Error> {
         let mut dropped = RolledUp::default();
-        let Some(retention) = self.settings.charge_retention else {
+        let Some(kept_for) = self.settings.charge_retention else {
             return Ok(dropped);
         };
-        let now = self.clock.now();
-        let Some(extent) = self.store.recorded(now.minus(retention)).await? else {
+        let retention = Retention { kept_for, passed };
+        let Some(before) = self.store.advance_ledger_cutoff(retention).await? else {
             return Ok(dropped);
         };
-        let before = extent.cutoff(now, retention);
         loop {
             let batch = self.store.roll_up(before, ROLL_UP_BATCH).await?;
             dropped.charges += batch.charges;

@@ -17,5 +17,6 @@ pub(crate) mod provider_key_link;
 pub(crate) mod repo;
 pub(crate) mod repo_ai_key;
 pub(crate) mod reservation;
+pub(crate) mod retention_run;
 pub(crate) mod workspace;
 pub(crate) mod workspace_access;

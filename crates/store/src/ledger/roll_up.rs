@@ -7,8 +7,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use crate::entity::{charge, reservation};
 use crate::error::Failure;
-use crate::extent::extent;
 use crate::instrumented::Txn;
+use crate::retention::extent;
 
 /// Returns the times of the oldest and the newest row of the ledger. For the oldest, a reservation counts from its end,
 /// and only if it expired before the given time. All times are read from indexes, except the ends of those

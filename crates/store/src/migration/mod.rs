@@ -10,6 +10,7 @@ mod m0006_issued_keys;
 mod m0007_audit_indexes;
 mod m0008_created_by;
 mod m0009_provider_key_pages;
+mod m0010_retention_runs;
 #[cfg(feature = "rehearsal")]
 mod m9000_rehearsal;
 mod schema;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_audit_indexes::Migration),
             Box::new(m0008_created_by::Migration),
             Box::new(m0009_provider_key_pages::Migration),
+            Box::new(m0010_retention_runs::Migration),
             #[cfg(feature = "rehearsal")]
             Box::new(m9000_rehearsal::Migration),
         ]

@@ -12,6 +12,7 @@ use keyward_core::ledger::{NewReservation, RolledUp};
 use keyward_core::money::Nanos;
 use keyward_core::page::{MAX_PAGE_ITEMS, PageRequest};
 use keyward_core::principal::{Caller, Principal};
+use keyward_core::retention::MAX_PASSED;
 use keyward_core::services::{IssuedKeys, Ledger, LedgerSettings};
 use keyward_crypto::{KeyHash, Token};
 use keyward_store::{Store, StoreOptions, TimeSource};
@@ -248,7 +249,7 @@ impl Bench {
                 let RolledUp {
                     charges,
                     reservations,
-                } = forgetful.roll_up().await?;
+                } = forgetful.roll_up(MAX_PASSED).await?;
                 return Ok((
                     Outcome::RolledUp {
                         charges,

@@ -10,7 +10,7 @@ use keyward_core::{Ending, Noun};
 
 use crate::calendar::{date, day_number, days_after, midnight, next_midnight, same};
 use crate::outcome::{Outcome, Rejection};
-use crate::step::{Case, Change, DAY, DEFAULT_TTL, MAX_AHEAD, MAX_TTL, Move, Step};
+use crate::step::{Case, Change, DEFAULT_TTL, HOUR, MAX_AHEAD, MAX_TTL, Move, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Charge {
@@ -61,6 +61,8 @@ pub(crate) struct Model {
     pub(crate) keys: Vec<Key>,
     pub(crate) charges: Vec<Charge>,
     pub(crate) holds: Vec<Hold>,
+    /// Cutoff and time of the last roll-up.
+    last_roll_up: Option<(i64, i64)>,
 }
 
 impl Model {
@@ -78,6 +80,7 @@ impl Model {
             keys: keys.collect(),
             charges: Vec::new(),
             holds: Vec::new(),
+            last_roll_up: None,
         }
     }
 
@@ -347,9 +350,9 @@ impl Model {
         }
     }
 
-    /// Returns the end of a roll-up: the earlier of clock and newest row, less the retention, and at most a day after
-    /// the oldest row.
-    fn cutoff(&self, retention: i64) -> i64 {
+    /// Returns the end of a roll-up: the earlier of clock and newest row, less the retention, and beyond the last cutoff
+    /// at most 24 times the time since the last roll-up, of which an hour counts.
+    fn cutoff(&mut self, retention: i64) -> i64 {
         let charges = self.charges.iter().filter(|charge| !charge.rolled_up);
         let charged: Vec<i64> = charges.map(|charge| charge.recorded_at).collect();
         let holds = self.holds.iter().filter(|hold| hold.state != State::Gone);
@@ -359,11 +362,15 @@ impl Model {
         let ended = expired.map(|hold| hold.expires_at.max(hold.ended_at.unwrap_or(i64::MIN)));
         let newest = charged.iter().copied().max().max(held);
         let oldest = charged.iter().copied().chain(ended).min();
-        let bounded = newest.zip(oldest).map(|(newest, oldest)| {
-            let by_rows = self.now.min(newest) - retention;
-            by_rows.min(oldest + DAY)
-        });
-        bounded.unwrap_or(i64::MIN)
+        let Some((newest, oldest)) = newest.zip(oldest) else {
+            return i64::MIN;
+        };
+        let (cutoff, at) = self.last_roll_up.unwrap_or((oldest, self.now));
+        let start = cutoff.min(oldest).max(oldest - retention);
+        let passed = (self.now - at).clamp(0, HOUR);
+        let before = (self.now.min(newest) - retention).min(start + 24 * passed);
+        self.last_roll_up = Some((before.max(start), self.now));
+        before
     }
 
     fn moved(&self, to: &Move) -> i64 {

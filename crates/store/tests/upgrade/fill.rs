@@ -83,6 +83,10 @@ pub(crate) fn statements(migration: &str) -> &'static [&'static str] {
              (UUID(12), UUID(9), 'charge-1', 31, FALSE, 1785585600000, 1985585600000, 'gateway', \
              'settled', 1785585600001, 'gateway', 30)",
         ],
+        "m0010_retention_runs" => &[
+            "INSERT INTO retention_runs (kind, cutoff_at, ran_at) VALUES \
+             ('audit_events', 1785585600000, 1785585600001), ('ledger', 1785585600000, 1785585600001)",
+        ],
         // The migration creates no table.
         _ => &[],
     }

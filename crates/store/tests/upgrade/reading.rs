@@ -1,5 +1,7 @@
 //! Reads the rows of `fill.rs` with the current code, and writes further rows.
 
+use std::time::Duration;
+
 use keyward_core::Noun;
 use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
@@ -9,6 +11,7 @@ use keyward_core::ports::{
     AuditStore, DataKeyStore, DirectoryStore, IssuedKeyStore, LedgerStore, ManagementKeyStore,
     ProviderKeyStore, RepoAiKeyStore,
 };
+use keyward_core::retention::Retention;
 use keyward_core::tenancy::Access;
 use keyward_crypto::KeyHash;
 use keyward_store::Store;
@@ -39,10 +42,23 @@ pub(crate) async fn everything(store: &Store, migrations: &[String]) {
             "m0004_audit" => audit(store).await,
             "m0005_repo_ai_keys_and_management_keys" => keys_of_ours(store).await,
             "m0006_issued_keys" => issued_keys(store).await,
+            "m0010_retention_runs" => retention_runs(store).await,
             // The migration creates no table.
             _ => {}
         }
     }
+}
+
+async fn retention_runs(store: &Store) {
+    let retention = Retention {
+        kept_for: Duration::from_millis(1),
+        passed: Duration::ZERO,
+    };
+    let stored = Some(Timestamp::from_unix_millis(1_785_585_600_000));
+    let before = store.advance_audit_cutoff(retention).await.unwrap();
+    assert_eq!(before, stored);
+    let before = store.advance_ledger_cutoff(retention).await.unwrap();
+    assert_eq!(before, stored);
 }
 
 async fn directory(store: &Store) {

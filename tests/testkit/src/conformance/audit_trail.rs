@@ -1,6 +1,7 @@
 //! The trail is read as it was written, in pages, and its oldest events are deleted on request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use keyward_core::Noun;
 use keyward_core::audit::{AuditCursor, AuditEvent, RecordedEvent};
@@ -8,6 +9,7 @@ use keyward_core::audit_filter::AuditFilter;
 use keyward_core::clock::Timestamp;
 use keyward_core::page::{Page, PageRequest};
 use keyward_core::principal::Actor;
+use keyward_core::retention::Retention;
 
 use super::{Fixture, Stores, at_once};
 use crate::fixtures::{
@@ -307,4 +309,37 @@ pub async fn old_events_expire_once<S: Stores>(fixture: &Fixture<S>) {
     let dropped: u64 = at_once(calls).await.into_iter().sum();
     assert_eq!(dropped, 40);
     assert_eq!(fixture.database.count("audit_events").await, 0);
+}
+
+/// Replicas that advance the cutoff of retention concurrently advance it once. The first run only stores it.
+pub async fn replicas_advance_one_cutoff<S: Stores>(fixture: &Fixture<S>) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let retention = Retention {
+        kept_for: 240 * HOUR,
+        passed: HOUR,
+    };
+    let store = &fixture.store;
+    let advanced = store.advance_audit_cutoff(retention).await.unwrap();
+    assert_eq!(advanced, None, "there are no events");
+    begin(fixture).await;
+    tell(fixture, 0, 0).await;
+    fixture.clock.advance(1000 * HOUR);
+    tell(fixture, 1, 1000 * 3_600_000).await;
+    for hours in 0..3 {
+        let calls = (0..8).map(|_| {
+            let store = fixture.store.clone();
+            async move { store.advance_audit_cutoff(retention).await }
+        });
+        let (day, mut advances) = (NOON.plus(24 * HOUR), 0);
+        for before in at_once(calls).await {
+            let before = before.unwrap().unwrap();
+            assert!(
+                [NOON, day].contains(&before),
+                "after {hours} hours: {before}"
+            );
+            advances += u32::from(before == day);
+        }
+        assert_eq!(advances, hours.min(1), "after {hours} hours");
+        fixture.clock.advance(HOUR);
+    }
 }

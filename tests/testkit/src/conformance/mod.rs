@@ -189,6 +189,7 @@ macro_rules! conformance_tests {
             pages_do_not_move
             old_events_expire
             old_events_expire_once
+            replicas_advance_one_cutoff
         }
         $crate::conformance_tests! { @module $fixture, holding:
             repo_ai_key_holds_its_repo
