@@ -157,8 +157,8 @@ pub(super) async fn build(
     Ok(app)
 }
 
-/// Returns the form of new secrets. A database with unbound secrets may serve replicas of a version that does
-/// not open bound ones.
+/// Returns the form of new secrets. Only "auto" lets the content of the database decide, for an upgrade during
+/// which replicas of a version that does not open bound secrets may run.
 async fn binding(setting: BindSecrets, store: &Store) -> Result<SecretBinding, Failure> {
     match setting {
         BindSecrets::Off => Ok(SecretBinding::Unbound),

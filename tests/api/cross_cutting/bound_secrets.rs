@@ -189,7 +189,31 @@ async fn unbound_secret_does_not_open_as_a_bound_one(setup: Setup) {
     does_not_open(&server, &id).await;
 }
 
+/// A database writer cannot change provider or key of an unbound secret either.
+async fn changed_row_of_an_unbound_secret_does_not_open(setup: Setup) {
+    let server = Setup {
+        binding: SecretBinding::AsStored,
+        ..setup
+    }
+    .start()
+    .await;
+    let id = key(&server, "k").await;
+    assert_eq!(form(&server).await, 1);
+    for (change, restoration) in [
+        ("provider = 'OPENAI'", "provider = 'AWS'"),
+        ("key = 'other'", "key = 'k'"),
+    ] {
+        set(&server, change).await;
+        does_not_open(&server, &id).await;
+        let rotated = put(&server, &id, &json!({ "secret": "s2" })).send().await;
+        rotated.rejects(500, "Internal server error");
+        set(&server, restoration).await;
+        opens(&server, &id).await;
+    }
+}
+
 each_engine! {
+    changed_row_of_an_unbound_secret_does_not_open
     value_changed_in_the_database_opens_nothing
     change_through_the_api_still_resolves
     change_through_the_api_does_not_approve_one_in_the_database

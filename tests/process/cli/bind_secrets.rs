@@ -113,7 +113,7 @@ async fn unbound_secrets_become_bound(deployment: Deployment) {
     deployment.database.execute(kept).await;
 
     // Replicas of that version may still run, and must be able to open new secrets.
-    let auto = deployment.start();
+    let auto = served(&deployment, "auto");
     keys.push(("c", create(&deployment, &auto, "c").await));
     expect_opened(&deployment, &auto, &keys).await;
     let finished = auto.running.terminate();
@@ -130,13 +130,14 @@ async fn unbound_secrets_become_bound(deployment: Deployment) {
         "`vault.bind_secrets` is off",
     );
 
-    let on = served(&deployment, "on");
+    // By default an unbound secret in the database does not decide.
+    let on = deployment.start();
     keys.push(("d", create(&deployment, &on, "d").await));
     assert_eq!(forms(&deployment).await, [1, 1, 1, 2]);
     on.running.terminate().expect(0);
 
     // A rotation leaves a secret in its form.
-    let auto = deployment.start();
+    let auto = served(&deployment, "auto");
     for (key, id) in [&keys[0], &keys[3]] {
         rotate(&deployment, &auto, id, key).await;
     }
@@ -160,8 +161,8 @@ async fn unbound_secrets_become_bound(deployment: Deployment) {
     assert_eq!(events.len(), 3);
     assert!(events.iter().all(|event| event.actor_id == "keyward-admin"));
 
-    // No secret is unbound: bound is the default from here on, without a warning.
-    let auto = deployment.start();
+    // No secret is unbound: "auto" binds from here on, without a warning.
+    let auto = served(&deployment, "auto");
     keys.push(("e", create(&deployment, &auto, "e").await));
     expect_opened(&deployment, &auto, &keys).await;
     let finished = auto.running.terminate();

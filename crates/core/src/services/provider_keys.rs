@@ -30,7 +30,7 @@ use crate::model::provider_key_fields::{
 use crate::policy::{self, Action, Grant, Permission};
 use crate::ports::{DirectoryStore, ProviderKeyStore};
 use crate::services::vault::{Vault, WorkspaceKeys};
-use patch::fingerprint;
+use sealed::fingerprint;
 
 /// A provider key with its decrypted secret.
 pub struct OpenedProviderKey {

@@ -1,10 +1,8 @@
 //! Application of changes to provider keys, whose secrets are sealed again with the values that they are bound to.
 
-use keyward_crypto::Secret;
-
-use super::sealed::SecretBinding;
+use super::sealed::{SecretBinding, fingerprint};
 use crate::error::Error;
-use crate::model::provider_key::{ProviderKey, StoredProviderKey};
+use crate::model::provider_key::StoredProviderKey;
 use crate::model::provider_key_fields::CheckedPatch;
 use crate::services::vault::WorkspaceKeys;
 
@@ -40,17 +38,4 @@ pub(super) fn apply(
         next.fingerprint = fingerprint(keys, &next.key, secret);
     }
     Ok(next)
-}
-
-/// Returns the HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
-pub(super) fn fingerprint(
-    keys: &WorkspaceKeys,
-    key: &ProviderKey,
-    secret: &Secret<String>,
-) -> [u8; 32] {
-    keys.fingerprint(&[
-        key.provider.as_str().as_bytes(),
-        key.key.as_bytes(),
-        secret.expose().as_bytes(),
-    ])
 }

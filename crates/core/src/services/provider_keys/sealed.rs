@@ -73,7 +73,15 @@ impl SecretBinding {
         } else {
             let values = values(&stored.key);
             let context = secret_context(&stored.key, stored.secret_version, &values);
-            keys.open(context, &stored.sealed_secret)
+            let opened = keys.open(context, &stored.sealed_secret);
+            opened.and_then(
+                |secret| match stored.is_bound() || is_of(keys, stored, &secret) {
+                    true => Ok(secret),
+                    false => Err(Error::internal(
+                        "the fingerprint of an unbound secret is of another provider or key",
+                    )),
+                },
+            )
         };
         opened.map_err(|source| {
             Error::internal(SecretMismatch {
@@ -83,6 +91,25 @@ impl SecretBinding {
             })
         })
     }
+}
+
+/// Returns the HMAC-SHA256 of provider, key and secret under the workspace's fingerprint key.
+pub(super) fn fingerprint(
+    keys: &WorkspaceKeys,
+    key: &ProviderKey,
+    secret: &Secret<String>,
+) -> [u8; 32] {
+    keys.fingerprint(&[
+        key.provider.as_str().as_bytes(),
+        key.key.as_bytes(),
+        secret.expose().as_bytes(),
+    ])
+}
+
+/// Returns true if a row's fingerprint is of its provider, key and secret. It covers what the unbound form does not,
+/// except the endpoint.
+fn is_of(keys: &WorkspaceKeys, stored: &StoredProviderKey, secret: &Secret<String>) -> bool {
+    fingerprint(keys, &stored.key, secret) == stored.fingerprint
 }
 
 /// Returns the values that a secret is bound to; two for a key without an endpoint.
