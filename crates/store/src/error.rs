@@ -251,8 +251,8 @@ fn classify_sqlite(code: &str) -> DbErrorKind {
             // SQLITE_READONLY: the file may have been read-only only when this connection was opened; a new connection
             // shows that. SQLite begins an immediate transaction on a read-only file without an error.
             8 => DbErrorKind::Conflict,
-            // SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
-            9 | 10 | 13 | 14 => DbErrorKind::Unavailable,
+            // SQLITE_NOMEM, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_PROTOCOL
+            7 | 9 | 10 | 13 | 14 | 15 => DbErrorKind::Unavailable,
             _ => DbErrorKind::Other,
         },
     }
@@ -400,6 +400,12 @@ fn database_text(error: &dyn DatabaseError) -> String {
     let message = match rejection(&code) {
         Some(reason) if is_postgres => reason,
         _ if is_postgres && code.starts_with("22") => "a value does not fit its column",
+        // SQLITE_CORRUPT
+        _ if sqlite_primary(&code) == 11 => {
+            "the database file is damaged, restore it from a backup"
+        }
+        // SQLITE_NOTADB
+        _ if sqlite_primary(&code) == 26 => "the file of `database.url` is not a SQLite database",
         _ => error.message(),
     };
     let mut text = format!("database error {code}: {message}");
@@ -435,6 +441,14 @@ mod tests {
         // SQLITE_BUSY_SNAPSHOT, SQLITE_LOCKED, SQLITE_LOCKED_SHAREDCACHE: at once
         for code in ["517", "6", "262"] {
             assert_eq!(classify_sqlite(code), DbErrorKind::Conflict, "{code}");
+        }
+    }
+
+    #[test]
+    fn sqlite_without_a_resource_is_unavailable() {
+        // SQLITE_NOMEM, SQLITE_IOERR_NOMEM, SQLITE_FULL, SQLITE_PROTOCOL
+        for code in ["7", "3082", "13", "15"] {
+            assert_eq!(classify_sqlite(code), DbErrorKind::Unavailable, "{code}");
         }
     }
 }

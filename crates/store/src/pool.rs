@@ -258,9 +258,15 @@ impl Pool {
         self.check_open().is_ok() && self.0.server.committed_recently()
     }
 
-    /// Returns true if a write failed recently because the database accepts no writes.
-    pub(crate) fn is_unwritable(&self) -> bool {
-        self.0.server.is_unwritable()
+    /// Returns the time at which a write last failed because the database accepts no writes, unless a probe has
+    /// written since.
+    pub(crate) fn unwritable(&self) -> Option<Instant> {
+        self.0.server.unwritable()
+    }
+
+    /// Records that a probe has written after the failure at this time.
+    pub(crate) fn note_written(&self, failed: Instant) {
+        self.0.server.note_written(failed);
     }
 
     /// Closes every connection after its use. Later calls fail.

@@ -19,6 +19,14 @@ impl StoreHealth for Store {
     /// behind calls nor load the database.
     async fn ping(&self) -> Result<(), NotReady> {
         let asked = deadline::scope(Instant::now() + LIMIT, async {
+            if let Some(failed) = self.pool.unwritable() {
+                // The other checks need no space: only a write shows that writes succeed again.
+                match self.engine {
+                    Engine::Postgres => self.write_to_postgres().await?,
+                    Engine::Sqlite => self.write_to_sqlite().await?,
+                }
+                self.pool.note_written(failed);
+            }
             let shown = match self.engine {
                 Engine::Postgres => self.pool.began_recently(),
                 Engine::Sqlite => self.pool.committed_recently(),
@@ -39,7 +47,7 @@ impl StoreHealth for Store {
             }
         });
         asked.await?;
-        match self.pool.is_unwritable() {
+        match self.pool.unwritable().is_some() {
             true => Err(Error::unavailable("the database cannot be written").into()),
             false => self.time.check(),
         }
@@ -47,6 +55,24 @@ impl StoreHealth for Store {
 }
 
 impl Store {
+    /// Writes a temporary table that needs new blocks, as the tables of calls do. Without the privilege for it, does
+    /// nothing.
+    async fn write_to_postgres(&self) -> Result<(), Error> {
+        self.write("ping", |txn| async move {
+            let sql = "SELECT has_database_privilege(current_database(), 'TEMPORARY') AS allowed";
+            let asked = Statement::from_string(DbBackend::Postgres, sql);
+            let row = txn.query_one_raw(asked).await?;
+            let is_allowed = row.map(|row| row.try_get("", "allowed")).transpose()?;
+            if is_allowed == Some(true) {
+                let write = "CREATE TEMPORARY TABLE keyward_probe ON COMMIT DROP AS \
+                     SELECT md5(n::text) AS filler FROM generate_series(1, 1000) AS n";
+                txn.execute_unprepared(write).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Rewrites an existing value: only a write shows that the disk has space and that the file is not read-only.
     async fn write_to_sqlite(&self) -> Result<(), Error> {
         self.write("ping", |txn| async move {

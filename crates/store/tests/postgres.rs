@@ -578,3 +578,51 @@ async fn silent_server_is_unavailable() {
     };
     assert!(cause.to_string().contains("does not answer"), "{cause}");
 }
+
+/// Without space for writes the replica is not ready until a write succeeds, however long that takes.
+#[tokio::test]
+async fn full_disk_is_not_ready_until_a_write_succeeds() {
+    let Some(fixture) = fixture().await else {
+        return;
+    };
+    let upsert = async || {
+        let told = event("organization.upsert", Noun::Organization, "org");
+        let (grant, organization) = (directory_grant(), organization("org"));
+        let stored = fixture
+            .store
+            .upsert_organization(&grant, &organization, &told);
+        stored.await.map(drop)
+    };
+    upsert().await.unwrap();
+    fixture.store.ping().await.unwrap();
+    // As a server without space: reads and the start of a transaction succeed.
+    fixture
+        .database
+        .execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';
+             END $$;
+             CREATE FUNCTION full_disk_of_tables() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';
+             END $$;
+             CREATE TRIGGER full_disk BEFORE INSERT ON organizations
+                 FOR EACH ROW EXECUTE FUNCTION full_disk();
+             CREATE EVENT TRIGGER full_disk ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS')
+                 EXECUTE FUNCTION full_disk_of_tables();",
+        )
+        .await;
+    let failed = upsert().await;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    for _ in 0..3 {
+        fixture.store.ping().await.unwrap_err();
+    }
+    fixture
+        .database
+        .execute("DROP EVENT TRIGGER full_disk; DROP TRIGGER full_disk ON organizations")
+        .await;
+    let ready = async { while fixture.store.ping().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(60), ready)
+        .await
+        .expect("it stays not ready");
+    upsert().await.unwrap();
+}

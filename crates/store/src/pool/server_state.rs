@@ -14,8 +14,7 @@ use crate::error::{self, DiscardReason};
 const COOL_DOWN: Duration = Duration::from_millis(250);
 /// Time after a successful call for which the database counts as usable.
 const RECENT: Duration = Duration::from_secs(1);
-/// Time after a write that the database could not accept (no space, read-only, I/O error, corrupt file) for which it
-/// counts as not writable.
+/// Minimum time for which a database counts as unwritable, so that it does not alternate while only some writes fail.
 const UNWRITABLE: Duration = Duration::from_secs(2);
 /// Minimum time between two log lines about lost connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +35,8 @@ struct State {
     began: Option<Instant>,
     /// Time at which a transaction was last committed.
     committed: Option<Instant>,
-    /// Time at which a write last failed because the database accepts no writes.
+    /// Time at which a write last failed because the database could not accept it (no space, read-only, I/O error,
+    /// corrupt file), unless a probe has written since.
     unwritable: Option<Instant>,
     /// Time of the last log line about lost connections.
     logged: Option<Instant>,
@@ -121,10 +121,18 @@ impl ServerState {
         self.state().committed.is_some_and(is_recent)
     }
 
-    /// Returns true if a write failed recently because the database accepts no writes.
-    pub(super) fn is_unwritable(&self) -> bool {
-        let unwritable = self.state().unwritable;
-        unwritable.is_some_and(|at| at.elapsed() < UNWRITABLE)
+    /// Returns the time at which a write last failed because the database accepts no writes, unless a probe has
+    /// written since.
+    pub(super) fn unwritable(&self) -> Option<Instant> {
+        self.state().unwritable
+    }
+
+    /// Records that a probe has written after the failure at this time. Recent and later failures stay recorded.
+    pub(super) fn note_written(&self, failed: Instant) {
+        let mut state = self.state();
+        state.unwritable = state
+            .unwritable
+            .filter(|at| *at != failed || at.elapsed() < UNWRITABLE);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
