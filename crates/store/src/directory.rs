@@ -20,6 +20,7 @@ use keyward_core::tenancy::{Member, Organization, Repo, Workspace};
 use crate::error::Failure;
 use crate::{Store, audit};
 
+pub(crate) use organization::hold as hold_organization;
 pub(crate) use workspace::{
     hold as hold_workspace, in_organization, of_workspace, with_organization as workspace_from_rows,
 };

@@ -16,6 +16,7 @@ use sea_orm::{
     QuerySelect,
 };
 
+use crate::directory::hold_organization;
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::key_hash;
@@ -46,6 +47,7 @@ impl ManagementKeyStore for Store {
             return Err(Error::internal(message));
         }
         self.write("insert_management_key", |txn| async move {
+            hold_organization(&txn, grant).await?;
             let row = to_row(key).into_active_model().reset_all();
             Entity::insert(row)
                 .exec_without_returning(&*txn)

@@ -91,10 +91,11 @@ impl ProviderKeyStore for Store {
         grant: &Grant<Write>,
         id: ProviderKeyId,
         change: &Change<'_>,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("modify", |txn| async move {
-            replace(&txn, grant, id, change, event).await
+            replace(&txn, grant, id, change, used, event).await
         })
         .await
     }
@@ -115,10 +116,11 @@ impl ProviderKeyStore for Store {
         grant: &Grant<Serve>,
         id: ProviderKeyId,
         change: &Change<'_>,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("reseal", |txn| async move {
-            replace(&txn, grant, id, change, event).await
+            replace(&txn, grant, id, change, used, event).await
         })
         .await
     }
@@ -232,9 +234,12 @@ async fn replace(
     scope: &dyn WorkspaceScope,
     id: ProviderKeyId,
     change: &Change<'_>,
+    used: &UsedDataKeys,
     event: &AuditEvent,
 ) -> Result<(), Failure> {
     let stored = row::stored(lock(txn, scope, id).await?)?;
+    hold_workspace(txn, scope, LockType::KeyShare).await?;
+    data_key::check_used(txn, scope.workspace(), used).await?;
     let next = change(&stored)?;
     check_workspace(scope.workspace(), &next)?;
     if next.key.id != id {

@@ -144,11 +144,21 @@ pub fn audit_grant() -> AuditGrant {
     policy::authorize_audit(&service()).unwrap()
 }
 
-/// Returns an administrator's grant for an organization's management keys.
+/// Returns a service's grant for an organization's management keys.
 #[must_use]
 pub fn organization_grant(organization: &OrganizationId) -> OrganizationGrant {
-    let (principal, action) = (administrator(organization), policy::CREATE_MANAGEMENT_KEY);
-    policy::authorize_organization(&principal, action, organization).unwrap()
+    let action = policy::CREATE_MANAGEMENT_KEY;
+    policy::authorize_organization(&service(), action, organization).unwrap()
+}
+
+/// Returns a member's grant for the management keys of its organization.
+#[must_use]
+pub fn administrator_grant(member: &Member) -> OrganizationGrant {
+    let (principal, action) = (
+        Principal::User(member.clone()),
+        policy::CREATE_MANAGEMENT_KEY,
+    );
+    policy::authorize_organization(&principal, action, &member.organization).unwrap()
 }
 
 /// Returns an administrator's read grant for a workspace.

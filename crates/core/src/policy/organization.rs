@@ -2,7 +2,7 @@
 
 use super::decision::decide;
 use crate::error::Error;
-use crate::model::id::OrganizationId;
+use crate::model::id::{OrganizationId, UserId};
 use crate::model::principal::Principal;
 use crate::model::tenancy::{Member, OrganizationRole};
 
@@ -42,12 +42,14 @@ pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
 /// use keyward_core::policy::OrganizationGrant;
 ///
 /// fn forge(organization: OrganizationId) -> OrganizationGrant {
-///     OrganizationGrant { organization, action: "management_key.create" }
+///     OrganizationGrant { organization, user: None, action: "management_key.create" }
 /// }
 /// ```
 #[derive(Debug)]
 pub struct OrganizationGrant {
     organization: OrganizationId,
+    /// The user for whom the action was allowed; `None` for a service.
+    user: Option<UserId>,
     action: &'static str,
 }
 
@@ -56,6 +58,21 @@ impl OrganizationGrant {
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         &self.organization
+    }
+
+    /// Returns the user for whom the action was allowed; `None` for a service.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        self.user.as_ref()
+    }
+
+    /// Returns true if the action would be allowed for this member too. A store that changes data checks it with
+    /// the member as stored: the organization may have been deleted and created again since the grant.
+    #[must_use]
+    pub fn allows(&self, member: &Member) -> bool {
+        member.organization == self.organization
+            && self.user.as_ref() == Some(&member.user)
+            && administers(member)
     }
 
     /// Returns the name of the allowed action.
@@ -94,13 +111,18 @@ pub fn authorize_organization(
 ) -> Result<OrganizationGrant, Error> {
     decide(action.name, || {
         administers_some(principal)?;
-        match principal {
-            Principal::User(member) if member.organization != *organization => Err(Error::Denied),
-            _ => Ok(OrganizationGrant {
-                organization: organization.clone(),
-                action: action.name,
-            }),
-        }
+        let user = match principal {
+            Principal::User(member) if member.organization != *organization => {
+                return Err(Error::Denied);
+            }
+            Principal::User(member) => Some(member.user.clone()),
+            _ => None,
+        };
+        Ok(OrganizationGrant {
+            organization: organization.clone(),
+            user,
+            action: action.name,
+        })
     })
 }
 

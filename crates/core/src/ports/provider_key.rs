@@ -43,12 +43,13 @@ pub trait ProviderKeyStore: Send + Sync {
     ) -> Result<(), Error>;
 
     /// Replaces a provider key by its successor under a lock. Errors: not found, duplicate credentials, or
-    /// the error of `change`.
+    /// the error of `change`; unavailable if the data keys no longer belong to the workspace.
     async fn modify(
         &self,
         grant: &Grant<Write>,
         id: ProviderKeyId,
         change: &Change<'_>,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error>;
 
@@ -61,12 +62,13 @@ pub trait ProviderKeyStore: Send + Sync {
     ) -> Result<Vec<ProviderKeyId>, Error>;
 
     /// Replaces a provider key by its successor, like [`modify`](Self::modify). Errors: not found, or the
-    /// error of `change`.
+    /// error of `change`; unavailable if the data keys no longer belong to the workspace.
     async fn reseal(
         &self,
         grant: &Grant<Serve>,
         id: ProviderKeyId,
         change: &Change<'_>,
+        used: &UsedDataKeys,
         event: &AuditEvent,
     ) -> Result<(), Error>;
 

@@ -212,6 +212,7 @@ impl ProviderKeys {
                 &grant,
                 id,
                 &|stored| self.apply(&patch, stored, &keys),
+                keys.used(),
                 &event,
             )
             .await

@@ -37,6 +37,19 @@ pub(super) async fn find(
     found.into_iter().next().map(from_rows).transpose()
 }
 
+/// Finds a member, whose role and access stay the same until the transaction ends.
+pub(super) async fn hold(
+    txn: &Txn,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Option<Member>, Failure> {
+    let row = Entity::find_by_id((organization.to_string(), user.to_string()));
+    if row.lock_shared().one(txn).await?.is_none() {
+        return Ok(None);
+    }
+    find(txn, organization, user).await
+}
+
 pub(super) async fn page(
     db: &impl ConnectionTrait,
     organization: &OrganizationId,

@@ -2,15 +2,16 @@
 
 use keyward_core::id::{OrganizationId, WorkspaceId};
 use keyward_core::page::{Page, PageRequest};
+use keyward_core::policy::OrganizationGrant;
 use keyward_core::tenancy::Organization;
 use keyward_core::{Error, Noun};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
 };
 
-use super::stored_id;
+use super::{member as members, stored_id};
 use crate::entity::organization::{ActiveModel, Column, Entity, Model};
 use crate::entity::{management_key, member, workspace};
 use crate::error::{DbErrorKind, Failure, classify};
@@ -124,6 +125,23 @@ pub(super) async fn delete(txn: &Txn, id: &OrganizationId) -> Result<(), Failure
             Err(not_empty("workspaces, members or management keys").into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps the granted organization and, if the grant is a user's, that member's rights until the transaction ends.
+pub(crate) async fn hold(txn: &Txn, grant: &OrganizationGrant) -> Result<(), Failure> {
+    let organization = grant.organization();
+    Entity::find_by_id(organization.as_str())
+        .lock(LockType::KeyShare)
+        .one(txn)
+        .await?
+        .ok_or(Error::NotFound(Noun::Organization))?;
+    let Some(user) = grant.user() else {
+        return Ok(());
+    };
+    match members::hold(txn, organization, user).await? {
+        Some(member) if grant.allows(&member) => Ok(()),
+        _ => Err(Error::Denied.into()),
     }
 }
 

@@ -85,8 +85,16 @@ pub async fn rejected_change_leaves_no_event<S: Stores>(fixture: &Fixture<S>) {
     let answers: Vec<Result<(), Error>> = vec![
         keys.insert(&write, &twin, &UsedDataKeys::default(), &rejected())
             .await,
-        keys.modify(&write, missing, &keep, &rejected()).await,
-        keys.modify(&write, id, &reject, &rejected()).await,
+        keys.modify(
+            &write,
+            missing,
+            &keep,
+            &UsedDataKeys::default(),
+            &rejected(),
+        )
+        .await,
+        keys.modify(&write, id, &reject, &UsedDataKeys::default(), &rejected())
+            .await,
         keys.delete(&write, id, &rejected()).await,
         keys.delete(&write, missing, &rejected()).await,
         keys.release(&serve, missing, &rejected()).await.map(|_| ()),

@@ -162,7 +162,9 @@ pub async fn grant_changes_no_key_of_a_namesake<S: Stores>(fixture: &Fixture<S>)
     let (keys, id) = (fixture.provider_keys(), theirs.key.id);
     let audit_event = || event("api_key.change", Noun::ProviderKey, "key");
     let kept = |stored: &StoredProviderKey| Ok(stored.clone());
-    let modified = keys.modify(&write, id, &kept, &audit_event()).await;
+    let modified = keys
+        .modify(&write, id, &kept, &UsedDataKeys::default(), &audit_event())
+        .await;
     assert!(is_not_found(&modified), "{modified:?}");
     let deleted = keys.delete(&write, id, &audit_event()).await;
     assert!(is_not_found(&deleted), "{deleted:?}");
@@ -216,6 +218,22 @@ pub async fn secret_of_replaced_data_keys_is_rejected<S: Stores>(fixture: &Fixtu
     assert_eq!(fixture.database.count("repo_ai_keys").await, 0);
 
     keys.insert(&grant, &key, after.used(), &audit_event())
+        .await
+        .unwrap();
+    let (id, kept) = (key.key.id, |stored: &StoredProviderKey| Ok(stored.clone()));
+    let changed = keys
+        .modify(&grant, id, &kept, before.used(), &audit_event())
+        .await;
+    assert_rejected!(changed, Error::Unavailable(_));
+    let serve = serve_grant(&world.b);
+    let changed = keys
+        .reseal(&serve, id, &kept, before.used(), &audit_event())
+        .await;
+    assert_rejected!(changed, Error::Unavailable(_));
+    keys.modify(&grant, id, &kept, after.used(), &audit_event())
+        .await
+        .unwrap();
+    keys.reseal(&serve, id, &kept, after.used(), &audit_event())
         .await
         .unwrap();
     repo_keys

@@ -3,12 +3,15 @@
 use keyward_core::id::{ManagementKeyId, OrganizationId};
 use keyward_core::management_key::ManagementKey;
 use keyward_core::page::PageRequest;
+use keyward_core::tenancy::{Member, OrganizationRole};
 use keyward_core::{Error, MAX_NAME_BYTES, Noun};
 use keyward_crypto::KeyHash;
 
-use super::{Fixture, Stores, assert_rejected, at_once, is_not_found};
+use super::organization::{delete_organization, put_organization};
+use super::{Fixture, Stores, assert_rejected, at_once, is_not_found, member};
 use crate::fixtures::{
-    NOON, World, after_noon, event, management_key, organization_grant, organization_id,
+    self, NOON, World, administrator_grant, after_noon, directory_grant, event, management_key,
+    organization, organization_grant, organization_id,
 };
 
 pub(super) async fn insert<S: Stores>(
@@ -291,4 +294,53 @@ pub async fn events_follow_the_changes<S: Stores>(fixture: &Fixture<S>) {
         .map(|event| event.action)
         .collect();
     assert_eq!(actions, ["management_key.create", "management_key.revoke"]);
+}
+
+/// A member's grant stores no key once the member has lost its rights, even if its organization was deleted and
+/// created again since.
+pub async fn former_administrator_stores_nothing<S: Stores>(fixture: &Fixture<S>) {
+    put_organization(fixture, &organization("org")).await;
+    let mut administrator = fixtures::member("org", "administrator", &[]);
+    (administrator.role, administrator.validated) = (OrganizationRole::Administrators, true);
+    let grant = administrator_grant(&administrator);
+    let insert = async || {
+        let key = management_key("org");
+        let name = key.hash.to_string();
+        let event = event("management_key.create", Noun::ManagementKey, name);
+        fixture.management_keys().insert(&grant, &key, &event).await
+    };
+    assert_rejected!(insert().await, Error::Denied);
+    member::put(fixture, &administrator).await.unwrap();
+    insert().await.unwrap();
+    for (role, validated) in [
+        (OrganizationRole::User, true),
+        (OrganizationRole::Administrators, false),
+    ] {
+        let changed = Member {
+            role,
+            validated,
+            ..administrator.clone()
+        };
+        member::put(fixture, &changed).await.unwrap();
+        assert_rejected!(insert().await, Error::Denied);
+    }
+    member::put(fixture, &administrator).await.unwrap();
+    insert().await.unwrap();
+
+    let organization_id = administrator.organization.clone();
+    for key in list(fixture, &organization_id, 10).await {
+        revoke(fixture, &organization_id, &key.hash).await.unwrap();
+    }
+    let deletion = event("member.delete", Noun::Member, "administrator");
+    let (directory, user) = (directory_grant(), &administrator.user);
+    fixture
+        .store
+        .delete_member(&directory, &organization_id, user, &deletion)
+        .await
+        .unwrap();
+    delete_organization(fixture, "org").await.unwrap();
+    assert_rejected!(insert().await, Error::NotFound(Noun::Organization));
+    put_organization(fixture, &organization("org")).await;
+    assert_rejected!(insert().await, Error::Denied);
+    assert_eq!(list(fixture, &organization_id, 10).await, []);
 }

@@ -8,7 +8,7 @@ use super::organization::{ODD_IDS, odd_ids_by_bytes};
 use super::{Fixture, Stores, assert_rejected};
 use crate::fixtures::{World, directory_grant, event, member, organization_id, user_id, workspace};
 
-async fn put<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Result<(), Error> {
+pub(super) async fn put<S: Stores>(fixture: &Fixture<S>, member: &Member) -> Result<(), Error> {
     let event = event("member.upsert", Noun::Member, member.user.as_str());
     fixture
         .store

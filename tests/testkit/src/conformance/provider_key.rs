@@ -57,7 +57,13 @@ async fn modify<S: Stores>(
     };
     fixture
         .provider_keys()
-        .modify(&write_grant(workspace), id, &change, &event)
+        .modify(
+            &write_grant(workspace),
+            id,
+            &change,
+            &UsedDataKeys::default(),
+            &event,
+        )
         .await
 }
 
@@ -399,12 +405,26 @@ pub async fn unbound_secrets_are_found_and_resealed<S: Stores>(fixture: &Fixture
         Ok(next)
     };
     let grant = serve_grant(&world.b);
-    let elsewhere = keys.reseal(&grant, id, &change, &audit_event()).await;
+    let elsewhere = keys
+        .reseal(
+            &grant,
+            id,
+            &change,
+            &UsedDataKeys::default(),
+            &audit_event(),
+        )
+        .await;
     assert!(is_not_found(&elsewhere), "{elsewhere:?}");
     let grant = serve_grant(workspace);
-    keys.reseal(&grant, id, &change, &audit_event())
-        .await
-        .unwrap();
+    keys.reseal(
+        &grant,
+        id,
+        &change,
+        &UsedDataKeys::default(),
+        &audit_event(),
+    )
+    .await
+    .unwrap();
     assert_eq!(keys.unbound(None, 10).await.unwrap(), ids[1..]);
     let stored = get(fixture, workspace, id).await.unwrap();
     assert!(stored.is_bound());

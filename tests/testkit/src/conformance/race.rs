@@ -112,7 +112,9 @@ pub async fn changes_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
                 next.key.version += 1;
                 Ok(next)
             };
-            store.modify(&grant, id, &change, &event).await
+            store
+                .modify(&grant, id, &change, &UsedDataKeys::default(), &event)
+                .await
         }
     });
     for answer in at_once(calls).await {

@@ -64,7 +64,9 @@ impl ProviderKeys {
         let keys = self.vault.keys(&grant).await?;
         let event = self.event(caller, &grant, id);
         let change = |stored: &StoredProviderKey| bound(stored, &keys);
-        self.store.reseal(&grant, id, &change, &event).await
+        self.store
+            .reseal(&grant, id, &change, keys.used(), &event)
+            .await
     }
 }
 
