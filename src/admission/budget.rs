@@ -1,24 +1,25 @@
 //! Memory budget for requests whose bodies are being read, shared by the process. Each owner has a share of it,
-//! and a part is reserved for internal services: if a caller sends slow, large or many bodies, its further
-//! requests are rejected, and other callers are not affected.
+//! a principal half of its organization's, and a part is reserved for internal services: if a caller sends slow,
+//! large or many bodies, its further requests are rejected, and other callers are not affected.
 //!
 //! Responses that wait for their clients have their own budget (in `keyward_listener`), since those are not
 //! rejected but shed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyward_core::principal::Principal;
-use keyward_throttle::{KeyedCounts, Owner};
+use keyward_core::principal::{Actor, Principal};
+use keyward_throttle::{Owner, Payer, PayerCounts};
 
-/// Returns the owner that the calls of a principal are charged to.
-pub(crate) fn owner_of(principal: &Principal) -> Owner {
+/// Returns the caller that the calls of a principal are charged to.
+pub(crate) fn payer_of(principal: &Principal) -> Payer {
     let organization = match principal {
-        Principal::Service(name) => return Owner::Service(name.0.clone()),
+        Principal::Service(name) => return Owner::Service(name.0.clone()).into(),
         Principal::User(member) => &member.organization,
         Principal::IssuedKey { organization, .. }
         | Principal::ManagementKey { organization, .. } => organization,
     };
-    Owner::Organization(organization.to_string())
+    let Actor { kind, id } = principal.actor();
+    Payer::principal_of(organization.to_string(), format!("{kind} {id}"))
 }
 
 /// Divisor of the total that gives the share of an owner that is not a service.
@@ -26,7 +27,7 @@ const WHOLE_PER_OWNER: usize = 4;
 /// Divisor of the total that gives the reserve of internal services.
 const WHOLE_PER_RESERVE: usize = 4;
 
-/// Bytes drawn by owners.
+/// Bytes drawn by callers.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: usize,
@@ -36,14 +37,14 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Drawn {
     all: usize,
-    by_owner: KeyedCounts<Owner>,
+    by_payer: PayerCounts,
 }
 
 /// Bytes that a request has drawn, returned on drop.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
-    owner: Owner,
+    payer: Payer,
     bytes: usize,
 }
 
@@ -56,11 +57,11 @@ impl Budget {
         })
     }
 
-    /// Returns an empty charge to an owner.
-    pub(crate) fn charge(self: &Arc<Self>, owner: Owner) -> Charge {
+    /// Returns an empty charge to a caller.
+    pub(crate) fn charge(self: &Arc<Self>, payer: Payer) -> Charge {
         Charge {
             budget: Arc::clone(self),
-            owner,
+            payer,
             bytes: 0,
         }
     }
@@ -86,17 +87,17 @@ impl Charge {
         self.bytes
     }
 
-    /// Draws more. Returns false, and draws nothing, if that exceeds the owner's share or the budget.
+    /// Draws more. Returns false, and draws nothing, if that exceeds the caller's share or the budget.
     #[must_use]
     pub(crate) fn draw(&mut self, bytes: usize) -> bool {
-        let (share, all) = self.budget.bounds(&self.owner);
+        let (share, all) = self.budget.bounds(self.payer.owner());
         let mut drawn = self.budget.drawn();
-        let own = drawn.by_owner.get(&self.owner);
-        if own.saturating_add(bytes) > share || drawn.all.saturating_add(bytes) > all {
+        let has_share = drawn.by_payer.has_room(&self.payer, bytes, share);
+        if !has_share || drawn.all.saturating_add(bytes) > all {
             return false;
         }
         drawn.all += bytes;
-        drawn.by_owner.add(self.owner.clone(), bytes);
+        drawn.by_payer.add(&self.payer, bytes);
         self.bytes += bytes;
         true
     }
@@ -109,16 +110,61 @@ impl Drop for Charge {
         }
         let mut drawn = self.budget.drawn();
         drawn.all -= self.bytes;
-        drawn.by_owner.subtract(&self.owner, self.bytes);
+        drawn.by_payer.subtract(&self.payer, self.bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use keyward_core::id::{OrganizationId, WorkspaceId};
+    use keyward_crypto::KeyHash;
+    use keyward_testkit::fixtures;
+
     use super::*;
 
-    fn organization(name: &str) -> Owner {
-        Owner::Organization(name.to_owned())
+    fn organization(name: &str) -> Payer {
+        Owner::Organization(name.to_owned()).into()
+    }
+
+    fn principal(organization: &str, name: &str) -> Payer {
+        Payer::principal_of(organization.to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn principal_beyond_half_of_the_share_leaves_the_rest() {
+        let budget = Budget::new(1024);
+        let mut first = budget.charge(principal("a", "1"));
+        assert!(first.draw(128) && !first.draw(1));
+        assert!(!budget.charge(principal("a", "1")).draw(1));
+        let mut second = budget.charge(principal("a", "2"));
+        assert!(second.draw(128) && !second.draw(1));
+        assert!(!budget.charge(principal("a", "3")).draw(1));
+        assert!(budget.charge(principal("b", "1")).draw(128));
+        drop((first, second));
+        assert!(budget.drawn().by_payer.is_empty());
+    }
+
+    #[test]
+    fn principals_of_every_kind_are_charged_apart() {
+        let organization = OrganizationId::parse("org-1").unwrap();
+        let hash = KeyHash::from_bytes([1; 32]);
+        let workspace = WorkspaceId::parse("w").unwrap();
+        let principals = [
+            Principal::User(fixtures::member("org-1", "u1", &[])),
+            Principal::User(fixtures::member("org-1", "u2", &[])),
+            Principal::IssuedKey {
+                hash,
+                organization: organization.clone(),
+                workspace,
+            },
+            Principal::ManagementKey { hash, organization },
+        ];
+        let payers: HashSet<Payer> = principals.iter().map(payer_of).collect();
+        assert_eq!(payers.len(), principals.len());
+        let owner = Owner::Organization("org-1".to_owned());
+        assert!(payers.iter().all(|payer| *payer.owner() == owner));
     }
 
     #[test]
@@ -143,7 +189,7 @@ mod tests {
             assert_eq!(charge.draw(256), name != "d");
             all.push(charge);
         }
-        let mut service = budget.charge(Owner::Service("gateway".to_owned()));
+        let mut service = budget.charge(Owner::Service("gateway".to_owned()).into());
         assert!(service.draw(256));
         assert!(!service.draw(1));
     }
@@ -152,10 +198,10 @@ mod tests {
     fn charges_that_are_dropped_leave_nothing() {
         let budget = Budget::new(1 << 20);
         for last in 0..=255 {
-            let mut charge = budget.charge(Owner::Address([127, 0, 0, last].into()));
+            let mut charge = budget.charge(Owner::Address([127, 0, 0, last].into()).into());
             assert!(charge.draw(1 << 18) && !charge.draw(1));
         }
         let drawn = budget.drawn();
-        assert!(drawn.all == 0 && drawn.by_owner.is_empty());
+        assert!(drawn.all == 0 && drawn.by_payer.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use keyward_throttle::{KeyedCounts, Owner};
+use keyward_throttle::{Payer, PayerCounts};
 use tokio::time::Instant;
 
 /// Time that a client may read a response before its permit is given to another call.
@@ -48,13 +48,13 @@ pub(crate) async fn unoccupied<F: Future>(waiting: F) -> Result<F::Output, Overl
     Ok(done)
 }
 
-/// Takes a permit of the owner's share for the current call, in place of the permit for authentication.
+/// Takes a permit of the caller's share for the current call, in place of the permit for authentication.
 ///
 /// # Errors
 /// [`Overloaded`]: no permit is free.
-pub(crate) fn admit(owner: &Owner) -> Result<(), Overloaded> {
+pub(crate) fn admit(payer: &Payer) -> Result<(), Overloaded> {
     PERMIT
-        .try_with(|permit| permit.admit(owner))
+        .try_with(|permit| permit.admit(payer))
         .unwrap_or(Ok(()))
 }
 
@@ -87,26 +87,27 @@ struct Taken {
     unknown: usize,
     /// Number of permits of internal services.
     services: usize,
-    by_organization: KeyedCounts<Owner>,
+    by_payer: PayerCounts,
     next: u64,
     searched: Instant,
 }
 
 /// A permit in use.
 struct Use {
-    owner: Option<Owner>,
+    payer: Option<Payer>,
     /// Time since which the client reads the response.
     read_since: Option<Instant>,
 }
 
 impl Permits {
-    /// Allows `max` permits, and `max_per_organization` for one organization; 0 means no limit for it.
+    /// Allows `max` permits, `max_per_organization` for one organization, and half of them for one of its
+    /// principals; 0 means no limit for both.
     pub(crate) fn new(max: usize, max_per_organization: usize) -> Arc<Self> {
         let taken = Mutex::new(Taken {
             permits: HashMap::new(),
             unknown: 0,
             services: 0,
-            by_organization: KeyedCounts::default(),
+            by_payer: PayerCounts::default(),
             next: 0,
             searched: Instant::now(),
         });
@@ -137,19 +138,19 @@ impl Permits {
         Some(Arc::new(Permit {
             all: Arc::clone(self),
             number,
-            owner: Mutex::new(None),
+            payer: Mutex::new(None),
             is_limited: AtomicBool::new(false),
         }))
     }
 
-    /// Returns true if this owner may take another permit.
-    fn has_room(&self, taken: &mut Taken, owner: &Owner) -> bool {
+    /// Returns true if this caller may take another permit.
+    fn has_room(&self, taken: &mut Taken, payer: &Payer) -> bool {
         let fits = |taken: &Taken| {
-            if owner.is_service() {
+            if payer.is_service() {
                 return taken.known() < self.max;
             }
-            let own = taken.by_organization.get(owner);
-            let has_share = self.max_per_organization == 0 || own < self.max_per_organization;
+            let share = self.max_per_organization;
+            let has_share = share == 0 || taken.by_payer.has_room(payer, 1, share);
             let unreserved = self.max - self.max / WHOLE_PER_RESERVE;
             has_share && taken.known() - taken.services < unreserved && taken.known() < self.max
         };
@@ -166,24 +167,24 @@ impl Taken {
         self.permits.len() - self.unknown
     }
 
-    fn insert(&mut self, number: u64, owner: Option<Owner>) {
-        match &owner {
+    fn insert(&mut self, number: u64, payer: Option<Payer>) {
+        match &payer {
             None => self.unknown += 1,
-            Some(owner) if owner.is_service() => self.services += 1,
-            Some(owner) => self.by_organization.add(owner.clone(), 1),
+            Some(payer) if payer.is_service() => self.services += 1,
+            Some(payer) => self.by_payer.add(payer, 1),
         }
         let read_since = None;
-        self.permits.insert(number, Use { owner, read_since });
+        self.permits.insert(number, Use { payer, read_since });
     }
 
     fn remove(&mut self, number: u64) {
-        let Some(Use { owner, .. }) = self.permits.remove(&number) else {
+        let Some(Use { payer, .. }) = self.permits.remove(&number) else {
             return;
         };
-        match owner {
+        match payer {
             None => self.unknown -= 1,
-            Some(owner) if owner.is_service() => self.services -= 1,
-            Some(owner) => self.by_organization.subtract(&owner, 1),
+            Some(payer) if payer.is_service() => self.services -= 1,
+            Some(payer) => self.by_payer.subtract(&payer, 1),
         }
     }
 
@@ -209,20 +210,20 @@ impl Taken {
 pub(crate) struct Permit {
     all: Arc<Permits>,
     number: u64,
-    owner: Mutex<Option<Owner>>,
+    payer: Mutex<Option<Payer>>,
     is_limited: AtomicBool,
 }
 
 impl Permit {
-    fn admit(&self, owner: &Owner) -> Result<(), Overloaded> {
+    fn admit(&self, payer: &Payer) -> Result<(), Overloaded> {
         let mut taken = self.all.lock();
         taken.remove(self.number);
-        if !self.all.has_room(&mut taken, owner) {
+        if !self.all.has_room(&mut taken, payer) {
             return Err(Overloaded);
         }
-        taken.insert(self.number, Some(owner.clone()));
+        taken.insert(self.number, Some(payer.clone()));
         drop(taken);
-        *self.owner() = Some(owner.clone());
+        *self.payer() = Some(payer.clone());
         Ok(())
     }
 
@@ -231,17 +232,17 @@ impl Permit {
     }
 
     fn enter_again(&self) -> Result<(), Overloaded> {
-        let owner = self.owner().clone();
+        let payer = self.payer().clone();
         let mut taken = self.all.lock();
-        let has_room = match &owner {
-            Some(owner) => self.all.has_room(&mut taken, owner),
+        let has_room = match &payer {
+            Some(payer) => self.all.has_room(&mut taken, payer),
             // The call decides about its caller without work that waits, and then needs a permit of an owner.
             None => true,
         };
         if !has_room {
             return Err(Overloaded);
         }
-        taken.insert(self.number, owner);
+        taken.insert(self.number, payer);
         Ok(())
     }
 
@@ -266,8 +267,8 @@ impl Permit {
         }
     }
 
-    fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn payer(&self) -> MutexGuard<'_, Option<Payer>> {
+        self.payer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,23 +280,29 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use keyward_throttle::Owner;
+
     use super::*;
 
     fn taken(all: &Arc<Permits>) -> usize {
         all.lock().permits.len()
     }
 
-    fn organization(name: &str) -> Owner {
-        Owner::Organization(name.to_owned())
+    fn organization(name: &str) -> Payer {
+        Owner::Organization(name.to_owned()).into()
     }
 
-    fn service() -> Owner {
-        Owner::Service("gateway".to_owned())
+    fn principal(name: &str) -> Payer {
+        Payer::principal_of("a".to_owned(), name.to_owned())
     }
 
-    fn known(all: &Arc<Permits>, owner: &Owner) -> Result<Arc<Permit>, Overloaded> {
+    fn service() -> Payer {
+        Owner::Service("gateway".to_owned()).into()
+    }
+
+    fn known(all: &Arc<Permits>, payer: &Payer) -> Result<Arc<Permit>, Overloaded> {
         let permit = all.enter().ok_or(Overloaded)?;
-        permit.admit(owner)?;
+        permit.admit(payer)?;
         Ok(permit)
     }
 
@@ -312,7 +319,7 @@ mod tests {
         }
         drop(permits);
         assert_eq!(taken(&all), 0);
-        assert!(all.lock().by_organization.is_empty());
+        assert!(all.lock().by_payer.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -326,6 +333,36 @@ mod tests {
         drop(held);
         assert!(known(&all, &organization("a")).is_ok());
         assert_eq!(taken(&all), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn principal_at_half_of_the_share_leaves_the_rest() {
+        let all = Permits::new(100, 10);
+        let held: Vec<_> = (0..5)
+            .map(|_| known(&all, &principal("1")).unwrap())
+            .collect();
+        // A response that its client has not read counts for the principal.
+        held.iter().for_each(|permit| permit.answered());
+        assert!(known(&all, &principal("1")).is_err());
+        let colleagues: Vec<_> = (0..5)
+            .map(|_| known(&all, &principal("2")).unwrap())
+            .collect();
+        assert!(known(&all, &principal("3")).is_err());
+        drop(held);
+        assert!(known(&all, &principal("1")).is_ok());
+        drop(colleagues);
+        assert!(all.lock().by_payer.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_of_many_principals_are_bounded_together() {
+        let all = Permits::new(100, 10);
+        let held: Vec<_> = (0..10_000)
+            .filter_map(|number| known(&all, &principal(&number.to_string())).ok())
+            .collect();
+        assert_eq!(held.len(), 10);
+        drop(held);
+        assert!(all.lock().by_payer.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

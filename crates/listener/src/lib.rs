@@ -6,7 +6,7 @@
 //! The application is a router. It reads the connection's client in the extensions of a request ([`Peer`],
 //! [`PeerService`], [`Secure`]), and tells the listener in the extensions of a response that the client is
 //! [`Authenticated`], that a limit has rejected the call ([`Limited`]), and the
-//! [`Owner`](keyward_throttle::Owner) that the response is charged to.
+//! [`Payer`](keyward_throttle::Payer) that the response is charged to.
 
 mod acceptor;
 mod activity;

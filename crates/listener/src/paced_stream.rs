@@ -1,4 +1,4 @@
-//! Reads a connection at the pace of its owner. A client that has not yet shown a valid token is read in
+//! Reads a connection at the pace of its caller. A client that has not yet shown a valid token is read in
 //! small pieces, and each is paid for before the next, since HTTP begins every call that was read.
 
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use keyward_throttle::Owner;
+use keyward_throttle::Payer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -21,12 +21,12 @@ use crate::stream::TrackedStream;
 const FIRST_PIECE: usize = 256;
 const MAX_PIECE: usize = 16 * 1024;
 
-/// A stream that is read at its owner's pace.
+/// A stream that is read at its caller's pace.
 pub(crate) struct PacedStream {
     stream: TrackedStream,
-    /// Accounts, and the owner that pays until the client has shown a valid token. `None`: the connection is
+    /// Accounts, and the address that pays until the client has shown a valid token. `None`: the connection is
     /// not paced.
-    payer: Option<(Arc<ReadPacer>, Owner)>,
+    payer: Option<(Arc<ReadPacer>, Payer)>,
     activity: Arc<Activity>,
     calls: CallCounter,
     piece: usize,
@@ -39,7 +39,7 @@ impl PacedStream {
     pub(crate) fn new(
         stream: TrackedStream,
         activity: Arc<Activity>,
-        payer: Option<(Arc<ReadPacer>, Owner)>,
+        payer: Option<(Arc<ReadPacer>, Payer)>,
     ) -> Self {
         if let Some((_, address)) = &payer {
             activity.set_paced();
@@ -72,7 +72,7 @@ impl PacedStream {
         Poll::Ready(())
     }
 
-    /// Pays for the calls so far; returns the longest pause of the owners.
+    /// Pays for the calls so far; returns the longest pause of the callers.
     fn charge_owed(&self) -> Option<Duration> {
         let (pacer, _) = self.payer.as_ref()?;
         pacer.charge_all(self.activity.owed())

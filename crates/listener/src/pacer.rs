@@ -1,14 +1,19 @@
 //! Paces the reading of connections.
 //!
 //! A call that is rejected, or that needs no token, costs the server about as much as a call that is served,
-//! and its client can send the next at once. Each owner therefore has a rate of such calls, and so have all
-//! addresses together. Beyond it, the server pauses before it reads more from the connection, so that further
+//! and its client can send the next at once. Each owner therefore has a rate of such calls, a principal has
+//! half of its organization's, and all addresses together have a rate too. Beyond it, the server pauses before it reads more from the connection, so that further
 //! calls stay with the client and cost the server nothing. Rejecting them would not help: the rejection is
 //! the cost.
+//!
+//! What a principal owes beyond its own rate is not charged to its organization, so that one principal alone
+//! never delays its colleagues.
 //!
 //! A pause is short compared to every timeout of a connection, and the debt of an owner is bounded: a client
 //! that shares an address with others waits for a moment, and not beyond the end of their calls. An address from which
 //! a valid token was shown lately waits for its own debt only, and not for that of all addresses together.
+
+mod accounts;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -16,15 +21,15 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keyward_throttle::{Owner, Rate};
+use keyward_throttle::{Owner, Payer, Rate};
 use tokio::time::Instant;
 
-/// Maximum pause before a connection is read. Owners that owe more are read no later.
+use accounts::{Accounts, Change};
+
+/// Maximum pause before a connection is read. Callers that owe more are read no later.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Rate of all addresses together, as a multiple of the rate of one.
 const ADDRESSES: u32 = 10;
-/// Maximum number of owners with their own account; further owners share one.
-const MAX_OWNERS: usize = 10_000;
 /// Maximum number of addresses remembered as known; while all are in use, no further one is.
 const MAX_KNOWN: usize = 10_000;
 /// Time for which an address is known after a valid token was shown from it.
@@ -32,13 +37,20 @@ const KNOWN_TIME: Duration = Duration::from_secs(10 * 60);
 /// Minimum time between two removals of paid accounts, or of addresses that are no longer known.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Accounts of all owners.
+/// Accounts of all callers.
 pub(crate) struct ReadPacer {
     /// Mean time between two calls of one owner.
     interval: Duration,
-    /// Time that an owner may owe without a pause.
+    /// Time that a caller may owe without a pause.
     credit: Duration,
-    accounts: Mutex<Accounts>,
+    state: Mutex<State>,
+}
+
+struct State {
+    accounts: Accounts,
+    /// Time at which the calls of all addresses together are paid for.
+    addresses: Instant,
+    known: KnownAddresses,
 }
 
 /// Addresses from which a valid token was shown lately.
@@ -48,56 +60,42 @@ struct KnownAddresses {
     removed: Instant,
 }
 
-struct Accounts {
-    /// Time at which the calls of an owner are paid for.
-    paid: HashMap<Owner, Instant>,
-    /// The same for all owners that have no account.
-    others: Instant,
-    /// The same for all addresses together.
-    addresses: Instant,
-    known: KnownAddresses,
-    removed: Instant,
-}
-
 impl ReadPacer {
-    /// Limits each owner to a rate.
+    /// Limits each owner to a rate, and each principal to half of it.
     pub(crate) fn new(rate: Rate) -> Self {
         let now = Instant::now();
         Self {
             interval: rate.interval,
             credit: rate.interval * rate.burst.get(),
-            accounts: Mutex::new(Accounts {
-                paid: HashMap::new(),
-                others: now,
+            state: Mutex::new(State {
+                accounts: Accounts::new(now),
                 addresses: now,
                 known: KnownAddresses {
                     until: HashMap::new(),
                     removed: now,
                 },
-                removed: now,
             }),
         }
     }
 
-    /// Charges calls to an owner, or refunds them if the number is negative. Returns the pause before more is
-    /// read from the owner, `None` while it has credit.
-    pub(crate) fn charge(&self, owner: Owner, calls: i32) -> Option<Duration> {
-        let now = Instant::now();
-        let cost = self.interval * calls.unsigned_abs();
-        let address = match &owner {
-            Owner::Address(address) => Some(*address),
-            Owner::Organization(_) | Owner::Service(_) => None,
+    /// Charges calls to a caller, or refunds them if the number is negative. Returns the pause before more is
+    /// read from the caller, `None` while it has credit.
+    pub(crate) fn charge(&self, payer: &Payer, calls: i32) -> Option<Duration> {
+        let change = Change {
+            now: Instant::now(),
+            cost: self.interval * calls.unsigned_abs(),
+            is_refund: calls < 0,
         };
-        let mut accounts = self.accounts();
-        let own = accounts.account(owner, now);
-        let mut owed = self.add(own, now, cost, calls < 0);
-        if let Some(address) = address {
-            let all = self.add(&mut accounts.addresses, now, cost / ADDRESSES, calls < 0);
-            if !accounts.known.contains(&address, now) {
-                owed = owed.max(all);
+        let mut state = self.state();
+        let mut owed = state.accounts.charge(payer, change, self.credit);
+        if let Owner::Address(address) = payer.owner() {
+            let all = change.divided_by(ADDRESSES);
+            all.apply(&mut state.addresses, self.credit + MAX_PAUSE);
+            if !state.known.contains(address, change.now) {
+                owed = owed.max(state.addresses.saturating_duration_since(change.now));
             }
         }
-        drop(accounts);
+        drop(state);
         let pause = owed.checked_sub(self.credit).filter(|it| !it.is_zero())?;
         // Connections that have all reached the maximum do not continue together.
         Some(match pause < MAX_PAUSE {
@@ -108,42 +106,19 @@ impl ReadPacer {
 
     /// Records that a valid token was shown from an address.
     pub(crate) fn set_known(&self, address: IpAddr) {
-        self.accounts().known.insert(address, Instant::now());
+        self.state().known.insert(address, Instant::now());
     }
 
-    /// Charges the calls of several owners; returns the longest pause.
-    pub(crate) fn charge_all(&self, calls: Vec<(Owner, i32)>) -> Option<Duration> {
+    /// Charges the calls of several callers; returns the longest pause.
+    pub(crate) fn charge_all(&self, calls: Vec<(Payer, i32)>) -> Option<Duration> {
         let calls = calls.into_iter();
         calls
-            .filter_map(|(owner, calls)| self.charge(owner, calls))
+            .filter_map(|(payer, calls)| self.charge(&payer, calls))
             .max()
     }
 
-    /// Changes an account; returns the new debt.
-    fn add(&self, paid: &mut Instant, now: Instant, cost: Duration, is_refund: bool) -> Duration {
-        let before = (*paid).max(now);
-        *paid = match is_refund {
-            true => before.checked_sub(cost).unwrap_or(now),
-            false => (before + cost).min(now + self.credit + MAX_PAUSE),
-        };
-        paid.saturating_duration_since(now)
-    }
-
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Accounts {
-    fn account(&mut self, owner: Owner, now: Instant) -> &mut Instant {
-        if self.paid.len() >= MAX_OWNERS / 8 && self.removed + REMOVAL_INTERVAL <= now {
-            self.paid.retain(|_, paid| *paid > now);
-            self.removed = now;
-        }
-        if self.paid.len() >= MAX_OWNERS && !self.paid.contains_key(&owner) {
-            return &mut self.others;
-        }
-        self.paid.entry(owner).or_insert(now)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,118 +149,4 @@ fn jittered(time: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn organization(number: u32) -> Owner {
-        Owner::Organization(number.to_string())
-    }
-
-    fn address(number: u32) -> Owner {
-        Owner::Address(std::net::Ipv4Addr::from(number).into())
-    }
-
-    fn pacer() -> ReadPacer {
-        ReadPacer::new(Rate::per_second(100, 100).unwrap())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn owner_within_its_rate_is_read_at_once() {
-        let pacer = pacer();
-        for _ in 0..10 {
-            assert_eq!(pacer.charge(organization(1), 100), None);
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn connections_of_an_owner_beyond_its_rate_take_turns() {
-        let pacer = pacer();
-        assert_eq!(pacer.charge(organization(1), 100), None);
-        for turn in 1..=3 {
-            let pause = Duration::from_millis(500) * turn;
-            assert_eq!(pacer.charge(organization(1), 50), Some(pause));
-        }
-        assert_eq!(pacer.charge(organization(2), 100), None);
-        // A refund takes effect at the next turn.
-        pacer.charge(organization(1), -100);
-        let pause = Duration::from_secs(1);
-        assert_eq!(pacer.charge(organization(1), 50), Some(pause));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn debt_of_an_owner_is_bounded() {
-        let pacer = pacer();
-        for _ in 0..1000 {
-            let pause = pacer.charge(organization(1), 1000).unwrap();
-            assert!(pause >= MAX_PAUSE / 2 && pause <= MAX_PAUSE, "{pause:?}");
-        }
-        tokio::time::advance(MAX_PAUSE + Duration::from_secs(1)).await;
-        assert_eq!(pacer.charge(organization(1), 100), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_addresses_together_have_a_rate() {
-        let pacer = pacer();
-        for number in 0..20 {
-            assert_eq!(pacer.charge(address(number), 50), None);
-        }
-        let pause = pacer.charge(address(20), 50);
-        assert_eq!(pause, Some(Duration::from_millis(50)));
-        assert_eq!(pacer.charge(organization(1), 100), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn known_address_waits_for_its_own_debt_only() {
-        let pacer = pacer();
-        let ip = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from(number));
-        pacer.set_known(ip(1));
-        for number in 100..140 {
-            pacer.charge(address(number), 100);
-        }
-        assert!(pacer.charge(address(2), 1).is_some());
-        assert_eq!(pacer.charge(address(1), 100), None);
-        let pause = pacer.charge(address(1), 50);
-        assert_eq!(pause, Some(Duration::from_millis(500)));
-        tokio::time::advance(KNOWN_TIME).await;
-        for number in 100..140 {
-            pacer.charge(address(number), 100);
-        }
-        assert!(pacer.charge(address(1), 1).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn known_addresses_are_bounded_and_expired_ones_go_first() {
-        let pacer = pacer();
-        let ip = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from(number));
-        let is_known = |number| {
-            let accounts = pacer.accounts();
-            assert!(accounts.known.until.len() <= MAX_KNOWN);
-            accounts.known.contains(&ip(number), Instant::now())
-        };
-        let all = MAX_KNOWN as u32;
-        (0..=all).for_each(|number| pacer.set_known(ip(number)));
-        assert!(is_known(0) && is_known(all - 1) && !is_known(all));
-        tokio::time::advance(KNOWN_TIME - REMOVAL_INTERVAL).await;
-        pacer.set_known(ip(0));
-        pacer.set_known(ip(all));
-        assert!(is_known(0) && !is_known(all));
-        tokio::time::advance(REMOVAL_INTERVAL).await;
-        pacer.set_known(ip(all));
-        assert!(is_known(0) && is_known(all) && !is_known(1));
-        assert_eq!(pacer.accounts().known.until.len(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn accounts_are_bounded_and_further_owners_share_one() {
-        let pacer = pacer();
-        for number in 0..2 * MAX_OWNERS as u32 {
-            pacer.charge(organization(number), 100);
-        }
-        assert_eq!(pacer.accounts().paid.len(), MAX_OWNERS);
-        assert!(pacer.charge(organization(u32::MAX), 1).is_some());
-        tokio::time::advance(Duration::from_secs(4)).await;
-        assert_eq!(pacer.charge(organization(1), 1), None);
-        assert!(pacer.accounts().paid.len() <= 1);
-    }
-}
+mod tests;

@@ -1,11 +1,12 @@
-//! Bounds the memory of responses that clients have not read: for each owner, for each class of owners, and so
-//! for the process. When a response does not fit, the oldest responses of its own owner, then of its own class,
-//! are shed. A client that reads its responses is not affected.
+//! Bounds the memory of responses that clients have not read: for each principal of an organization, for each
+//! owner, for each class of owners, and so for the process. When a response does not fit, the oldest responses
+//! of its own principal are shed, then those of the principal that has most of its own organization, then those of
+//! its own class. A client that reads its responses is not affected.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use keyward_throttle::Owner;
+use keyward_throttle::{Owner, Payer, principal_share};
 
 /// Charge for a call whose response waits, in addition to the bytes of its body: the structures of HTTP/2, the
 /// task, headers and the span. `tests/load/attacks` measures it.
@@ -61,7 +62,7 @@ pub(crate) struct UnreadResponses {
 struct Table {
     next: u64,
     responses: HashMap<u64, Entry>,
-    owners: HashMap<Owner, Account>,
+    owners: HashMap<Owner, OwnerAccount>,
     /// Responses of each class, oldest first, and their bytes.
     classes: [Account; CLASSES],
 }
@@ -72,8 +73,17 @@ struct Account {
     responses: BTreeSet<u64>,
 }
 
+/// Responses of an owner, and those of each of its principals.
+#[derive(Default)]
+struct OwnerAccount {
+    all: Account,
+    principals: HashMap<Arc<str>, Account>,
+    /// The principals by their bytes.
+    by_bytes: BTreeSet<(usize, Arc<str>)>,
+}
+
 struct Entry {
-    owner: Owner,
+    payer: Payer,
     bytes: usize,
     connection: Weak<dyn Shed>,
     call: u64,
@@ -97,29 +107,25 @@ impl UnreadResponses {
     /// Charges a response with a body of this number of bytes, and sheds older ones if it does not fit.
     pub(crate) fn charge(
         self: &Arc<Self>,
-        owner: Owner,
+        payer: Payer,
         body_bytes: usize,
         connection: Weak<dyn Shed>,
         call: u64,
     ) -> UnreadCharge {
-        let class = class_of(&owner);
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
         table.insert(
             number,
             Entry {
-                owner: owner.clone(),
+                payer: payer.clone(),
                 bytes: body_bytes.saturating_add(CALL_BYTES),
                 connection,
                 call,
             },
         );
         let mut shed = Vec::new();
-        while let Some(oldest) = table.excess(&owner, class, self.max_bytes) {
-            if oldest == number {
-                break;
-            }
+        while let Some(oldest) = table.excess(&payer, number, self.max_bytes) {
             shed.extend(table.remove(oldest));
         }
         drop(table);
@@ -147,39 +153,91 @@ impl UnreadResponses {
 
 impl Table {
     fn insert(&mut self, number: u64, entry: Entry) {
-        let class = &mut self.classes[class_of(&entry.owner).index];
-        let owner = self.owners.entry(entry.owner.clone()).or_default();
-        for account in [class, owner] {
-            account.bytes += entry.bytes;
-            account.responses.insert(number);
+        let owner = entry.payer.owner();
+        self.classes[class_of(owner).index].add(number, entry.bytes);
+        let owner = self.owners.entry(owner.clone()).or_default();
+        owner.all.add(number, entry.bytes);
+        if let Some(principal) = entry.payer.principal() {
+            owner.change(principal, |account| account.add(number, entry.bytes));
         }
         self.responses.insert(number, entry);
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.responses.remove(&number)?;
-        let class = &mut self.classes[class_of(&entry.owner).index];
-        class.bytes -= entry.bytes;
-        class.responses.remove(&number);
-        if let Some(owner) = self.owners.get_mut(&entry.owner) {
-            owner.bytes -= entry.bytes;
-            owner.responses.remove(&number);
-            if owner.responses.is_empty() {
-                self.owners.remove(&entry.owner);
+        let owner = entry.payer.owner();
+        self.classes[class_of(owner).index].subtract(number, entry.bytes);
+        if let Some(account) = self.owners.get_mut(owner) {
+            account.all.subtract(number, entry.bytes);
+            if let Some(principal) = entry.payer.principal() {
+                account.change(principal, |account| account.subtract(number, entry.bytes));
+            }
+            if account.all.responses.is_empty() {
+                self.owners.remove(owner);
             }
         }
         Some(entry)
     }
 
-    /// Returns the oldest response of an account that exceeds its bound.
-    fn excess(&self, owner: &Owner, class: Class, max_bytes: usize) -> Option<u64> {
-        let over = |account: &Account, parts: usize| {
-            let is_over = account.bytes > max_bytes / parts;
-            account.responses.first().filter(|_| is_over).copied()
+    /// Returns the oldest response of an account that exceeds its bound, besides the `newest`.
+    fn excess(&self, payer: &Payer, newest: u64, max_bytes: usize) -> Option<u64> {
+        let class = class_of(payer.owner());
+        let max_of_class = max_bytes / class.whole_over_class;
+        let max_of_owner = max_bytes / class.whole_over_owner;
+        let of_owner = self.owners.get(payer.owner());
+        let of_owner = of_owner.and_then(|it| it.excess(payer, newest, max_of_owner));
+        of_owner.or_else(|| self.classes[class.index].excess(newest, max_of_class))
+    }
+}
+
+impl OwnerAccount {
+    /// Changes the account of a principal.
+    fn change(&mut self, principal: &str, change: impl FnOnce(&mut Account)) {
+        let (name, mut account) = (self.principals.remove_entry(principal))
+            .unwrap_or_else(|| (principal.into(), Account::default()));
+        self.by_bytes.remove(&(account.bytes, Arc::clone(&name)));
+        change(&mut account);
+        if !account.responses.is_empty() {
+            self.by_bytes.insert((account.bytes, Arc::clone(&name)));
+            self.principals.insert(name, account);
+        }
+    }
+
+    fn excess(&self, payer: &Payer, newest: u64, max_bytes: usize) -> Option<u64> {
+        let Some(principal) = payer.principal() else {
+            return self.all.excess(newest, max_bytes);
         };
-        let own = self.owners.get(owner);
-        own.and_then(|own| over(own, class.whole_over_owner))
-            .or_else(|| over(&self.classes[class.index], class.whole_over_class))
+        let own = self.principals.get(principal);
+        own.and_then(|own| own.excess(newest, principal_share(max_bytes)))
+            .or_else(|| {
+                if self.all.bytes <= max_bytes {
+                    return None;
+                }
+                let most_first = self.by_bytes.iter().rev();
+                let mut accounts = most_first.filter_map(|(_, name)| self.principals.get(name));
+                accounts.find_map(|account| account.oldest(newest))
+            })
+    }
+}
+
+impl Account {
+    fn add(&mut self, number: u64, bytes: usize) {
+        self.bytes += bytes;
+        self.responses.insert(number);
+    }
+
+    fn subtract(&mut self, number: u64, bytes: usize) {
+        self.bytes -= bytes;
+        self.responses.remove(&number);
+    }
+
+    /// Returns the oldest response besides the `newest`.
+    fn oldest(&self, newest: u64) -> Option<u64> {
+        self.responses.first().filter(|it| **it != newest).copied()
+    }
+
+    fn excess(&self, newest: u64, max_bytes: usize) -> Option<u64> {
+        self.oldest(newest).filter(|_| self.bytes > max_bytes)
     }
 }
 
@@ -198,8 +256,16 @@ mod tests {
 
     const WHOLE: usize = 64 * 1024 * 1024;
 
-    fn address(last: u8) -> Owner {
-        Owner::Address([127, 0, 0, last].into())
+    fn address(last: u8) -> Payer {
+        Owner::Address([127, 0, 0, last].into()).into()
+    }
+
+    fn organization() -> Payer {
+        Owner::Organization("o".to_owned()).into()
+    }
+
+    fn principal(name: &str) -> Payer {
+        Payer::principal_of("o".to_owned(), name.to_owned())
     }
 
     #[tokio::test]
@@ -209,8 +275,9 @@ mod tests {
         let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
         for (owner, parts) in [
             (address(1), 32),
-            (Owner::Organization("o".to_owned()), 4),
-            (Owner::Service("s".to_owned()), 4),
+            (organization(), 4),
+            (principal("p"), 8),
+            (Owner::Service("s".to_owned()).into(), 4),
         ] {
             let held: Vec<UnreadCharge> = (0..10_000)
                 .map(|call| unread.charge(owner.clone(), 100, connection(), call))
@@ -228,7 +295,7 @@ mod tests {
         let unread = UnreadResponses::new(WHOLE);
         let activity = Activity::new(Instant::now());
         let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
-        let mine = unread.charge(Owner::Organization("o".to_owned()), 0, connection(), 0);
+        let mine = unread.charge(organization(), 0, connection(), 0);
         let held: Vec<UnreadCharge> = (0..20_000)
             .map(|call| unread.charge(address((call % 100) as u8), 100, connection(), call))
             .collect();
@@ -243,11 +310,54 @@ mod tests {
         let unread = UnreadResponses::new(WHOLE);
         let activity = Activity::new(Instant::now());
         let connection = || Arc::downgrade(&activity) as Weak<dyn Shed>;
-        let owner = || Owner::Organization("o".to_owned());
-        let small = unread.charge(owner(), 0, connection(), 0);
-        let large = unread.charge(owner(), WHOLE, connection(), 1);
+        let small = unread.charge(organization(), 0, connection(), 0);
+        let large = unread.charge(organization(), WHOLE, connection(), 1);
         let table = unread.table();
         assert!(!table.responses.contains_key(&small.number));
         assert!(table.responses.contains_key(&large.number));
+    }
+
+    #[tokio::test]
+    async fn principal_with_most_makes_room_for_its_colleagues() {
+        let unread = UnreadResponses::new(WHOLE);
+        let activity = Activity::new(Instant::now());
+        let charge = |name: &str, bytes: usize| {
+            let connection = Arc::downgrade(&activity) as Weak<dyn Shed>;
+            unread.charge(principal(name), bytes, connection, 0)
+        };
+        let first = charge("small", 0);
+        let share = WHOLE / 4;
+        let much: Vec<_> = (0..2).map(|_| charge("much", share / 5)).collect();
+        let more: Vec<_> = (0..3).map(|_| charge("more", share / 7)).collect();
+        // The organization is full: the response of a colleague fits in the place of the oldest of "more".
+        let last = charge("late", share / 5);
+        let holds = |it: &UnreadCharge| unread.table().responses.contains_key(&it.number);
+        assert!(holds(&first) && holds(&last) && much.iter().all(holds));
+        assert!(!holds(&more[0]) && holds(&more[1]) && holds(&more[2]));
+        assert!(unread.bytes() <= share);
+    }
+
+    #[tokio::test]
+    async fn unread_answers_of_many_principals_are_bounded_together() {
+        let unread = UnreadResponses::new(WHOLE);
+        let activity = Activity::new(Instant::now());
+        for bytes in [100, WHOLE / 8] {
+            let held: Vec<UnreadCharge> = (0..10_000)
+                .map(|number: u32| {
+                    let connection = Arc::downgrade(&activity) as Weak<dyn Shed>;
+                    unread.charge(principal(&number.to_string()), bytes, connection, 0)
+                })
+                .collect();
+            assert!(unread.bytes() <= WHOLE / 4);
+            let tracked = |table: &Table| {
+                let account = table.owners.values().next().unwrap();
+                assert_eq!(account.principals.len(), account.by_bytes.len());
+                (table.owners.len(), account.principals.len())
+            };
+            let (owners, principals) = tracked(&unread.table());
+            assert!(owners == 1 && principals <= WHOLE / 4 / CALL_BYTES);
+            drop(held);
+            assert!(unread.table().owners.is_empty());
+        }
     }
 }

@@ -8,7 +8,7 @@ mod owner;
 mod rate;
 mod slots;
 
-pub use counts::KeyedCounts;
-pub use owner::Owner;
+pub use counts::{KeyedCounts, PayerCounts};
+pub use owner::{Owner, Payer, principal_share};
 pub use rate::{Rate, RateLimiter};
 pub use slots::{Exempt, KeyedSlots, PerIpSlots, Slot, client_network};

@@ -2,33 +2,28 @@
 //!
 //! At most as many calls run at once as there are connections to the database; further calls wait. Owners with
 //! waiting calls take turns, and so do the flows of one owner. The calls of an internal service about one key are a
-//! flow, since the service acts for many callers; all calls of an organization are one flow. A flood delays the calls
-//! of another owner by the running calls, not by the waiting ones.
+//! flow, since the service acts for many callers; in an organization the calls of each principal are one. A flood
+//! delays the calls of another owner, and those of another flow, by the running calls, not by the waiting ones.
 //!
 //! The method is that of API Priority and Fairness in Kubernetes: each call takes seats, and a list takes more than a
 //! single item.
+
+mod bound;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_store::occupancy::Occupancy;
-use keyward_throttle::Owner;
+use keyward_throttle::{Owner, Payer};
 use tokio::sync::oneshot;
+
+use bound::{Bound, Subject};
 
 use crate::admission::permits::Overloaded;
 
-/// Seats that one flow leaves to others, as a divisor of all seats.
-const WHOLE_PER_REST: usize = 2;
-/// Seats that one owner leaves to others, as a divisor of all seats.
-const WHOLE_PER_OWNERS_REST: usize = 4;
 /// Seats of a call that reads a list, as a divisor of all seats.
 const WHOLE_PER_LIST: usize = 4;
-/// Maximum number of begun calls of one flow, as a multiple of the seats. Includes calls that wait for others without
-/// a seat.
-const BEGUN_PER_SEAT: usize = 2;
-/// Maximum number of waiting calls of one flow; further ones are rejected.
-const MAX_WAITING: usize = 1000;
 /// Maximum number of waiting changes of one key's account. Each waits for those before it.
 const MAX_WAITING_CHANGES: usize = 64;
 /// Maximum number of changes of all accounts that wait or have begun. A busy gateway has a multiple of it in flight,
@@ -60,13 +55,12 @@ struct State {
 #[derive(Debug, Default)]
 struct Flows {
     taken: usize,
+    begun: usize,
+    waiting: usize,
     by_subject: HashMap<Subject, FlowCalls>,
     /// Flows with waiting calls, the next one first.
     turns: VecDeque<Subject>,
 }
-
-/// Hash of a call's subject, if it distinguishes flows.
-type Subject = Option<u64>;
 
 /// Calls of one flow.
 #[derive(Debug, Default)]
@@ -127,7 +121,7 @@ impl FairQueue {
             work,
             granted,
         };
-        let number = self.state().join(flow, waiter)?;
+        let number = self.state().join(flow, waiter, self.seats)?;
         let waiting = Waiting {
             queue: self,
             flow,
@@ -164,16 +158,17 @@ impl FairQueue {
 }
 
 impl State {
-    fn join(&mut self, flow: &Flow, waiter: Waiter) -> Result<u64, Overloaded> {
+    fn join(&mut self, flow: &Flow, waiter: Waiter, all: usize) -> Result<u64, Overloaded> {
         let number = self.next;
         let is_change = waiter.work == Work::Change;
         let max_waiting = match is_change {
             true => MAX_WAITING_CHANGES,
-            false => MAX_WAITING,
+            false => Bound::of_flow(&flow.owner, flow.subject, all).waiting,
         };
+        let max_of_owner = Bound::of_owner(&flow.owner, all).waiting;
         let flows = self.owners.entry(flow.owner.clone()).or_default();
         let calls = flows.by_subject.entry(flow.subject).or_default();
-        let is_full = calls.waiting.len() >= max_waiting;
+        let is_full = calls.waiting.len() >= max_waiting || flows.waiting >= max_of_owner;
         if is_full || is_change && self.changes >= MAX_CHANGES {
             self.forget(flow);
             return Err(Overloaded);
@@ -187,6 +182,7 @@ impl State {
             flows.turns.push_back(flow.subject);
         }
         calls.waiting.insert(number, waiter);
+        flows.waiting += 1;
         Ok(number)
     }
 
@@ -196,14 +192,15 @@ impl State {
         if self.taken >= all {
             return None;
         }
-        let max_per_owner = rest(all, WHOLE_PER_OWNERS_REST);
         let mut owners = self.turns.iter().enumerate();
         let (turn, flow_turn, seats) = owners.find_map(|(turn, owner)| {
             let flows = self.owners.get(owner)?;
-            let (flow_turn, seats) = flows.next(all)?;
+            let (flow_turn, seats) = flows.next(owner, all)?;
             // A call that needs many seats keeps its turn; otherwise calls that need few would always precede it.
             // That holds for the seats of its owner as for all.
-            (flows.taken + seats <= max_per_owner).then_some((turn, flow_turn, seats))
+            let max = Bound::of_owner(owner, all);
+            let fits = flows.taken + seats <= max.seats && flows.begun < max.begun;
+            fits.then_some((turn, flow_turn, seats))
         })?;
         if self.taken + seats > all {
             return None;
@@ -214,6 +211,8 @@ impl State {
         let calls = flows.by_subject.get_mut(&subject)?;
         let (_, waiter) = calls.waiting.pop_first()?;
         calls.begun += 1;
+        flows.begun += 1;
+        flows.waiting -= 1;
         if !calls.waiting.is_empty() {
             flows.turns.push_back(subject);
         }
@@ -237,6 +236,7 @@ impl State {
             return false;
         };
         self.changes -= usize::from(waiter.work == Work::Change);
+        flows.waiting -= 1;
         if calls.waiting.is_empty() {
             flows.turns.retain(|it| *it != flow.subject);
             if flows.turns.is_empty() {
@@ -271,6 +271,7 @@ impl State {
             && let Some(calls) = flows.by_subject.get_mut(&flow.subject)
         {
             calls.begun -= 1;
+            flows.begun -= 1;
         }
         self.forget(flow);
     }
@@ -292,26 +293,21 @@ impl State {
 
 impl Flows {
     /// Returns the turn of the first flow whose next call is within the flow's share, and that call's seats.
-    fn next(&self, all: usize) -> Option<(usize, usize)> {
-        let max_seats = rest(all, WHOLE_PER_REST);
+    fn next(&self, owner: &Owner, all: usize) -> Option<(usize, usize)> {
         let mut flows = self.turns.iter().enumerate();
         flows.find_map(|(turn, subject)| {
             let calls = self.by_subject.get(subject)?;
             let (_, first) = calls.waiting.first_key_value()?;
+            let max = Bound::of_flow(owner, *subject, all);
             let max_begun = match first.work {
                 // A change of an account waits for the one before it: a few suffice to keep the account busy.
-                Work::Change => max_seats,
-                Work::Item | Work::List => all * BEGUN_PER_SEAT,
+                Work::Change => max.seats,
+                Work::Item | Work::List => max.begun,
             };
-            let fits = calls.taken + first.seats <= max_seats && calls.begun < max_begun;
+            let fits = calls.taken + first.seats <= max.seats && calls.begun < max_begun;
             fits.then_some((turn, first.seats))
         })
     }
-}
-
-/// Returns the seats without the part that is left to others. With a single seat, nothing is left.
-fn rest(all: usize, whole_per_part: usize) -> usize {
-    all.saturating_sub((all / whole_per_part).max(1)).max(1)
 }
 
 /// A call in the queue. Dropping this removes the call.
@@ -374,21 +370,22 @@ impl Drop for Begun {
 #[derive(Debug)]
 pub(crate) struct Turn {
     queue: Arc<FairQueue>,
-    owner: Owner,
+    payer: Payer,
     begun: Mutex<Option<Begun>>,
 }
 
 impl Turn {
-    /// Creates a call of this owner, without seats.
-    pub(crate) fn new(queue: &Arc<FairQueue>, owner: Owner) -> Arc<Self> {
+    /// Creates a call of this caller, without seats.
+    pub(crate) fn new(queue: &Arc<FairQueue>, payer: Payer) -> Arc<Self> {
         Arc::new(Self {
             queue: Arc::clone(queue),
-            owner,
+            payer,
             begun: Mutex::default(),
         })
     }
 
-    /// Waits for seats. Calls of an internal service about different subjects belong to different flows.
+    /// Waits for seats. Calls of an internal service about different subjects belong to different flows, and so do
+    /// those of different principals of an organization.
     ///
     /// # Errors
     /// Too many calls of the flow wait.
@@ -397,10 +394,13 @@ impl Turn {
         work: Work,
         subject: Option<&(impl Hash + Sync + ?Sized)>,
     ) -> Result<Running, Overloaded> {
-        let subject = subject.filter(|_| self.owner.is_service());
+        let hasher = &self.queue.hasher;
         let flow = Flow {
-            owner: self.owner.clone(),
-            subject: subject.map(|it| self.queue.hasher.hash_one(it)),
+            owner: self.payer.owner().clone(),
+            subject: match self.payer.is_service() {
+                true => subject.map(|it| hasher.hash_one(it)),
+                false => self.payer.principal().map(|it| hasher.hash_one(it)),
+            },
         };
         let begun = self.queue.take(&flow, work).await?;
         *self.begun() = Some(begun);

@@ -1,28 +1,33 @@
 use futures_util::FutureExt;
 
+use super::bound::{BEGUN_PER_SEAT, MAX_WAITING};
 use super::*;
 
-fn organization(name: &str) -> Owner {
-    Owner::Organization(name.to_owned())
+fn organization(name: &str) -> Payer {
+    Owner::Organization(name.to_owned()).into()
 }
 
-fn service() -> Owner {
-    Owner::Service("gateway".to_owned())
+fn principal(name: &str) -> Payer {
+    Payer::principal_of("a".to_owned(), name.to_owned())
+}
+
+fn service() -> Payer {
+    Owner::Service("gateway".to_owned()).into()
 }
 
 /// Begins a call; `None` if it has to wait.
-fn begin(queue: &Arc<FairQueue>, owner: Owner, work: Work, subject: &str) -> Option<Running> {
-    let turn = Turn::new(queue, owner);
+fn begin(queue: &Arc<FairQueue>, payer: Payer, work: Work, subject: &str) -> Option<Running> {
+    let turn = Turn::new(queue, payer);
     turn.begin(work, Some(subject)).now_or_never()?.ok()
 }
 
 /// Returns a call that waits for its seats, after polling the calls before it.
 fn waiting(
     queue: &Arc<FairQueue>,
-    owner: Owner,
+    payer: Payer,
     subject: &'static str,
 ) -> tokio::task::JoinHandle<Running> {
-    let turn = Turn::new(queue, owner);
+    let turn = Turn::new(queue, payer);
     tokio::spawn(async move { turn.begin(Work::Item, Some(subject)).await.unwrap() })
 }
 
@@ -70,6 +75,39 @@ fn calls_for_one_key_leave_seats_to_other_keys() {
     assert!(begin(&queue, organization("a"), Work::Item, "k4").is_none());
     drop((first, second, held));
     assert!(is_empty(&queue));
+}
+
+#[test]
+fn principal_leaves_seats_of_its_organization_to_colleagues() {
+    let queue = FairQueue::new(16);
+    let of = |name: &'static str| {
+        let queue = &queue;
+        move || begin(queue, principal(name), Work::Item, "")
+    };
+    let held = ["1", "2", "3"].map(|name| std::iter::from_fn(of(name)).collect::<Vec<_>>());
+    assert_eq!(held.each_ref().map(Vec::len), [6, 6, 0]);
+    // Other organizations find their share.
+    let other = || begin(&queue, organization("b"), Work::Item, "");
+    let others: Vec<_> = std::iter::from_fn(other).collect();
+    assert_eq!(others.len(), 4);
+    drop((held, others));
+    assert!(is_empty(&queue));
+}
+
+#[test]
+fn list_of_a_principal_fits_in_its_share() {
+    for seats in 1..=40 {
+        let queue = FairQueue::new(seats);
+        let list = begin(&queue, principal("1"), Work::List, "");
+        assert!(list.is_some(), "{seats} seats");
+    }
+    // From four seats on, it does not wait for another call of the principal that takes long.
+    for seats in 4..=40 {
+        let queue = FairQueue::new(seats);
+        let item = begin(&queue, principal("1"), Work::Item, "");
+        let list = begin(&queue, principal("1"), Work::List, "");
+        assert!(item.is_some() && list.is_some(), "{seats} seats");
+    }
 }
 
 #[test]
@@ -276,8 +314,8 @@ async fn calls_of_a_flow_that_wait_for_a_lock_are_bounded() {
 async fn further_calls_of_a_flow_are_rejected() {
     let queue = FairQueue::new(1);
     let first = begin(&queue, organization("a"), Work::Item, "").unwrap();
-    let call = |owner| {
-        let turn = Turn::new(&queue, owner);
+    let call = |payer| {
+        let turn = Turn::new(&queue, payer);
         async move { turn.begin(Work::Item, None::<&str>).await.map(drop) }
     };
     let mut calls: Vec<_> = (0..MAX_WAITING)
@@ -291,6 +329,78 @@ async fn further_calls_of_a_flow_are_rejected() {
         Some(Err(Overloaded))
     );
     assert!(call(organization("b")).now_or_never().is_none());
+    drop((first, calls));
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn principals_take_turns_for_any_number_of_calls() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, principal("1"), Work::Item, "").unwrap();
+    let flood: Vec<_> = (0..20)
+        .map(|_| waiting(&queue, principal("1"), ""))
+        .collect();
+    tokio::task::yield_now().await;
+    let colleague = waiting(&queue, principal("2"), "");
+    tokio::task::yield_now().await;
+    drop(first);
+    let mut flood = flood.into_iter();
+    drop(flood.next().unwrap().await.unwrap());
+    tokio::task::yield_now().await;
+    assert!(colleague.is_finished());
+    drop(colleague.await.unwrap());
+    for call in flood {
+        drop(call.await.unwrap());
+    }
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn begun_calls_of_a_principal_leave_room_to_colleagues() {
+    let queue = FairQueue::new(8);
+    let begun = |name: &str, held: &mut Vec<Running>| {
+        while let Some(running) = begin(&queue, principal(name), Work::Item, "") {
+            running.0.leave();
+            held.push(running);
+        }
+        held.len()
+    };
+    let mut held = Vec::new();
+    let most = 8 * BEGUN_PER_SEAT;
+    assert_eq!(begun("1", &mut held), most / 2);
+    assert_eq!(begun("2", &mut held), most);
+    assert_eq!(begun("3", &mut held), most);
+    assert!(begin(&queue, organization("b"), Work::Item, "").is_some());
+    drop(held);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn waiting_calls_of_many_principals_are_bounded() {
+    let queue = FairQueue::new(1);
+    let first = begin(&queue, principal("0"), Work::Item, "").unwrap();
+    let call = |name: usize| {
+        let turn = Turn::new(&queue, principal(&name.to_string()));
+        Box::pin(async move { turn.begin(Work::Item, None::<&str>).await.map(drop) })
+    };
+    let mut calls: Vec<_> = (0..MAX_WAITING / 2).map(|_| call(0)).collect();
+    calls.extend((1..=MAX_WAITING / 2).map(call));
+    for call in &mut calls {
+        assert!(call.now_or_never().is_none());
+    }
+    // Half of the places are for one principal.
+    drop(calls.pop());
+    assert_eq!(call(0).now_or_never(), Some(Err(Overloaded)));
+    calls.push(call(1));
+    assert!(calls.last_mut().unwrap().now_or_never().is_none());
+    for name in MAX_WAITING..MAX_WAITING + 10_000 {
+        assert_eq!(call(name).now_or_never(), Some(Err(Overloaded)));
+    }
+    let subjects = |state: &State| {
+        let flows = state.owners.values().map(|it| it.by_subject.len());
+        flows.sum::<usize>()
+    };
+    assert_eq!(subjects(&queue.state()), MAX_WAITING / 2);
     drop((first, calls));
     assert!(is_empty(&queue));
 }

@@ -147,7 +147,7 @@ where
         R: Future<Output = V> + Send,
     {
         let _running = running.lock_owned().await;
-        let turn = Turn::new(self.entrance.queue(), key.0.clone());
+        let turn = Turn::new(self.entrance.queue(), key.0.clone().into());
         let begun = Arc::clone(&turn).begin(Work::Item, None::<&str>).await;
         let until = self.begin(&key, number);
         let _seat = begun?;

@@ -17,7 +17,7 @@ use super::RejectionSpec;
 use super::auth_failure_limit::{Attempt, Failures};
 use super::request_id::RequestId;
 use super::trace::PrincipalSlot;
-use crate::admission::budget::owner_of;
+use crate::admission::budget::payer_of;
 use crate::api::status;
 use crate::auth::{AuthError, Authenticator};
 use crate::http::client_ip::{ClientIp, TrustedProxies};
@@ -109,8 +109,8 @@ pub(super) async fn layer(
             }
             let id = request.extensions().get::<RequestId>();
             let request_id = id.map(|id| id.0.clone()).unwrap_or_default();
-            let owner = owner_of(&principal);
-            request.extensions_mut().insert(owner.clone());
+            let payer = payer_of(&principal);
+            request.extensions_mut().insert(payer.clone());
             request.extensions_mut().insert(Caller {
                 principal,
                 request_id,
@@ -118,7 +118,7 @@ pub(super) async fn layer(
             });
             let mut response = next.run(request).await;
             response.extensions_mut().insert(Authenticated);
-            response.extensions_mut().insert(owner);
+            response.extensions_mut().insert(payer);
             response
         }
         Err(error) => {

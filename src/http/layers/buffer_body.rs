@@ -16,7 +16,7 @@ use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use keyward_gateway::{Rejection, Resolution};
-use keyward_throttle::Owner;
+use keyward_throttle::Payer;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
@@ -256,8 +256,8 @@ pub(super) async fn layer(
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let owner = parts.extensions.get::<Owner>().cloned();
-    let mut charge = owner.map(|owner| reader.budget.charge(owner));
+    let payer = parts.extensions.get::<Payer>().cloned();
+    let mut charge = payer.map(|payer| reader.budget.charge(payer));
     let read = reader.read(body, charge.as_mut());
     let body = match unoccupied(read).await {
         Ok(Ok(body)) => body,

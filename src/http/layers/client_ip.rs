@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use keyward_listener::Peer;
-use keyward_throttle::Owner;
+use keyward_throttle::{Owner, Payer};
 
 use crate::http::client_ip::{ClientIp, TrustedProxies};
 
@@ -22,6 +22,6 @@ pub(super) async fn layer(
     let mut response = next.run(request).await;
     // A response without a principal is charged to its address until the client has read it.
     let extensions = response.extensions_mut();
-    extensions.get_or_insert_with(|| Owner::Address(client.network()));
+    extensions.get_or_insert_with(|| Payer::from(Owner::Address(client.network())));
     response
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use keyward_throttle::Owner;
+use keyward_throttle::Payer;
 
 use super::concurrency_limit::overloaded;
 use crate::admission::fair_queue::{FairQueue, Turn};
@@ -17,13 +17,13 @@ pub(super) async fn layer(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(owner) = request.extensions().get::<Owner>().cloned() else {
+    let Some(payer) = request.extensions().get::<Payer>().cloned() else {
         return next.run(request).await;
     };
-    if admit(&owner).is_err() {
+    if admit(&payer).is_err() {
         return overloaded(&super::target(&request));
     }
-    let turn = Turn::new(&queue, owner);
+    let turn = Turn::new(&queue, payer);
     request.extensions_mut().insert(Arc::clone(&turn));
     keyward_store::occupancy::scope(turn, next.run(request)).await
 }

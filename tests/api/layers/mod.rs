@@ -16,6 +16,7 @@ mod lookups;
 mod missing_body;
 mod order;
 mod principal_rate_limit;
+mod principal_share;
 mod protocol_boundaries;
 mod request_id;
 mod request_target;

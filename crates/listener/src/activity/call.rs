@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use keyward_throttle::Owner;
+use keyward_throttle::Payer;
 use tokio::time::Instant;
 
 use super::{Activity, PendingResponse};
@@ -54,13 +54,13 @@ impl ActiveCall {
     pub(crate) fn respond(
         mut self,
         body: Body,
-        owner: Owner,
+        payer: Payer,
         unread: &Arc<UnreadResponses>,
     ) -> ResponseBody {
         let bytes = body.size_hint().upper().unwrap_or(PIECE_BYTES as u64);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.has_response = true;
-        let charge = unread.charge(owner, bytes, Arc::downgrade(&self.activity) as _, self.id);
+        let charge = unread.charge(payer, bytes, Arc::downgrade(&self.activity) as _, self.id);
         let mut state = self.activity.state();
         state.waiting.insert(
             self.id,
@@ -129,9 +129,9 @@ impl Drop for ActiveCall {
         state.snapshot.idle_since = Instant::now();
         // A call that its client cancels costs as much as a rejected one.
         if !self.has_response
-            && let Some(owner) = state.owner.clone().filter(|it| !it.is_service())
+            && let Some(payer) = state.payer.clone().filter(|it| !it.is_service())
         {
-            state.change_owed(&owner, 1);
+            state.change_owed(&payer, 1);
         }
         drop(state);
         drop(removed);

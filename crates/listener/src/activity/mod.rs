@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::AbortHandle;
-use keyward_throttle::Owner;
+use keyward_throttle::Payer;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -59,23 +59,23 @@ struct State {
     is_authenticated: bool,
     /// Time at which that was last reported.
     reported: Option<Instant>,
-    /// Owner of the last such call.
-    owner: Option<Owner>,
-    /// True if the connection is read at the pace of its owners.
+    /// Caller of the last such call.
+    payer: Option<Payer>,
+    /// True if the connection is read at the pace of its callers.
     is_paced: bool,
-    /// Calls to charge before more is read, by owner. Negative if charges are refunded.
-    owed: Vec<(Owner, i32)>,
+    /// Calls to charge before more is read, by caller. Negative if charges are refunded.
+    owed: Vec<(Payer, i32)>,
     next_call: u64,
 }
 
 impl State {
-    fn change_owed(&mut self, owner: &Owner, change: i32) {
+    fn change_owed(&mut self, payer: &Payer, change: i32) {
         if !self.is_paced {
             return;
         }
-        match self.owed.iter_mut().find(|(found, _)| found == owner) {
+        match self.owed.iter_mut().find(|(found, _)| found == payer) {
             Some((_, calls)) => *calls = calls.saturating_add(change),
-            None => self.owed.push((owner.clone(), change)),
+            None => self.owed.push((payer.clone(), change)),
         }
     }
 }
@@ -137,7 +137,7 @@ impl Activity {
                 waiting: BTreeMap::new(),
                 is_authenticated: false,
                 reported: None,
-                owner: None,
+                payer: None,
                 is_paced: false,
                 owed: Vec::new(),
                 next_call: 0,
@@ -191,11 +191,11 @@ impl Activity {
 
     /// Records that the client has presented a valid token or certificate. Returns true if its address must be
     /// recorded as known: at first, and then at most once in `REPORT_INTERVAL`.
-    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) -> bool {
+    pub(crate) fn set_authenticated(&self, payer: Option<&Payer>) -> bool {
         let mut state = self.state();
         state.is_authenticated = true;
-        if owner.is_some() {
-            state.owner = owner.cloned();
+        if payer.is_some() {
+            state.payer = payer.cloned();
         }
         let is_recent = |at: Instant| at.elapsed() < REPORT_INTERVAL;
         let is_due = !state.reported.is_some_and(is_recent);
@@ -218,23 +218,23 @@ impl Activity {
         self.state().is_authenticated
     }
 
-    /// Returns the owner of the last call that has presented a valid token.
-    pub(crate) fn owner(&self) -> Option<Owner> {
-        self.state().owner.clone()
+    /// Returns the caller of the last call that has presented a valid token.
+    pub(crate) fn payer(&self) -> Option<Payer> {
+        self.state().payer.clone()
     }
 
     /// Charges the connection for calls.
-    pub(crate) fn owe(&self, owner: &Owner, calls: i32) {
-        self.change_owed(owner, calls);
+    pub(crate) fn owe(&self, payer: &Payer, calls: i32) {
+        self.change_owed(payer, calls);
     }
 
     /// Refunds the charge of a call.
-    pub(crate) fn refund(&self, owner: &Owner) {
-        self.change_owed(owner, -1);
+    pub(crate) fn refund(&self, payer: &Payer) {
+        self.change_owed(payer, -1);
     }
 
-    fn change_owed(&self, owner: &Owner, change: i32) {
-        self.state().change_owed(owner, change);
+    fn change_owed(&self, payer: &Payer, change: i32) {
+        self.state().change_owed(payer, change);
     }
 
     /// Marks the connection as paced, so that its calls are charged.
@@ -242,8 +242,8 @@ impl Activity {
         self.state().is_paced = true;
     }
 
-    /// Takes the calls to charge now, by owner.
-    pub(crate) fn owed(&self) -> Vec<(Owner, i32)> {
+    /// Takes the calls to charge now, by caller.
+    pub(crate) fn owed(&self) -> Vec<(Payer, i32)> {
         std::mem::take(&mut self.state().owed)
     }
 

@@ -2,24 +2,25 @@
 
 use axum::body::Body;
 use http_body_util::BodyExt;
+use keyward_throttle::Owner;
 
 use super::*;
 use crate::unread::UnreadResponses;
 
 #[tokio::test]
-async fn owner_is_charged_for_its_calls_and_cancelled_ones() {
+async fn caller_is_charged_for_its_calls_and_cancelled_ones() {
     let activity = Activity::new(Instant::now());
-    let address = Owner::Address([127, 0, 0, 1].into());
-    let organization = Owner::Organization("o".to_owned());
+    let address = Payer::from(Owner::Address([127, 0, 0, 1].into()));
+    let principal = Payer::principal_of("o".to_owned(), "p".to_owned());
     activity.owe(&address, 1);
     assert!(activity.owed().is_empty(), "the connection is not paced");
     activity.set_paced();
     activity.owe(&address, 3);
-    assert!(activity.set_authenticated(Some(&organization)));
+    assert!(activity.set_authenticated(Some(&principal)));
     activity.refund(&address);
     drop(activity.begin());
-    assert_eq!(activity.owed(), [(address, 2), (organization, 1)]);
-    assert!(!activity.set_authenticated(Some(&Owner::Service("s".to_owned()))));
+    assert_eq!(activity.owed(), [(address, 2), (principal, 1)]);
+    assert!(!activity.set_authenticated(Some(&Owner::Service("s".to_owned()).into())));
     drop(activity.begin());
     assert!(activity.owed().is_empty());
 }
@@ -53,8 +54,8 @@ async fn call_is_under_way_until_its_response_is_read() {
     assert_eq!(activity.snapshot().head_since, None);
     assert_eq!(activity.snapshot().waiting_since, None);
     let answered = Instant::now();
-    let owner = Owner::Address([127, 0, 0, 1].into());
-    let mut answer = call.respond(Body::from("text"), owner, &UnreadResponses::new(1 << 20));
+    let payer = Owner::Address([127, 0, 0, 1].into()).into();
+    let mut answer = call.respond(Body::from("text"), payer, &UnreadResponses::new(1 << 20));
     assert_eq!(activity.snapshot().waiting_since, Some(answered));
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let taken = answer.frame().await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
-use keyward_throttle::{Owner, client_network};
+use keyward_throttle::{Owner, Payer, client_network};
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
@@ -48,13 +48,13 @@ impl CallHandler {
         self.call(request, call, is_charged)
     }
 
-    fn address(&self) -> Owner {
-        Owner::Address(client_network(self.peer.0.ip()))
+    fn address(&self) -> Payer {
+        Owner::Address(client_network(self.peer.0.ip())).into()
     }
 
     /// Records that the client has presented a valid token or certificate.
-    pub(crate) fn set_authenticated(&self, owner: Option<&Owner>) {
-        let is_due = self.activity.set_authenticated(owner);
+    pub(crate) fn set_authenticated(&self, payer: Option<&Payer>) {
+        let is_due = self.activity.set_authenticated(payer);
         if let Some(pacer) = &self.shared.pacer
             && is_due
             && !self.is_exempt
@@ -69,7 +69,7 @@ impl CallHandler {
     fn charge_outcome(
         &self,
         response: &Response<Body>,
-        owner: &Owner,
+        payer: &Payer,
         is_charged: bool,
     ) -> Option<Duration> {
         let is_known = response.extensions().get::<Authenticated>().is_some();
@@ -84,13 +84,13 @@ impl CallHandler {
         if !costs {
             return None;
         }
-        if self.is_exempt && matches!(owner, Owner::Address(_)) {
+        if self.is_exempt && matches!(payer.owner(), Owner::Address(_)) {
             return None;
         }
-        if owner.is_service() || self.is_exempt || !is_known && is_limited {
-            return self.shared.pacer.as_ref()?.charge(owner.clone(), 1);
+        if payer.is_service() || self.is_exempt || !is_known && is_limited {
+            return self.shared.pacer.as_ref()?.charge(payer, 1);
         }
-        self.activity.owe(owner, 1);
+        self.activity.owe(payer, 1);
         None
     }
 
@@ -156,18 +156,18 @@ impl CallHandler {
         if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
             self.activity.request_close();
         }
-        let owner = response.extensions_mut().remove::<Owner>();
+        let shown = response.extensions_mut().remove::<Payer>();
         if response.extensions().get::<Authenticated>().is_some() {
-            self.set_authenticated(owner.as_ref());
+            self.set_authenticated(shown.as_ref());
         }
         // A call that is rejected before authentication counts for the last caller of the connection.
-        let payer = owner.clone().or_else(|| self.activity.owner());
-        let owner = owner.unwrap_or_else(|| self.address());
+        let payer = shown.clone().or_else(|| self.activity.payer());
+        let reader = shown.unwrap_or_else(|| self.address());
         let payer = payer.unwrap_or_else(|| self.address());
         if let Some(delayed) = self.charge_outcome(&response, &payer, is_charged) {
             sleep(delayed).await;
         }
-        Ok(response.map(|body| call.respond(body, owner, &self.shared.unread)))
+        Ok(response.map(|body| call.respond(body, reader, &self.shared.unread)))
     }
 }
 

@@ -20,7 +20,7 @@ use futures_util::poll;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
-use keyward_throttle::{Owner, client_network};
+use keyward_throttle::{Owner, Payer, client_network};
 use lifetime::{FINAL_READ_TIMEOUT, Step, Times, decide};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         closing: None,
     };
     let tracked = TrackedStream::new(stream, Arc::clone(&activity));
-    let address = || Owner::Address(client_network(peer.ip()));
+    let address = || Payer::from(Owner::Address(client_network(peer.ip())));
     let pacer = shared.pacer.clone().filter(|_| !is_exempt);
     let payer = pacer.map(|pacer| (pacer, address()));
     let paced = PacedStream::new(tracked, Arc::clone(&activity), payer);

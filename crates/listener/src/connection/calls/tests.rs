@@ -77,7 +77,7 @@ async fn known_address_does_not_wait_for_the_debt_of_others() {
     get_from(server, 2, GOOD).await;
     let pacer = shared.pacer.as_ref().unwrap();
     for number in 100..140 {
-        pacer.charge(Owner::Address([127, 0, 1, number].into()), 100);
+        pacer.charge(&Owner::Address([127, 0, 1, number].into()).into(), 100);
     }
     // Another address waits for at least a second.
     tokio::select! {
