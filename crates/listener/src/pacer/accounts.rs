@@ -66,9 +66,7 @@ impl Accounts {
     /// Charges a caller, and its organization for what is within the caller's rate. Returns the larger debt.
     pub(super) fn charge(&mut self, payer: &Payer, change: Change, credit: Duration) -> Duration {
         let now = change.now;
-        if self.owners.len().max(self.principals) >= MAX_OWNERS / 8
-            && self.removed + REMOVAL_INTERVAL <= now
-        {
+        if self.removed + REMOVAL_INTERVAL <= now && self.is_crowded(payer.owner()) {
             self.remove_paid(now);
         }
         let is_full = self.owners.len() >= MAX_OWNERS && !self.owners.contains_key(payer.owner());
@@ -101,6 +99,13 @@ impl Accounts {
         Change { cost, ..change }.apply(&mut account.paid, credit + MAX_PAUSE);
         let paid = principal.paid.max(account.paid);
         paid.saturating_duration_since(now)
+    }
+
+    /// Returns true if many accounts are in use, or if this owner has no account for a further principal.
+    fn is_crowded(&self, owner: &Owner) -> bool {
+        let own = self.owners.get(owner);
+        self.owners.len().max(self.principals) >= MAX_OWNERS / 8
+            || own.is_some_and(|it| it.principals.len() >= MAX_PRINCIPALS_PER_ORGANIZATION)
     }
 
     /// Removes the accounts of callers that owe nothing.

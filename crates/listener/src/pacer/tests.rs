@@ -173,7 +173,10 @@ async fn accounts_of_principals_are_bounded_and_then_shared() {
     let most = MAX_PRINCIPALS_PER_ORGANIZATION;
     assert_eq!(pacer.state().accounts.principals, most);
     assert_eq!(pacer.state().accounts.owners.len(), 1);
-    // Those of other organizations still have their own.
+    // A further one gets its own when the others have paid, and so do those of other organizations.
+    tokio::time::advance(Duration::from_secs(4)).await;
+    pacer.charge(&principal(most as u32 + 1), 50);
+    assert_eq!(pacer.state().accounts.principals, 1);
     let other = Payer::principal_of("2".to_owned(), "1".to_owned());
     assert_eq!(pacer.charge(&other, 50), None);
     for organization in 0..MAX_OWNERS as u32 {
