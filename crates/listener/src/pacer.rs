@@ -2,9 +2,9 @@
 //!
 //! A call that is rejected, or that needs no token, costs the server about as much as a call that is served,
 //! and its client can send the next at once. Each owner therefore has a rate of such calls, a principal has
-//! half of its organization's, and all addresses together have a rate too. Beyond it, the server pauses before it reads more from the connection, so that further
-//! calls stay with the client and cost the server nothing. Rejecting them would not help: the rejection is
-//! the cost.
+//! half of its organization's, and all addresses together have a rate too. Beyond it, the server pauses before
+//! it reads more from the connection, so that further calls stay with the client and cost the server nothing.
+//! Rejecting them would not help: the rejection is the cost.
 //!
 //! What a principal owes beyond its own rate is not charged to its organization, so that one principal alone
 //! never delays its colleagues.
@@ -24,18 +24,14 @@ use std::time::Duration;
 use keyward_throttle::{Owner, Payer, Rate};
 use tokio::time::Instant;
 
-use accounts::{Accounts, Change};
+use accounts::{Accounts, Change, MAX_PAUSE, REMOVAL_INTERVAL};
 
-/// Maximum pause before a connection is read. Callers that owe more are read no later.
-pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Rate of all addresses together, as a multiple of the rate of one.
 const ADDRESSES: u32 = 10;
 /// Maximum number of addresses remembered as known; while all are in use, no further one is.
 const MAX_KNOWN: usize = 10_000;
 /// Time for which an address is known after a valid token was shown from it.
 const KNOWN_TIME: Duration = Duration::from_secs(10 * 60);
-/// Minimum time between two removals of paid accounts, or of addresses that are no longer known.
-const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accounts of all callers.
 pub(crate) struct ReadPacer {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use keyward_throttle::{Owner, Payer};
 use tokio::time::Instant;
 
-use super::{MAX_PAUSE, REMOVAL_INTERVAL};
-
+/// Maximum pause before a connection is read. Callers that owe more are read no later.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Minimum time between two removals of paid accounts, or of addresses that are no longer known.
+pub(super) const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Rate of an organization, as a multiple of the rate of one of its principals.
 const ORGANIZATION: u32 = 2;
 /// Maximum number of owners with their own account; further owners share one.
