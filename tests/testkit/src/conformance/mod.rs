@@ -246,11 +246,11 @@ macro_rules! conformance_tests {
             keys_page_newest_first
             grant_reaches_no_other_organization
             key_needs_its_organization
-            former_administrator_stores_nothing
             revoked_key_is_found_by_nothing
             use_is_noted_once_in_a_while
             simultaneous_uses_are_one_note
             events_follow_the_changes
+            former_administrator_stores_nothing
         }
         $crate::conformance_tests! { @module $fixture, member:
             member_is_created_and_replaced
