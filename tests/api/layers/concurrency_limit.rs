@@ -188,11 +188,23 @@ async fn rejection_has_the_format_of_each_protocol(setup: Setup) {
 async fn rejection_precedes_authentication(setup: Setup) {
     let server = start(setup, 1).await;
     let working = Working::fill(&server, 1).await;
-    for call in [
-        server.get("/apikeys"),
-        server.get("/apikeys").bearer("garbage"),
-    ] {
-        call.send().await.rejects(503, MESSAGE);
+    for token in [None, Some("garbage")] {
+        // The request in flight releases its permit while its body arrives.
+        let rejected = async {
+            loop {
+                let call = server.get("/apikeys");
+                let call = match token {
+                    Some(token) => call.bearer(token),
+                    None => call,
+                };
+                let answer = call.send().await;
+                if answer.status == 503 {
+                    break answer;
+                }
+            }
+        };
+        let rejected = tokio::time::timeout(PATIENCE, rejected).await.unwrap();
+        rejected.rejects(503, MESSAGE);
     }
     working.finish().await;
     server
