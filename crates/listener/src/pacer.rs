@@ -6,7 +6,7 @@
 //! it reads more from the connection, so that further calls stay with the client and cost the server nothing.
 //! Rejecting them would not help: the rejection is the cost.
 //!
-//! What a principal owes beyond its own rate is not charged to its organization, so that one principal alone
+//! Calls of a principal beyond its own rate are not charged to its organization, so that one principal alone
 //! never delays its colleagues.
 //!
 //! A pause is short compared to every timeout of a connection, and the debt of an owner is bounded: a client
@@ -51,7 +51,7 @@ struct State {
 
 /// Addresses from which a valid token was shown lately.
 struct KnownAddresses {
-    /// Time at which an address is no longer known.
+    /// Expiry time of each address.
     until: HashMap<IpAddr, Instant>,
     removed: Instant,
 }

@@ -1,5 +1,5 @@
-//! Retention under wrong clocks: a day of the oldest rows for each hour of running time, whatever the clock, the
-//! restarts and the number of replicas.
+//! Retention under wrong clocks: each hour of running time, the replicas together delete at most one day of the
+//! oldest rows. A wrong clock, restarts and further replicas do not change that.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ pub const ORGANIZATION_ACTIONS: &[OrganizationAction] = &[
 #[derive(Debug)]
 pub struct OrganizationGrant {
     organization: OrganizationId,
-    /// The user for whom the action was allowed; `None` for a service.
+    /// User that made the request; `None` for a service.
     user: Option<UserId>,
     action: &'static str,
 }
@@ -60,7 +60,7 @@ impl OrganizationGrant {
         &self.organization
     }
 
-    /// Returns the user for whom the action was allowed; `None` for a service.
+    /// Returns the user that made the request; `None` for a service.
     #[must_use]
     pub fn user(&self) -> Option<&UserId> {
         self.user.as_ref()

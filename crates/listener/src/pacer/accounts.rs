@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Maximum pause before a connection is read. Callers that owe more are read no later.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// Minimum time between two removals of paid accounts, or of addresses that are no longer known.
+/// Minimum time between two removals of paid accounts, or of expired addresses.
 pub(super) const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Rate of an organization, as a multiple of the rate of one of its principals.
 const ORGANIZATION: u32 = 2;
