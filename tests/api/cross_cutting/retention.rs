@@ -1,4 +1,4 @@
-//! Retention under wrong clocks: each hour of running time, the replicas together delete at most one day of the
+//! Retention under wrong clocks: in each hour of running time, the replicas together delete at most one day of the
 //! oldest rows. A wrong clock, restarts and further replicas do not change that.
 
 use std::time::Duration;
