@@ -3,6 +3,7 @@
 mod grpc;
 mod grpc_web;
 mod issuer;
+mod kek;
 mod keys;
 mod ledger;
 mod people;
@@ -16,6 +17,7 @@ pub mod waiting;
 pub use grpc::{rejected, with_token};
 pub use grpc_web::{WebAnswer, WebFlavor, flagged, frame as grpc_frame, unframe};
 pub use issuer::{Algorithm, Issuer, SigningKey};
+pub use kek::HeldKek;
 pub use keys::{Issued, KEY_NOT_FOUND, MOUNTS, NO_HEADER, sha256_hex};
 pub use ledger::{CENT, DOLLAR, byok_charge, byok_hold, charge, charge_at, hold, hold_for};
 pub use people::{

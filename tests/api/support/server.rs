@@ -19,7 +19,7 @@ use keyward_core::page::MAX_PAGE_ITEMS;
 use keyward_core::provider::{Capabilities, ProviderRegistry};
 use keyward_core::retention::MAX_PASSED;
 use keyward_core::services::{AuditSettings, LedgerSettings, ProviderKeySettings, SecretBinding};
-use keyward_crypto::{Keyring, Secret};
+use keyward_crypto::{Kek, Keyring, Secret};
 use keyward_listener::{Server, Settings};
 use keyward_store::{KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::NOON;
@@ -63,6 +63,7 @@ pub struct Setup {
     pub database: TestDatabase,
     /// URL at which the store reaches the database; the database's own URL if `None`.
     pub store_url: Option<String>,
+    pub kek: Arc<dyn Kek>,
     pub algorithm: Algorithm,
     pub jwks: Jwks,
     pub caller_rate: Option<Rate>,
@@ -103,6 +104,7 @@ impl OnEngine for Setup {
             engine,
             database,
             store_url: None,
+            kek: Arc::new(Keyring::generate().unwrap()),
             algorithm: Algorithm::ES256,
             jwks: Jwks::Url,
             caller_rate: None,
@@ -196,7 +198,7 @@ impl Setup {
         let app = App::build(AppConfig {
             exposition: None,
             store: store.clone(),
-            kek: Arc::new(Keyring::generate().unwrap()),
+            kek: Arc::clone(&self.kek),
             clock: Arc::clone(&clock) as _,
             providers: providers(),
             auth: self.auth_settings(&issuer, &cluster, &jwks_file),
