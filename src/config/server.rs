@@ -28,6 +28,7 @@ pub(super) fn listener(server: &raw::Server, grace: Duration) -> Result<Settings
             server.new_connections_per_address_per_second,
             server.max_connections_per_address,
         ),
+        accept_rate: None,
         rejected_call_rate: Rate::per_second(server.rejected_calls_per_second, 0),
         max_unread_bytes: size(positive(
             "server.max_unread_bytes",

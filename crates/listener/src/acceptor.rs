@@ -29,6 +29,7 @@ pub(crate) struct Acceptor {
     slots: Arc<Semaphore>,
     ip_slots: PerIpSlots,
     rate: RateLimiter<IpAddr>,
+    accept_rate: RateLimiter<()>,
     exempt: Exempt,
     connections: JoinSet<()>,
     open: Arc<OpenConnections>,
@@ -45,6 +46,7 @@ impl Acceptor {
             slots: Arc::new(Semaphore::new(max_connections(settings.max_connections))),
             ip_slots: PerIpSlots::new(max_per_ip, Arc::clone(&exempt)),
             rate: RateLimiter::new(settings.connection_rate),
+            accept_rate: RateLimiter::new(settings.accept_rate),
             exempt,
             connections: JoinSet::new(),
             open: Arc::default(),
@@ -79,6 +81,9 @@ impl Acceptor {
         listener: &TcpListener,
     ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         if self.accepted.is_none() {
+            while let Err(wait) = self.accept_rate.admit(()) {
+                sleep(wait).await;
+            }
             self.accepted = Some(listener.accept().await?);
             if self.slots.available_permits() == 0 {
                 match self.open.evict() {

@@ -81,3 +81,6 @@ impl Server {
         // Dropping the acceptor aborts the remaining connections.
     }
 }
+
+#[cfg(test)]
+mod tests;

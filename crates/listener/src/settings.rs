@@ -1,6 +1,7 @@
 //! Settings of the listener.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,12 @@ use serde::Deserialize;
 
 /// Maximum number of connections to the operations listener.
 const MAX_OPERATIONS_CONNECTIONS: usize = 64;
+/// Rate at which the operations listener accepts connections of all addresses. As many clients as the system queues,
+/// 1024, are accepted within a second, the shortest timeout of common probes.
+const OPERATIONS_ACCEPT_RATE: Rate = Rate {
+    interval: Duration::from_micros(500),
+    burst: NonZeroU32::MIN.saturating_add(7),
+};
 
 /// Limits for connections, and the timing of shutdown.
 #[derive(Debug, Clone)]
@@ -19,6 +26,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// Maximum rate of new connections per address. `None` means no limit.
     pub connection_rate: Option<Rate>,
+    /// Maximum rate of new connections of all addresses; further ones wait to be accepted. `None` means no limit.
+    pub accept_rate: Option<Rate>,
     /// Rate of the calls of one owner that are rejected or need no token; beyond it the owner's connections are
     /// read more slowly. `None` means no limit.
     pub rejected_call_rate: Option<Rate>,
@@ -60,13 +69,14 @@ impl Settings {
     }
 
     /// Settings for the operations listener. Its clients are few, may share one address, and are not asked to
-    /// reconnect.
+    /// reconnect. Since nothing limits a single address, new connections of all together have a rate.
     #[must_use]
     pub fn for_operations(self) -> Self {
         Self {
             max_connections: MAX_OPERATIONS_CONNECTIONS,
             max_connections_per_address: 0,
             connection_rate: None,
+            accept_rate: Some(OPERATIONS_ACCEPT_RATE),
             rejected_call_rate: None,
             max_age: None,
             ..self

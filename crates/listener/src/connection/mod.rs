@@ -204,4 +204,4 @@ fn jittered(age: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

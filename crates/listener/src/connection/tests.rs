@@ -8,11 +8,12 @@ use crate::activity::Snapshot;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         max_connections: 1,
         max_connections_per_address: 1,
         connection_rate: None,
+        accept_rate: None,
         rejected_call_rate: None,
         max_header_bytes: 32 * 1024,
         header_timeout: 10 * SECOND,
