@@ -205,7 +205,7 @@ pub(crate) fn with_hash(hash: &KeyHash) -> Select<Entity> {
 }
 
 /// Selects the key with this hash, unless it is deleted.
-pub(crate) fn live(hash: &KeyHash) -> Select<Entity> {
+fn live(hash: &KeyHash) -> Select<Entity> {
     with_hash(hash).filter(Column::LiveWorkspaceId.is_not_null())
 }
 
@@ -224,12 +224,21 @@ async fn lock(txn: &Txn, key: Select<Entity>) -> Result<Model, Failure> {
 }
 
 /// Returns an existing key with its account.
-pub(crate) async fn metered(txn: &Txn, id: Uuid, now: Timestamp) -> Result<MeteredKey, Failure> {
+async fn metered(txn: &Txn, id: Uuid, now: Timestamp) -> Result<MeteredKey, Failure> {
     let found = account::one(txn, Entity::find_by_id(id), now).await?;
     Ok(found.ok_or_else(|| Error::internal("an issued key that was held is gone"))?)
 }
 
-pub(crate) fn not_found() -> Failure {
+/// Returns keys with their accounts.
+pub(crate) async fn metered_by_id(
+    txn: &Txn,
+    ids: Vec<Uuid>,
+    now: Timestamp,
+) -> Result<Vec<MeteredKey>, Failure> {
+    account::all(txn, Entity::find().filter(Column::Id.is_in(ids)), now).await
+}
+
+fn not_found() -> Failure {
     Error::NotFound(Noun::IssuedKey).into()
 }
 

@@ -1,5 +1,7 @@
 //! Stores the ledger: charges, their sums, and reservations.
 //!
+//! Concurrent changes are applied in batches, each of them one transaction (`batch.rs`).
+//!
 //! Every change locks the key's row first and holds the lock until the commit. Of two concurrent changes, the later one
 //! thus sees the result of the earlier one: a reservation is checked against every earlier reservation, and a charge
 //! finds an earlier identical charge. The clock is read under the lock too: a time from before the wait could belong to
@@ -9,33 +11,33 @@
 //! A request id identifies one charge and one reservation of its key. A charge that is recorded under the id of an open
 //! reservation does not end it: the client that reserved settles or releases it, and settling finds that charge.
 
+mod batch;
+mod books;
+mod change;
 mod charge;
+mod queue;
 mod reservation;
 mod roll_up;
 
 use async_trait::async_trait;
+use keyward_core::Error;
 use keyward_core::clock::{Clock as _, Timestamp};
 use keyward_core::id::ReservationId;
-use keyward_core::ledger::{Charge, Recorded, Reservation, Reserved, RolledUp};
+use keyward_core::ledger::{Recorded, Reserved, RolledUp};
 use keyward_core::policy::{Grant, Serve};
 use keyward_core::ports::{
     AdmitReservation, LedgerStore, MakeCharge, MakeReservation, MakeSettlement,
 };
 use keyward_core::retention::Retention;
 use keyward_core::tenancy::Workspace;
-use keyward_core::{Ending, Error, Noun};
 use keyward_crypto::KeyHash;
-use sea_orm::{ColumnTrait, QueryFilter, Select};
 
 use crate::Store;
-use crate::entity::issued_key::{Column, Entity, Model};
-use crate::error::Failure;
-use crate::instrumented::Txn;
-use crate::issued_key::{live, metered, not_found, with_hash, workspace_and_hash_of, workspace_of};
-use crate::ledger::reservation::State;
-use crate::locked_row::lock_with_time;
+use crate::issued_key::{with_hash, workspace_and_hash_of, workspace_of};
 use crate::retention::{Kind, advance};
-use crate::time::StoreTime;
+
+use change::{Change, Outcome};
+pub(crate) use queue::LedgerQueue;
 
 #[async_trait]
 impl LedgerStore for Store {
@@ -60,56 +62,24 @@ impl LedgerStore for Store {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &MakeCharge<'_>,
+        charge: MakeCharge,
     ) -> Result<Recorded, Error> {
-        self.write_key(hash, "record", |txn| async move {
-            let key = granted(grant, with_hash(hash));
-            let (key, now) = lock_key(&txn, &self.time, key).await?;
-            let id = key.id;
-            let charge = charge(now)?;
-            let duplicate = append_once(&txn, key, &charge).await?;
-            let metered = metered(&txn, id, charge.recorded_at).await?;
-            Ok(Recorded { duplicate, metered })
-        })
-        .await
+        let change = Change::Record(charge);
+        recorded(self.change_account(grant, hash, change).await?)
     }
 
     async fn reserve(
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        reservation: &MakeReservation<'_>,
-        admit: &AdmitReservation<'_>,
+        reservation: MakeReservation,
+        admit: AdmitReservation,
     ) -> Result<Reserved, Error> {
-        self.write_key(hash, "reserve", |txn| async move {
-            let key = granted(grant, live(hash));
-            let (Model { id: key, .. }, now) = lock_key(&txn, &self.time, key).await?;
-            let reservation = reservation(now);
-            let now = reservation.created_at;
-            if let Some(earlier) = reservation::find(&txn, key, &reservation.request_id).await? {
-                let reservation = earlier.again(&reservation)?;
-                let metered = metered(&txn, key, now).await?;
-                return Ok(Reserved {
-                    reservation,
-                    metered,
-                });
-            }
-            if charge::find(&txn, key, &reservation.request_id)
-                .await?
-                .is_some()
-            {
-                let earlier = "a charge";
-                return Err(Error::RequestIdConflict { earlier }.into());
-            }
-            let before = metered(&txn, key, now).await?;
-            admit(&before, &reservation)?;
-            reservation::insert(&txn, key, &reservation).await?;
-            Ok(Reserved {
-                reservation,
-                metered: metered(&txn, key, now).await?,
-            })
-        })
-        .await
+        let change = Change::Reserve(reservation, admit);
+        match self.change_account(grant, hash, change).await? {
+            Outcome::Reserved(reserved) => Ok(reserved),
+            _ => Err(other_outcome()),
+        }
     }
 
     async fn settle(
@@ -117,27 +87,10 @@ impl LedgerStore for Store {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        charge: &MakeSettlement<'_>,
+        charge: MakeSettlement,
     ) -> Result<Recorded, Error> {
-        self.write_key(hash, "settle", |txn| async move {
-            let (key, found, now) = lock_reservation(&txn, &self.time, grant, id).await?;
-            let key_id = key.id;
-            let charge = charge(&found.reservation, now);
-            check_settlement(&found.reservation, &charge)?;
-            let duplicate = match found.state {
-                State::Released => return Err(Error::ReservationEnded(Ending::Released).into()),
-                State::Settled(cost) if cost == charge.amount => true,
-                State::Settled(_) => return Err(charge::of_another_cost().into()),
-                State::Held => {
-                    let duplicate = append_once(&txn, key, &charge).await?;
-                    reservation::settle(&txn, id, &charge).await?;
-                    duplicate
-                }
-            };
-            let metered = metered(&txn, key_id, charge.recorded_at).await?;
-            Ok(Recorded { duplicate, metered })
-        })
-        .await
+        let change = Change::Settle(id, charge);
+        recorded(self.change_account(grant, hash, change).await?)
     }
 
     async fn release(
@@ -147,15 +100,8 @@ impl LedgerStore for Store {
         id: ReservationId,
         by: &str,
     ) -> Result<(), Error> {
-        self.write_key(hash, "release", |txn| async move {
-            let (_key, found, now) = lock_reservation(&txn, &self.time, grant, id).await?;
-            match found.state {
-                State::Held => reservation::release(&txn, id, now, by).await,
-                State::Released => Ok(()),
-                State::Settled(_) => Err(Error::ReservationEnded(Ending::Settled).into()),
-            }
-        })
-        .await
+        let change = Change::Release(id, by.to_owned());
+        self.change_account(grant, hash, change).await.map(drop)
     }
 
     async fn held(&self, now: Timestamp) -> Result<u64, Error> {
@@ -191,55 +137,16 @@ impl LedgerStore for Store {
     }
 }
 
-/// Filters keys of the granted workspace. The workspace is matched together with its organization, because a deleted
-/// key may outlive it and another organization may reuse the id.
-fn granted(grant: &Grant<Serve>, keys: Select<Entity>) -> Select<Entity> {
-    keys.filter(Column::WorkspaceId.eq(grant.workspace().as_str()))
-        .filter(Column::OrganizationId.eq(grant.organization().as_str()))
-}
-
-/// Appends a charge to a locked key, unless the same charge exists. Returns true if it existed.
-async fn append_once(txn: &Txn, key: Model, charge: &Charge) -> Result<bool, Failure> {
-    if let Some(earlier) = charge::find(txn, key.id, &charge.request_id).await? {
-        charge::check_same(&earlier, charge)?;
-        return Ok(true);
-    }
-    charge::append(txn, key, charge).await?;
-    Ok(false)
-}
-
-/// Locks a reservation and its key until the transaction ends. The key is locked first, as in every change.
-async fn lock_reservation(
-    txn: &Txn,
-    time: &StoreTime,
-    grant: &Grant<Serve>,
-    id: ReservationId,
-) -> Result<(Model, reservation::Stored, Timestamp), Failure> {
-    let not_found = || Error::NotFound(Noun::Reservation);
-    let key = granted(grant, reservation::key_of(id));
-    let key = lock_with_time(txn, time, key).await?;
-    let (key, now) = key.ok_or_else(not_found)?;
-    let found = reservation::lock(txn, id).await?;
-    // It may have been rolled up since.
-    Ok((key, found.ok_or_else(not_found)?, now))
-}
-
-/// Locks a key's row until the transaction ends, and returns the time after the lock was acquired.
-async fn lock_key(
-    txn: &Txn,
-    time: &StoreTime,
-    key: Select<Entity>,
-) -> Result<(Model, Timestamp), Failure> {
-    lock_with_time(txn, time, key).await?.ok_or_else(not_found)
-}
-
-/// Checks that the charge has the reservation's request id and its side of the account.
-fn check_settlement(reservation: &Reservation, charge: &Charge) -> Result<(), Error> {
-    if (&charge.request_id, charge.byok) == (&reservation.request_id, reservation.byok) {
-        Ok(())
-    } else {
-        Err(Error::internal(
-            "a reservation was to become another one's charge",
-        ))
+fn recorded(outcome: Outcome) -> Result<Recorded, Error> {
+    match outcome {
+        Outcome::Recorded(recorded) => Ok(recorded),
+        _ => Err(other_outcome()),
     }
 }
+
+fn other_outcome() -> Error {
+    Error::internal("a change had the outcome of another kind of change")
+}
+
+#[cfg(test)]
+mod tests;

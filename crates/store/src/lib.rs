@@ -61,6 +61,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::connect::Connector;
 use crate::file_lock::FileLock;
 use crate::last_use::PendingUses;
+use crate::ledger::LedgerQueue;
 use crate::per_key_queue::PerKeyQueue;
 use crate::pool::Pool;
 use crate::time::StoreTime;
@@ -68,6 +69,9 @@ use crate::time::StoreTime;
 pub use file_lock::InUse;
 pub use schema::{MigrateError, SchemaState, SchemaTooNew};
 pub use time::TimeSource;
+
+/// Maximum number of batches of the ledger that run at once.
+const MAX_LANES: usize = 4;
 
 /// Maximum numbers of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +165,8 @@ pub struct Store {
     writer_lock: Option<Arc<Mutex<()>>>,
     /// Queue for calls that change the same key.
     key_queue: Arc<PerKeyQueue>,
+    /// Changes of accounts that wait for their batch.
+    ledger_queue: Arc<LedgerQueue>,
     /// Permits for transactions that wait longer for a lock.
     lock_waits: Arc<Semaphore>,
     /// Keys whose last use is being recorded.
@@ -196,6 +202,7 @@ impl Store {
             bounds: limits.bounds,
             writer_lock: (engine == Engine::Sqlite).then(Arc::default),
             key_queue: Arc::default(),
+            ledger_queue: Arc::new(LedgerQueue::new(lanes(engine, max_connections))),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
             pending_uses: PendingUses::default(),
             claim: Arc::default(),
@@ -226,5 +233,13 @@ impl Store {
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+}
+
+/// Returns the number of batches of the ledger that run at once: one on SQLite, which has one write lock.
+fn lanes(engine: Engine, max_connections: u32) -> usize {
+    match engine {
+        Engine::Sqlite => 1,
+        Engine::Postgres => (max_connections as usize / 4).clamp(1, MAX_LANES),
     }
 }

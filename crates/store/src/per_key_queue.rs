@@ -22,12 +22,12 @@ const MAX_OF_ALL_KEYS: usize = 512;
 pub(crate) struct PerKeyQueue(std::sync::Mutex<State>);
 
 /// A slot among the calls that change a key's account or wait to, until it is dropped.
-pub(crate) struct Waiter<'a> {
-    queue: &'a PerKeyQueue,
+pub(crate) struct Waiter {
+    queue: Arc<PerKeyQueue>,
     key: [u8; 32],
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         state.waiting -= 1;
@@ -53,7 +53,7 @@ impl PerKeyQueue {
     ///
     /// # Errors
     /// [`Error::KeyBusy`]: the key, or all keys together, have the maximum number of calls.
-    pub(crate) fn join(&self, key: &KeyHash) -> Result<Waiter<'_>, Error> {
+    pub(crate) fn join(self: &Arc<Self>, key: &KeyHash) -> Result<Waiter, Error> {
         let key = *key.as_bytes();
         let mut state = self.state();
         let of_key = state.waiting_by_key.get(&key).copied().unwrap_or_default();
@@ -62,7 +62,11 @@ impl PerKeyQueue {
         }
         state.waiting += 1;
         state.waiting_by_key.insert(key, of_key + 1);
-        Ok(Waiter { queue: self, key })
+        drop(state);
+        Ok(Waiter {
+            queue: Arc::clone(self),
+            key,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn key_in_use_has_one_lock() {
-        let queue = PerKeyQueue::default();
+        let queue = Arc::<PerKeyQueue>::default();
         let first = queue.lock_of(&key(1));
         let held = first.try_lock().unwrap();
         assert!(queue.lock_of(&key(1)).try_lock().is_err());
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn locks_out_of_use_are_removed() {
-        let queue = PerKeyQueue::default();
+        let queue = Arc::<PerKeyQueue>::default();
         let kept = queue.lock_of(&key(0));
         for number in 1..10 * REMEMBERED_KEYS {
             queue.lock_of(&key(number));
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn calls_that_wait_for_one_key_are_bounded() {
-        let queue = PerKeyQueue::default();
+        let queue = Arc::<PerKeyQueue>::default();
         let busy: Vec<_> = (0..MAX_PER_KEY)
             .map(|_| queue.join(&key(1)).unwrap())
             .collect();
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn calls_that_wait_for_any_key_are_bounded() {
-        let queue = PerKeyQueue::default();
+        let queue = Arc::<PerKeyQueue>::default();
         let waiting: Vec<_> = (0..MAX_OF_ALL_KEYS)
             .map(|number| queue.join(&key(number)).unwrap())
             .collect();

@@ -8,7 +8,7 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 use crate::entity::retention_run::{Column, Entity, Model};
 use crate::error::Failure;
 use crate::instrumented::Txn;
-use crate::locked_row::lock_with_time;
+use crate::locked_row::lock_all_with_time;
 use crate::time::StoreTime;
 
 /// Kind of rows that have a retention.
@@ -64,8 +64,10 @@ pub(crate) async fn advance(
         .on_conflict(keep)
         .exec_without_returning(txn)
         .await?;
-    let stored = lock_with_time(txn, time, Entity::find_by_id(kind.name())).await?;
-    let (stored, now) = stored.ok_or_else(|| keyward_core::Error::internal(RunLost))?;
+    let run = Entity::find_by_id(kind.name());
+    let (mut stored, now) = lock_all_with_time(txn, time, run, false).await?;
+    let stored = stored.pop();
+    let stored = stored.ok_or_else(|| keyward_core::Error::internal(RunLost))?;
     let last = LastRun {
         cutoff: Timestamp::from_unix_millis(stored.cutoff_at),
         at: Timestamp::from_unix_millis(stored.ran_at),

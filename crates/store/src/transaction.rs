@@ -111,7 +111,7 @@ impl Store {
         self.write_through(&locks, operation, work).await
     }
 
-    async fn write_through<T, F, R>(
+    pub(crate) async fn write_through<T, F, R>(
         &self,
         locks: &[FairLock],
         operation: &'static str,
@@ -259,7 +259,7 @@ async fn commit(guards: Guards, txn: Txn) -> Result<(), Failure> {
 }
 
 /// Cancels the work at the deadline, if one is in scope; does not start it after the deadline.
-async fn before_deadline<T>(
+pub(crate) async fn before_deadline<T>(
     work: impl Future<Output = Result<T, Failure>> + Send,
 ) -> Result<T, Failure> {
     in_time()?;

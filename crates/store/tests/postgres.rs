@@ -281,8 +281,8 @@ async fn busy_key_leaves_the_connections_to_others() {
             let (begun, hash) = (Arc::clone(&begun), busy.hash);
             tokio::spawn(async move {
                 begun.add_permits(1);
-                let charge = |_| Ok(charge(&number.to_string(), 1));
-                ledger.record(&grant, &hash, &charge).await
+                let charge = Box::new(move |_| Ok(charge(&number.to_string(), 1)));
+                ledger.record(&grant, &hash, charge).await
             })
         })
         .collect();
@@ -324,7 +324,7 @@ async fn time_of_a_change_is_the_servers_after_the_wait() {
                 ..charge("request", 1)
             })
         };
-        store.record(&grant, &hash, &charge).await
+        store.record(&grant, &hash, Box::new(charge)).await
     });
     until_waiting(&fixture, 1).await;
     let clock = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS now";

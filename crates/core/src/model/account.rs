@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::model::clock::Timestamp;
 use crate::model::issued_key::IssuedKey;
 use crate::model::money::Nanos;
-use crate::model::window::{LimitReset, Windows};
+use crate::model::window::{Day, LimitReset, Windows};
 
 /// Delay before a retry if only reservations are in the way, which may end at any moment.
 const HELD_RETRY: Duration = Duration::from_secs(1);
@@ -59,6 +59,48 @@ pub struct Account {
     pub held: Nanos,
     /// Reserved for spending through the customer's own provider keys.
     pub byok_held: Nanos,
+}
+
+impl Account {
+    /// Adds spending at a time to an account whose windows are those of `moment`.
+    pub fn spend(&mut self, amount: Nanos, byok: bool, occurred_at: Timestamp, moment: Timestamp) {
+        let usage = if byok {
+            &mut self.byok_usage
+        } else {
+            &mut self.usage
+        };
+        usage.total = usage.total.saturating_add(amount);
+        let (day, windows) = (Day::of(occurred_at), Windows::at(moment));
+        for (sum, days) in [
+            (&mut usage.daily, &windows.daily),
+            (&mut usage.weekly, &windows.weekly),
+            (&mut usage.monthly, &windows.monthly),
+        ] {
+            if days.contains(&day) {
+                *sum = sum.saturating_add(amount);
+            }
+        }
+    }
+
+    /// Adds an open reservation.
+    pub fn hold(&mut self, amount: Nanos, byok: bool) {
+        let held = self.held_mut(byok);
+        *held = held.saturating_add(amount);
+    }
+
+    /// Subtracts a reservation that ended and had not expired.
+    pub fn end_hold(&mut self, amount: Nanos, byok: bool) {
+        let held = self.held_mut(byok);
+        *held = held.saturating_sub(amount);
+    }
+
+    fn held_mut(&mut self, byok: bool) -> &mut Nanos {
+        if byok {
+            &mut self.byok_held
+        } else {
+            &mut self.held
+        }
+    }
 }
 
 /// An issued key and its account.

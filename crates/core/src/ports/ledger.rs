@@ -14,18 +14,21 @@ use crate::policy::{Grant, Serve};
 
 /// Builds a charge from the time that the store read while it locks the key's row. The store may call it more
 /// than once.
-pub type MakeCharge<'a> = dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync + 'a;
+pub type MakeCharge = Box<dyn Fn(Timestamp) -> Result<Charge, Error> + Send + Sync>;
 /// Builds a reservation from the time that the store read while it locks the key's row. The store may call it
 /// more than once.
-pub type MakeReservation<'a> = dyn Fn(Timestamp) -> Reservation + Send + Sync + 'a;
+pub type MakeReservation = Box<dyn Fn(Timestamp) -> Reservation + Send + Sync>;
 /// Checks that a reservation fits. The store may call it more than once.
-pub type AdmitReservation<'a> =
-    dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync + 'a;
+pub type AdmitReservation =
+    Box<dyn Fn(&MeteredKey, &Reservation) -> Result<(), Error> + Send + Sync>;
 /// Builds the charge that settles a reservation, from the time that the store read while it locks the key's
 /// row. The store may call it more than once.
-pub type MakeSettlement<'a> = dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync + 'a;
+pub type MakeSettlement = Box<dyn Fn(&Reservation, Timestamp) -> Charge + Send + Sync>;
 
 /// Stores charges, their sums, and reservations.
+///
+/// The store may apply concurrent changes in one transaction. Each is decided on the state that the earlier ones of the
+/// transaction left, and one that is rejected has no effect on the others.
 ///
 /// A transaction that changes a key's account locks the key's row until the commit, so that decisions are
 /// serialized. It reads nothing about the account, including the time, before it has the lock. The time comes
@@ -49,7 +52,7 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        charge: &MakeCharge<'_>,
+        charge: MakeCharge,
     ) -> Result<Recorded, Error>;
 
     /// Stores a reservation on a live key of the workspace if `admit` accepts it, or returns the same
@@ -59,8 +62,8 @@ pub trait LedgerStore: Send + Sync {
         &self,
         grant: &Grant<Serve>,
         hash: &KeyHash,
-        reservation: &MakeReservation<'_>,
-        admit: &AdmitReservation<'_>,
+        reservation: MakeReservation,
+        admit: AdmitReservation,
     ) -> Result<Reserved, Error>;
 
     /// Ends a reservation of that key by the charge that it becomes, even if it has expired, unless the same
@@ -70,7 +73,7 @@ pub trait LedgerStore: Send + Sync {
         grant: &Grant<Serve>,
         hash: &KeyHash,
         id: ReservationId,
-        charge: &MakeSettlement<'_>,
+        charge: MakeSettlement,
     ) -> Result<Recorded, Error>;
 
     /// Ends a reservation of that key, unless it was already released. Errors: not found, or ended by

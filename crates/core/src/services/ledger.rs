@@ -74,7 +74,8 @@ impl Ledger {
         occurred_at: Option<Timestamp>,
     ) -> Result<Recorded, Error> {
         let (hash, grant) = self.find(caller, hash, policy::RECORD_USAGE).await?;
-        let charge = |now: Timestamp| {
+        let by = caller.principal.actor().id;
+        let charge = move |now: Timestamp| {
             let occurred_at = occurred_at.unwrap_or(now);
             if occurred_at > now.plus(MAX_AHEAD) {
                 let message = "Time of the charge must not be in the future";
@@ -86,10 +87,10 @@ impl Ledger {
                 byok,
                 occurred_at,
                 recorded_at: now,
-                recorded_by: caller.principal.actor().id,
+                recorded_by: by.clone(),
             })
         };
-        let recorded = self.store.record(&grant, &hash, &charge).await?;
+        let recorded = self.store.record(&grant, &hash, Box::new(charge)).await?;
         count(&recorded, byok);
         Ok(recorded)
     }
@@ -109,14 +110,15 @@ impl Ledger {
     ) -> Result<Reserved, Error> {
         let ttl = self.ttl(new.ttl)?;
         let (hash, grant) = self.find(caller, hash, policy::RESERVE_SPEND).await?;
-        let reservation = |now: Timestamp| Reservation {
+        let by = caller.principal.actor().id;
+        let reservation = move |now: Timestamp| Reservation {
             id: ReservationId::generate(now),
             request_id: new.request_id.clone(),
             amount: new.amount,
             byok: new.byok,
             created_at: now,
             expires_at: now.plus(ttl),
-            reserved_by: caller.principal.actor().id,
+            reserved_by: by.clone(),
         };
         let admit = |metered: &MeteredKey, reservation: &Reservation| {
             let Reservation {
@@ -129,7 +131,7 @@ impl Ledger {
         };
         let reserved = self
             .store
-            .reserve(&grant, &hash, &reservation, &admit)
+            .reserve(&grant, &hash, Box::new(reservation), Box::new(admit))
             .await;
         match &reserved {
             Ok(_) => metrics::reservation(ReservationOutcome::Held),
@@ -167,21 +169,26 @@ impl Ledger {
         let (id, hash, grant) = self
             .find_reservation(caller, id, policy::SETTLE_SPEND)
             .await?;
-        let byok = AtomicBool::new(false);
-        let charge = |reservation: &Reservation, now: Timestamp| {
-            byok.store(reservation.byok, Ordering::Relaxed);
+        let (by, byok) = (
+            caller.principal.actor().id,
+            Arc::new(AtomicBool::new(false)),
+        );
+        let is_byok = Arc::clone(&byok);
+        let charge = move |reservation: &Reservation, now: Timestamp| {
+            is_byok.store(reservation.byok, Ordering::Relaxed);
             Charge {
                 request_id: reservation.request_id.clone(),
                 amount: cost,
                 byok: reservation.byok,
                 occurred_at: now,
                 recorded_at: now,
-                recorded_by: caller.principal.actor().id,
+                recorded_by: by.clone(),
             }
         };
-        let recorded = self.store.settle(&grant, &hash, id, &charge).await?;
+        let charge = Box::new(charge);
+        let recorded = self.store.settle(&grant, &hash, id, charge).await?;
         metrics::reservation(ReservationOutcome::Settled);
-        count(&recorded, byok.into_inner());
+        count(&recorded, byok.load(Ordering::Relaxed));
         Ok(recorded)
     }
 

@@ -1,29 +1,43 @@
 //! Charges and their sums.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
-use keyward_core::id::RequestId;
 use keyward_core::last_use;
 use keyward_core::ledger::Charge;
-use keyward_core::window::Day;
-use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+};
 use uuid::Uuid;
 
-use crate::entity::charge::{Entity, Model};
+use crate::entity::charge::{Column, Entity, Model};
 use crate::entity::{daily_usage, issued_key};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
 use crate::issued_key::nanos;
 
-pub(super) async fn find(
-    txn: &Txn,
-    key: Uuid,
-    request_id: &RequestId,
-) -> Result<Option<Model>, Failure> {
-    let id = (key, request_id.to_string());
-    Ok(Entity::find_by_id(id).one(txn).await?)
+/// Request ids by key.
+pub(super) type Requests = BTreeMap<Uuid, BTreeSet<String>>;
+
+/// Number of keys in one statement that names each of them.
+pub(super) const CHUNK: usize = 32;
+
+/// Returns the charges under these request ids.
+pub(super) async fn find_all(txn: &Txn, requests: &Requests) -> Result<Vec<Model>, Failure> {
+    let mut found = Vec::new();
+    let requests: Vec<_> = requests.iter().collect();
+    for requests in requests.chunks(CHUNK) {
+        let mut named = Condition::any();
+        for (key, ids) in requests {
+            let of_key = Column::KeyId.eq(**key);
+            let ids = Column::RequestId.is_in(ids.iter().map(String::as_str));
+            named = named.add(of_key.and(ids));
+        }
+        found.extend(Entity::find().filter(named).all(txn).await?);
+    }
+    Ok(found)
 }
 
 /// Checks that the charge under the same request id is the same. The time of spending may differ, because a client that
@@ -48,16 +62,9 @@ pub(super) fn of_another_cost() -> Error {
     Error::RequestIdConflict { earlier }
 }
 
-/// Stores a charge of a locked key and adds it to the key's sums.
-pub(super) async fn append(
-    txn: &Txn,
-    key: issued_key::Model,
-    charge: &Charge,
-) -> Result<(), Failure> {
-    let key_id = key.id;
-    // First, because it rejects a sum that would overflow; no sum per day is greater.
-    let key = charged(key, charge)?;
-    let row = Model {
+/// Returns the row of a charge.
+pub(super) fn row(key_id: Uuid, charge: &Charge) -> Model {
+    Model {
         key_id,
         request_id: charge.request_id.to_string(),
         amount_nanos: charge.amount.get(),
@@ -65,71 +72,114 @@ pub(super) async fn append(
         occurred_at: charge.occurred_at.unix_millis(),
         recorded_at: charge.recorded_at.unix_millis(),
         recorded_by: charge.recorded_by.clone(),
-    };
-    Entity::insert(row.into_active_model().reset_all())
+    }
+}
+
+/// Stores new charges.
+pub(super) async fn insert(txn: &Txn, rows: Vec<Model>) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_active_model().reset_all());
+    Entity::insert_many(rows)
         .exec_without_returning(txn)
         .await
         .map_err(conflict)?;
-    add_to_day(txn, key_id, charge).await?;
-    issued_key::Entity::update(key)
-        .exec_without_returning(txn)
-        .await?;
     Ok(())
 }
 
-/// Returns the columns of the key that a charge changes.
-fn charged(key: issued_key::Model, charge: &Charge) -> Result<issued_key::ActiveModel, Error> {
-    let total = if charge.byok {
-        key.byok_usage_nanos
+/// Adds a charge to the sums of its key's row.
+pub(super) fn add_to_key(key: &mut issued_key::Model, charge: &Charge) -> Result<(), Error> {
+    let sum = if charge.byok {
+        &mut key.byok_usage_nanos
     } else {
-        key.usage_nanos
+        &mut key.usage_nanos
     };
-    let total = nanos(total)?.checked_add(charge.amount).ok_or_else(|| {
+    let total = nanos(*sum)?.checked_add(charge.amount).ok_or_else(|| {
         let message = "Cost is more than can be added to what the key has spent";
         Error::invalid("costNanos", message)
     })?;
-    let mut next = issued_key::ActiveModel {
-        id: Unchanged(key.id),
-        ..Default::default()
-    };
-    if charge.byok {
-        next.byok_usage_nanos = Set(total.get());
-    } else {
-        next.usage_nanos = Set(total.get());
-    }
+    *sum = total.get();
     // The key was used when the money was spent, which may be long ago.
     let used_at = charge.occurred_at.min(charge.recorded_at);
     let recorded = key.last_used_at.map(Timestamp::from_unix_millis);
     if recorded.is_none_or(|recorded| recorded < used_at)
         && last_use::must_record(recorded, used_at)
     {
-        next.last_used_at = Set(Some(used_at.unix_millis()));
+        key.last_used_at = Some(used_at.unix_millis());
     }
-    Ok(next)
+    Ok(())
 }
 
-async fn add_to_day(txn: &Txn, key_id: Uuid, charge: &Charge) -> Result<(), Failure> {
+/// Writes the sums of locked keys, and the times of their last use.
+pub(super) async fn write_sums(txn: &Txn, keys: &[&issued_key::Model]) -> Result<(), Failure> {
+    use issued_key::Column;
+    for keys in keys.chunks(CHUNK) {
+        let own = keys.iter().map(|key| (key.id, Some(key.usage_nanos)));
+        let byok = keys.iter().map(|key| (key.id, Some(key.byok_usage_nanos)));
+        let used = keys.iter().map(|key| (key.id, key.last_used_at));
+        issued_key::Entity::update_many()
+            .col_expr(
+                Column::UsageNanos,
+                by_id(Column::Id, Column::UsageNanos, own),
+            )
+            .col_expr(
+                Column::ByokUsageNanos,
+                by_id(Column::Id, Column::ByokUsageNanos, byok),
+            )
+            .col_expr(
+                Column::LastUsedAt,
+                by_id(Column::Id, Column::LastUsedAt, used),
+            )
+            .filter(Column::Id.is_in(keys.iter().map(|key| key.id)))
+            .exec(txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Returns an expression for the value of each row by its id. The column itself, which is the value of other rows,
+/// gives the expression its type.
+pub(super) fn by_id<C: ColumnTrait>(
+    id: C,
+    column: C,
+    values: impl Iterator<Item = (Uuid, Option<i64>)>,
+) -> Expr {
+    let mut case = CaseStatement::new();
+    for (row, value) in values {
+        case = case.case(id.eq(row), Expr::value(value));
+    }
+    case.finally(column.into_expr()).into()
+}
+
+/// Adds amounts, own and BYOK, to the sums of days.
+pub(super) async fn add_to_days(
+    txn: &Txn,
+    days: BTreeMap<(Uuid, i64), (i64, i64)>,
+) -> Result<(), Failure> {
     use daily_usage::{Column, Entity, Model};
-    let amount = charge.amount.get();
-    let (own, byok) = if charge.byok {
-        (0, amount)
-    } else {
-        (amount, 0)
+    if days.is_empty() {
+        return Ok(());
+    }
+    let rows = days.into_iter().map(|((key_id, day), (own, byok))| {
+        let row = Model {
+            key_id,
+            day,
+            usage_nanos: own,
+            byok_usage_nanos: byok,
+        };
+        row.into_active_model().reset_all()
+    });
+    let plus = |column: Column| {
+        let added = Expr::col((Alias::new("excluded"), column));
+        (column, Expr::col((Entity, column)).add(added))
     };
-    let row = Model {
-        key_id,
-        day: Day::of(charge.occurred_at).number(),
-        usage_nanos: own,
-        byok_usage_nanos: byok,
-    };
-    let plus = |column, amount: i64| (column, Expr::col((Entity, column)).add(amount));
     let add = OnConflict::columns([Column::KeyId, Column::Day])
-        .values([
-            plus(Column::UsageNanos, own),
-            plus(Column::ByokUsageNanos, byok),
-        ])
+        .values([plus(Column::UsageNanos), plus(Column::ByokUsageNanos)])
         .to_owned();
-    Entity::insert(row.into_active_model().reset_all())
+    Entity::insert_many(rows)
         .on_conflict(add)
         .exec_without_returning(txn)
         .await?;

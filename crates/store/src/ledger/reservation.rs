@@ -1,27 +1,28 @@
 //! Reservations: creation, settlement and release.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{RequestId, ReservationId};
-use keyward_core::ledger::{Charge, Reservation};
+use keyward_core::ledger::Reservation;
 use keyward_core::money::Nanos;
 use keyward_core::{Ending, Error};
-use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::Query;
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use uuid::Uuid;
 
-use super::charge::conflict;
+use super::charge::{CHUNK, Requests, by_id, conflict};
 use crate::entity::issued_key;
-use crate::entity::reservation::{ActiveModel, Column, Entity, HELD, Model};
+use crate::entity::reservation::{Column, Entity, HELD, Model};
 use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::issued_key::nanos;
 
-const SETTLED: &str = "settled";
-const RELEASED: &str = "released";
+pub(super) const SETTLED: &str = "settled";
+pub(super) const RELEASED: &str = "released";
 
 /// A reservation as it is stored.
 pub(super) struct Stored {
@@ -72,30 +73,41 @@ pub(super) fn key_of(id: ReservationId) -> Select<issued_key::Entity> {
     issued_key::Entity::find().filter(issued_key::Column::Id.in_subquery(key))
 }
 
-pub(super) async fn find(
+/// Returns the reservations with these ids and those under these request ids, and locks them. Their keys are locked, so
+/// only a roll-up, which does not lock keys, may wait for this lock.
+pub(super) async fn find_all(
     txn: &Txn,
-    key: Uuid,
-    request_id: &RequestId,
-) -> Result<Option<Stored>, Failure> {
-    let found = Entity::find()
-        .filter(Column::KeyId.eq(key))
-        .filter(Column::RequestId.eq(request_id.as_str()))
-        .one(txn)
-        .await?;
-    found.map(from_row).transpose()
+    ids: &BTreeSet<Uuid>,
+    requests: &Requests,
+) -> Result<Vec<Model>, Failure> {
+    let mut found = Vec::new();
+    if !ids.is_empty() {
+        let named = Column::Id.is_in(ids.iter().copied());
+        found.extend(select(named.into_condition()).all(txn).await?);
+    }
+    let requests: Vec<_> = requests.iter().collect();
+    for requests in requests.chunks(CHUNK) {
+        let mut named = Condition::any();
+        for (key, ids) in requests {
+            let of_key = Column::KeyId.eq(**key);
+            let ids = Column::RequestId.is_in(ids.iter().map(String::as_str));
+            named = named.add(of_key.and(ids));
+        }
+        found.extend(select(named).all(txn).await?);
+    }
+    Ok(found)
 }
 
-/// Locks a reservation whose key is locked. Only a roll-up does not lock the key, and waits for this lock.
-pub(super) async fn lock(txn: &Txn, id: ReservationId) -> Result<Option<Stored>, Failure> {
-    let found = Entity::find_by_id(id.as_uuid())
+fn select(named: Condition) -> Select<Entity> {
+    Entity::find()
+        .filter(named)
+        .order_by_asc(Column::Id)
         .lock_exclusive()
-        .one(txn)
-        .await?;
-    found.map(from_row).transpose()
 }
 
-pub(super) async fn insert(txn: &Txn, key: Uuid, reservation: &Reservation) -> Result<(), Failure> {
-    let row = Model {
+/// Returns the row of a new reservation.
+pub(super) fn row(key: Uuid, reservation: &Reservation) -> Model {
+    Model {
         id: reservation.id.as_uuid(),
         key_id: key,
         request_id: reservation.request_id.to_string(),
@@ -108,42 +120,48 @@ pub(super) async fn insert(txn: &Txn, key: Uuid, reservation: &Reservation) -> R
         ended_at: None,
         ended_by: None,
         settled_nanos: None,
-    };
-    Entity::insert(row.into_active_model().reset_all())
+    }
+}
+
+/// Stores new reservations.
+pub(super) async fn insert(txn: &Txn, rows: Vec<Model>) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_active_model().reset_all());
+    Entity::insert_many(rows)
         .exec_without_returning(txn)
         .await
         .map_err(conflict)?;
     Ok(())
 }
 
-pub(super) async fn settle(txn: &Txn, id: ReservationId, charge: &Charge) -> Result<(), Failure> {
-    let settled = ActiveModel {
-        settled_nanos: Set(Some(charge.amount.get())),
-        ..ended(id, SETTLED, charge.recorded_at, &charge.recorded_by)
-    };
-    Entity::update(settled).exec_without_returning(txn).await?;
-    Ok(())
-}
-
-pub(super) async fn release(
-    txn: &Txn,
-    id: ReservationId,
-    now: Timestamp,
-    by: &str,
-) -> Result<(), Failure> {
-    let released = ended(id, RELEASED, now, by);
-    Entity::update(released).exec_without_returning(txn).await?;
-    Ok(())
-}
-
-fn ended(id: ReservationId, state: &str, at: Timestamp, by: &str) -> ActiveModel {
-    ActiveModel {
-        id: Unchanged(id.as_uuid()),
-        state: Set(state.to_owned()),
-        ended_at: Set(Some(at.unix_millis())),
-        ended_by: Set(Some(by.to_owned())),
-        ..Default::default()
+/// Writes the ends of reservations. Those of one state, time and service are one statement.
+pub(super) async fn write_ends(txn: &Txn, rows: &[Model]) -> Result<(), Failure> {
+    let mut ends: BTreeMap<_, Vec<&Model>> = BTreeMap::new();
+    for row in rows {
+        let end = (row.state.as_str(), row.ended_at, row.ended_by.as_deref());
+        ends.entry(end).or_default().push(row);
     }
+    for ((state, at, by), rows) in ends {
+        for rows in rows.chunks(CHUNK) {
+            let cost = rows.iter().map(|row| (row.id, row.settled_nanos));
+            Entity::update_many()
+                .col_expr(Column::State, Expr::value(state))
+                .col_expr(Column::EndedAt, Expr::value(at))
+                .col_expr(Column::EndedBy, Expr::value(by))
+                .col_expr(
+                    Column::SettledNanos,
+                    by_id(Column::Id, Column::SettledNanos, cost),
+                )
+                .filter(Column::Id.is_in(rows.iter().map(|row| row.id)))
+                .exec(txn)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the number of open reservations. The index on the expiry skips expired reservations.
@@ -156,7 +174,7 @@ pub(super) async fn count_held<C: ConnectionTrait>(db: &C, now: Timestamp) -> Re
     Ok(held)
 }
 
-fn from_row(row: Model) -> Result<Stored, Failure> {
+pub(super) fn from_row(row: Model) -> Result<Stored, Failure> {
     let state = match (row.state.as_str(), row.settled_nanos) {
         (HELD, None) => State::Held,
         (RELEASED, None) => State::Released,

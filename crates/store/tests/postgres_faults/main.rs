@@ -165,8 +165,8 @@ async fn foreign_row_lock_blocks_no_other_key() {
     let record = |hash, request: String| {
         let (store, grant) = (store.clone(), serve_grant(&world.a));
         async move {
-            let charge = |_| Ok(charge(&request, 1));
-            store.record(&grant, &hash, &charge).await
+            let charge = Box::new(move |_| Ok(charge(&request, 1)));
+            store.record(&grant, &hash, charge).await
         }
     };
     let mut waiting = Vec::new();
@@ -227,8 +227,8 @@ async fn hung_commit_is_given_up_as_unknown() {
     other.execute_unprepared(lock).await.unwrap();
     let began = Instant::now();
     let serve = serve_grant(&world.a);
-    let sent = |_| Ok(charge("request", 1));
-    let rejected = store.record(&serve, &key.hash, &sent).await;
+    let sent = || Box::new(|_| Ok(charge("request", 1)));
+    let rejected = store.record(&serve, &key.hash, sent()).await;
     assert!(
         matches!(rejected, Err(Error::Unavailable(_))),
         "{rejected:?}"
@@ -238,13 +238,13 @@ async fn hung_commit_is_given_up_as_unknown() {
     // The lock of the key is free: the next caller gets to the row, which the server still has locked.
     let next = deadline::scope(
         Instant::now() + Duration::from_secs(1),
-        store.record(&serve, &key.hash, &sent),
+        store.record(&serve, &key.hash, sent()),
     );
     let next = next.await;
     assert!(matches!(next, Err(Error::DeadlineExceeded)), "{next:?}");
     other.rollback().await.unwrap();
     // The request id makes the retry safe, regardless of the outcome of the first commit.
-    store.record(&serve, &key.hash, &sent).await.unwrap();
+    store.record(&serve, &key.hash, sent()).await.unwrap();
     assert_eq!(database.count("charges").await, 1);
 }
 

@@ -338,7 +338,7 @@ pub async fn changes_and_charges_are_not_lost<S: Stores>(fixture: &Fixture<S>) {
             if number % 2 == 0 {
                 let charge = charge(&number.to_string(), 1);
                 return ledger
-                    .record(&serve, &hash, &|_| Ok(charge.clone()))
+                    .record(&serve, &hash, Box::new(move |_| Ok(charge.clone())))
                     .await
                     .map(|_| ());
             }

@@ -25,10 +25,10 @@ pub(super) async fn record<S: Stores>(
     key: &IssuedKey,
     charge: &Charge,
 ) -> Result<Recorded, Error> {
-    fixture
-        .ledger()
-        .record(&serve_grant(workspace), &key.hash, &|_| Ok(charge.clone()))
-        .await
+    let charge = charge.clone();
+    let made = Box::new(move |_| Ok(charge.clone()));
+    let (ledger, grant) = (fixture.ledger(), serve_grant(workspace));
+    ledger.record(&grant, &key.hash, made).await
 }
 
 /// Returns the account of a live key.

@@ -25,7 +25,7 @@ pub async fn identical_charges_at_once_count_once<S: Stores>(fixture: &Fixture<S
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         async move {
             ledger
-                .record(&grant, &hash, &|_| Ok(charge("r", 3)))
+                .record(&grant, &hash, Box::new(|_| Ok(charge("r", 3))))
                 .await
                 .unwrap()
         }
@@ -48,8 +48,9 @@ pub async fn identical_reservations_at_once_are_one<S: Stores>(fixture: &Fixture
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         async move {
             let hold = reservation("r", 600);
-            let hold = |_| hold.clone();
-            ledger.reserve(&grant, &hash, &hold, &admit).await.unwrap()
+            let hold = Box::new(move |_| hold.clone());
+            let reserving = ledger.reserve(&grant, &hash, hold, Box::new(admit));
+            reserving.await.unwrap()
         }
     });
     let answers = at_once(calls).await;
@@ -77,13 +78,19 @@ pub async fn limit_is_never_passed<S: Stores>(fixture: &Fixture<S>) {
         async move {
             let mut hold = reservation(&number.to_string(), amount);
             hold.byok = number % 3 == 0;
-            let seen = Mutex::new(None);
-            let admit = |metered: &MeteredKey, hold: &Reservation| {
-                *seen.lock().unwrap() = account::available(metered);
+            let seen = Arc::new(Mutex::new(None));
+            let saw = Arc::clone(&seen);
+            let admit = move |metered: &MeteredKey, hold: &Reservation| {
+                *saw.lock().unwrap() = account::available(metered);
                 admit(metered, hold)
             };
             let answer = ledger
-                .reserve(&grant, &hash, &|_| hold.clone(), &admit)
+                .reserve(
+                    &grant,
+                    &hash,
+                    Box::new(move |_| hold.clone()),
+                    Box::new(admit),
+                )
                 .await;
             let seen = seen.lock().unwrap().unwrap().get();
             (amount, seen, answer)
@@ -120,11 +127,12 @@ pub async fn reservations_are_made_in_turn<S: Stores>(fixture: &Fixture<S>) {
         let (ledger, grant, hash) = (fixture.ledger(), serve_grant(&world.a), key.hash);
         let clock = Arc::clone(&clock);
         async move {
-            let hold = |_| Reservation {
+            let hold = move |_| Reservation {
                 created_at: after_noon(clock.fetch_add(1, Ordering::SeqCst)),
                 ..reservation(&number.to_string(), 1)
             };
-            ledger.reserve(&grant, &hash, &hold, &admit).await.unwrap()
+            let reserving = ledger.reserve(&grant, &hash, Box::new(hold), Box::new(admit));
+            reserving.await.unwrap()
         }
     });
     let mut answers = at_once(calls).await;
@@ -213,15 +221,17 @@ async fn spend(
         ..charge(&request.to_string(), 1000 + number / 4)
     };
     if twin || number % 3 != 0 {
-        let recorded = ledger.record(grant, hash, &|_| Ok(sent.clone())).await?;
+        let made = Box::new(move |_| Ok(sent.clone()));
+        let recorded = ledger.record(grant, hash, made).await?;
         return Ok(recorded.duplicate);
     }
     let hold = reservation(&request.to_string(), 5000);
+    let id = hold.id;
+    let made = Box::new(move |_| hold.clone());
     ledger
-        .reserve(grant, hash, &|_| hold.clone(), &|_, _| Ok(()))
+        .reserve(grant, hash, made, Box::new(|_, _| Ok(())))
         .await?;
-    let settled = ledger
-        .settle(grant, hash, hold.id, &|_, _| sent.clone())
-        .await?;
+    let made = Box::new(move |_: &Reservation, _| sent.clone());
+    let settled = ledger.settle(grant, hash, id, made).await?;
     Ok(settled.duplicate)
 }

@@ -31,10 +31,11 @@ pub(super) async fn reserve<S: Stores>(
     key: &IssuedKey,
     reservation: &Reservation,
 ) -> Result<Reserved, Error> {
-    let (grant, hold) = (serve_grant(workspace), |_| reservation.clone());
-    fixture
-        .ledger()
-        .reserve(&grant, &key.hash, &hold, &admit)
+    let (ledger, grant) = (fixture.ledger(), serve_grant(workspace));
+    let reservation = reservation.clone();
+    let hold = Box::new(move |_| reservation.clone());
+    ledger
+        .reserve(&grant, &key.hash, hold, Box::new(admit))
         .await
 }
 
@@ -68,14 +69,14 @@ pub(super) async fn settle_through(
     cost: i64,
     now: Timestamp,
 ) -> Result<Recorded, Error> {
-    let settlement = |reservation: &Reservation, _| Charge {
+    let settlement = move |reservation: &Reservation, _| Charge {
         byok: reservation.byok,
         occurred_at: now,
         recorded_at: now,
         ..charge(reservation.request_id.as_str(), cost)
     };
     let hash = hash_of(ledger, id).await;
-    ledger.settle(grant, &hash, id, &settlement).await
+    ledger.settle(grant, &hash, id, Box::new(settlement)).await
 }
 
 pub(super) async fn settle<S: Stores>(

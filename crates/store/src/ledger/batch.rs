@@ -1,0 +1,217 @@
+//! Applies changes of keys' accounts in batches, each of them one transaction.
+//!
+//! A caller adds its change to the queue and waits for the decision about it, which it gets after the commit. The
+//! batches run in tasks of their own, so that a caller that disconnects affects no other one; its change is dropped if
+//! its batch has not begun.
+
+use std::sync::Arc;
+
+use keyward_core::Error;
+use keyward_core::policy::{Grant, Serve};
+use keyward_crypto::KeyHash;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
+
+use super::books::Books;
+use super::change::{Change, Item, Key, Outcome, Scope};
+use super::queue::Runner;
+use crate::error::Failure;
+use crate::instrumented::Txn;
+use crate::occupancy::unoccupied;
+use crate::transaction::{Transaction, before_deadline};
+use crate::{Store, deadline};
+
+/// Name of a batch with changes of several kinds.
+const MIXED: &str = "change_accounts";
+
+/// Decision about a change; `None` if another transaction has locked its key.
+type Decision = Option<Result<Outcome, Error>>;
+
+impl Store {
+    /// Applies a change of a key's account in the next batch.
+    pub(super) async fn change_account(
+        &self,
+        grant: &Grant<Serve>,
+        hash: &KeyHash,
+        change: Change,
+    ) -> Result<Outcome, Error> {
+        let waiter = self.key_queue.join(hash)?;
+        let (decided, decision) = oneshot::channel();
+        let item = Item {
+            hash: *hash,
+            scope: Scope::of(grant),
+            change,
+            until: deadline::current(),
+            decided,
+            span: Span::current(),
+            waiter,
+        };
+        let waiting = async move {
+            if let Some(runner) = self.ledger_queue.push(item) {
+                self.start(runner);
+            }
+            let decision = decision.await;
+            decision.unwrap_or_else(|_| Err(Error::unavailable("the batch was broken off")))
+        };
+        let decision = unoccupied(before_deadline(async { Ok(waiting.await?) })).await;
+        decision.map_err(|failure| match failure {
+            Failure::Rejected(error) => error,
+            _ => Error::internal("a wait failed in the database"),
+        })
+    }
+
+    /// Runs the next batch of a runner, and then those that follow, in a task of its own.
+    fn start(&self, runner: Runner) {
+        let batch = self.ledger_queue.next(runner);
+        let Some(first) = batch.first() else {
+            return;
+        };
+        let span = first.span.clone();
+        let next = Next {
+            store: self.clone(),
+            runner,
+        };
+        let running = async move {
+            next.store.run_batch(batch, runner).await;
+        };
+        tokio::spawn(running.instrument(span));
+    }
+
+    async fn run_batch(&self, batch: Vec<Item>, runner: Runner) {
+        let undecided = self.apply(batch, runner).await;
+        for item in undecided {
+            // One of the changes may be at fault.
+            self.apply(vec![item], runner).await;
+        }
+    }
+
+    /// Applies changes in one transaction. Returns them if they failed together and may succeed alone.
+    async fn apply(&self, mut batch: Vec<Item>, runner: Runner) -> Vec<Item> {
+        // A caller that gave up while it waited changes nothing.
+        batch.retain(|item| !item.decided.is_closed());
+        let Some(first) = batch.first() else {
+            return Vec::new();
+        };
+        let name = first.change.name();
+        let is_mixed = batch.iter().any(|item| item.change.name() != name);
+        let name = if is_mixed { MIXED } else { name };
+        let until = batch.iter().map(|item| item.until).reduce(latest).flatten();
+        let skips_locked = matches!(runner, Runner::Lane(_));
+        let (items, links) = (&batch, &batch);
+        let work = |txn: Transaction| async move {
+            link(links);
+            decide(self, &txn, items, skips_locked).await
+        };
+        let locks = self.writer_lock.clone();
+        let writing = self.write_through(locks.as_slice(), name, work);
+        let outcome = match until {
+            Some(until) => deadline::scope(until, writing).await,
+            None => writing.await,
+        };
+        match outcome {
+            Ok(decisions) => self.report(batch, decisions),
+            Err(Error::Internal(_)) if batch.len() > 1 => return batch,
+            Err(error) => report_failure(batch, error),
+        }
+        Vec::new()
+    }
+
+    /// Sends the decisions to the callers. Changes of locked keys wait alone.
+    fn report(&self, batch: Vec<Item>, decisions: Vec<Decision>) {
+        let mut locked: Vec<(Key, Vec<Item>)> = Vec::new();
+        for (item, decision) in batch.into_iter().zip(decisions) {
+            if let Some(decision) = decision {
+                // The caller may have given up.
+                let _ = item.decided.send(decision);
+                continue;
+            }
+            match locked.iter_mut().find(|(key, _)| *key == item.key()) {
+                Some((_, items)) => items.push(item),
+                None => locked.push((item.key(), vec![item])),
+            }
+        }
+        for (key, items) in locked {
+            let runner = self.ledger_queue.set_apart(key, items);
+            self.start(runner);
+        }
+    }
+}
+
+/// Starts the next batch of a runner when this is dropped, even if the batch before panicked.
+struct Next {
+    store: Store,
+    runner: Runner,
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        // There is no runtime while the process ends.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.store.start(self.runner);
+        }
+    }
+}
+
+/// Decides about the changes one after the other, under the locks of their keys, and writes the rows of those that are
+/// applied.
+async fn decide(
+    store: &Store,
+    txn: &Txn,
+    items: &[Item],
+    skips_locked: bool,
+) -> Result<Vec<Decision>, Failure> {
+    let (mut books, now) = Books::open(txn, &store.time, items, skips_locked).await?;
+    let mut decisions = Vec::with_capacity(items.len());
+    for item in items {
+        let decision = match books.key(&item.hash) {
+            Some(key) if item.covers(key) => {
+                let key = key.id;
+                Some(rejected(books.apply(key, &item.change, now).await)?)
+            }
+            None if skips_locked => None,
+            _ => Some(Err(Error::NotFound(item.change.noun()))),
+        };
+        decisions.push(decision);
+    }
+    books.write().await?;
+    Ok(decisions)
+}
+
+/// Separates the rejection of one change from a failure of all.
+fn rejected(outcome: Result<Outcome, Failure>) -> Result<Result<Outcome, Error>, Failure> {
+    match outcome {
+        Ok(outcome) => Ok(Ok(outcome)),
+        Err(Failure::Rejected(error)) => Ok(Err(error)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Links the span of the transaction to those of the other callers.
+fn link(items: &[Item]) {
+    let current = Span::current();
+    for item in items.iter().skip(1) {
+        current.follows_from(&item.span);
+    }
+}
+
+fn latest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.zip(other).map(|(one, other)| one.max(other))
+}
+
+/// Failure of a transaction, which several callers get.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the transaction of several changes failed")]
+struct BatchFailed(#[source] Arc<Error>);
+
+fn report_failure(batch: Vec<Item>, error: Error) {
+    let error = Arc::new(error);
+    for item in batch {
+        let error = match &*error {
+            Error::DeadlineExceeded => Error::DeadlineExceeded,
+            Error::Internal(_) => Error::internal(BatchFailed(Arc::clone(&error))),
+            _ => Error::unavailable(BatchFailed(Arc::clone(&error))),
+        };
+        let _ = item.decided.send(Err(error));
+    }
+}
