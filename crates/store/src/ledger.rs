@@ -12,12 +12,13 @@
 //! reservation does not end it: the client that reserved settles or releases it, and settling finds that charge.
 
 mod batch;
-mod books;
 mod change;
 mod charge;
+mod locked_accounts;
 mod queue;
 mod reservation;
 mod roll_up;
+mod rows;
 
 use async_trait::async_trait;
 use keyward_core::Error;

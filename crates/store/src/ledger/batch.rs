@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::books::Books;
-use super::change::{Change, Item, Key, Outcome, Scope};
+use super::change::{Change, Key, Outcome, PendingChange, Scope};
+use super::locked_accounts::LockedAccounts;
 use super::queue::Runner;
 use crate::error::Failure;
 use crate::instrumented::Txn;
@@ -38,7 +38,7 @@ impl Store {
     ) -> Result<Outcome, Error> {
         let waiter = self.key_queue.join(hash)?;
         let (decided, decision) = oneshot::channel();
-        let item = Item {
+        let item = PendingChange {
             hash: *hash,
             scope: Scope::of(grant),
             change,
@@ -78,7 +78,7 @@ impl Store {
         tokio::spawn(running.instrument(span));
     }
 
-    async fn run_batch(&self, batch: Vec<Item>, runner: Runner) {
+    async fn run_batch(&self, batch: Vec<PendingChange>, runner: Runner) {
         let undecided = self.apply(batch, runner).await;
         for item in undecided {
             // One of the changes may be at fault.
@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Applies changes in one transaction. Returns them if they failed together and may succeed alone.
-    async fn apply(&self, mut batch: Vec<Item>, runner: Runner) -> Vec<Item> {
+    async fn apply(&self, mut batch: Vec<PendingChange>, runner: Runner) -> Vec<PendingChange> {
         // A caller that gave up while it waited changes nothing.
         batch.retain(|item| !item.decided.is_closed());
         let Some(first) = batch.first() else {
@@ -118,8 +118,8 @@ impl Store {
     }
 
     /// Sends the decisions to the callers. Changes of locked keys wait alone.
-    fn report(&self, batch: Vec<Item>, decisions: Vec<Decision>) {
-        let mut locked: Vec<(Key, Vec<Item>)> = Vec::new();
+    fn report(&self, batch: Vec<PendingChange>, decisions: Vec<Decision>) {
+        let mut locked: Vec<(Key, Vec<PendingChange>)> = Vec::new();
         for (item, decision) in batch.into_iter().zip(decisions) {
             if let Some(decision) = decision {
                 // The caller may have given up.
@@ -158,23 +158,23 @@ impl Drop for Next {
 async fn decide(
     store: &Store,
     txn: &Txn,
-    items: &[Item],
+    items: &[PendingChange],
     skips_locked: bool,
 ) -> Result<Vec<Decision>, Failure> {
-    let (mut books, now) = Books::open(txn, &store.time, items, skips_locked).await?;
+    let (mut accounts, now) = LockedAccounts::open(txn, &store.time, items, skips_locked).await?;
     let mut decisions = Vec::with_capacity(items.len());
     for item in items {
-        let decision = match books.key(&item.hash) {
+        let decision = match accounts.key(&item.hash) {
             Some(key) if item.covers(key) => {
                 let key = key.id;
-                Some(rejected(books.apply(key, &item.change, now).await)?)
+                Some(rejected(accounts.apply(key, &item.change, now).await)?)
             }
             None if skips_locked => None,
             _ => Some(Err(Error::NotFound(item.change.noun()))),
         };
         decisions.push(decision);
     }
-    books.write().await?;
+    accounts.write().await?;
     Ok(decisions)
 }
 
@@ -188,7 +188,7 @@ fn rejected(outcome: Result<Outcome, Failure>) -> Result<Result<Outcome, Error>,
 }
 
 /// Links the span of the transaction to those of the other callers.
-fn link(items: &[Item]) {
+fn link(items: &[PendingChange]) {
     let current = Span::current();
     for item in items.iter().skip(1) {
         current.follows_from(&item.span);
@@ -204,7 +204,7 @@ fn latest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 #[error("the transaction of several changes failed")]
 struct BatchFailed(#[source] Arc<Error>);
 
-fn report_failure(batch: Vec<Item>, error: Error) {
+fn report_failure(batch: Vec<PendingChange>, error: Error) {
     let error = Arc::new(error);
     for item in batch {
         let error = match &*error {

@@ -39,7 +39,7 @@ pub(super) struct Scope {
 }
 
 /// A change that a caller waits for.
-pub(super) struct Item {
+pub(super) struct PendingChange {
     pub(super) hash: KeyHash,
     pub(super) scope: Scope,
     pub(super) change: Change,
@@ -82,7 +82,7 @@ impl Change {
     }
 }
 
-impl Item {
+impl PendingChange {
     pub(super) fn key(&self) -> Key {
         *self.hash.as_bytes()
     }
@@ -100,14 +100,14 @@ impl Item {
 /// Returns a change of the key whose hash begins with this byte.
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may")]
-pub(super) fn test_item(
+pub(super) fn test_change(
     slots: &std::sync::Arc<crate::per_key_queue::PerKeyQueue>,
     key: u8,
-) -> Item {
+) -> PendingChange {
     let mut bytes = [0; 32];
     bytes[0] = key;
     let hash = KeyHash::from_bytes(bytes);
-    Item {
+    PendingChange {
         hash,
         scope: Scope {
             workspace: WorkspaceId::parse("a").unwrap(),

@@ -1,40 +1,26 @@
 //! Charges and their sums.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use keyward_core::Error;
 use keyward_core::clock::Timestamp;
 use keyward_core::last_use;
 use keyward_core::ledger::Charge;
-use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use uuid::Uuid;
 
+use super::rows::{self, CHUNK, Requests, by_id};
 use crate::entity::charge::{Column, Entity, Model};
 use crate::entity::{daily_usage, issued_key};
-use crate::error::{DbErrorKind, Failure, classify};
+use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::issued_key::nanos;
-
-/// Request ids by key.
-pub(super) type Requests = BTreeMap<Uuid, BTreeSet<String>>;
-
-/// Number of keys in one statement that names each of them.
-pub(super) const CHUNK: usize = 32;
 
 /// Returns the charges under these request ids.
 pub(super) async fn find_all(txn: &Txn, requests: &Requests) -> Result<Vec<Model>, Failure> {
     let mut found = Vec::new();
-    let requests: Vec<_> = requests.iter().collect();
-    for requests in requests.chunks(CHUNK) {
-        let mut named = Condition::any();
-        for (key, ids) in requests {
-            let of_key = Column::KeyId.eq(**key);
-            let ids = Column::RequestId.is_in(ids.iter().map(String::as_str));
-            named = named.add(of_key.and(ids));
-        }
+    for named in rows::named(requests, Column::KeyId, Column::RequestId) {
         found.extend(Entity::find().filter(named).all(txn).await?);
     }
     Ok(found)
@@ -73,21 +59,6 @@ pub(super) fn row(key_id: Uuid, charge: &Charge) -> Model {
         recorded_at: charge.recorded_at.unix_millis(),
         recorded_by: charge.recorded_by.clone(),
     }
-}
-
-/// Stores new charges.
-pub(super) async fn insert(txn: &Txn, rows: Vec<Model>) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows = rows
-        .into_iter()
-        .map(|row| row.into_active_model().reset_all());
-    Entity::insert_many(rows)
-        .exec_without_returning(txn)
-        .await
-        .map_err(conflict)?;
-    Ok(())
 }
 
 /// Adds a charge to the sums of its key's row.
@@ -140,20 +111,6 @@ pub(super) async fn write_sums(txn: &Txn, keys: &[&issued_key::Model]) -> Result
     Ok(())
 }
 
-/// Returns an expression for the value of each row by its id. The column itself, which is the value of other rows,
-/// gives the expression its type.
-pub(super) fn by_id<C: ColumnTrait>(
-    id: C,
-    column: C,
-    values: impl Iterator<Item = (Uuid, Option<i64>)>,
-) -> Expr {
-    let mut case = CaseStatement::new();
-    for (row, value) in values {
-        case = case.case(id.eq(row), Expr::value(value));
-    }
-    case.finally(column.into_expr()).into()
-}
-
 /// Adds amounts, own and BYOK, to the sums of days.
 pub(super) async fn add_to_days(
     txn: &Txn,
@@ -184,12 +141,4 @@ pub(super) async fn add_to_days(
         .exec_without_returning(txn)
         .await?;
     Ok(())
-}
-
-/// Maps a conflict with a transaction that did not lock the key; the next attempt finds its row.
-pub(super) fn conflict(error: DbErr) -> Failure {
-    match classify(&error) {
-        DbErrorKind::Unique => Failure::Conflict,
-        _ => error.into(),
-    }
 }

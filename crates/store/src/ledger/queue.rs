@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::change::{Item, Key};
+use super::change::{Key, PendingChange};
 
 /// Maximum number of changes in one transaction.
 const MAX_BATCH: usize = 256;
@@ -21,13 +21,13 @@ pub(crate) struct LedgerQueue(Mutex<State>);
 struct State {
     lanes: Vec<Lane>,
     /// Changes of keys whose rows are locked by others. Each has a runner of its own.
-    alone: HashMap<Key, VecDeque<Item>>,
+    alone: HashMap<Key, VecDeque<PendingChange>>,
 }
 
 #[derive(Default)]
 struct Lane {
     is_running: bool,
-    by_key: HashMap<Key, VecDeque<Item>>,
+    by_key: HashMap<Key, VecDeque<PendingChange>>,
     /// Keys with changes, the next one first.
     turns: VecDeque<Key>,
 }
@@ -53,7 +53,7 @@ impl LedgerQueue {
     }
 
     /// Adds a change. Returns the runner that the caller must start, if it does not run yet.
-    pub(super) fn push(&self, item: Item) -> Option<Runner> {
+    pub(super) fn push(&self, item: PendingChange) -> Option<Runner> {
         let state = &mut *self.state();
         let key = item.key();
         if let Some(waiting) = state.alone.get_mut(&key) {
@@ -68,7 +68,7 @@ impl LedgerQueue {
     }
 
     /// Takes the next batch of a runner. An empty one ends it.
-    pub(super) fn next(&self, runner: Runner) -> Vec<Item> {
+    pub(super) fn next(&self, runner: Runner) -> Vec<PendingChange> {
         let state = &mut *self.state();
         match runner {
             Runner::Lane(number) => {
@@ -83,7 +83,8 @@ impl LedgerQueue {
                 let Some(waiting) = state.alone.get_mut(&key) else {
                     return Vec::new();
                 };
-                let batch: Vec<Item> = waiting.drain(..waiting.len().min(MAX_BATCH)).collect();
+                let batch: Vec<PendingChange> =
+                    waiting.drain(..waiting.len().min(MAX_BATCH)).collect();
                 if batch.is_empty() {
                     state.alone.remove(&key);
                 }
@@ -94,7 +95,7 @@ impl LedgerQueue {
 
     /// Lets changes of a key, which precede all others of it, wait alone. Returns the runner that the caller must
     /// start.
-    pub(super) fn set_apart(&self, key: Key, items: Vec<Item>) -> Runner {
+    pub(super) fn set_apart(&self, key: Key, items: Vec<PendingChange>) -> Runner {
         let state = &mut *self.state();
         let number = usize::from(key[0]) % state.lanes.len();
         let later = state
@@ -113,7 +114,7 @@ impl LedgerQueue {
 }
 
 impl Lane {
-    fn push(&mut self, key: Key, item: Item) {
+    fn push(&mut self, key: Key, item: PendingChange) {
         let waiting = self.by_key.entry(key).or_default();
         if waiting.is_empty() {
             self.turns.push_back(key);
@@ -121,7 +122,7 @@ impl Lane {
         waiting.push_back(item);
     }
 
-    fn take(&mut self) -> Vec<Item> {
+    fn take(&mut self) -> Vec<PendingChange> {
         let mut batch = Vec::new();
         while batch.len() < MAX_BATCH {
             let Some(key) = self.turns.pop_front() else {
@@ -140,7 +141,7 @@ impl Lane {
         batch
     }
 
-    fn remove(&mut self, key: Key) -> Option<VecDeque<Item>> {
+    fn remove(&mut self, key: Key) -> Option<VecDeque<PendingChange>> {
         let removed = self.by_key.remove(&key)?;
         self.turns.retain(|other| *other != key);
         Some(removed)
@@ -154,7 +155,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ledger::change::test_item;
+    use crate::ledger::change::test_change;
     use crate::per_key_queue::PerKeyQueue;
 
     struct Rig {
@@ -171,7 +172,7 @@ mod tests {
         }
 
         fn push(&self, key: u8) -> Option<Runner> {
-            self.queue.push(test_item(&self.slots, key))
+            self.queue.push(test_change(&self.slots, key))
         }
 
         fn next(&self, runner: Runner) -> Vec<u8> {

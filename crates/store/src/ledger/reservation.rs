@@ -7,14 +7,14 @@ use keyward_core::id::{RequestId, ReservationId};
 use keyward_core::ledger::Reservation;
 use keyward_core::money::Nanos;
 use keyward_core::{Ending, Error};
-use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
+use sea_orm::sea_query::{Expr, IntoCondition, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 use uuid::Uuid;
 
-use super::charge::{CHUNK, Requests, by_id, conflict};
+use super::rows::{self, CHUNK, Requests, by_id};
 use crate::entity::issued_key;
 use crate::entity::reservation::{Column, Entity, HELD, Model};
 use crate::error::Failure;
@@ -85,14 +85,7 @@ pub(super) async fn find_all(
         let named = Column::Id.is_in(ids.iter().copied());
         found.extend(select(named.into_condition()).all(txn).await?);
     }
-    let requests: Vec<_> = requests.iter().collect();
-    for requests in requests.chunks(CHUNK) {
-        let mut named = Condition::any();
-        for (key, ids) in requests {
-            let of_key = Column::KeyId.eq(**key);
-            let ids = Column::RequestId.is_in(ids.iter().map(String::as_str));
-            named = named.add(of_key.and(ids));
-        }
+    for named in rows::named(requests, Column::KeyId, Column::RequestId) {
         found.extend(select(named).all(txn).await?);
     }
     Ok(found)
@@ -121,21 +114,6 @@ pub(super) fn row(key: Uuid, reservation: &Reservation) -> Model {
         ended_by: None,
         settled_nanos: None,
     }
-}
-
-/// Stores new reservations.
-pub(super) async fn insert(txn: &Txn, rows: Vec<Model>) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows = rows
-        .into_iter()
-        .map(|row| row.into_active_model().reset_all());
-    Entity::insert_many(rows)
-        .exec_without_returning(txn)
-        .await
-        .map_err(conflict)?;
-    Ok(())
 }
 
 /// Writes the ends of reservations. Those of one state, time and service are one statement.

@@ -16,28 +16,28 @@ use keyward_crypto::KeyHash;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
-use super::change::{Change, Item, Outcome};
-use super::charge::Requests;
+use super::change::{Change, Outcome, PendingChange};
 use super::reservation::{State, Stored};
-use super::{charge, reservation};
+use super::rows::Requests;
+use super::{charge, reservation, rows};
+use crate::entity;
 use crate::entity::issued_key::{Column, Entity, Model};
-use crate::entity::{charge as charges, reservation as reservations};
 use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::issued_key::metered_by_id;
 use crate::locked_row::lock_all_with_time;
 use crate::time::StoreTime;
 
-/// Books of the keys of one batch.
-pub(super) struct Books<'a> {
+/// Locked keys of one batch, with their accounts, charges and reservations.
+pub(super) struct LockedAccounts<'a> {
     txn: &'a Txn,
     ids: HashMap<[u8; 32], Uuid>,
     keys: BTreeMap<Uuid, Model>,
     /// Accounts at a time. They change with the decisions.
     accounts: HashMap<Uuid, MeteredKey>,
     accounts_at: Option<Timestamp>,
-    charges: HashMap<(Uuid, String), charges::Model>,
-    reservations: HashMap<Uuid, reservations::Model>,
+    charges: HashMap<(Uuid, String), entity::charge::Model>,
+    reservations: HashMap<Uuid, entity::reservation::Model>,
     reserved: HashMap<(Uuid, String), Uuid>,
     unwritten: Unwritten,
 }
@@ -45,7 +45,7 @@ pub(super) struct Books<'a> {
 /// Rows to write.
 #[derive(Default)]
 struct Unwritten {
-    charges: Vec<charges::Model>,
+    charges: Vec<entity::charge::Model>,
     /// Amounts to add to the sums of a key's day, own and BYOK.
     days: BTreeMap<(Uuid, i64), (i64, i64)>,
     keys: BTreeSet<Uuid>,
@@ -53,13 +53,13 @@ struct Unwritten {
     ended: BTreeSet<Uuid>,
 }
 
-impl<'a> Books<'a> {
+impl<'a> LockedAccounts<'a> {
     /// Locks the keys of the changes, and reads the charges and reservations that they name. Returns the time after
     /// the keys were locked.
     pub(super) async fn open(
         txn: &'a Txn,
         time: &StoreTime,
-        items: &[Item],
+        items: &[PendingChange],
         skips_locked: bool,
     ) -> Result<(Self, Timestamp), Failure> {
         let hashes: HashSet<String> = items.iter().map(|item| item.hash.to_string()).collect();
@@ -68,7 +68,7 @@ impl<'a> Books<'a> {
             // All transactions lock keys in this order.
             .order_by_asc(Column::Id);
         let (found, now) = lock_all_with_time(txn, time, keys, skips_locked).await?;
-        let mut books = Self {
+        let mut accounts = Self {
             txn,
             ids: HashMap::new(),
             keys: BTreeMap::new(),
@@ -81,11 +81,11 @@ impl<'a> Books<'a> {
         };
         for key in found {
             let hash = crate::key_hash::parse(&key.hash)?;
-            books.ids.insert(*hash.as_bytes(), key.id);
-            books.keys.insert(key.id, key);
+            accounts.ids.insert(*hash.as_bytes(), key.id);
+            accounts.keys.insert(key.id, key);
         }
-        books.read(items, now).await?;
-        Ok((books, now))
+        accounts.read(items, now).await?;
+        Ok((accounts, now))
     }
 
     /// Returns the locked key with this hash.
@@ -94,7 +94,7 @@ impl<'a> Books<'a> {
     }
 
     /// Reads the charges and reservations that the changes name.
-    async fn read(&mut self, items: &[Item], now: Timestamp) -> Result<(), Failure> {
+    async fn read(&mut self, items: &[PendingChange], now: Timestamp) -> Result<(), Failure> {
         let (mut named, mut reserved) = (Requests::new(), Requests::new());
         let mut ids = BTreeSet::new();
         for item in items {
@@ -304,7 +304,7 @@ impl<'a> Books<'a> {
         self.unwritten.ended.insert(id);
     }
 
-    fn add_reservation(&mut self, row: reservations::Model) {
+    fn add_reservation(&mut self, row: entity::reservation::Model) {
         self.reserved
             .insert((row.key_id, row.request_id.clone()), row.id);
         self.reservations.insert(row.id, row);
@@ -343,14 +343,14 @@ impl<'a> Books<'a> {
     /// Writes the rows of the changes that were applied.
     pub(super) async fn write(&mut self) -> Result<(), Failure> {
         let unwritten = std::mem::take(&mut self.unwritten);
-        charge::insert(self.txn, unwritten.charges).await?;
+        rows::insert(self.txn, unwritten.charges).await?;
         charge::add_to_days(self.txn, unwritten.days).await?;
         let keys = unwritten.keys.iter().filter_map(|id| self.keys.get(id));
         charge::write_sums(self.txn, &keys.collect::<Vec<_>>()).await?;
         let row = |id: &Uuid| self.reservations.get(id).cloned();
         let new: BTreeSet<Uuid> = unwritten.reservations.iter().copied().collect();
-        let rows = unwritten.reservations.iter().filter_map(row).collect();
-        reservation::insert(self.txn, rows).await?;
+        let reserved = unwritten.reservations.iter().filter_map(row).collect();
+        rows::insert(self.txn, reserved).await?;
         let ended = unwritten.ended.difference(&new).filter_map(row);
         reservation::write_ends(self.txn, &ended.collect::<Vec<_>>()).await
     }
