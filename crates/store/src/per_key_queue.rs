@@ -1,5 +1,7 @@
-//! Queues the calls of this process that change the same key's account before they take a connection. Otherwise the
-//! callers of one busy key would use up the connections. Between replicas, the row's lock decides the order.
+//! Slots of the calls of this process that change a key or its account, and a lock for each key whose settings change.
+//! Calls wait for both before they take a connection. Otherwise the callers of one busy key would use up the
+//! connections. Between replicas, and between a change of settings and a batch of the ledger, the row's lock decides the
+//! order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};

@@ -89,7 +89,7 @@ impl Store {
             .await
     }
 
-    /// Does the same with work that locks an issued key's row, after other such work for the key in this process. Where
+    /// Does the same with work that changes an issued key, after other such work for the key in this process. Where
     /// all writers share a lock, as on SQLite, only one of them per key waits for it. A key with many calls thus delays
     /// another key's call by one call and not by all.
     pub(crate) async fn write_key<T, F, R>(

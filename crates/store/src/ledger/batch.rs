@@ -4,6 +4,7 @@
 //! batches run in tasks of their own, so that a caller that disconnects affects no other one; its change is dropped if
 //! its batch has not begun.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use keyward_core::Error;
@@ -36,7 +37,14 @@ impl Store {
         hash: &KeyHash,
         change: Change,
     ) -> Result<Outcome, Error> {
-        let waiter = self.key_queue.join(hash)?;
+        let waiter = match self.key_queue.join(hash) {
+            Ok(waiter) => waiter,
+            // Callers that gave up may have the slots.
+            Err(_) => {
+                self.ledger_queue.drop_abandoned();
+                self.key_queue.join(hash)?
+            }
+        };
         let (decided, decision) = oneshot::channel();
         let item = PendingChange {
             hash: *hash,
@@ -79,28 +87,36 @@ impl Store {
     }
 
     async fn run_batch(&self, batch: Vec<PendingChange>, runner: Runner) {
-        let undecided = self.apply(batch, runner).await;
-        for item in undecided {
-            // One of the changes may be at fault.
-            self.apply(vec![item], runner).await;
+        let Undecided { mut failed, locked } = self.apply(batch, runner).await;
+        self.set_apart(locked);
+        // One of the changes may be at fault, so each is applied alone.
+        while !failed.is_empty() {
+            let item = failed.remove(0);
+            let key = item.key();
+            let Undecided { mut locked, .. } = self.apply(vec![item], runner).await;
+            if !locked.is_empty() {
+                // The key's other changes follow this one.
+                locked.extend(failed.extract_if(.., |other| other.key() == key));
+                self.set_apart(locked);
+            }
         }
     }
 
-    /// Applies changes in one transaction. Returns them if they failed together and may succeed alone.
-    async fn apply(&self, mut batch: Vec<PendingChange>, runner: Runner) -> Vec<PendingChange> {
+    /// Applies changes in one transaction.
+    async fn apply(&self, mut batch: Vec<PendingChange>, runner: Runner) -> Undecided {
         // A caller that gave up while it waited changes nothing.
-        batch.retain(|item| !item.decided.is_closed());
+        batch.retain(|item| !item.is_abandoned());
         let Some(first) = batch.first() else {
-            return Vec::new();
+            return Undecided::default();
         };
         let name = first.change.name();
         let is_mixed = batch.iter().any(|item| item.change.name() != name);
         let name = if is_mixed { MIXED } else { name };
         let until = batch.iter().map(|item| item.until).reduce(latest).flatten();
         let skips_locked = matches!(runner, Runner::Lane(_));
-        let (items, links) = (&batch, &batch);
+        let (items, parent) = (&batch, &Span::current());
         let work = |txn: Transaction| async move {
-            link(links);
+            link(items, parent);
             decide(self, &txn, items, skips_locked).await
         };
         let locks = self.writer_lock.clone();
@@ -109,33 +125,35 @@ impl Store {
             Some(until) => deadline::scope(until, writing).await,
             None => writing.await,
         };
+        let mut undecided = Undecided::default();
         match outcome {
-            Ok(decisions) => self.report(batch, decisions),
-            Err(Error::Internal(_)) if batch.len() > 1 => return batch,
+            Ok(decisions) => undecided.locked = report(batch, decisions),
+            Err(Error::Internal(_)) if batch.len() > 1 => undecided.failed = batch,
             Err(error) => report_failure(batch, error),
         }
-        Vec::new()
+        undecided
     }
 
-    /// Sends the decisions to the callers. Changes of locked keys wait alone.
-    fn report(&self, batch: Vec<PendingChange>, decisions: Vec<Decision>) {
-        let mut locked: Vec<(Key, Vec<PendingChange>)> = Vec::new();
-        for (item, decision) in batch.into_iter().zip(decisions) {
-            if let Some(decision) = decision {
-                // The caller may have given up.
-                let _ = item.decided.send(decision);
-                continue;
-            }
-            match locked.iter_mut().find(|(key, _)| *key == item.key()) {
-                Some((_, items)) => items.push(item),
-                None => locked.push((item.key(), vec![item])),
-            }
+    /// Lets the changes of locked keys wait apart from their lane.
+    fn set_apart(&self, locked: Vec<PendingChange>) {
+        let mut by_key: HashMap<Key, Vec<PendingChange>> = HashMap::new();
+        for item in locked {
+            by_key.entry(item.key()).or_default().push(item);
         }
-        for (key, items) in locked {
+        for (key, items) in by_key {
             let runner = self.ledger_queue.set_apart(key, items);
             self.start(runner);
         }
     }
+}
+
+/// Changes without a decision after a transaction.
+#[derive(Default)]
+struct Undecided {
+    /// Changes that failed together, and may succeed alone.
+    failed: Vec<PendingChange>,
+    /// Changes of keys that another transaction has locked.
+    locked: Vec<PendingChange>,
 }
 
 /// Starts the next batch of a runner when this is dropped, even if the batch before panicked.
@@ -146,7 +164,7 @@ struct Next {
 
 impl Drop for Next {
     fn drop(&mut self) {
-        // There is no runtime while the process ends.
+        // `tokio::spawn` panics outside a runtime, for example while the process ends.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.store.start(self.runner);
         }
@@ -178,19 +196,32 @@ async fn decide(
     Ok(decisions)
 }
 
-/// Separates the rejection of one change from a failure of all.
+/// Sends the decisions to the callers. Returns the changes that have none.
+fn report(batch: Vec<PendingChange>, decisions: Vec<Decision>) -> Vec<PendingChange> {
+    let mut locked = Vec::new();
+    for (item, decision) in batch.into_iter().zip(decisions) {
+        match decision {
+            Some(decision) => item.answer(decision),
+            None => locked.push(item),
+        }
+    }
+    locked
+}
+
+/// Separates the rejection of one change from a failure of the transaction. An internal error fails the transaction,
+/// because the accounts may be incomplete then.
 fn rejected(outcome: Result<Outcome, Failure>) -> Result<Result<Outcome, Error>, Failure> {
     match outcome {
         Ok(outcome) => Ok(Ok(outcome)),
-        Err(Failure::Rejected(error)) => Ok(Err(error)),
+        Err(Failure::Rejected(error)) if !matches!(error, Error::Internal(_)) => Ok(Err(error)),
         Err(failure) => Err(failure),
     }
 }
 
-/// Links the span of the transaction to those of the other callers.
-fn link(items: &[PendingChange]) {
+/// Links the span of the transaction to those of the callers, except the one whose span is its parent.
+fn link(items: &[PendingChange], parent: &Span) {
     let current = Span::current();
-    for item in items.iter().skip(1) {
+    for item in items.iter().filter(|item| item.span.id() != parent.id()) {
         current.follows_from(&item.span);
     }
 }
@@ -212,6 +243,6 @@ fn report_failure(batch: Vec<PendingChange>, error: Error) {
             Error::Internal(_) => Error::internal(BatchFailed(Arc::clone(&error))),
             _ => Error::unavailable(BatchFailed(Arc::clone(&error))),
         };
-        let _ = item.decided.send(Err(error));
+        item.answer(Err(error));
     }
 }

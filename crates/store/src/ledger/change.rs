@@ -47,10 +47,7 @@ pub(super) struct PendingChange {
     pub(super) until: Option<Instant>,
     pub(super) decided: oneshot::Sender<Result<Outcome, Error>>,
     pub(super) span: Span,
-    #[expect(
-        dead_code,
-        reason = "a slot among the waiting changes, which is freed with the item"
-    )]
+    /// Slot among the waiting changes.
     pub(super) waiter: Waiter,
 }
 
@@ -85,6 +82,18 @@ impl Change {
 impl PendingChange {
     pub(super) fn key(&self) -> Key {
         *self.hash.as_bytes()
+    }
+
+    /// Returns true if the caller no longer waits.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.decided.is_closed()
+    }
+
+    /// Sends the decision to the caller. The slot is free before the caller can send its next change.
+    pub(super) fn answer(self, decision: Result<Outcome, Error>) {
+        drop(self.waiter);
+        // The caller may have given up.
+        let _ = self.decided.send(decision);
     }
 
     /// Returns true if the grant covers this key. The workspace is compared together with its organization, because a

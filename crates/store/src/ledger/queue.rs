@@ -93,8 +93,22 @@ impl LedgerQueue {
         }
     }
 
-    /// Lets changes of a key, which precede all others of it, wait alone. Returns the runner that the caller must
-    /// start.
+    /// Drops changes whose callers gave up, and frees their slots.
+    pub(super) fn drop_abandoned(&self) {
+        let state = &mut *self.state();
+        for lane in &mut state.lanes {
+            lane.by_key.retain(|_, waiting| has_callers(waiting));
+            let by_key = &lane.by_key;
+            lane.turns.retain(|key| by_key.contains_key(key));
+        }
+        // A runner removes its key when it finds no change.
+        for waiting in state.alone.values_mut() {
+            has_callers(waiting);
+        }
+    }
+
+    /// Moves a key out of its lane. The given changes of the key precede those in the lane. A lane does this only for
+    /// the changes of its own batch, so that a key has at most one runner. Returns the runner that the caller must start.
     pub(super) fn set_apart(&self, key: Key, items: Vec<PendingChange>) -> Runner {
         let state = &mut *self.state();
         let number = usize::from(key[0]) % state.lanes.len();
@@ -111,6 +125,12 @@ impl LedgerQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Drops abandoned changes of one key. Returns true if others are left.
+fn has_callers(waiting: &mut VecDeque<PendingChange>) -> bool {
+    waiting.retain(|item| !item.is_abandoned());
+    !waiting.is_empty()
 }
 
 impl Lane {

@@ -20,6 +20,9 @@ use super::*;
 use crate::TimeSource;
 use crate::test_options::options;
 
+/// Locks every row of the keys, and the whole file on SQLite.
+const LOCK_ROWS: &str = "UPDATE issued_keys SET name = name";
+
 /// Clock whose every reading is a millisecond later, so that charges with the same time are of one batch.
 struct Counting(AtomicI64);
 
@@ -62,15 +65,39 @@ impl Rig {
 
     /// Lets every batch wait until the transaction ends.
     async fn lock(&self) -> DatabaseTransaction {
+        self.locked_by(match self.store.engine {
+            crate::Engine::Sqlite => LOCK_ROWS,
+            crate::Engine::Postgres => "LOCK TABLE issued_keys IN EXCLUSIVE MODE",
+        })
+        .await
+    }
+
+    async fn locked_by(&self, statement: &str) -> DatabaseTransaction {
         let lock = self.database.raw().await.begin().await.unwrap();
-        let update = "UPDATE issued_keys SET name = name";
-        lock.execute_unprepared(update).await.unwrap();
+        lock.execute_unprepared(statement).await.unwrap();
         lock
+    }
+
+    /// Stores another key of the same lane.
+    async fn insert_neighbor(&self) -> IssuedKey {
+        let lane = |key: &IssuedKey| usize::from(key.hash.as_bytes()[0]) % crate::MAX_LANES;
+        let keys = std::iter::repeat_with(|| issued_key(&self.world.a));
+        let mut keys = keys.filter(|key| lane(key) == lane(&self.key));
+        let key = keys.next().unwrap();
+        let created = event("issued_key.create", Noun::IssuedKey, "key");
+        let grant = manage_grant(&self.world.a);
+        self.store.insert(&grant, &key, &created).await.unwrap();
+        key
     }
 
     /// Adds a charge to the queue.
     async fn wait(&self, number: i64) -> Call {
-        let (store, hash) = (self.store.clone(), self.key.hash);
+        self.wait_for(&self.key, number).await
+    }
+
+    /// Adds a charge of a key to the queue.
+    async fn wait_for(&self, key: &IssuedKey, number: i64) -> Call {
+        let (store, hash) = (self.store.clone(), key.hash);
         let grant = serve_grant(&self.world.a);
         let made = move |now| {
             Ok(Charge {
@@ -87,6 +114,16 @@ impl Rig {
 
 async fn waiting_changes_share_a_transaction(rig: Rig) {
     let lock = rig.lock().await;
+    share_a_transaction(rig, lock).await;
+}
+
+async fn changes_of_a_locked_key_share_a_transaction(rig: Rig) {
+    let lock = rig.locked_by(LOCK_ROWS).await;
+    share_a_transaction(rig, lock).await;
+}
+
+/// Queues changes of one key until the lock is released, and expects a few transactions.
+async fn share_a_transaction(rig: Rig, lock: DatabaseTransaction) {
     let mut calls = Vec::new();
     for number in 1..=60 {
         calls.push(rig.wait(number).await);
@@ -133,6 +170,41 @@ async fn failed_change_fails_alone(rig: Rig) {
     assert_eq!(rig.database.count(sums).await, 1);
 }
 
+async fn unreadable_key_fails_alone(rig: Rig) {
+    let unreadable = rig.insert_neighbor().await;
+    let update = format!(
+        "UPDATE issued_keys SET limit_reset = 'unknown' WHERE hash = '{}'",
+        unreadable.hash
+    );
+    rig.database.execute(&update).await;
+    let lock = rig.lock().await;
+    let first = rig.wait(1).await;
+    let failing = rig.wait_for(&unreadable, 2).await;
+    let last = rig.wait(3).await;
+    lock.rollback().await.unwrap();
+    first.await.unwrap();
+    let failed = failing.await;
+    assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+    assert_eq!(last.await.unwrap().metered.account.usage.total.get(), 4);
+    assert_eq!(rig.database.count("charges").await, 2);
+}
+
+async fn dropped_calls_leave_their_slots_to_others(rig: Rig) {
+    let lock = rig.lock().await;
+    let first = rig.wait(1).await;
+    for _ in 0..3 {
+        let mut abandoned = Vec::new();
+        // The first call has one of the key's 64 slots.
+        for number in 2..=64 {
+            abandoned.push(rig.wait(number).await);
+        }
+    }
+    let last = rig.wait(65).await;
+    lock.rollback().await.unwrap();
+    first.await.unwrap();
+    assert_eq!(last.await.unwrap().metered.account.usage.total.get(), 66);
+}
+
 async fn dropped_call_that_waits_changes_nothing(rig: Rig) {
     let lock = rig.lock().await;
     let first = rig.wait(1).await;
@@ -167,6 +239,9 @@ macro_rules! each_engine {
 
 each_engine! {
     waiting_changes_share_a_transaction
+    changes_of_a_locked_key_share_a_transaction
     failed_change_fails_alone
+    unreadable_key_fails_alone
+    dropped_calls_leave_their_slots_to_others
     dropped_call_that_waits_changes_nothing
 }
