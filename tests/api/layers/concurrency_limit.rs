@@ -38,9 +38,11 @@ struct Working {
 }
 
 impl Working {
-    /// Starts a server with this limit, and puts as many requests in flight.
+    /// Starts a server with this limit, and puts as many requests in flight. Then a list is rejected.
     async fn fill(setup: Setup, max_in_flight: usize) -> (TestServer, Self) {
-        Self::start(setup, max_in_flight, max_in_flight).await
+        let (server, working) = Self::start(setup, max_in_flight, max_in_flight).await;
+        assert_eq!(list(&server).await, 503);
+        (server, working)
     }
 
     /// Starts a server, and puts `count` requests in flight.
