@@ -1,4 +1,4 @@
-//! Background work: rolls up old charges, deletes old audit events, and records the metrics that no call
+//! Background work: follows the changes of other replicas, rolls up old charges, deletes old audit events, and records the metrics that no call
 //! records.
 
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward_core::Error;
 use keyward_core::ledger::RolledUp;
 use keyward_core::services::{AuditTrail, Ledger};
+use keyward_store::Store;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::http::readiness::Health;
@@ -20,8 +21,12 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs for as long as it is polled.
-pub(crate) async fn run(ledger: Ledger, audit: AuditTrail, health: Health) {
-    tokio::join!(clean(&ledger, &audit), measure(&ledger, &health));
+pub(crate) async fn run(store: Store, ledger: Ledger, audit: AuditTrail, health: Health) {
+    tokio::join!(
+        store.follow_changes(),
+        clean(&ledger, &audit),
+        measure(&ledger, &health)
+    );
 }
 
 /// Measures at once and then every [`MEASURE_INTERVAL`]. Reservations are read from the store, since other

@@ -35,6 +35,7 @@ pub(super) async fn serve_until_signal(
     signals: Signals,
 ) -> Result<(), Failure> {
     let background = tokio::spawn(background::run(
+        store.clone(),
         app.use_cases.ledger,
         app.use_cases.audit,
         app.health.clone(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyward_crypto::{GroupAccess, Secret, read_private_file};
-use keyward_store::{KeyBounds, StoreLimits, StoreOptions};
+use keyward_store::{CacheSettings, KeyBounds, StoreLimits, StoreOptions};
 
 use super::value::{positive, positive_millis};
 use super::{ConfigError, raw};
@@ -26,7 +26,11 @@ enum Url {
 }
 
 impl DatabaseSettings {
-    pub(super) fn parse(database: raw::Database, bounds: KeyBounds) -> Result<Self, ConfigError> {
+    pub(super) fn parse(
+        database: raw::Database,
+        bounds: KeyBounds,
+        cache: CacheSettings,
+    ) -> Result<Self, ConfigError> {
         let url = match (database.url, database.url_file) {
             (Some(url), None) => Url::Text(url),
             (None, Some(path)) => Url::File(path),
@@ -49,6 +53,7 @@ impl DatabaseSettings {
                 database.max_clock_difference_ms,
             )?,
             bounds,
+            cache,
         };
         Ok(Self {
             url,

@@ -6,6 +6,7 @@
 mod audit;
 mod auth;
 mod bind_secrets;
+mod cache;
 mod database;
 mod ledger;
 mod limits;
@@ -183,7 +184,11 @@ impl Config {
             log: raw.log,
             providers: providers::parse(&raw.providers)?,
             vault: VaultSettings::parse(raw.vault)?,
-            database: DatabaseSettings::parse(raw.database, limits::key_bounds(&raw.limits)?)?,
+            database: DatabaseSettings::parse(
+                raw.database,
+                limits::key_bounds(&raw.limits)?,
+                cache::parse(&raw.cache)?,
+            )?,
         })
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Config {
     pub(super) cors: Cors,
     pub(super) gateway: Gateway,
     pub(super) database: Database,
+    pub(super) cache: Cache,
     pub(super) vault: Vault,
     pub(super) auth: Auth,
     pub(super) ledger: Ledger,
@@ -175,6 +176,15 @@ pub(super) struct ServiceIssuer {
     pub(super) max_token_seconds: Option<u64>,
     #[serde(default)]
     pub(super) subjects: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    pub(super) max_entries: u32,
+    pub(super) lifetime_ms: u64,
+    pub(super) max_staleness_ms: u64,
+    pub(super) poll_interval_ms: u64,
 }
 
 #[derive(Deserialize)]

@@ -317,10 +317,10 @@ class Notes(unittest.TestCase):
         scaled = ("--set", "autoscaling.enabled=true")
         self.assertEqual(said("required"), [])
         self.assertEqual(said("required", *scaled), [])
-        self.assertEqual(said("required", *scaled, "--set", "autoscaling.maxReplicas=10"), ["111"])
-        self.assertEqual(said("required", "--set", "config.database.max_connections=25"), ["101"])
+        self.assertEqual(said("required", *scaled, "--set", "autoscaling.maxReplicas=10"), ["122"])
+        self.assertEqual(said("required", "--set", "config.database.max_connections=25"), ["105"])
         # Twelve pods, and another quarter during an update.
-        self.assertEqual(said("everything"), ["301"])
+        self.assertEqual(said("everything"), ["316"])
         self.assertEqual(said("sqlite"), [])
 
     def test_say_where_callers_lose_their_addresses(self):

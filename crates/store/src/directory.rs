@@ -8,6 +8,8 @@ mod organization;
 mod repo;
 mod workspace;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::audit::{AuditEvent, EventScope};
@@ -17,7 +19,9 @@ use keyward_core::policy::DirectoryGrant;
 use keyward_core::ports::DirectoryStore;
 use keyward_core::tenancy::{Member, Organization, Repo, Workspace};
 
+use crate::change_feed;
 use crate::error::Failure;
+use crate::subject::Subject;
 use crate::{Store, audit};
 
 pub(crate) use organization::hold as hold_organization;
@@ -32,10 +36,25 @@ impl DirectoryStore for Store {
         organization: &OrganizationId,
         user: &UserId,
     ) -> Result<Option<Member>, Error> {
-        self.read("member", |db| async move {
-            member::find(&db, organization, user).await
-        })
-        .await
+        let key = (organization.clone(), user.clone());
+        let (store, asked) = (self.clone(), key.clone());
+        let read = async move {
+            let (organization, user) = &asked;
+            let found = store.read("member", |db| async move {
+                member::find(&db, organization, user).await
+            });
+            Ok(found.await?.map(Arc::new))
+        };
+        let subjects = [
+            Subject::Member(organization.clone(), user.clone()),
+            Subject::Members(organization.clone()),
+        ];
+        let found = self
+            .caches
+            .members
+            .get_or_read(key, &subjects, read)
+            .await?;
+        Ok(found.map(Arc::unwrap_or_clone))
     }
 
     async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Error> {
@@ -154,6 +173,9 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("delete_workspace", |txn| async move {
             let organization = workspace::delete(&txn, id).await?;
+            // Deletes the members' access to it.
+            let subject = Subject::Members(organization.clone());
+            change_feed::append(&txn, &organization, &[subject]).await?;
             audit::insert(&txn, &EventScope::workspace(&organization, id), event).await
         })
         .await
@@ -167,6 +189,8 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("upsert_member", |txn| async move {
             let earlier = member::upsert(&txn, member).await?;
+            let subject = Subject::Member(member.organization.clone(), member.user.clone());
+            change_feed::append(&txn, &member.organization, &[subject]).await?;
             let scope = EventScope::organization(&member.organization);
             let event = event.with_changes(earlier.as_ref(), member);
             audit::insert(&txn, &scope, &event).await
@@ -195,6 +219,8 @@ impl DirectoryStore for Store {
     ) -> Result<(), Error> {
         self.write("delete_member", |txn| async move {
             member::delete(&txn, organization, user).await?;
+            let subject = Subject::Member(organization.clone(), user.clone());
+            change_feed::append(&txn, organization, &[subject]).await?;
             audit::insert(&txn, &EventScope::organization(organization), event).await
         })
         .await

@@ -35,6 +35,11 @@ impl<C> Instrumented<C> {
     }
 
     /// Returns the wrapped connection or transaction.
+    pub(crate) fn inner(&self) -> &C {
+        &self.0
+    }
+
+    /// Returns the wrapped connection or transaction.
     pub(crate) fn into_inner(self) -> C {
         self.0
     }
@@ -132,8 +137,9 @@ const OPERATIONS: [&str; 9] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "SET", "CREATE", "ALTER", "DROP", "PRAGMA",
 ];
 /// Tables that a statement may refer to.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "audit_events",
+    "changes",
     "charges",
     "daily_usage",
     "data_keys",
@@ -229,6 +235,7 @@ mod tests {
         use crate::entity::*;
         let tables = [
             audit_event::Entity.table_name(),
+            change::Entity.table_name(),
             charge::Entity.table_name(),
             daily_usage::Entity.table_name(),
             data_key::Entity.table_name(),

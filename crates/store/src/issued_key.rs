@@ -9,16 +9,19 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyward_core::account::MeteredKey;
 use keyward_core::audit::AuditEvent;
-use keyward_core::clock::Timestamp;
+use keyward_core::clock::{Clock as _, Timestamp};
 use keyward_core::id::IssuedKeyId;
 use keyward_core::issued_key::IssuedKey;
 use keyward_core::page::{Page, PageRequest, Position};
 use keyward_core::policy::{Grant, Manage, WorkspaceScope};
 use keyward_core::ports::{IssuedKeyStore, KeyChange};
 use keyward_core::tenancy::Workspace;
+use keyward_core::window::Day;
 use keyward_core::{Error, Noun};
 use keyward_crypto::KeyHash;
 use sea_orm::ActiveValue::{Set, Unchanged};
@@ -26,11 +29,14 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
+use crate::cache::ExpiringKey;
+use crate::change_feed;
 use crate::directory::hold_workspace;
 use crate::entity::issued_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::instrumented::Txn;
 use crate::page::older_than;
+use crate::subject::Subject;
 use crate::{Store, audit};
 
 pub(crate) use locate::{workspace_and_hash_of, workspace_of};
@@ -39,6 +45,10 @@ pub(crate) use row::nanos;
 #[async_trait]
 impl IssuedKeyStore for Store {
     async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<IssuedKey>, Error> {
+        if self.caches.issued_keys.is_fresh() {
+            let found = self.expiring_key(hash, self.time.now()).await?;
+            return Ok(found.map(|found| self.with_last_use(found.metered.key.clone())));
+        }
         self.read("find_by_hash", |db| async move {
             let found = live(hash).one(&db).await?;
             Ok(found.map(row::key).transpose()?)
@@ -51,10 +61,12 @@ impl IssuedKeyStore for Store {
         hash: &KeyHash,
         now: Timestamp,
     ) -> Result<Option<MeteredKey>, Error> {
-        self.read("find_metered", |db| async move {
-            account::one(&db, live(hash), now).await
-        })
-        .await
+        let found = self.expiring_key(hash, now).await?;
+        Ok(found.map(|found| {
+            let MeteredKey { key, account } = found.metered.clone();
+            let key = self.with_last_use(key);
+            MeteredKey { key, account }
+        }))
     }
 
     async fn locate(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error> {
@@ -112,6 +124,8 @@ impl IssuedKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(reject_without_workspace)?;
+            let subject = Subject::IssuedKey(key.hash);
+            change_feed::append(&txn, grant.organization(), &[subject]).await?;
             let event = event.with_changes(None, key);
             audit::insert(&txn, &grant.event_scope(), &event).await
         })
@@ -136,6 +150,8 @@ impl IssuedKeyStore for Store {
             Entity::update(row::replacement(&next))
                 .exec_without_returning(&*txn)
                 .await?;
+            let subject = Subject::IssuedKey(*hash);
+            change_feed::append(&txn, grant.organization(), &[subject]).await?;
             let event = event.with_changes(Some(&stored), &next);
             audit::insert(&txn, &grant.event_scope(), &event).await?;
             metered(&txn, stored.id.as_uuid(), now).await
@@ -161,6 +177,8 @@ impl IssuedKeyStore for Store {
             Entity::update(deletion)
                 .exec_without_returning(&*txn)
                 .await?;
+            let subject = Subject::IssuedKey(*hash);
+            change_feed::append(&txn, grant.organization(), &[subject]).await?;
             audit::insert(&txn, &grant.event_scope(), event).await
         })
         .await
@@ -171,6 +189,46 @@ impl IssuedKeyStore for Store {
         let row = Entity::update_many().filter(Column::Id.eq(id));
         self.write_last_use(id, row, Column::LastUsedAt, used_at)
             .await;
+    }
+}
+
+impl Store {
+    /// Returns a live key and its account, from the cache if it is there.
+    async fn expiring_key(
+        &self,
+        hash: &KeyHash,
+        now: Timestamp,
+    ) -> Result<Option<Arc<ExpiringKey>>, Error> {
+        let cache = &self.caches.issued_keys;
+        let key = (*hash.as_bytes(), Day::of(now).number());
+        let subjects = [Subject::IssuedKey(*hash)];
+        let read = self.clone().read_expiring(*hash, now);
+        let found = cache.get_or_read(key, &subjects, read).await?;
+        let until = found.as_ref().and_then(|found| found.until);
+        if until.is_some_and(|until| until <= now) {
+            cache.remove(key, &subjects).await;
+            return self.clone().read_expiring(*hash, now).await;
+        }
+        Ok(found)
+    }
+
+    async fn read_expiring(
+        self,
+        hash: KeyHash,
+        now: Timestamp,
+    ) -> Result<Option<Arc<ExpiringKey>>, Error> {
+        let hash = &hash;
+        let found = self.read("find_metered", |db| async move {
+            account::expiring(&db, live(hash), now).await
+        });
+        Ok(found.await?.map(Arc::new))
+    }
+
+    /// Returns the key with the last use that this process has recorded since the key was read.
+    fn with_last_use(&self, mut key: IssuedKey) -> IssuedKey {
+        let recorded = self.caches.recorded_uses.get(&key.id.as_uuid());
+        key.last_used_at = key.last_used_at.max(recorded);
+        key
     }
 }
 

@@ -52,6 +52,10 @@ impl Store {
         column: E::Column,
         used_at: Timestamp,
     ) {
+        let recorded = self.caches.recorded_uses.get(&key);
+        if recorded.is_some() && !last_use::must_record(recorded, used_at) {
+            return;
+        }
         let Some(pending) = PendingUse::take(&self.pending_uses, key) else {
             return;
         };
@@ -74,7 +78,11 @@ impl Store {
                     Ok(())
                 }
             });
-            if let Err(error) = deadline::scope(Instant::now() + TIME_LIMIT, recorded).await {
+            let outcome = deadline::scope(Instant::now() + TIME_LIMIT, recorded).await;
+            if outcome.is_ok() {
+                store.caches.recorded_uses.insert(key, used_at);
+            }
+            if let Err(error) = outcome {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "failed to record the last use of a key");
             }

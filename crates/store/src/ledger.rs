@@ -20,6 +20,8 @@ mod reservation;
 mod roll_up;
 mod rows;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyward_core::Error;
 use keyward_core::clock::{Clock as _, Timestamp};
@@ -43,10 +45,16 @@ pub(crate) use queue::LedgerQueue;
 #[async_trait]
 impl LedgerStore for Store {
     async fn locate_key(&self, hash: &KeyHash) -> Result<Option<Workspace>, Error> {
-        self.read("locate_key", |db| async move {
-            workspace_of(&db, with_hash(hash)).await
-        })
-        .await
+        let read = async {
+            self.read("locate_key", |db| async move {
+                workspace_of(&db, with_hash(hash)).await
+            })
+            .await
+            .map(|found| found.map(Arc::new))
+        };
+        let cache = &self.caches.locations;
+        let found = cache.get_or_read_immutable(*hash.as_bytes(), read).await?;
+        Ok(found.map(Arc::unwrap_or_clone))
     }
 
     async fn locate_reservation(

@@ -4,6 +4,8 @@
 //! event. Neither transactions nor driver error texts leave this crate.
 
 mod audit;
+mod cache;
+mod change_feed;
 mod connect;
 mod connection;
 mod creator;
@@ -38,6 +40,7 @@ mod query_plan;
 mod repo_ai_key;
 mod retention;
 mod schema;
+mod subject;
 #[cfg(test)]
 #[path = "../tests/common/options.rs"]
 mod test_options;
@@ -58,6 +61,8 @@ use keyward_crypto::Secret;
 use sea_orm::DbBackend;
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::cache::{CacheState, Caches};
+use crate::change_feed::Follower;
 use crate::connect::Connector;
 use crate::file_lock::FileLock;
 use crate::last_use::PendingUses;
@@ -66,6 +71,7 @@ use crate::per_key_queue::PerKeyQueue;
 use crate::pool::Pool;
 use crate::time::StoreTime;
 
+pub use cache::CacheSettings;
 pub use file_lock::InUse;
 pub use schema::{MigrateError, SchemaState, SchemaTooNew};
 pub use time::TimeSource;
@@ -95,6 +101,8 @@ pub struct StoreLimits {
     pub max_clock_difference: Duration,
     /// Maximum numbers of keys.
     pub bounds: KeyBounds,
+    /// Caches.
+    pub cache: CacheSettings,
 }
 
 /// Settings for [`Store`].
@@ -171,6 +179,10 @@ pub struct Store {
     lock_waits: Arc<Semaphore>,
     /// Keys whose last use is being recorded.
     pending_uses: PendingUses,
+    /// Caches of rows.
+    caches: Arc<Caches>,
+    /// Follows the changes of other replicas, and notifies them of this process's.
+    follower: Arc<Follower>,
     /// Lock of a SQLite file.
     claim: Arc<std::sync::Mutex<Option<FileLock>>>,
     /// Time source of the store.
@@ -195,6 +207,7 @@ impl Store {
         let pool = Pool::new(connector, max_connections, limits.acquire_timeout);
         // A store opens even if the clocks differ too much, but it is not ready.
         pool.connect_first(&time).await?;
+        let state = Arc::new(CacheState::new(&limits.cache));
         let lock_waits = (max_connections as usize / 4).max(1);
         Ok(Self {
             pool,
@@ -205,6 +218,12 @@ impl Store {
             ledger_queue: Arc::new(LedgerQueue::new(lanes(engine, max_connections))),
             lock_waits: Arc::new(Semaphore::new(lock_waits)),
             pending_uses: PendingUses::default(),
+            caches: Arc::new(Caches::new(&state, &limits.cache)),
+            follower: Arc::new(Follower::new(
+                &state,
+                &limits.cache,
+                engine == Engine::Sqlite,
+            )),
             claim: Arc::default(),
             time: Arc::new(time),
         })
@@ -222,6 +241,12 @@ impl Store {
             *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         }
         Ok(())
+    }
+
+    /// Returns true if the store has locked its SQLite file.
+    fn is_claimed(&self) -> bool {
+        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        claim.is_some()
     }
 
     /// Closes every connection after commits in progress; later calls fail as unavailable.

@@ -1,5 +1,7 @@
 //! Stores management keys. A revoked key's row stays, but no longer refers to the organization by a foreign key.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyward_core::audit::{AuditEvent, EventScope};
 use keyward_core::clock::Timestamp;
@@ -16,24 +18,39 @@ use sea_orm::{
     QuerySelect,
 };
 
+use crate::change_feed;
 use crate::directory::hold_organization;
 use crate::entity::management_key::{ActiveModel, Column, Entity, Model};
 use crate::error::{DbErrorKind, Failure, classify};
 use crate::key_hash;
+use crate::subject::Subject;
 use crate::{Store, audit, creator};
 
 #[async_trait]
 impl ManagementKeyStore for Store {
     async fn find_by_hash(&self, hash: &KeyHash) -> Result<Option<ManagementKey>, Error> {
-        self.read("find_management_key", |db| async move {
-            let found = Entity::find()
-                .filter(Column::Hash.eq(hash.to_string()))
-                .filter(Column::LiveOrganizationId.is_not_null())
-                .one(&db)
-                .await?;
-            Ok(found.map(from_row).transpose()?)
-        })
-        .await
+        let (store, stored_hash) = (self.clone(), hash.to_string());
+        let read = async move {
+            let hash = &stored_hash;
+            let found = store.read("find_management_key", |db| async move {
+                let found = Entity::find()
+                    .filter(Column::Hash.eq(hash))
+                    .filter(Column::LiveOrganizationId.is_not_null())
+                    .one(&db)
+                    .await?;
+                Ok(found.map(from_row).transpose()?.map(Arc::new))
+            });
+            found.await
+        };
+        let subjects = [Subject::ManagementKey(*hash)];
+        let cache = &self.caches.management_keys;
+        let found = cache.get_or_read(*hash.as_bytes(), &subjects, read).await?;
+        Ok(found.map(|found| {
+            let mut key = Arc::unwrap_or_clone(found);
+            let recorded = self.caches.recorded_uses.get(&key.id.as_uuid());
+            key.last_used_at = key.last_used_at.max(recorded);
+            key
+        }))
     }
 
     async fn insert(
@@ -53,6 +70,8 @@ impl ManagementKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(reject)?;
+            let subject = Subject::ManagementKey(key.hash);
+            change_feed::append(&txn, grant.organization(), &[subject]).await?;
             let scope = EventScope::organization(grant.organization());
             audit::insert(&txn, &scope, &event.with_changes(None, key)).await
         })
@@ -103,6 +122,8 @@ impl ManagementKeyStore for Store {
             if updated.rows_affected == 0 {
                 return Err(Error::NotFound(Noun::ManagementKey).into());
             }
+            let subject = Subject::ManagementKey(*hash);
+            change_feed::append(&txn, grant.organization(), &[subject]).await?;
             let scope = EventScope::organization(grant.organization());
             audit::insert(&txn, &scope, event).await
         })

@@ -45,6 +45,34 @@ static CLOCK_DIFFERENCE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
         .build()
 });
 
+static CACHE_LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.cache.lookups")
+        .with_description("Look-ups in a cache of the store, by cache and result.")
+        .build()
+});
+
+static FEED_POLLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    METER
+        .u64_counter("keyward.feed.polls")
+        .with_description("Reads of the changes that other replicas made, by result.")
+        .build()
+});
+
+/// Counts a look-up in a cache.
+pub(crate) fn cache_lookup(cache: &'static str, result: &'static str) {
+    let (cache, result) = (
+        KeyValue::new("cache", cache),
+        KeyValue::new("result", result),
+    );
+    CACHE_LOOKUPS.add(1, &[cache, result]);
+}
+
+/// Counts a read of the feed.
+pub(crate) fn feed_poll(result: &'static str) {
+    FEED_POLLS.add(1, &[KeyValue::new("result", result)]);
+}
+
 /// Records the milliseconds by which the machine's clock is ahead of the database's.
 pub(crate) fn clock_difference(millis: i64) {
     let seconds = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();

@@ -8,6 +8,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyward_core::audit::AuditEvent;
 use keyward_core::clock::Timestamp;
@@ -25,12 +27,14 @@ use sea_orm::{
     QuerySelect, RelationTrait, Select,
 };
 
+use crate::change_feed;
 use crate::directory::{hold_workspace, of_workspace};
 use crate::entity::repo_ai_key::{ActiveModel, Column, Entity, Relation};
 use crate::entity::{repo, workspace};
 use crate::error::{DbErrorKind, Failure, classify, violates_unique};
 use crate::instrumented::Txn;
 use crate::page::older_than;
+use crate::subject::Subject;
 use crate::{Store, audit, data_key};
 
 /// Unique index that detects duplicate names.
@@ -41,18 +45,26 @@ const NAME_COLUMN: &str = "repo_ai_keys.name";
 #[async_trait]
 impl RepoAiKeyStore for Store {
     async fn find_by_key(&self, key: &str) -> Result<Option<FoundRepoAiKey>, Error> {
-        self.read("find_repo_ai_key", |db| async move {
-            let found = Entity::find()
-                .join(JoinType::InnerJoin, Relation::Workspace.def())
-                .join(JoinType::InnerJoin, workspace::Relation::Organization.def())
-                .filter(Column::Key.eq(key))
-                .filter(Column::LiveRepoId.is_not_null())
-                .into_partial_model::<row::Found>()
-                .one(&db)
-                .await?;
-            found.map(row::found).transpose()
-        })
-        .await
+        let (store, public) = (self.clone(), key.to_owned());
+        let read = async move {
+            let key = &public;
+            let found = store.read("find_repo_ai_key", |db| async move {
+                let found = Entity::find()
+                    .join(JoinType::InnerJoin, Relation::Workspace.def())
+                    .join(JoinType::InnerJoin, workspace::Relation::Organization.def())
+                    .filter(Column::Key.eq(key))
+                    .filter(Column::LiveRepoId.is_not_null())
+                    .into_partial_model::<row::Found>()
+                    .one(&db)
+                    .await?;
+                found.map(row::found).transpose()
+            });
+            Ok(found.await?.map(Arc::new))
+        };
+        let subjects = [Subject::RepoAiKey(key.to_owned())];
+        let cache = &self.caches.repo_ai_keys;
+        let found = cache.get_or_read(key.to_owned(), &subjects, read).await?;
+        Ok(found.map(Arc::unwrap_or_clone))
     }
 
     async fn list(
@@ -111,6 +123,7 @@ impl RepoAiKeyStore for Store {
                 .exec_without_returning(&*txn)
                 .await
                 .map_err(reject)?;
+            append_change(&txn, grant, &key.key).await?;
             let event = event.with_changes(None, &key.key);
             audit::insert(&txn, &grant.event_scope(), &event).await
         })
@@ -132,6 +145,7 @@ impl RepoAiKeyStore for Store {
                 ..Default::default()
             };
             update(&txn, live(grant, repo, id), renamed).await?;
+            append_change(&txn, grant, &earlier).await?;
             let next = RepoAiKey {
                 name: name.to_owned(),
                 ..earlier.clone()
@@ -151,6 +165,8 @@ impl RepoAiKeyStore for Store {
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.write("delete_repo_ai_key", |txn| async move {
+            let key = lock(&txn, live(grant, repo, id)).await?;
+            append_change(&txn, grant, &key).await?;
             let deleted = ActiveModel {
                 live_repo_id: Set(None),
                 // Erased, so that the secret of a deleted key can never be opened.
@@ -163,6 +179,16 @@ impl RepoAiKeyStore for Store {
         })
         .await
     }
+}
+
+/// Appends a change of a key to the feed.
+async fn append_change(
+    txn: &Txn,
+    scope: &dyn WorkspaceScope,
+    key: &RepoAiKey,
+) -> Result<(), Failure> {
+    let subject = Subject::RepoAiKey(key.key.clone());
+    change_feed::append(txn, scope.organization(), &[subject]).await
 }
 
 /// Matches the repo's live keys, if the repo belongs to the granted workspace and the workspace still to its

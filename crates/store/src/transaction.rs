@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::change_feed::Follower;
 use crate::connect::STATEMENT_TIMEOUT;
 use crate::connection::Begin;
 use crate::error::{DbErrorKind, Failure, RetriesExhausted, cause, classify, translate};
@@ -21,6 +22,7 @@ use crate::instrumented::{Instrumented, Operation, Txn, instrumented};
 use crate::metrics;
 use crate::occupancy::unoccupied;
 use crate::pool::PooledConnection;
+use crate::subject::Subject;
 use crate::{Store, deadline};
 
 /// Maximum number of attempts of a transaction.
@@ -125,7 +127,7 @@ impl Store {
         let attempt = || async {
             let run = self.run(locks, operation, &work);
             let (guards, txn, value) = before_deadline(run).await?;
-            commit(guards, txn).await?;
+            self.commit(guards, txn).await?;
             Ok(value)
         };
         retrying(
@@ -226,6 +228,43 @@ impl Store {
         };
         Ok(Instrumented::new(connection))
     }
+
+    /// Commits in a separate task, which continues if the caller is cancelled. The locks of this process are kept until
+    /// the transaction is over, or its outcome is given up as unknown. Entries of the caches are outdated before the
+    /// caller gets the outcome, also if it is unknown: the commit may have succeeded.
+    async fn commit(&self, guards: Guards, txn: Txn) -> Result<(), Failure> {
+        let backend = txn.get_database_backend();
+        let connection = txn.into_inner();
+        let mut commit = Commit {
+            follower: Arc::clone(&self.follower),
+            changed: connection.take_changed(),
+            has_succeeded: false,
+        };
+        let committing = async move {
+            let outcome = instrumented(backend, Operation::COMMIT, connection.commit()).await;
+            commit.has_succeeded = outcome.is_ok();
+            drop(commit);
+            drop(guards);
+            outcome
+        };
+        match tokio::spawn(committing.in_current_span()).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Error::unavailable("the commit was broken off").into()),
+        }
+    }
+}
+
+/// A commit in progress. Outdates what the transaction changed when it is over, even after a panic.
+struct Commit {
+    follower: Arc<Follower>,
+    changed: Vec<Subject>,
+    has_succeeded: bool,
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        self.follower.note_commit(&self.changed, self.has_succeeded);
+    }
 }
 
 /// Returns the statement timeout for PostgreSQL. Without it, the server would wait for a lock after the caller has
@@ -240,22 +279,6 @@ fn statement_timeout() -> Duration {
     let head_start = (remaining / 4).min(MAX_HEAD_START);
     // Zero would mean no timeout.
     (remaining - head_start).clamp(Duration::from_millis(1), CALL_STATEMENT_TIMEOUT)
-}
-
-/// Commits in a separate task, which continues if the caller is cancelled. The locks of this process are kept until
-/// the transaction is over, or its outcome is given up as unknown.
-async fn commit(guards: Guards, txn: Txn) -> Result<(), Failure> {
-    let committing = async move {
-        let backend = txn.get_database_backend();
-        let commit = txn.into_inner().commit();
-        let outcome = instrumented(backend, Operation::COMMIT, commit).await;
-        drop(guards);
-        outcome
-    };
-    match tokio::spawn(committing.in_current_span()).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Error::unavailable("the commit was broken off").into()),
-    }
 }
 
 /// Cancels the work at the deadline, if one is in scope; does not start it after the deadline.

@@ -120,6 +120,7 @@ async fn failing_store_is_an_internal_error_without_its_cause(server: TestServer
 }
 
 async fn failing_store_at_authentication_is_an_internal_error(server: TestServer) {
+    server.stop_caching().await;
     let id = key(&server).await;
     server
         .database

@@ -21,13 +21,14 @@ use keyward_core::retention::MAX_PASSED;
 use keyward_core::services::{AuditSettings, LedgerSettings, ProviderKeySettings, SecretBinding};
 use keyward_crypto::{Kek, Keyring, Secret};
 use keyward_listener::{Server, Settings};
-use keyward_store::{KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
+use keyward_store::{CacheSettings, KeyBounds, Store, StoreLimits, StoreOptions, TimeSource};
 use keyward_testkit::fixtures::NOON;
 use keyward_testkit::{ManualClock, TestDatabase};
 use keyward_throttle::Rate;
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::issuer::key_set;
 use super::people::{self, AUDIENCE, ISSUER, SERVICE_AUDIENCE, SERVICE_ISSUER, SERVICE_SUBJECT};
@@ -165,6 +166,8 @@ pub struct TestServer {
     pub http: reqwest::Client,
     /// Client that uses HTTP/2 from the first byte.
     pub http2: reqwest::Client,
+    /// Follows the changes of other servers.
+    following: JoinHandle<()>,
     _shutdown: oneshot::Sender<()>,
     // Last, because all of the above depends on it.
     pub database: TestDatabase,
@@ -183,6 +186,12 @@ impl Setup {
             busy_timeout: Duration::from_secs(5),
             max_clock_difference: Duration::from_secs(5),
             bounds: self.bounds,
+            cache: CacheSettings {
+                max_entries: 1000,
+                lifetime: Duration::from_secs(30),
+                max_staleness: Duration::from_secs(2),
+                poll_interval: Duration::from_millis(250),
+            },
         };
         let mut options = StoreOptions::new(Secret::new(url), limits);
         let clock = Arc::new(ManualClock::new(self.machine_time));
@@ -190,6 +199,8 @@ impl Setup {
         options.time_source = self.time_source;
         let store = Store::connect(&options).await.unwrap();
         store.migrate().await.unwrap();
+        // Another server of the test may have the file.
+        let _ = store.claim();
 
         let issuer = Issuer::start(self.algorithm).await;
         let cluster = Issuer::start(Algorithm::ES256).await;
@@ -246,6 +257,8 @@ impl Setup {
         let address = listener.local_addr().unwrap();
         let (shutdown, ended) = oneshot::channel::<()>();
         let ended = async move { drop(ended.await) };
+        let follower = store.clone();
+        let following = tokio::spawn(async move { follower.follow_changes().await });
         tokio::spawn(Server::new(listener_settings()).serve(listener, app.router, ended));
         TestServer {
             engine: self.engine,
@@ -264,6 +277,7 @@ impl Setup {
                 .http2_prior_knowledge()
                 .build()
                 .unwrap(),
+            following,
             _shutdown: shutdown,
             database: self.database,
         }
@@ -304,7 +318,21 @@ impl Setup {
     }
 }
 
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
 impl TestServer {
+    /// Ends the use of the caches, so that every call reads the database.
+    pub async fn stop_caching(&self) {
+        self.following.abort();
+        while !self.following.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Returns the server's time, in seconds.
     pub fn now_seconds(&self) -> i64 {
         self.clock.now().unix_millis() / 1000

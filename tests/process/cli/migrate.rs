@@ -27,7 +27,7 @@ const AT_SIX: &str = "DELETE FROM seaql_migrations WHERE version > 'm0006_issued
     DROP INDEX ix_audit_events_actor; DROP INDEX ix_audit_events_request; \
     DROP INDEX ix_provider_keys_newest; \
     CREATE INDEX ix_provider_keys_created ON provider_keys (workspace_id, created_at); \
-    DROP TABLE retention_runs;";
+    DROP TABLE retention_runs; DROP TABLE changes;";
 /// Reverts the migration before them too.
 const AT_FIVE: &str = "DROP TABLE reservations; DROP TABLE daily_usage; DROP TABLE charges; \
     DROP TABLE issued_keys; DELETE FROM seaql_migrations WHERE version > 'm0006'";
@@ -46,13 +46,13 @@ fn start_all(deployment: &Deployment) -> Vec<Running> {
 /// Of several concurrent processes, one migrates, and no process fails.
 async fn one_of_those_at_once_migrates(deployment: Deployment) {
     let all = applied(&deployment.database).await;
-    for undone in [None, Some(4), Some(5)] {
+    for undone in [None, Some(5), Some(6)] {
         let lacks = match undone {
             // From scratch, on a database without a file or a table.
             None => all,
             Some(steps) => {
                 deployment.database.execute(AT_SIX).await;
-                if steps == 5 {
+                if steps == 6 {
                     deployment.database.execute(AT_FIVE).await;
                 }
                 steps
@@ -116,11 +116,11 @@ async fn until_an_index_waits(database: &TestDatabase) {
 /// After a kill, the schema is unchanged, and the next process migrates.
 async fn killed_and_done_again(deployment: &Deployment, running: Running, all: i64) {
     running.kill();
-    assert_eq!(applied(&deployment.database).await, all - 5);
+    assert_eq!(applied(&deployment.database).await, all - 6);
     let printed = deployment.command("serve").run().expect(78);
-    assert!(printed.contains("lacks 5 schema migrations"), "{printed}");
+    assert!(printed.contains("lacks 6 schema migrations"), "{printed}");
     let printed = deployment.command("migrate").run().expect(0);
-    assert!(printed.contains("5 migrations applied"), "{printed}");
+    assert!(printed.contains("6 migrations applied"), "{printed}");
     assert_eq!(applied(&deployment.database).await, all);
     deployment.start().running.terminate().expect(0);
 }
@@ -203,7 +203,7 @@ async fn table_in_use_is_waited_for_and_given_back_between() {
     deployment.database.execute(write).await;
     backup.commit().await.unwrap();
     let printed = running.wait().expect(0);
-    assert!(printed.contains("4 migrations applied"), "{printed}");
+    assert!(printed.contains("5 migrations applied"), "{printed}");
 }
 
 /// A schema that is newer than the program, from a later version.
@@ -240,7 +240,7 @@ async fn older_schema_is_rejected_with_what_to_do() {
     deployment.database.execute(AT_SIX).await;
     let printed = deployment.command("serve").run().expect(78);
     for words in [
-        "lacks 4 schema migrations, up to `m0010_retention_runs`",
+        "lacks 5 schema migrations, up to `m0011_changes`",
         "run `keyward migrate` first",
     ] {
         assert!(printed.contains(words), "{printed}");

@@ -1,5 +1,6 @@
 //! The configuration of `keyward serve`.
 
+mod cache;
 mod cors_and_reflection;
 mod ledger;
 mod limits;

@@ -198,7 +198,9 @@ async fn a_trace_shows_the_way(deployment: Deployment, protocol: Protocol, syste
     // Exports do not depend on the log settings.
     let serve = deployment
         .command("serve")
-        .env("KEYWARD_LOG__FILTER", "info,keyward_core=off");
+        .env("KEYWARD_LOG__FILTER", "info,keyward_core=off")
+        // Every look-up reads the database.
+        .env("KEYWARD_CACHE__MAX_ENTRIES", "0");
     let served = Served::of(collector.by(protocol, serve));
     let (rest, url) = (Rest::new(&served.url), &served.url);
     let admin = deployment.env["ADMIN_TOKEN"].to_owned();

@@ -5,6 +5,7 @@
 //! byte.
 
 pub(crate) mod audit_event;
+pub(crate) mod change;
 pub(crate) mod charge;
 pub(crate) mod daily_usage;
 pub(crate) mod data_key;

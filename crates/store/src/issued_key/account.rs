@@ -12,6 +12,7 @@ use sea_orm::{
 };
 
 use super::row::{self, nanos};
+use crate::cache::ExpiringKey;
 use crate::entity::issued_key::{Column, Entity, Model};
 use crate::entity::reservation::HELD;
 use crate::entity::{daily_usage, reservation};
@@ -29,6 +30,33 @@ struct Row {
     byok_monthly: i64,
     held: i64,
     byok_held: i64,
+}
+
+#[derive(FromQueryResult)]
+struct ExpiringRow {
+    #[sea_orm(nested)]
+    row: Row,
+    held_until: Option<i64>,
+}
+
+/// Returns a key with its account, and the earliest expiry of a reservation that the account holds.
+pub(super) async fn expiring(
+    db: &impl ConnectionTrait,
+    keys: Select<Entity>,
+    now: Timestamp,
+) -> Result<Option<ExpiringKey>, Failure> {
+    let found = select_account(keys, now)
+        .expr_as(held_until(now), "held_until")
+        .into_model::<ExpiringRow>()
+        .one(db)
+        .await?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    Ok(Some(ExpiringKey {
+        metered: from_row(found.row)?,
+        until: found.held_until.map(Timestamp::from_unix_millis),
+    }))
 }
 
 pub(super) async fn one(
@@ -50,6 +78,10 @@ pub(super) async fn all(
 }
 
 fn with_account(keys: Select<Entity>, now: Timestamp) -> Selector<SelectModel<Row>> {
+    select_account(keys, now).into_model()
+}
+
+fn select_account(keys: Select<Entity>, now: Timestamp) -> Select<Entity> {
     use daily_usage::Column::{ByokUsageNanos, UsageNanos};
     let windows = Windows::at(now);
     keys.expr_as(spent_in(&windows.daily, UsageNanos), "daily")
@@ -60,7 +92,6 @@ fn with_account(keys: Select<Entity>, now: Timestamp) -> Selector<SelectModel<Ro
         .expr_as(spent_in(&windows.monthly, ByokUsageNanos), "byok_monthly")
         .expr_as(held_at(now, false), "held")
         .expr_as(held_at(now, true), "byok_held")
-        .into_model()
 }
 
 /// Amount that the key spent on these days.
@@ -78,16 +109,31 @@ fn spent_in(days: &Range<Day>, column: daily_usage::Column) -> Expr {
 
 /// Amount of the key's limit that is reserved by reservations that have neither ended nor expired.
 fn held_at(now: Timestamp, byok: bool) -> Expr {
-    use reservation::Column::{AmountNanos, Byok, ExpiresAt, KeyId, State};
-    let sum = Query::select()
+    use reservation::Column::{AmountNanos, Byok};
+    let sum = open_at(now)
         .expr(whole(AmountNanos.sum()))
+        .and_where(Byok.eq(byok))
+        .to_owned();
+    scalar(sum)
+}
+
+/// Earliest expiry of these reservations.
+fn held_until(now: Timestamp) -> Expr {
+    let earliest = open_at(now)
+        .expr(reservation::Column::ExpiresAt.min())
+        .to_owned();
+    scalar(earliest)
+}
+
+/// Selects from the key's reservations that have neither ended nor expired.
+fn open_at(now: Timestamp) -> SelectStatement {
+    use reservation::Column::{ExpiresAt, KeyId, State};
+    Query::select()
         .from(reservation::Entity)
         .and_where(Expr::col((reservation::Entity, KeyId)).equals((Entity, Column::Id)))
         .and_where(State.eq(HELD))
         .and_where(ExpiresAt.gt(now.unix_millis()))
-        .and_where(Byok.eq(byok))
-        .to_owned();
-    scalar(sum)
+        .to_owned()
 }
 
 /// Casts a sum to an integer: 0 if there are no rows, and not a decimal on PostgreSQL.

@@ -4,7 +4,7 @@
 //! batches run in tasks of their own, so that a caller that disconnects affects no other one; its change is dropped if
 //! its batch has not begun.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use keyward_core::Error;
@@ -17,9 +17,11 @@ use tracing::{Instrument, Span};
 use super::change::{Change, Key, Outcome, PendingChange, Scope};
 use super::locked_accounts::LockedAccounts;
 use super::queue::Runner;
+use crate::change_feed;
 use crate::error::Failure;
 use crate::instrumented::Txn;
 use crate::occupancy::unoccupied;
+use crate::subject::Subject;
 use crate::transaction::{Transaction, before_deadline};
 use crate::{Store, deadline};
 
@@ -193,6 +195,19 @@ async fn decide(
         decisions.push(decision);
     }
     accounts.write().await?;
+    let mut changed = BTreeMap::new();
+    for (item, decision) in items.iter().zip(&decisions) {
+        if matches!(decision, Some(Ok(_)))
+            && let Some(key) = accounts.key(&item.hash)
+        {
+            changed.entry(key.id).or_insert_with(|| {
+                let subject = Subject::Account(item.hash);
+                (key.organization_id.clone(), subject)
+            });
+        }
+    }
+    let changed: Vec<_> = changed.into_values().collect();
+    change_feed::append_accounts(txn, &changed).await?;
     Ok(decisions)
 }
 

@@ -11,6 +11,7 @@ mod m0007_audit_indexes;
 mod m0008_created_by;
 mod m0009_provider_key_pages;
 mod m0010_retention_runs;
+mod m0011_changes;
 #[cfg(feature = "rehearsal")]
 mod m9000_rehearsal;
 mod schema;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_created_by::Migration),
             Box::new(m0009_provider_key_pages::Migration),
             Box::new(m0010_retention_runs::Migration),
+            Box::new(m0011_changes::Migration),
             #[cfg(feature = "rehearsal")]
             Box::new(m9000_rehearsal::Migration),
         ]

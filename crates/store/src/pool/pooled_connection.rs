@@ -1,17 +1,22 @@
 //! A connection that is in use.
 
+use std::sync::PoisonError;
+
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit};
 
 use super::Pool;
 use crate::connection::{Begin, Condition, Connection, unavailable};
+use crate::subject::Subject;
 
 /// A connection that returns to its pool when it is dropped, if it is reusable.
 pub(crate) struct PooledConnection {
     pool: Pool,
     backend: DbBackend,
     is_new: bool,
+    /// Subjects that the transaction in progress changes.
+    changed: std::sync::Mutex<Vec<Subject>>,
     /// Taken when this is dropped.
     held: Mutex<Option<(Connection, OwnedSemaphorePermit)>>,
 }
@@ -39,6 +44,7 @@ impl PooledConnection {
             pool,
             backend: connection.backend(),
             is_new,
+            changed: std::sync::Mutex::default(),
             held: Mutex::new(Some((connection, slot))),
         }
     }
@@ -76,6 +82,20 @@ impl PooledConnection {
     /// The connection was given up; the database rolls back on its own.
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
         self.used().await.connection()?.rollback().await
+    }
+
+    /// Notes that the transaction changes these subjects.
+    pub(crate) fn note_changed(&self, subjects: &[Subject]) {
+        self.changed().extend_from_slice(subjects);
+    }
+
+    /// Returns the subjects that the transaction changes.
+    pub(crate) fn take_changed(&self) -> Vec<Subject> {
+        std::mem::take(&mut *self.changed())
+    }
+
+    fn changed(&self) -> std::sync::MutexGuard<'_, Vec<Subject>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn used(&self) -> Used<'_> {

@@ -87,6 +87,11 @@ pub(crate) fn statements(migration: &str) -> &'static [&'static str] {
             "INSERT INTO retention_runs (kind, cutoff_at, ran_at) VALUES \
              ('audit_events', 1785585600000, 1785585600001), ('ledger', 1785585600000, 1785585600001)",
         ],
+        "m0011_changes" => &[
+            "INSERT INTO changes (transaction_id, recorded_at, kind, organization_id, resource_id) \
+             VALUES (1, 1785585600000, 'member', 'org', 'user'), \
+             (1, 1785585600001, 'trimmed', NULL, '1')",
+        ],
         // The migration creates no table.
         _ => &[],
     }

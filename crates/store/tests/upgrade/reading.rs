@@ -43,7 +43,7 @@ pub(crate) async fn everything(store: &Store, migrations: &[String]) {
             "m0005_repo_ai_keys_and_management_keys" => keys_of_ours(store).await,
             "m0006_issued_keys" => issued_keys(store).await,
             "m0010_retention_runs" => retention_runs(store).await,
-            // The migration creates no table.
+            // The migration creates no table, or one that only followers read.
             _ => {}
         }
     }

@@ -337,6 +337,7 @@ async fn wrong_verbs_and_unknown_paths_answer_in_the_body_of_the_keys(server: Te
 }
 
 async fn store_that_fails_is_never_a_bad_key(server: TestServer) {
+    server.stop_caching().await;
     let token = server.management_key(ORGANIZATION).await;
     let issued = server.issued_key(&token, json!({})).await;
     server
