@@ -5,5 +5,6 @@ mod database_file;
 mod disk_full;
 pub(crate) mod kill;
 pub(crate) mod kill_ledger;
+mod replicas;
 mod spend_limit;
 mod switchover;
