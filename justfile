@@ -97,6 +97,11 @@ soak:
 deny:
     cargo deny check
 
+# Measure the frequent calls against bare servers, for about half an hour.
+bench *ARGS:
+    cargo build --release --bin keyward
+    cargo run --release -p keyward-bench -- run --server target/release/keyward {{ ARGS }}
+
 # Measure start and idle memory of the release binary.
-bench:
+bench-start:
     cargo bench --bench cold_start
