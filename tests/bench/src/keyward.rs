@@ -19,7 +19,7 @@ use crate::proto::{
     VerifyRepoAiKeyRequest,
 };
 
-/// Number of keys that share charges in the calls that spread them.
+/// Number of keys that take turns in the calls whose name ends with it.
 const SPREAD: usize = 200;
 
 /// A running server, and the calls to it.
@@ -155,10 +155,10 @@ async fn calls(address: SocketAddr, environment: &BTreeMap<&str, &str>) -> Outco
             service,
             &resolve,
         ),
-        Call::charges("Record, 1 key", service, vec![hash.clone()]),
-        Call::charges("Record, 200 keys", service, all.clone()),
-        Call::spending("Spend, 1 key", service, vec![hash]),
-        Call::spending("Spend, 200 keys", service, all),
+        Call::charges("RecordUsage", service, vec![hash.clone()]),
+        Call::charges("RecordUsage 200", service, all.clone()),
+        Call::spending("Reserve+Settle", service, vec![hash]),
+        Call::spending("Reserve+Settle 200", service, all),
     ];
     let mut measured = Vec::with_capacity(calls.len());
     for call in calls {

@@ -19,7 +19,9 @@ use crate::call::{Call, Protocol, Step};
 use crate::process::cpu_seconds;
 
 /// Maximum number of HTTP/2 connections.
-const CONNECTIONS: usize = 8;
+const HTTP2_CONNECTIONS: usize = 8;
+/// Maximum number of HTTP/1.1 connections, for which further callers wait. A server limits the rate of new ones.
+const HTTP1_CONNECTIONS: usize = 64;
 /// Maximum difference of two responses to the same request, in bytes: numbers in it change.
 const MAX_DIFFERENCE: usize = 64;
 /// Maximum latency that is recorded exactly, in microseconds.
@@ -54,8 +56,8 @@ pub(crate) async fn run(
     time: Duration,
 ) -> Outcome<Figures> {
     let connections = match call.protocol {
-        Protocol::Grpc => callers.min(CONNECTIONS),
-        Protocol::Rest => callers,
+        Protocol::Grpc => callers.min(HTTP2_CONNECTIONS),
+        Protocol::Rest => callers.min(HTTP1_CONNECTIONS),
     };
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {

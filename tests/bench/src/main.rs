@@ -87,19 +87,40 @@ async fn main() -> Outcome<()> {
 
 async fn run(args: &RunArgs) -> Outcome<()> {
     let keyward = Keyward::start(&args.server).await?;
+    let names: Vec<_> = keyward.calls().iter().map(|call| call.name).collect();
+    if let Some(unknown) = args
+        .calls
+        .iter()
+        .find(|name| !names.contains(&name.as_str()))
+    {
+        return Err(format!(
+            "no call is named {unknown}; the names are {}",
+            names.join(", ")
+        )
+        .into());
+    }
     println!(
-        "{:<16} {:>7} {:>9} {:>8} {:>8} {:>8} {:>10} {:>6}",
+        "{:<18} {:>7} {:>9} {:>8} {:>8} {:>8} {:>10} {:>6}",
         "call", "callers", "per s", "p50 us", "p99 us", "CPU us", "bare per s", "ratio"
     );
+    let mut has_failed = false;
     for call in keyward.calls() {
         if !args.calls.is_empty() && !args.calls.iter().any(|name| name == call.name) {
             continue;
         }
         for &callers in &args.callers {
-            measure(args, &keyward, call, callers).await?;
+            // The other measurements are still of use.
+            if let Err(error) = measure(args, &keyward, call, callers).await {
+                println!("{:<18} {callers:>7} failed: {error}", call.name);
+                has_failed = true;
+            }
         }
     }
-    keyward.end().await
+    keyward.end().await?;
+    match has_failed {
+        true => Err("a measurement failed".into()),
+        false => Ok(()),
+    }
 }
 
 /// Measures one call with a number of callers, and prints a line.
@@ -131,7 +152,7 @@ async fn measure(args: &RunArgs, keyward: &Keyward, call: &Call, callers: usize)
         number.map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
     };
     println!(
-        "{:<16} {callers:>7} {:>9.0} {:>8.0} {:>8.0} {:>8.0} {:>10} {:>6}",
+        "{:<18} {callers:>7} {:>9.0} {:>8.0} {:>8.0} {:>8.0} {:>10} {:>6}",
         call.name,
         of(|figures| figures.rate),
         of(|figures| figures.p50_micros),
